@@ -1,0 +1,2 @@
+//! countersignd
+fn main() {}
