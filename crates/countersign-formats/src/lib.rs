@@ -1,1 +1,218 @@
-//! countersign-formats
+//! What a package ecosystem owes the registry: names, versions, archives, index documents.
+//!
+//! Pure: no clock, network, database or randomness. One polymorphic seam, [`Format`], serves the
+//! core and the clients; everything ecosystem-specific lies in a module of its own ([`pypi`]).
+//! Every parser takes [`Limits`] or keeps a fixed bound, and refuses with a [`Rejection`].
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod archive;
+mod limits;
+mod manifest;
+pub mod negotiate;
+pub mod purl;
+pub mod pypi;
+mod rejection;
+
+use std::{
+    cmp::Ordering,
+    fmt,
+    io::{Read, Seek},
+    str::FromStr,
+};
+
+use serde::{Deserialize, Serialize};
+
+pub use limits::Limits;
+pub use manifest::{Dependency, Manifest};
+pub use rejection::Rejection;
+
+/// A family of packages with its own rules and clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ecosystem {
+    /// Python distributions.
+    Pypi,
+}
+
+impl Ecosystem {
+    /// All known ecosystems.
+    pub const ALL: &[Ecosystem] = &[Ecosystem::Pypi];
+
+    /// The word in URLs, configuration and the database; also the purl type.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Ecosystem::Pypi => "pypi",
+        }
+    }
+}
+
+impl fmt::Display for Ecosystem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Ecosystem {
+    type Err = Rejection;
+
+    fn from_str(text: &str) -> Result<Self, Rejection> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|ecosystem| ecosystem.as_str() == text)
+            .ok_or_else(|| {
+                let known: Vec<_> = Self::ALL.iter().map(|e| e.as_str()).collect();
+                Rejection::new(
+                    "ecosystem-unknown",
+                    format!("The ecosystem {} is not known.", rejection::quoted(text)),
+                )
+                .with_remedy(format!("Known: {}.", known.join(", ")))
+            })
+    }
+}
+
+/// The form under which two spellings of a project's name are the same project.
+/// Made by [`Format::name_key`]; [`NameKey::from_stored`] is for keys that were made so before.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NameKey(String);
+
+impl NameKey {
+    /// A key read back from our own storage; foreign text goes through [`Format::name_key`].
+    pub fn from_stored(key: impl Into<String>) -> Self {
+        Self(key.into())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for NameKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl AsRef<str> for NameKey {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A parsed version: equality and order are the ecosystem's (`1.0` equals `1.0.0` in Python).
+#[derive(Debug, Clone)]
+pub struct Version {
+    canonical: String,
+    key: String,
+    order: VersionOrder,
+}
+
+/// What versions of one ecosystem are compared by.
+#[derive(Debug, Clone)]
+enum VersionOrder {
+    Pep440(pep440_rs::Version),
+}
+
+impl Version {
+    /// Normal form, for people and URLs.
+    pub fn canonical(&self) -> &str {
+        &self.canonical
+    }
+
+    /// Equal versions, and only they, have the same key; fit for a unique column.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Whether installers skip it unless asked.
+    pub fn is_prerelease(&self) -> bool {
+        match &self.order {
+            VersionOrder::Pep440(version) => version.any_prerelease(),
+        }
+    }
+}
+
+impl PartialEq for Version {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Version {}
+
+impl PartialOrd for Version {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Version {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (&self.order, &other.order) {
+            (VersionOrder::Pep440(a), VersionOrder::Pep440(b)) => a.cmp(b),
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.canonical)
+    }
+}
+
+/// Bytes that can be read at any place, such as a spooled upload.
+pub trait ReadSeek: Read + Seek {}
+
+impl<T: Read + Seek + ?Sized> ReadSeek for T {}
+
+/// A file to inspect. Never read into memory as a whole.
+pub struct Artifact<'a> {
+    /// The name it shall be published under.
+    pub filename: &'a str,
+    /// Its length in bytes; inspection fails when `bytes` holds another number.
+    pub size: u64,
+    /// Its bytes; inspection seeks freely and leaves the position anywhere.
+    pub bytes: &'a mut dyn ReadSeek,
+}
+
+/// A file that an index document promises: whoever downloads it can hold the bytes against this.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promise {
+    /// File name.
+    pub filename: String,
+    /// Where it is, as written in the document (absolute, or relative to the document).
+    pub url: String,
+    /// Lower-case hex.
+    pub sha256: String,
+    /// Length in bytes, where the document says it.
+    pub size: Option<u64>,
+    /// Index of the file's leaf in the log, where the document says it.
+    pub leaf_index: Option<u64>,
+    /// Where the offline proof is, where the document says it.
+    pub proof_url: Option<String>,
+}
+
+/// What an ecosystem owes the core and the clients. Pure: no clock, no network, no database.
+pub trait Format: Sync {
+    /// Which one.
+    fn ecosystem(&self) -> Ecosystem;
+    /// The form under which two spellings are the same project; refuses what is no name.
+    fn name_key(&self, name: &str) -> Result<NameKey, Rejection>;
+    /// The version and its place in the order of versions; refuses what may not be published.
+    fn version(&self, text: &str) -> Result<Version, Rejection>;
+    /// Reads an artifact and says what it is; believes the bytes, not the request.
+    fn inspect(&self, artifact: &mut Artifact<'_>, limits: &Limits) -> Result<Manifest, Rejection>;
+    /// The one rendering of a project's index that is signed; the others derive from it.
+    fn project_document(&self, project: &pypi::documents::ProjectView) -> String;
+    /// The files an index document promises, with digests: the inverse of `project_document`.
+    fn promises(&self, document: &[u8], limits: &Limits) -> Result<Vec<Promise>, Rejection>;
+}
+
+/// The rules of one ecosystem.
+pub fn format(ecosystem: Ecosystem) -> &'static dyn Format {
+    match ecosystem {
+        Ecosystem::Pypi => &pypi::Pypi,
+    }
+}

@@ -1,1 +1,50 @@
-//! countersign-registry
+//! The core of Countersign. It knows no HTTP.
+//!
+//! Nouns are in [`model`]; the verbs are methods of [`Registry`], one module each: `publish`, `fetch`, `curate`,
+//! `accounts`, `heartbeat`, `archive` (backup and restore), `inspect` (doctor). `policy` and `checks` decide and
+//! know neither database nor clock; `store` holds all SQL; `blobs` the bytes.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod accounts;
+mod blobs;
+mod curate;
+mod error;
+mod fetch;
+mod heartbeat;
+pub mod keys;
+pub mod model;
+mod policy;
+mod publish;
+mod seams;
+mod settings;
+mod store;
+
+use std::sync::Arc;
+
+pub use accounts::{NewToken, TokenSummary, UserSummary};
+pub use blobs::Blobs;
+pub use curate::Deletion;
+pub use error::{Error, Kind, Result};
+pub use fetch::{Document, DocumentKey, ServedFile};
+pub use keys::LogKeys;
+pub use publish::{Form, Staged};
+pub use seams::{Clock, Random, Seams, SystemClock, SystemRandom};
+pub use settings::{DeletePolicy, Settings};
+pub use store::Store;
+
+/// The one handle. Cheap to clone.
+#[derive(Clone)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Settings,
+    store: Store,
+    blobs: Blobs,
+    keys: LogKeys,
+    seams: Seams,
+    fetch: fetch::Cache,
+    beat: heartbeat::Pulse,
+}

@@ -1,1 +1,14 @@
-//! countersign-testkit
+//! Everything the tests of Countersign need from the outside world, as small real things: builders of real
+//! distributions and of hostile ones, Debian's PostgreSQL, an S3-protocol server, pip, uv and twine, a headless
+//! browser, a raw HTTP caller, a system-call recorder and an independent checker of the log.
+//!
+//! The kit is blocking on purpose: tests read top to bottom, and what they drive are processes. It depends on no
+//! other crate of the workspace (see `Cargo.toml`).
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod http;
+pub mod packages;
+pub mod postgres;
+pub mod s3;
+
+mod machine;

@@ -1,0 +1,495 @@
+//! The nouns. Ids are UUIDv7 text behind newtypes; times are microseconds since 1970 UTC behind [`Time`];
+//! a fact that happened is stored as its time, not as a flag.
+
+use std::fmt;
+
+use countersign_formats::{Ecosystem, Manifest};
+use countersign_trust::digest::Sha256;
+use serde::{Deserialize, Serialize};
+
+/// Microseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Time(pub i64);
+
+impl Time {
+    /// This time plus a number of seconds.
+    #[must_use]
+    pub fn plus_seconds(self, seconds: i64) -> Self {
+        Self(self.0.saturating_add(seconds.saturating_mul(1_000_000)))
+    }
+
+    /// Whole seconds since 1970.
+    pub fn seconds(self) -> i64 {
+        self.0.div_euclid(1_000_000)
+    }
+
+    /// Days since 1970, the unit of download counts.
+    pub fn day(self) -> i64 {
+        self.seconds().div_euclid(86_400)
+    }
+
+    /// `YYYY-MM-DDTHH:MM:SS.ffffffZ`.
+    pub fn rfc3339(self) -> String {
+        // Civil-from-days after the proleptic Gregorian calendar; exact for every i64 day we can hold.
+        let (days, second_of_day) = (self.day(), self.seconds().rem_euclid(86_400));
+        let shifted = days + 719_468;
+        let era = shifted.div_euclid(146_097);
+        let day_of_era = shifted.rem_euclid(146_097);
+        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month_shifted = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * month_shifted + 2) / 5 + 1;
+        let month = if month_shifted < 10 { month_shifted + 3 } else { month_shifted - 9 };
+        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        format!(
+            "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:06}Z",
+            second_of_day / 3_600,
+            second_of_day / 60 % 60,
+            second_of_day % 60,
+            self.0.rem_euclid(1_000_000)
+        )
+    }
+}
+
+macro_rules! id {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub String);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )*};
+}
+id!(
+    /// A person or a machine account.
+    AccountId,
+    /// A stored credential.
+    CredentialId,
+    /// A project.
+    ProjectId,
+    /// A release.
+    ReleaseId,
+    /// A file.
+    FileId,
+    /// An event.
+    EventId,
+);
+
+/// Who may read this instance: index, files, log, TUF, pages, feeds and metrics alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Visibility {
+    /// Everyone.
+    Public,
+    /// Authenticated callers with the `read` action.
+    Restricted,
+}
+
+/// How strongly a caller proved who it is. Ordered: later is stronger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strength {
+    /// Nothing was proved.
+    None,
+    /// A long-lived secret (an API token).
+    Token,
+    /// A short-lived workload identity.
+    Workflow,
+    /// A phishing-resistant factor used now.
+    Phishproof,
+    /// The operator at the machine's own command line.
+    Operator,
+}
+
+/// What a token may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Read a restricted instance.
+    Read,
+    /// Publish files; implies `Read`.
+    Publish,
+    /// Yank, delete, change owners; implies `Publish`.
+    Manage,
+}
+
+impl Action {
+    /// The word of the command line and of messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Publish => "publish",
+            Self::Manage => "manage",
+        }
+    }
+}
+
+impl std::str::FromStr for Action {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "read" => Ok(Self::Read),
+            "publish" => Ok(Self::Publish),
+            "manage" => Ok(Self::Manage),
+            other => Err(format!("{other:?} is not an action; use read, publish or manage")),
+        }
+    }
+}
+
+/// The limits of one token. Absent means unlimited in that direction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    /// Only this ecosystem.
+    pub ecosystem: Option<Ecosystem>,
+    /// Only this project (its name key within `ecosystem`).
+    pub project: Option<String>,
+    /// The most it may do.
+    pub action: Action,
+}
+
+/// A role on a project. Ordered: later includes earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// May publish and yank.
+    Maintainer,
+    /// May also delete and change roles.
+    Owner,
+}
+
+impl Role {
+    /// The stored and shown word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Maintainer => "maintainer",
+            Self::Owner => "owner",
+        }
+    }
+}
+
+impl std::str::FromStr for Role {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "maintainer" => Ok(Self::Maintainer),
+            "owner" => Ok(Self::Owner),
+            other => Err(format!("{other:?} is not a role; use owner or maintainer")),
+        }
+    }
+}
+
+/// Who a caller is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// Nobody in particular.
+    Anonymous,
+    /// An account.
+    Account {
+        /// Its id.
+        id: AccountId,
+        /// Its user name.
+        name: String,
+    },
+    /// The operator at the command line, or the registry itself.
+    System {
+        /// `operator` or the name of the part that acts.
+        name: &'static str,
+    },
+}
+
+/// What a caller presented; untrusted until [`crate::Registry::authenticate`] has seen it. No `Debug`: it is a secret.
+#[derive(Clone)]
+pub enum Presented {
+    /// No credential at all.
+    Nothing,
+    /// A token, whichever way it came (Basic password, Bearer, bare).
+    Token(String),
+}
+
+/// An authenticated caller. Made only by [`crate::Registry::authenticate`] and [`Actor::operator`].
+#[derive(Clone, Debug)]
+pub struct Actor {
+    /// Who.
+    pub identity: Identity,
+    /// How strongly proved.
+    pub strength: Strength,
+    /// The limits of the credential used; `None` for anonymous callers and for the operator.
+    pub scope: Option<Scope>,
+    /// The credential, where there is one.
+    pub credential: Option<CredentialId>,
+}
+
+impl Actor {
+    /// Nobody in particular.
+    pub fn anonymous() -> Self {
+        Self { identity: Identity::Anonymous, strength: Strength::None, scope: None, credential: None }
+    }
+
+    /// The operator at the machine's own command line: whoever can open the database is the operator.
+    pub fn operator() -> Self {
+        Self { identity: Identity::System { name: "operator" }, strength: Strength::Operator, scope: None, credential: None }
+    }
+
+    /// The account's user name, or `anonymous`, or the system's part.
+    pub fn name(&self) -> &str {
+        match &self.identity {
+            Identity::Anonymous => "anonymous",
+            Identity::Account { name, .. } => name,
+            Identity::System { name } => name,
+        }
+    }
+}
+
+/// Where a file is in its life. The times at which each began stand beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileState {
+    /// Accepted, not yet in the log; nobody is served it.
+    Staged,
+    /// Waiting for a person's decision.
+    Held,
+    /// In the log and served.
+    Live,
+    /// In the log, withheld.
+    Quarantined,
+    /// In the log, gone; name and digest stay reserved for ever.
+    Removed,
+}
+
+impl FileState {
+    /// The stored word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Staged => "staged",
+            Self::Held => "held",
+            Self::Live => "live",
+            Self::Quarantined => "quarantined",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+impl std::str::FromStr for FileState {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "staged" => Self::Staged,
+            "held" => Self::Held,
+            "live" => Self::Live,
+            "quarantined" => Self::Quarantined,
+            "removed" => Self::Removed,
+            other => return Err(format!("{other:?} is not a file state")),
+        })
+    }
+}
+
+/// The state of a project (PEP 792's words).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProjectStatus {
+    /// Normal.
+    Active,
+    /// Read only, by its owners' wish.
+    Archived,
+    /// Withheld.
+    Quarantined,
+    /// Discouraged by its owners.
+    Deprecated,
+}
+
+impl ProjectStatus {
+    /// The stored and served word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Archived => "archived",
+            Self::Quarantined => "quarantined",
+            Self::Deprecated => "deprecated",
+        }
+    }
+}
+
+impl std::str::FromStr for ProjectStatus {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "active" => Self::Active,
+            "archived" => Self::Archived,
+            "quarantined" => Self::Quarantined,
+            "deprecated" => Self::Deprecated,
+            other => return Err(format!("{other:?} is not a project status; use active, archived, quarantined or deprecated")),
+        })
+    }
+}
+
+/// The answer to a publish: the file is in the log, at this place, and here is the proof.
+#[derive(Clone, Debug, Serialize)]
+pub struct Receipt {
+    /// The identifier that now names these bytes for ever.
+    pub purl: String,
+    /// SHA-256 of the bytes.
+    pub sha256: Sha256,
+    /// Index of the file's leaf in the log.
+    pub leaf: u64,
+    /// The `.tlog-proof` text (c2sp.org/tlog-proof@v1).
+    pub proof: String,
+    /// Remarks that did not stop the publish.
+    pub warnings: Vec<String>,
+    /// True when these very bytes were published before and nothing was changed now.
+    pub repeated: bool,
+}
+
+/// One row of a list of projects.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProjectSummary {
+    /// The ecosystem.
+    pub ecosystem: Ecosystem,
+    /// Name as its first publisher wrote it.
+    pub name: String,
+    /// Normalised name.
+    pub key: String,
+    /// The one-line summary of the newest release.
+    pub summary: String,
+    /// The newest version that is not yanked (pre-releases only if there is nothing else).
+    pub latest: String,
+    /// When its newest file went live.
+    pub updated: Time,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug, Serialize)]
+pub struct Page<T> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// How many there are in all.
+    pub total: u64,
+    /// First row's number, from 0.
+    pub offset: u64,
+    /// Page size asked for.
+    pub limit: u64,
+}
+
+/// What a project's page shows.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProjectDetail {
+    /// The ecosystem.
+    pub ecosystem: Ecosystem,
+    /// Name as written.
+    pub name: String,
+    /// Normalised name.
+    pub key: String,
+    /// Status.
+    pub status: ProjectStatus,
+    /// Why it has that status.
+    pub status_reason: Option<String>,
+    /// When the project was created.
+    pub created: Time,
+    /// Changes with every change of what is served; part of every ETag.
+    pub serial: u64,
+    /// Owners and maintainers by user name.
+    pub people: Vec<(String, Role)>,
+    /// Releases, newest version first.
+    pub releases: Vec<ReleaseSummary>,
+    /// Downloads in the last 30 days.
+    pub downloads_30d: u64,
+}
+
+/// One release in a list.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReleaseSummary {
+    /// The version as written.
+    pub version: String,
+    /// When its first file was published.
+    pub created: Time,
+    /// Yanked: when, and why (may be empty).
+    pub yanked: Option<(Time, String)>,
+    /// True for pre-releases and development releases.
+    pub prerelease: bool,
+    /// Number of live files.
+    pub files: u64,
+}
+
+/// What a release's page shows.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReleaseDetail {
+    /// The release in short.
+    pub release: ReleaseSummary,
+    /// The metadata of the release, from its newest wheel or else its sdist.
+    pub manifest: Manifest,
+    /// Its files.
+    pub files: Vec<FileDetail>,
+}
+
+/// One file as pages and the API show it.
+#[derive(Clone, Debug, Serialize)]
+pub struct FileDetail {
+    /// The file name.
+    pub filename: String,
+    /// `pkg:pypi/…`: the identifier in the log.
+    pub purl: String,
+    /// Path of the file below the site (`/files/…`).
+    pub path: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// SHA-256, hex.
+    pub sha256: String,
+    /// BLAKE2b-256, hex.
+    pub blake2b_256: String,
+    /// MD5, hex (for old clients; proves nothing).
+    pub md5: String,
+    /// `bdist_wheel` or `sdist`.
+    pub filetype: String,
+    /// Python tag, or `source`.
+    pub python_tag: String,
+    /// `Requires-Python`, where given.
+    pub requires_python: Option<String>,
+    /// SHA-256 of the `.metadata` sibling, for wheels.
+    pub metadata_sha256: Option<String>,
+    /// When it went live.
+    pub uploaded: Time,
+    /// By whom: a user name, or `operator`.
+    pub uploaded_by: String,
+    /// Index of its leaf.
+    pub leaf: u64,
+    /// State now.
+    pub state: FileState,
+}
+
+/// An event as the log page shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct LoggedEvent {
+    /// Leaf index.
+    pub leaf: u64,
+    /// The leaf's kind, in the log's words.
+    pub kind: String,
+    /// The subject's purl.
+    pub subject: String,
+    /// When it happened.
+    pub at: Time,
+    /// The leaf's text, as hashed.
+    pub text: String,
+}
+
+/// How the registry is; for `/healthz` and `doctor`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Health {
+    /// True when publishing works.
+    pub ok: bool,
+    /// Sentences saying what is wrong; empty when ok.
+    pub problems: Vec<String>,
+    /// Size of the log that is served.
+    pub log_size: u64,
+    /// Events committed but not yet in the log.
+    pub log_backlog: u64,
+    /// When the served checkpoint was signed.
+    pub checkpoint_signed: Option<Time>,
+}

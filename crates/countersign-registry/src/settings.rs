@@ -1,0 +1,68 @@
+//! The settings of an instance, already checked. The binary reads them from its TOML file.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use countersign_formats::Limits;
+use url::Url;
+
+use crate::model::Visibility;
+
+/// Who may delete, and how long after publishing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeletePolicy {
+    /// Only the operator.
+    Never,
+    /// Owners, until this long after the file went live.
+    Within(Duration),
+    /// Owners, always.
+    Always,
+}
+
+/// The settings of an instance.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Public base URL, without a trailing slash in its path.
+    pub url: Url,
+    /// Who may read.
+    pub visibility: Visibility,
+    /// Limits on archives and metadata.
+    pub limits: Limits,
+    /// Where uploads wait while they are hashed.
+    pub spool: PathBuf,
+    /// May an account create a project by publishing to a free name?
+    pub open_creation: bool,
+    /// Who may delete.
+    pub delete: DeletePolicy,
+    /// A release takes no further files this long after its first one; `None`: never closes.
+    pub release_open: Option<Duration>,
+    /// How long a publisher waits for the log before a 503.
+    pub log_wait: Duration,
+    /// Longest life of a token.
+    pub token_longest: Duration,
+    /// Bytes of documents and small files kept in memory.
+    pub memory_cache: u64,
+}
+
+impl Settings {
+    /// The defaults for an instance at `url` that spools in `spool`.
+    pub fn new(url: Url, spool: PathBuf) -> Self {
+        Self {
+            url,
+            visibility: Visibility::Public,
+            limits: Limits::default(),
+            spool,
+            open_creation: true,
+            delete: DeletePolicy::Within(Duration::from_secs(72 * 3_600)),
+            release_open: None,
+            log_wait: Duration::from_secs(20),
+            token_longest: Duration::from_secs(366 * 86_400),
+            memory_cache: 256 << 20,
+        }
+    }
+
+    /// The base URL as text without a trailing slash.
+    pub fn site(&self) -> &str {
+        self.url.as_str().trim_end_matches('/')
+    }
+}

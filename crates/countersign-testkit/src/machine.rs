@@ -1,0 +1,76 @@
+//! What the kit needs of the machine: folders, ports, locks, and commands whose failure says what happened.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// The folder of build products, where what is made once (client environments, downloads) is kept between runs.
+pub(crate) fn target_folder() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(folder) => PathBuf::from(folder),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"),
+    }
+}
+
+/// A loopback port that was free a moment ago. Another process may take it, so whoever uses it retries.
+pub(crate) fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free loopback port")?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// Waits for an exclusive lock on `path` and holds it until the returned file is dropped.
+pub(crate) fn lock(path: &Path) -> Result<File> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .with_context(|| format!("cannot open the lock {}", path.display()))?;
+    file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    Ok(file)
+}
+
+/// Runs a command to its end; an error holds both of its outputs.
+pub(crate) fn run(command: &mut Command) -> Result<Output> {
+    let output = output_of(command)?;
+    if !output.status.success() {
+        bail!("{command:?} ended with {}\n{}", output.status, both_outputs(&output));
+    }
+    Ok(output)
+}
+
+/// Runs a command to its end whatever its exit code is.
+pub(crate) fn output_of(command: &mut Command) -> Result<Output> {
+    command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {command:?}"))
+}
+
+/// Standard output and standard error, one after the other, as text.
+pub fn both_outputs(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// The first of `candidates` that exists as a file.
+pub(crate) fn first_existing(candidates: impl IntoIterator<Item = PathBuf>) -> Option<PathBuf> {
+    candidates.into_iter().find(|path| path.is_file())
+}
+
+/// User and group number of an account of this machine, by `id`.
+pub(crate) fn account(name: impl AsRef<OsStr>) -> Option<(u32, u32)> {
+    let number = |flag: &str| {
+        let output = Command::new("id").arg(flag).arg("--").arg(name.as_ref()).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().parse::<u32>().ok())?
+    };
+    Some((number("-u")?, number("-g")?))
+}
+
+/// Whether this process runs as root, whom PostgreSQL refuses to serve.
+pub(crate) fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
