@@ -31,7 +31,10 @@ pub struct Response {
 impl Response {
     /// The first header of that name, whatever its case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// The body as text; bytes that are no UTF-8 become U+FFFD.
@@ -42,7 +45,12 @@ impl Response {
     /// The body as JSON. The error shows the status and the beginning of the body.
     pub fn json(&self) -> Result<serde_json::Value> {
         serde_json::from_slice(&self.body).with_context(|| {
-            format!("no JSON in the answer {} {}: {:.300}", self.status, self.reason, self.text())
+            format!(
+                "no JSON in the answer {} {}: {:.300}",
+                self.status,
+                self.reason,
+                self.text()
+            )
         })
     }
 
@@ -82,8 +90,14 @@ impl std::str::FromStr for Address {
             None => (rest, "/".to_owned()),
         };
         let authority = authority.rsplit('@').next().unwrap_or_default();
-        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let authority = if has_port { authority.to_owned() } else { format!("{authority}:80") };
+        let has_port = authority
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let authority = if has_port {
+            authority.to_owned()
+        } else {
+            format!("{authority}:80")
+        };
         Ok(Self { authority, path })
     }
 }
@@ -97,9 +111,12 @@ pub struct Connection {
 impl Connection {
     /// Connects to `host:port`; reads and writes that stand still for 60 seconds fail.
     pub fn open(authority: &str) -> Result<Self> {
-        let stream = TcpStream::connect(authority).with_context(|| format!("cannot connect to {authority}"))?;
+        let stream = TcpStream::connect(authority)
+            .with_context(|| format!("cannot connect to {authority}"))?;
         stream.set_nodelay(true)?;
-        let mut connection = Self { stream: BufReader::new(stream) };
+        let mut connection = Self {
+            stream: BufReader::new(stream),
+        };
         connection.patience(Duration::from_secs(60))?;
         Ok(connection)
     }
@@ -113,7 +130,10 @@ impl Connection {
 
     /// Sends bytes as they are.
     pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
-        self.stream.get_mut().write_all(bytes).context("the server closed the connection while we were sending")
+        self.stream
+            .get_mut()
+            .write_all(bytes)
+            .context("the server closed the connection while we were sending")
     }
 
     /// Sends bytes in pieces of `piece` bytes with a pause after each.
@@ -127,7 +147,10 @@ impl Connection {
 
     /// Says that nothing more will be sent, and leaves the other direction open.
     pub fn finish_sending(&mut self) -> Result<()> {
-        self.stream.get_ref().shutdown(Shutdown::Write).context("cannot half-close")
+        self.stream
+            .get_ref()
+            .shutdown(Shutdown::Write)
+            .context("cannot half-close")
     }
 
     /// Reads one answer. `to_head` says that the request was HEAD, whose answer has no body.
@@ -144,8 +167,15 @@ impl Connection {
         let status_line = self.read_line().context("no status line")?;
         let mut words = status_line.splitn(3, ' ');
         let version = words.next().unwrap_or_default().to_owned();
-        ensure!(version.starts_with("HTTP/1."), "not an HTTP/1 status line: {status_line:?}");
-        let status = words.next().unwrap_or_default().parse().with_context(|| format!("bad status: {status_line:?}"))?;
+        ensure!(
+            version.starts_with("HTTP/1."),
+            "not an HTTP/1 status line: {status_line:?}"
+        );
+        let status = words
+            .next()
+            .unwrap_or_default()
+            .parse()
+            .with_context(|| format!("bad status: {status_line:?}"))?;
         let reason = words.next().unwrap_or_default().to_owned();
         let mut headers = Vec::new();
         loop {
@@ -153,12 +183,24 @@ impl Connection {
             if line.is_empty() {
                 break;
             }
-            ensure!(headers.len() < MOST_HEADERS, "more than {MOST_HEADERS} headers");
-            let (name, value) = line.split_once(':').with_context(|| format!("not a header: {line:?}"))?;
+            ensure!(
+                headers.len() < MOST_HEADERS,
+                "more than {MOST_HEADERS} headers"
+            );
+            let (name, value) = line
+                .split_once(':')
+                .with_context(|| format!("not a header: {line:?}"))?;
             headers.push((name.to_owned(), value.trim().to_owned()));
         }
-        let mut response = Response { version, status, reason, headers, body: Vec::new() };
-        let without_body = to_head || status == 204 || status == 304 || (100..200).contains(&status);
+        let mut response = Response {
+            version,
+            status,
+            reason,
+            headers,
+            body: Vec::new(),
+        };
+        let without_body =
+            to_head || status == 204 || status == 304 || (100..200).contains(&status);
         if without_body {
             return Ok(response);
         }
@@ -168,12 +210,19 @@ impl Connection {
 
     fn read_body(&mut self, response: &Response) -> Result<Vec<u8>> {
         let mut body = Vec::new();
-        if response.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
+        if response
+            .header("transfer-encoding")
+            .is_some_and(|value| value.eq_ignore_ascii_case("chunked"))
+        {
             loop {
                 let line = self.read_line().context("chunked body ends too early")?;
                 let digits = line.split(';').next().unwrap_or_default().trim();
-                let size = u64::from_str_radix(digits, 16).with_context(|| format!("bad chunk size {line:?}"))?;
-                ensure!(body.len() as u64 + size <= LONGEST_BODY, "body over {LONGEST_BODY} bytes");
+                let size = u64::from_str_radix(digits, 16)
+                    .with_context(|| format!("bad chunk size {line:?}"))?;
+                ensure!(
+                    body.len() as u64 + size <= LONGEST_BODY,
+                    "body over {LONGEST_BODY} bytes"
+                );
                 if size == 0 {
                     while !self.read_line()?.is_empty() {}
                     return Ok(body);
@@ -184,12 +233,16 @@ impl Connection {
         }
         match response.header("content-length") {
             Some(length) => {
-                let length: u64 = length.parse().with_context(|| format!("bad Content-Length {length:?}"))?;
+                let length: u64 = length
+                    .parse()
+                    .with_context(|| format!("bad Content-Length {length:?}"))?;
                 ensure!(length <= LONGEST_BODY, "body of {length} bytes announced");
                 self.read_exactly(length, &mut body)?;
             }
             None => {
-                (&mut self.stream).take(LONGEST_BODY).read_to_end(&mut body)?;
+                (&mut self.stream)
+                    .take(LONGEST_BODY)
+                    .read_to_end(&mut body)?;
             }
         }
         Ok(body)
@@ -197,15 +250,23 @@ impl Connection {
 
     fn read_exactly(&mut self, count: u64, into: &mut Vec<u8>) -> Result<()> {
         let got = (&mut self.stream).take(count).read_to_end(into)?;
-        ensure!(got as u64 == count, "body ends after {got} of {count} bytes");
+        ensure!(
+            got as u64 == count,
+            "body ends after {got} of {count} bytes"
+        );
         Ok(())
     }
 
     fn read_line(&mut self) -> Result<String> {
         let mut line = Vec::new();
-        let got = (&mut self.stream).take(LONGEST_LINE).read_until(b'\n', &mut line)?;
+        let got = (&mut self.stream)
+            .take(LONGEST_LINE)
+            .read_until(b'\n', &mut line)?;
         ensure!(got > 0, "the server closed the connection");
-        ensure!(line.ends_with(b"\n"), "line over {LONGEST_LINE} bytes, or cut off");
+        ensure!(
+            line.ends_with(b"\n"),
+            "line over {LONGEST_LINE} bytes, or cut off"
+        );
         line.pop();
         if line.ends_with(b"\r") {
             line.pop();
@@ -224,7 +285,10 @@ impl Connection {
 pub fn request(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Response> {
     let address: Address = url.parse()?;
     let mut connection = Connection::open(&address.authority)?;
-    let mut head = format!("{method} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", address.path, address.authority);
+    let mut head = format!(
+        "{method} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
+        address.path, address.authority
+    );
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -249,7 +313,10 @@ pub fn get(url: &str) -> Result<Response> {
 
 /// The value of an `Authorization` header for a user and a password or token.
 pub fn basic_authorization(user: &str, secret: &str) -> String {
-    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{secret}")))
+    format!(
+        "Basic {}",
+        base64::engine::general_purpose::STANDARD.encode(format!("{user}:{secret}"))
+    )
 }
 
 /// A `multipart/form-data` body: the value of Content-Type, and the bytes. `file` is (field, filename, bytes).
@@ -258,7 +325,10 @@ pub fn multipart(fields: &[(&str, &str)], file: Option<(&str, &str, &[u8])>) -> 
     let mut body = Vec::new();
     for (name, value) in fields {
         body.extend_from_slice(
-            format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n").as_bytes(),
+            format!(
+                "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+            )
+            .as_bytes(),
         );
     }
     if let Some((field, filename, bytes)) = file {
@@ -290,7 +360,10 @@ mod tests {
             let (mut stream, _) = listener.accept().unwrap();
             let mut received = vec![0; 4096];
             let mut length = 0;
-            while !received[..length].windows(4).any(|window| window == b"\r\n\r\n") {
+            while !received[..length]
+                .windows(4)
+                .any(|window| window == b"\r\n\r\n")
+            {
                 match stream.read(&mut received[length..]).unwrap() {
                     0 => break,
                     got => length += got,
@@ -308,10 +381,25 @@ mod tests {
         let (authority, server) =
             serve_once(b"HTTP/1.1 400 File already exists: caf\xe9\r\nX: 1\r\nx: 2\r\nContent-Length: 2\r\n\r\nhi");
         let response = get(&format!("http://{authority}/a?b=c")).unwrap();
-        assert_eq!((response.status, response.reason.as_str()), (400, "File already exists: caf\u{e9}"));
-        assert_eq!(response.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("x")).count(), 2);
+        assert_eq!(
+            (response.status, response.reason.as_str()),
+            (400, "File already exists: caf\u{e9}")
+        );
+        assert_eq!(
+            response
+                .headers
+                .iter()
+                .filter(|(name, _)| name.eq_ignore_ascii_case("x"))
+                .count(),
+            2
+        );
         assert_eq!(response.body, b"hi");
-        assert!(server.join().unwrap().starts_with(b"GET /a?b=c HTTP/1.1\r\n"));
+        assert!(
+            server
+                .join()
+                .unwrap()
+                .starts_with(b"GET /a?b=c HTTP/1.1\r\n")
+        );
     }
 
     #[test]
@@ -331,8 +419,17 @@ mod tests {
     #[test]
     fn addresses_are_taken_apart() {
         let address: Address = "http://user:secret@localhost:81/x?y#z".parse().unwrap();
-        assert_eq!(address, Address { authority: "localhost:81".into(), path: "/x?y".into() });
-        assert_eq!("http://localhost".parse::<Address>().unwrap().authority, "localhost:80");
+        assert_eq!(
+            address,
+            Address {
+                authority: "localhost:81".into(),
+                path: "/x?y".into()
+            }
+        );
+        assert_eq!(
+            "http://localhost".parse::<Address>().unwrap().authority,
+            "localhost:80"
+        );
         assert!("https://localhost".parse::<Address>().is_err());
     }
 }

@@ -33,7 +33,8 @@ pub(crate) fn lock(path: &Path) -> Result<File> {
         .write(true)
         .open(path)
         .with_context(|| format!("cannot open the lock {}", path.display()))?;
-    file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    file.lock()
+        .with_context(|| format!("cannot lock {}", path.display()))?;
     Ok(file)
 }
 
@@ -41,19 +42,30 @@ pub(crate) fn lock(path: &Path) -> Result<File> {
 pub(crate) fn run(command: &mut Command) -> Result<Output> {
     let output = output_of(command)?;
     if !output.status.success() {
-        bail!("{command:?} ended with {}\n{}", output.status, both_outputs(&output));
+        bail!(
+            "{command:?} ended with {}\n{}",
+            output.status,
+            both_outputs(&output)
+        );
     }
     Ok(output)
 }
 
 /// Runs a command to its end whatever its exit code is.
 pub(crate) fn output_of(command: &mut Command) -> Result<Output> {
-    command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {command:?}"))
+    command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot start {command:?}"))
 }
 
 /// Standard output and standard error, one after the other, as text.
 pub fn both_outputs(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 /// The first of `candidates` that exists as a file.
@@ -64,13 +76,26 @@ pub(crate) fn first_existing(candidates: impl IntoIterator<Item = PathBuf>) -> O
 /// User and group number of an account of this machine, by `id`.
 pub(crate) fn account(name: impl AsRef<OsStr>) -> Option<(u32, u32)> {
     let number = |flag: &str| {
-        let output = Command::new("id").arg(flag).arg("--").arg(name.as_ref()).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().parse::<u32>().ok())?
+        let output = Command::new("id")
+            .arg(flag)
+            .arg("--")
+            .arg(name.as_ref())
+            .output()
+            .ok()?;
+        output.status.success().then(|| {
+            String::from_utf8_lossy(&output.stdout)
+                .trim()
+                .parse::<u32>()
+                .ok()
+        })?
     };
     Some((number("-u")?, number("-g")?))
 }
 
 /// Whether this process runs as root, whom PostgreSQL refuses to serve.
 pub(crate) fn is_root() -> bool {
-    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+    Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }

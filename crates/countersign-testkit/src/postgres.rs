@@ -37,7 +37,10 @@ impl PostgresServer {
     /// Starts a server of its own. Takes about two seconds.
     pub fn start() -> Result<Self> {
         let bin = binaries()?;
-        let folder = tempfile::Builder::new().prefix("countersign-postgres-").tempdir()?.keep();
+        let folder = tempfile::Builder::new()
+            .prefix("countersign-postgres-")
+            .tempdir()?
+            .keep();
         let unprivileged = if is_root() {
             let owner = account("postgres").or_else(|| account("nobody")).context(
                 "PostgreSQL refuses to run as root, and there is neither a user `postgres` nor `nobody` to run it as",
@@ -50,8 +53,17 @@ impl PostgresServer {
         };
         let data = folder.join("data");
         let mut initdb = as_user(unprivileged, &bin.join("initdb"));
-        initdb.args(["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--username", USER, "-D"]);
-        run(initdb.arg(&data).current_dir(&folder)).context("cannot make a PostgreSQL data folder")?;
+        initdb.args([
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+            "--username",
+            USER,
+            "-D",
+        ]);
+        run(initdb.arg(&data).current_dir(&folder))
+            .context("cannot make a PostgreSQL data folder")?;
 
         let mut last = None;
         for _ in 0..5 {
@@ -65,10 +77,19 @@ impl PostgresServer {
         Err(last.context("no attempt was made")?)
     }
 
-    fn start_on(bin: &Path, folder: &Path, unprivileged: Option<(u32, u32)>, port: u16) -> Result<Self> {
+    fn start_on(
+        bin: &Path,
+        folder: &Path,
+        unprivileged: Option<(u32, u32)>,
+        port: u16,
+    ) -> Result<Self> {
         let log = folder.join("log");
         let mut postgres = as_user(unprivileged, &bin.join("postgres"));
-        postgres.arg("-D").arg(folder.join("data")).arg("-p").arg(port.to_string());
+        postgres
+            .arg("-D")
+            .arg(folder.join("data"))
+            .arg("-p")
+            .arg(port.to_string());
         for setting in [
             "listen_addresses=127.0.0.1",
             "unix_socket_directories=",
@@ -87,10 +108,19 @@ impl PostgresServer {
                       ( while kill -0 $server 2>/dev/null; do sleep 1; done; kill $$ 2>/dev/null ) & watch=$!; \
                       cat >/dev/null; kill $watch; kill -INT $server; wait $server; rm -rf \"$folder\"";
         let mut guard = Command::new("setsid");
-        guard.args(["--wait", "sh", "-c", script, "postgres-guard"]).arg(folder).arg(&log);
+        guard
+            .args(["--wait", "sh", "-c", script, "postgres-guard"])
+            .arg(folder)
+            .arg(&log);
         guard.arg(postgres.get_program()).args(postgres.get_args());
-        guard.current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut guard = guard.spawn().context("cannot start `setsid` (Debian package util-linux)")?;
+        guard
+            .current_dir(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut guard = guard
+            .spawn()
+            .context("cannot start `setsid` (Debian package util-linux)")?;
         let lifeline = guard.stdin.take();
 
         let url = format!("postgres://{USER}@127.0.0.1:{port}");
@@ -99,11 +129,20 @@ impl PostgresServer {
             let mut ready = Command::new(bin.join("pg_isready"));
             ready.args(["-q", "-h", "127.0.0.1", "-p", &port.to_string()]);
             if output_of(&mut ready)?.status.success() {
-                return Ok(Self { url, bin: bin.to_owned(), lifeline, guard: Some(guard) });
+                return Ok(Self {
+                    url,
+                    bin: bin.to_owned(),
+                    lifeline,
+                    guard: Some(guard),
+                });
             }
             let ended = guard.try_wait()?.is_some();
             if ended || begin.elapsed() > START_LIMIT {
-                let why = if ended { "ended at once" } else { "did not answer within 60 seconds" };
+                let why = if ended {
+                    "ended at once"
+                } else {
+                    "did not answer within 60 seconds"
+                };
                 let said = fs::read_to_string(&log).unwrap_or_default();
                 bail!("PostgreSQL on port {port} {why}; its log says:\n{said}");
             }
@@ -139,14 +178,20 @@ pub fn fresh_database() -> Result<String> {
     if let Ok(url) = std::env::var(VARIABLE)
         && !url.is_empty()
     {
-        return make_database(&binaries()?, url.trim_end_matches('/'))
-            .with_context(|| format!("the server named by {VARIABLE}={url} does not serve us; unset it to start one"));
+        return make_database(&binaries()?, url.trim_end_matches('/')).with_context(|| {
+            format!("the server named by {VARIABLE}={url} does not serve us; unset it to start one")
+        });
     }
-    let mut server = SERVER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut server = SERVER
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     if server.is_none() {
         *server = Some(PostgresServer::start()?);
     }
-    server.as_ref().context("a server was just put here")?.fresh_database()
+    server
+        .as_ref()
+        .context("a server was just put here")?
+        .fresh_database()
 }
 
 fn make_database(bin: &Path, url: &str) -> Result<String> {
@@ -158,7 +203,10 @@ fn make_database(bin: &Path, url: &str) -> Result<String> {
         rand::random::<u32>()
     );
     let mut create = Command::new(bin.join("createdb"));
-    create.arg("--maintenance-db").arg(format!("{url}/postgres")).arg(&name);
+    create
+        .arg("--maintenance-db")
+        .arg(format!("{url}/postgres"))
+        .arg(&name);
     run(&mut create).with_context(|| format!("cannot make the database {name}"))?;
     Ok(format!("{url}/{name}"))
 }
@@ -166,20 +214,36 @@ fn make_database(bin: &Path, url: &str) -> Result<String> {
 /// The folder with `postgres` and `initdb`: Debian's newest, or what is on PATH.
 fn binaries() -> Result<PathBuf> {
     let mut folders: Vec<PathBuf> = match fs::read_dir("/usr/lib/postgresql") {
-        Ok(entries) => entries.flatten().map(|entry| entry.path().join("bin")).collect(),
+        Ok(entries) => entries
+            .flatten()
+            .map(|entry| entry.path().join("bin"))
+            .collect(),
         Err(_) => Vec::new(),
     };
     let version = |path: &PathBuf| -> u32 {
-        path.parent().and_then(Path::file_name).and_then(|name| name.to_str()?.parse().ok()).unwrap_or(0)
+        path.parent()
+            .and_then(Path::file_name)
+            .and_then(|name| name.to_str()?.parse().ok())
+            .unwrap_or(0)
     };
     folders.sort_by_key(|path| std::cmp::Reverse(version(path)));
-    folders.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
-    let postgres = first_existing(folders.into_iter().map(|folder| folder.join("postgres"))).context(
-        "PostgreSQL is not installed: tests of the registry run on it as well as on SQLite. \
+    folders.extend(std::env::split_paths(
+        &std::env::var_os("PATH").unwrap_or_default(),
+    ));
+    let postgres = first_existing(folders.into_iter().map(|folder| folder.join("postgres")))
+        .context(
+            "PostgreSQL is not installed: tests of the registry run on it as well as on SQLite. \
          On Debian: apt-get install --no-install-recommends postgresql",
-    )?;
-    let folder = postgres.parent().context("a file stands in a folder")?.to_owned();
-    ensure!(folder.join("initdb").is_file(), "{} has postgres but no initdb", folder.display());
+        )?;
+    let folder = postgres
+        .parent()
+        .context("a file stands in a folder")?
+        .to_owned();
+    ensure!(
+        folder.join("initdb").is_file(),
+        "{} has postgres but no initdb",
+        folder.display()
+    );
     Ok(folder)
 }
 
@@ -188,7 +252,12 @@ fn as_user(owner: Option<(u32, u32)>, program: &Path) -> Command {
         return Command::new(program);
     };
     let mut command = Command::new("setpriv");
-    command.arg(format!("--reuid={user}")).arg(format!("--regid={group}")).arg("--clear-groups").arg("--").arg(program);
+    command
+        .arg(format!("--reuid={user}"))
+        .arg(format!("--regid={group}"))
+        .arg("--clear-groups")
+        .arg("--")
+        .arg(program);
     command
 }
 
@@ -199,7 +268,10 @@ mod tests {
     fn query(bin: &Path, url: &str, sql: &str) -> String {
         let mut psql = Command::new(bin.join("psql"));
         psql.arg(url).args(["-X", "-A", "-t", "-c", sql]);
-        String::from_utf8(run(&mut psql).unwrap().stdout).unwrap().trim().to_owned()
+        String::from_utf8(run(&mut psql).unwrap().stdout)
+            .unwrap()
+            .trim()
+            .to_owned()
     }
 
     #[test]
@@ -208,18 +280,32 @@ mod tests {
         assert_ne!(first, second);
         let bin = binaries().unwrap();
         query(&bin, &first, "create table t (x bigint)");
-        assert_eq!(query(&bin, &second, "select count(*) from pg_tables where schemaname = 'public'"), "0");
+        assert_eq!(
+            query(
+                &bin,
+                &second,
+                "select count(*) from pg_tables where schemaname = 'public'"
+            ),
+            "0"
+        );
         assert_eq!(query(&bin, &first, "show fsync"), "on");
     }
 
     #[test]
     fn dropping_the_server_stops_it_and_leaves_no_folder() {
         let server = PostgresServer::start().unwrap();
-        let folder = query(&server.bin, &format!("{}/postgres", server.url()), "show data_directory");
+        let folder = query(
+            &server.bin,
+            &format!("{}/postgres", server.url()),
+            "show data_directory",
+        );
         let authority = server.url().rsplit('@').next().unwrap().to_owned();
         drop(server);
         assert!(!Path::new(&folder).exists(), "{folder} is left");
-        assert!(std::net::TcpStream::connect(&authority).is_err(), "{authority} still answers");
+        assert!(
+            std::net::TcpStream::connect(&authority).is_err(),
+            "{authority} still answers"
+        );
     }
 
     #[test]

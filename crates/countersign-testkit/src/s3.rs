@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 use hyper::body::Incoming;
 use hyper::header::{IF_MATCH, IF_NONE_MATCH};
-use hyper::service::{Service as _, service_fn};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use s3s::auth::SimpleAuth;
@@ -38,12 +38,17 @@ impl S3Server {
 
     /// Starts a server.
     pub fn start() -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("countersign-s3-").tempdir()?;
+        let folder = tempfile::Builder::new()
+            .prefix("countersign-s3-")
+            .tempdir()?;
         std::fs::create_dir(folder.path().join(Self::BUCKET))?;
         let files = s3s_fs::FileSystem::new(folder.path())
             .map_err(|error| anyhow!("cannot serve {}: {error:?}", folder.path().display()))?;
         let mut builder = S3ServiceBuilder::new(files);
-        builder.set_auth(SimpleAuth::from_single(Self::ACCESS_KEY_ID, Self::SECRET_ACCESS_KEY));
+        builder.set_auth(SimpleAuth::from_single(
+            Self::ACCESS_KEY_ID,
+            Self::SECRET_ACCESS_KEY,
+        ));
         let service = builder.build();
 
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -59,16 +64,24 @@ impl S3Server {
         runtime.spawn(async move {
             loop {
                 // A failed accept concerns one client that went away.
-                let Ok((socket, _)) = listener.accept().await else { continue };
+                let Ok((socket, _)) = listener.accept().await else {
+                    continue;
+                };
                 let (service, turn) = (service.clone(), one_condition_at_a_time.clone());
                 let answer = service_fn(move |request: hyper::Request<Incoming>| {
                     let (service, turn) = (service.clone(), turn.clone());
                     async move {
                         let headers = request.headers();
-                        let conditional = !matches!(*request.method(), hyper::Method::GET | hyper::Method::HEAD)
-                            && (headers.contains_key(IF_NONE_MATCH) || headers.contains_key(IF_MATCH));
-                        let _turn = if conditional { Some(turn.lock().await) } else { None };
-                        service.call(request).await
+                        let conditional =
+                            !matches!(*request.method(), hyper::Method::GET | hyper::Method::HEAD)
+                                && (headers.contains_key(IF_NONE_MATCH)
+                                    || headers.contains_key(IF_MATCH));
+                        let _turn = if conditional {
+                            Some(turn.lock().await)
+                        } else {
+                            None
+                        };
+                        hyper::service::Service::call(&service, request).await
                     }
                 });
                 tokio::spawn(async move {
@@ -79,7 +92,11 @@ impl S3Server {
                 });
             }
         });
-        Ok(Self { address, folder, runtime: Some(runtime) })
+        Ok(Self {
+            address,
+            folder,
+            runtime: Some(runtime),
+        })
     }
 
     /// `http://127.0.0.1:PORT`, to be used with path-style addressing.
@@ -121,7 +138,9 @@ mod tests {
     use bytes::Bytes;
     use object_store::aws::{AmazonS3, AmazonS3Builder};
     use object_store::path::Path;
-    use object_store::{Error, ObjectStore, ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions};
+    use object_store::{
+        Error, ObjectStore, ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions,
+    };
 
     use super::*;
 
@@ -138,12 +157,17 @@ mod tests {
     }
 
     fn create() -> PutOptions {
-        PutOptions { mode: PutMode::Create, ..PutOptions::default() }
+        PutOptions {
+            mode: PutMode::Create,
+            ..PutOptions::default()
+        }
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn exactly_one_of_many_concurrent_creates_wins() {
-        let server = tokio::task::spawn_blocking(|| S3Server::start().unwrap()).await.unwrap();
+        let server = tokio::task::spawn_blocking(|| S3Server::start().unwrap())
+            .await
+            .unwrap();
         let store = Arc::new(client(&server));
         let wins = Arc::new(AtomicUsize::new(0));
         let mut tasks = Vec::new();
@@ -151,7 +175,10 @@ mod tests {
             let (store, wins) = (store.clone(), wins.clone());
             tasks.push(tokio::spawn(async move {
                 let body = Bytes::from(vec![turn; 1000]);
-                match store.put_opts(&Path::from("a/b"), body.into(), create()).await {
+                match store
+                    .put_opts(&Path::from("a/b"), body.into(), create())
+                    .await
+                {
                     Ok(_) => _ = wins.fetch_add(1, Ordering::SeqCst),
                     Err(Error::AlreadyExists { .. }) => {}
                     Err(error) => panic!("{error:?}"),
@@ -162,38 +189,67 @@ mod tests {
             task.await.unwrap();
         }
         assert_eq!(wins.load(Ordering::SeqCst), 1);
-        tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
+        tokio::task::spawn_blocking(move || drop(server))
+            .await
+            .unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn ranges_listing_multipart_and_delete_work() {
-        let server = tokio::task::spawn_blocking(|| S3Server::start().unwrap()).await.unwrap();
+        let server = tokio::task::spawn_blocking(|| S3Server::start().unwrap())
+            .await
+            .unwrap();
         let store = client(&server);
         let small = Path::from("blobs/small");
-        store.put(&small, Bytes::from_static(b"0123456789").into()).await.unwrap();
+        store
+            .put(&small, Bytes::from_static(b"0123456789").into())
+            .await
+            .unwrap();
         assert_eq!(&store.get_range(&small, 3..6).await.unwrap()[..], b"345");
 
         let large = Path::from("blobs/large");
-        let mut upload = store.put_multipart_opts(&large, PutMultipartOptions::default()).await.unwrap();
+        let mut upload = store
+            .put_multipart_opts(&large, PutMultipartOptions::default())
+            .await
+            .unwrap();
         for part in 0..2u8 {
-            upload.put_part(Bytes::from(vec![part; 5 << 20]).into()).await.unwrap();
+            upload
+                .put_part(Bytes::from(vec![part; 5 << 20]).into())
+                .await
+                .unwrap();
         }
         upload.complete().await.unwrap();
         assert_eq!(store.head(&large).await.unwrap().size, 10 << 20);
         let copied = Path::from("final/large");
         store.copy(&large, &copied).await.unwrap();
-        assert_eq!(&store.get_range(&copied, (5 << 20) - 1..(5 << 20) + 1).await.unwrap()[..], &[0, 1]);
+        assert_eq!(
+            &store
+                .get_range(&copied, (5 << 20) - 1..(5 << 20) + 1)
+                .await
+                .unwrap()[..],
+            &[0, 1]
+        );
 
-        let listed = store.list_with_delimiter(Some(&Path::from("blobs"))).await.unwrap();
+        let listed = store
+            .list_with_delimiter(Some(&Path::from("blobs")))
+            .await
+            .unwrap();
         assert_eq!(listed.objects.len(), 2);
         store.delete(&small).await.unwrap();
-        assert!(matches!(store.get(&small).await, Err(Error::NotFound { .. })));
-        tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
+        assert!(matches!(
+            store.get(&small).await,
+            Err(Error::NotFound { .. })
+        ));
+        tokio::task::spawn_blocking(move || drop(server))
+            .await
+            .unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_wrong_secret_is_refused() {
-        let server = tokio::task::spawn_blocking(|| S3Server::start().unwrap()).await.unwrap();
+        let server = tokio::task::spawn_blocking(|| S3Server::start().unwrap())
+            .await
+            .unwrap();
         let store = AmazonS3Builder::new()
             .with_endpoint(server.endpoint())
             .with_allow_http(true)
@@ -203,7 +259,14 @@ mod tests {
             .with_secret_access_key("wrong")
             .build()
             .unwrap();
-        assert!(store.put(&Path::from("x"), Bytes::from_static(b"x").into()).await.is_err());
-        tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
+        assert!(
+            store
+                .put(&Path::from("x"), Bytes::from_static(b"x").into())
+                .await
+                .is_err()
+        );
+        tokio::task::spawn_blocking(move || drop(server))
+            .await
+            .unwrap();
     }
 }
