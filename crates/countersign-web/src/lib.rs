@@ -1,1 +1,28 @@
-//! countersign-web
+//! The face of Countersign: the clients' protocols, our JSON API, the pages.
+//!
+//! [`app`] makes the service, [`serve`] gives it sockets. A request passes [`pipeline`]: index pages and small files
+//! that lie in memory are answered at once; everything else goes through the gate for restricted instances and then
+//! to the router. Handlers return errors as values; `error` words them for the caller's client.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod answer;
+pub mod api;
+mod body;
+pub mod caller;
+pub mod error;
+mod error_codes;
+mod metering;
+mod operation;
+pub mod pages;
+mod pipeline;
+mod protocols;
+mod request_log;
+mod server;
+mod settings;
+mod site;
+
+pub use pipeline::{App, RequestId, app};
+pub use server::serve;
+pub use settings::{FaceSettings, SlowestBody};
+pub use site::Site;

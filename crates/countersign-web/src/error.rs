@@ -1,0 +1,363 @@
+//! How an error of the core is answered: kind to status in one place, the text in the caller's dialect in another.
+//!
+//! Handlers return a [`Refusal`]; the pipeline words it at the very end, when the request's id is at hand, so that
+//! every error body carries the id and the link to the page that explains its code.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use countersign_registry::{Error, Kind};
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use hyper::ext::ReasonPhrase;
+use serde_json::json;
+
+pub use crate::error_codes::{ERROR_CODES, ErrorCode};
+
+/// Longest reason phrase in characters; some clients and proxies refuse long status lines.
+const LONGEST_REASON: usize = 200;
+/// Longest `Accept` header looked at, in bytes.
+const LONGEST_ACCEPT: usize = 1_024;
+
+/// The form in which a caller reads errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Installers and people: plain text.
+    Text,
+    /// Our own API: RFC 9457.
+    Problem,
+    /// The Python upload endpoint: the reason phrase, and the body by `Accept`; authentication failures are 403
+    /// (401 makes some tools prompt) and conflicts 400 (what `--skip-existing` looks for).
+    Upload,
+}
+
+/// An error with the dialect it is to be told in.
+#[derive(Debug)]
+pub struct Refusal {
+    /// What went wrong.
+    pub error: Error,
+    /// For whom it is worded.
+    pub dialect: Dialect,
+}
+
+impl Refusal {
+    /// For installers and people.
+    pub fn text(error: impl Into<Error>) -> Self {
+        Self { error: error.into(), dialect: Dialect::Text }
+    }
+
+    /// For callers of our API.
+    pub fn problem(error: impl Into<Error>) -> Self {
+        Self { error: error.into(), dialect: Dialect::Problem }
+    }
+
+    /// For publishing clients.
+    pub fn upload(error: impl Into<Error>) -> Self {
+        Self { error: error.into(), dialect: Dialect::Upload }
+    }
+
+    /// The status this is answered with.
+    pub fn status(&self) -> StatusCode {
+        match (self.dialect, status_of(&self.error)) {
+            (Dialect::Upload, StatusCode::UNAUTHORIZED) => StatusCode::FORBIDDEN,
+            (Dialect::Upload, StatusCode::CONFLICT) => StatusCode::BAD_REQUEST,
+            (_, status) => status,
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = self.status();
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+}
+
+/// The status of an error: what its code says in [`ERROR_CODES`], else what its kind says.
+pub fn status_of(error: &Error) -> StatusCode {
+    let by_code = crate::error_codes::find(&error.code).and_then(|entry| entry.status);
+    if let Some(status) = by_code.and_then(|status| StatusCode::from_u16(status).ok()) {
+        return status;
+    }
+    match error.kind {
+        Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Kind::Denied => StatusCode::FORBIDDEN,
+        Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::Conflict => StatusCode::CONFLICT,
+        Kind::Rejected => StatusCode::BAD_REQUEST,
+        Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Kind::Limited => StatusCode::TOO_MANY_REQUESTS,
+        Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// Nothing answers at this address.
+pub(crate) fn no_such_page(path: &str) -> Error {
+    Error::new(Kind::NotFound, "no-such-page", format!("Nothing answers at {}.", shown(path)))
+        .remedy("The addresses of this registry are listed at /.well-known/countersign.json.")
+}
+
+/// A credential is needed and none came.
+pub(crate) fn credentials_missing() -> Error {
+    Error::new(Kind::Unauthenticated, "credentials-missing", "This needs a token, and the request carried none.")
+        .remedy("Send the token as the password (user name __token__), or as \"Authorization: Bearer TOKEN\".")
+}
+
+/// A foreign value as it may stand in a message: at most 80 characters, control characters escaped.
+pub(crate) fn shown(value: &str) -> String {
+    let mut text = String::from("\"");
+    for (count, c) in value.chars().enumerate() {
+        if count == 80 {
+            text.push('…');
+            break;
+        }
+        // Bidirectional and other invisible marks can make a message read as something else.
+        if c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}') {
+            text.extend(c.escape_default());
+        } else {
+            text.push(c);
+        }
+    }
+    text.push('"');
+    text
+}
+
+/// Words a refusal for its caller.
+pub(crate) fn render(refusal: &Refusal, site: &str, headers: &HeaderMap, request_id: &str) -> Response {
+    let status = refusal.status();
+    let error = &refusal.error;
+    let link = format!("{site}/help/errors#{}", error.code);
+    let title = status.canonical_reason().unwrap_or("Error");
+    let form = match refusal.dialect {
+        Dialect::Text => Form::Text,
+        Dialect::Problem => Form::Problem,
+        Dialect::Upload => upload_form(headers),
+    };
+    let (content_type, body) = match form {
+        Form::Text => (
+            "text/plain; charset=utf-8",
+            format!("{}\n\nMore: {link}\nRequest: {request_id}\n", error.text()),
+        ),
+        Form::Html => (
+            "text/html; charset=utf-8",
+            format!(
+                "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{status}</title></head>\
+                 <body><h1>{status}</h1><p>{}</p><p>More: <a href=\"{}\">{}</a></p><p>Request: {request_id}</p></body></html>\n",
+                escape_html(&error.text()),
+                escape_html(&link),
+                escape_html(&link),
+            ),
+        ),
+        // Publishing clients print `code` and nothing else, so the sentence stands in it.
+        Form::Json => (
+            "application/json",
+            json!({
+                "message": format!("{} More: {link} (request {request_id})", error.text()),
+                "code": format!("{} {}", status.as_u16(), error.message),
+                "title": title,
+            })
+            .to_string(),
+        ),
+        Form::Problem => (
+            "application/problem+json",
+            json!({
+                "type": link,
+                "title": title,
+                "status": status.as_u16(),
+                "detail": error.message,
+                "code": error.code,
+                "remedy": error.remedy,
+                "request": request_id,
+            })
+            .to_string(),
+        ),
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let out = response.headers_mut();
+    out.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    out.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    match status {
+        StatusCode::UNAUTHORIZED => {
+            out.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"countersign\""));
+        }
+        StatusCode::SERVICE_UNAVAILABLE => {
+            out.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        StatusCode::TOO_MANY_REQUESTS => {
+            out.insert(RETRY_AFTER, HeaderValue::from_static("30"));
+        }
+        StatusCode::METHOD_NOT_ALLOWED => {
+            out.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        _ => {}
+    }
+    if refusal.dialect == Dialect::Upload {
+        response.extensions_mut().insert(reason_phrase(&error.message));
+    }
+    response
+}
+
+/// The sentence as HTTP/1.1 carries it: latin-1, no line ends, at most 200 characters.
+fn reason_phrase(message: &str) -> ReasonPhrase {
+    let bytes: Vec<u8> = message
+        .chars()
+        .take(LONGEST_REASON)
+        .map(|c| match u8::try_from(u32::from(c)) {
+            Ok(byte) if byte >= 0x20 && !(0x7f..0xa0).contains(&byte) => byte,
+            Ok(_) => b' ',
+            Err(_) => match c {
+                '…' => b'.',
+                '“' | '”' => b'"',
+                '‘' | '’' => b'\'',
+                '–' | '—' => b'-',
+                _ => b'?',
+            },
+        })
+        .collect();
+    ReasonPhrase::try_from(bytes).expect("only printable latin-1 was let through")
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    Text,
+    Problem,
+    Json,
+    Html,
+}
+
+fn upload_form(headers: &HeaderMap) -> Form {
+    const OFFERS: [(Form, &str, &str); 4] = [
+        (Form::Text, "text", "plain"),
+        (Form::Problem, "application", "problem+json"),
+        (Form::Json, "application", "json"),
+        (Form::Html, "text", "html"),
+    ];
+    let accept = headers.get(ACCEPT).map_or(&b""[..], HeaderValue::as_bytes);
+    let accept = String::from_utf8_lossy(&accept[..accept.len().min(LONGEST_ACCEPT)]);
+    let mut best = (Form::Text, 0);
+    for (form, kind, sub) in OFFERS {
+        let quality = quality_of(&accept, kind, sub);
+        if quality > best.1 {
+            best = (form, quality);
+        }
+    }
+    best.0
+}
+
+/// The q-value, in thousandths, that an `Accept` header gives a media type; the most specific range decides.
+pub(crate) fn quality_of(accept: &str, kind: &str, sub: &str) -> u16 {
+    let mut found = (0, 0);
+    for range in accept.split(',').take(50) {
+        let mut parts = range.split(';');
+        let name = parts.next().unwrap_or_default().trim();
+        let specific = match name.split_once('/') {
+            Some(("*", "*")) => 1,
+            Some((k, "*")) if k.eq_ignore_ascii_case(kind) => 2,
+            Some((k, s)) if k.eq_ignore_ascii_case(kind) && s.eq_ignore_ascii_case(sub) => 3,
+            _ => continue,
+        };
+        let quality = parts
+            .filter_map(|part| part.trim().strip_prefix("q="))
+            .next()
+            .map_or(1_000.0, |q| q.trim().parse::<f32>().unwrap_or(0.0).clamp(0.0, 1.0) * 1_000.0);
+        if specific > found.0 {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=1000 above")]
+            let thousandths = quality.round() as u16;
+            found = (specific, thousandths);
+        }
+    }
+    found.1
+}
+
+fn escape_html(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    fn error() -> Error {
+        Error::new(Kind::Conflict, "file-exists", "File already exists: “a-1.tar.gz”\r\nX: évil").remedy("Raise the version.")
+    }
+
+    async fn upload_body(accept: Option<&str>) -> (http::response::Parts, String) {
+        let mut headers = HeaderMap::new();
+        if let Some(accept) = accept {
+            headers.insert(ACCEPT, accept.parse().unwrap());
+        }
+        let response = render(&Refusal::upload(error()), "https://reg.example", &headers, "id-1");
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        (parts, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn upload_errors_come_in_the_form_the_client_asks_for() {
+        for (accept, content_type) in [
+            (None, "text/plain; charset=utf-8"),
+            (Some("*/*"), "text/plain; charset=utf-8"),
+            (Some("application/json;q=0.9, text/plain;q=0.8, text/html;q=0.7"), "application/json"),
+            (Some("application/problem+json, application/json;q=0.9"), "application/problem+json"),
+            (Some("text/html,application/xhtml+xml"), "text/html; charset=utf-8"),
+            (Some("image/png"), "text/plain; charset=utf-8"),
+            (Some(";;;q=,,*/"), "text/plain; charset=utf-8"),
+        ] {
+            let (parts, body) = upload_body(accept).await;
+            assert_eq!(parts.status, 400, "a duplicate is 400 for --skip-existing");
+            assert_eq!(parts.headers[CONTENT_TYPE], content_type, "{accept:?}");
+            assert!(body.contains("File already exists"), "{body}");
+            assert!(body.contains("https://reg.example/help/errors#file-exists"), "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_json_form_says_the_sentence_in_code_which_is_all_that_some_clients_print() {
+        let (_, body) = upload_body(Some("application/json")).await;
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert!(body["code"].as_str().unwrap().starts_with("400 File already exists"));
+        assert_eq!(body["title"], "Bad Request");
+    }
+
+    #[tokio::test]
+    async fn the_reason_phrase_is_one_short_latin_1_line() {
+        let (parts, _) = upload_body(None).await;
+        let reason = parts.extensions.get::<ReasonPhrase>().unwrap().as_bytes();
+        assert_eq!(reason, b"File already exists: \"a-1.tar.gz\"  X: \xe9vil");
+        assert_eq!(reason_phrase(&"x".repeat(900)).as_bytes().len(), LONGEST_REASON);
+        assert_eq!(reason_phrase("日\u{7f}\u{85}").as_bytes(), b"?  ");
+    }
+
+    #[test]
+    fn authentication_failures_are_403_for_publishers_and_401_for_readers() {
+        assert_eq!(Refusal::upload(credentials_missing()).status(), 403);
+        assert_eq!(Refusal::text(credentials_missing()).status(), 401);
+        assert_eq!(Refusal::problem(error()).status(), 409);
+    }
+
+    #[test]
+    fn the_most_specific_range_decides_the_quality() {
+        assert_eq!(quality_of("text/*;q=0.5, */*;q=0.1, text/plain;q=0", "text", "plain"), 0);
+        assert_eq!(quality_of("text/*;q=0.5, */*;q=0.1", "text", "plain"), 500);
+        assert_eq!(quality_of("*/*;q=0.1", "text", "plain"), 100);
+        assert_eq!(quality_of("text/plain;q=nonsense", "text", "plain"), 0);
+    }
+}

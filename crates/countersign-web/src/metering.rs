@@ -1,0 +1,206 @@
+//! The numbers that `/metrics` shows. Plain atomics: counting a request on the hot path costs one addition.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use countersign_registry::model::Health;
+use http::StatusCode;
+
+/// What a request was about; the `route` label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RouteClass {
+    /// Simple index pages.
+    Index,
+    /// Artifacts, their metadata and proofs.
+    File,
+    /// Checkpoint, tiles, leaf proofs.
+    Log,
+    /// Uploads.
+    Upload,
+    /// Legacy JSON.
+    Json,
+    /// Our API.
+    Api,
+    /// Health, metrics, well-known files.
+    Operation,
+    /// Pages and everything else.
+    Page,
+}
+
+impl RouteClass {
+    const ALL: [(Self, &'static str); 8] = [
+        (Self::Index, "index"),
+        (Self::File, "file"),
+        (Self::Log, "log"),
+        (Self::Upload, "upload"),
+        (Self::Json, "json"),
+        (Self::Api, "api"),
+        (Self::Operation, "operation"),
+        (Self::Page, "page"),
+    ];
+
+    /// The class of a request path.
+    pub(crate) fn of(path: &str) -> Self {
+        let mut parts = path.split('/').skip(1);
+        match (parts.next().unwrap_or_default(), parts.next().unwrap_or_default()) {
+            ("pypi", "simple") => Self::Index,
+            ("pypi", "legacy") => Self::Upload,
+            ("pypi", _) => Self::Json,
+            ("files", _) => Self::File,
+            ("log", shard) if shard.bytes().next().is_some_and(|byte| byte.is_ascii_digit()) => Self::Log,
+            ("api", _) => Self::Api,
+            ("healthz" | "metrics" | ".well-known", _) => Self::Operation,
+            _ => Self::Page,
+        }
+    }
+}
+
+/// The statuses counted one by one; the last place is for all others.
+const STATUSES: [u16; 22] = [
+    200, 206, 301, 304, 308, 400, 401, 403, 404, 405, 406, 408, 409, 410, 413, 415, 416, 429, 431, 500, 503, 0,
+];
+
+/// Upper bounds of the publish-latency buckets, in milliseconds.
+const PUBLISH_BUCKETS: [u64; 12] = [5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000];
+
+/// Counters since the process began.
+pub(crate) struct Meters {
+    requests: [[AtomicU64; STATUSES.len()]; RouteClass::ALL.len()],
+    publishes: [AtomicU64; PUBLISH_BUCKETS.len() + 1],
+    publish_micros: AtomicU64,
+    downloads: AtomicU64,
+}
+
+impl Meters {
+    pub(crate) fn new() -> Self {
+        Self {
+            requests: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
+            publishes: std::array::from_fn(|_| AtomicU64::new(0)),
+            publish_micros: AtomicU64::new(0),
+            downloads: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts an answered request.
+    pub(crate) fn request(&self, class: RouteClass, status: StatusCode) {
+        let place = STATUSES.iter().position(|known| *known == status.as_u16()).unwrap_or(STATUSES.len() - 1);
+        self.requests[class as usize][place].fetch_add(1, Relaxed);
+    }
+
+    /// Counts a publish that got its receipt, from the request's head to the answer.
+    pub(crate) fn published(&self, took: Duration) {
+        let place = PUBLISH_BUCKETS
+            .iter()
+            .position(|bound| took <= Duration::from_millis(*bound))
+            .unwrap_or(PUBLISH_BUCKETS.len());
+        self.publishes[place].fetch_add(1, Relaxed);
+        self.publish_micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// Counts a download of an artifact.
+    pub(crate) fn downloaded(&self) {
+        self.downloads.fetch_add(1, Relaxed);
+    }
+
+    /// The Prometheus text format.
+    pub(crate) fn render(&self, health: &Health) -> String {
+        let mut out = String::with_capacity(4_096);
+        self.render_into(&mut out, health).expect("writing to a String does not fail");
+        out
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "seconds for a graph")]
+    fn render_into(&self, out: &mut String, health: &Health) -> std::fmt::Result {
+        writeln!(out, "# HELP countersign_requests_total Requests answered.\n# TYPE countersign_requests_total counter")?;
+        for (class, name) in RouteClass::ALL {
+            for (place, status) in STATUSES.iter().enumerate() {
+                let count = self.requests[class as usize][place].load(Relaxed);
+                if count > 0 {
+                    let status = if *status == 0 { "other".to_owned() } else { status.to_string() };
+                    writeln!(out, "countersign_requests_total{{route=\"{name}\",status=\"{status}\"}} {count}")?;
+                }
+            }
+        }
+        let name = "countersign_publish_seconds";
+        writeln!(out, "# HELP {name} Time from a publish request's head to its receipt.\n# TYPE {name} histogram")?;
+        let mut sum = 0;
+        for (place, count) in self.publishes.iter().enumerate() {
+            sum += count.load(Relaxed);
+            match PUBLISH_BUCKETS.get(place) {
+                Some(bound) => writeln!(out, "{name}_bucket{{le=\"{}\"}} {sum}", *bound as f64 / 1e3)?,
+                None => writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {sum}")?,
+            }
+        }
+        writeln!(out, "{name}_sum {}\n{name}_count {sum}", self.publish_micros.load(Relaxed) as f64 / 1e6)?;
+        let mut single = |name: &str, kind: &str, help: &str, value: String| {
+            writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}")
+        };
+        single(
+            "countersign_downloads_total",
+            "counter",
+            "Artifact downloads answered by this process.",
+            self.downloads.load(Relaxed).to_string(),
+        )?;
+        single("countersign_healthy", "gauge", "1 when publishing works.", u8::from(health.ok).to_string())?;
+        single("countersign_log_size", "gauge", "Leaves in the served log.", health.log_size.to_string())?;
+        single("countersign_log_backlog", "gauge", "Events not yet in the log.", health.log_backlog.to_string())?;
+        if let Some(signed) = health.checkpoint_signed {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+            single(
+                "countersign_checkpoint_age_seconds",
+                "gauge",
+                "Since the heartbeat signed the served checkpoint.",
+                format!("{:.3}", (now - signed.0 as f64 / 1e6).max(0.0)),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_have_their_class() {
+        for (path, class) in [
+            ("/pypi/simple/", RouteClass::Index),
+            ("/pypi/simple/x/", RouteClass::Index),
+            ("/pypi/legacy/", RouteClass::Upload),
+            ("/pypi/pypi/x/json", RouteClass::Json),
+            ("/files/00/x.whl", RouteClass::File),
+            ("/log/1/checkpoint", RouteClass::Log),
+            ("/log/", RouteClass::Page),
+            ("/log/event/3", RouteClass::Page),
+            ("/api/v1/whoami", RouteClass::Api),
+            ("/healthz", RouteClass::Operation),
+            ("/", RouteClass::Page),
+            ("", RouteClass::Page),
+        ] {
+            assert_eq!(RouteClass::of(path), class, "{path}");
+        }
+    }
+
+    #[test]
+    fn metrics_are_rendered_with_cumulative_buckets() {
+        let meters = Meters::new();
+        meters.request(RouteClass::Index, StatusCode::OK);
+        meters.request(RouteClass::Index, StatusCode::IM_A_TEAPOT);
+        meters.published(Duration::from_millis(7));
+        meters.published(Duration::from_secs(60));
+        let health = Health { ok: true, problems: vec![], log_size: 3, log_backlog: 0, checkpoint_signed: None };
+        let text = meters.render(&health);
+        for line in [
+            "countersign_requests_total{route=\"index\",status=\"200\"} 1",
+            "countersign_requests_total{route=\"index\",status=\"other\"} 1",
+            "countersign_publish_seconds_bucket{le=\"0.005\"} 0",
+            "countersign_publish_seconds_bucket{le=\"0.01\"} 1",
+            "countersign_publish_seconds_bucket{le=\"+Inf\"} 2",
+            "countersign_publish_seconds_sum 60.007",
+            "countersign_log_size 3",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
+}
