@@ -6,9 +6,12 @@
 //! other crate of the workspace (see `Cargo.toml`).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod clients;
+pub mod corpus;
 pub mod http;
 pub mod packages;
 pub mod postgres;
 pub mod s3;
+pub mod strace;
 
 mod machine;
