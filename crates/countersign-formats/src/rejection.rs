@@ -107,7 +107,11 @@ mod tests {
         let rejection = Rejection::new("x", format!("a\r\n\u{1b}[2J\u{202e}{}", "z".repeat(500)));
         assert!(rejection.message.chars().count() <= 300);
         assert!(!rejection.message.chars().any(char::is_control));
-        assert!(rejection.message.starts_with("a\\r\\n\\u{1b}[2J\\u{202e}zzz"));
+        assert!(
+            rejection
+                .message
+                .starts_with("a\\r\\n\\u{1b}[2J\\u{202e}zzz")
+        );
     }
 
     #[test]

@@ -18,7 +18,11 @@ pub fn key(name: &str) -> Result<NameKey, Rejection> {
     if name.len() > MAX_NAME {
         return Err(Rejection::new(
             "name-too-long",
-            format!("The project name {} has {} bytes.", quoted(name), name.len()),
+            format!(
+                "The project name {} has {} bytes.",
+                quoted(name),
+                name.len()
+            ),
         )
         .with_remedy(format!("Use at most {MAX_NAME}.")));
     }
@@ -86,8 +90,24 @@ mod tests {
     #[test]
     fn refuses_look_alikes_and_odd_edges() {
         for name in [
-            "\u{212a}ivy", "\u{130}stanbul", "\u{17f}ix", "p\u{430}ndas", "name\n", " name", "..", ".", "-a", "a-",
-            "a_", "_a", "a/b", "a\\b", "a b", "a\0", "a%2fb", "ﬀ",
+            "\u{212a}ivy",
+            "\u{130}stanbul",
+            "\u{17f}ix",
+            "p\u{430}ndas",
+            "name\n",
+            " name",
+            "..",
+            ".",
+            "-a",
+            "a-",
+            "a_",
+            "_a",
+            "a/b",
+            "a\\b",
+            "a b",
+            "a\0",
+            "a%2fb",
+            "ﬀ",
         ] {
             assert_eq!(key(name).unwrap_err().code, "name-invalid", "{name:?}");
         }
@@ -97,7 +117,10 @@ mod tests {
 
     #[test]
     fn skeleton_folds_look_alikes() {
-        assert_eq!(skeleton(&key("py-y4ml_1").unwrap()), skeleton(&key("pyy4mlI").unwrap()));
+        assert_eq!(
+            skeleton(&key("py-y4ml_1").unwrap()),
+            skeleton(&key("pyy4mlI").unwrap())
+        );
     }
 
     proptest! {

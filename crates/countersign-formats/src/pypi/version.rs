@@ -15,14 +15,21 @@ pub fn parse(text: &str) -> Result<Version, Rejection> {
     if text.len() > MAX_VERSION {
         return Err(Rejection::new(
             "version-too-long",
-            format!("The version is {} bytes long; at most {MAX_VERSION} are allowed.", text.len()),
+            format!(
+                "The version is {} bytes long; at most {MAX_VERSION} are allowed.",
+                text.len()
+            ),
         ));
     }
     // The parser trims white space and would read look-alike digits differently than Python does.
     if let Some(c) = text.chars().find(|c| !c.is_ascii_graphic()) {
         return Err(Rejection::new(
             "version-invalid",
-            format!("The version {} holds the character U+{:04X}.", quoted(text), u32::from(c)),
+            format!(
+                "The version {} holds the character U+{:04X}.",
+                quoted(text),
+                u32::from(c)
+            ),
         )
         .with_remedy("Use a version such as 1.2.3 (PEP 440)."));
     }
@@ -97,19 +104,27 @@ mod tests {
         ] {
             assert_eq!(parse(text).unwrap_err().code, code, "{text:?}");
         }
-        assert_eq!(parse(&"1".repeat(10_000_000)).unwrap_err().code, "version-too-long");
+        assert_eq!(
+            parse(&"1".repeat(10_000_000)).unwrap_err().code,
+            "version-too-long"
+        );
     }
 
     #[test]
     fn orders_as_the_reference_vectors_say() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/vectors/versions/");
+        let folder = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../../shared/vectors/versions/"
+        );
         let mut compared = 0;
         for file in ["pypi-versions.txt", "pypi-versions-generated.txt"] {
             let text = std::fs::read_to_string(format!("{folder}{file}")).unwrap();
             for line in text.lines() {
                 let words: Vec<_> = line.split_whitespace().collect();
                 let [a, sign, b] = words[..] else { continue };
-                let (Ok(a), Ok(b)) = (parse(a), parse(b)) else { continue };
+                let (Ok(a), Ok(b)) = (parse(a), parse(b)) else {
+                    continue;
+                };
                 let holds = match sign {
                     "<" => a < b,
                     ">" => a > b,

@@ -1,0 +1,46 @@
+//! Python distributions: what the public index's clients publish and install.
+
+pub mod documents;
+pub mod filename;
+pub mod html;
+mod inspect;
+pub mod metadata;
+pub mod name;
+mod promises;
+mod record;
+mod requirement;
+pub mod upload;
+pub mod version;
+
+use crate::{Artifact, Ecosystem, Format, Limits, Manifest, NameKey, Promise, Rejection, Version};
+
+pub use promises::promises;
+
+/// The rules of Python distributions.
+pub struct Pypi;
+
+impl Format for Pypi {
+    fn ecosystem(&self) -> Ecosystem {
+        Ecosystem::Pypi
+    }
+
+    fn name_key(&self, name: &str) -> Result<NameKey, Rejection> {
+        name::key(name)
+    }
+
+    fn version(&self, text: &str) -> Result<Version, Rejection> {
+        version::parse(text)
+    }
+
+    fn inspect(&self, artifact: &mut Artifact<'_>, limits: &Limits) -> Result<Manifest, Rejection> {
+        inspect::inspect(artifact, limits)
+    }
+
+    fn project_document(&self, project: &documents::ProjectView) -> String {
+        documents::project_json(project)
+    }
+
+    fn promises(&self, document: &[u8], limits: &Limits) -> Result<Vec<Promise>, Rejection> {
+        promises::promises(document, limits)
+    }
+}
