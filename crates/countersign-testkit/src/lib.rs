@@ -8,6 +8,7 @@
 
 pub mod clients;
 pub mod corpus;
+pub mod fsck;
 pub mod http;
 pub mod packages;
 pub mod postgres;
