@@ -28,8 +28,9 @@ pub struct Clients {
 impl Clients {
     /// Finds the environment, or makes it (about 20 seconds, from the index that this machine's pip is set up for).
     pub fn get() -> Result<Self> {
-        let version = run(Command::new("python3").arg("-VV"))
-            .context("Python 3 with venv is needed to drive pip, uv and twine (Debian: python3-venv)")?;
+        let version = run(Command::new("python3").arg("-VV")).context(
+            "Python 3 with venv is needed to drive pip, uv and twine (Debian: python3-venv)",
+        )?;
         let mut hash = Sha256::new();
         hash.update(REQUIREMENTS);
         hash.update(&version.stdout);
@@ -41,19 +42,34 @@ impl Clients {
         let _lock = lock(&folder.with_extension("lock"))?;
         if !complete.is_file() {
             if folder.exists() {
-                fs::remove_dir_all(&folder).with_context(|| format!("cannot clear {}", folder.display()))?;
+                fs::remove_dir_all(&folder)
+                    .with_context(|| format!("cannot clear {}", folder.display()))?;
             }
             eprintln!("making the clients' environment in {}", folder.display());
             run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
             let requirements = folder.join("requirements.txt");
             fs::write(&requirements, REQUIREMENTS)?;
             let mut install = Command::new(folder.join("bin/python"));
-            install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]).arg(&requirements);
+            install
+                .args([
+                    "-m",
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--disable-pip-version-check",
+                    "-r",
+                ])
+                .arg(&requirements);
             run(&mut install).context("cannot install the pinned clients")?;
             fs::write(&complete, "")?;
         }
-        let home = tempfile::Builder::new().prefix("countersign-clients-").tempdir()?;
-        Ok(Self { bin: folder.join("bin"), home })
+        let home = tempfile::Builder::new()
+            .prefix("countersign-clients-")
+            .tempdir()?;
+        Ok(Self {
+            bin: folder.join("bin"),
+            home,
+        })
     }
 
     /// A command of the environment (`python`, `pip`, `uv`, `twine`) that sees nothing of this machine's settings.
@@ -89,46 +105,142 @@ impl Clients {
     }
 
     /// `pip install` of wheels from one index into a folder. `extra` are further options, such as `--no-deps`.
-    pub fn pip_install(&self, index: &str, packages: &[&str], target: &Path, extra: &[&str]) -> Result<Output> {
+    pub fn pip_install(
+        &self,
+        index: &str,
+        packages: &[&str],
+        target: &Path,
+        extra: &[&str],
+    ) -> Result<Output> {
         let mut command = self.command("python");
-        command.args(["-m", "pip", "install", "--no-cache-dir", "--only-binary", ":all:", "--no-compile"]);
-        command.args(["--progress-bar", "off", "--index-url", index, "--target"]).arg(target);
+        command.args([
+            "-m",
+            "pip",
+            "install",
+            "--no-cache-dir",
+            "--only-binary",
+            ":all:",
+            "--no-compile",
+        ]);
+        command
+            .args(["--progress-bar", "off", "--index-url", index, "--target"])
+            .arg(target);
         output_of(command.args(extra).args(packages))
     }
 
     /// `pip download` from one index into a folder, whatever fits this machine; wheels only.
-    pub fn pip_download(&self, index: &str, packages: &[&str], target: &Path, extra: &[&str]) -> Result<Output> {
+    pub fn pip_download(
+        &self,
+        index: &str,
+        packages: &[&str],
+        target: &Path,
+        extra: &[&str],
+    ) -> Result<Output> {
         let mut command = self.command("python");
-        command.args(["-m", "pip", "download", "--no-cache-dir", "--only-binary", ":all:", "--progress-bar", "off"]);
-        output_of(command.args(["--index-url", index, "--dest"]).arg(target).args(extra).args(packages))
+        command.args([
+            "-m",
+            "pip",
+            "download",
+            "--no-cache-dir",
+            "--only-binary",
+            ":all:",
+            "--progress-bar",
+            "off",
+        ]);
+        output_of(
+            command
+                .args(["--index-url", index, "--dest"])
+                .arg(target)
+                .args(extra)
+                .args(packages),
+        )
     }
 
     /// `pip index versions` of a project.
     pub fn pip_index_versions(&self, index: &str, project: &str) -> Result<Output> {
         let mut command = self.command("python");
-        output_of(command.args(["-m", "pip", "index", "versions", "--index-url", index, project]))
+        output_of(command.args([
+            "-m",
+            "pip",
+            "index",
+            "versions",
+            "--index-url",
+            index,
+            project,
+        ]))
     }
 
     /// `uv pip install` of wheels from one index into a folder.
-    pub fn uv_pip_install(&self, index: &str, packages: &[&str], target: &Path, extra: &[&str]) -> Result<Output> {
+    pub fn uv_pip_install(
+        &self,
+        index: &str,
+        packages: &[&str],
+        target: &Path,
+        extra: &[&str],
+    ) -> Result<Output> {
         let mut command = self.command("uv");
-        command.args(["pip", "install", "--no-progress", "--only-binary", ":all:", "--link-mode", "copy"]);
+        command.args([
+            "pip",
+            "install",
+            "--no-progress",
+            "--only-binary",
+            ":all:",
+            "--link-mode",
+            "copy",
+        ]);
         command.arg("--python").arg(self.bin.join("python"));
-        output_of(command.args(["--default-index", index, "--target"]).arg(target).args(extra).args(packages))
+        output_of(
+            command
+                .args(["--default-index", index, "--target"])
+                .arg(target)
+                .args(extra)
+                .args(packages),
+        )
     }
 
     /// `uv publish` of files to an upload address.
-    pub fn uv_publish(&self, url: &str, token: &str, files: &[impl AsRef<OsStr>], extra: &[&str]) -> Result<Output> {
+    pub fn uv_publish(
+        &self,
+        url: &str,
+        token: &str,
+        files: &[impl AsRef<OsStr>],
+        extra: &[&str],
+    ) -> Result<Output> {
         let mut command = self.command("uv");
-        command.args(["publish", "--no-progress", "--trusted-publishing", "never", "--publish-url", url]);
+        command.args([
+            "publish",
+            "--no-progress",
+            "--trusted-publishing",
+            "never",
+            "--publish-url",
+            url,
+        ]);
         output_of(command.args(["--token", token]).args(extra).args(files))
     }
 
     /// `twine upload` of files to an upload address.
-    pub fn twine_upload(&self, url: &str, token: &str, files: &[impl AsRef<OsStr>], extra: &[&str]) -> Result<Output> {
+    pub fn twine_upload(
+        &self,
+        url: &str,
+        token: &str,
+        files: &[impl AsRef<OsStr>],
+        extra: &[&str],
+    ) -> Result<Output> {
         let mut command = self.command("twine");
-        command.args(["upload", "--non-interactive", "--disable-progress-bar", "--verbose", "--repository-url", url]);
-        output_of(command.args(["--username", "__token__", "--password", token]).args(extra).args(files))
+        command.args([
+            "upload",
+            "--non-interactive",
+            "--disable-progress-bar",
+            "--verbose",
+            "--repository-url",
+            url,
+        ]);
+        output_of(
+            command
+                .args(["--username", "__token__", "--password", token])
+                .args(extra)
+                .args(files),
+        )
     }
 
     /// Runs a Python program of the kit's own, with this machine's settings (it may reach the outer index).
@@ -149,7 +261,9 @@ mod tests {
         let clients = Clients::get().unwrap();
         let folder = tempfile::tempdir().unwrap();
         for wheel in [
-            Wheel::new("testkit-first", "1.0").requires("testkit_second>=2").readme("# First\n"),
+            Wheel::new("testkit-first", "1.0")
+                .requires("testkit_second>=2")
+                .readme("# First\n"),
             Wheel::new("testkit-second", "2.1"),
         ] {
             wheel.build().write_to(folder.path()).unwrap();
@@ -161,9 +275,14 @@ mod tests {
             if installer == "pip" {
                 command.args(["-m", "pip", "install"]);
             } else {
-                command.args(["pip", "install", "--python"]).arg(clients.bin.join("python"));
+                command
+                    .args(["pip", "install", "--python"])
+                    .arg(clients.bin.join("python"));
             }
-            command.args(["--no-index", "--find-links", links, "--target"]).arg(&target).arg("testkit-first");
+            command
+                .args(["--no-index", "--find-links", links, "--target"])
+                .arg(&target)
+                .arg("testkit-first");
             run(&mut command).unwrap();
             let module = fs::read_to_string(target.join("testkit_second/__init__.py")).unwrap();
             assert_eq!(module, "__version__ = \"2.1\"\n");
@@ -174,9 +293,22 @@ mod tests {
     fn twine_finds_built_distributions_sound() {
         let clients = Clients::get().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let wheel = Wheel::new("testkit-check", "1.0").readme("# Hello\n").build().write_to(folder.path()).unwrap();
-        let sdist = Sdist::new("testkit-check", "1.0").readme("# Hello\n").build().write_to(folder.path()).unwrap();
-        run(clients.command("twine").args(["check", "--strict"]).arg(wheel).arg(sdist)).unwrap();
+        let wheel = Wheel::new("testkit-check", "1.0")
+            .readme("# Hello\n")
+            .build()
+            .write_to(folder.path())
+            .unwrap();
+        let sdist = Sdist::new("testkit-check", "1.0")
+            .readme("# Hello\n")
+            .build()
+            .write_to(folder.path())
+            .unwrap();
+        run(clients
+            .command("twine")
+            .args(["check", "--strict"])
+            .arg(wheel)
+            .arg(sdist))
+        .unwrap();
     }
 
     #[test]
@@ -184,9 +316,13 @@ mod tests {
         let clients = Clients::get().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let nowhere = "http://127.0.0.1:9/simple/";
-        let output = clients.pip_install(nowhere, &["six"], folder.path(), &["--retries", "0"]).unwrap();
+        let output = clients
+            .pip_install(nowhere, &["six"], folder.path(), &["--retries", "0"])
+            .unwrap();
         assert!(!output.status.success());
-        let output = clients.uv_pip_install(nowhere, &["six"], folder.path(), &[]).unwrap();
+        let output = clients
+            .uv_pip_install(nowhere, &["six"], folder.path(), &[])
+            .unwrap();
         assert!(!output.status.success());
     }
 }

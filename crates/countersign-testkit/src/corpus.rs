@@ -33,7 +33,10 @@ pub struct RealDistribution {
 impl RealDistribution {
     /// Its file name.
     pub fn filename(&self) -> &str {
-        self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+        self.path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default()
     }
 
     /// Whether it is a wheel rather than a source distribution.
@@ -46,7 +49,10 @@ impl RealDistribution {
         let stem = self.filename().trim_end_matches(".tar.gz");
         if self.is_wheel() {
             let mut parts = stem.split('-');
-            return (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            return (
+                parts.next().unwrap_or_default(),
+                parts.next().unwrap_or_default(),
+            );
         }
         stem.rsplit_once('-').unwrap_or((stem, ""))
     }
@@ -65,18 +71,29 @@ pub fn real_distributions(corpus: Corpus) -> Result<Vec<RealDistribution>> {
     if corpus == Corpus::Small {
         fetch.arg("ci");
     }
-    let mut fetching = fetch.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start the fetcher")?;
+    let mut fetching = fetch
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start the fetcher")?;
     let progress = fetching.stdout.take().context("its output was piped")?;
     for line in BufReader::new(progress).lines() {
         eprintln!("corpus: {}", line?);
     }
     let status = fetching.wait()?;
     if !status.success() {
-        bail!("the distributions listed in {} could not be fetched ({status}); see above", list.display());
+        bail!(
+            "the distributions listed in {} could not be fetched ({status}); see above",
+            list.display()
+        );
     }
     let text = std::fs::read_to_string(&list)?;
     Ok(pins(&text, corpus)
-        .map(|(filename, sha256, size)| RealDistribution { path: folder.join(filename), sha256: sha256.into(), size })
+        .map(|(filename, sha256, size)| RealDistribution {
+            path: folder.join(filename),
+            sha256: sha256.into(),
+            size,
+        })
         .collect())
 }
 
@@ -100,12 +117,30 @@ mod tests {
     fn the_list_is_as_large_as_promised() {
         let list = include_str!("../corpus.txt");
         let project = |filename: &str| {
-            RealDistribution { path: filename.into(), sha256: String::new(), size: 0 }.project_and_version().0.to_lowercase()
+            RealDistribution {
+                path: filename.into(),
+                sha256: String::new(),
+                size: 0,
+            }
+            .project_and_version()
+            .0
+            .to_lowercase()
         };
         let whole: Vec<_> = pins(list, Corpus::Whole).collect();
-        let projects: HashSet<_> = whole.iter().map(|(filename, _, _)| project(filename)).collect();
-        let native = whole.iter().filter(|(name, _, _)| name.ends_with(".whl") && !name.ends_with("-any.whl")).count();
-        assert!(whole.len() >= 200 && projects.len() >= 60 && native >= 20, "{} {}", whole.len(), projects.len());
+        let projects: HashSet<_> = whole
+            .iter()
+            .map(|(filename, _, _)| project(filename))
+            .collect();
+        let native = whole
+            .iter()
+            .filter(|(name, _, _)| name.ends_with(".whl") && !name.ends_with("-any.whl"))
+            .count();
+        assert!(
+            whole.len() >= 200 && projects.len() >= 60 && native >= 20,
+            "{} {}",
+            whole.len(),
+            projects.len()
+        );
         let small: Vec<_> = pins(list, Corpus::Small).collect();
         assert!((20..=30).contains(&small.len()), "{}", small.len());
         assert!(small.iter().map(|(_, _, size)| size).sum::<u64>() < 40_000_000);
@@ -115,7 +150,12 @@ mod tests {
     fn the_small_set_is_fetched_with_its_pinned_digests() {
         for distribution in real_distributions(Corpus::Small).unwrap() {
             let bytes = std::fs::read(&distribution.path).unwrap();
-            assert_eq!(hex::encode(Sha256::digest(&bytes)), distribution.sha256, "{}", distribution.filename());
+            assert_eq!(
+                hex::encode(Sha256::digest(&bytes)),
+                distribution.sha256,
+                "{}",
+                distribution.filename()
+            );
             assert_eq!(bytes.len() as u64, distribution.size);
         }
     }

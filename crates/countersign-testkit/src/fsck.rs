@@ -37,14 +37,25 @@ impl std::str::FromStr for LogKey {
         };
         let raw = STANDARD.decode(encoded).context("the key is no base64")?;
         ensure!(raw.first() == Some(&1), "{text:?} is no Ed25519 key");
-        let key: [u8; 32] = raw[1..].try_into().ok().context("an Ed25519 key has 32 bytes")?;
+        let key: [u8; 32] = raw[1..]
+            .try_into()
+            .ok()
+            .context("an Ed25519 key has 32 bytes")?;
         let mut hash = Sha256::new();
         hash.update(name);
         hash.update(b"\n");
         hash.update(&raw);
         let expected: [u8; 4] = hash.finalize()[..4].try_into()?;
-        ensure!(hex::encode(expected) == id, "the key id of {text:?} should be {}", hex::encode(expected));
-        Ok(Self { name: name.to_owned(), id: expected, key: VerifyingKey::from_bytes(&key)? })
+        ensure!(
+            hex::encode(expected) == id,
+            "the key id of {text:?} should be {}",
+            hex::encode(expected)
+        );
+        Ok(Self {
+            name: name.to_owned(),
+            id: expected,
+            key: VerifyingKey::from_bytes(&key)?,
+        })
     }
 }
 
@@ -64,22 +75,49 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Reads a checkpoint and checks the log's signature under `key`.
     pub fn verify(note: &str, key: &LogKey) -> Result<Self> {
-        let at = note.rfind("\n\n").context("no empty line between text and signatures")?;
+        let at = note
+            .rfind("\n\n")
+            .context("no empty line between text and signatures")?;
         let (text, signatures) = (&note[..=at], &note[at + 2..]);
-        ensure!(signatures.ends_with('\n'), "the last signature line has no end");
+        ensure!(
+            signatures.ends_with('\n'),
+            "the last signature line has no end"
+        );
         let lines: Vec<&str> = text.lines().collect();
-        ensure!(lines.len() == 3, "a checkpoint has three lines, this one {}: {text:?}", lines.len());
-        let size = lines[1].parse().with_context(|| format!("bad size {:?}", lines[1]))?;
-        let root = STANDARD.decode(lines[2]).ok().and_then(|raw| raw.try_into().ok()).context("bad root hash")?;
-        ensure!(lines[0] == key.name, "origin {:?} is not the key's name {:?}", lines[0], key.name);
+        ensure!(
+            lines.len() == 3,
+            "a checkpoint has three lines, this one {}: {text:?}",
+            lines.len()
+        );
+        let size = lines[1]
+            .parse()
+            .with_context(|| format!("bad size {:?}", lines[1]))?;
+        let root = STANDARD
+            .decode(lines[2])
+            .ok()
+            .and_then(|raw| raw.try_into().ok())
+            .context("bad root hash")?;
+        ensure!(
+            lines[0] == key.name,
+            "origin {:?} is not the key's name {:?}",
+            lines[0],
+            key.name
+        );
         let mut verified = false;
         for line in signatures.lines() {
-            let rest = line.strip_prefix("\u{2014} ").with_context(|| format!("not a signature line: {line:?}"))?;
-            let (name, encoded) = rest.split_once(' ').context("signature line without a signature")?;
+            let rest = line
+                .strip_prefix("\u{2014} ")
+                .with_context(|| format!("not a signature line: {line:?}"))?;
+            let (name, encoded) = rest
+                .split_once(' ')
+                .context("signature line without a signature")?;
             let raw = STANDARD.decode(encoded).context("signature is no base64")?;
             ensure!(raw.len() > 4, "signature of {} bytes", raw.len());
             if name == key.name && raw[..4] == key.id {
-                let signature: [u8; 64] = raw[4..].try_into().ok().context("an Ed25519 signature has 64 bytes")?;
+                let signature: [u8; 64] = raw[4..]
+                    .try_into()
+                    .ok()
+                    .context("an Ed25519 signature has 64 bytes")?;
                 key.key
                     .verify_strict(text.as_bytes(), &Signature::from_bytes(&signature))
                     .context("the log's signature does not verify")?;
@@ -87,12 +125,18 @@ impl Checkpoint {
             }
         }
         ensure!(verified, "the log's key has not signed this checkpoint");
-        Ok(Self { origin: lines[0].to_owned(), size, root, note: note.to_owned() })
+        Ok(Self {
+            origin: lines[0].to_owned(),
+            size,
+            root,
+            note: note.to_owned(),
+        })
     }
 
     /// Fetches and verifies the newest checkpoint of the log at `url`, such as `http://127.0.0.1:8417/log/1`.
     pub fn fetch(url: &str, key: &LogKey) -> Result<Self> {
-        let response = http::get(&format!("{}/checkpoint", url.trim_end_matches('/')))?.expect_status(200)?;
+        let response =
+            http::get(&format!("{}/checkpoint", url.trim_end_matches('/')))?.expect_status(200)?;
         Self::verify(&response.text(), key)
     }
 }
@@ -118,7 +162,10 @@ impl CheckedLog {
         let mut entries = Vec::with_capacity(size);
         for (tile, width) in tiles(size) {
             let path = format!("tile/entries/{}", tile_path(tile, width));
-            let bundle = http::get(&format!("{url}/{path}"))?.expect_status(200).with_context(|| path.clone())?.body;
+            let bundle = http::get(&format!("{url}/{path}"))?
+                .expect_status(200)
+                .with_context(|| path.clone())?
+                .body;
             let before = entries.len();
             let mut rest = bundle.as_slice();
             while let Some((length, tail)) = rest.split_first_chunk::<2>() {
@@ -127,10 +174,14 @@ impl CheckedLog {
                 entries.push(tail[..length].to_vec());
                 rest = &tail[length..];
             }
-            ensure!(rest.is_empty() && entries.len() - before == width, "{path}: not exactly {width} entries");
+            ensure!(
+                rest.is_empty() && entries.len() - before == width,
+                "{path}: not exactly {width} entries"
+            );
         }
         for (index, entry) in entries.iter().enumerate() {
-            check_leaf(entry).with_context(|| format!("leaf {index}: {:?}", String::from_utf8_lossy(entry)))?;
+            check_leaf(entry)
+                .with_context(|| format!("leaf {index}: {:?}", String::from_utf8_lossy(entry)))?;
         }
         let hashes: Vec<Hash> = entries.iter().map(|entry| leaf_hash(entry)).collect();
         let mut row = hashes.clone();
@@ -140,26 +191,44 @@ impl CheckedLog {
             }
             for (tile, width) in tiles(row.len()) {
                 let path = format!("tile/{level}/{}", tile_path(tile, width));
-                let body = http::get(&format!("{url}/{path}"))?.expect_status(200).with_context(|| path.clone())?.body;
+                let body = http::get(&format!("{url}/{path}"))?
+                    .expect_status(200)
+                    .with_context(|| path.clone())?
+                    .body;
                 let expected = row[tile * TILE_WIDTH..tile * TILE_WIDTH + width].concat();
                 ensure!(body == expected, "{path} is not what its entries hash to");
             }
             row = row.chunks_exact(TILE_WIDTH).map(root_of).collect();
         }
-        let log = Self { checkpoint, entries, hashes, key: key.clone() };
-        ensure!(log.root_at(log.checkpoint.size)? == log.checkpoint.root, "the root is not what the entries hash to");
+        let log = Self {
+            checkpoint,
+            entries,
+            hashes,
+            key: key.clone(),
+        };
+        ensure!(
+            log.root_at(log.checkpoint.size)? == log.checkpoint.root,
+            "the root is not what the entries hash to"
+        );
         Ok(log)
     }
 
     /// The root that the log had when it held `size` leaves.
     pub fn root_at(&self, size: u64) -> Result<Hash> {
         let leaves = self.hashes.get(..usize::try_from(size)?);
-        Ok(root_of(leaves.with_context(|| format!("the log has {} leaves, not {size}", self.hashes.len()))?))
+        Ok(root_of(leaves.with_context(|| {
+            format!("the log has {} leaves, not {size}", self.hashes.len())
+        })?))
     }
 
     /// Checks that this log continues the one that `earlier` states: the log was only appended to.
     pub fn check_extends(&self, earlier: &Checkpoint) -> Result<()> {
-        ensure!(earlier.origin == self.checkpoint.origin, "another log: {} became {}", earlier.origin, self.checkpoint.origin);
+        ensure!(
+            earlier.origin == self.checkpoint.origin,
+            "another log: {} became {}",
+            earlier.origin,
+            self.checkpoint.origin
+        );
         ensure!(
             earlier.size <= self.checkpoint.size,
             "the log shrank from {} to {} leaves",
@@ -176,14 +245,26 @@ impl CheckedLog {
 
     /// Indices of the leaves that have `line` as one of their lines.
     pub fn leaves_with_line(&self, line: &str) -> Vec<u64> {
-        let has = |entry: &Vec<u8>| String::from_utf8_lossy(entry).lines().any(|found| found == line);
-        (0..).zip(&self.entries).filter(|(_, entry)| has(entry)).map(|(index, _)| index).collect()
+        let has = |entry: &Vec<u8>| {
+            String::from_utf8_lossy(entry)
+                .lines()
+                .any(|found| found == line)
+        };
+        (0..)
+            .zip(&self.entries)
+            .filter(|(_, entry)| has(entry))
+            .map(|(index, _)| index)
+            .collect()
     }
 
     /// Indices of the leaves whose text contains `text`.
     pub fn leaves_containing(&self, text: &str) -> Vec<u64> {
         let has = |entry: &Vec<u8>| String::from_utf8_lossy(entry).contains(text);
-        (0..).zip(&self.entries).filter(|(_, entry)| has(entry)).map(|(index, _)| index).collect()
+        (0..)
+            .zip(&self.entries)
+            .filter(|(_, entry)| has(entry))
+            .map(|(index, _)| index)
+            .collect()
     }
 
     /// Checks an offline proof (C2SP tlog-proof): its checkpoint's signature, that this log extends the checkpoint, and
@@ -191,7 +272,10 @@ impl CheckedLog {
     pub fn check_proof(&self, proof: &str) -> Result<u64> {
         let (index, path, checkpoint) = parse_proof(proof, &self.key)?;
         self.check_extends(&checkpoint)?;
-        let entry = self.entries.get(usize::try_from(index)?).with_context(|| format!("the log has no leaf {index}"))?;
+        let entry = self
+            .entries
+            .get(usize::try_from(index)?)
+            .with_context(|| format!("the log has no leaf {index}"))?;
         verify_inclusion(leaf_hash(entry), index, &path, &checkpoint)?;
         Ok(index)
     }
@@ -205,20 +289,41 @@ pub fn check_offline_proof(proof: &str, leaf: &[u8], key: &LogKey) -> Result<u64
 }
 
 fn parse_proof(proof: &str, key: &LogKey) -> Result<(u64, Vec<Hash>, Checkpoint)> {
-    let (head, note) = proof.split_once("\n\n").context("no empty line before the proof's checkpoint")?;
+    let (head, note) = proof
+        .split_once("\n\n")
+        .context("no empty line before the proof's checkpoint")?;
     let mut lines = head.lines().peekable();
-    ensure!(lines.next() == Some("c2sp.org/tlog-proof@v1"), "not a tlog-proof: {head:?}");
+    ensure!(
+        lines.next() == Some("c2sp.org/tlog-proof@v1"),
+        "not a tlog-proof: {head:?}"
+    );
     lines.next_if(|line| line.starts_with("extra "));
-    let index = lines.next().and_then(|line| line.strip_prefix("index ")).context("no index line")?;
-    let index = index.parse().with_context(|| format!("bad index {index:?}"))?;
-    let hash = |line: &str| STANDARD.decode(line).ok().and_then(|raw| Hash::try_from(raw).ok());
-    let path = lines.map(|line| hash(line).with_context(|| format!("bad hash {line:?}"))).collect::<Result<Vec<_>>>()?;
+    let index = lines
+        .next()
+        .and_then(|line| line.strip_prefix("index "))
+        .context("no index line")?;
+    let index = index
+        .parse()
+        .with_context(|| format!("bad index {index:?}"))?;
+    let hash = |line: &str| {
+        STANDARD
+            .decode(line)
+            .ok()
+            .and_then(|raw| Hash::try_from(raw).ok())
+    };
+    let path = lines
+        .map(|line| hash(line).with_context(|| format!("bad hash {line:?}")))
+        .collect::<Result<Vec<_>>>()?;
     ensure!(path.len() <= 63, "{} hashes in a proof", path.len());
     Ok((index, path, Checkpoint::verify(note, key)?))
 }
 
 fn verify_inclusion(leaf: Hash, index: u64, path: &[Hash], checkpoint: &Checkpoint) -> Result<()> {
-    ensure!(index < checkpoint.size, "leaf {index} is beyond the checkpoint's {} leaves", checkpoint.size);
+    ensure!(
+        index < checkpoint.size,
+        "leaf {index} is beyond the checkpoint's {} leaves",
+        checkpoint.size
+    );
     // RFC 9162, 2.1.3.2.
     let (mut node, mut last, mut hash) = (index, checkpoint.size - 1, leaf);
     for sibling in path {
@@ -236,22 +341,33 @@ fn verify_inclusion(leaf: Hash, index: u64, path: &[Hash], checkpoint: &Checkpoi
         last /= 2;
     }
     ensure!(last == 0, "the proof is too short");
-    ensure!(hash == checkpoint.root, "the proof leads to another root: this leaf is not in the log");
+    ensure!(
+        hash == checkpoint.root,
+        "the proof leads to another root: this leaf is not in the log"
+    );
     Ok(())
 }
 
 fn check_leaf(entry: &[u8]) -> Result<()> {
-    ensure!(entry.len() <= LONGEST_LEAF, "{} bytes, at most {LONGEST_LEAF} are allowed", entry.len());
+    ensure!(
+        entry.len() <= LONGEST_LEAF,
+        "{} bytes, at most {LONGEST_LEAF} are allowed",
+        entry.len()
+    );
     let text = std::str::from_utf8(entry).context("not UTF-8")?;
     ensure!(text.ends_with('\n'), "does not end with a line end");
-    ensure!(text.lines().next() == Some(LEAF_FIRST_LINE), "does not begin with {LEAF_FIRST_LINE}");
+    ensure!(
+        text.lines().next() == Some(LEAF_FIRST_LINE),
+        "does not begin with {LEAF_FIRST_LINE}"
+    );
     ensure!(!text.lines().any(str::is_empty), "has an empty line");
     Ok(())
 }
 
 /// Number and width of the tiles that hold a row of `count` hashes.
 fn tiles(count: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..count.div_ceil(TILE_WIDTH)).map(move |tile| (tile, TILE_WIDTH.min(count - tile * TILE_WIDTH)))
+    (0..count.div_ceil(TILE_WIDTH))
+        .map(move |tile| (tile, TILE_WIDTH.min(count - tile * TILE_WIDTH)))
 }
 
 fn tile_path(tile: usize, width: usize) -> String {
@@ -261,15 +377,28 @@ fn tile_path(tile: usize, width: usize) -> String {
         path = format!("x{:03}/{path}", rest % 1000);
         rest /= 1000;
     }
-    if width < TILE_WIDTH { format!("{path}.p/{width}") } else { path }
+    if width < TILE_WIDTH {
+        format!("{path}.p/{width}")
+    } else {
+        path
+    }
 }
 
 fn leaf_hash(entry: &[u8]) -> Hash {
-    Sha256::new().chain_update([0]).chain_update(entry).finalize().into()
+    Sha256::new()
+        .chain_update([0])
+        .chain_update(entry)
+        .finalize()
+        .into()
 }
 
 fn node_hash(left: &Hash, right: &Hash) -> Hash {
-    Sha256::new().chain_update([1]).chain_update(left).chain_update(right).finalize().into()
+    Sha256::new()
+        .chain_update([1])
+        .chain_update(left)
+        .chain_update(right)
+        .finalize()
+        .into()
 }
 
 /// Merkle tree hash, straight from RFC 6962, 2.1.
@@ -302,36 +431,59 @@ mod tests {
 
     fn verifier_key() -> String {
         let raw = [&[1u8][..], signing_key().verifying_key().as_bytes()].concat();
-        let id = Sha256::new().chain_update(ORIGIN).chain_update("\n").chain_update(&raw).finalize();
-        format!("{ORIGIN}+{}+{}", hex::encode(&id[..4]), STANDARD.encode(raw))
+        let id = Sha256::new()
+            .chain_update(ORIGIN)
+            .chain_update("\n")
+            .chain_update(&raw)
+            .finalize();
+        format!(
+            "{ORIGIN}+{}+{}",
+            hex::encode(&id[..4]),
+            STANDARD.encode(raw)
+        )
     }
 
     fn note(hashes: &[Hash]) -> String {
-        let text = format!("{ORIGIN}\n{}\n{}\n", hashes.len(), STANDARD.encode(root_of(hashes)));
+        let text = format!(
+            "{ORIGIN}\n{}\n{}\n",
+            hashes.len(),
+            STANDARD.encode(root_of(hashes))
+        );
         let key: LogKey = verifier_key().parse().unwrap();
         let signature = [&key.id[..], &signing_key().sign(text.as_bytes()).to_bytes()].concat();
-        format!("{text}\n\u{2014} {ORIGIN} {}\n\u{2014} other AAAAAAAA\n", STANDARD.encode(signature))
+        format!(
+            "{text}\n\u{2014} {ORIGIN} {}\n\u{2014} other AAAAAAAA\n",
+            STANDARD.encode(signature)
+        )
     }
 
     /// The files of a sound log of `count` leaves.
     fn log(count: usize) -> (Vec<Hash>, HashMap<String, Vec<u8>>) {
-        let entries: Vec<Vec<u8>> =
-            (0..count).map(|number| format!("{LEAF_FIRST_LINE}\nnumber {number}\n").into_bytes()).collect();
+        let entries: Vec<Vec<u8>> = (0..count)
+            .map(|number| format!("{LEAF_FIRST_LINE}\nnumber {number}\n").into_bytes())
+            .collect();
         let hashes: Vec<Hash> = entries.iter().map(|entry| leaf_hash(entry)).collect();
-        let mut files = HashMap::from([("/log/1/checkpoint".to_owned(), note(&hashes).into_bytes())]);
+        let mut files =
+            HashMap::from([("/log/1/checkpoint".to_owned(), note(&hashes).into_bytes())]);
         for (tile, width) in tiles(count) {
             let mut bundle = Vec::new();
             for entry in &entries[tile * TILE_WIDTH..tile * TILE_WIDTH + width] {
                 bundle.extend_from_slice(&(entry.len() as u16).to_be_bytes());
                 bundle.extend_from_slice(entry);
             }
-            files.insert(format!("/log/1/tile/entries/{}", tile_path(tile, width)), bundle);
+            files.insert(
+                format!("/log/1/tile/entries/{}", tile_path(tile, width)),
+                bundle,
+            );
         }
         let (mut row, mut level) = (hashes.clone(), 0);
         while !row.is_empty() {
             for (tile, width) in tiles(row.len()) {
                 let hashes = row[tile * TILE_WIDTH..tile * TILE_WIDTH + width].concat();
-                files.insert(format!("/log/1/tile/{level}/{}", tile_path(tile, width)), hashes);
+                files.insert(
+                    format!("/log/1/tile/{level}/{}", tile_path(tile, width)),
+                    hashes,
+                );
             }
             row = row.chunks_exact(TILE_WIDTH).map(root_of).collect();
             level += 1;
@@ -347,13 +499,25 @@ mod tests {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
                 let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-                let path = lines.next().unwrap().unwrap().split(' ').nth(1).unwrap().to_owned();
+                let path = lines
+                    .next()
+                    .unwrap()
+                    .unwrap()
+                    .split(' ')
+                    .nth(1)
+                    .unwrap()
+                    .to_owned();
                 while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
                 let (status, body) = match files.get(&path) {
                     Some(body) => ("200 OK", body.as_slice()),
                     None => ("404 Not Found", &b""[..]),
                 };
-                write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len()).unwrap();
+                write!(
+                    stream,
+                    "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n",
+                    body.len()
+                )
+                .unwrap();
                 stream.write_all(body).unwrap();
             }
         });
@@ -368,11 +532,15 @@ mod tests {
         assert_eq!(checked.entries.len(), 600);
         assert_eq!(checked.leaves_with_line("number 42"), [42]);
         for size in [0, 1, 255, 256, 257, 600] {
-            checked.check_extends(&Checkpoint::verify(&note(&hashes[..size]), &key).unwrap()).unwrap();
+            checked
+                .check_extends(&Checkpoint::verify(&note(&hashes[..size]), &key).unwrap())
+                .unwrap();
         }
         let mut forked = hashes[..300].to_vec();
         forked[17] = [0; 32];
-        let error = checked.check_extends(&Checkpoint::verify(&note(&forked), &key).unwrap()).unwrap_err();
+        let error = checked
+            .check_extends(&Checkpoint::verify(&note(&forked), &key).unwrap())
+            .unwrap_err();
         assert!(error.to_string().contains("rewritten"), "{error}");
     }
 
@@ -406,7 +574,10 @@ mod tests {
             let half = hashes.len().next_power_of_two() / 2;
             let (mut steps, other) = match index < half {
                 true => (path(index, &hashes[..half]), root_of(&hashes[half..])),
-                false => (path(index - half, &hashes[half..]), root_of(&hashes[..half])),
+                false => (
+                    path(index - half, &hashes[half..]),
+                    root_of(&hashes[..half]),
+                ),
             };
             steps.push(other);
             steps
@@ -416,11 +587,19 @@ mod tests {
         let checked = CheckedLog::fetch(&serve(files), &key).unwrap();
         for index in 0..70 {
             for size in [index + 1, 70] {
-                let steps: String =
-                    path(index, &hashes[..size]).iter().map(|hash| format!("{}\n", STANDARD.encode(hash))).collect();
-                let proof = format!("c2sp.org/tlog-proof@v1\nindex {index}\n{steps}\n{}", note(&hashes[..size]));
+                let steps: String = path(index, &hashes[..size])
+                    .iter()
+                    .map(|hash| format!("{}\n", STANDARD.encode(hash)))
+                    .collect();
+                let proof = format!(
+                    "c2sp.org/tlog-proof@v1\nindex {index}\n{steps}\n{}",
+                    note(&hashes[..size])
+                );
                 assert_eq!(checked.check_proof(&proof).unwrap(), index as u64);
-                assert_eq!(check_offline_proof(&proof, &checked.entries[index], &key).unwrap(), index as u64);
+                assert_eq!(
+                    check_offline_proof(&proof, &checked.entries[index], &key).unwrap(),
+                    index as u64
+                );
                 assert!(check_offline_proof(&proof, b"other", &key).is_err());
             }
         }
@@ -428,9 +607,15 @@ mod tests {
 
     #[test]
     fn the_published_example_key_parses() {
-        let key: LogKey = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k".parse().unwrap();
+        let key: LogKey = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"
+            .parse()
+            .unwrap();
         assert_eq!(key.name, "example.com/foo");
-        assert!("example.com/foo+530d903b+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k".parse::<LogKey>().is_err());
+        assert!(
+            "example.com/foo+530d903b+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"
+                .parse::<LogKey>()
+                .is_err()
+        );
     }
 
     #[test]

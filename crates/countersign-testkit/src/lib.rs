@@ -6,6 +6,7 @@
 //! other crate of the workspace (see `Cargo.toml`).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod browser;
 pub mod clients;
 pub mod corpus;
 pub mod fsck;

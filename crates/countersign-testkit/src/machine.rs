@@ -99,3 +99,35 @@ pub(crate) fn is_root() -> bool {
         .output()
         .is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
+
+/// Ends a process that this one started if this one dies first, even by SIGKILL: a watcher in a session of its own waits
+/// for the end of a pipe whose other end only we hold.
+#[derive(Debug)]
+pub(crate) struct Leash {
+    watcher: std::process::Child,
+}
+
+impl Leash {
+    /// Ties the process `pid` (and `folder`, which is removed with it) to this one.
+    pub(crate) fn tie(pid: u32, folder: Option<&Path>) -> Result<Self> {
+        let script = "cat >/dev/null; kill -TERM \"$1\"; sleep 2; kill -KILL \"$1\"; [ -z \"$2\" ] || rm -rf \"$2\"";
+        let watcher = Command::new("setsid")
+            .args(["sh", "-c", script, "testkit-leash", &pid.to_string()])
+            .arg(folder.unwrap_or(Path::new("")))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("cannot start `setsid` (Debian package util-linux)")?;
+        Ok(Self { watcher })
+    }
+}
+
+impl Drop for Leash {
+    /// Unties: whoever holds the process ends it now. The watcher must go before the process's number can be reused.
+    fn drop(&mut self) {
+        // Errors would mean that it is gone already.
+        let _ = self.watcher.kill();
+        let _ = self.watcher.wait();
+    }
+}

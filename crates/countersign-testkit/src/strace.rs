@@ -56,8 +56,22 @@ impl SystemCall {
 pub fn command(program: &Path, log: &Path, string_limit: usize) -> Command {
     let mut command = Command::new("strace");
     // -D: strace is the grandchild, so that the process we hold and kill is the program itself.
-    command.args(["-D", "-f", "-ttt", "-yy", "--quiet=all", "-s", &string_limit.to_string()]);
-    command.arg("-e").arg(format!("trace={CALLS}")).arg("-o").arg(log).arg("--").arg(program);
+    command.args([
+        "-D",
+        "-f",
+        "-ttt",
+        "-yy",
+        "--quiet=all",
+        "-s",
+        &string_limit.to_string(),
+    ]);
+    command
+        .arg("-e")
+        .arg(format!("trace={CALLS}"))
+        .arg("-o")
+        .arg(log)
+        .arg("--")
+        .arg(program);
     command
 }
 
@@ -72,7 +86,9 @@ pub fn parse(log: &str) -> Result<Vec<SystemCall>> {
             Ok(Some(call)) => calls.push(call),
             Ok(None) => {}
             Err(_) if number + 1 == lines.len() => {}
-            Err(error) => return Err(error.context(format!("strace line {}: {line:?}", number + 1))),
+            Err(error) => {
+                return Err(error.context(format!("strace line {}: {line:?}", number + 1)));
+            }
         }
     }
     Ok(calls)
@@ -93,23 +109,41 @@ fn parse_line(line: &str, unfinished: &mut Vec<(u32, f64, String)>) -> Result<Op
     }
     let mut whole = rest.to_owned();
     if let Some(resumed) = rest.strip_prefix("<... ") {
-        let (_, tail) = resumed.split_once(" resumed>").context("not a resumed call")?;
-        let at = unfinished.iter().position(|(of, _, _)| *of == thread).context("resumed a call that never began")?;
+        let (_, tail) = resumed
+            .split_once(" resumed>")
+            .context("not a resumed call")?;
+        let at = unfinished
+            .iter()
+            .position(|(of, _, _)| *of == thread)
+            .context("resumed a call that never began")?;
         let (_, time, begin) = unfinished.remove(at);
         began = time;
         whole = format!("{begin}{tail}");
     }
     let open = whole.find('(').context("no arguments")?;
     let equals = whole.rfind(" = ").context("no result")?;
-    let close = whole[..equals].rfind(')').context("no closing parenthesis")?;
+    let close = whole[..equals]
+        .rfind(')')
+        .context("no closing parenthesis")?;
     ensure!(open < close, "parentheses the wrong way round");
-    let result = whole[equals + 3..].split(['<', ' ']).next().unwrap_or_default();
+    let result = whole[equals + 3..]
+        .split(['<', ' '])
+        .next()
+        .unwrap_or_default();
     if result == "?" {
         return Ok(None);
     }
-    let result: i64 = result.parse().with_context(|| format!("bad result {result:?}"))?;
+    let result: i64 = result
+        .parse()
+        .with_context(|| format!("bad result {result:?}"))?;
     let (name, arguments) = (whole[..open].to_owned(), whole[open + 1..close].to_owned());
-    Ok(Some(SystemCall { thread, began, name, arguments, result }))
+    Ok(Some(SystemCall {
+        thread,
+        began,
+        name,
+        arguments,
+        result,
+    }))
 }
 
 #[cfg(test)]
@@ -124,7 +158,8 @@ mod tests {
         let script = "import os, sys\nos.chdir(sys.argv[1])\nf = open('new', 'wb'); f.write(b'x'); f.flush()\n\
                       os.fsync(f.fileno()); os.rename('new', 'final')\nd = os.open('.', os.O_RDONLY); os.fsync(d)";
         let mut strace = command(Path::new("python3"), &log, 32);
-        run(strace.args(["-c", script]).arg(folder.path())).expect("strace is needed (Debian: apt-get install strace)");
+        run(strace.args(["-c", script]).arg(folder.path()))
+            .expect("strace is needed (Debian: apt-get install strace)");
         // -D leaves strace alive a moment longer than the program.
         let mut calls = Vec::new();
         for _ in 0..100 {
@@ -134,9 +169,11 @@ mod tests {
             }
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
-        let at = |wanted: &dyn Fn(&SystemCall) -> bool| calls.iter().position(|call| wanted(call)).unwrap();
-        let file = at(&|call| call.is_sync() && call.target().is_some_and(|path| path.ends_with("/new")));
-        let rename = at(&|call| call.name.starts_with("rename") && call.arguments.contains("final"));
+        let at = |wanted: &dyn Fn(&SystemCall) -> bool| calls.iter().position(wanted).unwrap();
+        let file =
+            at(&|call| call.is_sync() && call.target().is_some_and(|path| path.ends_with("/new")));
+        let rename =
+            at(&|call| call.name.starts_with("rename") && call.arguments.contains("final"));
         let root = folder.path().canonicalize().unwrap();
         let directory = at(&|call| call.is_sync() && call.target() == root.to_str());
         assert!(file < rename && rename < directory);
