@@ -79,6 +79,14 @@ pub fn parse(text: &str) -> Result<Purl, Rejection> {
     if !text.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(invalid("it holds blanks, control or non-ASCII characters"));
     }
+    // The crate folds case by Unicode, which makes U+212A KELVIN SIGN a plain `k`.
+    let escapes_beyond_ascii = text
+        .as_bytes()
+        .windows(2)
+        .any(|pair| pair[0] == b'%' && matches!(pair[1].to_ascii_lowercase(), b'8'..=b'9' | b'a'..=b'f'));
+    if escapes_beyond_ascii {
+        return Err(invalid("it holds escaped non-ASCII characters"));
+    }
     let purl = PackageUrl::from_str(text).map_err(|error| invalid(&error.to_string()))?;
     let ecosystem = Ecosystem::from_str(purl.ty())?;
     if purl.namespace().is_some() || purl.subpath().is_some() {

@@ -291,6 +291,9 @@ fn extra_fields(mut extra: &[u8], name: &[u8], values: &mut [&mut u64]) -> Resul
             return Err(layout("A member has the same extra field twice."));
         }
         match id {
+            // Bazel's archiver repeats both sizes of a local header here without need. Whoever reads
+            // either pair reads the same numbers, so that this is harmless where they agree.
+            0x0001 if matches!(values, [size, packed] if repeats(data, **size, **packed)) => {}
             0x0001 => {
                 for value in values.iter_mut().filter(|value| ***value == MASKED) {
                     if data.len() < 8 {
@@ -313,6 +316,14 @@ fn extra_fields(mut extra: &[u8], name: &[u8], values: &mut [&mut u64]) -> Resul
         }
     }
     Ok(seen.contains(&0x0001))
+}
+
+/// Whether a ZIP64 field holds just the two sizes that the header already gives.
+fn repeats(data: &[u8], size: u64, packed: u64) -> bool {
+    data.len() == 16
+        && size != MASKED
+        && packed != MASKED
+        && (u64_at(data, 0), u64_at(data, 8)) == (size, packed)
 }
 
 /// What a record is, if it is something acceptable.

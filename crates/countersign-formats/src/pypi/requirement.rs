@@ -1,14 +1,13 @@
 //! Requirements (PEP 508) and version specifiers (PEP 440).
 //!
-//! Name, extras and specifiers are parsed by `pep508_rs`. The marker is read here: that crate turns
-//! markers into decision diagrams, whose size a hostile marker can make exponential and which are
-//! kept for the life of the process, while a registry needs no more than the text and its `extra`.
+//! The grammar is small and read here; only the specifiers go to `pep440_rs`. The well-known crate
+//! for the whole was tried: it panics on names such as `u.`, and turns markers into decision
+//! diagrams, whose size a hostile marker can make exponential and which are kept for the life of
+//! the process, while a registry needs no more than the text and its `extra`.
 
 use std::str::FromStr;
 
-use pep508_rs::{Requirement, VerbatimUrl, VersionOrUrl};
-
-use crate::{Dependency, NameKey, Rejection, rejection::quoted};
+use crate::{Dependency, Rejection, pypi::name, rejection::quoted};
 
 const MAX_REQUIREMENT: usize = 4096;
 /// Deepest nesting of brackets in a marker.
@@ -67,16 +66,26 @@ pub fn parse(line: &str) -> Result<Dependency, Rejection> {
         ));
     }
     let (head, marker) = match line.split_once(';') {
-        Some((head, marker)) => (head, Some(marker.trim())),
-        None => (line, None),
+        Some((head, marker)) => (head.trim(), Some(marker.trim())),
+        None => (line.trim(), None),
     };
-    let requirement = Requirement::<VerbatimUrl>::from_str(&tidy(head))
-        .map_err(|error| invalid(&error.message.to_string()))?;
-    let specifier = match &requirement.version_or_url {
-        Some(VersionOrUrl::VersionSpecifier(specifiers)) => specifiers.to_string(),
-        Some(VersionOrUrl::Url(_)) => return Err(invalid("it points to a URL")),
-        None => String::new(),
+    let end = head
+        .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')))
+        .unwrap_or(head.len());
+    let (written, rest) = head.split_at(end);
+    let name_key =
+        name::key(written).map_err(|_| invalid("it does not begin with a project name"))?;
+    let specifier = after_extras(rest.trim_start()).map_err(&invalid)?.trim();
+    let specifier = match specifier.strip_prefix('(') {
+        Some(inner) => inner
+            .strip_suffix(')')
+            .ok_or_else(|| invalid("a bracket is not closed"))?
+            .trim(),
+        None => specifier,
     };
+    if !specifier.is_empty() {
+        specifiers(specifier).map_err(|why| invalid(&why))?;
+    }
     let mut extras = Vec::new();
     if let Some(marker) = marker {
         extras = marker_extras(marker).map_err(|why| invalid(&why))?;
@@ -87,47 +96,41 @@ pub fn parse(line: &str) -> Result<Dependency, Rejection> {
         _ => None,
     };
     Ok(Dependency {
-        name_key: NameKey(requirement.name.to_string()),
+        name_key,
         requirement: line.to_owned(),
-        specifier,
+        specifier: specifier.to_owned(),
         marker: marker.unwrap_or_default().to_owned(),
         extra,
     })
 }
 
-/// Parses specifiers such as `>=3.9,<4`.
-pub(crate) fn specifiers(text: &str) -> Result<pep440_rs::VersionSpecifiers, String> {
+/// What follows `[extra, extra]`.
+fn after_extras(text: &str) -> Result<&str, &'static str> {
+    let Some(inner) = text.strip_prefix('[') else {
+        return Ok(text);
+    };
+    let (extras, rest) = inner.split_once(']').ok_or("the extras are not closed")?;
+    let mut names = extras.split(',').map(str::trim);
+    if !extras.trim().is_empty() && names.any(|extra| name::key(extra).is_err()) {
+        return Err("an extra is malformed");
+    }
+    Ok(rest)
+}
+
+/// Parses specifiers such as `>=3.9,<4`; empty ones (`>=3.6,`) are ignored as Python's own parser
+/// does.
+pub(crate) fn specifiers(text: &str) -> Result<Vec<pep440_rs::VersionSpecifier>, String> {
     if text.len() > MAX_REQUIREMENT {
         return Err("it is longer than 4096 bytes".to_owned());
     }
-    pep440_rs::VersionSpecifiers::from_str(&tidy(text)).map_err(|error| {
-        let message = error.to_string();
-        message
-            .lines()
-            .next()
-            .unwrap_or("malformed")
-            .trim_end_matches('.')
-            .to_owned()
-    })
-}
-
-/// Drops empty specifiers (`>=3.6,`), which Python's own parser ignores and the crate does not.
-fn tidy(text: &str) -> String {
-    if !text.contains(',') || text.contains('[') {
-        return text.to_owned();
-    }
-    let close = if text.trim_end().ends_with(')') {
-        ")"
-    } else {
-        ""
-    };
-    let open = text.trim_end().trim_end_matches(')');
-    let parts: Vec<&str> = open
-        .split(',')
+    text.split(',')
         .map(str::trim)
         .filter(|part| !part.is_empty())
-        .collect();
-    format!("{}{close}", parts.join(","))
+        .map(|part| {
+            pep440_rs::VersionSpecifier::from_str(part)
+                .map_err(|_| format!("{} is no version specifier", quoted(part)))
+        })
+        .collect()
 }
 
 /// Checks a marker and returns the values that it compares `extra` with.
@@ -310,6 +313,14 @@ mod tests {
             "a; python_version == '3",
             "a; (os_name == 'nt'",
             "a; shell == 'sh'",
+            "u.",
+            "a[",
+            "a[b",
+            "a[b c]",
+            "a (>=1",
+            "a >=1)",
+            "a>=1 <2",
+            "a 1.0",
             "a; os_name == 'nt' xor os_name == 'nt'",
             "\u{212a}a",
         ] {
