@@ -1,0 +1,100 @@
+//! Help: how to install, publish and verify, and every error code with its way out.
+
+use askama::Template;
+use axum::response::Response;
+use countersign_registry::Result;
+
+use super::install::Setup;
+use super::visit::{Answer, Frame, Page, Visit};
+use crate::error::{ERROR_CODES, ErrorCode};
+
+#[derive(Template)]
+#[template(path = "help.html")]
+struct HelpPage<'a> {
+    frame: &'a Frame,
+    setup: Setup,
+}
+
+#[derive(Template)]
+#[template(path = "help_publish.html")]
+struct PublishPage<'a> {
+    frame: &'a Frame,
+    setup: Setup,
+}
+
+#[derive(Template)]
+#[template(path = "help_verify.html")]
+struct VerifyPage<'a> {
+    frame: &'a Frame,
+    keys: Vec<String>,
+}
+
+#[derive(Template)]
+#[template(path = "help_errors.html")]
+struct ErrorsPage<'a> {
+    frame: &'a Frame,
+    codes: &'static [ErrorCode],
+}
+
+/// Help does not change while the server runs.
+const UNCHANGING: u64 = 0;
+
+/// `GET /help/`.
+pub(super) async fn show(visit: Visit) -> Response {
+    let page = async { Page::render(&HelpPage { frame: &visit.frame, setup: Setup::of(&visit.frame) }) };
+    let outcome = visit.cached(UNCHANGING, page).await;
+    visit.answer(outcome)
+}
+
+/// `GET /help/publish`.
+pub(super) async fn show_publish(visit: Visit) -> Response {
+    let page = async { Page::render(&PublishPage { frame: &visit.frame, setup: Setup::of(&visit.frame) }) };
+    let outcome = visit.cached(UNCHANGING, page).await;
+    visit.answer(outcome)
+}
+
+/// `GET /help/verify`.
+pub(super) async fn show_verify(visit: Visit) -> Response {
+    let outcome = verify(&visit).await;
+    visit.answer(outcome)
+}
+
+async fn verify(visit: &Visit) -> Result<Answer> {
+    let keys = visit.site.registry.site_keys().verifier_keys;
+    visit.cached(UNCHANGING, async { Page::render(&VerifyPage { frame: &visit.frame, keys }) }).await
+}
+
+/// `GET /help/errors`.
+pub(super) async fn show_errors(visit: Visit) -> Response {
+    let page = async { Page::render(&ErrorsPage { frame: &visit.frame, codes: ERROR_CODES }) };
+    let outcome = visit.cached(UNCHANGING, page).await;
+    visit.answer(outcome)
+}
+
+#[cfg(test)]
+pub(super) fn samples() -> Vec<(&'static str, String)> {
+    let frame = Frame::sample();
+    let restricted = Frame { restricted: true, ..Frame::sample() };
+    let keys = super::log::LogHead::sample().keys;
+    vec![
+        ("help", HelpPage { frame: &frame, setup: Setup::of(&frame) }.render().unwrap()),
+        ("help-restricted", HelpPage { frame: &restricted, setup: Setup::of(&restricted) }.render().unwrap()),
+        ("help-publish", PublishPage { frame: &frame, setup: Setup::of(&frame) }.render().unwrap()),
+        ("help-verify", VerifyPage { frame: &frame, keys }.render().unwrap()),
+        ("help-errors", ErrorsPage { frame: &frame, codes: ERROR_CODES }.render().unwrap()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_code_has_its_place_to_link_to() {
+        let pages = samples();
+        let (_, page) = pages.iter().find(|(name, _)| *name == "help-errors").unwrap();
+        for code in ERROR_CODES {
+            assert!(page.contains(&format!("id=\"{}\"", code.code)), "{}", code.code);
+        }
+    }
+}

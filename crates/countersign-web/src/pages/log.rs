@@ -1,0 +1,298 @@
+//! The log in words: its newest checkpoint, its keys, what happened last, and single entries.
+
+use askama::Template;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query};
+use axum::response::Response;
+use countersign_formats::Ecosystem;
+use countersign_registry::model::LoggedEvent;
+use countersign_registry::{Error, Kind, Registry, Result};
+use serde::Deserialize;
+
+use super::links::Subject;
+use super::phrase::{self, Moment};
+use super::project::Addressed;
+use super::visit::{Answer, Frame, Page, Visit};
+use super::{failure, links};
+
+/// The shard that grows; its number is part of the log's origin.
+const SHARD: u64 = 1;
+/// Events per page.
+const PER_PAGE: u64 = 25;
+
+/// Kinds of leaves and what they mean to a reader.
+const KINDS: &[(&str, &str)] = &[
+    ("file-published", "A file was published. From here on its name means these bytes and no others."),
+    ("attestation-added", "Evidence about a file (who built it, and how) was added."),
+    ("yanked", "A release was marked as not to be chosen; its files stay."),
+    ("unyanked", "A yank was taken back."),
+    ("deprecated", "A project was marked as discouraged by its owners."),
+    ("deleted", "A file, a release or a project was deleted. Its names stay taken for ever."),
+    ("quarantined", "A file or a project is withheld while it is looked into."),
+    ("released", "A quarantine was lifted."),
+    ("owner-changed", "The owners of a project changed. Persons stand in the log as salted digests only."),
+    ("role-changed", "Somebody's role in a project changed."),
+    ("publisher-changed", "The workflows that may publish a project changed."),
+    ("policy-changed", "The rules of this registry changed."),
+    ("token-revoked-leaked", "A token was revoked because it had become public."),
+    ("key-rotated", "A key of this log was replaced."),
+    ("operator-override", "The operator stepped in by hand."),
+    ("log-genesis", "The log began."),
+    ("log-freeze", "The log ended; its successor is named."),
+    ("map-root", "The root of the map from names to entries, which proves absence and completeness."),
+];
+
+fn meaning(kind: &str) -> &'static str {
+    KINDS
+        .iter()
+        .find(|(known, _)| *known == kind)
+        .map_or("A kind of entry that this page does not know yet.", |(_, meaning)| meaning)
+}
+
+/// The log as its newest checkpoint shows it.
+pub(super) struct LogHead {
+    pub(super) origin: String,
+    pub(super) size: u64,
+    pub(super) entries: String,
+    pub(super) root: String,
+    pub(super) checkpoint: String,
+    pub(super) keys: Vec<String>,
+}
+
+impl LogHead {
+    /// Reads it from the registry.
+    pub(super) async fn read(registry: &Registry) -> Result<Self> {
+        let document = registry.checkpoint(SHARD).await?;
+        let text = String::from_utf8_lossy(&document.bytes).into_owned();
+        let identity = registry.site_keys();
+        Self::new(text, identity.origin, identity.verifier_keys).ok_or_else(|| {
+            Error::internal("the served checkpoint can not be read", std::io::Error::other("no size in its second line"))
+        })
+    }
+
+    fn new(checkpoint: String, origin: String, keys: Vec<String>) -> Option<Self> {
+        let mut lines = checkpoint.lines().skip(1);
+        let size = lines.next()?.parse().ok()?;
+        let root = lines.next()?.to_owned();
+        Some(Self { origin, size, entries: phrase::counted(size, "entry", "entries"), root, checkpoint, keys })
+    }
+}
+
+#[derive(Template)]
+#[template(path = "log.html")]
+struct LogPage<'a> {
+    frame: &'a Frame,
+    log: LogHead,
+    project: Option<(String, String)>,
+    events: Vec<EventRow>,
+    newest: Option<String>,
+    older: Option<String>,
+    kinds: &'static [(&'static str, &'static str)],
+}
+
+/// An entry in the list.
+struct EventRow {
+    leaf: u64,
+    page: String,
+    kind: String,
+    subject: Subject,
+    at: Moment,
+}
+
+impl From<LoggedEvent> for EventRow {
+    fn from(event: LoggedEvent) -> Self {
+        Self {
+            leaf: event.leaf,
+            page: format!("/log/event/{}", event.leaf),
+            subject: Subject::of(&event.subject),
+            kind: event.kind,
+            at: Moment(event.at),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "event.html")]
+struct EventPage<'a> {
+    frame: &'a Frame,
+    event: &'a LoggedEvent,
+    meaning: &'static str,
+    subject: Subject,
+    at: Moment,
+    proof: String,
+    previous: Option<u64>,
+    next: Option<u64>,
+}
+
+/// What the log page can be asked for.
+#[derive(Deserialize)]
+pub(super) struct Asked {
+    #[serde(default)]
+    before: String,
+    #[serde(default)]
+    project: String,
+}
+
+/// `GET /log/?before=&project=`.
+pub(super) async fn show(visit: Visit, asked: Result<Query<Asked>, QueryRejection>) -> Response {
+    let outcome = page(&visit, asked).await;
+    visit.answer(outcome)
+}
+
+async fn page(visit: &Visit, asked: Result<Query<Asked>, QueryRejection>) -> Result<Answer> {
+    let wrong = |what: String| {
+        Error::new(Kind::Rejected, "log-query-malformed", what).remedy("Begin at /log/ and follow its links.")
+    };
+    let Query(asked) = asked.map_err(|_| wrong("The address can not be read.".to_owned()))?;
+    let before = match asked.before.as_str() {
+        "" => None,
+        text => Some(index(text).ok_or_else(|| wrong("\"before\" must be the number of an entry.".to_owned()))?),
+    };
+    let addressed = match asked.project.split_once('/') {
+        None if asked.project.is_empty() => None,
+        None => return Err(wrong("\"project\" must be an ecosystem and a name, such as pypi/six.".to_owned())),
+        Some((ecosystem, name)) => Some(Addressed::read(&visit.path, ecosystem, name)?),
+    };
+    let registry = &visit.site.registry;
+    let log = LogHead::read(registry).await?;
+    let of = addressed.as_ref().map(|project| (project.ecosystem, project.key.as_str()));
+    let events = registry.events(of, before, PER_PAGE + 1).await?;
+    Page::render(&LogPage::new(&visit.frame, log, of, before, events)).map(Answer::from)
+}
+
+/// A leaf index: plain decimal digits of a number that the database can hold.
+fn index(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten().filter(|index| i64::try_from(*index).is_ok())
+}
+
+impl<'a> LogPage<'a> {
+    fn new(
+        frame: &'a Frame,
+        log: LogHead,
+        of: Option<(Ecosystem, &str)>,
+        before: Option<u64>,
+        mut events: Vec<LoggedEvent>,
+    ) -> Self {
+        let more = events.len() as u64 > PER_PAGE;
+        events.truncate(PER_PAGE as usize);
+        let narrowed = of.map(|(ecosystem, key)| format!("{}/{}", ecosystem.as_str(), links::segment(key)));
+        let address = |before: Option<u64>| {
+            let parts: Vec<String> = [
+                narrowed.as_ref().map(|project| format!("project={project}")),
+                before.map(|before| format!("before={before}")),
+            ]
+            .into_iter()
+            .flatten()
+            .collect();
+            if parts.is_empty() { "/log/".to_owned() } else { format!("/log/?{}", parts.join("&")) }
+        };
+        Self {
+            frame,
+            log,
+            project: of.map(|(ecosystem, key)| (key.to_owned(), links::project(ecosystem, key))),
+            newest: before.map(|_| address(None)),
+            older: events.last().filter(|_| more).map(|last| address(Some(last.leaf))),
+            events: events.into_iter().map(EventRow::from).collect(),
+            kinds: KINDS,
+        }
+    }
+}
+
+/// `GET /log/event/{index}`.
+pub(super) async fn show_event(visit: Visit, Path(number): Path<String>) -> Response {
+    let outcome = event_page(&visit, &number).await;
+    visit.answer(outcome)
+}
+
+async fn event_page(visit: &Visit, number: &str) -> Result<Answer> {
+    let number = index(number).ok_or_else(|| failure::no_such_page(&visit.path))?;
+    // An entry never changes, but it gains a successor.
+    let registry = &visit.site.registry;
+    let size = LogHead::read(registry).await?.size;
+    visit
+        .cached(u64::from(number + 1 < size), async {
+            let found = registry.events(None, number.checked_add(1), 1).await?;
+            let event = found.into_iter().find(|event| event.leaf == number).ok_or_else(|| {
+                Error::new(Kind::NotFound, "entry-not-found", format!("The log has no entry {number} to show."))
+                    .remedy(format!("Its entries are numbered from 0 to {}; begin at /log/.", size.saturating_sub(1)))
+            })?;
+            Page::render(&EventPage::new(&visit.frame, &event, size))
+        })
+        .await
+}
+
+impl<'a> EventPage<'a> {
+    fn new(frame: &'a Frame, event: &'a LoggedEvent, size: u64) -> Self {
+        Self {
+            frame,
+            event,
+            meaning: meaning(&event.kind),
+            subject: Subject::of(&event.subject),
+            at: Moment(event.at),
+            proof: format!("/log/{SHARD}/leaf/{}.tlog-proof", event.leaf),
+            previous: event.leaf.checked_sub(1),
+            next: (event.leaf + 1 < size).then_some(event.leaf + 1),
+        }
+    }
+}
+
+#[cfg(test)]
+impl LogHead {
+    /// The head of sample pages.
+    pub(super) fn sample() -> Self {
+        Self::sample_of(1_284_331)
+    }
+
+    pub(super) fn sample_of(size: u64) -> Self {
+        let origin = Frame::sample().origin;
+        let checkpoint = format!(
+            "{origin}\n{size}\nqINS1GRFhWHwdkUeqLEoP4yEMkTBBzxBkGwGQlVlVcs=\n\n\u{2014} {origin} Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=\n\u{2014} {origin} 9Ag8{}==\n",
+            "Zk3vX0pQ7cR5mB1tW8yA".repeat(160)
+        );
+        let keys = vec![
+            format!("{origin}+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8"),
+            format!("{origin}+f4083c66+Bmx{}", "Q7cR5mB1tW8yAZk3vX0p".repeat(87)),
+        ];
+        Self::new(checkpoint, origin, keys).unwrap()
+    }
+}
+
+#[cfg(test)]
+pub(super) fn samples() -> Vec<(&'static str, String)> {
+    use super::samples;
+    let frame = Frame::sample();
+    let page = |of, before, events| LogPage::new(&frame, LogHead::sample(), of, before, events).render().unwrap();
+    let events = samples::events();
+    let event = |at: usize| EventPage::new(&frame, &events[at], 1_284_331).render().unwrap();
+    vec![
+        ("log", page(None, None, samples::events())),
+        ("log-project", page(Some((Ecosystem::Pypi, "solstice")), Some(1_284_000), samples::events()[..5].to_vec())),
+        ("log-empty", page(Some((Ecosystem::Pypi, "solstice")), Some(1), Vec::new())),
+        ("event", event(0)),
+        ("event-unknown", event(4)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indices_are_plain_digits_in_range() {
+        assert_eq!(index("0"), Some(0));
+        assert_eq!(index("1284331"), Some(1_284_331));
+        for wrong in ["", "-1", "+1", "1e3", "18446744073709551615", "９"] {
+            assert_eq!(index(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_list_turns_pages_only_while_there_is_more() {
+        let pages = super::samples();
+        let page = |name: &str| pages.iter().find(|(sample, _)| *sample == name).unwrap().1.clone();
+        assert!(page("log").contains("href=\"/log/?before="));
+        assert!(!page("log-project").contains("before="));
+        assert!(page("log-project").contains("href=\"/log/?project=pypi/solstice\""));
+    }
+}

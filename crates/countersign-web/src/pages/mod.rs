@@ -1,0 +1,82 @@
+//! The pages: rendered on the server, readable without JavaScript, the same for everybody who may read.
+//!
+//! Each page's view and handler stand in one file, its template beside it in `templates/`. Handlers take a
+//! [`visit::Visit`], which exists only for those who may read. Foreign text is escaped by the templates; the one place
+//! where foreign markup is let through, sanitised, is [`readme`].
+
+mod assets;
+mod failure;
+mod help;
+mod home;
+mod install;
+mod links;
+mod log;
+mod phrase;
+mod project;
+mod readme;
+mod release;
+#[cfg(test)]
+mod samples;
+mod search;
+mod visit;
+
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
+use axum::{Extension, Router};
+use http::Uri;
+
+use crate::Site;
+use visit::{PageCache, Visit};
+
+/// The routes of all pages, of the style sheet and of `robots.txt`, with the cache of rendered pages behind them.
+pub fn routes() -> Router<Site> {
+    Router::new()
+        .route("/", get(home::show))
+        .route("/search", get(search::show))
+        .route("/search/", get(slashless))
+        .route("/project/{ecosystem}/{name}", get(slashed))
+        .route("/project/{ecosystem}/{name}/", get(project::show))
+        .route("/project/{ecosystem}/{name}/{version}", get(slashed))
+        .route("/project/{ecosystem}/{name}/{version}/", get(release::show))
+        .route("/log", get(slashed))
+        .route("/log/", get(log::show))
+        .route("/log/event/{index}", get(log::show_event))
+        .route("/log/event/{index}/", get(slashless))
+        .route("/help", get(slashed))
+        .route("/help/", get(help::show))
+        .route("/help/publish", get(help::show_publish))
+        .route("/help/publish/", get(slashless))
+        .route("/help/verify", get(help::show_verify))
+        .route("/help/verify/", get(slashless))
+        .route("/help/errors", get(help::show_errors))
+        .route("/help/errors/", get(slashless))
+        .route("/robots.txt", get(assets::robots))
+        .route("/static/{name}", get(assets::show))
+        .layer(Extension(PageCache::new()))
+}
+
+/// The answer for addresses at which nothing is, in the design of the pages.
+pub(crate) async fn not_found(visit: Visit) -> Response {
+    visit.answer(Err(failure::no_such_page(&visit.path)))
+}
+
+/// The same address with a slash at its end.
+async fn slashed(visit: Visit, uri: Uri) -> Response {
+    drop(visit);
+    redirect(&format!("{}/", uri.path()), uri.query())
+}
+
+/// The same address without the slash at its end.
+async fn slashless(visit: Visit, uri: Uri) -> Response {
+    drop(visit);
+    redirect(uri.path().trim_end_matches('/'), uri.query())
+}
+
+/// Moves within this site only: a path that begins with two slashes would name another host.
+fn redirect(path: &str, query: Option<&str>) -> Response {
+    let path = path.trim_start_matches('/');
+    match query {
+        Some(query) => Redirect::permanent(&format!("/{path}?{query}")).into_response(),
+        None => Redirect::permanent(&format!("/{path}")).into_response(),
+    }
+}

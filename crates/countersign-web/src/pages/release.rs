@@ -1,0 +1,371 @@
+//! The page of a release: its files with digests and proofs, what it needs, what it says about itself.
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use axum::extract::Path;
+use axum::response::Response;
+use countersign_formats::{Dependency, Ecosystem, Manifest};
+use countersign_registry::model::{FileDetail, FileState, ProjectDetail, ProjectStatus, ReleaseDetail};
+use countersign_registry::{Error, Kind, Result};
+use url::Url;
+
+use super::install::Install;
+use super::links;
+use super::phrase::{self, Day, Moment};
+use super::project::{Addressed, Banner};
+use super::readme::Readme;
+use super::visit::{Answer, Frame, Page, Visit};
+
+/// Longest licence shown; old metadata sometimes holds the whole text.
+const LONGEST_LICENCE: usize = 80;
+
+#[derive(Template)]
+#[template(path = "release.html")]
+struct ReleasePage<'a> {
+    frame: &'a Frame,
+    name: &'a str,
+    version: &'a str,
+    project_page: String,
+    summary: &'a str,
+    banner: Option<Banner>,
+    yanked: Option<(Day, &'a str)>,
+    prerelease: bool,
+    created: Day,
+    install: Option<Install>,
+    pinned: String,
+    files: Vec<FileRow<'a>>,
+    example: Option<&'a str>,
+    needs: Vec<Need<'a>>,
+    extras: Vec<(&'a str, Vec<Need<'a>>)>,
+    facts: Facts,
+    readme: Readme,
+}
+
+/// A file in the table.
+struct FileRow<'a> {
+    file: &'a FileDetail,
+    /// Only what is served can be downloaded.
+    download: Option<&'a str>,
+    size: String,
+    what: String,
+    uploaded: Moment,
+    proof: String,
+    metadata: Option<String>,
+    entry: String,
+    withheld: Option<&'static str>,
+}
+
+impl<'a> FileRow<'a> {
+    /// `None` for files that are not in the log yet: nobody is shown them.
+    fn of(file: &'a FileDetail) -> Option<Self> {
+        let withheld = match file.state {
+            FileState::Staged | FileState::Held => return None,
+            FileState::Live => None,
+            FileState::Quarantined => Some("quarantined"),
+            FileState::Removed => Some("removed"),
+        };
+        let live = withheld.is_none();
+        Some(Self {
+            file,
+            download: live.then_some(file.path.as_str()),
+            size: phrase::size(file.size),
+            what: match file.filetype.as_str() {
+                "sdist" => "Source".to_owned(),
+                "bdist_wheel" => format!("Wheel, {}", file.python_tag),
+                other => other.to_owned(),
+            },
+            uploaded: Moment(file.uploaded),
+            proof: format!("{}.tlog-proof", file.path),
+            metadata: (live && file.metadata_sha256.is_some()).then(|| format!("{}.metadata", file.path)),
+            entry: format!("/log/event/{}", file.leaf),
+            withheld,
+        })
+    }
+}
+
+/// Something a release needs.
+struct Need<'a> {
+    name: &'a str,
+    page: String,
+    versions: &'a str,
+    condition: &'a str,
+}
+
+impl<'a> Need<'a> {
+    fn of(ecosystem: Ecosystem, dependency: &'a Dependency) -> Self {
+        Self {
+            name: dependency.name_key.as_str(),
+            page: links::project(ecosystem, dependency.name_key.as_str()),
+            versions: &dependency.specifier,
+            condition: &dependency.marker,
+        }
+    }
+}
+
+/// What a release says about itself, for the side of the page.
+pub(super) struct Facts {
+    pub(super) licence: Option<String>,
+    pub(super) requires_python: Option<String>,
+    pub(super) people: Vec<String>,
+    pub(super) keywords: Option<String>,
+    pub(super) links: Vec<FactLink>,
+    pub(super) classifiers: Vec<(String, Vec<String>)>,
+    pub(super) extras: Vec<String>,
+}
+
+/// A link a release gives; web addresses only.
+pub(super) struct FactLink {
+    pub(super) label: String,
+    pub(super) address: String,
+    pub(super) host: String,
+}
+
+impl Facts {
+    pub(super) fn of(manifest: &Manifest) -> Self {
+        Self {
+            licence: licence(manifest),
+            requires_python: manifest.requires_python.clone().filter(|text| !text.is_empty()),
+            people: people(manifest),
+            keywords: manifest.keywords.as_deref().map(|words| phrase::shortened(words, 200)).filter(|words| !words.is_empty()),
+            links: fact_links(manifest),
+            classifiers: classifiers(&manifest.classifiers),
+            extras: manifest.provides_extra.clone(),
+        }
+    }
+}
+
+fn licence(manifest: &Manifest) -> Option<String> {
+    let said = manifest.license_expression.as_deref().or(manifest.license.as_deref()).map(str::trim);
+    said.filter(|text| !text.is_empty() && *text != "UNKNOWN")
+        .map(|text| phrase::shortened(text, LONGEST_LICENCE))
+        .or_else(|| {
+            let classified = manifest.classifiers.iter().find(|line| line.starts_with("License ::"))?;
+            classified.rsplit("::").next().map(|last| last.trim().to_owned())
+        })
+}
+
+/// Names of authors and maintainers. Addresses stay in the metadata file: a page is read by harvesters too.
+fn people(manifest: &Manifest) -> Vec<String> {
+    let written = [&manifest.author, &manifest.author_email, &manifest.maintainer, &manifest.maintainer_email];
+    let mut names: Vec<String> = Vec::new();
+    for text in written.into_iter().flatten() {
+        for person in text.split(',') {
+            let name = person.split('<').next().unwrap_or_default().trim().trim_matches('"').trim();
+            let known = names.iter().any(|other| other == name);
+            if !name.is_empty() && !name.contains('@') && !known && names.len() < 20 {
+                names.push(name.to_owned());
+            }
+        }
+    }
+    names
+}
+
+fn fact_links(manifest: &Manifest) -> Vec<FactLink> {
+    let older = [("Home page", &manifest.home_page), ("Download", &manifest.download_url)];
+    let older = older.into_iter().filter_map(|(label, address)| Some((label.to_owned(), address.clone()?)));
+    let mut links: Vec<FactLink> = Vec::new();
+    for (label, address) in older.chain(manifest.project_urls.iter().cloned()) {
+        let Ok(parsed) = Url::parse(address.trim()) else { continue };
+        let (true, Some(host)) = (matches!(parsed.scheme(), "http" | "https"), parsed.host_str()) else { continue };
+        if links.iter().any(|link| link.address == parsed.as_str()) {
+            continue;
+        }
+        links.push(FactLink { label, host: host.to_owned(), address: parsed.into() });
+    }
+    links
+}
+
+/// Classifiers under their first word.
+fn classifiers(lines: &[String]) -> Vec<(String, Vec<String>)> {
+    let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for line in lines {
+        let (group, rest) = line.split_once("::").unwrap_or(("Other", line));
+        groups.entry(group.trim().to_owned()).or_default().push(rest.trim().replace(" :: ", " › "));
+    }
+    groups.into_iter().collect()
+}
+
+/// `GET /project/pypi/{name}/{version}/`.
+pub(super) async fn show(
+    visit: Visit,
+    Path((ecosystem, name, version)): Path<(String, String, String)>,
+) -> Response {
+    let outcome = page(&visit, &ecosystem, &name, &version).await;
+    visit.answer(outcome)
+}
+
+async fn page(visit: &Visit, ecosystem: &str, name: &str, version: &str) -> Result<Answer> {
+    let addressed = Addressed::read(&visit.path, ecosystem, name)?;
+    if addressed.key != name {
+        return Ok(Answer::Moved(links::release(addressed.ecosystem, &addressed.key, version)));
+    }
+    let serial = addressed.serial(visit).await?;
+    visit
+        .cached(serial, async {
+            let registry = &visit.site.registry;
+            let project = registry.project(addressed.ecosystem, &addressed.key).await?;
+            let release = match registry.release(addressed.ecosystem, &addressed.key, version).await {
+                Err(error) if error.kind == Kind::NotFound => return Err(no_such_release(&project, version)),
+                outcome => outcome?,
+            };
+            Page::render(&ReleasePage::new(&visit.frame, &project, &release))
+        })
+        .await
+}
+
+fn no_such_release(project: &ProjectDetail, version: &str) -> Error {
+    let shown: String = version.chars().filter(|c| !c.is_control()).take(60).collect();
+    Error::new(Kind::NotFound, "release-not-found", format!("{} has no release \"{shown}\".", project.name))
+        .remedy("All its releases are listed on the project's page.")
+}
+
+impl<'a> ReleasePage<'a> {
+    fn new(frame: &'a Frame, project: &'a ProjectDetail, detail: &'a ReleaseDetail) -> Self {
+        let (release, manifest) = (&detail.release, &detail.manifest);
+        let quarantined = project.status == ProjectStatus::Quarantined;
+        let mut files: Vec<_> = detail.files.iter().filter_map(FileRow::of).collect();
+        if quarantined {
+            for row in &mut files {
+                (row.download, row.metadata) = (None, None);
+                row.withheld = row.withheld.or(Some("quarantined"));
+            }
+        }
+        let live = || files.iter().filter(|row| row.download.is_some());
+        let installable = live().next().is_some();
+        let hashes: Vec<_> = live().map(|row| format!("    --hash=sha256:{}", row.file.sha256)).collect();
+        let ecosystem = project.ecosystem;
+        let mut extras: Vec<(&str, Vec<Need<'_>>)> = Vec::new();
+        for dependency in &manifest.dependencies {
+            let Some(extra) = dependency.extra.as_deref() else { continue };
+            let need = Need::of(ecosystem, dependency);
+            match extras.iter_mut().find(|(name, _)| *name == extra) {
+                Some((_, needs)) => needs.push(need),
+                None => extras.push((extra, vec![need])),
+            }
+        }
+        Self {
+            frame,
+            name: &project.name,
+            version: &release.version,
+            project_page: links::project(ecosystem, &project.key),
+            summary: manifest.summary.as_deref().unwrap_or_default(),
+            banner: Banner::of(project),
+            yanked: release.yanked.as_ref().map(|(time, reason)| (Day(*time), reason.as_str())),
+            prerelease: release.prerelease,
+            created: Day(release.created),
+            install: installable.then(|| Install::of(frame, &project.key, Some(&release.version))),
+            pinned: format!("{}=={} \\\n{}", project.key, release.version, hashes.join(" \\\n")),
+            example: live().next().map(|row| row.file.filename.as_str()),
+            files,
+            needs: manifest
+                .dependencies
+                .iter()
+                .filter(|dependency| dependency.extra.is_none())
+                .map(|dependency| Need::of(ecosystem, dependency))
+                .collect(),
+            extras,
+            facts: Facts::of(manifest),
+            // A description is its author's own advertisement: none while the project is suspected.
+            readme: if quarantined {
+                Readme::Missing
+            } else {
+                Readme::new(manifest.description.as_deref(), manifest.description_content_type.as_deref())
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) fn samples() -> Vec<(&'static str, String)> {
+    use super::samples;
+    let frame = Frame::sample();
+    let page = |project: &ProjectDetail, release: &ReleaseDetail| {
+        ReleasePage::new(&frame, project, release).render().unwrap()
+    };
+    let mut quarantined = samples::project();
+    quarantined.status = ProjectStatus::Quarantined;
+    vec![
+        ("release", page(&samples::project(), &samples::release())),
+        ("release-yanked", page(&samples::project(), &samples::yanked_release())),
+        ("release-hostile", page(&samples::hostile_project(), &samples::hostile_release())),
+        ("release-rtl", page(&samples::rtl_project(), &samples::rtl_release())),
+        ("release-plain", page(&samples::small_project(), &samples::plain_release())),
+        ("release-quarantined", page(&quarantined, &samples::release())),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    fn sample(name: &str) -> String {
+        super::samples().into_iter().find(|(sample, _)| *sample == name).unwrap().1
+    }
+
+    #[test]
+    fn every_file_has_its_digests_its_proof_and_its_uploader() {
+        let page = sample("release");
+        for file in samples::release().files {
+            assert!(page.contains(&file.sha256) && page.contains(&file.blake2b_256) && page.contains(&file.md5));
+            assert!(page.contains(&format!("href=\"{}.tlog-proof\"", file.path)), "{}", file.filename);
+            assert!(page.contains(&file.uploaded_by));
+        }
+    }
+
+    #[test]
+    fn withheld_files_are_named_but_not_linked() {
+        let yanked = sample("release-yanked");
+        let withheld = samples::yanked_release().files.into_iter().find(|file| file.state == FileState::Quarantined).unwrap();
+        assert!(yanked.contains(&withheld.filename));
+        assert!(!yanked.contains(&format!("href=\"{}\"", withheld.path)));
+        assert!(yanked.contains(&format!("href=\"{}.tlog-proof\"", withheld.path)));
+        let quarantined = sample("release-quarantined");
+        for file in samples::release().files {
+            assert!(!quarantined.contains(&format!("href=\"{}\"", file.path)));
+        }
+    }
+
+    #[test]
+    fn files_that_wait_for_the_log_are_not_shown() {
+        let mut release = samples::release();
+        release.files[0].state = FileState::Staged;
+        let project = samples::project();
+        let page = ReleasePage::new(&Frame::sample(), &project, &release).render().unwrap();
+        assert!(!page.contains(&release.files[0].sha256));
+    }
+
+    #[test]
+    fn links_of_a_release_are_web_addresses_only() {
+        let page = sample("release-hostile");
+        assert!(!page.to_lowercase().contains("href=\"javascript:") && !page.contains("href=\"data:"));
+        let release = samples::hostile_release();
+        let links = fact_links(&release.manifest);
+        assert!(links.iter().all(|link| link.address.starts_with("http")));
+        assert_eq!(links.len(), 1);
+    }
+
+    #[test]
+    fn people_are_names_and_never_addresses() {
+        let mut manifest = samples::release().manifest;
+        manifest.author = Some("Ada Byron".to_owned());
+        manifest.author_email = Some("Ada Byron <ada@a.example>, \"Bo, Inc.\" <bo@b.example>, c@c.example".to_owned());
+        manifest.maintainer = None;
+        manifest.maintainer_email = None;
+        let people = people(&manifest);
+        assert_eq!(people[0], "Ada Byron");
+        assert!(people.iter().all(|name| !name.contains('@')), "{people:?}");
+    }
+
+    #[test]
+    fn a_licence_is_a_line() {
+        let mut manifest = samples::release().manifest;
+        manifest.license_expression = None;
+        manifest.license = Some(format!("The Licence\n\n{}", "x".repeat(9_000)));
+        assert_eq!(licence(&manifest).as_deref(), Some("The Licence …"));
+        manifest.license = None;
+        manifest.classifiers = vec!["License :: OSI Approved :: MIT License".to_owned()];
+        assert_eq!(licence(&manifest).as_deref(), Some("MIT License"));
+    }
+}

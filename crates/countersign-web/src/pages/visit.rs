@@ -1,0 +1,272 @@
+//! One visit of a page: the gate, the frame around every page, and the answer with its caching.
+//!
+//! Handlers take a [`Visit`], and a `Visit` only exists once the visitor may read; so no page of a restricted
+//! instance can be shown by forgetting to ask.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use askama::Template;
+use axum::extract::FromRequestParts;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use countersign_registry::{Error, Kind, Result};
+use countersign_trust::digest::Sha256;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Method, StatusCode};
+
+use super::{assets, failure};
+use crate::Site;
+
+/// What a browser may load on our pages: our style sheet and our pictures, nothing else.
+pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
+     form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// Bytes of rendered pages kept in memory.
+const CACHED_BYTES: u64 = 32 << 20;
+/// How long a rendered page may lag behind what has no serial (download counts, people).
+const CACHED_FOR: Duration = Duration::from_secs(10);
+
+/// What surrounds every page.
+#[derive(Debug, Clone)]
+pub(super) struct Frame {
+    /// Public base URL without a trailing slash.
+    pub(super) site: String,
+    /// Host (and port) of it.
+    pub(super) host: String,
+    /// Origin of the log.
+    pub(super) origin: String,
+    /// Whether only authenticated callers may read.
+    pub(super) restricted: bool,
+    /// What the search box holds.
+    pub(super) query: String,
+    /// Path of the style sheet.
+    pub(super) css: &'static str,
+    /// Path of the icon.
+    pub(super) icon: &'static str,
+}
+
+impl Frame {
+    fn of(site: &Site) -> Self {
+        let settings = site.registry.settings();
+        let host = settings.url.host_str().unwrap_or_default();
+        Self {
+            site: settings.site().to_owned(),
+            host: settings.url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")),
+            origin: site.registry.site_keys().origin,
+            restricted: !site.is_public(),
+            query: String::new(),
+            css: assets::css().path(),
+            icon: assets::icon().path(),
+        }
+    }
+}
+
+/// A rendered page.
+#[derive(Debug)]
+pub(super) struct Page {
+    html: Bytes,
+    etag: HeaderValue,
+}
+
+impl Page {
+    /// Renders a view.
+    pub(super) fn render(view: &impl Template) -> Result<Self> {
+        let html = view.render().map_err(|error| Error::internal("a page could not be rendered", error))?;
+        let digest = Sha256::of(html.as_bytes()).to_string();
+        let etag = HeaderValue::try_from(format!("\"{}\"", &digest[..32]))
+            .map_err(|error| Error::internal("a page's tag is no header value", error))?;
+        Ok(Self { html: Bytes::from(html), etag })
+    }
+}
+
+/// What a page's handler came to.
+pub(super) enum Answer {
+    /// A page.
+    Page(Arc<Page>),
+    /// The page has another address, a path of this site.
+    Moved(String),
+}
+
+impl From<Page> for Answer {
+    fn from(page: Page) -> Self {
+        Self::Page(Arc::new(page))
+    }
+}
+
+/// Rendered pages by path and by the serial of what they show.
+#[derive(Clone)]
+pub(super) struct PageCache(moka::sync::Cache<(String, u64), Arc<Page>>);
+
+impl PageCache {
+    pub(super) fn new() -> Self {
+        let weigh = |(path, _): &(String, u64), page: &Arc<Page>| {
+            u32::try_from(path.len() + page.html.len() + 128).unwrap_or(u32::MAX)
+        };
+        Self(
+            moka::sync::Cache::builder()
+                .max_capacity(CACHED_BYTES)
+                .weigher(weigh)
+                .time_to_live(CACHED_FOR)
+                .build(),
+        )
+    }
+}
+
+/// A visitor who may read, and what a page needs to answer him.
+pub(super) struct Visit {
+    pub(super) site: Site,
+    pub(super) frame: Frame,
+    /// The path asked for.
+    pub(super) path: String,
+    head: Head,
+    cache: PageCache,
+}
+
+/// What of a request shapes the answer around the page.
+struct Head {
+    if_none_match: Option<HeaderValue>,
+    reading: bool,
+    restricted: bool,
+    request_id: Option<String>,
+}
+
+impl FromRequestParts<Site> for Visit {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Response> {
+        let frame = Frame::of(site);
+        let head = Head {
+            if_none_match: parts.headers.get(header::IF_NONE_MATCH).cloned(),
+            reading: parts.method == Method::GET || parts.method == Method::HEAD,
+            restricted: frame.restricted,
+            request_id: request_id(parts),
+        };
+        if let Err(error) = site.viewer(&parts.headers).await {
+            return Err(head.failed(&frame, error));
+        }
+        let Some(cache) = parts.extensions.get::<PageCache>().cloned() else {
+            let error = std::io::Error::other("no page cache in the request's extensions");
+            return Err(head.failed(&frame, Error::internal("the pages are wired wrongly", error)));
+        };
+        Ok(Self { site: site.clone(), frame, path: parts.uri.path().to_owned(), head, cache })
+    }
+}
+
+impl Visit {
+    /// The page at this path in the state `serial`, from memory or freshly rendered.
+    pub(super) async fn cached(&self, serial: u64, render: impl Future<Output = Result<Page>>) -> Result<Answer> {
+        let key = (self.path.clone(), serial);
+        if let Some(page) = self.cache.0.get(&key) {
+            return Ok(Answer::Page(page));
+        }
+        let page = Arc::new(render.await?);
+        self.cache.0.insert(key, Arc::clone(&page));
+        Ok(Answer::Page(page))
+    }
+
+    /// The response for what a handler came to.
+    pub(super) fn answer(&self, outcome: Result<Answer>) -> Response {
+        match outcome {
+            Ok(Answer::Page(page)) => self.head.page(StatusCode::OK, &page),
+            Ok(Answer::Moved(path)) => self.head.moved(&path),
+            Err(error) => self.head.failed(&self.frame, error),
+        }
+    }
+}
+
+impl Head {
+    fn page(&self, status: StatusCode, page: &Page) -> Response {
+        let mut response = if status == StatusCode::OK && self.reading && self.knows(&page.etag) {
+            StatusCode::NOT_MODIFIED.into_response()
+        } else {
+            (status, page.html.clone()).into_response()
+        };
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+        if status == StatusCode::OK {
+            headers.insert(header::ETAG, page.etag.clone());
+        }
+        self.guard(headers);
+        response
+    }
+
+    fn moved(&self, path: &str) -> Response {
+        let mut response = StatusCode::MOVED_PERMANENTLY.into_response();
+        match HeaderValue::try_from(path) {
+            Ok(location) => {
+                response.headers_mut().insert(header::LOCATION, location);
+            }
+            // Paths are percent-encoded before they come here; a path that is no header value leads nowhere.
+            Err(_) => *response.status_mut() = StatusCode::NOT_FOUND,
+        }
+        self.guard(response.headers_mut());
+        response
+    }
+
+    /// The error in the design of the pages, with its way out and the request's id.
+    fn failed(&self, frame: &Frame, error: Error) -> Response {
+        let status = failure::status(error.kind);
+        let mut response = match failure::page(frame, status, &error, self.request_id.as_deref()) {
+            Ok(page) => self.page(status, &page),
+            Err(_) => (status, error.text()).into_response(),
+        };
+        if error.kind == Kind::Unauthenticated {
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"countersign\", charset=\"UTF-8\""));
+        }
+        if error.kind == Kind::Unavailable {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
+        }
+        self.guard(response.headers_mut());
+        response
+    }
+
+    fn guard(&self, headers: &mut HeaderMap) {
+        let fixed: [(HeaderName, &'static str); 4] = [
+            (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (header::REFERRER_POLICY, "same-origin"),
+            (header::CACHE_CONTROL, if self.restricted { "private, no-cache" } else { "public, no-cache" }),
+        ];
+        for (name, value) in fixed {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        if self.restricted {
+            headers.insert(header::VARY, HeaderValue::from_static("Authorization"));
+        }
+    }
+
+    /// Whether the browser holds this page already (weak comparison, as for every GET).
+    fn knows(&self, etag: &HeaderValue) -> bool {
+        let Some(Ok(known)) = self.if_none_match.as_ref().map(HeaderValue::to_str) else {
+            return false;
+        };
+        let Ok(etag) = etag.to_str() else { return false };
+        known.split(',').map(str::trim).any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
+    }
+}
+
+/// The id under which the request stands in the log.
+fn request_id(parts: &Parts) -> Option<String> {
+    let _ = parts;
+    None
+}
+
+#[cfg(test)]
+impl Frame {
+    /// The frame of sample pages.
+    pub(super) fn sample() -> Self {
+        Self {
+            site: "https://packages.example.org".to_owned(),
+            host: "packages.example.org".to_owned(),
+            origin: "packages.example.org/log/1".to_owned(),
+            restricted: false,
+            query: String::new(),
+            css: assets::css().path(),
+            icon: assets::icon().path(),
+        }
+    }
+}
