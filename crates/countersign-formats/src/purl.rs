@@ -80,10 +80,9 @@ pub fn parse(text: &str) -> Result<Purl, Rejection> {
         return Err(invalid("it holds blanks, control or non-ASCII characters"));
     }
     // The crate folds case by Unicode, which makes U+212A KELVIN SIGN a plain `k`.
-    let escapes_beyond_ascii = text
-        .as_bytes()
-        .windows(2)
-        .any(|pair| pair[0] == b'%' && matches!(pair[1].to_ascii_lowercase(), b'8'..=b'9' | b'a'..=b'f'));
+    let escapes_beyond_ascii = text.as_bytes().windows(2).any(|pair| {
+        pair[0] == b'%' && matches!(pair[1].to_ascii_lowercase(), b'8'..=b'9' | b'a'..=b'f')
+    });
     if escapes_beyond_ascii {
         return Err(invalid("it holds escaped non-ASCII characters"));
     }

@@ -207,7 +207,7 @@ impl CoreMetadata {
             let parts: Vec<_> = classifier.split(" :: ").collect();
             if parts
                 .iter()
-                .any(|part| part.is_empty() || part.trim() != *part)
+                .any(|part| part.is_empty() || part.trim() != *part || part.contains("::"))
             {
                 return Err(Rejection::new(
                     "metadata-classifier",
