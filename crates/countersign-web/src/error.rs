@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use countersign_registry::{Error, Kind};
-use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper::ext::ReasonPhrase;
 use serde_json::json;
@@ -101,6 +101,12 @@ pub(crate) fn no_such_page(path: &str) -> Error {
         .remedy("The addresses of this registry are listed at /.well-known/countersign.json.")
 }
 
+/// The address is right and the method is not.
+pub(crate) fn method_not_allowed(method: &http::Method, path: &str) -> Error {
+    let message = format!("{} is not available at {}.", method.as_str(), shown(path));
+    Error::new(Kind::Rejected, "method-not-allowed", message).remedy("The Allow header says what is.")
+}
+
 /// A credential is needed and none came.
 pub(crate) fn credentials_missing() -> Error {
     Error::new(Kind::Unauthenticated, "credentials-missing", "This needs a token, and the request carried none.")
@@ -190,9 +196,6 @@ pub(crate) fn render(refusal: &Refusal, site: &str, headers: &HeaderMap, request
         }
         StatusCode::TOO_MANY_REQUESTS => {
             out.insert(RETRY_AFTER, HeaderValue::from_static("30"));
-        }
-        StatusCode::METHOD_NOT_ALLOWED => {
-            out.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
         _ => {}
     }

@@ -19,6 +19,8 @@ pub struct FaceSettings {
     pub security_contact: Vec<String>,
     /// Write one line per request (target `request`, level INFO).
     pub request_log: bool,
+    /// A proxy of ours stands in front: the last entry of `X-Forwarded-For` is the caller's address.
+    pub behind_proxy: bool,
     /// Uploads received at the same time; more wait up to `upload_wait`, then get 503.
     pub max_uploads: usize,
     /// How long an upload waits for a place.
@@ -44,6 +46,7 @@ impl Default for FaceSettings {
         Self {
             security_contact: Vec::new(),
             request_log: true,
+            behind_proxy: false,
             max_uploads: 64,
             upload_wait: Duration::from_secs(10),
             max_connections: 8_192,

@@ -1,0 +1,190 @@
+//! Curation: yanking, deleting, status, roles.
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use countersign_registry::model::{Actor, ProjectStatus, Role};
+use countersign_registry::{Deletion, Error, Kind};
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::read::no_such_file;
+use super::view::Problem;
+use super::{Answer, body, ecosystem};
+use crate::error::Refusal;
+use crate::request_log::Noted;
+use crate::site::Site;
+
+/// Why.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reason {
+    /// Shown to everybody; may be empty.
+    #[serde(default)]
+    reason: String,
+}
+
+/// A new status.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewStatus {
+    /// `active`, `archived`, `quarantined` or `deprecated`.
+    status: String,
+    /// Shown to everybody.
+    reason: Option<String>,
+}
+
+/// A new role.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewRole {
+    /// `owner` or `maintainer`.
+    role: String,
+}
+
+fn done(actor: &Actor, project: String) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    response.extensions_mut().insert(Noted {
+        actor: Some(actor.name().to_owned()),
+        project: Some(project),
+        ..Noted::default()
+    });
+    response
+}
+
+fn malformed(why: String) -> Refusal {
+    Refusal::problem(Error::new(Kind::Rejected, "json-malformed", format!("{why}.")))
+}
+
+/// Yank a release: installers skip it unless it is asked for exactly
+#[utoipa::path(post, path = "/api/v1/projects/{ecosystem}/{name}/releases/{version}/yank", tag = "curation",
+    security(("token" = [])), request_body = Reason,
+    params(("ecosystem" = String, Path), ("name" = String, Path), ("version" = String, Path)),
+    responses((status = NO_CONTENT, description = "Yanked"), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn yank(
+    State(site): State<Site>,
+    Path((system, name, version)): Path<(String, String, String)>,
+    headers: HeaderMap,
+    content: Body,
+) -> Answer {
+    let actor = site.actor(&headers).await.map_err(Refusal::problem)?;
+    let Reason { reason } = body(content).await?;
+    let system = ecosystem(&system)?;
+    site.registry.yank(&actor, system, &name, &version, &reason).await.map_err(Refusal::problem)?;
+    Ok(done(&actor, name))
+}
+
+/// Take a yank back
+#[utoipa::path(delete, path = "/api/v1/projects/{ecosystem}/{name}/releases/{version}/yank", tag = "curation",
+    security(("token" = [])),
+    params(("ecosystem" = String, Path), ("name" = String, Path), ("version" = String, Path)),
+    responses((status = NO_CONTENT, description = "No longer yanked"), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn unyank(
+    State(site): State<Site>,
+    Path((system, name, version)): Path<(String, String, String)>,
+    headers: HeaderMap,
+) -> Answer {
+    let actor = site.actor(&headers).await.map_err(Refusal::problem)?;
+    site.registry.unyank(&actor, ecosystem(&system)?, &name, &version).await.map_err(Refusal::problem)?;
+    Ok(done(&actor, name))
+}
+
+/// Delete a project; its name and file names are never used again by others
+#[utoipa::path(delete, path = "/api/v1/projects/{ecosystem}/{name}", tag = "curation", security(("token" = [])),
+    params(("ecosystem" = String, Path), ("name" = String, Path)),
+    responses((status = NO_CONTENT, description = "Deleted"), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn delete_project(
+    State(site): State<Site>,
+    Path((system, name)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Answer {
+    delete(&site, &headers, &system, name, Deletion::Project).await
+}
+
+/// Delete a release
+#[utoipa::path(delete, path = "/api/v1/projects/{ecosystem}/{name}/releases/{version}", tag = "curation",
+    security(("token" = [])),
+    params(("ecosystem" = String, Path), ("name" = String, Path), ("version" = String, Path)),
+    responses((status = NO_CONTENT, description = "Deleted"), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn delete_release(
+    State(site): State<Site>,
+    Path((system, name, version)): Path<(String, String, String)>,
+    headers: HeaderMap,
+) -> Answer {
+    delete(&site, &headers, &system, name, Deletion::Release(version)).await
+}
+
+/// Delete a file
+#[utoipa::path(delete, path = "/api/v1/projects/{ecosystem}/{name}/releases/{version}/files/{filename}", tag = "curation",
+    security(("token" = [])),
+    params(("ecosystem" = String, Path), ("name" = String, Path), ("version" = String, Path), ("filename" = String, Path)),
+    responses((status = NO_CONTENT, description = "Deleted"), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn delete_file(
+    State(site): State<Site>,
+    Path((system, name, version, filename)): Path<(String, String, String, String)>,
+    headers: HeaderMap,
+) -> Answer {
+    // The core finds a file by its name alone; an address that names another release is a mistake worth stopping.
+    site.actor(&headers).await.map_err(Refusal::problem)?;
+    let release = site.registry.release(ecosystem(&system)?, &name, &version).await.map_err(Refusal::problem)?;
+    if !release.files.iter().any(|file| file.filename == filename) {
+        return Err(Refusal::problem(no_such_file(&name, &version, &filename)));
+    }
+    delete(&site, &headers, &system, name, Deletion::File(filename)).await
+}
+
+async fn delete(site: &Site, headers: &HeaderMap, system: &str, name: String, what: Deletion) -> Answer {
+    let actor = site.actor(headers).await.map_err(Refusal::problem)?;
+    site.registry.delete(&actor, ecosystem(system)?, &name, what).await.map_err(Refusal::problem)?;
+    Ok(done(&actor, name))
+}
+
+/// Change a project's status
+#[utoipa::path(put, path = "/api/v1/projects/{ecosystem}/{name}/status", tag = "curation", security(("token" = [])),
+    request_body = NewStatus, params(("ecosystem" = String, Path), ("name" = String, Path)),
+    responses((status = NO_CONTENT, description = "Changed"), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn set_status(
+    State(site): State<Site>,
+    Path((system, name)): Path<(String, String)>,
+    headers: HeaderMap,
+    content: Body,
+) -> Answer {
+    let actor = site.actor(&headers).await.map_err(Refusal::problem)?;
+    let NewStatus { status, reason } = body(content).await?;
+    let status: ProjectStatus = status.parse().map_err(malformed)?;
+    let system = ecosystem(&system)?;
+    site.registry.set_status(&actor, system, &name, status, reason.as_deref()).await.map_err(Refusal::problem)?;
+    Ok(done(&actor, name))
+}
+
+/// Give a user a role on a project
+#[utoipa::path(put, path = "/api/v1/projects/{ecosystem}/{name}/roles/{user}", tag = "curation", security(("token" = [])),
+    request_body = NewRole, params(("ecosystem" = String, Path), ("name" = String, Path), ("user" = String, Path)),
+    responses((status = NO_CONTENT, description = "Given"), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn set_role(
+    State(site): State<Site>,
+    Path((system, name, user)): Path<(String, String, String)>,
+    headers: HeaderMap,
+    content: Body,
+) -> Answer {
+    let actor = site.actor(&headers).await.map_err(Refusal::problem)?;
+    let NewRole { role } = body(content).await?;
+    let role: Role = role.parse().map_err(malformed)?;
+    site.registry.set_role(&actor, ecosystem(&system)?, &name, &user, Some(role)).await.map_err(Refusal::problem)?;
+    Ok(done(&actor, name))
+}
+
+/// Take a user's role on a project away
+#[utoipa::path(delete, path = "/api/v1/projects/{ecosystem}/{name}/roles/{user}", tag = "curation", security(("token" = [])),
+    params(("ecosystem" = String, Path), ("name" = String, Path), ("user" = String, Path)),
+    responses((status = NO_CONTENT, description = "Taken away"), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn remove_role(
+    State(site): State<Site>,
+    Path((system, name, user)): Path<(String, String, String)>,
+    headers: HeaderMap,
+) -> Answer {
+    let actor = site.actor(&headers).await.map_err(Refusal::problem)?;
+    site.registry.set_role(&actor, ecosystem(&system)?, &name, &user, None).await.map_err(Refusal::problem)?;
+    Ok(done(&actor, name))
+}

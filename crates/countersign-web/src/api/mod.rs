@@ -1,0 +1,169 @@
+//! Our own JSON API below `/api/v1/`, described by OpenAPI at `/api/v1/openapi.json`.
+//!
+//! Reading needs no credential on a public instance; changes need a token (`Authorization: Bearer TOKEN`).
+//! Errors are RFC 9457 problems with our code and the way out beside the standard members.
+
+mod account;
+mod change;
+mod log;
+mod read;
+mod view;
+
+use std::sync::LazyLock;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use countersign_formats::Ecosystem;
+use countersign_registry::{Error, Kind};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http_body_util::{BodyExt as _, Limited};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::error::Refusal;
+use crate::site::Site;
+
+/// Longest JSON body of a request, in bytes.
+const LONGEST_BODY: usize = 64 << 10;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Countersign",
+        description = "The registry's own API. Installers and publishing clients speak their own protocols; this is for \
+                       everything those lack: search, history, yanking, deleting, roles, tokens.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    modifiers(&Bearer),
+    tags(
+        (name = "projects", description = "What is published"),
+        (name = "curation", description = "Yanking, deleting, status, roles"),
+        (name = "log", description = "What happened"),
+        (name = "account", description = "The caller")
+    )
+)]
+struct Description;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("A token of this registry (csgn_…)"))
+            .build();
+        openapi
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("token", SecurityScheme::Http(scheme));
+    }
+}
+
+fn documented() -> OpenApiRouter<Site> {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(read::search))
+        .routes(routes!(read::project, change::delete_project))
+        .routes(routes!(read::release, change::delete_release))
+        .routes(routes!(read::file, change::delete_file))
+        .routes(routes!(read::events))
+        .routes(routes!(change::yank, change::unyank))
+        .routes(routes!(change::set_status))
+        .routes(routes!(change::set_role, change::remove_role))
+        .routes(routes!(log::events))
+        .routes(routes!(account::whoami))
+        .routes(routes!(account::tokens))
+        .routes(routes!(account::revoke_token))
+}
+
+/// The description of the API, as served and as committed in `docs/openapi.json`.
+pub fn openapi_json() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let mut text = documented().into_openapi().to_pretty_json().expect("the description holds only plain data");
+        text.push('\n');
+        text
+    });
+    &TEXT
+}
+
+pub(crate) fn routes() -> Router<Site> {
+    let description = async || ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "max-age=300")], openapi_json());
+    let (router, _) = documented().split_for_parts();
+    router.route("/api/v1/openapi.json", get(description))
+}
+
+type Answer = Result<Response, Refusal>;
+
+fn ecosystem(text: &str) -> Result<Ecosystem, Refusal> {
+    text.parse().map_err(|rejection: countersign_formats::Rejection| {
+        let mut error = Error::from(rejection);
+        error.kind = Kind::NotFound;
+        Refusal::problem(error)
+    })
+}
+
+fn json<T: Serialize>(site: &Site, body: &T) -> Answer {
+    let text = serde_json::to_vec(body)
+        .map_err(|error| Refusal::problem(Error::internal("an answer could not be written as JSON", error)))?;
+    // Answers hold the state of this moment; whoever caches them shows a yank too late.
+    let keep = if site.is_public() { "no-cache" } else { "no-store" };
+    Ok(([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, keep)], text).into_response())
+}
+
+async fn body<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
+    let bytes = Limited::new(body, LONGEST_BODY).collect().await.map_err(|error| {
+        let message = format!("The request body could not be read, or has more than {LONGEST_BODY} bytes.");
+        Refusal::problem(Error::new(Kind::TooLarge, "json-too-large", message).because(error))
+    })?;
+    let bytes = bytes.to_bytes();
+    let bytes: &[u8] = if bytes.iter().all(u8::is_ascii_whitespace) { b"{}" } else { &bytes };
+    serde_json::from_slice(bytes).map_err(|error| {
+        let message = format!("The request body is not the JSON that belongs here: {error}.");
+        let error = Error::new(Kind::Rejected, "json-malformed", message);
+        Refusal::problem(error.remedy("The form is described at /api/v1/openapi.json."))
+    })
+}
+
+fn query_refused(rejection: &axum::extract::rejection::QueryRejection) -> Refusal {
+    let error = Error::new(Kind::Rejected, "query-malformed", format!("The query can not be read: {}.", rejection.body_text()));
+    Refusal::problem(error.remedy("The parameters are described at /api/v1/openapi.json."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
+
+    #[test]
+    fn the_committed_description_is_current() {
+        if std::env::var_os("UPDATE_OPENAPI").is_some() {
+            std::fs::write(COMMITTED, openapi_json()).unwrap();
+        }
+        let committed = std::fs::read_to_string(COMMITTED).unwrap();
+        assert!(committed == openapi_json(), "docs/openapi.json is old; run this test with UPDATE_OPENAPI=1");
+    }
+
+    #[test]
+    fn every_operation_says_what_it_is_and_how_it_fails() {
+        let description: serde_json::Value = serde_json::from_str(openapi_json()).unwrap();
+        let mut operations = 0;
+        for (path, item) in description["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                operations += 1;
+                assert!(operation["summary"].is_string(), "{method} {path} has no summary");
+                let fails = operation["responses"].as_object().unwrap().keys().any(|status| status == "default");
+                assert!(fails, "{method} {path} says nothing about errors");
+                if method != "get" {
+                    assert!(operation["security"].is_array(), "{method} {path} changes things without a token");
+                }
+            }
+        }
+        assert!(operations >= 14, "{operations}");
+    }
+}

@@ -1,0 +1,343 @@
+//! What the API shows. These types are the API's promise; the core's may change without them.
+
+use countersign_registry::TokenSummary;
+use countersign_registry::model::{
+    Actor, FileDetail, Identity, LoggedEvent, ProjectDetail, ProjectSummary, ReleaseDetail, ReleaseSummary, Time,
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// An error (RFC 9457).
+#[derive(Serialize, ToSchema)]
+pub(super) struct Problem {
+    /// Address of the page that explains the code.
+    r#type: String,
+    /// The status in words.
+    title: String,
+    /// The HTTP status.
+    status: u16,
+    /// What was wrong, with which value.
+    detail: String,
+    /// Stable, kebab-case.
+    code: String,
+    /// What to do next.
+    remedy: Option<String>,
+    /// Id of the request, for the operator.
+    request: String,
+}
+
+/// A project in a list.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ProjectRow {
+    ecosystem: String,
+    /// As its first publisher wrote it.
+    name: String,
+    /// Normalised.
+    key: String,
+    /// One line about the newest release.
+    summary: String,
+    /// The newest version that is not yanked.
+    latest: String,
+    /// When its newest file went live (RFC 3339).
+    updated: String,
+}
+
+impl From<ProjectSummary> for ProjectRow {
+    fn from(row: ProjectSummary) -> Self {
+        Self {
+            ecosystem: row.ecosystem.to_string(),
+            name: row.name,
+            key: row.key,
+            summary: row.summary,
+            latest: row.latest,
+            updated: row.updated.rfc3339(),
+        }
+    }
+}
+
+/// A page of projects.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ProjectPage {
+    pub(super) items: Vec<ProjectRow>,
+    /// How many there are in all.
+    pub(super) total: u64,
+    /// Number of the first row, from 0.
+    pub(super) offset: u64,
+    /// Rows asked for.
+    pub(super) limit: u64,
+}
+
+/// A person's role.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Person {
+    user: String,
+    /// `owner` or `maintainer`.
+    role: String,
+}
+
+/// A project.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Project {
+    ecosystem: String,
+    name: String,
+    key: String,
+    /// `active`, `archived`, `quarantined` or `deprecated`.
+    status: String,
+    status_reason: Option<String>,
+    created: String,
+    /// Changes with every change of what is served.
+    serial: u64,
+    people: Vec<Person>,
+    /// Newest version first.
+    releases: Vec<Release>,
+    downloads_30d: u64,
+}
+
+impl From<ProjectDetail> for Project {
+    fn from(project: ProjectDetail) -> Self {
+        let person = |(user, role): (String, countersign_registry::model::Role)| Person { user, role: role.as_str().to_owned() };
+        Self {
+            ecosystem: project.ecosystem.to_string(),
+            name: project.name,
+            key: project.key,
+            status: project.status.as_str().to_owned(),
+            status_reason: project.status_reason,
+            created: project.created.rfc3339(),
+            serial: project.serial,
+            people: project.people.into_iter().map(person).collect(),
+            releases: project.releases.into_iter().map(Into::into).collect(),
+            downloads_30d: project.downloads_30d,
+        }
+    }
+}
+
+/// A release in a list.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Release {
+    version: String,
+    created: String,
+    /// When it was yanked; null when it is not.
+    yanked: Option<String>,
+    /// Why it was yanked.
+    yanked_reason: Option<String>,
+    prerelease: bool,
+    /// Number of files.
+    files: u64,
+}
+
+impl From<ReleaseSummary> for Release {
+    fn from(release: ReleaseSummary) -> Self {
+        let (yanked, yanked_reason) = release.yanked.map(|(at, reason)| (at.rfc3339(), reason)).unzip();
+        Self {
+            version: release.version,
+            created: release.created.rfc3339(),
+            yanked,
+            yanked_reason,
+            prerelease: release.prerelease,
+            files: release.files,
+        }
+    }
+}
+
+/// A dependency.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Needs {
+    /// Normalised name.
+    key: String,
+    /// As written.
+    requirement: String,
+}
+
+/// A release with what it says about itself.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ReleaseWithFiles {
+    #[serde(flatten)]
+    release: Release,
+    name: String,
+    summary: Option<String>,
+    requires_python: Option<String>,
+    license: Option<String>,
+    license_expression: Option<String>,
+    classifiers: Vec<String>,
+    dependencies: Vec<Needs>,
+    artifacts: Vec<File>,
+}
+
+impl ReleaseWithFiles {
+    pub(super) fn new(detail: ReleaseDetail, site: &str) -> Self {
+        let manifest = detail.manifest;
+        let needs = |dependency: countersign_formats::Dependency| Needs {
+            key: dependency.name_key.to_string(),
+            requirement: dependency.requirement,
+        };
+        Self {
+            release: detail.release.into(),
+            name: manifest.name,
+            summary: manifest.summary,
+            requires_python: manifest.requires_python,
+            license: manifest.license,
+            license_expression: manifest.license_expression,
+            classifiers: manifest.classifiers,
+            dependencies: manifest.dependencies.into_iter().map(needs).collect(),
+            artifacts: detail.files.into_iter().map(|file| File::new(file, site)).collect(),
+        }
+    }
+}
+
+/// A file.
+#[derive(Serialize, ToSchema)]
+pub(super) struct File {
+    pub(super) filename: String,
+    /// The identifier that names these bytes for ever.
+    purl: String,
+    url: String,
+    size: u64,
+    sha256: String,
+    blake2b_256: String,
+    md5: String,
+    filetype: String,
+    python_tag: String,
+    requires_python: Option<String>,
+    uploaded: String,
+    uploaded_by: String,
+    /// Index of its leaf in the log.
+    leaf: u64,
+    /// Address of its offline proof.
+    proof_url: String,
+    /// `live`, `quarantined`, …
+    state: String,
+}
+
+impl File {
+    pub(super) fn new(file: FileDetail, site: &str) -> Self {
+        Self {
+            url: format!("{site}{}", file.path),
+            proof_url: format!("{site}{}.tlog-proof", file.path),
+            filename: file.filename,
+            purl: file.purl,
+            size: file.size,
+            sha256: file.sha256,
+            blake2b_256: file.blake2b_256,
+            md5: file.md5,
+            filetype: file.filetype,
+            python_tag: file.python_tag,
+            requires_python: file.requires_python,
+            uploaded: file.uploaded.rfc3339(),
+            uploaded_by: file.uploaded_by,
+            leaf: file.leaf,
+            state: file.state.as_str().to_owned(),
+        }
+    }
+}
+
+/// Something that happened, as the log has it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Event {
+    /// Index of the leaf.
+    pub(super) leaf: u64,
+    kind: String,
+    /// The purl it is about.
+    subject: String,
+    at: String,
+    /// The leaf's text, as hashed.
+    text: String,
+}
+
+impl From<LoggedEvent> for Event {
+    fn from(event: LoggedEvent) -> Self {
+        Self { leaf: event.leaf, kind: event.kind, subject: event.subject, at: event.at.rfc3339(), text: event.text }
+    }
+}
+
+/// Events, newest first.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Events {
+    items: Vec<Event>,
+    /// Give this as `before` to go on; null at the end.
+    next: Option<u64>,
+}
+
+impl Events {
+    pub(super) fn new(events: Vec<LoggedEvent>, limit: u64) -> Self {
+        let full = events.len() as u64 >= limit;
+        let items: Vec<Event> = events.into_iter().map(Into::into).collect();
+        let next = items.last().filter(|_| full).map(|event| event.leaf).filter(|leaf| *leaf > 0);
+        Self { items, next }
+    }
+}
+
+/// What a token may do.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ScopeView {
+    ecosystem: Option<String>,
+    project: Option<String>,
+    /// `read`, `publish` or `manage`; each includes the ones before.
+    action: String,
+}
+
+impl From<countersign_registry::model::Scope> for ScopeView {
+    fn from(scope: countersign_registry::model::Scope) -> Self {
+        Self {
+            ecosystem: scope.ecosystem.map(|ecosystem| ecosystem.to_string()),
+            project: scope.project,
+            action: scope.action.as_str().to_owned(),
+        }
+    }
+}
+
+/// Who is calling.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Caller {
+    /// `anonymous`, `account` or `system`.
+    kind: String,
+    name: String,
+    scope: Option<ScopeView>,
+}
+
+impl From<Actor> for Caller {
+    fn from(actor: Actor) -> Self {
+        let kind = match &actor.identity {
+            Identity::Anonymous => "anonymous",
+            Identity::Account { .. } => "account",
+            Identity::System { .. } => "system",
+        };
+        Self { kind: kind.to_owned(), name: actor.name().to_owned(), scope: actor.scope.map(Into::into) }
+    }
+}
+
+/// A token, without its secret.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TokenView {
+    id: String,
+    user: String,
+    /// Enough of it to tell it from others.
+    hint: String,
+    label: String,
+    scope: Option<ScopeView>,
+    created: String,
+    expires: Option<String>,
+    revoked: Option<String>,
+    last_used: Option<String>,
+}
+
+impl From<TokenSummary> for TokenView {
+    fn from(token: TokenSummary) -> Self {
+        Self {
+            id: token.id.0,
+            user: token.user,
+            hint: token.hint,
+            label: token.label,
+            scope: token.scope.map(Into::into),
+            created: token.created.rfc3339(),
+            expires: token.expires.map(Time::rfc3339),
+            revoked: token.revoked.map(Time::rfc3339),
+            last_used: token.last_used.map(Time::rfc3339),
+        }
+    }
+}
+
+/// The tokens of one user.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Tokens {
+    pub(super) items: Vec<TokenView>,
+}

@@ -1,0 +1,100 @@
+//! What operators and programs ask about the instance itself: health, metrics, well-known files.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use countersign_registry::model::{Time, Visibility};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use serde_json::json;
+
+use crate::error::{Refusal, no_such_page};
+use crate::site::Site;
+
+/// How long a `security.txt` is good for; RFC 9116 advises less than a year.
+const SECURITY_TXT_DAYS: i64 = 180;
+
+pub(crate) fn routes() -> Router<Site> {
+    Router::new()
+        .route("/healthz", get(health))
+        .route("/metrics", get(metrics))
+        .route("/.well-known/security.txt", get(security))
+        .route("/.well-known/countersign.json", get(countersign))
+}
+
+/// 200 when publishing works, else 503, with what is wrong. On a restricted instance the details are for those who
+/// may read; everybody else, such as a load balancer, learns whether it works.
+async fn health(State(site): State<Site>, headers: HeaderMap) -> Response {
+    let health = site.registry.health().await;
+    let status = if health.ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    if !site.is_public() && site.viewer(&headers).await.is_err() {
+        return (status, [(CACHE_CONTROL, "no-store")], Json(json!({ "ok": health.ok }))).into_response();
+    }
+    let body = json!({
+        "ok": health.ok,
+        "problems": health.problems,
+        "log_size": health.log_size,
+        "log_backlog": health.log_backlog,
+        "checkpoint_signed": health.checkpoint_signed.map(Time::rfc3339),
+    });
+    (status, [(CACHE_CONTROL, "no-store")], Json(body)).into_response()
+}
+
+async fn metrics(State(site): State<Site>) -> Response {
+    let text = site.meters.render(&site.registry.health().await);
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"), (CACHE_CONTROL, "no-store")], text).into_response()
+}
+
+async fn security(State(site): State<Site>, uri: Uri) -> Result<Response, Refusal> {
+    if site.face.security_contact.is_empty() {
+        return Err(Refusal::text(no_such_page(uri.path()).remedy("The operator has set no security contact.")));
+    }
+    let today = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / 86_400);
+    let expires = (i64::try_from(today).unwrap_or(0) + SECURITY_TXT_DAYS) * 86_400;
+    let mut text = String::new();
+    for contact in &site.face.security_contact {
+        // A line end in the configuration must not write further fields.
+        text.push_str(&format!("Contact: {}\n", contact.replace(['\r', '\n'], " ").trim()));
+    }
+    let expires = Time(0).plus_seconds(expires).rfc3339().replace(".000000", "");
+    text.push_str(&format!("Expires: {expires}\nPreferred-Languages: en\nCanonical: {}{}\n", site.url(), uri.path()));
+    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "max-age=3600")], text).into_response())
+}
+
+/// What clients and monitors need to begin: the log's origin and keys, and where everything is.
+async fn countersign(State(site): State<Site>) -> Response {
+    let keys = site.registry.site_keys();
+    let url = site.url();
+    let body = json!({
+        "format": "countersign/v1",
+        "version": env!("CARGO_PKG_VERSION"),
+        "url": url,
+        "visibility": site.registry.settings().visibility,
+        "log": {
+            "origin": keys.origin,
+            "verifier_keys": keys.verifier_keys,
+            "url": format!("{url}{}", keys.log_path),
+        },
+        "endpoints": {
+            "pypi": {
+                "index": format!("{url}/pypi/simple/"),
+                "upload": format!("{url}/pypi/legacy/"),
+                "json": format!("{url}/pypi/{{project}}/json"),
+            },
+            "files": format!("{url}/files/{{sha256}}/{{filename}}"),
+            "api": format!("{url}/api/v1/"),
+            "openapi": format!("{url}/api/v1/openapi.json"),
+            "health": format!("{url}/healthz"),
+            "metrics": format!("{url}/metrics"),
+            "errors": format!("{url}/help/errors"),
+        },
+    });
+    let keep = HeaderValue::from_static(match site.registry.settings().visibility {
+        Visibility::Public => "max-age=300, public",
+        Visibility::Restricted => "max-age=300, private",
+    });
+    ([(CACHE_CONTROL, keep)], Json(body)).into_response()
+}

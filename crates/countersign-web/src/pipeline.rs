@@ -1,0 +1,307 @@
+//! The way of a request. What lies in memory on a public instance is answered first, without a task switch, a
+//! database or the router. Everything else: gate, router, wording of errors, headers, one log line.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use countersign_registry::model::Actor;
+use countersign_registry::{Kind, Registry};
+use futures::future::Either;
+use http::header::{
+    ALLOW, CONTENT_SECURITY_POLICY, EXPECT, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use tower::Service as _;
+
+use crate::body::{AnswerBody, Fate, RequestBody};
+use crate::error::{self, Dialect, Refusal};
+use crate::metering::RouteClass;
+use crate::request_log::{self, Line, Noted};
+use crate::settings::FaceSettings;
+use crate::site::Site;
+use crate::{api, operation, pages, protocols};
+
+/// What is read away of a refused upload so that its sender gets to see why.
+const DRAIN_BYTES: u64 = 128 << 20;
+const DRAIN_TIME: Duration = Duration::from_secs(20);
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The id of a request: in its log line, in the `X-Request-Id` header and in every error body.
+/// Handlers find it in the request's extensions.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub Arc<str>);
+
+/// The service that answers requests. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    site: Site,
+    router: Router,
+    public: bool,
+    https: bool,
+}
+
+/// The face of `registry`.
+pub fn app(registry: Registry, face: FaceSettings) -> App {
+    let site = Site::new(registry, face);
+    let router = Router::new()
+        .merge(protocols::routes())
+        .merge(api::routes())
+        .merge(operation::routes())
+        .merge(pages::routes())
+        .fallback(async |request: Request<Body>| Refusal {
+            error: error::no_such_page(request.uri().path()),
+            dialect: dialect_of(request.uri().path()),
+        })
+        .with_state(site.clone());
+    let public = site.is_public();
+    let https = site.url().starts_with("https:");
+    App { inner: Arc::new(Inner { site, router, public, https }) }
+}
+
+impl App {
+    /// Answers one request that came from `remote`.
+    pub fn handle<B>(
+        &self,
+        request: Request<B>,
+        remote: Option<SocketAddr>,
+    ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + Send + use<B>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let started = Instant::now();
+        let logged = self.inner.site.face.request_log && request_log::is_on();
+        if let Some(response) = self.inner.from_memory(&request) {
+            let class = RouteClass::of(request.uri().path());
+            self.inner.site.meters.request(class, response.status());
+            let mut response = response.map(AnswerBody::Ready);
+            if logged {
+                let id = new_id();
+                stamp(&mut response, &id);
+                self.inner.log(&id, started, request.method(), request.uri().path(), request.headers(), remote, &response, Noted::default());
+            }
+            return Either::Left(std::future::ready(Ok(response)));
+        }
+        let this = Arc::clone(&self.inner);
+        Either::Right(Box::pin(async move { Ok(this.route(request, remote, started, logged).await) }))
+    }
+
+    /// What the face counts and shows; for tests and the binary.
+    pub fn site(&self) -> &Site {
+        &self.inner.site
+    }
+}
+
+impl Inner {
+    /// Index pages and small files in memory. A restricted instance has to ask who reads, so it never answers here.
+    fn from_memory<B>(&self, request: &Request<B>) -> Option<Response<Bytes>> {
+        if !self.public || request.uri().query().is_some() {
+            return None;
+        }
+        let (method, headers) = (request.method(), request.headers());
+        if method != Method::GET && method != Method::HEAD {
+            return None;
+        }
+        let path = request.uri().path();
+        if let Some(rest) = path.strip_prefix("/pypi/simple/") {
+            return protocols::pypi::project_page_from_memory(&self.site, rest, method, headers);
+        }
+        let rest = path.strip_prefix("/files/")?;
+        protocols::files::file_from_memory(&self.site, rest, method, headers)
+    }
+
+    async fn route<B>(
+        self: Arc<Self>,
+        request: Request<B>,
+        remote: Option<SocketAddr>,
+        started: Instant,
+        logged: bool,
+    ) -> Response<AnswerBody>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let id = new_id();
+        let (mut parts, body) = request.into_parts();
+        let (method, uri, headers) = (parts.method.clone(), parts.uri.clone(), parts.headers.clone());
+        let path = uri.path();
+        let body = RequestBody::new(body, self.site.face.slowest_body);
+        parts.extensions.insert(RequestId(Arc::clone(&id)));
+
+        let mut noted = Noted::default();
+        let mut response = match self.gate(&method, path, &headers).await {
+            Ok(reader) => {
+                noted.actor = reader.map(|actor| actor.name().to_owned());
+                let mut router = self.router.clone();
+                let outcome = router.call(Request::from_parts(parts, Body::new(body.clone()))).await;
+                outcome.unwrap_or_else(|never| match never {})
+            }
+            Err(error) => axum::response::IntoResponse::into_response(Refusal { error, dialect: dialect_of(path) }),
+        };
+
+        let failed = response.status().is_client_error() || response.status().is_server_error();
+        if failed && body.fate() == Fate::TooSlow {
+            let slowest = self.site.face.slowest_body;
+            let error = countersign_registry::Error::new(
+                Kind::Rejected,
+                "body-too-slow",
+                format!(
+                    "The request body came too slowly: fewer than {} bytes in {} seconds.",
+                    slowest.bytes,
+                    slowest.window.as_secs_f32()
+                ),
+            )
+            .remedy("Nothing was stored. Send it again over a better connection; repeating a publish is safe.");
+            response = axum::response::IntoResponse::into_response(Refusal { error, dialect: dialect_of(path) });
+        }
+        if let Some(more) = response.extensions_mut().remove::<Noted>() {
+            noted = Noted { actor: more.actor.or(noted.actor), ..more };
+        }
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED && !response.extensions().contains::<Arc<Refusal>>() {
+            let error = error::method_not_allowed(&method, path);
+            response.extensions_mut().insert(Arc::new(Refusal { error, dialect: dialect_of(path) }));
+        }
+        if let Some(refusal) = response.extensions_mut().remove::<Arc<Refusal>>() {
+            complain(&refusal, &id);
+            noted.code = Some(refusal.error.code.to_string());
+            let allowed = response.headers_mut().remove(ALLOW);
+            response = error::render(&refusal, self.site.url(), &headers, &id);
+            if let Some(allowed) = allowed {
+                response.headers_mut().insert(ALLOW, allowed);
+            }
+            if method == Method::HEAD {
+                *response.body_mut() = Body::empty();
+            }
+        }
+        let waits_for_go_ahead = body.fate() == Fate::Untouched && headers.contains_key(EXPECT);
+        if failed && !waits_for_go_ahead && matches!(body.fate(), Fate::Untouched | Fate::Arriving) {
+            body.drain(DRAIN_BYTES, DRAIN_TIME).await;
+        }
+
+        let class = RouteClass::of(path);
+        self.site.meters.request(class, response.status());
+        if class == RouteClass::Upload && response.status().is_success() {
+            self.site.meters.published(started.elapsed());
+        }
+        let mut response = response.map(AnswerBody::Routed);
+        self.secure(response.headers_mut());
+        stamp(&mut response, &id);
+        if logged {
+            self.log(&id, started, &method, path, &headers, remote, &response, noted);
+        }
+        response
+    }
+
+    /// Who may pass: on a restricted instance only callers with the permission to read, whatever they ask for, known
+    /// or not. New routes are therefore closed unless they are named here.
+    async fn gate(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<Option<Actor>, countersign_registry::Error> {
+        if self.public || is_open(method, path) {
+            return Ok(None);
+        }
+        self.site.viewer(headers).await.map(Some)
+    }
+
+    fn secure(&self, headers: &mut HeaderMap) {
+        let defaults = [
+            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (CONTENT_SECURITY_POLICY, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+            (REFERRER_POLICY, "same-origin"),
+            (X_FRAME_OPTIONS, "DENY"),
+        ];
+        for (name, value) in defaults {
+            headers.entry(name).or_insert(HeaderValue::from_static(value));
+        }
+        if self.https {
+            headers
+                .entry(STRICT_TRANSPORT_SECURITY)
+                .or_insert(HeaderValue::from_static("max-age=31536000"));
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the one wide line is made of all of them")]
+    fn log(
+        &self,
+        id: &str,
+        started: Instant,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        remote: Option<SocketAddr>,
+        response: &Response<AnswerBody>,
+        noted: Noted,
+    ) {
+        let address = self.address(headers, remote);
+        request_log::write(&Line { id, method, path, headers, address, response, took: started.elapsed(), noted });
+    }
+
+    fn address(&self, headers: &HeaderMap, remote: Option<SocketAddr>) -> Option<IpAddr> {
+        let peer = remote.map(|remote| remote.ip());
+        if !self.site.face.behind_proxy {
+            return peer;
+        }
+        // The last entry is the one our own proxy wrote; earlier ones are whatever the client claims.
+        let forwarded = headers.get_all("x-forwarded-for").iter().next_back().and_then(|value| value.to_str().ok());
+        forwarded.and_then(|list| list.rsplit(',').next()).and_then(|last| last.trim().parse().ok()).or(peer)
+    }
+}
+
+/// What a restricted instance answers to everyone: its health, whom to tell about a vulnerability, its style sheet.
+/// Publishing has its own check, whose refusals must be 403.
+fn is_open(method: &Method, path: &str) -> bool {
+    match path {
+        "/healthz" | "/.well-known/security.txt" => true,
+        "/pypi/legacy" | "/pypi/legacy/" => method == Method::POST,
+        _ => path.starts_with("/static/"),
+    }
+}
+
+/// The dialect in which errors are told below a path.
+fn dialect_of(path: &str) -> Dialect {
+    if path == "/pypi/legacy" || path == "/pypi/legacy/" {
+        Dialect::Upload
+    } else if path.starts_with("/api/") {
+        Dialect::Problem
+    } else {
+        Dialect::Text
+    }
+}
+
+fn new_id() -> Arc<str> {
+    uuid::Uuid::now_v7().hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()).into()
+}
+
+fn stamp<B>(response: &mut Response<B>, id: &str) {
+    if let Ok(value) = HeaderValue::from_str(id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+}
+
+/// Tells the log about errors that are ours, with their causes, which the answer never shows.
+fn complain(refusal: &Refusal, id: &str) {
+    let error = &refusal.error;
+    if !matches!(error.kind, Kind::Internal | Kind::Unavailable) {
+        return;
+    }
+    let mut causes = String::new();
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        if !causes.is_empty() {
+            causes.push_str(": ");
+        }
+        causes.push_str(&next.to_string());
+        cause = next.source();
+    }
+    tracing::error!(target: "countersign", request = id, code = %error.code, causes, "{}", error.message);
+}

@@ -1,0 +1,16 @@
+//! The dialects of the clients.
+
+pub(crate) mod files;
+mod log;
+mod multipart;
+pub(crate) mod pypi;
+mod pypi_upload;
+
+use axum::Router;
+
+use crate::site::Site;
+
+/// All routes of the protocols.
+pub(crate) fn routes() -> Router<Site> {
+    Router::new().merge(pypi::routes()).merge(pypi_upload::routes()).merge(files::routes()).merge(log::routes())
+}
