@@ -1,2 +1,184 @@
-//! countersignd
-fn main() {}
+//! `countersignd`: the server binary. It reads flags and configuration, wires core and face, and reports.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod admin;
+mod cli;
+mod config;
+mod demo;
+mod doctor;
+mod failure;
+mod import;
+mod instance;
+mod logging;
+mod report;
+mod sample;
+mod serve;
+mod tls;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use serde_json::json;
+
+use crate::cli::{Cli, Command, Common, ConfigCommand, Place, Stores};
+use crate::config::{Config, shown_without_password};
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let common = cli.common.clone();
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            Failure::environment("runtime", format!("The runtime can not start: {error}."))
+        })
+        .and_then(|runtime| runtime.block_on(run(cli)));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if common.json {
+                eprintln!("{}", failure.json());
+            } else {
+                eprintln!("countersignd: {failure}");
+            }
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    let common = &cli.common;
+    // `serve` starts logging itself, as its configuration says.
+    if !matches!(cli.command, Command::Serve(_)) {
+        logging::start_quietly();
+    }
+    match &cli.command {
+        Command::Demo(options) => demo::run(common, options).await,
+        Command::Init(place) => init(common, place).await,
+        Command::Serve(options) => serve::run(common, options).await,
+        Command::Migrate(stores) => migrate(common, stores).await,
+        Command::Doctor(stores) => doctor::run(common, stores).await,
+        Command::Import(options) => import::run(common, options).await,
+        Command::Config(ConfigCommand::Sample) => {
+            report::line(config::sample().trim_end());
+            Ok(())
+        }
+        Command::Config(ConfigCommand::Check(place)) => check(common, place),
+        Command::Admin(command) => admin::run(common, command).await,
+    }
+}
+
+async fn init(common: &Common, place: &Place) -> Result<(), Failure> {
+    let config = Config::load(&common.data, common.config.as_deref(), &place.overrides())?;
+    let registry = instance::init(&config).await?;
+    let identity = registry.site_keys();
+    let site = config.url.as_str().trim_end_matches('/');
+    if common.json {
+        report::json(&json!({
+            "url": site, "data": config.data, "keys": config.keys,
+            "origin": identity.origin, "verifier_keys": identity.verifier_keys,
+        }));
+        return Ok(());
+    }
+    report::line(&format!(
+        "New registry for {site} in {}",
+        config.data.display()
+    ));
+    report::line(&format!(
+        "  log origin     {}   (for ever, whatever the URL becomes)",
+        identity.origin
+    ));
+    for key in &identity.verifier_keys {
+        report::line(&format!("  verifier key   {key}"));
+    }
+    let data = if common.data.as_os_str() == "./countersign-data" {
+        String::new()
+    } else {
+        format!(" --data {}", common.data.display())
+    };
+    let given = if config.file.is_some() {
+        String::new()
+    } else {
+        format!(" --url {site}")
+    };
+    report::line(&format!(
+        "Next:\n  Keep a copy of {} in a safe place, apart from the database: without it this log can not go on.\n  \
+         countersignd serve{data}{given}\n  \
+         countersignd admin user create NAME --email E --operator{data}\n  \
+         countersignd admin token create --user NAME{data}",
+        config.keys.display()
+    ));
+    Ok(())
+}
+
+async fn migrate(common: &Common, stores: &Stores) -> Result<(), Failure> {
+    let config = Config::load(&common.data, common.config.as_deref(), &stores.overrides())?;
+    let survey = instance::Survey::take(&config).await?;
+    if !survey.is_instance() {
+        return Err(instance::none_here(&config, &survey));
+    }
+    let store = instance::connect(&config).await?;
+    let pending = store.pending_migrations().await?;
+    store.migrate().await?;
+    if common.json {
+        report::json(&json!({"applied": pending}));
+    } else if pending == 0 {
+        report::line("The database is up to date.");
+    } else {
+        report::line(&format!("Applied {pending} migrations."));
+    }
+    Ok(())
+}
+
+fn check(common: &Common, place: &Place) -> Result<(), Failure> {
+    let config = Config::load(&common.data, common.config.as_deref(), &place.overrides())?;
+    config.refuse_plain_http_off_loopback()?;
+    if let Some(files) = &config.tls {
+        tls::Certificate::load(files)?;
+    }
+    let file = config.file.as_ref().map(|file| file.display().to_string());
+    let rows = [
+        ("url", config.url.as_str().trim_end_matches('/').to_owned()),
+        ("listen", config.listen.to_string()),
+        ("database", shown_without_password(&config.database)),
+        ("blobs", config.blobs.to_string()),
+        ("keys", config.keys.display().to_string()),
+        ("spool", config.spool.display().to_string()),
+        (
+            "visibility",
+            format!("{:?}", config.visibility).to_lowercase(),
+        ),
+        (
+            "tls",
+            config.tls.as_ref().map_or_else(
+                || "none".to_owned(),
+                |files| files.cert.display().to_string(),
+            ),
+        ),
+        (
+            "max file size",
+            format!("{} bytes", config.limits.max_file_size),
+        ),
+    ];
+    if common.json {
+        let values: serde_json::Map<_, _> = rows
+            .into_iter()
+            .map(|(name, value)| (name.replace(' ', "_"), json!(value)))
+            .collect();
+        report::json(&json!({"ok": true, "file": file, "counts": values}));
+        return Ok(());
+    }
+    report::line(&match file {
+        Some(file) => format!("{file} is good. What counts, with flags, environment and defaults:"),
+        None => format!(
+            "There is no configuration file at {}; the defaults count:",
+            config.data.join("countersign.toml").display()
+        ),
+    });
+    for (name, value) in rows {
+        report::line(&format!("  {name:<14} {value}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,346 @@
+//! `admin …`: what an operator does at the machine itself. Whoever can open the database is the operator.
+
+use std::time::Duration;
+
+use countersign_registry::model::{Actor, Time};
+use countersign_registry::{Deletion, NewToken, Registry, TokenSummary};
+use serde_json::json;
+
+use crate::cli::{Admin, Common, Project, Quarantine, Stores, Token, User};
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::{instance, report};
+
+/// Carries out one command.
+///
+/// # Errors
+/// What the registry refuses (exit 4), and instances that are not there.
+pub async fn run(common: &Common, command: &Admin) -> Result<(), Failure> {
+    match command {
+        Admin::User(command) => user(common, command).await,
+        Admin::Token(command) => token(common, command).await,
+        Admin::Project(command) => project(common, command).await,
+        Admin::Quarantine(command) => quarantine(common, command).await,
+    }
+}
+
+async fn open(common: &Common, stores: &Stores) -> Result<Registry, Failure> {
+    let config = Config::load(&common.data, common.config.as_deref(), &stores.overrides())?;
+    instance::open(&config, false).await
+}
+
+/// Lets what was decided reach the log before the command ends, whether or not a server is running: two writers
+/// of the log are harmless, one of them wins each step.
+async fn settled(registry: &Registry) {
+    registry.start().stop().await;
+}
+
+async fn user(common: &Common, command: &User) -> Result<(), Failure> {
+    match command {
+        User::Create {
+            name,
+            email,
+            operator,
+            stores,
+        } => {
+            let registry = open(common, stores).await?;
+            let made = registry
+                .create_user(&Actor::operator(), name, email.as_deref(), *operator)
+                .await?;
+            settled(&registry).await;
+            let link = made
+                .enrolment
+                .as_ref()
+                .map(|token| format!("{}/enrol/{token}", registry.settings().site()));
+            if common.json {
+                report::json(
+                    &json!({"name": made.name, "operator": made.operator_since.is_some(), "enrolment": link}),
+                );
+                return Ok(());
+            }
+            report::line(&format!(
+                "Created {} {}.",
+                if *operator { "operator" } else { "user" },
+                made.name
+            ));
+            if let Some(link) = link {
+                report::line(&format!("Enrolment link, good once: {link}"));
+            }
+            report::line(&format!(
+                "A token to publish with: countersignd admin token create --user {}",
+                made.name
+            ));
+        }
+        User::List(stores) => {
+            let registry = open(common, stores).await?;
+            let users = registry.users(&Actor::operator()).await?;
+            if common.json {
+                report::json(&json!(users));
+                return Ok(());
+            }
+            let rows: Vec<_> = users
+                .iter()
+                .map(|user| {
+                    vec![
+                        user.name.clone(),
+                        if user.operator_since.is_some() {
+                            "operator"
+                        } else {
+                            "user"
+                        }
+                        .to_owned(),
+                        day(user.created),
+                    ]
+                })
+                .collect();
+            report::table(&["NAME", "KIND", "SINCE"], &rows);
+        }
+    }
+    Ok(())
+}
+
+async fn token(common: &Common, command: &Token) -> Result<(), Failure> {
+    match command {
+        Token::Create {
+            user,
+            ecosystem,
+            project,
+            action,
+            expires,
+            label,
+            stores,
+        } => {
+            let registry = open(common, stores).await?;
+            let wish = NewToken {
+                user: user.clone(),
+                // A project's name means something within an ecosystem only.
+                ecosystem: ecosystem.or(project
+                    .as_ref()
+                    .map(|_| countersign_formats::Ecosystem::Pypi)),
+                project: project.clone(),
+                action: *action,
+                expires: whole_seconds(expires.0)?,
+                label: label.clone(),
+            };
+            let (secret, summary) = registry.create_token(&Actor::operator(), wish).await?;
+            if common.json {
+                report::json(&json!({"token": secret, "summary": summary}));
+            } else {
+                // Nothing else on standard output: TOKEN=$(countersignd admin token create …) must do.
+                report::line(&secret);
+            }
+        }
+        Token::List { user, stores } => {
+            let registry = open(common, stores).await?;
+            let tokens = registry.tokens(&Actor::operator(), user.as_deref()).await?;
+            if common.json {
+                report::json(&json!(tokens));
+                return Ok(());
+            }
+            let rows: Vec<_> = tokens.iter().map(token_row).collect();
+            report::table(
+                &["ID", "HINT", "USER", "MAY", "EXPIRES", "STATE", "LABEL"],
+                &rows,
+            );
+        }
+        Token::Revoke {
+            token,
+            leaked,
+            stores,
+        } => {
+            let registry = open(common, stores).await?;
+            registry
+                .revoke_token(&Actor::operator(), token, *leaked)
+                .await?;
+            settled(&registry).await;
+            done(
+                common,
+                format!(
+                    "Revoked {token}{}.",
+                    if *leaked {
+                        " as leaked; the log says so"
+                    } else {
+                        ""
+                    }
+                ),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn whole_seconds(expires: Duration) -> Result<Duration, Failure> {
+    if expires.is_zero() {
+        return Err(
+            Failure::usage("expiry", "A token that expires at once is of no use.")
+                .remedy("Give --expires 30d, or another time above 0."),
+        );
+    }
+    Ok(expires)
+}
+
+fn token_row(token: &TokenSummary) -> Vec<String> {
+    let mut may = String::from("anything");
+    if let Some(scope) = &token.scope {
+        may = scope.action.as_str().to_owned();
+        match (&scope.ecosystem, &scope.project) {
+            (Some(ecosystem), Some(project)) => may.push_str(&format!(" {ecosystem}:{project}")),
+            (Some(ecosystem), None) => may.push_str(&format!(" {ecosystem}")),
+            _ => {}
+        }
+    }
+    let state = if token.revoked.is_some() {
+        "revoked"
+    } else {
+        "good"
+    };
+    vec![
+        token.id.to_string(),
+        token.hint.clone(),
+        token.user.clone(),
+        may,
+        token.expires.map_or_else(|| "never".to_owned(), day),
+        state.to_owned(),
+        token.label.clone(),
+    ]
+}
+
+async fn project(common: &Common, command: &Project) -> Result<(), Failure> {
+    let actor = Actor::operator();
+    match command {
+        Project::Yank {
+            project,
+            version,
+            reason,
+            stores,
+        } => {
+            let ((ecosystem, name), registry) = (&project.project, open(common, stores).await?);
+            registry
+                .yank(&actor, *ecosystem, name, version, reason)
+                .await?;
+            settled(&registry).await;
+            done(
+                common,
+                format!(
+                    "Yanked {name} {version}. Installers take it only when it is pinned exactly."
+                ),
+            );
+        }
+        Project::Unyank {
+            project,
+            version,
+            stores,
+        } => {
+            let ((ecosystem, name), registry) = (&project.project, open(common, stores).await?);
+            registry.unyank(&actor, *ecosystem, name, version).await?;
+            settled(&registry).await;
+            done(common, format!("Took back the yank of {name} {version}."));
+        }
+        Project::Delete {
+            project,
+            version,
+            file,
+            all,
+            stores,
+        } => {
+            let ((ecosystem, name), registry) = (&project.project, open(common, stores).await?);
+            let (deletion, what) = match (version, file, all) {
+                (Some(version), _, _) => (
+                    Deletion::Release(version.clone()),
+                    format!("{name} {version}"),
+                ),
+                (None, Some(file), _) => (Deletion::File(file.clone()), file.clone()),
+                (None, None, _) => (Deletion::Project, format!("the project {name}")),
+            };
+            registry.delete(&actor, *ecosystem, name, deletion).await?;
+            settled(&registry).await;
+            done(
+                common,
+                format!("Deleted {what}. Its names and digests stay reserved for ever."),
+            );
+        }
+        Project::Status {
+            project,
+            status,
+            reason,
+            stores,
+        } => {
+            let ((ecosystem, name), registry) = (&project.project, open(common, stores).await?);
+            registry
+                .set_status(&actor, *ecosystem, name, *status, reason.as_deref())
+                .await?;
+            settled(&registry).await;
+            done(common, format!("{name} is {} now.", status.as_str()));
+        }
+        Project::Role {
+            project,
+            user,
+            role,
+            stores,
+        } => {
+            let ((ecosystem, name), registry) = (&project.project, open(common, stores).await?);
+            registry
+                .set_role(&actor, *ecosystem, name, user, role.0)
+                .await?;
+            settled(&registry).await;
+            done(
+                common,
+                match role.0 {
+                    Some(role) => format!("{user} is {} of {name} now.", role.as_str()),
+                    None => format!("{user} has no role on {name} now."),
+                },
+            );
+        }
+    }
+    Ok(())
+}
+
+async fn quarantine(common: &Common, command: &Quarantine) -> Result<(), Failure> {
+    let actor = Actor::operator();
+    match command {
+        Quarantine::Add {
+            project,
+            file,
+            reason,
+            stores,
+        } => {
+            let ((ecosystem, name), registry) = (&project.project, open(common, stores).await?);
+            registry
+                .quarantine(&actor, *ecosystem, name, file.as_deref(), reason)
+                .await?;
+            settled(&registry).await;
+            done(
+                common,
+                format!("Withheld {}.", file.as_deref().unwrap_or(name)),
+            );
+        }
+        Quarantine::Release {
+            project,
+            file,
+            stores,
+        } => {
+            let ((ecosystem, name), registry) = (&project.project, open(common, stores).await?);
+            registry
+                .release_quarantine(&actor, *ecosystem, name, file.as_deref())
+                .await?;
+            settled(&registry).await;
+            done(
+                common,
+                format!("{} is served again.", file.as_deref().unwrap_or(name)),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn done(common: &Common, text: String) {
+    if common.json {
+        report::json(&json!({"done": text}));
+    } else {
+        report::line(&text);
+    }
+}
+
+fn day(time: Time) -> String {
+    time.rfc3339().chars().take(10).collect()
+}

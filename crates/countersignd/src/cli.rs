@@ -1,0 +1,441 @@
+//! The command line. What each command means stands here, where `--help` shows it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use countersign_formats::Ecosystem;
+use countersign_registry::model::{Action, ProjectStatus, Role};
+use url::Url;
+
+use crate::config::{Overrides, Span, public_url};
+
+/// The Countersign package registry: every file in a public log, and nobody has to be believed.
+#[derive(Debug, Parser)]
+#[command(
+    name = "countersignd",
+    version,
+    after_help = "\
+Begin:
+  countersignd demo                                 see it work, in seconds, with real clients; leaves nothing behind
+  countersignd serve                                a registry on this machine, at http://localhost:8417
+  countersignd admin user create ada --email ada@example.org
+  countersignd admin token create --user ada        prints the token for uv, twine or pip
+
+For others to use:
+  countersignd init --url https://packages.example.org
+  countersignd serve --url https://packages.example.org --listen 0.0.0.0:443 --tls-cert FILE --tls-key FILE
+
+Exit codes: 0 good, 1 a bug or the environment, 2 usage, 3 verification failed, 4 refused by the registry, 5 unreachable."
+)]
+pub struct Cli {
+    /// Options that every command takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Args, Clone, Debug)]
+pub struct Common {
+    /// Directory of everything that has no place of its own: configuration, database, blobs, keys.
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = "./countersign-data"
+    )]
+    pub data: PathBuf,
+    /// Configuration file [default: DIR/countersign.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print results as JSON on standard output, and errors as JSON on standard error.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// Where the parts of the instance are.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Place {
+    /// Public base URL, as clients write it [default: http://localhost:8417]
+    #[arg(long, value_name = "URL", value_parser = public_url)]
+    pub url: Option<Url>,
+    /// Address and port to accept connections on; port 0 takes a free one [default: 127.0.0.1:8417]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Database: sqlite://PATH or postgres://… [default: SQLite in DIR]
+    #[arg(long, value_name = "URL")]
+    pub database: Option<String>,
+    /// Artifacts and log tiles: a directory or s3://BUCKET/PREFIX [default: DIR/blobs]
+    #[arg(long, value_name = "URL")]
+    pub blobs: Option<String>,
+    /// Certificate chain in PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key in PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+}
+
+impl Place {
+    /// As the configuration takes them.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            url: self.url.clone(),
+            listen: self.listen.clone(),
+            database: self.database.clone(),
+            blobs: self.blobs.clone(),
+            tls_cert: self.tls_cert.clone(),
+            tls_key: self.tls_key.clone(),
+        }
+    }
+}
+
+/// Database and blobs, for commands that neither listen nor make links.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Stores {
+    /// Database: sqlite://PATH or postgres://… [default: SQLite in DIR]
+    #[arg(long, global = true, value_name = "URL")]
+    pub database: Option<String>,
+    /// Artifacts and log tiles: a directory or s3://BUCKET/PREFIX [default: DIR/blobs]
+    #[arg(long, global = true, value_name = "URL")]
+    pub blobs: Option<String>,
+}
+
+impl Stores {
+    /// As the configuration takes them.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            database: self.database.clone(),
+            blobs: self.blobs.clone(),
+            ..Overrides::default()
+        }
+    }
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the whole promise at work: publish, install, verify, tamper, refuse. Leaves nothing behind.
+    ///
+    /// Starts a registry on a free loopback port in a temporary directory, publishes a sample package with a real
+    /// client (uv or twine), installs it with pip from that registry alone, verifies its proof offline, then changes
+    /// the stored file and shows that pip and the verifier refuse it.
+    Demo(Demo),
+    /// Create a new registry: directories, keys, the log's first entry. Refuses if anything is there.
+    Init(Place),
+    /// Run the registry.
+    ///
+    /// Prints one line with its address when it is ready to answer. SIGTERM and SIGINT end it gracefully: publishes
+    /// that are under way finish first; a second signal ends it at once. SIGHUP reads the certificate files again.
+    Serve(Serve),
+    /// Bring the database to this version's form.
+    Migrate(Stores),
+    /// Look for what is wrong, and say what to do about it. Exit code 1 when something is.
+    Doctor(Stores),
+    /// Publish a folder of wheels and sdists as the operator, with the same checks as an upload.
+    ///
+    /// Files that are there already with the same bytes count as done, so an interrupted import can be run again.
+    Import(Import),
+    /// Check the configuration, or print a sample.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Users, tokens, projects, quarantine.
+    #[command(subcommand)]
+    Admin(Admin),
+}
+
+/// Options of `demo`.
+#[derive(Args, Debug)]
+pub struct Demo {
+    /// Keep the temporary directory and say where it is.
+    #[arg(long)]
+    pub keep: bool,
+    /// The Python that makes the virtual environments.
+    #[arg(long, value_name = "FILE", default_value = "python3")]
+    pub python: String,
+}
+
+/// Options of `serve`.
+#[derive(Args, Debug)]
+pub struct Serve {
+    /// Where the parts of the instance are.
+    #[command(flatten)]
+    pub place: Place,
+    /// Refuse to start instead of migrating an older database.
+    #[arg(long)]
+    pub no_migrate: bool,
+}
+
+/// Options of `import`.
+#[derive(Args, Debug)]
+pub struct Import {
+    /// Folder of wheels and sdists; subfolders are searched too.
+    pub dir: PathBuf,
+    /// User who will own the projects that this creates.
+    #[arg(long, value_name = "NAME")]
+    pub owner: Option<String>,
+    /// How many files at one time.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub parallel: u16,
+    /// Where database and blobs are.
+    #[command(flatten)]
+    pub stores: Stores,
+}
+
+/// `config …`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Read the configuration and say what counts, with every flag, variable and default weighed in.
+    Check(Place),
+    /// Print a configuration file with every key, its meaning and its default.
+    Sample,
+}
+
+/// `admin …`
+#[derive(Debug, Subcommand)]
+pub enum Admin {
+    /// Users.
+    #[command(subcommand)]
+    User(User),
+    /// API tokens.
+    #[command(subcommand)]
+    Token(Token),
+    /// Projects and their releases.
+    #[command(subcommand)]
+    Project(Project),
+    /// Withhold files while somebody looks, and give them back.
+    #[command(subcommand)]
+    Quarantine(Quarantine),
+}
+
+/// `admin user …`
+#[derive(Debug, Subcommand)]
+pub enum User {
+    /// Create a user and print a one-time enrolment link.
+    Create {
+        /// User name.
+        name: String,
+        /// Electronic mail address; kept in the account table alone.
+        #[arg(long)]
+        email: Option<String>,
+        /// May do everything, on every project.
+        #[arg(long)]
+        operator: bool,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+    /// List the users.
+    List(Stores),
+}
+
+/// `admin token …`
+#[derive(Debug, Subcommand)]
+pub enum Token {
+    /// Create a token and print it, and nothing else, on standard output. It is shown this once.
+    #[command(after_help = "Example:
+  UV_PUBLISH_TOKEN=$(countersignd admin token create --user ada --project mypackage --expires 30d) \\
+    uv publish --publish-url http://localhost:8417/pypi/legacy/ dist/*")]
+    Create {
+        /// Whose token it is.
+        #[arg(long, value_name = "NAME")]
+        user: String,
+        /// Only for this ecosystem, e.g. pypi.
+        #[arg(long, value_parser = ecosystem)]
+        ecosystem: Option<Ecosystem>,
+        /// Only for this project; the ecosystem is pypi unless given.
+        #[arg(long, value_name = "NAME")]
+        project: Option<String>,
+        /// The most it may do: publish (implies read), manage (implies publish) or read.
+        #[arg(long, default_value = "publish")]
+        action: Action,
+        /// How long it lives.
+        #[arg(long, default_value = "30d")]
+        expires: Span,
+        /// What it is for, to recognise it in lists.
+        #[arg(long, default_value = "")]
+        label: String,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+    /// List tokens: never the secrets, only their hints.
+    List {
+        /// Only this user's.
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+    /// Revoke a token, at once.
+    Revoke {
+        /// Its id, or its hint as lists show it.
+        token: String,
+        /// It got into wrong hands: the log says so too.
+        #[arg(long)]
+        leaked: bool,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+}
+
+/// A project on the command line.
+#[derive(Args, Clone, Debug)]
+pub struct ProjectName {
+    /// ECOSYSTEM:PROJECT, or just PROJECT for pypi.
+    #[arg(value_name = "PROJECT", value_parser = project)]
+    pub project: (Ecosystem, String),
+}
+
+/// `admin project …`
+#[derive(Debug, Subcommand)]
+pub enum Project {
+    /// Tell installers to leave a release alone unless it is pinned exactly.
+    Yank {
+        /// The project.
+        #[command(flatten)]
+        project: ProjectName,
+        /// The version.
+        version: String,
+        /// Why; shown to installers.
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+    /// Take a yank back.
+    Unyank {
+        /// The project.
+        #[command(flatten)]
+        project: ProjectName,
+        /// The version.
+        version: String,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+    /// Delete a file, a release, or with --all the whole project. Names and digests stay reserved for ever.
+    Delete {
+        /// The project.
+        #[command(flatten)]
+        project: ProjectName,
+        /// The version to delete.
+        #[arg(required_unless_present_any = ["file", "all"], conflicts_with_all = ["file", "all"])]
+        version: Option<String>,
+        /// Delete this file alone.
+        #[arg(long, value_name = "FILENAME", conflicts_with = "all")]
+        file: Option<String>,
+        /// Delete the whole project.
+        #[arg(long)]
+        all: bool,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+    /// Set the status: active, archived, quarantined or deprecated.
+    Status {
+        /// The project.
+        #[command(flatten)]
+        project: ProjectName,
+        /// The status.
+        status: ProjectStatus,
+        /// Why.
+        #[arg(long)]
+        reason: Option<String>,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+    /// Give a user a role on a project, or take it away.
+    Role {
+        /// The project.
+        #[command(flatten)]
+        project: ProjectName,
+        /// The user.
+        user: String,
+        /// owner, maintainer or none.
+        #[arg(value_parser = role)]
+        role: RoleOrNone,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+}
+
+/// `owner`, `maintainer` or `none`.
+#[derive(Clone, Copy, Debug)]
+pub struct RoleOrNone(pub Option<Role>);
+
+/// `admin quarantine …`
+#[derive(Debug, Subcommand)]
+pub enum Quarantine {
+    /// Withhold a project, or one file of it, at once.
+    Add {
+        /// The project.
+        #[command(flatten)]
+        project: ProjectName,
+        /// This file alone.
+        #[arg(long, value_name = "FILENAME")]
+        file: Option<String>,
+        /// Why; shown to whoever asks for it.
+        #[arg(long)]
+        reason: String,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+    /// Serve it again.
+    Release {
+        /// The project.
+        #[command(flatten)]
+        project: ProjectName,
+        /// This file alone.
+        #[arg(long, value_name = "FILENAME")]
+        file: Option<String>,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+}
+
+fn ecosystem(text: &str) -> Result<Ecosystem, String> {
+    text.parse::<Ecosystem>().map_err(|error| error.to_string())
+}
+
+fn project(text: &str) -> Result<(Ecosystem, String), String> {
+    let (system, name) = match text.split_once(':') {
+        Some((system, name)) => (ecosystem(system)?, name),
+        None => (Ecosystem::Pypi, text),
+    };
+    if name.is_empty() {
+        Err("the project's name is missing".to_owned())
+    } else {
+        Ok((system, name.to_owned()))
+    }
+}
+
+fn role(text: &str) -> Result<RoleOrNone, String> {
+    match text {
+        "none" => Ok(RoleOrNone(None)),
+        text => text
+            .parse()
+            .map(|role| RoleOrNone(Some(role)))
+            .map_err(|error: String| error.replace("or maintainer", "maintainer or none")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

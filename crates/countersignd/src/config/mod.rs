@@ -1,0 +1,413 @@
+//! The configuration: one TOML file whose every key is documented where it is defined, below.
+//!
+//! [`File`] is what the file says, [`Config`] what counts after flags, environment and defaults are weighed in.
+
+mod resolve;
+mod value;
+
+use std::path::{Path, PathBuf};
+
+use countersign_registry::DeletePolicy;
+use countersign_registry::model::Visibility;
+use toml::de::{DeTable, DeValue};
+use url::Url;
+
+pub use resolve::{Blobs, Config, Overrides, Tls, shown_without_password};
+pub use value::{Bytes, Count, LogFormat, Names, OpenDays, Setting, Span, public_url};
+
+use crate::failure::Failure;
+
+/// One key of the file.
+pub struct Key {
+    /// Dotted path, `limits.max_file_size`.
+    pub path: &'static str,
+    /// What it means, line by line.
+    pub doc: &'static [&'static str],
+    /// Its default as TOML, or an example where there is no default.
+    pub shown: &'static str,
+}
+
+macro_rules! keys {
+    ($( $(#[doc = $doc:literal])+ $path:literal => $field:ident: $kind:ty = $shown:literal; )+) => {
+        /// What the configuration file says. `None`: it says nothing and the default counts.
+        #[derive(Clone, Debug, Default)]
+        pub struct File {
+            $( $(#[doc = $doc])+ pub $field: Option<$kind>, )+
+        }
+
+        /// Every key there is, in the order of the sample.
+        pub const KEYS: &[Key] = &[$( Key { path: $path, doc: &[$($doc),+], shown: $shown } ),+];
+
+        impl File {
+            /// Sets one key. `None`: there is no such key. `Err`: what is wrong with the value, and what was expected.
+            fn set(&mut self, path: &str, value: &DeValue<'_>) -> Option<Result<(), (String, &'static str)>> {
+                Some(match path {
+                    $( $path => <$kind as Setting>::read(value)
+                        .map(|read| self.$field = Some(read))
+                        .map_err(|wrong| (wrong, <$kind as Setting>::EXPECTED)), )+
+                    _ => return None,
+                })
+            }
+        }
+    };
+}
+
+keys! {
+    /// The public address of this registry, as clients write it. Links, documents and the log's name at
+    /// `init` are made from it. No path: some package clients drop path prefixes.
+    "url" => url: Url = "\"http://localhost:8417\"";
+    /// Where to accept connections: address and port. Port 0 takes a free one and says which.
+    "listen" => listen: String = "\"127.0.0.1:8417\"";
+    /// The database: "sqlite://PATH" or "postgres://USER@HOST/NAME". Default: countersign.db in the data directory.
+    /// A password is better given in the environment: COUNTERSIGN_DATABASE_URL replaces this whole line.
+    "database" => database: String = "\"postgres://countersign@db.internal/countersign\"";
+    /// Where the artifacts and the log's tiles are: a directory, or "s3://BUCKET/PREFIX". Default: blobs in the data directory.
+    /// S3 credentials come from the environment alone: COUNTERSIGN_S3_ACCESS_KEY_ID, COUNTERSIGN_S3_SECRET_ACCESS_KEY
+    /// (or AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), COUNTERSIGN_S3_REGION and COUNTERSIGN_S3_ENDPOINT.
+    "blobs" => blobs: String = "\"s3://packages/countersign\"";
+    /// The directory of the log's signing keys. Keep it, and its backup, apart from the database.
+    /// Default: keys in the data directory.
+    "keys" => keys: PathBuf = "\"/etc/countersign/keys\"";
+    /// Where uploads wait while they are hashed and inspected; needs room for the largest file times the
+    /// uploads at one time. Default: spool in the data directory.
+    "spool" => spool: PathBuf = "\"/var/tmp/countersign\"";
+    /// Who may read: "public" (everyone) or "restricted" (callers whose token has the read action). It covers index,
+    /// files, log, pages, feeds and metrics alike; public and private packages live on separate instances.
+    "visibility" => visibility: Visibility = "\"public\"";
+    /// Whom to tell about security problems, shown in /.well-known/security.txt: a mailto: or https: address.
+    "security_contact" => security_contact: String = "\"mailto:security@example.org\"";
+    /// May an account take a free project name by publishing to it?
+    "open_creation" => open_creation: bool = "true";
+    /// Who may delete what they published: "never" (only the operator), "always", or how long after publishing.
+    /// Names and digests stay reserved for ever, whichever it is.
+    "delete" => delete: DeletePolicy = "\"72h\"";
+    /// Days after its first file during which a release takes further files, or "always".
+    "release_open_days" => release_open_days: OpenDays = "14";
+    /// Project names that nobody may take, in their normalised form.
+    "prohibited_names" => prohibited_names: Names = "[]";
+    /// Project names, in their normalised form, that no new name may be one edit away from.
+    "protected_names" => protected_names: Names = "[]";
+    /// How long a publisher waits for the log before it is asked to try again.
+    "log_wait" => log_wait: Span = "\"20s\"";
+    /// The longest life of a token.
+    "token_longest" => token_longest: Span = "\"366d\"";
+    /// Memory for documents and small files that are asked for often.
+    "memory_cache" => memory_cache: Bytes = "\"256 MiB\"";
+    /// True when a proxy in front ends TLS. Without TLS of its own and without this line, the server
+    /// listens on loopback addresses only, because tokens would cross the network in the clear.
+    "tls_terminated_by_proxy" => tls_terminated_by_proxy: bool = "false";
+    /// The certificate chain in PEM, the server's own certificate first. SIGHUP reads both files again.
+    "tls.cert" => tls_cert: PathBuf = "\"/etc/countersign/tls/fullchain.pem\"";
+    /// The certificate's private key in PEM.
+    "tls.key" => tls_key: PathBuf = "\"/etc/countersign/tls/privkey.pem\"";
+    /// The largest artifact.
+    "limits.max_file_size" => max_file_size: Bytes = "\"1 GiB\"";
+    /// The most that an archive may unpack to.
+    "limits.max_unpacked" => max_unpacked: Bytes = "\"512 MiB\"";
+    /// Up to this unpacked size an archive may be as dense as it likes.
+    "limits.ratio_floor" => ratio_floor: Bytes = "\"64 MiB\"";
+    /// Above that, unpacked size divided by packed size from which an archive counts as a bomb.
+    "limits.max_ratio" => max_ratio: Count = "50";
+    /// The most members of an archive.
+    "limits.max_entries" => max_entries: Count = "50000";
+    /// The largest METADATA or PKG-INFO.
+    "limits.max_metadata" => max_metadata: Bytes = "\"1 MiB\"";
+    /// Require that an sdist is named exactly by PEP 625; otherwise older spellings of the same name will do.
+    "limits.strict_sdist_name" => strict_sdist_name: bool = "false";
+    /// Accept wheels tagged plain linux_x86_64 and the like, which do not say which C library they need.
+    "limits.allow_plain_linux" => allow_plain_linux: bool = "false";
+    /// Write one line per request.
+    "log.requests" => log_requests: bool = "true";
+    /// How log lines look: "auto" (for people on a terminal, JSON otherwise), "human" or "json".
+    "log.format" => log_format: LogFormat = "\"auto\"";
+    /// What is logged, in the syntax of tracing's filters; RUST_LOG replaces it.
+    "log.filter" => log_filter: String = "\"info\"";
+}
+
+/// Keys whose sample shows an example, because the default depends on other things or is "nothing".
+const EXAMPLES_ONLY: &[&str] = &[
+    "database",
+    "blobs",
+    "keys",
+    "spool",
+    "security_contact",
+    "tls.cert",
+    "tls.key",
+];
+
+impl File {
+    /// Parses a configuration file. `path` is for messages only.
+    ///
+    /// # Errors
+    /// The first fault, with file, line, key and value, and the way out.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
+        let at = |offset: usize| {
+            let line = text.get(..offset).unwrap_or(text).matches('\n').count() + 1;
+            format!("{}:{line}", path.display())
+        };
+        let table = DeTable::parse(text).map_err(|error| {
+            let place = at(error.span().map_or(0, |span| span.start));
+            Failure::usage("config-syntax", format!("{place}: not valid TOML: {}.", error.message()))
+                .remedy("Strings stand in double quotes; `countersignd config sample` prints a whole file to start from.")
+        })?;
+        let mut file = Self::default();
+        // Sections are one deep, so that a flat list of dotted paths is all there is to know.
+        let mut entries = Vec::new();
+        for (key, value) in table.get_ref() {
+            match value.get_ref().as_table() {
+                Some(section) => {
+                    let name = key.get_ref();
+                    let prefix = format!("{name}.");
+                    if !KEYS.iter().any(|known| known.path.starts_with(&prefix)) {
+                        let sections: Vec<_> = KEYS
+                            .iter()
+                            .filter_map(|known| known.path.split_once('.'))
+                            .map(|(section, _)| section)
+                            .collect();
+                        return Err(unknown(&at(key.span().start), "section", name, &sections));
+                    }
+                    entries.extend(section.iter().map(|(inner, value)| {
+                        (
+                            format!("{prefix}{}", inner.get_ref()),
+                            inner.span().start,
+                            value,
+                        )
+                    }));
+                }
+                None => entries.push((key.get_ref().to_string(), key.span().start, value)),
+            }
+        }
+        entries.sort_by_key(|(_, offset, _)| *offset);
+        for (key, offset, value) in entries {
+            match file.set(&key, value.get_ref()) {
+                Some(Ok(())) => {}
+                Some(Err((wrong, expected))) => {
+                    let shown = text.get(value.span()).unwrap_or("?").trim();
+                    let wrong = if wrong.is_empty() {
+                        String::new()
+                    } else {
+                        format!(" {wrong};")
+                    };
+                    return Err(Failure::usage(
+                        "config-value",
+                        format!(
+                            "{}: {key} = {shown}:{wrong} expected {expected}.",
+                            at(offset)
+                        ),
+                    )
+                    .remedy("`countersignd config sample` shows every key with its default."));
+                }
+                None => {
+                    let paths: Vec<_> = KEYS.iter().map(|known| known.path).collect();
+                    return Err(unknown(&at(offset), "key", &key, &paths));
+                }
+            }
+        }
+        Ok(file)
+    }
+}
+
+/// An unknown key or section, with the nearest known one.
+fn unknown(place: &str, what: &str, name: &str, known: &[&str]) -> Failure {
+    // A key that only stands in the wrong section is nearest to its namesake.
+    let last = |path: &str| path.rsplit('.').next().unwrap_or(path).to_owned();
+    let nearest = known
+        .iter()
+        .map(|known| {
+            (
+                strsim::normalized_damerau_levenshtein(name, known)
+                    .max(strsim::normalized_damerau_levenshtein(&last(name), &last(known)) - 0.01),
+                known,
+            )
+        })
+        .filter(|(likeness, _)| *likeness > 0.5)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| format!(" Did you mean {known:?}?"));
+    Failure::usage("config-unknown-key", format!("{place}: unknown {what} {name:?}.{}", nearest.unwrap_or_default()))
+        .remedy("Unknown keys are refused so that a slip of the pen never turns a protection off. `countersignd config sample` shows every key.")
+}
+
+/// A whole configuration file with every key, its meaning and its default, all commented out.
+pub fn sample() -> String {
+    let mut out = String::from(
+        "# Configuration of countersignd. Every key is here with its default; remove the `#` before a key to change it.\n\
+         # Flags of the command line come first, then the environment (secrets only), then this file.\n\
+         # Relative paths count from the directory of this file. `countersignd config check` reads it and says what counts.\n",
+    );
+    let mut section = "";
+    for key in KEYS {
+        let (this, name) = key.path.split_once('.').unwrap_or(("", key.path));
+        if this != section {
+            section = this;
+            out.push_str(&format!("\n[{section}]\n"));
+        }
+        out.push('\n');
+        for line in key.doc {
+            out.push_str(&format!("#{line}\n"));
+        }
+        let note = if EXAMPLES_ONLY.contains(&key.path) {
+            "   # an example"
+        } else {
+            ""
+        };
+        out.push_str(&format!("#{name} = {}{note}\n", key.shown));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(text: &str) -> String {
+        File::parse(text, Path::new("countersign.toml"))
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn the_sample_parses_as_it_is_and_with_every_key_uncommented() {
+        let sample = sample();
+        File::parse(&sample, Path::new("s")).unwrap();
+        let keys: Vec<_> = KEYS
+            .iter()
+            .map(|key| format!("#{} = ", key.path.rsplit('.').next().unwrap()))
+            .collect();
+        let uncommented: String = sample
+            .lines()
+            .map(|line| {
+                if keys.iter().any(|key| line.starts_with(key)) {
+                    &line[1..]
+                } else {
+                    line
+                }
+            })
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let file = File::parse(&uncommented, Path::new("s")).unwrap();
+        assert!(
+            file.url.is_some()
+                && file.log_filter.is_some()
+                && file.max_ratio.is_some()
+                && file.tls_key.is_some()
+        );
+    }
+
+    #[test]
+    fn what_the_sample_calls_a_default_is_the_default() {
+        let shown = |path: &str| KEYS.iter().find(|key| key.path == path).unwrap().shown;
+        let text: String = KEYS
+            .iter()
+            .filter(|key| !EXAMPLES_ONLY.contains(&key.path))
+            .map(|key| format!("{} = {}\n", key.path, shown(key.path)))
+            .collect();
+        let spelled = Config::resolve(
+            File::parse(&text, Path::new("d/countersign.toml")).unwrap(),
+            Path::new("d"),
+            None,
+            &Overrides::default(),
+            &|_| None,
+        )
+        .unwrap();
+        let silent = Config::resolve(
+            File::default(),
+            Path::new("d"),
+            None,
+            &Overrides::default(),
+            &|_| None,
+        )
+        .unwrap();
+        assert_eq!(
+            format!(
+                "{:?}",
+                Config {
+                    url_given: false,
+                    ..spelled
+                }
+            ),
+            format!("{silent:?}")
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line_and_the_nearest_known_key() {
+        let text = fault("# comment\nurl = \"http://localhost:1\"\nvisibilty = \"public\"\n");
+        assert!(
+            text.starts_with(
+                "countersign.toml:3: unknown key \"visibilty\". Did you mean \"visibility\"?"
+            ),
+            "{text}"
+        );
+        let text = fault("[limits]\nmax_file = 3\n");
+        assert!(text.contains("countersign.toml:2: unknown key \"limits.max_file\". Did you mean \"limits.max_file_size\"?"), "{text}");
+        let text = fault("max_ratio = 3\n");
+        assert!(
+            text.contains("Did you mean \"limits.max_ratio\"?"),
+            "{text}"
+        );
+        let text = fault("[limit]\nmax_ratio = 3\n");
+        assert!(
+            text.contains(":1: unknown section \"limit\". Did you mean \"limits\"?"),
+            "{text}"
+        );
+        let text = fault("qqqqqqqq = 1\n");
+        assert!(!text.contains("Did you mean"), "{text}");
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_line_key_value_and_what_was_expected() {
+        for (line, phrases) in [
+            (
+                "visibility = \"secret\"",
+                &[
+                    "visibility = \"secret\"",
+                    "expected \"public\" or \"restricted\"",
+                ][..],
+            ),
+            (
+                "listen = 8417",
+                &["listen = 8417", "a string in double quotes"],
+            ),
+            (
+                "open_creation = \"yes\"",
+                &["true or false, without quotes"],
+            ),
+            (
+                "memory_cache = \"256 Mib\"",
+                &["\"Mib\" is not a unit", "256 MiB"],
+            ),
+            ("log_wait = \"20\"", &["has no unit; write 20s"]),
+            ("delete = \"sometimes\"", &["\"never\", \"always\""]),
+            (
+                "url = \"https://example.org/packages\"",
+                &["has a path", "host of its own"],
+            ),
+            ("url = \"ftp://example.org\"", &["scheme is \"ftp\""]),
+            (
+                "url = \"https://user:pw@example.org\"",
+                &["user name or password"],
+            ),
+            ("release_open_days = 0", &["it is 0", "above 0"]),
+            ("release_open_days = \"never\"", &["or \"always\""]),
+            (
+                "prohibited_names = [\"Some_Name\"]",
+                &["\"Some_Name\" is not normalised", "some-name"],
+            ),
+        ] {
+            let text = fault(&format!("\n\n{line}\n"));
+            assert!(text.starts_with("countersign.toml:3: "), "{text}");
+            for phrase in phrases {
+                assert!(text.contains(phrase), "{line} gave {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn broken_toml_and_doubled_keys_are_refused_with_the_line() {
+        assert!(fault("url = \"x\nlisten = 3").starts_with("countersign.toml:1: not valid TOML"));
+        assert!(
+            fault("open_creation = true\nopen_creation = true\n")
+                .starts_with("countersign.toml:2: not valid TOML")
+        );
+    }
+}

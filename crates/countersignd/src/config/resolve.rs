@@ -1,0 +1,612 @@
+//! What counts in the end: flag over environment over file over default.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use countersign_formats::Limits;
+use countersign_registry::model::Visibility;
+use countersign_registry::{DeletePolicy, Settings};
+use url::Url;
+
+use super::{File, LogFormat};
+use crate::failure::Failure;
+
+/// What the flags of the command line say.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--url`
+    pub url: Option<Url>,
+    /// `--listen`
+    pub listen: Option<String>,
+    /// `--database`
+    pub database: Option<String>,
+    /// `--blobs`
+    pub blobs: Option<String>,
+    /// `--tls-cert`
+    pub tls_cert: Option<PathBuf>,
+    /// `--tls-key`
+    pub tls_key: Option<PathBuf>,
+}
+
+/// Certificate files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Certificate chain, PEM.
+    pub cert: PathBuf,
+    /// Private key, PEM.
+    pub key: PathBuf,
+}
+
+/// What counts.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The data directory.
+    pub data: PathBuf,
+    /// The file that was read, if there was one.
+    pub file: Option<PathBuf>,
+    /// Public base URL.
+    pub url: Url,
+    /// Did a flag or the file give the URL? If not, it takes the port that was really bound.
+    pub url_given: bool,
+    /// Where to accept connections.
+    pub listen: SocketAddr,
+    /// Database URL, perhaps with a password: show it through [`shown_without_password`].
+    pub database: String,
+    /// The SQLite file, when the database is one.
+    pub sqlite_file: Option<PathBuf>,
+    /// A directory or an `s3://` URL.
+    pub blobs: Blobs,
+    /// Directory of the log's keys.
+    pub keys: PathBuf,
+    /// Where uploads wait.
+    pub spool: PathBuf,
+    /// Who may read.
+    pub visibility: Visibility,
+    /// For security.txt.
+    pub security_contact: Option<String>,
+    /// May accounts take free names?
+    pub open_creation: bool,
+    /// Who may delete.
+    pub delete: DeletePolicy,
+    /// Names that nobody may take.
+    pub prohibited_names: Vec<String>,
+    /// Names that others must not resemble.
+    pub protected_names: Vec<String>,
+    /// When releases close.
+    pub release_open: Option<Duration>,
+    /// How long publishers wait for the log.
+    pub log_wait: Duration,
+    /// Longest life of a token.
+    pub token_longest: Duration,
+    /// Bytes of memory for the cache.
+    pub memory_cache: u64,
+    /// A proxy ends TLS.
+    pub tls_terminated_by_proxy: bool,
+    /// TLS of our own.
+    pub tls: Option<Tls>,
+    /// Limits of inspection.
+    pub limits: Limits,
+    /// One line per request?
+    pub log_requests: bool,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// What is logged.
+    pub log_filter: String,
+}
+
+/// Where blobs are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Blobs {
+    /// On this machine.
+    Directory(PathBuf),
+    /// At an S3-compatible service.
+    Remote(String),
+}
+
+impl std::fmt::Display for Blobs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Directory(path) => write!(f, "{}", path.display()),
+            Self::Remote(url) => f.write_str(url),
+        }
+    }
+}
+
+/// The port that is used when nothing else is said.
+const DEFAULT_PORT: u16 = 8417;
+
+impl Config {
+    /// Reads the configuration: `file` if given, else `DATA/countersign.toml` if it is there.
+    ///
+    /// # Errors
+    /// Usage failures that name file, line, key and value.
+    pub fn load(data: &Path, file: Option<&Path>, overrides: &Overrides) -> Result<Self, Failure> {
+        let data = &std::path::absolute(data).map_err(|error| {
+            Failure::usage(
+                "data-directory",
+                format!("--data {}: {error}.", data.display()),
+            )
+        })?;
+        let default_path = data.join("countersign.toml");
+        let path = file.unwrap_or(&default_path);
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && file.is_none() => None,
+            Err(error) => {
+                return Err(Failure::usage("config-unreadable", format!("{}: the configuration file can not be read: {error}.", path.display()))
+                    .remedy("Give another one with --config FILE, or write one: countersignd config sample > FILE"));
+            }
+        };
+        let parsed = match &text {
+            Some(text) => File::parse(text, path)?,
+            None => File::default(),
+        };
+        let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Self::resolve(
+            parsed,
+            data,
+            text.is_some().then(|| path.to_owned()),
+            overrides,
+            &environment,
+        )
+    }
+
+    /// Weighs flag, environment, file and default. Pure: the environment is handed in.
+    pub(super) fn resolve(
+        file: File,
+        data: &Path,
+        path: Option<PathBuf>,
+        overrides: &Overrides,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Failure> {
+        // Paths of the file count from the file's directory, those of flags from where the person stands.
+        let base = path
+            .as_deref()
+            .and_then(Path::parent)
+            .unwrap_or(data)
+            .to_owned();
+        let placed = |path: PathBuf| {
+            if path.is_absolute() {
+                path
+            } else {
+                base.join(path)
+            }
+        };
+
+        let listen_text = overrides
+            .listen
+            .clone()
+            .or(file.listen)
+            .unwrap_or_else(|| format!("127.0.0.1:{DEFAULT_PORT}"));
+        let listen = listen_address(&listen_text)?;
+        let database = match (
+            &overrides.database,
+            environment("COUNTERSIGN_DATABASE_URL"),
+            file.database,
+        ) {
+            (Some(flag), _, _) => flag.clone(),
+            (None, Some(secret), _) => secret,
+            (None, None, Some(line)) => match line.strip_prefix("sqlite://") {
+                Some(relative) => format!("sqlite://{}", placed(PathBuf::from(relative)).display()),
+                None => line,
+            },
+            (None, None, None) => format!("sqlite://{}", data.join("countersign.db").display()),
+        };
+        let sqlite_file = match database.split_once("://") {
+            Some(("sqlite", path)) => Some(PathBuf::from(path.split('?').next().unwrap_or(path))),
+            Some(("postgres" | "postgresql", _)) => None,
+            _ => {
+                return Err(Failure::usage(
+                    "database-url",
+                    format!(
+                        "The database {:?} is of no known kind.",
+                        shown_without_password(&database)
+                    ),
+                )
+                .remedy("Use sqlite://PATH or postgres://USER:PASSWORD@HOST/NAME."));
+            }
+        };
+        let blobs = match (&overrides.blobs, file.blobs) {
+            (Some(flag), _) => blobs_place(flag, |path| PathBuf::from(path))?,
+            (None, Some(line)) => blobs_place(&line, |path| placed(PathBuf::from(path)))?,
+            (None, None) => Blobs::Directory(data.join("blobs")),
+        };
+        let cert = overrides.tls_cert.clone().or(file.tls_cert.map(&placed));
+        let key = overrides.tls_key.clone().or(file.tls_key.map(&placed));
+        let tls = match (cert, key) {
+            (Some(cert), Some(key)) => Some(Tls { cert, key }),
+            (None, None) => None,
+            (Some(_), None) => {
+                return Err(half_tls("tls.cert (--tls-cert)", "tls.key (--tls-key)"));
+            }
+            (None, Some(_)) => {
+                return Err(half_tls("tls.key (--tls-key)", "tls.cert (--tls-cert)"));
+            }
+        };
+        let given = overrides.url.clone().or(file.url);
+        let url_given = given.is_some();
+        let url = match given {
+            Some(url) => url,
+            None => local_url(
+                tls.is_some(),
+                if listen.port() == 0 {
+                    DEFAULT_PORT
+                } else {
+                    listen.port()
+                },
+            ),
+        };
+        if let Some(contact) = &file.security_contact {
+            if !contact.starts_with("mailto:") && !contact.starts_with("https:") {
+                return Err(Failure::usage(
+                    "config-value",
+                    format!(
+                        "security_contact = {contact:?} is not an address that RFC 9116 allows."
+                    ),
+                )
+                .remedy("Write it as \"mailto:NAME@HOST\" or \"https://…\"."));
+            }
+        }
+        let defaults = Settings::new(url.clone(), PathBuf::new());
+        let standard = Limits::default();
+        let limits = Limits {
+            max_file_size: file
+                .max_file_size
+                .map_or(standard.max_file_size, |bytes| bytes.0),
+            max_unpacked: file
+                .max_unpacked
+                .map_or(standard.max_unpacked, |bytes| bytes.0),
+            ratio_floor: file
+                .ratio_floor
+                .map_or(standard.ratio_floor, |bytes| bytes.0),
+            max_ratio: file.max_ratio.map_or(standard.max_ratio, |count| count.0),
+            max_entries: file.max_entries.map_or(standard.max_entries, |count| {
+                usize::try_from(count.0).unwrap_or(usize::MAX)
+            }),
+            max_metadata: file
+                .max_metadata
+                .map_or(standard.max_metadata, |bytes| bytes.0),
+            strict_sdist_name: file.strict_sdist_name.unwrap_or(standard.strict_sdist_name),
+            allow_plain_linux: file.allow_plain_linux.unwrap_or(standard.allow_plain_linux),
+            ..standard
+        };
+        Ok(Self {
+            data: data.to_owned(),
+            file: path.clone(),
+            url,
+            url_given,
+            listen,
+            database,
+            sqlite_file,
+            blobs,
+            keys: file.keys.map_or_else(|| data.join("keys"), &placed),
+            spool: file.spool.map_or_else(|| data.join("spool"), &placed),
+            visibility: file.visibility.unwrap_or(defaults.visibility),
+            security_contact: file.security_contact,
+            open_creation: file.open_creation.unwrap_or(defaults.open_creation),
+            delete: file.delete.unwrap_or(defaults.delete),
+            release_open: match file.release_open_days {
+                Some(days) => days
+                    .0
+                    .map(|days| Duration::from_secs(days.saturating_mul(86_400))),
+                None => defaults.release_open,
+            },
+            prohibited_names: file
+                .prohibited_names
+                .map_or(defaults.prohibited_names, |names| names.0),
+            protected_names: file
+                .protected_names
+                .map_or(defaults.protected_names, |names| names.0),
+            log_wait: file.log_wait.map_or(defaults.log_wait, |span| span.0),
+            token_longest: file
+                .token_longest
+                .map_or(defaults.token_longest, |span| span.0),
+            memory_cache: file
+                .memory_cache
+                .map_or(defaults.memory_cache, |bytes| bytes.0),
+            tls_terminated_by_proxy: file.tls_terminated_by_proxy.unwrap_or(false),
+            tls,
+            limits,
+            log_requests: file.log_requests.unwrap_or(true),
+            log_format: file.log_format.unwrap_or(LogFormat::Auto),
+            log_filter: file.log_filter.unwrap_or_else(|| "info".to_owned()),
+        })
+    }
+
+    /// Takes the port that was really bound into the default URL.
+    pub fn bound(&mut self, address: SocketAddr) {
+        self.listen = address;
+        if !self.url_given {
+            self.url = local_url(self.tls.is_some(), address.port());
+        }
+    }
+
+    /// The settings of the core.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            url: self.url.clone(),
+            visibility: self.visibility,
+            limits: self.limits.clone(),
+            spool: self.spool.clone(),
+            open_creation: self.open_creation,
+            delete: self.delete,
+            prohibited_names: self.prohibited_names.clone(),
+            protected_names: self.protected_names.clone(),
+            release_open: self.release_open,
+            log_wait: self.log_wait,
+            token_longest: self.token_longest,
+            memory_cache: self.memory_cache,
+        }
+    }
+
+    /// Does the public URL name this machine alone?
+    pub fn url_is_loopback(&self) -> bool {
+        match self.url.host() {
+            Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        }
+    }
+
+    /// Refuses what would send tokens in the clear over a network.
+    ///
+    /// # Errors
+    /// A usage failure that names the three ways out.
+    pub fn refuse_plain_http_off_loopback(&self) -> Result<(), Failure> {
+        if self.tls_terminated_by_proxy {
+            return Ok(());
+        }
+        let ways_out = "Give it a certificate (--tls-cert FILE --tls-key FILE), or listen on 127.0.0.1 behind a proxy on this machine,\n\
+                        or, when a proxy elsewhere ends TLS, write tls_terminated_by_proxy = true into the configuration file.";
+        if self.tls.is_none() && !is_loopback(self.listen.ip()) {
+            return Err(Failure::usage(
+                "plain-http",
+                format!("Listening on {} without TLS would send tokens and packages in the clear over the network.", self.listen),
+            )
+            .remedy(ways_out));
+        }
+        if self.url.scheme() == "http" && !self.url_is_loopback() {
+            return Err(Failure::usage(
+                "plain-http",
+                format!(
+                    "The public URL {} is plain HTTP, and its host is not this machine alone.",
+                    self.url.as_str().trim_end_matches('/')
+                ),
+            )
+            .remedy(format!("Use https:// in the URL. {ways_out}")));
+        }
+        if self.tls.is_some() && self.url.scheme() == "http" && self.url_given {
+            return Err(Failure::usage(
+                "plain-http",
+                format!(
+                    "There is a certificate, but the public URL {} says http.",
+                    self.url.as_str().trim_end_matches('/')
+                ),
+            )
+            .remedy("Write https:// in the URL; documents and links are made from it."));
+        }
+        Ok(())
+    }
+}
+
+/// `http://localhost:PORT`: a name and not an address, because passkeys need one.
+fn local_url(tls: bool, port: u16) -> Url {
+    let scheme = if tls { "https" } else { "http" };
+    Url::parse(&format!("{scheme}://localhost:{port}"))
+        .expect("a URL made of a fixed host and a number parses")
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_loopback(),
+        IpAddr::V6(address) => {
+            address.is_loopback()
+                || address
+                    .to_ipv4_mapped()
+                    .is_some_and(|inner| inner.is_loopback())
+        }
+    }
+}
+
+fn half_tls(given: &str, missing: &str) -> Failure {
+    Failure::usage(
+        "tls-half",
+        format!("TLS needs a certificate and its key, but only {given} is given."),
+    )
+    .remedy(format!("Give {missing} too."))
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, Failure> {
+    let wrong = |why: String| {
+        Failure::usage(
+            "listen-address",
+            format!("The listen address {text:?} is not usable: {why}."),
+        )
+        .remedy("Write address and port, such as 127.0.0.1:8417, [::1]:8417 or 0.0.0.0:443.")
+    };
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok(address);
+    }
+    if !text.contains(':') {
+        return Err(wrong("it has no port".to_owned()));
+    }
+    let mut found = text
+        .to_socket_addrs()
+        .map_err(|error| wrong(error.to_string()))?
+        .collect::<Vec<_>>();
+    // `localhost` names both families; the older one is where clients look first.
+    found.sort_by_key(SocketAddr::is_ipv6);
+    found
+        .first()
+        .copied()
+        .ok_or_else(|| wrong("its name has no address".to_owned()))
+}
+
+fn blobs_place(text: &str, placed: impl Fn(&str) -> PathBuf) -> Result<Blobs, Failure> {
+    match text.split_once("://") {
+        None => Ok(Blobs::Directory(placed(text))),
+        Some(("file", path)) => Ok(Blobs::Directory(placed(path))),
+        Some(("s3", _)) => Ok(Blobs::Remote(text.to_owned())),
+        Some((scheme, _)) => Err(Failure::usage(
+            "blobs-url",
+            format!("Blobs at {text:?}: {scheme:?} is of no known kind."),
+        )
+        .remedy("Give a directory, or s3://BUCKET/PREFIX.")),
+    }
+}
+
+/// A database URL as it may be shown: the password is replaced.
+pub fn shown_without_password(url: &str) -> String {
+    match Url::parse(url) {
+        Ok(mut parsed) if parsed.password().is_some() => match parsed.set_password(Some("…")) {
+            Ok(()) => parsed.to_string().replace("%E2%80%A6", "…"),
+            Err(()) => format!("{}://…", parsed.scheme()),
+        },
+        _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(
+        file: &str,
+        overrides: &Overrides,
+        environment: &[(&str, &str)],
+    ) -> Result<Config, Failure> {
+        let file = File::parse(file, Path::new("/etc/c/countersign.toml"))?;
+        let find = |name: &str| {
+            environment
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        };
+        Config::resolve(
+            file,
+            Path::new("/data"),
+            Some(PathBuf::from("/etc/c/countersign.toml")),
+            overrides,
+            &find,
+        )
+    }
+
+    #[test]
+    fn a_flag_beats_the_environment_which_beats_the_file_which_beats_the_default() {
+        let line = "database = \"postgres://file@h/d\"";
+        let environment = [("COUNTERSIGN_DATABASE_URL", "postgres://env@h/d")];
+        let flag = Overrides {
+            database: Some("postgres://flag@h/d".to_owned()),
+            ..Overrides::default()
+        };
+        let nothing = Overrides::default();
+        assert_eq!(
+            resolved(line, &flag, &environment).unwrap().database,
+            "postgres://flag@h/d"
+        );
+        assert_eq!(
+            resolved(line, &nothing, &environment).unwrap().database,
+            "postgres://env@h/d"
+        );
+        assert_eq!(
+            resolved(line, &nothing, &[]).unwrap().database,
+            "postgres://file@h/d"
+        );
+        assert_eq!(
+            resolved("", &nothing, &[]).unwrap().database,
+            "sqlite:///data/countersign.db"
+        );
+    }
+
+    #[test]
+    fn relative_paths_of_the_file_count_from_its_directory() {
+        let config = resolved(
+            "blobs = \"b\"\nkeys = \"../k\"\ndatabase = \"sqlite://x.db\"",
+            &Overrides::default(),
+            &[],
+        )
+        .unwrap();
+        assert_eq!(config.blobs, Blobs::Directory(PathBuf::from("/etc/c/b")));
+        assert_eq!(config.keys, PathBuf::from("/etc/c/../k"));
+        assert_eq!(config.sqlite_file, Some(PathBuf::from("/etc/c/x.db")));
+    }
+
+    #[test]
+    fn the_default_url_follows_the_port_and_a_given_one_does_not() {
+        let mut config = resolved("listen = \"127.0.0.1:0\"", &Overrides::default(), &[]).unwrap();
+        config.bound("127.0.0.1:4242".parse().unwrap());
+        assert_eq!(config.url.as_str(), "http://localhost:4242/");
+        let mut config = resolved(
+            "url = \"https://p.example.org\"",
+            &Overrides::default(),
+            &[],
+        )
+        .unwrap();
+        config.bound("127.0.0.1:4242".parse().unwrap());
+        assert_eq!(config.url.as_str(), "https://p.example.org/");
+    }
+
+    #[test]
+    fn plain_http_is_allowed_on_loopback_or_behind_a_named_proxy_only() {
+        let tls = "[tls]\ncert = \"c\"\nkey = \"k\"";
+        for (file, allowed) in [
+            ("".to_owned(), true),
+            ("listen = \"[::1]:1\"".to_owned(), true),
+            ("listen = \"0.0.0.0:80\"".to_owned(), false),
+            (
+                "listen = \"192.0.2.1:80\"\nurl = \"https://p.example.org\"".to_owned(),
+                false,
+            ),
+            (
+                "listen = \"0.0.0.0:80\"\ntls_terminated_by_proxy = true".to_owned(),
+                true,
+            ),
+            ("url = \"https://p.example.org\"".to_owned(), true),
+            ("url = \"http://p.example.org\"".to_owned(), false),
+            (
+                "url = \"http://p.example.org\"\ntls_terminated_by_proxy = true".to_owned(),
+                true,
+            ),
+            (
+                format!("listen = \"0.0.0.0:443\"\nurl = \"https://p.example.org\"\n{tls}"),
+                true,
+            ),
+            (format!("url = \"http://localhost:8417\"\n{tls}"), false),
+        ] {
+            let config = resolved(&file, &Overrides::default(), &[]).unwrap();
+            assert_eq!(
+                config.refuse_plain_http_off_loopback().is_ok(),
+                allowed,
+                "{file}"
+            );
+        }
+    }
+
+    #[test]
+    fn half_a_tls_pair_a_bad_listen_address_and_foreign_schemes_are_refused() {
+        for (file, phrase) in [
+            ("[tls]\ncert = \"c\"", "Give tls.key"),
+            ("listen = \"8417\"", "it has no port"),
+            ("listen = \"127.0.0.1:99999\"", "127.0.0.1:99999"),
+            ("database = \"mysql://h/d\"", "sqlite://PATH or postgres://"),
+            ("blobs = \"gs://bucket\"", "s3://BUCKET/PREFIX"),
+            ("security_contact = \"me\"", "mailto:"),
+        ] {
+            let text = resolved(file, &Overrides::default(), &[])
+                .unwrap_err()
+                .to_string();
+            assert!(text.contains(phrase), "{file} gave {text}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        assert_eq!(
+            shown_without_password("postgres://u:secret@h/d"),
+            "postgres://u:…@h/d"
+        );
+        assert_eq!(shown_without_password("sqlite:///x.db"), "sqlite:///x.db");
+    }
+}

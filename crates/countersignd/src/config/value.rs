@@ -1,0 +1,286 @@
+//! The kinds of values that the configuration file takes. Each says in one phrase what it expects.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use countersign_registry::DeletePolicy;
+use countersign_registry::model::Visibility;
+use toml::de::DeValue;
+use url::Url;
+
+/// A value of the configuration file.
+pub trait Setting: Sized {
+    /// What stands after "expected …" in an error.
+    const EXPECTED: &'static str;
+
+    /// Reads the value; the error is a sentence that says what is wrong with it (empty: only the type is).
+    fn read(value: &DeValue<'_>) -> Result<Self, String>;
+}
+
+/// Reads a setting whose TOML form is a string.
+fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
+    value.as_str().ok_or_else(String::new)
+}
+
+impl Setting for String {
+    const EXPECTED: &'static str = "a string in double quotes";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let text = text(value)?;
+        if text.trim().is_empty() {
+            Err("it is empty".to_owned())
+        } else {
+            Ok(text.to_owned())
+        }
+    }
+}
+
+impl Setting for PathBuf {
+    const EXPECTED: &'static str = "a path in double quotes";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        String::read(value).map(PathBuf::from)
+    }
+}
+
+impl Setting for bool {
+    const EXPECTED: &'static str = "true or false, without quotes";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        value.as_bool().ok_or_else(String::new)
+    }
+}
+
+impl Setting for Url {
+    const EXPECTED: &'static str = "a URL such as \"https://packages.example.org\"";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        public_url(text(value)?)
+    }
+}
+
+/// Parses the public URL of an instance: http or https, no path, query, fragment or credentials.
+pub fn public_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("it is not a URL ({error})"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!(
+            "its scheme is {:?}, not http or https",
+            url.scheme()
+        ));
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err("it names no host".to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("it carries a user name or password, and it is public".to_owned());
+    }
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return Err("it has a path, but some package clients drop path prefixes; give the registry a host of its own".to_owned());
+    }
+    Ok(url)
+}
+
+/// A whole number above zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count(pub u64);
+
+impl Setting for Count {
+    const EXPECTED: &'static str = "a whole number above 0";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let number = value.as_integer().ok_or_else(String::new)?;
+        match u64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(0) => Err("it is 0".to_owned()),
+            Ok(count) => Ok(Self(count)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+/// A number of days, or no end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenDays(pub Option<u64>);
+
+impl Setting for OpenDays {
+    const EXPECTED: &'static str = "a whole number of days above 0, or \"always\"";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        match value.as_str() {
+            Some("always") => Ok(Self(None)),
+            Some(_) => Err(String::new()),
+            None => Count::read(value).map(|count| Self(Some(count.0))),
+        }
+    }
+}
+
+/// Project names in normalised form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names(pub Vec<String>);
+
+impl Setting for Names {
+    const EXPECTED: &'static str = "a list such as [\"name-one\", \"name-two\"]";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let python = countersign_formats::format(countersign_formats::Ecosystem::Pypi);
+        let mut names = Vec::new();
+        for item in value.as_array().ok_or_else(String::new)?.iter() {
+            let name = text(item.get_ref())?;
+            let key = python
+                .name_key(name)
+                .map_err(|rejection| rejection.message)?;
+            if key.as_str() != name {
+                return Err(format!(
+                    "{name:?} is not normalised, write {:?}",
+                    key.as_str()
+                ));
+            }
+            names.push(name.to_owned());
+        }
+        Ok(Self(names))
+    }
+}
+
+/// A number of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes(pub u64);
+
+impl std::str::FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let split = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
+        let (digits, unit) = text.split_at(split);
+        let count: u64 = digits
+            .parse()
+            .map_err(|_| "it does not begin with a number".to_owned())?;
+        let unit: u64 = match unit.trim() {
+            "" | "B" => 1,
+            "kB" => 1_000,
+            "MB" => 1_000_000,
+            "GB" => 1_000_000_000,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            other => {
+                return Err(format!(
+                    "{other:?} is not a unit; use B, kB, MB, GB, KiB, MiB or GiB"
+                ));
+            }
+        };
+        count
+            .checked_mul(unit)
+            .map(Self)
+            .ok_or_else(|| "it is too large".to_owned())
+    }
+}
+
+impl Setting for Bytes {
+    const EXPECTED: &'static str = "a size such as \"256 MiB\" or a number of bytes";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        match value.as_str() {
+            Some(text) => text.parse(),
+            None => Count::read(value).map(|count| Self(count.0)),
+        }
+    }
+}
+
+/// A length of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+impl std::str::FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let split = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
+        let (digits, unit) = text.split_at(split);
+        let count: u64 = digits
+            .parse()
+            .map_err(|_| format!("{text:?} does not begin with a number"))?;
+        let unit = match unit.trim() {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3_600,
+            "d" => 86_400,
+            "w" => 7 * 86_400,
+            "" => {
+                return Err(format!(
+                    "{text:?} has no unit; write {text}s, {text}m, {text}h or {text}d"
+                ));
+            }
+            other => {
+                return Err(format!(
+                    "{other:?} is not a unit of time; use s, m, h, d or w"
+                ));
+            }
+        };
+        let seconds = count
+            .checked_mul(unit)
+            .filter(|seconds| *seconds <= 100 * 366 * 86_400);
+        seconds
+            .map(|seconds| Self(Duration::from_secs(seconds)))
+            .ok_or_else(|| "it is longer than a century".to_owned())
+    }
+}
+
+impl Setting for Span {
+    const EXPECTED: &'static str = "a time such as \"20s\", \"72h\" or \"30d\"";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        text(value)?.parse()
+    }
+}
+
+impl Setting for Visibility {
+    const EXPECTED: &'static str = "\"public\" or \"restricted\"";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        match text(value)? {
+            "public" => Ok(Self::Public),
+            "restricted" | "private" => Ok(Self::Restricted),
+            _ => Err(String::new()),
+        }
+    }
+}
+
+impl Setting for DeletePolicy {
+    const EXPECTED: &'static str =
+        "\"never\", \"always\" or a time after publishing such as \"72h\"";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        match text(value)? {
+            "never" => Ok(Self::Never),
+            "always" => Ok(Self::Always),
+            span => span.parse::<Span>().map(|span| Self::Within(span.0)),
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Human on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Setting for LogFormat {
+    const EXPECTED: &'static str = "\"auto\", \"human\" or \"json\"";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        match text(value)? {
+            "auto" => Ok(Self::Auto),
+            "human" => Ok(Self::Human),
+            "json" => Ok(Self::Json),
+            _ => Err(String::new()),
+        }
+    }
+}

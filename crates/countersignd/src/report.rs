@@ -1,0 +1,43 @@
+//! What commands print on standard output.
+
+use std::io::Write;
+
+/// Prints a line. A reader that went away is no failure of ours.
+pub fn line(text: &str) {
+    let mut out = std::io::stdout().lock();
+    // `println!` would panic on a closed pipe (`countersignd admin user list | head -1`).
+    if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
+        tracing::debug!("standard output is closed");
+    }
+}
+
+/// Prints a JSON value on one line.
+pub fn json(value: &serde_json::Value) {
+    line(&value.to_string());
+}
+
+/// Prints rows as columns that line up.
+pub fn table(heads: &[&str], rows: &[Vec<String>]) {
+    let width = |column: usize| {
+        let cells = rows
+            .iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count());
+        cells
+            .chain(heads.get(column).map(|head| head.chars().count()))
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<_> = (0..heads.len()).map(width).collect();
+    let print = |cells: &mut dyn Iterator<Item = &str>| {
+        let text: String = cells
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}  "))
+            .collect();
+        line(text.trim_end());
+    };
+    print(&mut heads.iter().copied());
+    for row in rows {
+        print(&mut row.iter().map(String::as_str));
+    }
+}
