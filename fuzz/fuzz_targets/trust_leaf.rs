@@ -6,7 +6,12 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(ParsedLeaf::Known(read)) = leaf::parse(data) {
-        assert_eq!(read.to_text().expect("a leaf that was read can be written").as_bytes(), data);
+        assert_eq!(
+            read.to_text()
+                .expect("a leaf that was read can be written")
+                .as_bytes(),
+            data
+        );
     }
     if let Ok(text) = std::str::from_utf8(data) {
         let _ = leaf::check_subject(text);

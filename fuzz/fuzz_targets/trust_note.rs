@@ -9,7 +9,10 @@ fuzz_target!(|data: &[u8]| {
     let key = SignerKey::generate(name, [1; 32]);
     if let Ok(note) = SignedNote::parse(data) {
         assert_eq!(note.to_string().as_bytes(), data);
-        assert!(note.verify(&[key.verifier()]).is_err(), "a forged signature");
+        assert!(
+            note.verify(&[key.verifier()]).is_err(),
+            "a forged signature"
+        );
     }
     if let Ok(text) = std::str::from_utf8(data) {
         if let Ok(key) = text.parse::<VerifierKey>() {

@@ -7,6 +7,9 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|data: &[u8]| {
     if let Ok(policy) = Policy::parse(data) {
         assert!(policy.quorum_met(policy.witnesses().iter().map(|witness| &witness.name)));
-        assert_eq!(policy.quorum_met(Vec::<String>::new()), policy.quorum() == "none");
+        assert_eq!(
+            policy.quorum_met(Vec::<String>::new()),
+            policy.quorum() == "none"
+        );
     }
 });

@@ -12,6 +12,9 @@ fuzz_target!(|data: &[u8]| {
     }
     if let Ok(random) = <[u8; 32]>::try_from(data) {
         let token = Token::from_random(TokenKind::Workflow, random);
-        assert_eq!(Token::parse(&token.reveal()).map(|read| read.hash()), Ok(token.hash()));
+        assert_eq!(
+            Token::parse(&token.reveal()).map(|read| read.hash()),
+            Ok(token.hash())
+        );
     }
 });

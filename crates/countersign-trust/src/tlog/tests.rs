@@ -80,7 +80,7 @@ fn inclusion_proofs_from_tiles_verify_for_every_leaf_of_every_size() {
     for size in 1..=LARGEST {
         let (tiles, root) = (tiles_of(size), naive_root(&leaves(size)));
         // Every leaf of small trees, a sample of larger ones that still visits each residue.
-        let step = if size <= 70 { 1 } else { 23 };
+        let step = if size <= 40 { 1 } else { 89 };
         for index in (0..size).filter(|index| index % step == size % step || *index + 1 == size) {
             let source = Recording {
                 tiles: &tiles,
@@ -102,7 +102,7 @@ fn consistency_proofs_from_tiles_verify_between_all_sizes() {
         .collect();
     for new in 1..=LARGEST {
         let tiles = tiles_of(new);
-        let step = if new <= 70 { 1 } else { 31 };
+        let step = if new <= 40 { 1 } else { 97 };
         for old in (1..=new).filter(|old| old % step == new % step) {
             let source = Recording {
                 tiles: &tiles,
@@ -135,9 +135,9 @@ fn consistency_proofs_from_tiles_verify_between_all_sizes() {
 
 #[test]
 fn subtree_proofs_from_tiles_verify() {
-    for size in [1, 2, 3, 7, 8, 13, 70, 256, 300, 513] {
+    for size in [1, 2, 3, 7, 8, 13, 33, 256, 300] {
         let (tiles, all) = (tiles_of(size), leaves(size));
-        for length in 1..=size {
+        for length in (1..=size).filter(|length| size < 40 || length % 7 == size % 7) {
             let align = length.next_power_of_two();
             for start in (0..=size - length).step_by(align as usize) {
                 let end = start + length;
@@ -450,7 +450,7 @@ proptest! {
     }
 
     #[test]
-    fn proofs_of_random_growth_verify(sizes in prop::collection::vec(1u64..400, 1..5), pick: u64) {
+    fn proofs_of_random_growth_verify(sizes in prop::collection::vec(1u64..200, 1..4), pick: u64) {
         let (mut tiles, mut size) = (Tiles::new(), 0);
         for step in sizes {
             let new_leaves: Vec<Sha256> = (size..size + step).map(leaf).collect();
