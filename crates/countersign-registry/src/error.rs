@@ -49,7 +49,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of `kind` with its stable code and its sentence.
     pub fn new(kind: Kind, code: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, code: Cow::Borrowed(code), message: message.into(), remedy: None, source: None }
+        Self {
+            kind,
+            code: Cow::Borrowed(code),
+            message: message.into(),
+            remedy: None,
+            source: None,
+        }
     }
 
     /// Adds what to do next.
@@ -67,16 +73,24 @@ impl Error {
     }
 
     /// A bug or a broken environment.
-    pub fn internal(what: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::new(Kind::Internal, "internal", format!("The registry failed inside: {what}."))
-            .remedy("This is not your fault. Try again; if it stays, tell the operator the request id.")
-            .because(source)
+    pub fn internal(
+        what: &str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::new(
+            Kind::Internal,
+            "internal",
+            format!("The registry failed inside: {what}."),
+        )
+        .remedy("This is not your fault. Try again; if it stays, tell the operator the request id.")
+        .because(source)
     }
 
     /// Something this needs (database, blobs, log) can not be reached or written now.
     pub fn unavailable(code: &'static str, what: impl Into<String>) -> Self {
-        Self::new(Kind::Unavailable, code, what)
-            .remedy("Nothing was half done. Send the identical request again in a moment; it is safe.")
+        Self::new(Kind::Unavailable, code, what).remedy(
+            "Nothing was half done. Send the identical request again in a moment; it is safe.",
+        )
     }
 
     /// The message and the remedy as one text.

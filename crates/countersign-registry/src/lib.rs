@@ -8,12 +8,15 @@
 
 mod accounts;
 mod blobs;
+mod checks;
+mod chores;
 mod curate;
 mod error;
 mod fetch;
 mod heartbeat;
 pub mod keys;
 pub mod model;
+mod opening;
 mod policy;
 mod publish;
 mod seams;
@@ -27,11 +30,13 @@ pub use blobs::Blobs;
 pub use curate::Deletion;
 pub use error::{Error, Kind, Result};
 pub use fetch::{Document, DocumentKey, ServedFile};
+pub use heartbeat::Beating;
 pub use keys::LogKeys;
+pub use opening::LogIdentity;
 pub use publish::{Form, Staged};
 pub use seams::{Clock, Random, Seams, SystemClock, SystemRandom};
 pub use settings::{DeletePolicy, Settings};
-pub use store::Store;
+pub use store::{Backend, Store};
 
 /// The one handle. Cheap to clone.
 #[derive(Clone)]
@@ -45,6 +50,8 @@ struct Inner {
     blobs: Blobs,
     keys: LogKeys,
     seams: Seams,
+    /// The log that is written; earlier ones are closed.
+    shard: u64,
     fetch: fetch::Cache,
     beat: heartbeat::Pulse,
 }

@@ -35,11 +35,16 @@ impl Time {
         let shifted = days + 719_468;
         let era = shifted.div_euclid(146_097);
         let day_of_era = shifted.rem_euclid(146_097);
-        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let month_shifted = (5 * day_of_year + 2) / 153;
         let day = day_of_year - (153 * month_shifted + 2) / 5 + 1;
-        let month = if month_shifted < 10 { month_shifted + 3 } else { month_shifted - 9 };
+        let month = if month_shifted < 10 {
+            month_shifted + 3
+        } else {
+            month_shifted - 9
+        };
         let year = year_of_era + era * 400 + i64::from(month <= 2);
         format!(
             "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:06}Z",
@@ -137,7 +142,9 @@ impl std::str::FromStr for Action {
             "read" => Ok(Self::Read),
             "publish" => Ok(Self::Publish),
             "manage" => Ok(Self::Manage),
-            other => Err(format!("{other:?} is not an action; use read, publish or manage")),
+            other => Err(format!(
+                "{other:?} is not an action; use read, publish or manage"
+            )),
         }
     }
 }
@@ -229,12 +236,22 @@ pub struct Actor {
 impl Actor {
     /// Nobody in particular.
     pub fn anonymous() -> Self {
-        Self { identity: Identity::Anonymous, strength: Strength::None, scope: None, credential: None }
+        Self {
+            identity: Identity::Anonymous,
+            strength: Strength::None,
+            scope: None,
+            credential: None,
+        }
     }
 
     /// The operator at the machine's own command line: whoever can open the database is the operator.
     pub fn operator() -> Self {
-        Self { identity: Identity::System { name: "operator" }, strength: Strength::Operator, scope: None, credential: None }
+        Self {
+            identity: Identity::System { name: "operator" },
+            strength: Strength::Operator,
+            scope: None,
+            credential: None,
+        }
     }
 
     /// The account's user name, or `anonymous`, or the system's part.
@@ -326,7 +343,11 @@ impl std::str::FromStr for ProjectStatus {
             "archived" => Self::Archived,
             "quarantined" => Self::Quarantined,
             "deprecated" => Self::Deprecated,
-            other => return Err(format!("{other:?} is not a project status; use active, archived, quarantined or deprecated")),
+            other => {
+                return Err(format!(
+                    "{other:?} is not a project status; use active, archived, quarantined or deprecated"
+                ));
+            }
         })
     }
 }

@@ -24,7 +24,10 @@ impl Clock for SystemClock {
         let since = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .expect("the machine's clock stands after 1970");
-        Time(i64::try_from(since.as_micros()).expect("microseconds since 1970 fit 63 bits until the year 294246"))
+        Time(
+            i64::try_from(since.as_micros())
+                .expect("microseconds since 1970 fit 63 bits until the year 294246"),
+        )
     }
 }
 
@@ -52,6 +55,9 @@ pub struct Seams {
 impl Seams {
     /// The real ones.
     pub fn system() -> Self {
-        Self { clock: Arc::new(SystemClock), random: Arc::new(SystemRandom) }
+        Self {
+            clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom),
+        }
     }
 }

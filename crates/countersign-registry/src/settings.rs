@@ -32,6 +32,10 @@ pub struct Settings {
     pub spool: PathBuf,
     /// May an account create a project by publishing to a free name?
     pub open_creation: bool,
+    /// Name keys nobody may take.
+    pub prohibited_names: Vec<String>,
+    /// Name keys that no new name may be one edit away from.
+    pub protected_names: Vec<String>,
     /// Who may delete.
     pub delete: DeletePolicy,
     /// A release takes no further files this long after its first one; `None`: never closes.
@@ -53,8 +57,10 @@ impl Settings {
             limits: Limits::default(),
             spool,
             open_creation: true,
+            prohibited_names: Vec::new(),
+            protected_names: Vec::new(),
             delete: DeletePolicy::Within(Duration::from_secs(72 * 3_600)),
-            release_open: None,
+            release_open: Some(Duration::from_secs(14 * 86_400)),
             log_wait: Duration::from_secs(20),
             token_longest: Duration::from_secs(366 * 86_400),
             memory_cache: 256 << 20,

@@ -1,0 +1,535 @@
+//! Who somebody is and what they hold: authentication, users, tokens, roles.
+
+use std::time::Duration;
+
+use countersign_formats::{Ecosystem, format, purl};
+use countersign_trust::digest::Sha256;
+use countersign_trust::leaf::{self, LeafKind};
+use countersign_trust::token::{Token, TokenKind};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::Registry;
+use crate::error::{Error, Kind, Result};
+use crate::heartbeat::Change;
+use crate::model::{
+    AccountId, Action, Actor, CredentialId, Identity, Presented, Role, Scope, Strength, Time,
+};
+use crate::policy;
+use crate::store::{CredentialRow, NewCredential};
+
+/// A user in a list.
+#[derive(Clone, Debug, Serialize)]
+pub struct UserSummary {
+    /// Account id.
+    pub id: AccountId,
+    /// User name.
+    pub name: String,
+    /// Primary e-mail address.
+    pub email: Option<String>,
+    /// Since when an operator.
+    pub operator_since: Option<Time>,
+    /// When made.
+    pub created: Time,
+    /// When disabled.
+    pub disabled: Option<Time>,
+    /// The one-time enrolment secret; only in the answer to the creation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enrolment: Option<String>,
+}
+
+/// A token in a list. Never the secret.
+#[derive(Clone, Debug, Serialize)]
+pub struct TokenSummary {
+    /// Credential id.
+    pub id: CredentialId,
+    /// User name of its owner.
+    pub user: String,
+    /// Safe to show.
+    pub hint: String,
+    /// What its owner calls it.
+    pub label: String,
+    /// What it may do.
+    pub scope: Option<Scope>,
+    /// When made.
+    pub created: Time,
+    /// When it ends.
+    pub expires: Option<Time>,
+    /// When revoked.
+    pub revoked: Option<Time>,
+    /// When last used, to the minute.
+    pub last_used: Option<Time>,
+}
+
+/// A token to make.
+#[derive(Clone, Debug)]
+pub struct NewToken {
+    /// User name of its owner.
+    pub user: String,
+    /// Only this ecosystem.
+    pub ecosystem: Option<Ecosystem>,
+    /// Only this project.
+    pub project: Option<String>,
+    /// The most it may do.
+    pub action: Action,
+    /// How long it lives.
+    pub expires: Duration,
+    /// What to call it.
+    pub label: String,
+}
+
+impl Registry {
+    /// Turns what a caller presented into an [`Actor`]; nothing presented is an anonymous one.
+    ///
+    /// # Errors
+    /// `token-malformed`, `token-unknown`, `token-expired`, `token-revoked`, `account-disabled`, all of kind
+    /// [`Kind::Unauthenticated`].
+    pub async fn authenticate(&self, presented: Presented) -> Result<Actor> {
+        let Presented::Token(text) = presented else {
+            return Ok(Actor::anonymous());
+        };
+        let refuse = |code: &'static str, message: String, remedy: &str| {
+            Err(Error::new(Kind::Unauthenticated, code, message).remedy(remedy.to_owned()))
+        };
+        let token = match Token::parse(&text) {
+            Ok(token) => token,
+            Err(source) => {
+                return refuse(
+                    "token-malformed",
+                    format!("This is not a token of a Countersign registry: {source}."),
+                    "Check that the whole token was copied; it begins with csgn_.",
+                );
+            }
+        };
+        // The look-up is by the hash of a 256-bit secret: its timing tells nothing about any stored token.
+        let Some(row) = self.inner.store.credential_by_hash(token.hash()).await? else {
+            return refuse(
+                "token-unknown",
+                "This token is not known here.".into(),
+                "Was it made on another registry? Make one here.",
+            );
+        };
+        let now = self.now();
+        if let Some(at) = row.revoked {
+            return refuse(
+                "token-revoked",
+                format!("The token {} was revoked {}.", row.hint, at.rfc3339()),
+                "Make a new one.",
+            );
+        }
+        if row.kind != "token" {
+            return refuse(
+                "token-not-for-this",
+                "An enrolment secret is not a token.".into(),
+                "Open the enrolment link in a browser.",
+            );
+        }
+        if let Some(at) = row.expires.filter(|at| *at <= now) {
+            return refuse(
+                "token-expired",
+                format!("The token {} expired {}.", row.hint, at.rfc3339()),
+                "Make a new one.",
+            );
+        }
+        if row.account_disabled.is_some() {
+            return refuse(
+                "account-disabled",
+                format!("The account {} is disabled.", row.account_name),
+                "Ask the operator of this registry.",
+            );
+        }
+        if row.last_used.is_none_or(|at| at.plus_seconds(60) <= now) {
+            let (registry, id) = (self.clone(), row.id.clone());
+            tokio::spawn(async move {
+                if let Err(error) = registry.inner.store.touch_credential(&id, now).await {
+                    tracing::warn!(error = %error, "the last use of a token could not be noted");
+                }
+            });
+        }
+        Ok(Actor {
+            identity: Identity::Account {
+                id: row.account,
+                name: row.account_name,
+            },
+            strength: Strength::Token,
+            scope: row.scope,
+            credential: Some(row.id),
+        })
+    }
+
+    /// The one gate of restricted instances: index, files, log, pages, feeds and metrics alike.
+    ///
+    /// # Errors
+    /// `sign-in-needed`.
+    pub fn may_read(&self, actor: &Actor) -> Result<()> {
+        policy::may_read(self.inner.settings.visibility, actor)
+    }
+
+    /// Makes a user; the answer holds a one-time enrolment secret.
+    ///
+    /// # Errors
+    /// `operator-needed`, `user-name`, `user-exists`.
+    pub async fn create_user(
+        &self,
+        actor: &Actor,
+        name: &str,
+        email: Option<&str>,
+        operator: bool,
+    ) -> Result<UserSummary> {
+        policy::may_operate(actor, "make users")?;
+        let key = user_key(name)?;
+        if let Some(email) = email
+            && (email.len() > 254
+                || !email.is_ascii()
+                || email.chars().any(char::is_whitespace)
+                || email.split('@').filter(|part| !part.is_empty()).count() != 2)
+        {
+            return Err(Error::new(
+                Kind::Rejected,
+                "email-address",
+                format!("{email:?} is not an e-mail address."),
+            )
+            .remedy("Give one such as ann@example.org."));
+        }
+        let now = self.now();
+        let (id, credential) = (AccountId(new_id()), CredentialId(new_id()));
+        let token = Token::from_random(TokenKind::Staged, self.inner.seams.random.bytes32());
+        let mut tx = self.inner.store.write().await?;
+        let taken = |error: Error| {
+            if error.code == crate::store::WRITE_CONFLICT {
+                return Error::new(
+                    Kind::Conflict,
+                    "user-exists",
+                    format!("There is a user {name}, or one with that e-mail address, already."),
+                )
+                .remedy("Choose another name or address.");
+            }
+            error
+        };
+        tx.insert_account(&id, name, &key, operator.then_some(now), now)
+            .await
+            .map_err(taken)?;
+        if let Some(email) = email {
+            tx.insert_email(&id, &new_id(), email, now)
+                .await
+                .map_err(taken)?;
+        }
+        tx.insert_credential(&NewCredential {
+            id: &credential,
+            account: &id,
+            kind: "enrolment",
+            strength: Strength::Token,
+            secret_hash: token.hash(),
+            hint: &token.hint(),
+            label: "enrolment",
+            scope: None,
+            created: now,
+            expires: now.plus_seconds(7 * 86_400),
+        })
+        .await?;
+        tx.commit().await.map_err(taken)?;
+        Ok(UserSummary {
+            id,
+            name: name.to_owned(),
+            email: email.map(str::to_owned),
+            operator_since: operator.then_some(now),
+            created: now,
+            disabled: None,
+            enrolment: Some(token.reveal()),
+        })
+    }
+
+    /// Every user.
+    ///
+    /// # Errors
+    /// `operator-needed`.
+    pub async fn users(&self, actor: &Actor) -> Result<Vec<UserSummary>> {
+        policy::may_operate(actor, "list users")?;
+        let rows = self.inner.store.accounts().await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| UserSummary {
+                id: row.id,
+                name: row.name,
+                email: row.email,
+                operator_since: row.operator_since,
+                created: row.created,
+                disabled: row.disabled,
+                enrolment: None,
+            })
+            .collect())
+    }
+
+    /// Makes a token and reveals it once.
+    ///
+    /// # Errors
+    /// `operator-needed`, `user-unknown`, `token-lifetime`, a refused project name.
+    pub async fn create_token(
+        &self,
+        actor: &Actor,
+        new: NewToken,
+    ) -> Result<(String, TokenSummary)> {
+        policy::may_operate(actor, "make tokens for others")?;
+        let account = self.account(&new.user).await?;
+        let longest = self.inner.settings.token_longest;
+        if new.expires > longest || new.expires.is_zero() {
+            return Err(Error::new(
+                Kind::Rejected,
+                "token-lifetime",
+                format!(
+                    "A token may live up to {} days here.",
+                    longest.as_secs() / 86_400
+                ),
+            )
+            .remedy("Choose a shorter --expires; 30 days is the default."));
+        }
+        let project = match (&new.project, new.ecosystem) {
+            (None, _) => None,
+            (Some(name), ecosystem) => Some(
+                format(ecosystem.unwrap_or(Ecosystem::Pypi))
+                    .name_key(name)?
+                    .to_string(),
+            ),
+        };
+        // A project is a name within an ecosystem: a token for a project is for that ecosystem too.
+        let ecosystem = new.ecosystem.or(project.as_ref().map(|_| Ecosystem::Pypi));
+        let scope = Scope {
+            ecosystem,
+            project,
+            action: new.action,
+        };
+        let now = self.now();
+        let token = Token::from_random(TokenKind::User, self.inner.seams.random.bytes32());
+        let id = CredentialId(new_id());
+        let expires = now.plus_seconds(i64::try_from(new.expires.as_secs()).unwrap_or(i64::MAX));
+        let mut tx = self.inner.store.write().await?;
+        tx.insert_credential(&NewCredential {
+            id: &id,
+            account: &account,
+            kind: "token",
+            strength: Strength::Token,
+            secret_hash: token.hash(),
+            hint: &token.hint(),
+            label: &new.label,
+            scope: Some(&scope),
+            created: now,
+            expires,
+        })
+        .await?;
+        tx.commit().await?;
+        let summary = TokenSummary {
+            id,
+            user: new.user,
+            hint: token.hint(),
+            label: new.label,
+            scope: Some(scope),
+            created: now,
+            expires: Some(expires),
+            revoked: None,
+            last_used: None,
+        };
+        Ok((token.reveal(), summary))
+    }
+
+    /// The tokens of a user (`None`: of everyone for the operator, of the caller otherwise).
+    ///
+    /// # Errors
+    /// `operator-needed` for somebody else's, `user-unknown`.
+    pub async fn tokens(&self, actor: &Actor, user: Option<&str>) -> Result<Vec<TokenSummary>> {
+        let account = match (user, &actor.identity) {
+            (Some(user), Identity::Account { id, name }) if name == user => Some(id.clone()),
+            (Some(user), _) => {
+                policy::may_operate(actor, "list the tokens of others")?;
+                Some(self.account(user).await?)
+            }
+            (None, Identity::Account { id, .. }) => Some(id.clone()),
+            (None, _) => {
+                policy::may_operate(actor, "list all tokens")?;
+                None
+            }
+        };
+        let rows = self.inner.store.credentials(account.as_ref()).await?;
+        Ok(rows
+            .into_iter()
+            .filter(|row| row.kind == "token")
+            .map(token_summary)
+            .collect())
+    }
+
+    /// Revokes a token, given by its id, its hint or itself. Takes effect at once.
+    ///
+    /// # Errors
+    /// `token-unknown`, `operator-needed` for somebody else's.
+    pub async fn revoke_token(&self, actor: &Actor, which: &str, leaked: bool) -> Result<()> {
+        let hash = Token::parse(which).ok().map(|token| token.hash());
+        let row = match hash {
+            Some(hash) => self.inner.store.credential_by_hash(hash).await?,
+            None => {
+                let mut rows = self.inner.store.credentials(None).await?;
+                rows.retain(|row| row.id.0 == which || row.hint == which);
+                if rows.len() > 1 {
+                    return Err(Error::new(
+                        Kind::Rejected,
+                        "token-ambiguous",
+                        format!("{} tokens have the hint {which}.", rows.len()),
+                    )
+                    .remedy("Give the token's id."));
+                }
+                rows.pop()
+            }
+        };
+        let Some(row) = row else {
+            return Err(Error::new(
+                Kind::NotFound,
+                "token-unknown",
+                "There is no such token here.",
+            )
+            .remedy("List them with `countersignd admin token list`."));
+        };
+        let own = matches!(&actor.identity, Identity::Account { id, .. } if *id == row.account);
+        if !own {
+            policy::may_operate(actor, "revoke the tokens of others")?;
+        }
+        let now = self.now();
+        let mut tx = self.inner.store.write().await?;
+        let fresh = tx
+            .revoke_credential(&row.id, if leaked { "leaked" } else { "revoked" }, now)
+            .await?;
+        if fresh && leaked {
+            let change =
+                Change::registry(actor, LeafKind::TokenRevokedLeaked).affecting(&row.account);
+            self.record(&mut tx, change, json!({"credential": row.id}))
+                .await?;
+        }
+        tx.commit().await?;
+        self.inner.beat.wake();
+        Ok(())
+    }
+
+    /// Gives a user a role on a project, or takes it away. The last owner stays.
+    ///
+    /// # Errors
+    /// `role-missing`, `user-unknown`, `project-unknown`, `last-owner`.
+    pub async fn set_role(
+        &self,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        project: &str,
+        user: &str,
+        role: Option<Role>,
+    ) -> Result<()> {
+        let key = format(ecosystem).name_key(project)?;
+        let account = self.account(user).await?;
+        let now = self.now();
+        let mut tx = self.inner.store.write().await?;
+        let project = self
+            .project_for_change(
+                &mut tx,
+                actor,
+                ecosystem,
+                &key,
+                Role::Owner,
+                "change roles on",
+            )
+            .await?;
+        let before = tx.role_of(&project.id, &account).await?;
+        if before == Some(Role::Owner)
+            && role != Some(Role::Owner)
+            && tx.owners(&project.id).await? == 1
+        {
+            return Err(Error::new(
+                Kind::Rejected,
+                "last-owner",
+                format!("{user} is the last owner of {}.", project.name),
+            )
+            .remedy("Make somebody else an owner first."));
+        }
+        tx.end_grants(&project.id, &account, now).await?;
+        if let Some(role) = role {
+            tx.insert_grant(&new_id(), &project.id, &account, role, now)
+                .await?;
+        }
+        let way = match (before, role) {
+            (None, _) => leaf::Change::Added,
+            (Some(_), None) => leaf::Change::Removed,
+            (Some(_), Some(_)) => leaf::Change::Replaced,
+        };
+        let subject = purl::project_purl(ecosystem, &key);
+        let change = if before == Some(Role::Owner) || role == Some(Role::Owner) {
+            Change::about(actor, LeafKind::OwnerChanged, subject, &project.id).way(way, None)
+        } else {
+            Change::about(actor, LeafKind::RoleChanged, subject, &project.id)
+                .way(way, Some(Role::Maintainer.as_str()))
+        };
+        let change = change.affecting(&account);
+        self.record(
+            &mut tx,
+            change,
+            json!({"before": before.map(Role::as_str), "after": role.map(Role::as_str)}),
+        )
+        .await?;
+        tx.commit().await?;
+        self.inner.beat.wake();
+        Ok(())
+    }
+
+    async fn account(&self, user: &str) -> Result<AccountId> {
+        let key = user_key(user)?;
+        match self.inner.store.account(&key).await? {
+            Some(row) => Ok(row.id),
+            None => Err(Error::new(
+                Kind::NotFound,
+                "user-unknown",
+                format!("There is no user {user} here."),
+            )
+            .remedy("Make one with `countersignd admin user create`.")),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.inner.seams.clock.now()
+    }
+}
+
+fn token_summary(row: CredentialRow) -> TokenSummary {
+    TokenSummary {
+        id: row.id,
+        user: row.account_name,
+        hint: row.hint,
+        label: row.label,
+        scope: row.scope,
+        created: row.created,
+        expires: row.expires,
+        revoked: row.revoked,
+        last_used: row.last_used,
+    }
+}
+
+/// The form under which two spellings of a user name are the same: ASCII letters, digits, `-` and `_`, at most 64, lower case.
+fn user_key(name: &str) -> Result<String> {
+    let fits = !name.is_empty()
+        && name.len() <= 64
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        && name.as_bytes()[0].is_ascii_alphanumeric();
+    if fits {
+        return Ok(name.to_ascii_lowercase().replace('_', "-"));
+    }
+    Err(Error::new(
+        Kind::Rejected,
+        "user-name",
+        format!("{name:?} can not be a user name."),
+    )
+    .remedy("Use 1 to 64 ASCII letters, digits, - and _, beginning with a letter or digit."))
+}
+
+/// A fresh UUIDv7: sorts by the time it was made, also within one millisecond of one process.
+pub(crate) fn new_id() -> String {
+    uuid::Uuid::now_v7().to_string()
+}
+
+/// The commitment that stands in a leaf instead of a person's id.
+pub(crate) fn commitment(salt: &[u8; 32], who: &str) -> Sha256 {
+    countersign_trust::leaf::commit(salt, who)
+}

@@ -1,0 +1,3 @@
+//! Pure detectors. They find; [`crate::policy`] decides.
+
+pub(crate) mod names;

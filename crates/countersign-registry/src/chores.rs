@@ -1,0 +1,68 @@
+//! Periodic work of a serving process. Each chore may be skipped, repeated or cut off at any moment.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures::StreamExt;
+
+use crate::Registry;
+use crate::error::Result;
+
+/// Superseded documents and unclaimed artifacts stay this long, in seconds: a client may be between an index and a file.
+const KEEP: i64 = 86_400;
+
+impl Registry {
+    /// Counts downloads every ten seconds, sweeps every six hours.
+    pub(crate) async fn chores(&self) {
+        let mut tick = tokio::time::interval(Duration::from_secs(10));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut ticks: u64 = 0;
+        loop {
+            tick.tick().await;
+            ticks += 1;
+            self.flush_downloads().await;
+            if ticks.is_multiple_of(2_160)
+                && let Err(error) = self.sweep().await
+            {
+                tracing::warn!(%error, "the sweep of the blob store broke off; it runs again later");
+            }
+        }
+    }
+
+    /// Deletes documents that nothing has pointed to for a day, and artifacts that no file ever claimed (an upload
+    /// that died between its blob and its rows). Bytes of withheld and removed files stay: they are evidence.
+    ///
+    /// # Errors
+    /// Where database or blob store fail.
+    pub async fn sweep(&self) -> Result<u64> {
+        let old = self.now().seconds() - KEEP;
+        let mut deleted = 0;
+        let pointed: HashSet<String> = self
+            .inner
+            .store
+            .document_digests()
+            .await?
+            .into_iter()
+            .map(|(_, digest)| digest)
+            .collect();
+        let mut found = self.inner.blobs.list("documents");
+        while let Some(object) = found.next().await {
+            let (path, _, changed) = object?;
+            let digest = path.rsplit('/').next().unwrap_or_default();
+            if changed < old && !pointed.contains(digest) {
+                self.inner.blobs.delete(&path).await?;
+                deleted += 1;
+            }
+        }
+        let mut found = self.inner.blobs.list("artifacts");
+        while let Some(object) = found.next().await {
+            let (path, _, changed) = object?;
+            let digest = path.rsplit('/').next().unwrap_or_default();
+            if changed < old && !self.inner.store.digest_claimed(digest).await? {
+                self.inner.blobs.delete(&path).await?;
+                deleted += 1;
+            }
+        }
+        Ok(deleted)
+    }
+}

@@ -1,0 +1,410 @@
+//! Curate: yank, delete, quarantine and their opposites. Withholding acts at the commit and is logged after it.
+
+use countersign_formats::{Ecosystem, NameKey, format, purl};
+use countersign_trust::leaf::LeafKind;
+use serde_json::json;
+
+use crate::Registry;
+use crate::error::{Error, Kind, Result};
+use crate::fetch::{latest_of, unknown_project};
+use crate::heartbeat::Change;
+use crate::model::{Actor, FileId, FileState, Identity, ProjectStatus, Role};
+use crate::policy;
+use crate::store::{CuratedFile, CuratedProject, Tx};
+
+/// What to delete.
+#[derive(Clone, Debug)]
+pub enum Deletion<'a> {
+    /// One file by its name.
+    File(&'a str),
+    /// A release with all its files.
+    Release(&'a str),
+    /// A project with everything in it.
+    Project,
+}
+
+/// Reasons are shown to everyone; they are text of limited length without control characters.
+fn reason(text: &str) -> Result<&str> {
+    let text = text.trim();
+    if text.len() > 500 || text.chars().any(char::is_control) {
+        return Err(Error::new(
+            Kind::Rejected,
+            "reason",
+            "A reason is one line of at most 500 bytes.",
+        )
+        .remedy("Shorten it, and link to more."));
+    }
+    Ok(text)
+}
+
+impl Registry {
+    /// Marks a release as one that installers should not choose by themselves (PEP 592).
+    ///
+    /// # Errors
+    /// `role-missing`, `project-unknown`, `release-unknown`, `reason`.
+    pub async fn yank(
+        &self,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        name: &str,
+        version: &str,
+        why: &str,
+    ) -> Result<()> {
+        self.set_yank(actor, ecosystem, name, version, Some(reason(why)?))
+            .await
+    }
+
+    /// Takes a yank back.
+    ///
+    /// # Errors
+    /// `role-missing`, `project-unknown`, `release-unknown`.
+    pub async fn unyank(
+        &self,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        name: &str,
+        version: &str,
+    ) -> Result<()> {
+        self.set_yank(actor, ecosystem, name, version, None).await
+    }
+
+    async fn set_yank(
+        &self,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        name: &str,
+        version: &str,
+        why: Option<&str>,
+    ) -> Result<()> {
+        let rules = format(ecosystem);
+        let (key, version) = (rules.name_key(name)?, rules.version(version)?);
+        let now = self.now();
+        let mut tx = self.inner.store.write().await?;
+        let what = if why.is_some() {
+            "yank releases of"
+        } else {
+            "unyank releases of"
+        };
+        let project = self
+            .project_for_change(&mut tx, actor, ecosystem, &key, Role::Maintainer, what)
+            .await?;
+        let Some(release) = tx.curated_release(&project.id, version.key()).await? else {
+            return Err(Error::new(
+                Kind::NotFound,
+                "release-unknown",
+                format!("There is no version {version} of {} here.", project.name),
+            )
+            .remedy("Look at the project's page for its versions."));
+        };
+        if release.yanked.is_some() == why.is_some() && why.is_none() {
+            return Ok(());
+        }
+        tx.set_yank(&release.id, why.map(|why| (now, why))).await?;
+        let kind = if why.is_some() {
+            LeafKind::Yanked
+        } else {
+            LeafKind::Unyanked
+        };
+        let subject = purl::release_purl(ecosystem, &key, &release.version);
+        self.record(
+            &mut tx,
+            Change::about(actor, kind, subject, &project.id),
+            json!({"reason": why}),
+        )
+        .await?;
+        self.finish(tx, ecosystem, &project, &[]).await
+    }
+
+    /// Deletes under the instance's policy. Names, versions and file names stay taken for ever.
+    ///
+    /// # Errors
+    /// `role-missing`, `deletion-too-late`, `deletion-closed`, `project-unknown`, `release-unknown`, `file-unknown`.
+    pub async fn delete(
+        &self,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        name: &str,
+        what: Deletion<'_>,
+    ) -> Result<()> {
+        let rules = format(ecosystem);
+        let key = rules.name_key(name)?;
+        let now = self.now();
+        let mut tx = self.inner.store.write().await?;
+        let project = self
+            .project_for_change(&mut tx, actor, ecosystem, &key, Role::Owner, "delete from")
+            .await?;
+        let files = tx.curated_files(&project.id).await?;
+        let (doomed, subject): (Vec<CuratedFile>, String) = match what {
+            Deletion::File(filename) => {
+                let found: Vec<_> = files
+                    .iter()
+                    .filter(|file| file.filename == filename)
+                    .cloned()
+                    .collect();
+                let Some(file) = found.first() else {
+                    return Err(Error::new(
+                        Kind::NotFound,
+                        "file-unknown",
+                        format!("There is no file {filename} in {} here.", project.name),
+                    )
+                    .remedy("Look at the project's page for its files."));
+                };
+                let subject = file.purl.clone();
+                (found, subject)
+            }
+            Deletion::Release(version) => {
+                let version = rules.version(version)?;
+                let Some(release) = tx.curated_release(&project.id, version.key()).await? else {
+                    return Err(Error::new(
+                        Kind::NotFound,
+                        "release-unknown",
+                        format!("There is no version {version} of {} here.", project.name),
+                    )
+                    .remedy("Look at the project's page for its versions."));
+                };
+                tx.remove_release(&release.id, now).await?;
+                let subject = purl::release_purl(ecosystem, &key, &release.version);
+                (
+                    files
+                        .iter()
+                        .filter(|file| file.release == release.id)
+                        .cloned()
+                        .collect(),
+                    subject,
+                )
+            }
+            Deletion::Project => {
+                tx.remove_project(&project.id, now).await?;
+                (files.clone(), purl::project_purl(ecosystem, &key))
+            }
+        };
+        for file in &doomed {
+            policy::may_delete(
+                self.inner.settings.delete,
+                actor,
+                file.live,
+                now,
+                &file.filename,
+            )?;
+        }
+        let ids: Vec<FileId> = doomed.iter().map(|file| file.id.clone()).collect();
+        tx.set_files_state(&ids, FileState::Removed, None, now)
+            .await?;
+        let emptied: std::collections::HashSet<_> =
+            doomed.iter().map(|file| file.release.clone()).collect();
+        for release in emptied {
+            if files
+                .iter()
+                .filter(|file| file.release == release)
+                .all(|file| ids.contains(&file.id))
+            {
+                tx.remove_release(&release, now).await?;
+            }
+        }
+        let names: Vec<&str> = doomed.iter().map(|file| file.filename.as_str()).collect();
+        self.record(
+            &mut tx,
+            Change::about(actor, LeafKind::Deleted, subject, &project.id),
+            json!({"files": names}),
+        )
+        .await?;
+        self.finish(tx, ecosystem, &project, &doomed).await
+    }
+
+    /// Withholds a file, or a whole project.
+    ///
+    /// # Errors
+    /// `operator-needed`, `project-unknown`, `file-unknown`, `reason`.
+    pub async fn quarantine(
+        &self,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        name: &str,
+        file: Option<&str>,
+        why: &str,
+    ) -> Result<()> {
+        self.set_quarantine(actor, ecosystem, name, file, Some(reason(why)?))
+            .await
+    }
+
+    /// Serves a withheld file or project again.
+    ///
+    /// # Errors
+    /// `operator-needed`, `project-unknown`, `file-unknown`.
+    pub async fn release_quarantine(
+        &self,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        name: &str,
+        file: Option<&str>,
+    ) -> Result<()> {
+        self.set_quarantine(actor, ecosystem, name, file, None)
+            .await
+    }
+
+    async fn set_quarantine(
+        &self,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        name: &str,
+        file: Option<&str>,
+        why: Option<&str>,
+    ) -> Result<()> {
+        policy::may_operate(actor, "withhold and release files")?;
+        let key = format(ecosystem).name_key(name)?;
+        let now = self.now();
+        let mut tx = self.inner.store.write().await?;
+        let Some(project) = tx.curated_project(ecosystem, key.as_str()).await? else {
+            return Err(unknown_project(name));
+        };
+        let kind = if why.is_some() {
+            LeafKind::Quarantined
+        } else {
+            LeafKind::Released
+        };
+        let files = tx.curated_files(&project.id).await?;
+        let subject = match file {
+            None => {
+                let status = if why.is_some() {
+                    ProjectStatus::Quarantined
+                } else {
+                    ProjectStatus::Active
+                };
+                tx.set_project_status(&project.id, status, why, now).await?;
+                purl::project_purl(ecosystem, &key)
+            }
+            Some(filename) => {
+                let Some(file) = files.iter().find(|file| file.filename == filename) else {
+                    return Err(Error::new(
+                        Kind::NotFound,
+                        "file-unknown",
+                        format!("There is no file {filename} in {} here.", project.name),
+                    )
+                    .remedy("Look at the project's page for its files."));
+                };
+                // A file withheld before it reached the log goes back to waiting for it, not past it.
+                let state = match (why, file.live) {
+                    (Some(_), _) => FileState::Quarantined,
+                    (None, Some(_)) => FileState::Live,
+                    (None, None) => FileState::Staged,
+                };
+                tx.set_files_state(std::slice::from_ref(&file.id), state, why, now)
+                    .await?;
+                file.purl.clone()
+            }
+        };
+        self.record(
+            &mut tx,
+            Change::about(actor, kind, subject, &project.id),
+            json!({"reason": why}),
+        )
+        .await?;
+        self.finish(tx, ecosystem, &project, &files).await
+    }
+
+    /// Sets a project's status (PEP 792). Owners archive, deprecate and reactivate; quarantine is the operator's.
+    ///
+    /// # Errors
+    /// `role-missing`, `operator-needed`, `project-unknown`, `reason`.
+    pub async fn set_status(
+        &self,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        name: &str,
+        status: ProjectStatus,
+        why: Option<&str>,
+    ) -> Result<()> {
+        if status == ProjectStatus::Quarantined {
+            return self
+                .quarantine(actor, ecosystem, name, None, why.unwrap_or_default())
+                .await;
+        }
+        let key = format(ecosystem).name_key(name)?;
+        let why = why.map(reason).transpose()?;
+        let now = self.now();
+        let mut tx = self.inner.store.write().await?;
+        let project = self
+            .project_for_change(
+                &mut tx,
+                actor,
+                ecosystem,
+                &key,
+                Role::Owner,
+                "change the status of",
+            )
+            .await?;
+        if project.status == ProjectStatus::Quarantined {
+            policy::may_operate(actor, "end a quarantine")?;
+        }
+        tx.set_project_status(&project.id, status, why, now).await?;
+        let subject = purl::project_purl(ecosystem, &key);
+        let change = match (project.status, status) {
+            (ProjectStatus::Quarantined, _) => {
+                Change::about(actor, LeafKind::Released, subject, &project.id)
+            }
+            (_, ProjectStatus::Deprecated) => {
+                Change::about(actor, LeafKind::Deprecated, subject, &project.id)
+            }
+            _ => Change::about(actor, LeafKind::PolicyChanged, subject, &project.id)
+                .way(countersign_trust::leaf::Change::Replaced, None),
+        };
+        self.record(
+            &mut tx,
+            change,
+            json!({"status": status.as_str(), "reason": why}),
+        )
+        .await?;
+        self.finish(tx, ecosystem, &project, &[]).await
+    }
+
+    /// The project, its row locked, if this caller may change it.
+    pub(crate) async fn project_for_change(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        key: &NameKey,
+        needed: Role,
+        what: &str,
+    ) -> Result<CuratedProject> {
+        let Some(project) = tx.curated_project(ecosystem, key.as_str()).await? else {
+            return Err(unknown_project(key.as_str()));
+        };
+        let role = match &actor.identity {
+            Identity::Account { id, .. } => tx.role_of(&project.id, id).await?,
+            _ => None,
+        };
+        policy::may_curate(actor, ecosystem, key.as_str(), role, needed, what)?;
+        Ok(project)
+    }
+
+    /// Raises the serial, drops the outdated documents, commits, and makes memory forget. *Crash before the commit*:
+    /// nothing happened. *After it*: it is withheld; the event waits in the outbox for the next beat.
+    async fn finish(
+        &self,
+        mut tx: Tx,
+        ecosystem: Ecosystem,
+        project: &CuratedProject,
+        files: &[CuratedFile],
+    ) -> Result<()> {
+        let now = self.now();
+        tx.raise_serials(std::slice::from_ref(&project.id), now, false)
+            .await?;
+        tx.drop_documents(&project.id).await?;
+        let left = tx.live_files(&project.id).await?;
+        let (latest, summary) = latest_of(ecosystem, &left)
+            .map(|file| (file.version.clone(), file.summary.clone()))
+            .unwrap_or_default();
+        tx.set_latest(&[(project.id.clone(), latest, summary)])
+            .await?;
+        let digests = tx.digests_of(&project.id).await?;
+        tx.commit().await?;
+        let names: Vec<(String, String)> = digests
+            .into_iter()
+            .filter(|(_, name)| files.is_empty() || files.iter().any(|file| file.filename == *name))
+            .collect();
+        self.inner.fetch.forget(ecosystem, &project.key, names);
+        self.inner.beat.wake();
+        Ok(())
+    }
+}

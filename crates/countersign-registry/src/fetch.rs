@@ -1,0 +1,985 @@
+//! Fetch hands out bytes that were rendered when something changed.
+//!
+//! Memory first. An entry is believed for [`FRESH`]; after that one small look-up asks whether the project's serial
+//! still stands, so that what another process withheld is withheld here too within that time. What this process
+//! withholds is withheld at its commit. Whether a file may be served is decided here and nowhere else.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use countersign_formats::pypi::documents::{self, LegacyFile, LegacyRelease};
+use countersign_formats::pypi::{html, metadata};
+use countersign_formats::{Ecosystem, format};
+use countersign_trust::digest::Sha256;
+use countersign_trust::tlog::{EntriesId, TileId};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+
+use crate::Registry;
+use crate::error::{Error, Kind, Result};
+use crate::heartbeat::{
+    document_path, file_url, file_view, newer, project_head, simple_path, tile_path,
+};
+use crate::model::{
+    FileDetail, FileId, FileState, Health, LoggedEvent, Page, ProjectDetail, ProjectId,
+    ProjectStatus, ProjectSummary, ReleaseDetail, ReleaseSummary, Time,
+};
+use crate::store::{FileRow, ProjectState, ReleaseRow};
+
+/// How long memory is believed without asking the database, in microseconds.
+pub(crate) const FRESH: i64 = 200_000;
+
+/// The list of all names may lag behind by this much, in microseconds: it is large, and installers never read it.
+const INDEX_LAG: i64 = 10_000_000;
+
+/// Files up to this size are served from memory.
+const SMALL: u64 = 64 << 10;
+
+/// A complete response body with its validator.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// A strong entity tag over the bytes, quoted.
+    pub etag: String,
+    /// The serial that it shows.
+    pub serial: u64,
+    pub(crate) sha256: Sha256,
+}
+
+impl Document {
+    pub(crate) fn new(bytes: Bytes, serial: u64) -> Self {
+        let sha256 = Sha256::of(&bytes);
+        Self {
+            etag: format!("\"{}\"", &sha256.to_hex()[..32]),
+            bytes,
+            serial,
+            sha256,
+        }
+    }
+}
+
+/// Which document.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum DocumentKey {
+    /// Python's list of projects, JSON.
+    SimpleIndexJson,
+    /// Python's list of projects, HTML.
+    SimpleIndexHtml,
+    /// A project's index by name key, JSON: the one rendering that is signed.
+    SimpleJson(Ecosystem, String),
+    /// A project's index by name key, HTML, derived from the JSON.
+    SimpleHtml(Ecosystem, String),
+    /// The legacy JSON of a project by name key.
+    LegacyJson(String),
+    /// The legacy JSON of a release by name key and version.
+    LegacyRelease(String, String),
+}
+
+impl DocumentKey {
+    fn project(&self) -> Option<(Ecosystem, &str)> {
+        match self {
+            Self::SimpleIndexJson | Self::SimpleIndexHtml => None,
+            Self::SimpleJson(ecosystem, key) | Self::SimpleHtml(ecosystem, key) => {
+                Some((*ecosystem, key))
+            }
+            Self::LegacyJson(key) | Self::LegacyRelease(key, _) => Some((Ecosystem::Pypi, key)),
+        }
+    }
+}
+
+/// A file that may be served.
+#[derive(Debug)]
+pub struct ServedFile {
+    /// File name.
+    pub filename: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// SHA-256, hex.
+    pub sha256: String,
+    /// The bytes, for small files; they were checked against the digest when they were read.
+    pub memory: Option<Bytes>,
+    id: FileId,
+    project: ProjectId,
+}
+
+struct Entry<T> {
+    value: Arc<T>,
+    checked: AtomicI64,
+}
+
+/// What memory holds.
+pub(crate) struct Cache {
+    documents: moka::sync::Cache<DocumentKey, Arc<Entry<Document>>>,
+    files: moka::sync::Cache<(String, String), Arc<Entry<ServedFile>>>,
+    tiles: moka::sync::Cache<String, Bytes>,
+    downloads: Mutex<HashMap<(FileId, ProjectId), u64>>,
+}
+
+impl Cache {
+    pub(crate) fn new(capacity: u64) -> Self {
+        Self {
+            documents: moka::sync::Cache::builder()
+                .max_capacity(capacity / 2)
+                .weigher(|_, entry: &Arc<Entry<Document>>| {
+                    u32::try_from(entry.value.bytes.len() + 256).unwrap_or(u32::MAX)
+                })
+                .build(),
+            files: moka::sync::Cache::builder()
+                .max_capacity(capacity / 2)
+                .weigher(|_, entry: &Arc<Entry<ServedFile>>| {
+                    u32::try_from(entry.value.memory.as_ref().map_or(0, Bytes::len) + 512)
+                        .unwrap_or(u32::MAX)
+                })
+                .build(),
+            tiles: moka::sync::Cache::builder()
+                .max_capacity((capacity / 16).max(1 << 20))
+                .weigher(|_, bytes: &Bytes| u32::try_from(bytes.len() + 128).unwrap_or(u32::MAX))
+                .build(),
+            downloads: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn put(&self, key: DocumentKey, document: Arc<Document>, now: Time) {
+        self.documents.insert(
+            key,
+            Arc::new(Entry {
+                value: document,
+                checked: AtomicI64::new(now.0),
+            }),
+        );
+    }
+
+    /// Forgets what memory holds of a project and of some of its files. Called after the commit that withholds.
+    pub(crate) fn forget(
+        &self,
+        ecosystem: Ecosystem,
+        key: &str,
+        files: impl IntoIterator<Item = (String, String)>,
+    ) {
+        self.documents
+            .invalidate(&DocumentKey::SimpleJson(ecosystem, key.to_owned()));
+        self.documents
+            .invalidate(&DocumentKey::SimpleHtml(ecosystem, key.to_owned()));
+        self.documents
+            .invalidate(&DocumentKey::LegacyJson(key.to_owned()));
+        for file in files {
+            self.files.invalidate(&file);
+        }
+    }
+}
+
+impl Registry {
+    /// A document from memory, if it is there and fresh. Synchronous and cheap: the hot path.
+    pub fn cached_document(&self, key: &DocumentKey) -> Option<Arc<Document>> {
+        let entry = self.inner.fetch.documents.get(key)?;
+        let age = self.now().0 - entry.checked.load(Ordering::Relaxed);
+        let limit = if key.project().is_some() {
+            FRESH
+        } else {
+            INDEX_LAG
+        };
+        (0..limit).contains(&age).then(|| entry.value.clone())
+    }
+
+    /// A document.
+    ///
+    /// # Errors
+    /// `project-unknown`, `release-unknown`; a refused name.
+    pub async fn document(&self, key: &DocumentKey) -> Result<Arc<Document>> {
+        if let Some(document) = self.cached_document(key) {
+            return Ok(document);
+        }
+        let now = self.now();
+        let Some((ecosystem, name)) = key.project() else {
+            return self.index(key, now).await;
+        };
+        let Some((state, _)) = self.inner.store.visible_project(ecosystem, name).await? else {
+            return Err(unknown_project(name));
+        };
+        if let Some(entry) = self.inner.fetch.documents.get(key)
+            && entry.value.serial == state.serial
+        {
+            entry.checked.store(now.0, Ordering::Relaxed);
+            return Ok(entry.value.clone());
+        }
+        let document = Arc::new(match key {
+            DocumentKey::SimpleJson(..) => self.simple_json(&state, ecosystem).await?,
+            DocumentKey::SimpleHtml(ecosystem, name) => {
+                let json =
+                    Box::pin(self.document(&DocumentKey::SimpleJson(*ecosystem, name.clone())))
+                        .await?;
+                let text = std::str::from_utf8(&json.bytes)
+                    .map_err(|source| Error::internal("a document is not UTF-8", source))?;
+                Document::new(html::project_html(text)?.into(), json.serial)
+            }
+            DocumentKey::LegacyJson(_) => self.legacy_json(&state, ecosystem, None).await?,
+            DocumentKey::LegacyRelease(_, version) => {
+                self.legacy_json(&state, ecosystem, Some(version)).await?
+            }
+            DocumentKey::SimpleIndexJson | DocumentKey::SimpleIndexHtml => {
+                return self.index(key, now).await;
+            }
+        });
+        self.inner.fetch.put(key.clone(), document.clone(), now);
+        Ok(document)
+    }
+
+    /// The stored rendering of a project's index, or, where it is missing, damaged or outdated, a new one from the rows.
+    async fn simple_json(&self, state: &ProjectState, ecosystem: Ecosystem) -> Result<Document> {
+        if let Some((digest, serial)) = self
+            .inner
+            .store
+            .document_pointer(&simple_path(ecosystem, &state.key))
+            .await?
+            && serial == state.serial
+            && let Some(bytes) = self
+                .inner
+                .blobs
+                .get(&document_path(&digest), 1 << 30)
+                .await?
+        {
+            let document = Document::new(bytes, serial);
+            if document.sha256.to_hex() == digest {
+                return Ok(document);
+            }
+            tracing::warn!(
+                project = state.key,
+                "a stored document is damaged and is rendered again"
+            );
+        }
+        let files = self.inner.store.files_of(&state.id).await?;
+        Ok(Document::new(
+            render_simple(state, &files)?.into(),
+            state.serial,
+        ))
+    }
+
+    async fn index(&self, key: &DocumentKey, now: Time) -> Result<Arc<Document>> {
+        let keys = self.inner.store.project_keys(Ecosystem::Pypi).await?;
+        let serial = self.inner.beat.served().head.size;
+        let json = documents::index_json(keys.iter().map(String::as_str), serial);
+        let html = html::index_html(keys.iter().map(|key| (key.as_str(), key.as_str())), serial);
+        let (json, html) = (
+            Arc::new(Document::new(json.into(), serial)),
+            Arc::new(Document::new(html.into(), serial)),
+        );
+        self.inner
+            .fetch
+            .put(DocumentKey::SimpleIndexJson, json.clone(), now);
+        self.inner
+            .fetch
+            .put(DocumentKey::SimpleIndexHtml, html.clone(), now);
+        Ok(if *key == DocumentKey::SimpleIndexJson {
+            json
+        } else {
+            html
+        })
+    }
+
+    async fn legacy_json(
+        &self,
+        state: &ProjectState,
+        ecosystem: Ecosystem,
+        version: Option<&str>,
+    ) -> Result<Document> {
+        let files = if state.status == ProjectStatus::Quarantined {
+            Vec::new()
+        } else {
+            self.inner.store.files_of(&state.id).await?
+        };
+        let site = self.inner.settings.site();
+        let mut releases: Vec<LegacyRelease> = Vec::new();
+        for file in &files {
+            let mut view = file_view(file);
+            view.url = format!("{site}{}", view.url);
+            let legacy = LegacyFile {
+                view,
+                filetype: file.filetype.clone(),
+                python_tag: file.python_tag.clone(),
+                md5: Some(file.md5.clone()),
+                blake2_256: Some(file.blake2b_256.clone()),
+            };
+            match releases
+                .iter_mut()
+                .find(|release| release.version == file.version)
+            {
+                Some(release) => release.files.push(legacy),
+                None => releases.push(LegacyRelease {
+                    version: file.version.clone(),
+                    files: vec![legacy],
+                }),
+            }
+        }
+        let wanted = match version {
+            None => state.latest.clone(),
+            Some(version) => format(ecosystem).version(version)?.canonical().to_owned(),
+        };
+        let key = format(ecosystem)
+            .version(&wanted)
+            .map(|version| version.key().to_owned());
+        let same = |other: &str| {
+            key.as_ref().is_ok_and(|key| {
+                format(ecosystem)
+                    .version(other)
+                    .is_ok_and(|other| other.key() == key)
+            })
+        };
+        let Some(shown) = files
+            .iter()
+            .filter(|file| same(&file.version))
+            .max_by_key(|file| file.filetype == "bdist_wheel")
+        else {
+            return Err(Error::new(
+                Kind::NotFound,
+                "release-unknown",
+                format!("There is no version {wanted} of {} here.", state.name),
+            )
+            .remedy("Look at the project's page for its versions."));
+        };
+        let manifest = self.full_manifest(&shown.id).await?;
+        let pages = format!("{site}/project/{ecosystem}/{}", state.key);
+        let head = project_head(
+            state,
+            releases
+                .iter()
+                .map(|release| release.version.clone())
+                .collect(),
+            state.serial,
+        )?;
+        let text = match version {
+            None => documents::project_legacy_json(&head, &manifest, &releases, &pages),
+            Some(_) => {
+                let release = releases
+                    .iter()
+                    .find(|release| release.version == shown.version);
+                let release = release.ok_or_else(|| {
+                    Error::internal("a release lost its files", shown.version.clone())
+                })?;
+                documents::release_legacy_json(&head, &manifest, release, &pages)
+            }
+        };
+        Ok(Document::new(text.into(), state.serial))
+    }
+
+    /// What an archive says, with the long description read again from its metadata.
+    async fn full_manifest(&self, id: &FileId) -> Result<countersign_formats::Manifest> {
+        let mut manifest = self.inner.store.manifest(id).await?;
+        let parsed =
+            metadata::CoreMetadata::parse(&manifest.metadata_bytes, &self.inner.settings.limits)?;
+        manifest.description = parsed.description().map(str::to_owned);
+        Ok(manifest)
+    }
+
+    /// A file from memory, if it is there and fresh: the hot path.
+    pub fn cached_file(&self, sha256: &str, filename: &str) -> Option<Arc<ServedFile>> {
+        let entry = self
+            .inner
+            .fetch
+            .files
+            .get(&(sha256.to_owned(), filename.to_owned()))?;
+        let age = self.now().0 - entry.checked.load(Ordering::Relaxed);
+        (0..FRESH).contains(&age).then(|| entry.value.clone())
+    }
+
+    /// A file that may be served.
+    ///
+    /// # Errors
+    /// `file-unknown`, `file-quarantined`, `file-removed`, `file-pending`, `blob-missing`.
+    pub async fn file(&self, sha256: &str, filename: &str) -> Result<Arc<ServedFile>> {
+        if let Some(file) = self.cached_file(sha256, filename) {
+            return Ok(file);
+        }
+        let now = self.now();
+        let key = (sha256.to_owned(), filename.to_owned());
+        let row = self.servable(sha256, filename).await?;
+        if let Some(entry) = self.inner.fetch.files.get(&key) {
+            entry.checked.store(now.0, Ordering::Relaxed);
+            return Ok(entry.value.clone());
+        }
+        let memory = if row.size <= SMALL {
+            let bytes = self
+                .inner
+                .blobs
+                .get(crate::blobs::artifact_path(sha256).as_ref(), SMALL)
+                .await?
+                .ok_or_else(|| missing_blob(filename))?;
+            if Sha256::of(&bytes).to_hex() != row.sha256 {
+                return Err(Error::unavailable(
+                    "blob-damaged",
+                    format!(
+                        "The stored bytes of {filename} are not those that were published; they are not served."
+                    ),
+                ));
+            }
+            Some(bytes)
+        } else {
+            None
+        };
+        let file = Arc::new(ServedFile {
+            filename: row.filename,
+            size: row.size,
+            sha256: row.sha256,
+            memory,
+            id: row.id,
+            project: row.project,
+        });
+        self.inner.fetch.files.insert(
+            key,
+            Arc::new(Entry {
+                value: file.clone(),
+                checked: AtomicI64::new(now.0),
+            }),
+        );
+        Ok(file)
+    }
+
+    /// The one place where it is decided whether a file's bytes may go out.
+    async fn servable(&self, sha256: &str, filename: &str) -> Result<FileRow> {
+        let row = self
+            .inner
+            .store
+            .file_by_digest(sha256, filename)
+            .await?
+            .ok_or_else(|| {
+                Error::new(
+                    Kind::NotFound,
+                    "file-unknown",
+                    format!("There is no file {filename} with this digest here."),
+                )
+                .remedy("Take the link from the project's index.")
+            })?;
+        let gone = |code: &'static str, message: String, remedy: &str| {
+            Err(Error::new(Kind::NotFound, code, message).remedy(remedy.to_owned()))
+        };
+        let reason = row
+            .withheld_reason
+            .as_deref()
+            .map(|reason| format!(" Reason: {reason}"))
+            .unwrap_or_default();
+        match row.state {
+            FileState::Live if row.leaf.is_some() => {}
+            FileState::Live | FileState::Staged | FileState::Held => {
+                return gone(
+                    "file-pending",
+                    format!("{filename} is not in the transparency log yet."),
+                    "Try again in a moment.",
+                );
+            }
+            FileState::Quarantined => {
+                return gone(
+                    "file-quarantined",
+                    format!("{filename} is in quarantine.{reason}"),
+                    "Choose another version.",
+                );
+            }
+            FileState::Removed => {
+                return gone(
+                    "file-removed",
+                    format!("{filename} was deleted.{reason}"),
+                    "Choose another version.",
+                );
+            }
+        }
+        if self.inner.store.project_withheld(&row.project).await? {
+            return gone(
+                "project-quarantined",
+                format!("The project of {filename} is in quarantine."),
+                "Choose another project.",
+            );
+        }
+        Ok(row)
+    }
+
+    /// Streams a range of a file's bytes.
+    ///
+    /// # Errors
+    /// `blob-missing`, `blobs-unreachable`.
+    pub async fn open_file(
+        &self,
+        file: &ServedFile,
+        range: Range<u64>,
+    ) -> Result<BoxStream<'static, std::io::Result<Bytes>>> {
+        let whole = range == (0..file.size);
+        let range = if whole { None } else { Some(range) };
+        let stream = self
+            .inner
+            .blobs
+            .stream(crate::blobs::artifact_path(&file.sha256).as_ref(), range)
+            .await?;
+        let stream = stream.ok_or_else(|| missing_blob(&file.filename))?;
+        Ok(stream.map_err(std::io::Error::other).boxed())
+    }
+
+    /// The `.metadata` sibling of a wheel.
+    ///
+    /// # Errors
+    /// As [`Registry::file`]; `metadata-unknown` for sdists.
+    pub async fn metadata(&self, sha256: &str, filename: &str) -> Result<Document> {
+        let row = self.servable(sha256, filename).await?;
+        let text = match row.filetype.as_str() {
+            "bdist_wheel" => self.inner.store.metadata_text(&row.metadata_sha256).await?,
+            _ => None,
+        };
+        let text = text.ok_or_else(|| {
+            Error::new(
+                Kind::NotFound,
+                "metadata-unknown",
+                format!("{filename} has no metadata sibling; only wheels do."),
+            )
+        })?;
+        Ok(Document::new(text.into(), row.leaf.unwrap_or(0)))
+    }
+
+    /// The offline proof of a file, under the newest checkpoint.
+    ///
+    /// # Errors
+    /// As [`Registry::file`]. A withheld file keeps its proof: what was published stays provable.
+    pub async fn proof(&self, sha256: &str, filename: &str) -> Result<Document> {
+        let row = self.inner.store.file_by_digest(sha256, filename).await?;
+        let leaf = row.and_then(|row| row.leaf).ok_or_else(|| {
+            Error::new(
+                Kind::NotFound,
+                "file-unknown",
+                format!("There is no file {filename} with this digest in the log."),
+            )
+            .remedy("Take the link from the project's index.")
+        })?;
+        self.leaf_proof(self.inner.shard, leaf).await
+    }
+
+    /// The offline proof of any leaf.
+    ///
+    /// # Errors
+    /// `leaf-unknown`.
+    pub async fn leaf_proof(&self, shard: u64, index: u64) -> Result<Document> {
+        let unknown = || {
+            Error::new(
+                Kind::NotFound,
+                "leaf-unknown",
+                format!("The log has no leaf {index}."),
+            )
+            .remedy("Look at /log/ for its size.")
+        };
+        let served = self.shard_head(shard, index.saturating_add(1)).await?;
+        if served.head.size <= index {
+            return Err(unknown());
+        }
+        let leaf = self
+            .inner
+            .store
+            .leaves_from(shard, index, 1)
+            .await?
+            .pop()
+            .filter(|leaf| leaf.index == index)
+            .ok_or_else(unknown)?;
+        let proof = self.prove(&served, index, &leaf.body).await?;
+        Ok(Document::new(proof.to_string().into(), served.head.size))
+    }
+
+    async fn shard_head(&self, shard: u64, at_least: u64) -> Result<Arc<crate::heartbeat::Served>> {
+        if shard == self.inner.shard {
+            return self.fresh_head(at_least).await;
+        }
+        match self.inner.store.head(shard).await? {
+            Some(head) => Ok(Arc::new(crate::heartbeat::Served {
+                head,
+                edge: HashMap::new(),
+            })),
+            None => Err(Error::new(
+                Kind::NotFound,
+                "log-unknown",
+                format!("There is no log {shard} here."),
+            )
+            .remedy("See /.well-known/countersign.json for the logs.")),
+        }
+    }
+
+    /// The newest checkpoint of a shard, a signed note.
+    ///
+    /// # Errors
+    /// `log-unknown`.
+    pub async fn checkpoint(&self, shard: u64) -> Result<Document> {
+        let served = self.shard_head(shard, 0).await?;
+        Ok(Document::new(
+            served.head.checkpoint.clone().into(),
+            served.head.size,
+        ))
+    }
+
+    /// A tile or entry bundle by its path (`tile/0/x001/067.p/3`, `tile/entries/000`).
+    ///
+    /// # Errors
+    /// `tile-path`, `tile-unknown`.
+    pub async fn tile(&self, shard: u64, path: &str) -> Result<Document> {
+        let served = self.shard_head(shard, 0).await?;
+        let unknown = || {
+            Error::new(
+                Kind::NotFound,
+                "tile-unknown",
+                format!("The log has no {path}."),
+            )
+            .remedy("Ask for tiles that the checkpoint's size implies.")
+        };
+        if path.starts_with("tile/entries/") {
+            let id = EntriesId::parse_path(path)
+                .map_err(|source| Error::new(Kind::NotFound, "tile-path", source.to_string()))?;
+            let within = EntriesId::in_log(id.index, served.head.size)
+                .is_some_and(|now| now.width >= id.width);
+            if !within {
+                return Err(unknown());
+            }
+            if let Some(bytes) = self
+                .inner
+                .blobs
+                .get(&tile_path(shard, path), 32 << 20)
+                .await?
+            {
+                return Ok(Document::new(bytes, served.head.size));
+            }
+            // An outgrown partial bundle was deleted: its text is still in the rows.
+            let leaves = self
+                .inner
+                .store
+                .leaves_from(shard, id.first_entry(), u64::from(id.width))
+                .await?;
+            let texts: Vec<&str> = leaves.iter().map(|leaf| leaf.body.as_str()).collect();
+            let bytes = countersign_trust::tlog::encode_entries(&texts)
+                .map_err(|source| Error::internal("an entry bundle can not be written", source))?;
+            return Ok(Document::new(bytes.into(), served.head.size));
+        }
+        let id = TileId::parse_path(path)
+            .map_err(|source| Error::new(Kind::NotFound, "tile-path", source.to_string()))?;
+        let within = TileId::in_tree(id.level, id.index, served.head.size)
+            .is_some_and(|now| now.width >= id.width);
+        if !within {
+            return Err(unknown());
+        }
+        if let Some(bytes) = served.edge.get(&id) {
+            return Ok(Document::new(bytes.clone(), served.head.size));
+        }
+        let bytes = self.cached_tile(shard, id).await?.ok_or_else(unknown)?;
+        Ok(Document::new(bytes, served.head.size))
+    }
+
+    pub(crate) async fn cached_tile(&self, shard: u64, id: TileId) -> Result<Option<Bytes>> {
+        let path = tile_path(shard, &id.path());
+        if let Some(bytes) = self.inner.fetch.tiles.get(&path) {
+            return Ok(Some(bytes));
+        }
+        let bytes = self.read_tile(shard, id).await?;
+        if let Some(bytes) = &bytes
+            && !id.is_partial()
+        {
+            self.inner.fetch.tiles.insert(path, bytes.clone());
+        }
+        Ok(bytes)
+    }
+
+    /// Counts a download; written to the database by a chore.
+    pub fn count_download(&self, file: &ServedFile) {
+        let mut downloads = self
+            .inner
+            .fetch
+            .downloads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *downloads
+            .entry((file.id.clone(), file.project.clone()))
+            .or_insert(0) += 1;
+    }
+
+    pub(crate) async fn flush_downloads(&self) {
+        let counted: HashMap<_, _> = std::mem::take(
+            &mut *self
+                .inner
+                .fetch
+                .downloads
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        if counted.is_empty() {
+            return;
+        }
+        let rows: Vec<_> = counted
+            .into_iter()
+            .map(|((file, project), count)| (file, project, count))
+            .collect();
+        if let Err(error) = self
+            .inner
+            .store
+            .add_downloads(self.now().day(), &rows)
+            .await
+        {
+            tracing::warn!(%error, files = rows.len(), "download counts could not be written; they are lost");
+        }
+    }
+
+    /// Projects whose name or summary holds a text.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn search(
+        &self,
+        text: &str,
+        offset: u64,
+        limit: u64,
+    ) -> Result<Page<ProjectSummary>> {
+        let text: String = text.trim().chars().take(200).collect();
+        self.inner.store.search(&text, offset, limit.min(100)).await
+    }
+
+    /// The most recently changed projects.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn newest(&self, limit: u64) -> Result<Vec<ProjectSummary>> {
+        self.inner.store.newest(limit.min(100)).await
+    }
+
+    /// A project.
+    ///
+    /// # Errors
+    /// `project-unknown`; a refused name.
+    pub async fn project(&self, ecosystem: Ecosystem, name: &str) -> Result<ProjectDetail> {
+        let key = format(ecosystem).name_key(name)?;
+        let Some((state, created)) = self
+            .inner
+            .store
+            .visible_project(ecosystem, key.as_str())
+            .await?
+        else {
+            return Err(unknown_project(name));
+        };
+        let mut releases = self.inner.store.releases_of(&state.id).await?;
+        releases.sort_by(|a, b| order(ecosystem, &b.version, &a.version));
+        let people = self
+            .inner
+            .store
+            .people_of(&state.id)
+            .await?
+            .into_iter()
+            .map(|(_, name, role)| (name, role))
+            .collect();
+        let downloads_30d = self
+            .inner
+            .store
+            .downloads_since(&state.id, self.now().day() - 30)
+            .await?;
+        Ok(ProjectDetail {
+            ecosystem,
+            name: state.name,
+            key: state.key,
+            status: state.status,
+            status_reason: state.status_reason,
+            created,
+            serial: state.serial,
+            people,
+            releases: releases.iter().map(release_summary).collect(),
+            downloads_30d,
+        })
+    }
+
+    /// A release.
+    ///
+    /// # Errors
+    /// `project-unknown`, `release-unknown`; a refused name or version.
+    pub async fn release(
+        &self,
+        ecosystem: Ecosystem,
+        name: &str,
+        version: &str,
+    ) -> Result<ReleaseDetail> {
+        let key = format(ecosystem).name_key(name)?;
+        let Some((state, _)) = self
+            .inner
+            .store
+            .visible_project(ecosystem, key.as_str())
+            .await?
+        else {
+            return Err(unknown_project(name));
+        };
+        let wanted = format(ecosystem).version(version)?;
+        let releases = self.inner.store.releases_of(&state.id).await?;
+        let same = |release: &&ReleaseRow| {
+            format(ecosystem)
+                .version(&release.version)
+                .is_ok_and(|other| other.key() == wanted.key())
+        };
+        let Some(release) = releases.iter().find(same) else {
+            return Err(Error::new(
+                Kind::NotFound,
+                "release-unknown",
+                format!("There is no version {version} of {} here.", state.name),
+            )
+            .remedy("Look at the project's page for its versions."));
+        };
+        let files = self.inner.store.files_of_release(&release.id).await?;
+        let Some(shown) = files
+            .iter()
+            .max_by_key(|file| file.filetype == "bdist_wheel")
+        else {
+            return Err(Error::internal(
+                "a release lost its files",
+                release.version.clone(),
+            ));
+        };
+        let manifest = self.full_manifest(&shown.id).await?;
+        Ok(ReleaseDetail {
+            release: release_summary(release),
+            manifest,
+            files: files.iter().map(file_detail).collect(),
+        })
+    }
+
+    /// Served leaves, newest first: of one project or of all, before an index.
+    ///
+    /// # Errors
+    /// `project-unknown`; a refused name.
+    pub async fn events(
+        &self,
+        project: Option<(Ecosystem, &str)>,
+        before: Option<u64>,
+        limit: u64,
+    ) -> Result<Vec<LoggedEvent>> {
+        let size = self.fresh_head(0).await?.head.size;
+        let before = before.map_or(size, |before| before.min(size));
+        let id = match project {
+            None => None,
+            Some((ecosystem, name)) => {
+                let key = format(ecosystem).name_key(name)?;
+                let Some((state, _)) = self
+                    .inner
+                    .store
+                    .visible_project(ecosystem, key.as_str())
+                    .await?
+                else {
+                    return Err(unknown_project(name));
+                };
+                Some(state.id)
+            }
+        };
+        self.inner
+            .store
+            .logged_events(self.inner.shard, id.as_ref(), before, limit.min(200))
+            .await
+    }
+
+    /// How the registry is.
+    pub async fn health(&self) -> Health {
+        let mut problems = Vec::new();
+        let mut log_backlog = 0;
+        match self.inner.store.backlog().await {
+            Ok(waiting) => log_backlog = waiting,
+            Err(error) => problems.push(error.text()),
+        }
+        if let Some(problem) = self.inner.beat.problem()
+            && !problems.contains(&problem)
+        {
+            problems.push(problem);
+        }
+        if let Err(error) = self
+            .inner
+            .blobs
+            .stat(&tile_path(self.inner.shard, "checkpoint"))
+            .await
+        {
+            problems.push(error.text());
+        }
+        let served = self.inner.beat.served();
+        Health {
+            ok: problems.is_empty(),
+            problems,
+            log_size: served.head.size,
+            log_backlog,
+            checkpoint_signed: Some(served.head.signed),
+        }
+    }
+}
+
+/// The signed rendering of a project's index from its rows. The heartbeat's spliced one has the same bytes.
+pub(crate) fn render_simple(state: &ProjectState, files: &[FileRow]) -> Result<String> {
+    let mut versions: Vec<String> = Vec::new();
+    for file in files {
+        if !versions.contains(&file.version) {
+            versions.push(file.version.clone());
+        }
+    }
+    let head = project_head(state, versions, state.serial)?;
+    let fragments: Vec<String> = files
+        .iter()
+        .map(|file| documents::file_fragment(&file_view(file)))
+        .collect();
+    Ok(documents::project_json_from_fragments(&head, &fragments))
+}
+
+fn order(ecosystem: Ecosystem, a: &str, b: &str) -> std::cmp::Ordering {
+    match (format(ecosystem).version(a), format(ecosystem).version(b)) {
+        (Ok(a), Ok(b)) => a.cmp(&b),
+        _ => a.cmp(b),
+    }
+}
+
+/// The newest version that is not yanked; where all are, the newest.
+pub(crate) fn latest_of<'a>(ecosystem: Ecosystem, files: &'a [FileRow]) -> Option<&'a FileRow> {
+    let best = |files: &mut dyn Iterator<Item = &'a FileRow>| {
+        files.fold(None::<&FileRow>, |best, file| match best {
+            Some(best) if !newer(ecosystem, &file.version, &best.version) => Some(best),
+            _ => Some(file),
+        })
+    };
+    best(&mut files.iter().filter(|file| file.yanked.is_none())).or_else(|| best(&mut files.iter()))
+}
+
+fn release_summary(row: &ReleaseRow) -> ReleaseSummary {
+    ReleaseSummary {
+        version: row.version.clone(),
+        created: row.created,
+        yanked: row.yanked.clone(),
+        prerelease: row.prerelease,
+        files: row.files,
+    }
+}
+
+fn file_detail(row: &FileRow) -> FileDetail {
+    FileDetail {
+        filename: row.filename.clone(),
+        purl: row.purl.clone(),
+        path: file_url(&row.sha256, &row.filename),
+        size: row.size,
+        sha256: row.sha256.clone(),
+        blake2b_256: row.blake2b_256.clone(),
+        md5: row.md5.clone(),
+        filetype: row.filetype.clone(),
+        python_tag: row.python_tag.clone(),
+        requires_python: row.requires_python.clone(),
+        metadata_sha256: (row.filetype == "bdist_wheel").then(|| row.metadata_sha256.clone()),
+        uploaded: row.live.unwrap_or(row.staged),
+        uploaded_by: row
+            .uploader
+            .clone()
+            .unwrap_or_else(|| "operator".to_owned()),
+        leaf: row.leaf.unwrap_or(0),
+        state: row.state,
+    }
+}
+
+pub(crate) fn unknown_project(name: &str) -> Error {
+    let shown: String = name.chars().take(120).collect();
+    Error::new(
+        Kind::NotFound,
+        "project-unknown",
+        format!("There is no project {shown:?} here."),
+    )
+    .remedy("Check the spelling, or search for it.")
+}
+
+fn missing_blob(filename: &str) -> Error {
+    Error::unavailable(
+        "blob-missing",
+        format!("The stored bytes of {filename} are missing; the operator must restore them."),
+    )
+}

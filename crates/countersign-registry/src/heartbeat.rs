@@ -1,0 +1,1149 @@
+//! The heartbeat: the one writer of log, documents and (later) TUF metadata.
+//!
+//! It starts at once when there is work and takes with it whatever was committed meanwhile. One beat:
+//!
+//! 1. **number**: in one transaction, give the committed events of the outbox their leaves and indices. From here on
+//!    the tree is fixed: index and text of a leaf never change. *Crash after it*: the next beat finds leaves beyond the
+//!    served head and goes on with step 2, over the same bytes.
+//! 2. **tiles**: write the entry bundles and tiles that the growth needs, and the index documents of the projects that
+//!    gain a file, content-addressed. Nobody is pointed at them yet. *Crash*: the next beat writes the same bytes.
+//! 3. **sign** the checkpoint. (Witnesses come here.) *Crash*: the signature is lost, the next beat signs the same tree.
+//! 4. **publish**: in one transaction, compare-and-swap the head, turn the files live, point to the documents. *Crash
+//!    after it*: all is served; [`Registry::open`] writes the copy of the checkpoint beside the tiles.
+//! 5. **show**: copy the checkpoint beside the tiles, swap the memory's view, wake the waiting publishers.
+//!
+//! Two heartbeats at once are harmless: the primary key of the leaves and the swap of the head refuse the second,
+//! which then forgets its state and reads it anew.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use countersign_formats::pypi::documents::{self, FileView, ProjectHead};
+use countersign_formats::{Ecosystem, NameKey, format};
+use countersign_trust::checkpoint::Checkpoint;
+use countersign_trust::digest::Sha256;
+use countersign_trust::leaf::{self, Algorithm, Leaf, LeafKind};
+use countersign_trust::proof::TlogProof;
+use countersign_trust::tlog::{self, EntriesId, Frontier, TileId};
+use futures::{StreamExt, TryStreamExt};
+use serde_json::Value;
+use tokio::sync::{Notify, oneshot};
+
+use crate::Registry;
+use crate::accounts::{commitment, new_id};
+use crate::error::{Error, Kind, Result};
+use crate::fetch::{Document, DocumentKey};
+use crate::model::{AccountId, Actor, EventId, FileId, Identity, ProjectId, Time};
+use crate::store::{
+    DocumentRow, FileRow, Head, LeafFacts, NewEvent, NumberedLeaf, Tx, WRITE_CONFLICT,
+};
+
+/// Most leaves in one beat: a burst is cut so that its first publishers do not wait for its last.
+const BATCH: u64 = 1_000;
+
+/// How often the outbox is looked at without being called: for events that another process committed.
+const IDLE: Duration = Duration::from_millis(400);
+
+/// Rendered fragments kept of projects that were published to lately.
+const FRAGMENTS: u64 = 48 << 20;
+
+/// What the heartbeat shares with the rest.
+pub(crate) struct Pulse {
+    wake: Notify,
+    stopping: AtomicBool,
+    waiters: Mutex<HashMap<EventId, Vec<oneshot::Sender<Logged>>>>,
+    head: ArcSwap<Served>,
+    head_checked: AtomicI64,
+    state: tokio::sync::Mutex<Option<LogState>>,
+    projects: moka::sync::Cache<ProjectId, Arc<Fragments>>,
+    problem: Mutex<Option<String>>,
+}
+
+/// The head that readers see, with the tiles at its right edge.
+pub(crate) struct Served {
+    pub(crate) head: Head,
+    pub(crate) edge: HashMap<TileId, Bytes>,
+}
+
+/// Where an event's leaf came to stand.
+#[derive(Clone)]
+pub(crate) struct Logged {
+    pub(crate) index: u64,
+    pub(crate) served: Arc<Served>,
+    pub(crate) body: String,
+}
+
+/// The writer's own memory of the log; dropped and read anew after every failure.
+struct LogState {
+    shard: u64,
+    origin: String,
+    frontier: Frontier,
+    edge: HashMap<TileId, Bytes>,
+    /// Texts of the entries in the last, not yet full bundle.
+    bundle: Vec<String>,
+    /// Leaves were numbered beyond the served head, by a beat that did not end.
+    unfinished: bool,
+}
+
+/// A project's index document in parts, so that a new file costs one fragment.
+struct Fragments {
+    serial: u64,
+    versions: Vec<String>,
+    fragments: Vec<Arc<str>>,
+    latest: String,
+}
+
+impl Pulse {
+    pub(crate) fn new(head: Head) -> Self {
+        Self {
+            wake: Notify::new(),
+            stopping: AtomicBool::new(false),
+            waiters: Mutex::default(),
+            head: ArcSwap::from_pointee(Served {
+                head,
+                edge: HashMap::new(),
+            }),
+            head_checked: AtomicI64::new(0),
+            state: tokio::sync::Mutex::default(),
+            projects: moka::sync::Cache::builder()
+                .max_capacity(FRAGMENTS)
+                .weigher(|_, project: &Arc<Fragments>| {
+                    let bytes: usize = project
+                        .fragments
+                        .iter()
+                        .map(|fragment| fragment.len() + 32)
+                        .sum();
+                    u32::try_from(bytes + 512).unwrap_or(u32::MAX)
+                })
+                .build(),
+            problem: Mutex::default(),
+        }
+    }
+
+    /// There is work.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Asks to be told when this event is in the log. Called before the event is committed, so that no beat is missed.
+    pub(crate) fn expect(&self, event: &EventId) -> oneshot::Receiver<Logged> {
+        let (sender, receiver) = oneshot::channel();
+        self.waiters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(event.clone())
+            .or_default()
+            .push(sender);
+        receiver
+    }
+
+    /// Nobody waits for this event any longer.
+    pub(crate) fn forget(&self, event: &EventId) {
+        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(list) = waiters.get_mut(event) {
+            list.retain(|sender| !sender.is_closed());
+            if list.is_empty() {
+                waiters.remove(event);
+            }
+        }
+    }
+
+    fn tell(&self, event: &EventId, logged: &Logged) {
+        let list = self
+            .waiters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(event);
+        for sender in list.into_iter().flatten() {
+            // A publisher that hung up in between has nothing to be told; its retry finds the file.
+            drop(sender.send(logged.clone()));
+        }
+    }
+
+    /// The head as last seen.
+    pub(crate) fn served(&self) -> Arc<Served> {
+        self.head.load_full()
+    }
+
+    /// What keeps the log from moving, if anything.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.problem
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set_problem(&self, problem: Option<String>) {
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+}
+
+/// The running heartbeat of a serving process.
+pub struct Beating {
+    registry: Registry,
+    task: tokio::task::JoinHandle<()>,
+    chores: tokio::task::JoinHandle<()>,
+}
+
+impl Beating {
+    /// Logs what is committed, then stops. Call it when no publisher is waiting any more.
+    pub async fn stop(self) {
+        self.registry
+            .inner
+            .beat
+            .stopping
+            .store(true, Ordering::Release);
+        self.registry.inner.beat.wake();
+        self.chores.abort();
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the heartbeat did not end by itself");
+        }
+        self.registry.flush_downloads().await;
+    }
+}
+
+/// A change to record: the facts of an event and of its leaf.
+pub(crate) struct Change<'a> {
+    actor: &'a Actor,
+    kind: LeafKind,
+    subject: Option<String>,
+    project: Option<&'a ProjectId>,
+    file: Option<&'a FileId>,
+    account: Option<&'a AccountId>,
+    change: Option<leaf::Change>,
+    role: Option<String>,
+    digests: Vec<(Algorithm, String)>,
+    size: Option<u64>,
+}
+
+impl<'a> Change<'a> {
+    /// About the registry as a whole.
+    pub(crate) fn registry(actor: &'a Actor, kind: LeafKind) -> Self {
+        Self {
+            actor,
+            kind,
+            subject: None,
+            project: None,
+            file: None,
+            account: None,
+            change: None,
+            role: None,
+            digests: Vec::new(),
+            size: None,
+        }
+    }
+
+    /// About a project, release or file, named by its purl.
+    pub(crate) fn about(
+        actor: &'a Actor,
+        kind: LeafKind,
+        subject: String,
+        project: &'a ProjectId,
+    ) -> Self {
+        Self {
+            subject: Some(subject),
+            project: Some(project),
+            ..Self::registry(actor, kind)
+        }
+    }
+
+    /// The file concerned.
+    pub(crate) fn file(mut self, file: &'a FileId) -> Self {
+        self.file = Some(file);
+        self
+    }
+
+    /// The bytes published.
+    pub(crate) fn bytes(mut self, digests: Vec<(Algorithm, String)>, size: u64) -> Self {
+        self.digests = digests;
+        self.size = Some(size);
+        self
+    }
+
+    /// The account concerned.
+    pub(crate) fn affecting(mut self, account: &'a AccountId) -> Self {
+        self.account = Some(account);
+        self
+    }
+
+    /// Which way it changed, and which role.
+    pub(crate) fn way(mut self, change: leaf::Change, role: Option<&str>) -> Self {
+        self.change = Some(change);
+        self.role = role.map(str::to_owned);
+        self
+    }
+}
+
+fn leaf_of(facts: &LeafFacts, at: Time, place: Option<(u64, Option<u64>)>) -> Result<Leaf> {
+    let bug = |what: &str| Error::internal("a leaf can not be made", what.to_owned());
+    let kind = LeafKind::from_word(&facts.kind).ok_or_else(|| bug("unknown kind"))?;
+    let mut leaf = match (&facts.subject, place) {
+        (Some(subject), Some((sequence, previous))) => {
+            Leaf::about(kind, subject.clone(), at.0, sequence, previous)
+        }
+        (None, _) => Leaf::about_registry(kind, at.0),
+        (Some(_), None) => return Err(bug("a subject without a project")),
+    };
+    for (algorithm, hex) in &facts.digests {
+        leaf.digests.push((
+            Algorithm::from_word(algorithm).ok_or_else(|| bug("unknown algorithm"))?,
+            hex.clone(),
+        ));
+    }
+    leaf.size = facts.size;
+    leaf.actor = facts.actor;
+    leaf.account = facts.account;
+    leaf.change = facts.change.as_deref().and_then(leaf::Change::from_word);
+    leaf.role.clone_from(&facts.role);
+    Ok(leaf)
+}
+
+impl Registry {
+    /// Writes an event into the caller's transaction and puts it in the outbox. The leaf it will become is made once
+    /// here for trial, so that nothing can be committed that the log could not hold.
+    pub(crate) async fn record(
+        &self,
+        tx: &mut Tx,
+        change: Change<'_>,
+        detail: Value,
+    ) -> Result<EventId> {
+        let id = EventId(new_id());
+        self.record_as(tx, &id, change, detail).await?;
+        Ok(id)
+    }
+
+    /// [`Registry::record`] under an id chosen before.
+    pub(crate) async fn record_as(
+        &self,
+        tx: &mut Tx,
+        id: &EventId,
+        change: Change<'_>,
+        detail: Value,
+    ) -> Result<()> {
+        let random = &self.inner.seams.random;
+        let (actor_salt, account_salt) = (random.bytes32(), random.bytes32());
+        let who = match &change.actor.identity {
+            Identity::Anonymous => None,
+            Identity::Account { id, .. } => Some(format!("account:{id}")),
+            Identity::System { name } => Some(format!("system:{name}")),
+        };
+        let at = self.now();
+        let leaf = LeafFacts {
+            kind: change.kind.as_str().to_owned(),
+            subject: change.subject,
+            digests: change
+                .digests
+                .iter()
+                .map(|(algorithm, hex)| (algorithm.as_str().to_owned(), hex.clone()))
+                .collect(),
+            size: change.size,
+            change: change.change.map(|way| way.as_str().to_owned()),
+            role: change.role,
+            actor: who.map(|who| commitment(&actor_salt, &who)),
+            account: change
+                .account
+                .map(|account| commitment(&account_salt, &format!("account:{account}"))),
+        };
+        leaf_of(&leaf, at, Some((1, None)))?
+            .to_text()
+            .map_err(|source| Error::internal("an event has no leaf", source))?;
+        tx.record_event(&NewEvent {
+            id,
+            at,
+            project: change.project,
+            file: change.file,
+            actor: change.actor,
+            account: change.account,
+            detail,
+            actor_salt,
+            account_salt,
+            leaf,
+        })
+        .await
+    }
+
+    /// Starts the heartbeat and the chores of a serving process.
+    pub fn start(&self) -> Beating {
+        let registry = self.clone();
+        let task = tokio::spawn(async move {
+            loop {
+                let beat = &registry.inner.beat;
+                let called = tokio::time::timeout(IDLE, beat.wake.notified())
+                    .await
+                    .is_ok();
+                let stopping = beat.stopping.load(Ordering::Acquire);
+                if called || stopping || registry.has_backlog().await {
+                    registry.beat_until_done().await;
+                }
+                if stopping {
+                    return;
+                }
+            }
+        });
+        let registry = self.clone();
+        let chores = tokio::spawn(async move { registry.chores().await });
+        Beating {
+            registry: self.clone(),
+            task,
+            chores,
+        }
+    }
+
+    async fn has_backlog(&self) -> bool {
+        match self.inner.store.backlog().await {
+            Ok(waiting) => waiting > 0,
+            Err(error) => {
+                self.inner.beat.set_problem(Some(error.text()));
+                false
+            }
+        }
+    }
+
+    /// Beats until nothing is left to log, or until it fails; the failure is kept for `healthz` and tried again later.
+    pub(crate) async fn beat_until_done(&self) {
+        let mut races = 0;
+        loop {
+            match self.beat().await {
+                Ok(0) => {
+                    self.inner.beat.set_problem(None);
+                    return;
+                }
+                Ok(_) => {
+                    races = 0;
+                    self.inner.beat.set_problem(None);
+                }
+                Err(error) if error.code == WRITE_CONFLICT && races < 20 => races += 1,
+                Err(error) => {
+                    tracing::error!(error = %error, source = ?error.source, "the log stands still");
+                    self.inner.beat.set_problem(Some(error.text()));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// One beat; the number of leaves that it added to what is served.
+    pub(crate) async fn beat(&self) -> Result<usize> {
+        let mut guard = self.inner.beat.state.lock().await;
+        let mut state = match guard.take() {
+            Some(state) => state,
+            None => self.load_state().await?,
+        };
+        // `guard` stays empty unless all went well: after a failure nothing in memory is believed.
+        let leaves = if state.unfinished {
+            self.inner
+                .store
+                .leaves_from(state.shard, state.frontier.size(), BATCH)
+                .await?
+        } else {
+            self.number(&state).await?
+        };
+        if leaves.is_empty() {
+            state.unfinished = false;
+            *guard = Some(state);
+            return Ok(0);
+        }
+        let count = leaves.len();
+        self.integrate(&mut state, leaves).await?;
+        *guard = Some(state);
+        Ok(count)
+    }
+
+    /// Step 1.
+    async fn number(&self, state: &LogState) -> Result<Vec<NumberedLeaf>> {
+        let mut tx = self.inner.store.write().await?;
+        let rows = tx.outbox(BATCH).await?;
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut chains: HashMap<ProjectId, (u64, u64)> = HashMap::new();
+        let mut leaves = Vec::with_capacity(rows.len());
+        for (index, row) in (state.frontier.size()..).zip(rows) {
+            let place = match &row.project {
+                None => None,
+                Some(project) => {
+                    let (sequence, previous) = match chains.get(project) {
+                        Some((sequence, last)) => (sequence + 1, Some(*last)),
+                        None => (row.sequence.unwrap_or(0) + 1, row.previous),
+                    };
+                    chains.insert(project.clone(), (sequence, index));
+                    Some((sequence, previous))
+                }
+            };
+            let body = leaf_of(&row.leaf, row.at, place)?
+                .to_text()
+                .map_err(|source| Error::internal("a leaf can not be written", source))?;
+            leaves.push(NumberedLeaf {
+                index,
+                hash: tlog::leaf_hash(body.as_bytes()),
+                event: row.event,
+                project: row.project,
+                file: row.file,
+                kind: row.leaf.kind,
+                subject: row.leaf.subject.unwrap_or_default(),
+                at: row.at,
+                body,
+            });
+        }
+        tx.number_leaves(state.shard, &leaves, &chains).await?;
+        tx.commit().await?;
+        Ok(leaves)
+    }
+
+    /// Steps 2 to 5. The recovery of an unfinished beat runs this very code over the leaves read back.
+    async fn integrate(&self, state: &mut LogState, leaves: Vec<NumberedLeaf>) -> Result<()> {
+        let old_size = state.frontier.size();
+        if leaves
+            .iter()
+            .enumerate()
+            .any(|(offset, leaf)| leaf.index != old_size + offset as u64)
+        {
+            return Err(Error::internal(
+                "the log's rows have a gap",
+                format!("after index {old_size}"),
+            ));
+        }
+        let hashes: Vec<Sha256> = leaves.iter().map(|leaf| leaf.hash).collect();
+        let mut frontier = state.frontier.clone();
+        for hash in &hashes {
+            frontier.append(*hash);
+        }
+        let new_size = frontier.size();
+
+        // 2. Tiles and bundles, then documents. Full ones for ever; partial ones can be made again from the rows.
+        let tiles = tlog::grow(old_size, &hashes, &state.edge)
+            .map_err(|source| Error::internal("the log's tiles do not fit", source))?;
+        let tiles: Vec<(TileId, Bytes)> = tiles
+            .into_iter()
+            .map(|(id, bytes)| (id, Bytes::from(bytes)))
+            .collect();
+        let mut objects: Vec<(String, Bytes, bool)> = tiles
+            .iter()
+            .map(|(id, bytes)| {
+                (
+                    tile_path(state.shard, &id.path()),
+                    bytes.clone(),
+                    !id.is_partial(),
+                )
+            })
+            .collect();
+        let mut texts: Vec<&str> = state
+            .bundle
+            .iter()
+            .map(String::as_str)
+            .chain(leaves.iter().map(|leaf| leaf.body.as_str()))
+            .collect();
+        for id in tlog::entries_for_growth(old_size, new_size) {
+            let rest = texts.split_off(usize::from(id.width).min(texts.len()));
+            let bytes = tlog::encode_entries(&texts)
+                .map_err(|source| Error::internal("an entry bundle can not be written", source))?;
+            objects.push((
+                tile_path(state.shard, &id.path()),
+                Bytes::from(bytes),
+                id.width == tlog::TILE_WIDTH,
+            ));
+            if id.width == tlog::TILE_WIDTH {
+                texts = rest;
+            }
+        }
+        let bundle: Vec<String> = texts.into_iter().map(str::to_owned).collect();
+        let now = self.now();
+        let rendered = self.render_gaining(&leaves, now).await?;
+        objects.extend(rendered.iter().map(|page| {
+            (
+                document_path(&page.row.digest),
+                page.document.bytes.clone(),
+                false,
+            )
+        }));
+        futures::stream::iter(objects)
+            .map(|(path, bytes, durable)| async move {
+                if durable {
+                    self.inner.blobs.put(&path, bytes).await
+                } else {
+                    self.inner.blobs.put_quick(&path, bytes).await
+                }
+            })
+            .buffer_unordered(16)
+            .try_collect::<Vec<()>>()
+            .await?;
+
+        // 3. The signature. Only this tree can follow: its leaves are committed rows.
+        let root = frontier.root();
+        let checkpoint = Checkpoint::new(state.origin.clone(), new_size, root);
+        let seconds = u64::try_from(now.seconds()).unwrap_or(0);
+        let signed = checkpoint.sign(
+            self.inner.keys.ed25519(),
+            Some((self.inner.keys.ml_dsa(), seconds)),
+        );
+        let head = Head {
+            shard: state.shard,
+            origin: state.origin.clone(),
+            size: new_size,
+            root,
+            checkpoint: signed,
+            signed: now,
+            frozen: None,
+        };
+
+        // 4. From here on it is served.
+        let mut tx = self.inner.store.write().await?;
+        tx.swap_head(old_size, &head).await?;
+        let files: Vec<(FileId, u64)> = leaves
+            .iter()
+            .filter(|leaf| leaf.kind == LeafKind::FilePublished.as_str())
+            .filter_map(|leaf| Some((leaf.file.clone()?, leaf.index)))
+            .collect();
+        tx.files_live(&files, now).await?;
+        let projects: Vec<ProjectId> = rendered
+            .iter()
+            .map(|page| page.row.project.clone())
+            .collect();
+        let states = tx.raise_serials(&projects, now, true).await?;
+        for page in &rendered {
+            let current = states.iter().find(|state| state.id == page.row.project);
+            if current.is_none_or(|current| {
+                current.serial != page.row.serial || current.status != page.status
+            }) {
+                // Somebody yanked, withheld or renamed between rendering and now: once more, from the rows.
+                self.inner.beat.projects.invalidate(&page.row.project);
+                return Err(Error::new(
+                    Kind::Conflict,
+                    WRITE_CONFLICT,
+                    "A project changed while it was rendered.",
+                ));
+            }
+        }
+        let rows: Vec<DocumentRow> = rendered.iter().map(|page| page.row.clone()).collect();
+        tx.point_documents(&rows, now).await?;
+        let latest: Vec<_> = rendered
+            .iter()
+            .filter_map(|page| {
+                page.latest
+                    .clone()
+                    .map(|(version, summary)| (page.row.project.clone(), version, summary))
+            })
+            .collect();
+        tx.set_latest(&latest).await?;
+        tx.commit().await?;
+
+        // 5. Memory follows; then the publishers hear of it.
+        self.inner
+            .blobs
+            .put_quick(
+                &tile_path(state.shard, "checkpoint"),
+                Bytes::from(head.checkpoint.clone()),
+            )
+            .await?;
+        let stale: Vec<TileId> = state
+            .edge
+            .keys()
+            .filter(|id| id.is_partial())
+            .copied()
+            .collect();
+        let mut edge: HashMap<TileId, Bytes> = state
+            .edge
+            .drain()
+            .filter(|(id, _)| TileId::in_tree(id.level, id.index, new_size) == Some(*id))
+            .collect();
+        edge.extend(tiles.iter().cloned());
+        self.drop_outgrown(state.shard, &stale, new_size);
+        let served = Arc::new(Served {
+            head,
+            edge: edge.clone(),
+        });
+        // The writer needs the right edge only; full tiles are in the blob store.
+        edge.retain(|id, _| id.is_partial());
+        state.edge = edge;
+        state.bundle = bundle;
+        state.frontier = frontier;
+        self.inner.beat.head.store(served.clone());
+        self.inner.beat.head_checked.store(now.0, Ordering::Release);
+        for page in rendered {
+            self.inner.fetch.put(
+                DocumentKey::SimpleJson(page.ecosystem, page.key),
+                Arc::new(page.document),
+                now,
+            );
+            self.inner
+                .beat
+                .projects
+                .insert(page.row.project, page.fragments);
+        }
+        for leaf in leaves {
+            self.inner.beat.tell(
+                &leaf.event,
+                &Logged {
+                    index: leaf.index,
+                    served: served.clone(),
+                    body: leaf.body,
+                },
+            );
+        }
+        metrics::gauge!("countersign_log_size").set(new_size as f64);
+        Ok(())
+    }
+
+    /// Renders the documents of the projects that gain a file with these leaves.
+    async fn render_gaining(
+        &self,
+        leaves: &[NumberedLeaf],
+        now: Time,
+    ) -> Result<Vec<RenderedPage>> {
+        let mut gaining: Vec<ProjectId> = Vec::new();
+        let mut seen: HashSet<&ProjectId> = HashSet::new();
+        let mut files: HashMap<FileId, u64> = HashMap::new();
+        for leaf in leaves
+            .iter()
+            .filter(|leaf| leaf.kind == LeafKind::FilePublished.as_str())
+        {
+            let (Some(project), Some(file)) = (&leaf.project, &leaf.file) else {
+                return Err(Error::internal(
+                    "a published leaf has no file",
+                    leaf.index.to_string(),
+                ));
+            };
+            files.insert(file.clone(), leaf.index);
+            if seen.insert(project) {
+                gaining.push(project.clone());
+            }
+        }
+        if gaining.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<FileId> = files.keys().cloned().collect();
+        let mut fresh: HashMap<ProjectId, Vec<FileRow>> = HashMap::new();
+        for mut row in self.inner.store.files_by_id(&ids).await? {
+            row.leaf = files.get(&row.id).copied();
+            row.live = Some(now);
+            // Withheld between commit and beat: it has its leaf and is not shown.
+            if row.state == crate::model::FileState::Staged {
+                fresh.entry(row.project.clone()).or_default().push(row);
+            }
+        }
+        let mut pages = Vec::with_capacity(gaining.len());
+        for state in self.inner.store.project_states(&gaining).await? {
+            let known = match self
+                .inner
+                .beat
+                .projects
+                .get(&state.id)
+                .filter(|known| known.serial == state.serial)
+            {
+                Some(known) => known,
+                None => Arc::new(Fragments::of(
+                    state.serial,
+                    &self.inner.store.files_of(&state.id).await?,
+                )),
+            };
+            let mut added = fresh.remove(&state.id).unwrap_or_default();
+            added.sort_by_key(|row| row.leaf);
+            let ecosystem = crate::store::ecosystem(&state.ecosystem)?;
+            let (fragments, latest) = known.with(state.serial + 1, ecosystem, &added);
+            let head = project_head(&state, fragments.versions.clone(), state.serial + 1)?;
+            let body = documents::project_json_from_fragments(&head, &fragments.fragments);
+            let document = Document::new(Bytes::from(body), state.serial + 1);
+            pages.push(RenderedPage {
+                row: DocumentRow {
+                    path: simple_path(ecosystem, &state.key),
+                    project: state.id.clone(),
+                    digest: document.sha256.to_string(),
+                    size: document.bytes.len() as u64,
+                    serial: state.serial + 1,
+                },
+                status: state.status,
+                ecosystem,
+                key: state.key.clone(),
+                fragments: Arc::new(fragments),
+                latest,
+                document,
+            });
+        }
+        Ok(pages)
+    }
+
+    /// Reads the writer's memory of the log from the rows, and the tiles at the right edge from the blob store; makes
+    /// them again where the blob store lost them.
+    async fn load_state(&self) -> Result<LogState> {
+        let shard = self.inner.shard;
+        let Some(head) = self.inner.store.head(shard).await? else {
+            return Err(Error::unavailable(
+                "log-missing",
+                "The registry has no log.",
+            ));
+        };
+        if head.frozen.is_some() {
+            return Err(Error::unavailable(
+                "log-frozen",
+                format!("The log {} was closed for ever.", head.origin),
+            ));
+        }
+        let width = u64::from(tlog::TILE_WIDTH);
+        let start = head.size / width * width;
+        let tail = self
+            .inner
+            .store
+            .leaves_from(shard, start, width + 1)
+            .await?;
+        let unfinished = tail.last().is_some_and(|last| last.index >= head.size);
+        let served: Vec<&NumberedLeaf> =
+            tail.iter().filter(|leaf| leaf.index < head.size).collect();
+        let mut edge: HashMap<TileId, Bytes> = HashMap::new();
+        let mut lost = served.len() as u64 != head.size - start;
+        for id in tlog::tiles_needed_for_growth(head.size) {
+            if id.level == 0 {
+                edge.insert(
+                    id,
+                    Bytes::from(
+                        served
+                            .iter()
+                            .flat_map(|leaf| leaf.hash.0)
+                            .collect::<Vec<u8>>(),
+                    ),
+                );
+            } else if let Some(bytes) = self.read_tile(shard, id).await? {
+                edge.insert(id, bytes);
+            } else {
+                lost = true;
+            }
+        }
+        let frontier = if lost {
+            None
+        } else {
+            Frontier::from_tiles(head.size, &edge)
+                .ok()
+                .filter(|frontier| frontier.root() == head.root)
+        };
+        let frontier = match frontier {
+            Some(frontier) => frontier,
+            None => {
+                edge = self.rebuild_tiles(&head).await?;
+                Frontier::from_tiles(head.size, &edge)
+                    .ok()
+                    .filter(|frontier| frontier.root() == head.root)
+                    .ok_or_else(|| Error::unavailable("log-mismatch", "The log's rows do not give the root that was signed. Nothing will be signed."))?
+            }
+        };
+        let bundle = served.into_iter().map(|leaf| leaf.body.clone()).collect();
+        Ok(LogState {
+            shard,
+            origin: head.origin,
+            frontier,
+            edge,
+            bundle,
+            unfinished,
+        })
+    }
+
+    /// Writes every tile and bundle of the served log again from the rows; the right edge is the answer.
+    pub(crate) async fn rebuild_tiles(&self, head: &Head) -> Result<HashMap<TileId, Bytes>> {
+        tracing::warn!(
+            size = head.size,
+            "the log's tiles are written again from the database"
+        );
+        let mut edge: HashMap<TileId, Bytes> = HashMap::new();
+        let mut size = 0;
+        while size < head.size {
+            // Multiples of 256, so that each bundle is written once.
+            let wanted = (head.size - size).min(256 * 16);
+            let leaves = self
+                .inner
+                .store
+                .leaves_from(head.shard, size, wanted)
+                .await?;
+            if leaves.len() as u64 != wanted
+                || leaves
+                    .iter()
+                    .enumerate()
+                    .any(|(offset, leaf)| leaf.index != size + offset as u64)
+            {
+                return Err(Error::unavailable(
+                    "log-mismatch",
+                    format!(
+                        "The database lacks leaves of the log after index {size}. Nothing will be signed."
+                    ),
+                ));
+            }
+            let hashes: Vec<Sha256> = leaves
+                .iter()
+                .map(|leaf| tlog::leaf_hash(leaf.body.as_bytes()))
+                .collect();
+            let tiles = tlog::grow(size, &hashes, &edge)
+                .map_err(|source| Error::internal("the log's tiles do not fit", source))?;
+            let mut objects = Vec::new();
+            for (id, bytes) in tiles {
+                let bytes = Bytes::from(bytes);
+                objects.push((
+                    tile_path(head.shard, &id.path()),
+                    bytes.clone(),
+                    !id.is_partial(),
+                ));
+                edge.insert(id, bytes);
+            }
+            for chunk in leaves.chunks(256) {
+                let id = EntriesId {
+                    index: chunk[0].index / 256,
+                    width: u16::try_from(chunk.len()).unwrap_or(tlog::TILE_WIDTH),
+                };
+                let texts: Vec<&str> = chunk.iter().map(|leaf| leaf.body.as_str()).collect();
+                let bytes = tlog::encode_entries(&texts).map_err(|source| {
+                    Error::internal("an entry bundle can not be written", source)
+                })?;
+                objects.push((
+                    tile_path(head.shard, &id.path()),
+                    Bytes::from(bytes),
+                    id.width == tlog::TILE_WIDTH,
+                ));
+            }
+            for (path, bytes, durable) in objects {
+                if durable {
+                    self.inner.blobs.put(&path, bytes).await?
+                } else {
+                    self.inner.blobs.put_quick(&path, bytes).await?
+                }
+            }
+            size += wanted;
+            edge.retain(|id, _| id.is_partial());
+        }
+        Ok(edge)
+    }
+
+    /// A tile's bytes from the blob store: itself, or the beginning of the full one that took its place.
+    pub(crate) async fn read_tile(&self, shard: u64, id: TileId) -> Result<Option<Bytes>> {
+        let length = id.byte_length();
+        if let Some(bytes) = self
+            .inner
+            .blobs
+            .get(&tile_path(shard, &id.path()), 8_192)
+            .await?
+            && bytes.len() == length
+        {
+            return Ok(Some(bytes));
+        }
+        if !id.is_partial() {
+            return Ok(None);
+        }
+        let full = self
+            .inner
+            .blobs
+            .get(&tile_path(shard, &id.full().path()), 8_192)
+            .await?;
+        Ok(full
+            .filter(|bytes| bytes.len() >= length)
+            .map(|bytes| bytes.slice(..length)))
+    }
+
+    /// Partial tiles and bundles whose full one now exists are deleted, as tlog-tiles allows; a failure costs room only.
+    fn drop_outgrown(&self, shard: u64, partial: &[TileId], new_size: u64) {
+        let outgrown: Vec<TileId> = partial
+            .iter()
+            .filter(|id| {
+                TileId::in_tree(id.level, id.index, new_size).is_some_and(|now| !now.is_partial())
+            })
+            .copied()
+            .collect();
+        if outgrown.is_empty() {
+            return;
+        }
+        let registry = self.clone();
+        tokio::spawn(async move {
+            for id in outgrown {
+                let mut folders = vec![format!("{}.p", tile_path(shard, &id.full().path()))];
+                if id.level == 0 {
+                    let bundle = EntriesId {
+                        index: id.index,
+                        width: tlog::TILE_WIDTH,
+                    };
+                    folders.push(format!("{}.p", tile_path(shard, &bundle.path())));
+                }
+                for folder in folders {
+                    let mut found = registry.inner.blobs.list(&folder);
+                    while let Some(Ok((path, _, _))) = found.next().await {
+                        if let Err(error) = registry.inner.blobs.delete(&path).await {
+                            tracing::warn!(%error, path, "an outgrown partial tile could not be deleted");
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    /// The served head, read again from the database when the last look is older than `FRESH`.
+    pub(crate) async fn fresh_head(&self, at_least: u64) -> Result<Arc<Served>> {
+        let (now, served) = (self.now(), self.inner.beat.served());
+        let age = now.0 - self.inner.beat.head_checked.load(Ordering::Acquire);
+        if served.head.size >= at_least && (0..crate::fetch::FRESH).contains(&age) {
+            return Ok(served);
+        }
+        let Some(head) = self.inner.store.head(self.inner.shard).await? else {
+            return Err(Error::unavailable(
+                "log-missing",
+                "The registry has no log.",
+            ));
+        };
+        self.inner.beat.head_checked.store(now.0, Ordering::Release);
+        if head.size > served.head.size {
+            let served = Arc::new(Served {
+                head,
+                edge: HashMap::new(),
+            });
+            self.inner.beat.head.store(served.clone());
+            return Ok(served);
+        }
+        Ok(served)
+    }
+
+    /// The offline proof of a leaf under a head.
+    pub(crate) async fn prove(&self, served: &Served, index: u64, body: &str) -> Result<TlogProof> {
+        let size = served.head.size;
+        let mut tiles: HashMap<TileId, Bytes> = HashMap::new();
+        for id in tlog::tiles_needed_for_inclusion(index, size) {
+            let bytes = match served.edge.get(&id).or_else(|| served.edge.get(&id.full())) {
+                Some(bytes) => bytes.clone(),
+                None => self
+                    .cached_tile(served.head.shard, id)
+                    .await?
+                    .ok_or_else(|| {
+                        Error::unavailable(
+                            "tile-missing",
+                            format!("The log's tile {} is missing.", id.path()),
+                        )
+                    })?,
+            };
+            tiles.insert(id, bytes);
+        }
+        let hashes = tlog::inclusion_proof(index, size, &tiles)
+            .map_err(|source| Error::internal("a proof can not be made", source))?;
+        Ok(TlogProof {
+            extra: Some(body.as_bytes().to_vec()),
+            index,
+            hashes,
+            checkpoint: served.head.checkpoint.clone(),
+        })
+    }
+}
+
+struct RenderedPage {
+    row: DocumentRow,
+    status: crate::model::ProjectStatus,
+    ecosystem: Ecosystem,
+    key: String,
+    fragments: Arc<Fragments>,
+    latest: Option<(String, String)>,
+    document: Document,
+}
+
+impl Fragments {
+    fn of(serial: u64, files: &[FileRow]) -> Self {
+        let empty = Self {
+            serial,
+            versions: Vec::new(),
+            fragments: Vec::new(),
+            latest: String::new(),
+        };
+        empty.with(serial, Ecosystem::Pypi, files).0
+    }
+
+    /// These with more files; where the newest version changed, that version and its summary.
+    fn with(
+        &self,
+        serial: u64,
+        ecosystem: Ecosystem,
+        files: &[FileRow],
+    ) -> (Self, Option<(String, String)>) {
+        let mut next = Self {
+            serial,
+            versions: self.versions.clone(),
+            fragments: self.fragments.clone(),
+            latest: self.latest.clone(),
+        };
+        let mut changed = None;
+        for file in files {
+            next.fragments
+                .push(documents::file_fragment(&file_view(file)).into());
+            if !next.versions.contains(&file.version) {
+                next.versions.push(file.version.clone());
+            }
+            let takes_over =
+                next.latest.is_empty() || newer(ecosystem, &file.version, &next.latest);
+            if (takes_over && file.yanked.is_none()) || file.version == next.latest {
+                next.latest.clone_from(&file.version);
+                changed = Some((file.version.clone(), file.summary.clone()));
+            }
+        }
+        (next, changed)
+    }
+}
+
+/// Is `a` what a list should show rather than `b`? Releases come before pre-releases, then the higher version.
+pub(crate) fn newer(ecosystem: Ecosystem, a: &str, b: &str) -> bool {
+    match (format(ecosystem).version(a), format(ecosystem).version(b)) {
+        (Ok(a), Ok(b)) => (!a.is_prerelease(), a) > (!b.is_prerelease(), b),
+        (Ok(_), Err(_)) => true,
+        _ => false,
+    }
+}
+
+/// A file as the index document shows it. Links are root-relative: they hold wherever the registry is reached.
+pub(crate) fn file_view(file: &FileRow) -> FileView {
+    let url = file_url(&file.sha256, &file.filename);
+    FileView {
+        filename: file.filename.clone(),
+        proof_url: Some(format!("{url}.tlog-proof")),
+        url,
+        sha256: file.sha256.clone(),
+        size: file.size,
+        upload_time: file.live.unwrap_or(file.staged).0,
+        requires_python: file.requires_python.clone(),
+        yanked: file.yanked.as_ref().map(|(_, reason)| reason.clone()),
+        metadata_sha256: (file.filetype == "bdist_wheel").then(|| file.metadata_sha256.clone()),
+        provenance: None,
+        leaf_index: file.leaf.unwrap_or(0),
+    }
+}
+
+/// Path of an artifact below the site. File names hold only characters that stand for themselves in a path, but `+`.
+pub(crate) fn file_url(sha256: &str, filename: &str) -> String {
+    format!("/files/{sha256}/{}", filename.replace('+', "%2B"))
+}
+
+pub(crate) fn project_head(
+    state: &crate::store::ProjectState,
+    versions: Vec<String>,
+    serial: u64,
+) -> Result<ProjectHead> {
+    use crate::model::ProjectStatus as Ours;
+    use documents::ProjectStatus as Theirs;
+    Ok(ProjectHead {
+        name_key: NameKey::from_stored(state.key.clone()),
+        display_name: state.name.clone(),
+        status: match state.status {
+            Ours::Active => Theirs::Active,
+            Ours::Archived => Theirs::Archived,
+            Ours::Quarantined => Theirs::Quarantined,
+            Ours::Deprecated => Theirs::Deprecated,
+        },
+        status_reason: state.status_reason.clone(),
+        versions,
+        last_serial: serial,
+    })
+}
+
+/// Path of a log object in the blob store.
+pub(crate) fn tile_path(shard: u64, path: &str) -> String {
+    format!("log/{shard}/{path}")
+}
+
+/// Path of a document's bytes in the blob store.
+pub(crate) fn document_path(digest: &str) -> String {
+    format!("documents/{}/{digest}", digest.get(..2).unwrap_or("00"))
+}
+
+/// Logical path of a project's simple index document.
+pub(crate) fn simple_path(ecosystem: Ecosystem, key: &str) -> String {
+    format!("{ecosystem}/simple/{key}")
+}

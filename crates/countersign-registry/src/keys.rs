@@ -1,0 +1,176 @@
+//! The log's signing keys: files of their own, apart from the database, readable by their owner alone.
+
+use std::io::Write;
+use std::path::Path;
+
+use countersign_trust::note::{KeyName, MlDsaKey, SignerKey, VerifierKey};
+
+use crate::error::{Error, Kind, Result};
+use crate::seams::Random;
+
+/// The keys that sign one log's checkpoints. No `Debug`: they are secrets.
+pub struct LogKeys {
+    origin: String,
+    ed25519: SignerKey,
+    ml_dsa: MlDsaKey,
+}
+
+impl LogKeys {
+    /// New keys for the log with this origin (scheme-less URL such as `packages.example/log/1`).
+    ///
+    /// # Errors
+    /// `log-origin` where the origin can not be a key name.
+    pub fn generate(origin: &str, random: &dyn Random) -> Result<Self> {
+        let name = key_name(origin)?;
+        Ok(Self {
+            origin: origin.to_owned(),
+            ed25519: SignerKey::generate(name.clone(), random.bytes32()),
+            ml_dsa: MlDsaKey::generate(name, random.bytes32()),
+        })
+    }
+
+    /// Reads the keys of shard `shard` from a folder.
+    ///
+    /// # Errors
+    /// `log-key-missing`, `log-key-damaged`.
+    pub fn load(folder: &Path, shard: u64) -> Result<Self> {
+        let read = |file: String| {
+            let path = folder.join(file);
+            std::fs::read_to_string(&path).map_err(|source| {
+                Error::new(Kind::Unavailable, "log-key-missing", format!("The log's key {} can not be read: {source}.", path.display()))
+                    .remedy("Put the key back from where you keep it, or run `countersignd init` for a new registry.")
+                    .because(source)
+            })
+        };
+        let damaged = |file: &str, source: String| {
+            Error::new(
+                Kind::Unavailable,
+                "log-key-damaged",
+                format!(
+                    "The log's key {} is damaged: {source}.",
+                    folder.join(file).display()
+                ),
+            )
+            .remedy("Put the key back from where you keep it.")
+        };
+        let (classic, lattice) = file_names(shard);
+        let ed25519 = SignerKey::parse_private(read(classic.clone())?.trim_end())
+            .map_err(|source| damaged(&classic, source.to_string()))?;
+        let ml_dsa = MlDsaKey::parse_private(read(lattice.clone())?.trim_end())
+            .map_err(|source| damaged(&lattice, source.to_string()))?;
+        if ed25519.name() != ml_dsa.name() {
+            return Err(damaged(
+                &lattice,
+                format!(
+                    "it is named {}, the other {}",
+                    ml_dsa.name().as_str(),
+                    ed25519.name().as_str()
+                ),
+            ));
+        }
+        Ok(Self {
+            origin: ed25519.name().as_str().to_owned(),
+            ed25519,
+            ml_dsa,
+        })
+    }
+
+    /// Writes the keys into a folder (made with mode 0700) as files of mode 0600, synced. Never overwrites.
+    ///
+    /// # Errors
+    /// `log-key-exists`, or where the folder can not be written.
+    pub fn save(&self, folder: &Path, shard: u64) -> Result<()> {
+        let failed = |source: std::io::Error| {
+            if source.kind() == std::io::ErrorKind::AlreadyExists {
+                return Error::new(
+                    Kind::Conflict,
+                    "log-key-exists",
+                    format!("{} holds a log key already.", folder.display()),
+                )
+                .remedy(
+                    "A log's key is never replaced. Use another data folder for another registry.",
+                );
+            }
+            Error::unavailable(
+                "log-key-unwritten",
+                format!(
+                    "The log's key can not be written to {}: {source}.",
+                    folder.display()
+                ),
+            )
+            .because(source)
+        };
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(folder).map_err(failed)?;
+        let (classic, lattice) = file_names(shard);
+        for (file, text) in [
+            (classic, self.ed25519.private_text()),
+            (lattice, self.ml_dsa.private_text()),
+        ] {
+            let mut options = std::fs::OpenOptions::new();
+            options.write(true).create_new(true);
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            let mut handle = options.open(folder.join(file)).map_err(failed)?;
+            handle
+                .write_all(text.as_bytes())
+                .and_then(|()| handle.write_all(b"\n"))
+                .and_then(|()| handle.sync_all())
+                .map_err(failed)?;
+        }
+        std::fs::File::open(folder)
+            .and_then(|handle| handle.sync_all())
+            .map_err(failed)
+    }
+
+    /// The origin line, which is also the keys' name.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The verifier keys: Ed25519 first, then ML-DSA-44.
+    pub fn verifiers(&self) -> Vec<VerifierKey> {
+        vec![self.ed25519.verifier(), self.ml_dsa.verifier()]
+    }
+
+    /// A second handle on the same keys, for the registry that [`crate::Registry::create`] opens once.
+    pub(crate) fn clone_for_start(keys: &Self) -> Result<Self> {
+        let again = |source: String| Error::internal("a key can not be read back", source);
+        Ok(Self {
+            origin: keys.origin.clone(),
+            ed25519: SignerKey::parse_private(&keys.ed25519.private_text())
+                .map_err(|source| again(source.to_string()))?,
+            ml_dsa: MlDsaKey::parse_private(&keys.ml_dsa.private_text())
+                .map_err(|source| again(source.to_string()))?,
+        })
+    }
+
+    pub(crate) fn ed25519(&self) -> &SignerKey {
+        &self.ed25519
+    }
+
+    pub(crate) fn ml_dsa(&self) -> &MlDsaKey {
+        &self.ml_dsa
+    }
+}
+
+fn file_names(shard: u64) -> (String, String) {
+    (
+        format!("log-{shard}.ed25519"),
+        format!("log-{shard}.ml-dsa-44"),
+    )
+}
+
+fn key_name(origin: &str) -> Result<KeyName> {
+    KeyName::new(origin).map_err(|source| {
+        Error::new(
+            Kind::Rejected,
+            "log-origin",
+            format!("{origin:?} can not be a log's origin: {source}."),
+        )
+        .remedy("Give `init` a --url whose host has no spaces and no plus sign.")
+    })
+}

@@ -1,0 +1,345 @@
+//! Making a registry and opening one.
+//!
+//! A log is made by [`Registry::create`] and never by opening: an unmounted volume must not fork it. Opening compares
+//! what the database holds with the checkpoint that lies beside the tiles. Where the tiles are ahead, the database was
+//! put back to an older state; nothing may be signed until what the tiles hold is in the database again.
+
+use std::sync::Arc;
+
+use countersign_trust::checkpoint::{self, Checkpoint};
+use countersign_trust::digest::Sha256;
+use countersign_trust::leaf::Leaf;
+use countersign_trust::tlog::{self, Frontier};
+use serde::Serialize;
+
+use crate::accounts::new_id;
+use crate::error::{Error, Kind, Result};
+use crate::heartbeat::{Pulse, tile_path};
+use crate::model::{Actor, EventId};
+use crate::settings::Settings;
+use crate::store::{Head, LeafFacts, NewEvent, NumberedLeaf, Store};
+use crate::{Blobs, Inner, LogKeys, Registry, Seams, fetch};
+
+/// How others recognise the log.
+#[derive(Clone, Debug, Serialize)]
+pub struct LogIdentity {
+    /// The origin line of its checkpoints.
+    pub origin: String,
+    /// Its verifier keys; the first is Ed25519.
+    pub verifier_keys: Vec<String>,
+    /// Path of the log below the site.
+    pub log_path: String,
+    /// Closed logs before this one: path and origin.
+    pub earlier: Vec<(String, String)>,
+}
+
+impl Registry {
+    /// Makes a registry: migrates the database, writes the log's first leaf and first checkpoint.
+    ///
+    /// # Errors
+    /// `log-exists` where the database or the blob store holds a log already.
+    pub async fn create(
+        settings: &Settings,
+        store: &Store,
+        blobs: &Blobs,
+        keys: &LogKeys,
+        seams: &Seams,
+    ) -> Result<()> {
+        let exists = |place: String| {
+            Error::new(
+                Kind::Conflict,
+                "log-exists",
+                format!("{place} holds a registry already."),
+            )
+            .remedy("Use `countersignd serve` for it, or another place for a new registry.")
+        };
+        if blobs
+            .get(&tile_path(1, "checkpoint"), 1 << 20)
+            .await?
+            .is_some()
+        {
+            return Err(exists(format!("The blob store {}", blobs.place())));
+        }
+        store.migrate().await?;
+        if store.head(1).await?.is_some() {
+            return Err(exists("The database".into()));
+        }
+        let now = seams.clock.now();
+        let body = Leaf::log_genesis(None, now.0)
+            .to_text()
+            .map_err(|source| Error::internal("the first leaf can not be written", source))?;
+        let leaf = genesis(&body, now);
+        let mut tx = store.write().await?;
+        let actor = Actor::operator();
+        let facts = LeafFacts {
+            kind: leaf.kind.clone(),
+            subject: None,
+            digests: Vec::new(),
+            size: None,
+            change: None,
+            role: None,
+            actor: None,
+            account: None,
+        };
+        let salt = seams.random.bytes32();
+        tx.record_event(&NewEvent {
+            id: &leaf.event,
+            at: now,
+            project: None,
+            file: None,
+            actor: &actor,
+            account: None,
+            detail: serde_json::json!({"url": settings.site()}),
+            actor_salt: salt,
+            account_salt: salt,
+            leaf: facts,
+        })
+        .await?;
+        tx.number_leaves(
+            1,
+            std::slice::from_ref(&leaf),
+            &std::collections::HashMap::new(),
+        )
+        .await?;
+        // The head of the empty log; the first beat of `open` makes the tiles and signs size 1, by the code of every beat.
+        let empty = Checkpoint::new(keys.origin(), 0, tlog::EMPTY_ROOT);
+        let seconds = u64::try_from(now.seconds()).unwrap_or(0);
+        tx.insert_head(&Head {
+            shard: 1,
+            origin: keys.origin().to_owned(),
+            size: 0,
+            root: tlog::EMPTY_ROOT,
+            checkpoint: empty.sign(keys.ed25519(), Some((keys.ml_dsa(), seconds))),
+            signed: now,
+            frozen: None,
+        })
+        .await?;
+        tx.set_instance("origin", keys.origin()).await?;
+        tx.set_instance("created_at", &now.rfc3339()).await?;
+        tx.commit().await?;
+        // *Crash here*: `open` finds the genesis leaf beyond the served head and publishes it.
+        Self::open(
+            settings.clone(),
+            store.clone(),
+            blobs.clone(),
+            LogKeys::clone_for_start(keys)?,
+            seams.clone(),
+        )
+        .await
+        .map(|_| ())
+    }
+
+    /// Opens a registry for serving or for administration. Never creates a log.
+    ///
+    /// # Errors
+    /// `not-initialised`, `log-key-wrong`, `log-ahead`, `log-forked`, `log-mismatch`.
+    pub async fn open(
+        settings: Settings,
+        store: Store,
+        blobs: Blobs,
+        keys: LogKeys,
+        seams: Seams,
+    ) -> Result<Self> {
+        if store.is_empty().await? {
+            return Err(Error::new(
+                Kind::NotFound,
+                "not-initialised",
+                "There is no registry in this database yet.",
+            )
+            .remedy("Run `countersignd init`."));
+        }
+        let heads = store.heads().await?;
+        let Some(head) = heads.into_iter().next_back() else {
+            return Err(Error::new(
+                Kind::NotFound,
+                "not-initialised",
+                "This database has no log.",
+            )
+            .remedy("Run `countersignd init`."));
+        };
+        if head.origin != keys.origin() {
+            return Err(Error::new(
+                Kind::Unavailable,
+                "log-key-wrong",
+                format!(
+                    "The log's origin is {}, the key's name is {}.",
+                    head.origin,
+                    keys.origin()
+                ),
+            )
+            .remedy("Put the key of this log into the keys folder."));
+        }
+        std::fs::create_dir_all(&settings.spool).map_err(|source| {
+            Error::unavailable(
+                "spool-unwritable",
+                format!(
+                    "The spool folder {} can not be made: {source}.",
+                    settings.spool.display()
+                ),
+            )
+            .because(source)
+        })?;
+        let cache = fetch::Cache::new(settings.memory_cache);
+        let registry = Self {
+            inner: Arc::new(Inner {
+                settings,
+                store,
+                blobs,
+                keys,
+                seams,
+                shard: head.shard,
+                fetch: cache,
+                beat: Pulse::new(head),
+            }),
+        };
+        registry.guard_against_forks().await?;
+        registry.beat_once_unless_another_does().await?;
+        Ok(registry)
+    }
+
+    /// Compares the database's head with the checkpoint beside the tiles, before anything is signed.
+    async fn guard_against_forks(&self) -> Result<()> {
+        let shard = self.inner.shard;
+        let head = self.inner.beat.served().head.clone();
+        let Some(note) = self
+            .inner
+            .blobs
+            .get(&tile_path(shard, "checkpoint"), 1 << 20)
+            .await?
+        else {
+            // The first start, or a blob store that lost the log; the tiles are in the rows.
+            return if head.size == 0 {
+                Ok(())
+            } else {
+                self.restore_tiles(&head).await
+            };
+        };
+        let seen = checkpoint::open(&note, &self.inner.keys.verifiers(), &head.origin).map_err(|source| {
+            Error::unavailable("log-forked", format!("The checkpoint beside the tiles is not one of this log: {source}. Nothing will be signed."))
+        })?;
+        if seen.size() > head.size {
+            return self.replay(&head, seen.checkpoint()).await;
+        }
+        if seen.size() == head.size {
+            if seen.root() != head.root {
+                return Err(forked(head.size));
+            }
+            return Ok(());
+        }
+        // The copy is older: a crash between commit and copy, or tiles from a backup. It must be a prefix of our log.
+        let mut frontier = Frontier::empty();
+        self.extend_from_rows(&mut frontier, seen.size()).await?;
+        if frontier.root() != seen.root() {
+            return Err(forked(seen.size()));
+        }
+        self.restore_tiles(&head).await
+    }
+
+    async fn extend_from_rows(&self, frontier: &mut Frontier, until: u64) -> Result<()> {
+        while frontier.size() < until {
+            let leaves = self
+                .inner
+                .store
+                .leaves_from(
+                    self.inner.shard,
+                    frontier.size(),
+                    (until - frontier.size()).min(4_096),
+                )
+                .await?;
+            if leaves
+                .first()
+                .is_none_or(|leaf| leaf.index != frontier.size())
+            {
+                return Err(Error::unavailable(
+                    "log-mismatch",
+                    format!(
+                        "The database lacks the log's leaf {}. Nothing will be signed.",
+                        frontier.size()
+                    ),
+                ));
+            }
+            for leaf in leaves {
+                frontier.append(tlog::leaf_hash(leaf.body.as_bytes()));
+            }
+        }
+        Ok(())
+    }
+
+    async fn restore_tiles(&self, head: &Head) -> Result<()> {
+        self.rebuild_tiles(head).await?;
+        self.inner
+            .blobs
+            .put_quick(
+                &tile_path(head.shard, "checkpoint"),
+                head.checkpoint.clone().into(),
+            )
+            .await
+    }
+
+    /// The tiles are ahead of the database. Signing now could contradict what was published.
+    async fn replay(&self, head: &Head, seen: &Checkpoint) -> Result<()> {
+        Err(Error::unavailable(
+            "log-ahead",
+            format!(
+                "The log beside the tiles has {} leaves, the database only {}: the database was put back to an older state. Nothing will be signed.",
+                seen.size, head.size
+            ),
+        )
+        .remedy("Bring the newest database back, or run `countersignd restore`, which replays what the tiles hold."))
+    }
+
+    /// Publishes what a crash left numbered but unserved. Another process may be doing just that; then its work is fine.
+    async fn beat_once_unless_another_does(&self) -> Result<()> {
+        match self.beat().await {
+            Ok(_) => Ok(()),
+            Err(error) if error.code == crate::store::WRITE_CONFLICT => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// The database.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// How others recognise the log.
+    pub fn site_keys(&self) -> LogIdentity {
+        LogIdentity {
+            origin: self.inner.keys.origin().to_owned(),
+            verifier_keys: self
+                .inner
+                .keys
+                .verifiers()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            log_path: format!("/log/{}/", self.inner.shard),
+            earlier: Vec::new(),
+        }
+    }
+}
+
+fn forked(size: u64) -> Error {
+    Error::unavailable("log-forked", format!("At {size} leaves the database and the tiles hold different logs. Nothing will be signed."))
+        .remedy("One of the two belongs to another registry or was changed. Bring the right one back.")
+}
+
+fn genesis(body: &str, now: crate::model::Time) -> NumberedLeaf {
+    let hash: Sha256 = tlog::leaf_hash(body.as_bytes());
+    NumberedLeaf {
+        index: 0,
+        event: EventId(new_id()),
+        project: None,
+        file: None,
+        kind: "log-genesis".to_owned(),
+        subject: String::new(),
+        at: now,
+        body: body.to_owned(),
+        hash,
+    }
+}

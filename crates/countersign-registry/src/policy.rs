@@ -1,0 +1,360 @@
+//! Pure rules: who may do what. No database, no clock: every fact is handed in.
+
+use countersign_formats::{Ecosystem, Manifest};
+
+use crate::checks::names::{NameFinding, new_name};
+use crate::error::{Error, Kind, Result};
+use crate::model::{
+    Action, Actor, FileState, Identity, ProjectStatus, Role, Scope, Strength, Time, Visibility,
+};
+use crate::settings::{DeletePolicy, Settings};
+use crate::store::{FileFacts, PublishFacts};
+
+/// What a publish that may go on turns out to be.
+#[derive(Debug)]
+pub(crate) enum Decision {
+    /// These very bytes are here under this very name: the earlier publication is the answer.
+    Repeat(FileFacts),
+    /// A new file.
+    New,
+}
+
+fn denied(code: &'static str, message: String, remedy: &str) -> Error {
+    Error::new(Kind::Denied, code, message).remedy(remedy.to_owned())
+}
+
+/// May this caller read anything here?
+pub(crate) fn may_read(visibility: Visibility, actor: &Actor) -> Result<()> {
+    match (visibility, &actor.identity) {
+        (Visibility::Public, _) => Ok(()),
+        (Visibility::Restricted, Identity::Anonymous) => Err(Error::new(
+            Kind::Unauthenticated,
+            "sign-in-needed",
+            "This registry is restricted; reading needs a token.",
+        )
+        .remedy("Ask its operator for a token with the read action and send it as the password.")),
+        (Visibility::Restricted, _) => Ok(()),
+    }
+}
+
+/// Is the caller's credential good for this action on this project at all?
+fn in_scope(actor: &Actor, ecosystem: Ecosystem, key: Option<&str>, action: Action) -> Result<()> {
+    if actor.strength == Strength::Operator {
+        return Ok(());
+    }
+    if actor.identity == Identity::Anonymous {
+        return Err(Error::new(
+            Kind::Unauthenticated,
+            "token-needed",
+            format!(
+                "To {} here you need a token; none was sent.",
+                action.as_str()
+            ),
+        )
+        .remedy("Send an API token of this registry as the password (user name __token__)."));
+    }
+    let Some(Scope {
+        ecosystem: only,
+        project,
+        action: most,
+    }) = &actor.scope
+    else {
+        return Ok(());
+    };
+    if *most < action {
+        return Err(denied(
+            "token-action",
+            format!(
+                "This token may only {}; this needs the permission to {}.",
+                most.as_str(),
+                action.as_str()
+            ),
+            "Use a token made with a wider --action.",
+        ));
+    }
+    if let Some(only) = only
+        && *only != ecosystem
+    {
+        return Err(denied(
+            "token-ecosystem",
+            format!("This token is for {only} only, not for {ecosystem}."),
+            "Use a token for this ecosystem.",
+        ));
+    }
+    if let (Some(project), Some(key)) = (project, key)
+        && project != key
+    {
+        return Err(denied(
+            "token-project",
+            format!("This token is for the project {project} only, not for {key}."),
+            "Use a token for this project, or one without --project.",
+        ));
+    }
+    Ok(())
+}
+
+/// May this caller send bytes at all? Asked before the first of them is spooled.
+pub(crate) fn may_upload(actor: &Actor, ecosystem: Ecosystem) -> Result<()> {
+    in_scope(actor, ecosystem, None, Action::Publish)
+}
+
+/// May this file be published, and is it new?
+pub(crate) fn may_publish(
+    settings: &Settings,
+    actor: &Actor,
+    facts: &PublishFacts,
+    manifest: &Manifest,
+    sha256: &str,
+    now: Time,
+) -> Result<Decision> {
+    let key = manifest.name_key.as_str();
+    in_scope(actor, manifest.ecosystem, Some(key), Action::Publish)?;
+    let operator = actor.strength == Strength::Operator;
+    match &facts.project {
+        Some(project) => {
+            let role = if operator {
+                Some(Role::Owner)
+            } else {
+                project.role
+            };
+            let Some(role) = role else {
+                return Err(denied(
+                    "role-missing",
+                    format!(
+                        "{} is neither owner nor maintainer of {}.",
+                        actor.name(),
+                        project.name
+                    ),
+                    "Ask an owner of the project for the maintainer role, or choose another name.",
+                ));
+            };
+            if project.removed.is_some() && role < Role::Owner {
+                return Err(denied(
+                    "name-retired",
+                    format!(
+                        "The project {} was deleted; only its former owners may use the name.",
+                        project.name
+                    ),
+                    "Choose another name.",
+                ));
+            }
+            match project.status {
+                ProjectStatus::Active | ProjectStatus::Deprecated => {}
+                ProjectStatus::Archived => {
+                    return Err(denied(
+                        "project-archived",
+                        format!(
+                            "The project {} is archived and takes no files.",
+                            project.name
+                        ),
+                        "An owner can set its status back to active.",
+                    ));
+                }
+                ProjectStatus::Quarantined => {
+                    return Err(denied(
+                        "project-quarantined",
+                        format!(
+                            "The project {} is in quarantine and takes no files.",
+                            project.name
+                        ),
+                        "Ask the operator of this registry.",
+                    ));
+                }
+            }
+        }
+        None => may_create(settings, actor, facts, manifest)?,
+    }
+    if let Some(named) = &facts.identifier {
+        if named.sha256 != sha256 {
+            return Err(exists(manifest, "with other content"));
+        }
+        return match &named.file {
+            Some(file) if file.state == FileState::Removed => Err(exists(
+                manifest,
+                "and was deleted; a name is never used twice",
+            )),
+            Some(file) => Ok(Decision::Repeat(file.clone())),
+            // Known from the log alone (a restored registry): the same bytes may come home.
+            None => Ok(Decision::New),
+        };
+    }
+    if let Some(release) = &facts.release {
+        if release.removed.is_some() {
+            return Err(Error::new(
+                Kind::Conflict,
+                "version-retired",
+                format!(
+                    "Version {} of {} was deleted; a version is never used twice.",
+                    manifest.version_canonical, manifest.name
+                ),
+            )
+            .remedy("Publish a new version."));
+        }
+        if let Some(open) = settings.release_open
+            && !operator
+            && now.0 - release.created.0 > i64::try_from(open.as_micros()).unwrap_or(i64::MAX)
+        {
+            return Err(Error::new(
+                Kind::Rejected,
+                "release-closed",
+                format!(
+                    "Version {} of {} was first published {}; it takes no further files {} days later.",
+                    manifest.version_canonical,
+                    manifest.name,
+                    release.created.rfc3339(),
+                    open.as_secs() / 86_400
+                ),
+            )
+            .remedy("Publish a new version."));
+        }
+        if manifest.filetype == "sdist"
+            && let Some(other) = &release.sdist
+        {
+            return Err(Error::new(
+                Kind::Conflict,
+                "second-sdist",
+                format!(
+                    "Version {} of {} has a source distribution already: {other}.",
+                    manifest.version_canonical, manifest.name
+                ),
+            )
+            .remedy("A release has at most one. Publish a new version."));
+        }
+    }
+    Ok(Decision::New)
+}
+
+fn may_create(
+    settings: &Settings,
+    actor: &Actor,
+    facts: &PublishFacts,
+    manifest: &Manifest,
+) -> Result<()> {
+    if actor.strength == Strength::Operator {
+        return Ok(());
+    }
+    if !settings.open_creation {
+        return Err(denied(
+            "creation-closed",
+            format!(
+                "There is no project {} here, and only the operator creates projects.",
+                manifest.name
+            ),
+            "Ask the operator of this registry to create it and to give you a role.",
+        ));
+    }
+    let Identity::Account { .. } = &actor.identity else {
+        return Err(denied(
+            "creation-needs-account",
+            format!(
+                "There is no project {} here, and only an account can create one.",
+                manifest.name
+            ),
+            "Publish the first release with a token of a person.",
+        ));
+    };
+    let name = &manifest.name;
+    let Some(finding) = new_name(
+        &manifest.name_key,
+        &facts.lookalikes,
+        &settings.prohibited_names,
+        &settings.protected_names,
+    ) else {
+        return Ok(());
+    };
+    let why = match finding {
+        NameFinding::StandardLibrary => {
+            format!("The name {name} belongs to a module of Python's standard library.")
+        }
+        NameFinding::Prohibited => format!("The name {name} is prohibited on this registry."),
+        NameFinding::LooksLike(other) => {
+            format!("The name {name} looks too much like the existing project {other}.")
+        }
+        NameFinding::OneEditFrom(other) => {
+            format!("The name {name} is one slip away from the protected name {other}.")
+        }
+    };
+    Err(Error::new(Kind::Rejected, "name-refused", why)
+        .remedy("Choose another name, or ask the operator of this registry."))
+}
+
+/// The words that `twine --skip-existing` and uv look for stand first.
+fn exists(manifest: &Manifest, how: &str) -> Error {
+    Error::new(
+        Kind::Conflict,
+        "file-exists",
+        format!("File already exists ({}) {how}.", manifest.filename),
+    )
+    .remedy("Files never change here. Publish a new version, or skip existing files.")
+}
+
+/// May this caller change a project? `needed` is the role it takes; yanking takes a maintainer, the rest an owner.
+pub(crate) fn may_curate(
+    actor: &Actor,
+    ecosystem: Ecosystem,
+    key: &str,
+    role: Option<Role>,
+    needed: Role,
+    what: &str,
+) -> Result<()> {
+    in_scope(actor, ecosystem, Some(key), Action::Manage)?;
+    if actor.strength == Strength::Operator || role >= Some(needed) {
+        return Ok(());
+    }
+    Err(denied(
+        "role-missing",
+        format!(
+            "{} may not {what} {key}: that needs the role {} on the project.",
+            actor.name(),
+            needed.as_str()
+        ),
+        "Ask an owner of the project.",
+    ))
+}
+
+/// May only the operator do this?
+pub(crate) fn may_operate(actor: &Actor, what: &str) -> Result<()> {
+    if actor.strength == Strength::Operator {
+        return Ok(());
+    }
+    Err(denied(
+        "operator-needed",
+        format!("Only the operator may {what}."),
+        "Ask the operator of this registry.",
+    ))
+}
+
+/// May files that went live at `live` still be deleted by an owner?
+pub(crate) fn may_delete(
+    policy: DeletePolicy,
+    actor: &Actor,
+    live: Option<Time>,
+    now: Time,
+    what: &str,
+) -> Result<()> {
+    if actor.strength == Strength::Operator {
+        return Ok(());
+    }
+    match (policy, live) {
+        (DeletePolicy::Always, _) | (DeletePolicy::Within(_), None) => Ok(()),
+        (DeletePolicy::Within(window), Some(live))
+            if now.0 - live.0 <= i64::try_from(window.as_micros()).unwrap_or(i64::MAX) =>
+        {
+            Ok(())
+        }
+        (DeletePolicy::Within(window), Some(live)) => Err(denied(
+            "deletion-too-late",
+            format!(
+                "{what} went live {}; owners may delete within {} hours only.",
+                live.rfc3339(),
+                window.as_secs() / 3_600
+            ),
+            "Yank it instead, or ask the operator of this registry.",
+        )),
+        (DeletePolicy::Never, _) => Err(denied(
+            "deletion-closed",
+            "Only the operator of this registry deletes.".to_owned(),
+            "Yank it instead, or ask the operator.",
+        )),
+    }
+}

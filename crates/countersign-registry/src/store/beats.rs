@@ -1,0 +1,554 @@
+//! Events, the outbox, the leaves and what the heartbeat writes.
+
+use std::collections::HashMap;
+
+use countersign_trust::digest::Sha256;
+use serde::{Deserialize, Serialize};
+use sqlx::any::AnyRow;
+
+use super::{
+    Store, Tx, built, failed, maybe_text, maybe_time, maybe_unsigned, places, signed, text, time,
+    unsigned, value_rows,
+};
+use crate::error::{Error, Kind, Result};
+use crate::model::{
+    AccountId, Actor, EventId, FileId, Identity, ProjectId, ProjectStatus, Strength, Time,
+};
+
+/// An event to write, with the facts of its leaf.
+pub(crate) struct NewEvent<'a> {
+    pub(crate) id: &'a EventId,
+    pub(crate) at: Time,
+    pub(crate) project: Option<&'a ProjectId>,
+    pub(crate) file: Option<&'a FileId>,
+    pub(crate) actor: &'a Actor,
+    pub(crate) account: Option<&'a AccountId>,
+    pub(crate) detail: serde_json::Value,
+    pub(crate) actor_salt: [u8; 32],
+    pub(crate) account_salt: [u8; 32],
+    pub(crate) leaf: LeafFacts,
+}
+
+/// What the leaf of an event will say, besides its place in the log and in its project's chain.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LeafFacts {
+    /// The leaf kind's word.
+    pub kind: String,
+    /// The subject's purl, for kinds that have one.
+    pub subject: Option<String>,
+    /// `(algorithm, hex)` in the order of the grammar; empty for kinds without bytes.
+    pub digests: Vec<(String, String)>,
+    /// Size in bytes.
+    pub size: Option<u64>,
+    /// Which way something changed.
+    pub change: Option<String>,
+    /// The role concerned.
+    pub role: Option<String>,
+    /// Commitment to the actor.
+    pub actor: Option<Sha256>,
+    /// Commitment to an affected account.
+    pub account: Option<Sha256>,
+}
+
+/// An event that waits for its place in the log.
+#[derive(Clone, Debug)]
+pub struct OutboxRow {
+    /// The event.
+    pub event: EventId,
+    /// When it happened.
+    pub at: Time,
+    /// Its project.
+    pub project: Option<ProjectId>,
+    /// Its file.
+    pub file: Option<FileId>,
+    /// The facts of its leaf.
+    pub leaf: LeafFacts,
+    /// The project's next sequence number before this batch.
+    pub sequence: Option<u64>,
+    /// The project's last leaf before this batch.
+    pub previous: Option<u64>,
+}
+
+/// A leaf with its place, committed but perhaps not yet under a served checkpoint.
+#[derive(Clone, Debug)]
+pub struct NumberedLeaf {
+    /// Index in the shard.
+    pub index: u64,
+    /// The event.
+    pub event: EventId,
+    /// Its project.
+    pub project: Option<ProjectId>,
+    /// Its file, for leaves that publish one.
+    pub file: Option<FileId>,
+    /// The leaf kind's word.
+    pub kind: String,
+    /// The subject's purl.
+    pub subject: String,
+    /// When it happened.
+    pub at: Time,
+    /// The leaf's text.
+    pub body: String,
+    /// Its Merkle leaf hash.
+    pub hash: Sha256,
+}
+
+/// The served head of one shard.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// The shard.
+    pub shard: u64,
+    /// The log's origin line.
+    pub origin: String,
+    /// Served size.
+    pub size: u64,
+    /// Served root.
+    pub root: Sha256,
+    /// The served checkpoint, a signed note.
+    pub checkpoint: String,
+    /// When it was signed.
+    pub signed: Time,
+    /// When the shard was closed for ever.
+    pub frozen: Option<Time>,
+}
+
+/// What the heartbeat needs of a project to render it.
+#[derive(Clone, Debug)]
+pub struct ProjectState {
+    /// Its id.
+    pub id: ProjectId,
+    /// Its ecosystem's word.
+    pub ecosystem: String,
+    /// Name as written.
+    pub name: String,
+    /// Normalised name.
+    pub key: String,
+    /// Status.
+    pub status: ProjectStatus,
+    /// Why.
+    pub status_reason: Option<String>,
+    /// Its serial after this write.
+    pub serial: u64,
+    /// Newest version, as shown in lists.
+    pub latest: String,
+}
+
+/// The pointer to a rendered document.
+#[derive(Clone, Debug)]
+pub struct DocumentRow {
+    /// Path of the document, such as `pypi/simple/NAME`.
+    pub path: String,
+    /// Its project.
+    pub project: ProjectId,
+    /// SHA-256 of its bytes, hex.
+    pub digest: String,
+    /// Its size.
+    pub size: u64,
+    /// The project's serial it shows.
+    pub serial: u64,
+}
+
+fn actor_columns(actor: &Actor) -> (&'static str, Option<String>) {
+    match &actor.identity {
+        Identity::Anonymous => ("anonymous", None),
+        Identity::Account { id, .. } => ("account", Some(id.0.clone())),
+        Identity::System { name } => ("system", Some((*name).to_owned())),
+    }
+}
+
+fn strength_word(strength: Strength) -> &'static str {
+    match strength {
+        Strength::None => "none",
+        Strength::Token => "token",
+        Strength::Workflow => "workflow",
+        Strength::Phishproof => "phishproof",
+        Strength::Operator => "operator",
+    }
+}
+
+fn head(row: &AnyRow) -> Result<Head> {
+    Ok(Head {
+        shard: unsigned(row, "shard")?,
+        origin: text(row, "origin")?,
+        size: unsigned(row, "size")?,
+        root: hash(row, "root")?,
+        checkpoint: text(row, "checkpoint")?,
+        signed: time(row, "signed_at")?,
+        frozen: maybe_time(row, "frozen_at")?,
+    })
+}
+
+fn hash(row: &AnyRow, column: &str) -> Result<Sha256> {
+    text(row, column)?
+        .parse()
+        .map_err(|_| Error::internal("a stored digest is malformed", column.to_owned()))
+}
+
+fn numbered(row: &AnyRow) -> Result<NumberedLeaf> {
+    Ok(NumberedLeaf {
+        index: unsigned(row, "idx")?,
+        event: EventId(text(row, "event_id")?),
+        project: maybe_text(row, "project_id")?.map(ProjectId),
+        file: maybe_text(row, "file_id")?.map(FileId),
+        kind: text(row, "kind")?,
+        subject: text(row, "subject")?,
+        at: time(row, "at")?,
+        body: text(row, "body")?,
+        hash: hash(row, "hash")?,
+    })
+}
+
+const PROJECT_STATE: &str = "id, ecosystem, name, key, status, status_reason, serial, latest";
+
+fn project_state(row: &AnyRow) -> Result<ProjectState> {
+    Ok(ProjectState {
+        id: ProjectId(text(row, "id")?),
+        ecosystem: text(row, "ecosystem")?,
+        name: text(row, "name")?,
+        key: text(row, "key")?,
+        status: super::parsed(row, "status")?,
+        status_reason: maybe_text(row, "status_reason")?,
+        serial: unsigned(row, "serial")?,
+        latest: text(row, "latest")?,
+    })
+}
+
+impl Store {
+    /// The head of a shard.
+    pub(crate) async fn head(&self, shard: u64) -> Result<Option<Head>> {
+        let row = sqlx::query("SELECT shard, origin, size, root, checkpoint, signed_at, frozen_at FROM log_head WHERE shard = $1")
+            .bind(signed(shard))
+            .fetch_optional(&self.read)
+            .await
+            .map_err(failed)?;
+        row.as_ref().map(head).transpose()
+    }
+
+    /// Every shard's head, oldest first.
+    pub(crate) async fn heads(&self) -> Result<Vec<Head>> {
+        let rows = sqlx::query("SELECT shard, origin, size, root, checkpoint, signed_at, frozen_at FROM log_head ORDER BY shard")
+            .fetch_all(&self.read)
+            .await
+            .map_err(failed)?;
+        rows.iter().map(head).collect()
+    }
+
+    /// Up to `limit` leaves of a shard from index `from` on.
+    pub(crate) async fn leaves_from(
+        &self,
+        shard: u64,
+        from: u64,
+        limit: u64,
+    ) -> Result<Vec<NumberedLeaf>> {
+        let rows = sqlx::query(
+            "SELECT l.idx, l.event_id, l.project_id, e.file_id, l.kind, l.subject, l.at, l.body, l.hash FROM leaves l \
+             LEFT JOIN events e ON e.id = l.event_id WHERE l.shard = $1 AND l.idx >= $2 ORDER BY l.idx LIMIT $3",
+        )
+        .bind(signed(shard))
+        .bind(signed(from))
+        .bind(signed(limit))
+        .fetch_all(&self.read)
+        .await
+        .map_err(failed)?;
+        rows.iter().map(numbered).collect()
+    }
+
+    /// The state of some projects, without raising their serials.
+    pub(crate) async fn project_states(&self, projects: &[ProjectId]) -> Result<Vec<ProjectState>> {
+        let mut states = Vec::with_capacity(projects.len());
+        for chunk in projects.chunks(1_000) {
+            let sql = format!(
+                "SELECT {PROJECT_STATE} FROM projects WHERE id IN ({})",
+                places(chunk.len(), 1)
+            );
+            let mut query = sqlx::query(built(sql));
+            for project in chunk {
+                query = query.bind(project.0.clone());
+            }
+            for row in &query.fetch_all(&self.read).await.map_err(failed)? {
+                states.push(project_state(row)?);
+            }
+        }
+        Ok(states)
+    }
+
+    /// Committed events that are not in the log yet.
+    pub(crate) async fn backlog(&self) -> Result<u64> {
+        let waiting = self.count("SELECT count(*) AS n FROM outbox").await?;
+        Ok(u64::try_from(waiting).unwrap_or(0))
+    }
+
+    /// The leaf of an event, where it has one.
+    pub(crate) async fn leaf_of_event(&self, event: &EventId) -> Result<Option<(u64, u64)>> {
+        let row = sqlx::query("SELECT shard, idx FROM leaves WHERE event_id = $1")
+            .bind(event.0.clone())
+            .fetch_optional(&self.read)
+            .await
+            .map_err(failed)?;
+        row.map(|row| Ok((unsigned(&row, "shard")?, unsigned(&row, "idx")?)))
+            .transpose()
+    }
+}
+
+impl Tx {
+    /// Writes an event and puts it in the outbox.
+    pub(crate) async fn record_event(&mut self, event: &NewEvent<'_>) -> Result<()> {
+        let (actor_kind, actor_id) = actor_columns(event.actor);
+        sqlx::query(
+            "INSERT INTO events (id, at, kind, subject, project_id, file_id, actor_kind, actor_id, strength, account_id, detail, \
+             actor_salt, account_salt) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+        )
+        .bind(event.id.0.clone())
+        .bind(event.at.0)
+        .bind(event.leaf.kind.clone())
+        .bind(event.leaf.subject.clone().unwrap_or_default())
+        .bind(event.project.map(|id| id.0.clone()))
+        .bind(event.file.map(|id| id.0.clone()))
+        .bind(actor_kind)
+        .bind(actor_id)
+        .bind(strength_word(event.actor.strength))
+        .bind(event.account.map(|id| id.0.clone()))
+        .bind(event.detail.to_string())
+        .bind(hex::encode(event.actor_salt))
+        .bind(event.account.map(|_| hex::encode(event.account_salt)))
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        let leaf = serde_json::to_string(&event.leaf)
+            .map_err(|source| Error::internal("leaf facts can not be written", source))?;
+        sqlx::query(
+            "INSERT INTO outbox (event_id, project_id, file_id, leaf) VALUES ($1, $2, $3, $4)",
+        )
+        .bind(event.id.0.clone())
+        .bind(event.project.map(|id| id.0.clone()))
+        .bind(event.file.map(|id| id.0.clone()))
+        .bind(leaf)
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    /// The next events without a place, oldest first, each with its project's place in its own chain.
+    pub(crate) async fn outbox(&mut self, limit: u64) -> Result<Vec<OutboxRow>> {
+        let rows = sqlx::query(
+            "SELECT o.event_id, e.at, o.project_id, o.file_id, o.leaf, p.sequence, p.last_leaf FROM outbox o \
+             JOIN events e ON e.id = o.event_id LEFT JOIN projects p ON p.id = o.project_id ORDER BY o.event_id LIMIT $1",
+        )
+        .bind(signed(limit))
+        .fetch_all(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        rows.iter()
+            .map(|row| {
+                Ok(OutboxRow {
+                    event: EventId(text(row, "event_id")?),
+                    at: time(row, "at")?,
+                    project: maybe_text(row, "project_id")?.map(ProjectId),
+                    file: maybe_text(row, "file_id")?.map(FileId),
+                    leaf: serde_json::from_str(&text(row, "leaf")?).map_err(|source| {
+                        Error::internal("stored leaf facts are malformed", source)
+                    })?,
+                    sequence: maybe_unsigned(row, "sequence")?,
+                    previous: maybe_unsigned(row, "last_leaf")?,
+                })
+            })
+            .collect()
+    }
+
+    /// Gives leaves their places, moves the projects' chains on, empties the outbox of them. The primary key of
+    /// `leaves` refuses a second writer's numbers: `write-conflict`.
+    pub(crate) async fn number_leaves(
+        &mut self,
+        shard: u64,
+        leaves: &[NumberedLeaf],
+        chains: &HashMap<ProjectId, (u64, u64)>,
+    ) -> Result<()> {
+        for chunk in leaves.chunks(1_000) {
+            let sql = format!(
+                "INSERT INTO leaves (shard, idx, event_id, project_id, kind, subject, at, body, hash) VALUES {}",
+                value_rows(chunk.len(), 9, 1)
+            );
+            let mut query = sqlx::query(built(sql));
+            for leaf in chunk {
+                query = query
+                    .bind(signed(shard))
+                    .bind(signed(leaf.index))
+                    .bind(leaf.event.0.clone())
+                    .bind(leaf.project.as_ref().map(|id| id.0.clone()))
+                    .bind(leaf.kind.clone())
+                    .bind(leaf.subject.clone())
+                    .bind(leaf.at.0)
+                    .bind(leaf.body.clone())
+                    .bind(leaf.hash.to_string());
+            }
+            query.execute(&mut *self.inner).await.map_err(failed)?;
+            let sql = format!(
+                "DELETE FROM outbox WHERE event_id IN ({})",
+                places(chunk.len(), 1)
+            );
+            let mut query = sqlx::query(built(sql));
+            for leaf in chunk {
+                query = query.bind(leaf.event.0.clone());
+            }
+            query.execute(&mut *self.inner).await.map_err(failed)?;
+        }
+        let chains: Vec<_> = chains.iter().collect();
+        for chunk in chains.chunks(1_000) {
+            let sql = format!(
+                "UPDATE projects SET sequence = v.column2, last_leaf = v.column3 FROM (VALUES {}) AS v WHERE projects.id = v.column1",
+                value_rows(chunk.len(), 3, 1)
+            );
+            let mut query = sqlx::query(built(sql));
+            for (project, (sequence, last)) in chunk {
+                query = query
+                    .bind(project.0.clone())
+                    .bind(signed(*sequence))
+                    .bind(signed(*last));
+            }
+            query.execute(&mut *self.inner).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Opens a shard.
+    pub(crate) async fn insert_head(&mut self, head: &Head) -> Result<()> {
+        sqlx::query("INSERT INTO log_head (shard, origin, size, root, checkpoint, signed_at) VALUES ($1, $2, $3, $4, $5, $6)")
+            .bind(signed(head.shard))
+            .bind(head.origin.clone())
+            .bind(signed(head.size))
+            .bind(head.root.to_string())
+            .bind(head.checkpoint.clone())
+            .bind(head.signed.0)
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Moves a shard's head on, if it still stands at `from`: the compare-and-swap that makes two leaders harmless.
+    pub(crate) async fn swap_head(&mut self, from: u64, to: &Head) -> Result<()> {
+        let done = sqlx::query(
+            "UPDATE log_head SET size = $3, root = $4, checkpoint = $5, signed_at = $6 WHERE shard = $1 AND size = $2 AND frozen_at IS NULL",
+        )
+        .bind(signed(to.shard))
+        .bind(signed(from))
+        .bind(signed(to.size))
+        .bind(to.root.to_string())
+        .bind(to.checkpoint.clone())
+        .bind(to.signed.0)
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        if done.rows_affected() == 1 {
+            Ok(())
+        } else {
+            Err(Error::new(
+                Kind::Conflict,
+                super::WRITE_CONFLICT,
+                "Another countersignd moved the log's head first.",
+            ))
+        }
+    }
+
+    /// Turns staged files live at their leaves.
+    pub(crate) async fn files_live(&mut self, files: &[(FileId, u64)], now: Time) -> Result<()> {
+        for chunk in files.chunks(1_000) {
+            let sql = format!(
+                "UPDATE files SET leaf = v.column2, live_at = $1, state = CASE state WHEN 'staged' THEN 'live' ELSE state END \
+                 FROM (VALUES {}) AS v WHERE files.id = v.column1",
+                value_rows(chunk.len(), 2, 2)
+            );
+            let mut query = sqlx::query(built(sql)).bind(now.0);
+            for (file, leaf) in chunk {
+                query = query.bind(file.0.clone()).bind(signed(*leaf));
+            }
+            query.execute(&mut *self.inner).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Raises the serials of projects whose documents change now and returns their state. Locks their rows.
+    pub(crate) async fn raise_serials(
+        &mut self,
+        projects: &[ProjectId],
+        now: Time,
+        visible: bool,
+    ) -> Result<Vec<ProjectState>> {
+        let mut states = Vec::with_capacity(projects.len());
+        for chunk in projects.chunks(1_000) {
+            let sql = format!(
+                "UPDATE projects SET serial = serial + 1, updated_at = CASE $2 WHEN 1 THEN $1 ELSE updated_at END, \
+                 visible_at = CASE $2 WHEN 1 THEN COALESCE(visible_at, $1) ELSE visible_at END \
+                 WHERE id IN ({}) RETURNING {PROJECT_STATE}",
+                places(chunk.len(), 3)
+            );
+            let mut query = sqlx::query(built(sql)).bind(now.0).bind(i64::from(visible));
+            for project in chunk {
+                query = query.bind(project.0.clone());
+            }
+            for row in &query.fetch_all(&mut *self.inner).await.map_err(failed)? {
+                states.push(project_state(row)?);
+            }
+        }
+        Ok(states)
+    }
+
+    /// Sets what lists show of projects: newest version and its summary.
+    pub(crate) async fn set_latest(
+        &mut self,
+        projects: &[(ProjectId, String, String)],
+    ) -> Result<()> {
+        for chunk in projects.chunks(1_000) {
+            let sql = format!(
+                "UPDATE projects SET latest = v.column2, summary = v.column3 FROM (VALUES {}) AS v WHERE projects.id = v.column1",
+                value_rows(chunk.len(), 3, 1)
+            );
+            let mut query = sqlx::query(built(sql));
+            for (project, latest, summary) in chunk {
+                query = query
+                    .bind(project.0.clone())
+                    .bind(latest.clone())
+                    .bind(summary.clone());
+            }
+            query.execute(&mut *self.inner).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets where a project's documents are: they no longer show what is so, and readers render them anew.
+    pub(crate) async fn drop_documents(&mut self, project: &ProjectId) -> Result<()> {
+        sqlx::query("DELETE FROM documents WHERE project_id = $1")
+            .bind(project.0.clone())
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Points the documents' paths at their newest bytes.
+    pub(crate) async fn point_documents(
+        &mut self,
+        documents: &[DocumentRow],
+        now: Time,
+    ) -> Result<()> {
+        for chunk in documents.chunks(1_000) {
+            let sql = format!(
+                "INSERT INTO documents (path, project_id, digest, size, serial, rendered_at) VALUES {} ON CONFLICT (path) DO UPDATE \
+                 SET digest = excluded.digest, size = excluded.size, serial = excluded.serial, rendered_at = excluded.rendered_at",
+                value_rows(chunk.len(), 6, 1)
+            );
+            let mut query = sqlx::query(built(sql));
+            for document in chunk {
+                query = query
+                    .bind(document.path.clone())
+                    .bind(document.project.0.clone())
+                    .bind(document.digest.clone())
+                    .bind(signed(document.size))
+                    .bind(signed(document.serial))
+                    .bind(now.0);
+            }
+            query.execute(&mut *self.inner).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,210 @@
+//! What withholding and restoring change.
+
+use countersign_formats::Ecosystem;
+
+use super::{Tx, built, failed, places, text};
+use crate::error::Result;
+use crate::model::{FileId, FileState, ProjectId, ProjectStatus, ReleaseId, Time};
+
+/// A project as a change of it sees it, its row locked.
+#[derive(Clone, Debug)]
+pub struct CuratedProject {
+    /// Its id.
+    pub id: ProjectId,
+    /// Name as written.
+    pub name: String,
+    /// Normalised name.
+    pub key: String,
+    /// Status.
+    pub status: ProjectStatus,
+}
+
+/// A release as a change of it sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct CuratedRelease {
+    pub(crate) id: ReleaseId,
+    pub(crate) version: String,
+    pub(crate) yanked: Option<Time>,
+}
+
+/// A file as a change of it sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct CuratedFile {
+    pub(crate) id: FileId,
+    pub(crate) release: ReleaseId,
+    pub(crate) filename: String,
+    pub(crate) purl: String,
+    pub(crate) live: Option<Time>,
+}
+
+impl Tx {
+    /// The visible project of this key, its row locked until the transaction ends.
+    pub(crate) async fn curated_project(
+        &mut self,
+        ecosystem: Ecosystem,
+        key: &str,
+    ) -> Result<Option<CuratedProject>> {
+        let lock = match self.backend {
+            super::Backend::Sqlite => "",
+            super::Backend::Postgres => " FOR UPDATE",
+        };
+        let row = sqlx::query(built(format!(
+            "SELECT id, name, key, status FROM projects WHERE ecosystem = $1 AND key = $2 AND removed_at IS NULL{lock}"
+        )))
+        .bind(ecosystem.as_str())
+        .bind(key.to_owned())
+        .fetch_optional(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        row.map(|row| {
+            Ok(CuratedProject {
+                id: ProjectId(text(&row, "id")?),
+                name: text(&row, "name")?,
+                key: text(&row, "key")?,
+                status: super::parsed(&row, "status")?,
+            })
+        })
+        .transpose()
+    }
+
+    /// A release by the key of its version.
+    pub(crate) async fn curated_release(
+        &mut self,
+        project: &ProjectId,
+        version_key: &str,
+    ) -> Result<Option<CuratedRelease>> {
+        let row = sqlx::query("SELECT id, version, yanked_at FROM releases WHERE project_id = $1 AND version_key = $2 AND removed_at IS NULL")
+            .bind(project.0.clone())
+            .bind(version_key.to_owned())
+            .fetch_optional(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        row.map(|row| {
+            Ok(CuratedRelease {
+                id: ReleaseId(text(&row, "id")?),
+                version: text(&row, "version")?,
+                yanked: super::maybe_time(&row, "yanked_at")?,
+            })
+        })
+        .transpose()
+    }
+
+    /// The files of a project that are not removed.
+    pub(crate) async fn curated_files(&mut self, project: &ProjectId) -> Result<Vec<CuratedFile>> {
+        let rows = sqlx::query(
+            "SELECT f.id, f.release_id, f.filename, f.purl, f.live_at FROM files f WHERE f.project_id = $1 AND f.state <> 'removed' ORDER BY f.id",
+        )
+        .bind(project.0.clone())
+        .fetch_all(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        rows.iter()
+            .map(|row| {
+                Ok(CuratedFile {
+                    id: FileId(text(row, "id")?),
+                    release: ReleaseId(text(row, "release_id")?),
+                    filename: text(row, "filename")?,
+                    purl: text(row, "purl")?,
+                    live: super::maybe_time(row, "live_at")?,
+                })
+            })
+            .collect()
+    }
+
+    /// Sets or lifts a release's yank.
+    pub(crate) async fn set_yank(
+        &mut self,
+        release: &ReleaseId,
+        yank: Option<(Time, &str)>,
+    ) -> Result<()> {
+        sqlx::query("UPDATE releases SET yanked_at = $2, yanked_reason = $3 WHERE id = $1")
+            .bind(release.0.clone())
+            .bind(yank.map(|(at, _)| at.0))
+            .bind(yank.map(|(_, reason)| reason.to_owned()))
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Moves files to another state with its time and reason.
+    pub(crate) async fn set_files_state(
+        &mut self,
+        files: &[FileId],
+        state: FileState,
+        reason: Option<&str>,
+        now: Time,
+    ) -> Result<()> {
+        let column = match state {
+            FileState::Staged => "staged_at",
+            FileState::Held => "held_at",
+            FileState::Live => "live_at",
+            FileState::Quarantined => "quarantined_at",
+            FileState::Removed => "removed_at",
+        };
+        for chunk in files.chunks(1_000) {
+            // Going live again keeps the first live_at: installers order by it.
+            let stamp = if state == FileState::Live {
+                "live_at = COALESCE(live_at, $2)".to_owned()
+            } else {
+                format!("{column} = $2")
+            };
+            let sql = format!(
+                "UPDATE files SET state = $1, {stamp}, withheld_reason = $3 WHERE id IN ({})",
+                places(chunk.len(), 4)
+            );
+            let mut query = sqlx::query(built(sql))
+                .bind(state.as_str())
+                .bind(now.0)
+                .bind(reason.map(str::to_owned));
+            for file in chunk {
+                query = query.bind(file.0.clone());
+            }
+            query.execute(&mut *self.inner).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Marks a release removed. Its version stays reserved.
+    pub(crate) async fn remove_release(&mut self, release: &ReleaseId, now: Time) -> Result<()> {
+        sqlx::query("UPDATE releases SET removed_at = $2 WHERE id = $1")
+            .bind(release.0.clone())
+            .bind(now.0)
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Marks a project removed. Its name stays reserved.
+    pub(crate) async fn remove_project(&mut self, project: &ProjectId, now: Time) -> Result<()> {
+        sqlx::query("UPDATE projects SET removed_at = $2 WHERE id = $1")
+            .bind(project.0.clone())
+            .bind(now.0)
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Sets a project's status.
+    pub(crate) async fn set_project_status(
+        &mut self,
+        project: &ProjectId,
+        status: ProjectStatus,
+        reason: Option<&str>,
+        now: Time,
+    ) -> Result<()> {
+        sqlx::query(
+            "UPDATE projects SET status = $2, status_reason = $3, status_at = $4 WHERE id = $1",
+        )
+        .bind(project.0.clone())
+        .bind(status.as_str())
+        .bind(reason.map(str::to_owned))
+        .bind(now.0)
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,392 @@
+//! All SQL. One text for SQLite and PostgreSQL through `sqlx::Any`; house dialect: TEXT and BIGINT only.
+//!
+//! Methods are named for the questions and facts of the domain. [`Tx`] is the only way to write; nothing here
+//! touches the network besides the database, and no transaction is ever open while something else waits.
+
+mod beats;
+mod curating;
+mod people;
+mod publishing;
+mod reading;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
+use sqlx::{Any, AnyPool, AssertSqlSafe, Row};
+
+pub(crate) use beats::{DocumentRow, Head, LeafFacts, NewEvent, NumberedLeaf, ProjectState};
+pub(crate) use curating::{CuratedFile, CuratedProject};
+pub(crate) use people::{CredentialRow, NewCredential};
+pub(crate) use publishing::{FileFacts, NewFile, PublishFacts};
+pub(crate) use reading::{FileRow, ReleaseRow, ecosystem};
+
+use crate::error::{Error, Kind, Result};
+use crate::model::Time;
+
+/// Which database stands behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// A file beside the server; one writer at a time.
+    Sqlite,
+    /// A server shared by any number of `countersignd`.
+    Postgres,
+}
+
+/// The database.
+#[derive(Clone)]
+pub struct Store {
+    read: AnyPool,
+    write: AnyPool,
+    backend: Backend,
+}
+
+/// A write transaction. Dropped without [`Tx::commit`], it is rolled back.
+pub struct Tx {
+    inner: sqlx::Transaction<'static, Any>,
+    backend: Backend,
+}
+
+static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
+
+impl Store {
+    /// Connects to `sqlite://PATH` (made if missing) or `postgres://…`.
+    ///
+    /// SQLite runs in WAL mode with `synchronous=FULL`: a commit that was acknowledged survives power loss. It gets
+    /// one connection for writing, so that writers queue fairly here instead of polling a busy file.
+    ///
+    /// # Errors
+    /// `database-url` for a scheme that is neither; `database-unreachable` where the server or file can not be opened.
+    pub async fn connect(url: &str) -> Result<Self> {
+        sqlx::any::install_default_drivers();
+        let backend = if url.starts_with("sqlite:") {
+            Backend::Sqlite
+        } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+            Backend::Postgres
+        } else {
+            let scheme = url.split(':').next().unwrap_or_default();
+            return Err(Error::new(
+                Kind::Rejected,
+                "database-url",
+                format!("A database URL can not begin with {scheme:?}."),
+            )
+            .remedy("Use sqlite://PATH or postgres://USER@HOST/NAME."));
+        };
+        let address = match backend {
+            Backend::Sqlite if !url.contains('?') => format!("{url}?mode=rwc"),
+            _ => url.to_owned(),
+        };
+        let options = AnyConnectOptions::from_str(&address).map_err(|source| {
+            Error::new(
+                Kind::Rejected,
+                "database-url",
+                "The database URL can not be read.",
+            )
+            .remedy("Use sqlite://PATH or postgres://USER@HOST/NAME.")
+            .because(source)
+        })?;
+        let pool = |connections: u32| {
+            AnyPoolOptions::new()
+                .max_connections(connections)
+                .min_connections(1)
+                .acquire_timeout(Duration::from_secs(10))
+                .test_before_acquire(false)
+                .idle_timeout(Duration::from_secs(600))
+                .after_connect(move |connection, _| {
+                    Box::pin(async move {
+                        let settings = match backend {
+                            Backend::Sqlite => {
+                                "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=10000; \
+                                 PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-8000; \
+                                 PRAGMA journal_size_limit=67108864;"
+                            }
+                            // A commit that was acknowledged is on disk, whatever the server's default is.
+                            Backend::Postgres => "SET synchronous_commit = on; SET timezone = 'UTC';",
+                        };
+                        sqlx::raw_sql(settings).execute(&mut *connection).await?;
+                        Ok(())
+                    })
+                })
+        };
+        let write = match backend {
+            Backend::Sqlite => pool(1).connect_with(options.clone()).await,
+            Backend::Postgres => pool(12).connect_with(options.clone()).await,
+        }
+        .map_err(failed)?;
+        let read = pool(4).connect_with(options).await.map_err(failed)?;
+        Ok(Self {
+            read,
+            write,
+            backend,
+        })
+    }
+
+    /// Which database stands behind.
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// Applies every pending migration.
+    ///
+    /// # Errors
+    /// Where a migration fails or the database was migrated by a newer version.
+    pub async fn migrate(&self) -> Result<()> {
+        MIGRATOR.run(&self.write).await.map_err(|source| {
+            Error::new(Kind::Unavailable, "migration-failed", format!("The database could not be migrated: {source}."))
+                .remedy("If it was used by a newer countersignd, run that version; else restore the last backup.")
+                .because(source)
+        })
+    }
+
+    /// How many migrations are pending.
+    ///
+    /// # Errors
+    /// Where the database can not be read.
+    pub async fn pending_migrations(&self) -> Result<usize> {
+        let applied = if self.has_table("_sqlx_migrations").await? {
+            self.count("SELECT count(*) AS n FROM _sqlx_migrations")
+                .await?
+        } else {
+            0
+        };
+        Ok(MIGRATOR
+            .iter()
+            .count()
+            .saturating_sub(usize::try_from(applied).unwrap_or(usize::MAX)))
+    }
+
+    /// True where no table of ours stands in it.
+    ///
+    /// # Errors
+    /// Where the database can not be read.
+    pub async fn is_empty(&self) -> Result<bool> {
+        Ok(!self.has_table("instance").await?)
+    }
+
+    async fn has_table(&self, name: &str) -> Result<bool> {
+        let text = match self.backend {
+            Backend::Sqlite => {
+                "SELECT count(*) AS n FROM sqlite_master WHERE type = 'table' AND name = $1"
+            }
+            Backend::Postgres => {
+                "SELECT count(*) AS n FROM pg_tables WHERE schemaname = ANY (current_schemas(false)) AND tablename = $1"
+            }
+        };
+        let row = sqlx::query(text)
+            .bind(name)
+            .fetch_one(&self.read)
+            .await
+            .map_err(failed)?;
+        Ok(row.try_get::<i64, _>("n").map_err(failed)? > 0)
+    }
+
+    async fn count(&self, text: &'static str) -> Result<i64> {
+        let row = sqlx::query(text)
+            .fetch_one(&self.read)
+            .await
+            .map_err(failed)?;
+        row.try_get("n").map_err(failed)
+    }
+
+    /// Opens a write transaction. On SQLite it holds the one write lock from the start.
+    ///
+    /// # Errors
+    /// `database-unreachable`, `disk-full`.
+    pub async fn write(&self) -> Result<Tx> {
+        let begin = match self.backend {
+            Backend::Sqlite => "BEGIN IMMEDIATE",
+            Backend::Postgres => "BEGIN",
+        };
+        let inner = self.write.begin_with(begin).await.map_err(failed)?;
+        Ok(Tx {
+            inner,
+            backend: self.backend,
+        })
+    }
+
+    /// Answers at once where the database answers.
+    ///
+    /// # Errors
+    /// `database-unreachable`.
+    pub async fn ping(&self) -> Result<()> {
+        sqlx::query("SELECT 1 AS n")
+            .fetch_one(&self.read)
+            .await
+            .map_err(failed)
+            .map(|_| ())
+    }
+
+    /// Closes every connection; on SQLite this also folds the write-ahead log into the file.
+    pub async fn close(&self) {
+        self.read.close().await;
+        self.write.close().await;
+    }
+
+    /// A value of the instance's own table.
+    ///
+    /// # Errors
+    /// Where the database can not be read.
+    pub async fn instance(&self, key: &str) -> Result<Option<String>> {
+        let row = sqlx::query("SELECT value FROM instance WHERE key = $1")
+            .bind(key)
+            .fetch_optional(&self.read)
+            .await
+            .map_err(failed)?;
+        row.map(|row| text(&row, "value")).transpose()
+    }
+}
+
+impl Tx {
+    /// Makes it durable. Only after this has returned may anything be acknowledged.
+    ///
+    /// # Errors
+    /// `write-conflict` (try the whole transaction again), `database-unreachable`, `disk-full`.
+    pub async fn commit(self) -> Result<()> {
+        self.inner.commit().await.map_err(failed)
+    }
+
+    /// Sets a value of the instance's own table.
+    pub(crate) async fn set_instance(&mut self, key: &str, value: &str) -> Result<()> {
+        sqlx::query("INSERT INTO instance (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value")
+            .bind(key)
+            .bind(value)
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+}
+
+/// `($1,$2),($3,$4)…`: the rows of a VALUES list, numbered from `first`.
+fn value_rows(rows: usize, columns: usize, first: usize) -> String {
+    let mut sql = String::with_capacity(rows * columns * 5);
+    let mut next = first;
+    for row in 0..rows {
+        sql.push_str(if row == 0 { "(" } else { ",(" });
+        for column in 0..columns {
+            if column > 0 {
+                sql.push(',');
+            }
+            sql.push('$');
+            sql.push_str(&next.to_string());
+            next += 1;
+        }
+        sql.push(')');
+    }
+    sql
+}
+
+/// `$1,$2,$3…` numbered from `first`.
+fn places(count: usize, first: usize) -> String {
+    (first..first + count)
+        .map(|place| format!("${place}"))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+/// Marks SQL built only from our own constants and place numbers; values always travel as binds.
+fn built(sql: String) -> AssertSqlSafe<String> {
+    AssertSqlSafe(sql)
+}
+
+fn text(row: &AnyRow, column: &str) -> Result<String> {
+    row.try_get::<String, _>(column).map_err(failed)
+}
+
+fn maybe_text(row: &AnyRow, column: &str) -> Result<Option<String>> {
+    row.try_get::<Option<String>, _>(column).map_err(failed)
+}
+
+fn number(row: &AnyRow, column: &str) -> Result<i64> {
+    row.try_get::<i64, _>(column).map_err(failed)
+}
+
+fn unsigned(row: &AnyRow, column: &str) -> Result<u64> {
+    let value = number(row, column)?;
+    u64::try_from(value).map_err(|source| Error::internal("a stored number is negative", source))
+}
+
+fn maybe_unsigned(row: &AnyRow, column: &str) -> Result<Option<u64>> {
+    row.try_get::<Option<i64>, _>(column)
+        .map_err(failed)?
+        .map(|value| {
+            u64::try_from(value)
+                .map_err(|source| Error::internal("a stored number is negative", source))
+        })
+        .transpose()
+}
+
+fn time(row: &AnyRow, column: &str) -> Result<Time> {
+    number(row, column).map(Time)
+}
+
+fn maybe_time(row: &AnyRow, column: &str) -> Result<Option<Time>> {
+    Ok(row
+        .try_get::<Option<i64>, _>(column)
+        .map_err(failed)?
+        .map(Time))
+}
+
+fn parsed<T: FromStr<Err = String>>(row: &AnyRow, column: &str) -> Result<T> {
+    text(row, column)?
+        .parse()
+        .map_err(|source: String| Error::internal("a stored word is unknown", source))
+}
+
+/// What we store as BIGINT; sizes and counts stay far below 2^63.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// The code of [`Error`]s after which the whole transaction is tried again.
+pub(crate) const WRITE_CONFLICT: &str = "write-conflict";
+
+/// Turns a database error into ours: a lost race, a missing database, a full disk, or a bug.
+fn failed(error: sqlx::Error) -> Error {
+    match &error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::Tls(_) => Error::unavailable(
+            "database-unreachable",
+            "The registry can not reach its database.",
+        )
+        .because(error),
+        sqlx::Error::Database(cause) => {
+            let code = cause.code().unwrap_or_default().into_owned();
+            // SQLite 13: database or disk is full; PostgreSQL 53100: disk full.
+            let full = cause.message().contains("disk is full") || code == "13" || code == "53100";
+            // PostgreSQL: serialization failure, deadlock; SQLite 5 and 6: busy, locked.
+            let raced = cause.is_unique_violation()
+                || matches!(code.as_str(), "40001" | "40P01" | "5" | "517" | "6");
+            // PostgreSQL classes 08 (connection), 57P (shutdown), 53 (resources); SQLite: i/o error, can not open, read-only.
+            let away = code.starts_with("08")
+                || code.starts_with("57P")
+                || code.starts_with("53")
+                || matches!(code.as_str(), "10" | "14" | "8")
+                || cause.message().contains("disk I/O error")
+                || cause.message().contains("unable to open database");
+            if full {
+                Error::unavailable("disk-full", "The registry's disk is full.").because(error)
+            } else if raced {
+                Error::new(
+                    Kind::Conflict,
+                    WRITE_CONFLICT,
+                    "Somebody else changed the same thing at the same moment.",
+                )
+                .remedy("Try again.")
+                .because(error)
+            } else if away {
+                Error::unavailable(
+                    "database-unreachable",
+                    "The registry can not reach its database.",
+                )
+                .because(error)
+            } else {
+                Error::internal("a database statement failed", error)
+            }
+        }
+        _ => Error::internal("the database answered something unexpected", error),
+    }
+}

@@ -1,0 +1,360 @@
+//! What a publish asks and writes.
+
+use countersign_formats::Manifest;
+use countersign_trust::digest::Sha256;
+
+use super::{Tx, built, failed, maybe_text, maybe_time, signed, text, time, value_rows};
+use crate::error::{Error, Result};
+use crate::model::{
+    AccountId, EventId, FileId, FileState, ProjectId, ProjectStatus, ReleaseId, Role, Time,
+};
+
+/// Everything [`crate::policy`] may ask about a publish, read in the transaction that will write it.
+#[derive(Clone, Debug, Default)]
+pub struct PublishFacts {
+    /// The project, where the name is taken.
+    pub project: Option<ProjectFacts>,
+    /// The release, where it exists.
+    pub release: Option<ReleaseFacts>,
+    /// What the identifier names already.
+    pub identifier: Option<IdentifierFacts>,
+    /// Names of other projects whose look-alike skeleton is the same; asked only for a new name.
+    pub lookalikes: Vec<String>,
+}
+
+/// A project as a publish sees it.
+#[derive(Clone, Debug)]
+pub struct ProjectFacts {
+    /// Its id.
+    pub id: ProjectId,
+    /// Its name as written.
+    pub name: String,
+    /// Its status.
+    pub status: ProjectStatus,
+    /// When it was removed.
+    pub removed: Option<Time>,
+    /// The caller's best role on it.
+    pub role: Option<Role>,
+}
+
+/// A release as a publish sees it.
+#[derive(Clone, Debug)]
+pub struct ReleaseFacts {
+    /// Its id.
+    pub id: ReleaseId,
+    /// When its first file was published.
+    pub created: Time,
+    /// When it was removed.
+    pub removed: Option<Time>,
+    /// The file name of its sdist.
+    pub sdist: Option<String>,
+}
+
+/// What an identifier names.
+#[derive(Clone, Debug)]
+pub struct IdentifierFacts {
+    /// The bytes it names for ever.
+    pub sha256: String,
+    /// The file, while its row exists.
+    pub file: Option<FileFacts>,
+}
+
+/// The file behind an identifier.
+#[derive(Clone, Debug)]
+pub struct FileFacts {
+    /// Its state.
+    pub state: FileState,
+    /// The event of its publication.
+    pub event: EventId,
+}
+
+/// A file to write.
+pub struct NewFile<'a> {
+    /// The file's id.
+    pub id: &'a FileId,
+    /// Its project.
+    pub project: &'a ProjectId,
+    /// Its release.
+    pub release: &'a ReleaseId,
+    /// What the archive says.
+    pub manifest: &'a Manifest,
+    /// The identifier.
+    pub purl: &'a str,
+    /// Its hash.
+    pub identifier: Sha256,
+    /// The identifier is claimed already, for these very bytes (known from the log alone).
+    pub known: bool,
+    /// Size in bytes.
+    pub size: u64,
+    /// Its digests.
+    pub digests: &'a countersign_trust::digest::Digests,
+    /// SHA-256 of the metadata text.
+    pub metadata_sha256: Sha256,
+    /// The metadata text.
+    pub metadata: &'a str,
+    /// The event of its publication.
+    pub event: &'a EventId,
+    /// Who published it, where it was an account.
+    pub uploader: Option<&'a AccountId>,
+    /// Now.
+    pub now: Time,
+}
+
+impl Tx {
+    /// Gathers [`PublishFacts`]. On PostgreSQL the project's row is locked, so that two publishes to one project, or a
+    /// publish and a removal, stand one behind the other as they do on SQLite.
+    pub(crate) async fn publish_facts(
+        &mut self,
+        manifest: &Manifest,
+        identifier: Sha256,
+        skeleton: &str,
+        account: Option<&AccountId>,
+    ) -> Result<PublishFacts> {
+        let mut facts = PublishFacts::default();
+        let lock = match self.backend {
+            super::Backend::Sqlite => "",
+            super::Backend::Postgres => " FOR UPDATE OF p",
+        };
+        let row = sqlx::query(built(format!(
+            "SELECT p.id, p.name, p.status, p.removed_at, r.id AS release_id, r.created_at, r.removed_at AS release_removed_at, \
+             (SELECT f.filename FROM files f WHERE f.release_id = r.id AND f.filetype = 'sdist' AND f.removed_at IS NULL) AS sdist, \
+             (SELECT max(g.role) FROM grants g WHERE g.project_id = p.id AND g.ended_at IS NULL AND (g.account_id = $4 \
+               OR g.team_id IN (SELECT m.team_id FROM team_members m WHERE m.account_id = $4))) AS role \
+             FROM projects p LEFT JOIN releases r ON r.project_id = p.id AND r.version_key = $3 \
+             WHERE p.ecosystem = $1 AND p.key = $2{lock}"
+        )))
+        .bind(manifest.ecosystem.as_str())
+        .bind(manifest.name_key.as_str().to_owned())
+        .bind(manifest.version_key.clone())
+        .bind(account.map_or("", |id| id.0.as_str()).to_owned())
+        .fetch_optional(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        if let Some(row) = row {
+            facts.project = Some(ProjectFacts {
+                id: ProjectId(text(&row, "id")?),
+                name: text(&row, "name")?,
+                status: super::parsed(&row, "status")?,
+                removed: maybe_time(&row, "removed_at")?,
+                // 'owner' sorts after 'maintainer', as Role does.
+                role: maybe_text(&row, "role")?
+                    .map(|word| {
+                        word.parse().map_err(|source: String| {
+                            Error::internal("a stored role is unknown", source)
+                        })
+                    })
+                    .transpose()?,
+            });
+            if let Some(id) = maybe_text(&row, "release_id")? {
+                facts.release = Some(ReleaseFacts {
+                    id: ReleaseId(id),
+                    created: time(&row, "created_at")?,
+                    removed: maybe_time(&row, "release_removed_at")?,
+                    sdist: maybe_text(&row, "sdist")?,
+                });
+            }
+        } else {
+            let rows = sqlx::query(
+                "SELECT name FROM projects WHERE ecosystem = $1 AND skeleton = $2 AND key <> $3",
+            )
+            .bind(manifest.ecosystem.as_str())
+            .bind(skeleton.to_owned())
+            .bind(manifest.name_key.as_str().to_owned())
+            .fetch_all(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+            facts.lookalikes = rows
+                .iter()
+                .map(|row| text(row, "name"))
+                .collect::<Result<_>>()?;
+        }
+        let row = sqlx::query(
+            "SELECT i.sha256, f.id, f.state, f.event_id FROM identifiers i \
+             LEFT JOIN files f ON f.identifier = i.identifier WHERE i.identifier = $1",
+        )
+        .bind(identifier.to_string())
+        .fetch_optional(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        if let Some(row) = row {
+            let file = match maybe_text(&row, "id")? {
+                None => None,
+                Some(_) => Some(FileFacts {
+                    state: super::parsed(&row, "state")?,
+                    event: EventId(text(&row, "event_id")?),
+                }),
+            };
+            facts.identifier = Some(IdentifierFacts {
+                sha256: text(&row, "sha256")?,
+                file,
+            });
+        }
+        Ok(facts)
+    }
+
+    /// Writes a new project, invisible until its first file is in the log.
+    pub(crate) async fn insert_project(
+        &mut self,
+        id: &ProjectId,
+        manifest: &Manifest,
+        skeleton: &str,
+        now: Time,
+    ) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO projects (id, ecosystem, name, key, skeleton, status, status_at, trust_level, trust_at, summary, latest, \
+             serial, sequence, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, 'active', $6, 'none', $6, '', '', 0, 0, $6, $6)",
+        )
+        .bind(id.0.clone())
+        .bind(manifest.ecosystem.as_str())
+        .bind(manifest.name.clone())
+        .bind(manifest.name_key.as_str().to_owned())
+        .bind(skeleton.to_owned())
+        .bind(now.0)
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Writes a new release.
+    pub(crate) async fn insert_release(
+        &mut self,
+        id: &ReleaseId,
+        project: &ProjectId,
+        manifest: &Manifest,
+        prerelease: bool,
+        now: Time,
+    ) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO releases (id, project_id, version, version_key, prerelease, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(id.0.clone())
+        .bind(project.0.clone())
+        .bind(manifest.version_canonical.clone())
+        .bind(manifest.version_key.clone())
+        .bind(i64::from(prerelease))
+        .bind(now.0)
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Writes the file as `staged`, claims its identifier for ever, and keeps its metadata.
+    pub(crate) async fn insert_file(&mut self, file: &NewFile<'_>) -> Result<()> {
+        if !file.known {
+            self.claim_identifier(
+                file.identifier,
+                file.purl,
+                &file.digests.sha256.to_string(),
+                file.manifest.name_key.as_str(),
+                file.now,
+            )
+            .await?;
+        }
+        let fresh = sqlx::query("INSERT INTO metadata_texts (sha256, body) VALUES ($1, $2) ON CONFLICT (sha256) DO NOTHING")
+            .bind(file.metadata_sha256.to_string())
+            .bind(file.metadata.to_owned())
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?
+            .rows_affected()
+            == 1;
+        if fresh {
+            self.insert_dependencies(file).await?;
+        }
+        // The long description stands in the metadata text; here it would be kept once per file.
+        let mut slim = file.manifest.clone();
+        slim.description = None;
+        let manifest = serde_json::to_string(&slim)
+            .map_err(|source| Error::internal("a manifest can not be written", source))?;
+        sqlx::query(
+            "INSERT INTO files (id, project_id, release_id, filename, purl, identifier, size, sha256, blake2b_256, md5, filetype, \
+             python_tag, requires_python, metadata_sha256, summary, manifest, state, staged_at, event_id, uploader_id) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 'staged', $17, $18, $19)",
+        )
+        .bind(file.id.0.clone())
+        .bind(file.project.0.clone())
+        .bind(file.release.0.clone())
+        .bind(file.manifest.filename.clone())
+        .bind(file.purl.to_owned())
+        .bind(file.identifier.to_string())
+        .bind(signed(file.size))
+        .bind(file.digests.sha256.to_string())
+        .bind(hex::encode(file.digests.blake2b_256))
+        .bind(hex::encode(file.digests.md5))
+        .bind(file.manifest.filetype.clone())
+        .bind(file.manifest.python_tag.clone())
+        .bind(file.manifest.requires_python.clone())
+        .bind(file.metadata_sha256.to_string())
+        .bind(file.manifest.summary.clone().unwrap_or_default())
+        .bind(manifest)
+        .bind(file.now.0)
+        .bind(file.event.0.clone())
+        .bind(file.uploader.map(|id| id.0.clone()))
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Claims an identifier for a digest, for ever. A second claim is a `write-conflict`.
+    pub(crate) async fn claim_identifier(
+        &mut self,
+        identifier: Sha256,
+        purl: &str,
+        sha256: &str,
+        project_key: &str,
+        now: Time,
+    ) -> Result<()> {
+        sqlx::query("INSERT INTO identifiers (identifier, purl, sha256, project_key, created_at) VALUES ($1, $2, $3, $4, $5)")
+            .bind(identifier.to_string())
+            .bind(purl.to_owned())
+            .bind(sha256.to_owned())
+            .bind(project_key.to_owned())
+            .bind(now.0)
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Gives a removed project's name back to its former owner.
+    pub(crate) async fn revive_project(&mut self, project: &ProjectId, now: Time) -> Result<()> {
+        sqlx::query("UPDATE projects SET removed_at = NULL, visible_at = NULL, latest = '', summary = '', updated_at = $2 WHERE id = $1")
+            .bind(project.0.clone())
+            .bind(now.0)
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    async fn insert_dependencies(&mut self, file: &NewFile<'_>) -> Result<()> {
+        let digest = file.metadata_sha256.to_string();
+        // 7 places a row; both databases take at least 32,766 of them in one statement.
+        for (chunk, dependencies) in file.manifest.dependencies.chunks(1_000).enumerate() {
+            let sql = format!(
+                "INSERT INTO dependencies (metadata_sha256, position, ecosystem, name_key, requirement, marker, kind) VALUES {}",
+                value_rows(dependencies.len(), 7, 1)
+            );
+            let mut query = sqlx::query(built(sql));
+            for (row, dependency) in dependencies.iter().enumerate() {
+                query = query
+                    .bind(digest.clone())
+                    .bind(signed((chunk * 1_000 + row) as u64))
+                    .bind(file.manifest.ecosystem.as_str())
+                    .bind(dependency.name_key.as_str().to_owned())
+                    .bind(dependency.requirement.clone())
+                    .bind(dependency.marker.clone())
+                    .bind(if dependency.extra.is_some() {
+                        "extra"
+                    } else {
+                        "runtime"
+                    });
+            }
+            query.execute(&mut *self.inner).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+}
