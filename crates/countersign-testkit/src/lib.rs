@@ -9,11 +9,13 @@
 pub mod browser;
 pub mod clients;
 pub mod corpus;
+pub mod crash;
 pub mod fsck;
 pub mod http;
 pub mod packages;
 pub mod postgres;
 pub mod s3;
+pub mod server;
 pub mod strace;
 
 mod machine;

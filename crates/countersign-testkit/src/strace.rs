@@ -7,8 +7,9 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 /// The calls that matter for durability and for acknowledgements.
-pub const CALLS: &str = "fsync,fdatasync,sync_file_range,rename,renameat,renameat2,link,linkat,unlink,unlinkat,\
-                         openat,pwrite64,write,writev,sendto,sendmsg";
+pub const CALLS: &str = "fsync,fdatasync,sync_file_range,rename,renameat,renameat2,link,linkat,unlink,unlinkat,mkdir,\
+                         mkdirat,openat,pwrite64,pwritev,write,writev,copy_file_range,sendfile,splice,ftruncate,\
+                         sendto,sendmsg";
 
 /// One finished system call. Order is that of completion.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +18,10 @@ pub struct SystemCall {
     pub thread: u32,
     /// Seconds since 1970 at which it began.
     pub began: f64,
+    /// Place of its beginning in the record, to be compared with [`Self::finished_at`] of other calls.
+    pub began_at: usize,
+    /// Place of its end in the record.
+    pub finished_at: usize,
     /// Such as `fsync`.
     pub name: String,
     /// Everything between the parentheses; file descriptors carry their path as `7</path>`.
@@ -79,10 +84,10 @@ pub fn command(program: &Path, log: &Path, string_limit: usize) -> Command {
 /// line that was cut off by a kill.
 pub fn parse(log: &str) -> Result<Vec<SystemCall>> {
     let mut calls = Vec::new();
-    let mut unfinished: Vec<(u32, f64, String)> = Vec::new();
+    let mut unfinished: Vec<(u32, f64, usize, String)> = Vec::new();
     let lines: Vec<&str> = log.lines().collect();
     for (number, line) in lines.iter().enumerate() {
-        match parse_line(line, &mut unfinished) {
+        match parse_line(number, line, &mut unfinished) {
             Ok(Some(call)) => calls.push(call),
             Ok(None) => {}
             Err(_) if number + 1 == lines.len() => {}
@@ -94,7 +99,11 @@ pub fn parse(log: &str) -> Result<Vec<SystemCall>> {
     Ok(calls)
 }
 
-fn parse_line(line: &str, unfinished: &mut Vec<(u32, f64, String)>) -> Result<Option<SystemCall>> {
+fn parse_line(
+    number: usize,
+    line: &str,
+    unfinished: &mut Vec<(u32, f64, usize, String)>,
+) -> Result<Option<SystemCall>> {
     let (thread, rest) = line.trim_start().split_once(' ').context("no thread")?;
     let thread: u32 = thread.parse().context("no thread number")?;
     let (time, rest) = rest.trim_start().split_once(' ').context("no time")?;
@@ -104,9 +113,10 @@ fn parse_line(line: &str, unfinished: &mut Vec<(u32, f64, String)>) -> Result<Op
         return Ok(None);
     }
     if let Some(begin) = rest.strip_suffix("<unfinished ...>") {
-        unfinished.push((thread, began, begin.trim_end().to_owned()));
+        unfinished.push((thread, began, number, begin.trim_end().to_owned()));
         return Ok(None);
     }
+    let mut began_at = number;
     let mut whole = rest.to_owned();
     if let Some(resumed) = rest.strip_prefix("<... ") {
         let (_, tail) = resumed
@@ -114,10 +124,10 @@ fn parse_line(line: &str, unfinished: &mut Vec<(u32, f64, String)>) -> Result<Op
             .context("not a resumed call")?;
         let at = unfinished
             .iter()
-            .position(|(of, _, _)| *of == thread)
+            .position(|(of, ..)| *of == thread)
             .context("resumed a call that never began")?;
-        let (_, time, begin) = unfinished.remove(at);
-        began = time;
+        let (_, time, place, begin) = unfinished.remove(at);
+        (began, began_at) = (time, place);
         whole = format!("{begin}{tail}");
     }
     let open = whole.find('(').context("no arguments")?;
@@ -140,6 +150,8 @@ fn parse_line(line: &str, unfinished: &mut Vec<(u32, f64, String)>) -> Result<Op
     Ok(Some(SystemCall {
         thread,
         began,
+        began_at,
+        finished_at: number,
         name,
         arguments,
         result,
@@ -190,6 +202,7 @@ mod tests {
         let calls = parse(log).unwrap();
         assert_eq!(calls.len(), 3);
         assert_eq!(calls[0].target(), Some("TCP:[127.0.0.1:80->127.0.0.1:99]"));
+        assert_eq!((calls[1].began_at, calls[1].finished_at), (0, 2));
         assert!(calls[1].is_sync() && calls[1].began == 1.5 && calls[1].target() == Some("/d/a"));
         assert!(!calls[2].is_sync());
     }

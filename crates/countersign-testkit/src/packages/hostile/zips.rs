@@ -111,6 +111,7 @@ pub(super) fn attacks() -> Vec<Attack> {
             let offset = (before.to_bytes().len() - empty - central) as u32;
             let mut twin = archive.members[at].clone();
             twin.phantom = true;
+            twin.name = b"twin.txt".to_vec();
             twin.offset = Some(offset);
             archive.members.insert(at + 1, twin);
         }),
@@ -212,7 +213,8 @@ pub(super) fn attacks() -> Vec<Attack> {
         }),
         member("zip-empty-name", |victim| victim.name = Vec::new()),
         member("zip-folder-with-data", |victim| {
-            victim.name = b"folder/".to_vec()
+            victim.name = b"folder/".to_vec();
+            victim.external_attributes = 0o040_755 << 16;
         }),
     ];
     let bomb = wheel("zip-bomb").file("zeros.bin", vec![0u8; 100 << 20]);

@@ -1,0 +1,495 @@
+//! The crash test: the real server takes concurrent publishes, is killed with SIGKILL at random moments (also while it
+//! starts), starts again, and owes everything it ever acknowledged.
+//!
+//! After every kill: each file acknowledged since the kill before is served with its digest, stands in the log at the
+//! index that was acknowledged, and its proof holds; no file is served, nor listed, without a leaf; no identifier has
+//! two digests; the log is the old log with leaves appended, bit for bit, and extends every checkpoint seen. At the end
+//! all of it again for all files, and `doctor` finds nothing.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use sha2::{Digest as _, Sha256};
+
+use crate::fsck::{CheckedLog, Checkpoint};
+use crate::http;
+use crate::packages::{Package, Wheel, escape};
+use crate::server::{Database, ServerOptions, TestServer, publish};
+
+/// Releases of one project before the publishers go on to the next one.
+const RELEASES_PER_PROJECT: u64 = 40;
+/// Files acknowledged in earlier rounds that are looked at again in each round.
+const SAMPLE: usize = 8;
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub struct CrashPlan {
+    /// How many times the server is killed.
+    pub kills: u32,
+    /// On which database.
+    pub database: Database,
+    /// How many publish at the same time.
+    pub publishers: u32,
+    /// Seed of the moments and of the files; the same seed tries the same moments.
+    pub seed: u64,
+    /// The longest time that a server runs before it is killed, measured from when it is ready.
+    pub longest_run: Duration,
+}
+
+impl CrashPlan {
+    /// Six publishers, runs of up to 0.4 seconds.
+    pub fn new(database: Database, kills: u32) -> Self {
+        Self {
+            kills,
+            database,
+            publishers: 6,
+            seed: 1,
+            longest_run: Duration::from_millis(400),
+        }
+    }
+}
+
+/// What happened.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CrashReport {
+    /// Kills survived.
+    pub kills: u32,
+    /// Of these, while the server was starting.
+    pub kills_while_starting: u32,
+    /// Files whose publish was acknowledged; all of them are there.
+    pub acknowledged: u64,
+    /// Publishes that a kill cut off before their answer; each was repeated until acknowledged.
+    pub cut_off: u64,
+    /// Leaves of the log at the end.
+    pub leaves: u64,
+    /// Distinct checkpoints that clients saw; the log extends each.
+    pub checkpoints: u64,
+    /// Median of the times from start to ready.
+    pub median_start: Duration,
+    /// The longest.
+    pub longest_start: Duration,
+}
+
+impl std::fmt::Display for CrashReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} kills ({} while starting), {} acknowledged files all there, {} publishes cut off and repeated, \
+             {} leaves, {} checkpoints all extended, ready again after {:.2} s (median), {:.2} s (longest)",
+            self.kills,
+            self.kills_while_starting,
+            self.acknowledged,
+            self.cut_off,
+            self.leaves,
+            self.checkpoints,
+            self.median_start.as_secs_f64(),
+            self.longest_start.as_secs_f64()
+        )
+    }
+}
+
+/// A publish that the server has acknowledged.
+#[derive(Debug, Clone)]
+struct Acknowledged {
+    project: String,
+    filename: String,
+    sha256: String,
+    leaf: u64,
+}
+
+/// What publishers and the observer share.
+#[derive(Debug, Default)]
+struct Witnessed {
+    acknowledged: Mutex<Vec<Acknowledged>>,
+    /// Publishes without an answer, to be repeated with the same bytes.
+    unanswered: Mutex<VecDeque<Package>>,
+    /// Notes of checkpoints seen since the last check.
+    checkpoints: Mutex<Vec<String>>,
+    /// Anything that must never happen.
+    faults: Mutex<Vec<String>>,
+    next: AtomicU64,
+    cut_off: AtomicU64,
+    stop: AtomicBool,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Carries out a plan. `say` gets a line now and then. The error is the first broken promise, with the round in which
+/// it showed and the seed that shows it again.
+pub fn run(plan: &CrashPlan, say: &mut dyn FnMut(&str)) -> Result<CrashReport> {
+    let mut server = TestServer::start(ServerOptions {
+        database: plan.database,
+        ..ServerOptions::default()
+    })?;
+    let token = server.publisher("crash")?;
+    let mut random = StdRng::seed_from_u64(plan.seed);
+    let witnessed = Arc::new(Witnessed::default());
+    let mut report = CrashReport::default();
+    let mut starts = Vec::new();
+    let mut log = server.checked_log()?;
+    let mut all: Vec<Acknowledged> = Vec::new();
+    for round in 1..=plan.kills {
+        let outcome = (|| -> Result<()> {
+            let run_for = random.random_range(Duration::ZERO..plan.longest_run);
+            publish_until_killed(&mut server, &token, plan, &witnessed, run_for)?;
+            report.kills += 1;
+            if round % 7 == 0 {
+                // Killed again, somewhere between exec and ready.
+                drop(server.spawn()?);
+                let typical = starts.last().copied().unwrap_or(Duration::from_millis(200));
+                std::thread::sleep(random.random_range(Duration::ZERO..typical));
+                server.kill()?;
+                report.kills_while_starting += 1;
+                report.kills += 1;
+            }
+            server.serve()?;
+            starts.push(server.ready_after());
+            log = check_log(&server, &log, &witnessed, &mut report)?;
+            let fresh = std::mem::take(&mut *locked(&witnessed.acknowledged));
+            check_files(&server, &log, &fresh)?;
+            let sample: Vec<_> = (0..SAMPLE.min(all.len()))
+                .map(|_| all[random.random_range(0..all.len())].clone())
+                .collect();
+            check_files(&server, &log, &sample)?;
+            all.extend(fresh);
+            check_unacknowledged(&server, &log, &witnessed)?;
+            check_served(&server, &log)
+        })();
+        outcome
+            .with_context(|| format!("round {round} of the crash test with seed {}", plan.seed))?;
+        report.acknowledged = all.len() as u64;
+        if round % 10 == 0 || round == plan.kills {
+            say(&format!(
+                "kill {} of {}: {} files acknowledged, {} leaves",
+                report.kills,
+                plan.kills,
+                all.len(),
+                log.entries.len()
+            ));
+        }
+        if report.kills >= plan.kills {
+            break;
+        }
+    }
+    finish(&server, &token, &witnessed, &mut log, &mut all, &mut report)?;
+    starts.sort_unstable();
+    report.median_start = starts.get(starts.len() / 2).copied().unwrap_or_default();
+    report.longest_start = starts.last().copied().unwrap_or_default();
+    Ok(report)
+}
+
+/// Repeats what was cut off until it is acknowledged, and checks everything once more.
+fn finish(
+    server: &TestServer,
+    token: &str,
+    witnessed: &Witnessed,
+    log: &mut CheckedLog,
+    all: &mut Vec<Acknowledged>,
+    report: &mut CrashReport,
+) -> Result<()> {
+    let rest = std::mem::take(&mut *locked(&witnessed.unanswered));
+    for package in rest {
+        let answer = publish(&server.upload_url(), &package, token, &[])?;
+        all.push(
+            acknowledgement(&package, &answer).context("repeating a publish that was cut off")?,
+        );
+    }
+    *log = check_log(server, log, witnessed, report)?;
+    check_files(server, log, all)?;
+    check_served(server, log)?;
+    server
+        .run(&["doctor"])
+        .context("doctor finds fault with what the crashes left")?;
+    report.acknowledged = all.len() as u64;
+    report.cut_off = witnessed.cut_off.load(Ordering::SeqCst);
+    report.leaves = log.entries.len() as u64;
+    Ok(())
+}
+
+fn publish_until_killed(
+    server: &mut TestServer,
+    token: &str,
+    plan: &CrashPlan,
+    witnessed: &Arc<Witnessed>,
+    run_for: Duration,
+) -> Result<()> {
+    witnessed.stop.store(false, Ordering::SeqCst);
+    let mut threads = Vec::new();
+    for _ in 0..plan.publishers {
+        let (url, token, witnessed) = (server.upload_url(), token.to_owned(), witnessed.clone());
+        threads.push(std::thread::spawn(move || {
+            publish_on_and_on(&url, &token, &witnessed)
+        }));
+    }
+    let (url, observed) = (
+        format!("{}/checkpoint", server.log_url()),
+        witnessed.clone(),
+    );
+    threads.push(std::thread::spawn(move || {
+        while !observed.stop.load(Ordering::SeqCst) {
+            if let Ok(response) = http::get(&url)
+                && response.status == 200
+            {
+                note_checkpoint(&observed, response.text());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }));
+    std::thread::sleep(run_for);
+    let died = !server.is_running();
+    server.kill()?;
+    witnessed.stop.store(true, Ordering::SeqCst);
+    for thread in threads {
+        ensure!(thread.join().is_ok(), "a publisher panicked");
+    }
+    ensure!(
+        !died,
+        "the server ended by itself; its log says:\n{}",
+        server.logs()
+    );
+    if let Some(fault) = locked(&witnessed.faults).first() {
+        bail!("{fault}");
+    }
+    Ok(())
+}
+
+fn note_checkpoint(witnessed: &Witnessed, note: String) {
+    let mut seen = locked(&witnessed.checkpoints);
+    if !seen.contains(&note) {
+        seen.push(note);
+    }
+}
+
+fn publish_on_and_on(url: &str, token: &str, witnessed: &Witnessed) {
+    while !witnessed.stop.load(Ordering::SeqCst) {
+        let waiting = locked(&witnessed.unanswered).pop_front();
+        let package =
+            waiting.unwrap_or_else(|| package(witnessed.next.fetch_add(1, Ordering::SeqCst)));
+        match publish(url, &package, token, &[]) {
+            // The 503 of a log that stands still says "repeat", like a broken connection.
+            Err(_) => {
+                witnessed.cut_off.fetch_add(1, Ordering::SeqCst);
+                locked(&witnessed.unanswered).push_back(package);
+            }
+            Ok(answer) if answer.status == 503 => locked(&witnessed.unanswered).push_back(package),
+            Ok(answer) => match acknowledgement(&package, &answer) {
+                Ok(acknowledged) => {
+                    if let Ok(receipt) = answer.json()
+                        && let Some((_, note)) = receipt["proof"]
+                            .as_str()
+                            .and_then(|proof| proof.split_once("\n\n"))
+                    {
+                        note_checkpoint(witnessed, note.to_owned());
+                    }
+                    locked(&witnessed.acknowledged).push(acknowledged);
+                }
+                Err(error) => {
+                    locked(&witnessed.faults).push(format!("{}: {error:#}", package.filename));
+                    return;
+                }
+            },
+        }
+    }
+}
+
+fn package(number: u64) -> Package {
+    let project = format!("crash-{}", number / RELEASES_PER_PROJECT);
+    let filler =
+        format!("{number} ").repeat(usize::try_from(number % 40).unwrap_or_default() * 100);
+    Wheel::new(&project, &format!("1.{number}"))
+        .file(&format!("{}/filler.txt", escape(&project)), filler)
+        .build()
+}
+
+fn acknowledgement(package: &Package, answer: &http::Response) -> Result<Acknowledged> {
+    let answer = answer.clone().expect_status(200)?;
+    let leaf = answer
+        .header("x-countersign-leaf")
+        .context("acknowledged without a leaf index")?;
+    Ok(Acknowledged {
+        project: package.project.clone(),
+        filename: package.filename.clone(),
+        sha256: package.sha256(),
+        leaf: leaf
+            .parse()
+            .with_context(|| format!("bad leaf index {leaf:?}"))?,
+    })
+}
+
+/// The log must be the one before, and more; and extend every checkpoint that anyone saw.
+fn check_log(
+    server: &TestServer,
+    before: &CheckedLog,
+    witnessed: &Witnessed,
+    report: &mut CrashReport,
+) -> Result<CheckedLog> {
+    let log = server.checked_log()?;
+    ensure!(
+        log.entries.starts_with(&before.entries),
+        "the log does not begin with the leaves it had before the kill"
+    );
+    for note in std::mem::take(&mut *locked(&witnessed.checkpoints)) {
+        let seen = Checkpoint::verify(&note, server.log_key())?;
+        log.check_extends(&seen)
+            .context("a client saw a checkpoint that the log after the kill does not extend")?;
+        report.checkpoints += 1;
+    }
+    let mut published: HashMap<&str, usize> = HashMap::new();
+    for (index, entry) in log.entries.iter().enumerate() {
+        let text = std::str::from_utf8(entry).unwrap_or_default();
+        if line(text, "kind") == Some("file-published") {
+            let subject =
+                line(text, "subject").context("a file-published leaf without a subject")?;
+            if let Some(other) = published.insert(subject, index) {
+                bail!("{subject} was published twice, in leaves {other} and {index}");
+            }
+        }
+    }
+    Ok(log)
+}
+
+fn line<'a>(leaf: &'a str, keyword: &str) -> Option<&'a str> {
+    leaf.lines()
+        .find_map(|line| line.strip_prefix(keyword)?.strip_prefix(' '))
+}
+
+/// Each file is listed, served with its digest, in the log where it was said to be, and provable.
+fn check_files(server: &TestServer, log: &CheckedLog, files: &[Acknowledged]) -> Result<()> {
+    let mut documents: BTreeMap<&str, serde_json::Value> = BTreeMap::new();
+    for file in files {
+        let document = match documents.get(file.project.as_str()) {
+            Some(document) => document,
+            None => {
+                let document = server.project(&file.project)?.with_context(|| {
+                    format!(
+                        "{} was acknowledged, and its project is not there",
+                        file.filename
+                    )
+                })?;
+                documents.entry(&file.project).or_insert(document)
+            }
+        };
+        check_file(server, log, file, document)
+            .with_context(|| format!("acknowledged file {}", file.filename))?;
+    }
+    Ok(())
+}
+
+fn check_file(
+    server: &TestServer,
+    log: &CheckedLog,
+    file: &Acknowledged,
+    document: &serde_json::Value,
+) -> Result<()> {
+    let listed = document["files"]
+        .as_array()
+        .context("no files in the document")?;
+    let listed = listed
+        .iter()
+        .find(|entry| entry["filename"] == file.filename.as_str())
+        .context("is not listed")?;
+    ensure!(
+        listed["hashes"]["sha256"] == file.sha256.as_str(),
+        "is listed with another digest: {listed}"
+    );
+    let url = listed["url"]
+        .as_str()
+        .context("is listed without an address")?;
+    let body = http::get(&absolute(server, url))?.expect_status(200)?.body;
+    ensure!(
+        hex::encode(Sha256::digest(&body)) == file.sha256,
+        "is served with other bytes"
+    );
+    let leaf = log
+        .entries
+        .get(usize::try_from(file.leaf)?)
+        .context("its leaf is beyond the log's end")?;
+    let leaf = std::str::from_utf8(leaf)?;
+    ensure!(
+        leaf.contains(&file.filename)
+            && leaf
+                .lines()
+                .any(|line| line == format!("digest sha256:{}", file.sha256)),
+        "leaf {} is about something else:\n{leaf}",
+        file.leaf
+    );
+    let proof = server
+        .get(&format!(
+            "/files/{}/{}.tlog-proof",
+            file.sha256, file.filename
+        ))?
+        .expect_status(200)?;
+    let index = log
+        .check_proof(&proof.text())
+        .context("its proof does not hold")?;
+    ensure!(
+        index == file.leaf,
+        "its proof is for leaf {index}, acknowledged was {}",
+        file.leaf
+    );
+    Ok(())
+}
+
+/// What was never acknowledged may be there or not, but not without a leaf.
+fn check_unacknowledged(
+    server: &TestServer,
+    log: &CheckedLog,
+    witnessed: &Witnessed,
+) -> Result<()> {
+    for package in locked(&witnessed.unanswered).iter() {
+        let sha256 = package.sha256();
+        let served = server.get(&format!("/files/{sha256}/{}", package.filename))?;
+        let logged = !log
+            .leaves_with_line(&format!("digest sha256:{sha256}"))
+            .is_empty();
+        ensure!(
+            logged || served.status != 200,
+            "{} is served, and the log knows nothing of it",
+            package.filename
+        );
+    }
+    Ok(())
+}
+
+/// Nothing is listed that has no leaf.
+fn check_served(server: &TestServer, log: &CheckedLog) -> Result<()> {
+    let mut digests: HashMap<&str, usize> = HashMap::new();
+    for (index, entry) in log.entries.iter().enumerate() {
+        let text = std::str::from_utf8(entry).unwrap_or_default();
+        if let Some(digest) = line(text, "digest").and_then(|digest| digest.strip_prefix("sha256:"))
+        {
+            digests.insert(digest, index);
+        }
+    }
+    for project in server.projects()? {
+        let document = server
+            .project(&project)?
+            .with_context(|| format!("{project} is listed and not there"))?;
+        for file in document["files"]
+            .as_array()
+            .context("no files in the document")?
+        {
+            let sha256 = file["hashes"]["sha256"].as_str().unwrap_or_default();
+            ensure!(
+                digests.contains_key(sha256),
+                "{} is listed, and no leaf has its digest {sha256}",
+                file["filename"]
+            );
+        }
+    }
+    Ok(())
+}
+
+fn absolute(server: &TestServer, url: &str) -> String {
+    match url.strip_prefix('/') {
+        Some(path) => format!("{}/{path}", server.url()),
+        None => url.to_owned(),
+    }
+}

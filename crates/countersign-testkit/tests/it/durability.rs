@@ -1,0 +1,185 @@
+//! By the kernel's own record: when a publish is acknowledged, nothing of it is only in memory.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use countersign_testkit::packages::Wheel;
+use countersign_testkit::server::{ServerOptions, TestServer};
+use countersign_testkit::strace::SystemCall;
+
+/// What is not on disk for certain when the call that begins at `at` begins: files written and not synced since, and
+/// folders with a new entry and not synced since. Only what stands below `data` and matters after a crash.
+fn only_in_memory(calls: &[SystemCall], at: usize, data: &Path) -> Vec<String> {
+    let matters = |path: &str| {
+        let below = Path::new(path).strip_prefix(data).ok();
+        // Uploads under way are thrown away after a crash; the shared memory index of SQLite is rebuilt.
+        below.is_some_and(|path| !path.starts_with("spool"))
+            && !path.ends_with("-shm")
+            && !path.contains(" (deleted)")
+    };
+    let mut dirty: HashMap<String, usize> = HashMap::new();
+    let mut seen: HashSet<String> = HashSet::new();
+    for call in calls
+        .iter()
+        .filter(|call| call.finished_at < at && call.result >= 0)
+    {
+        let parent = |path: &str| {
+            Path::new(path)
+                .parent()
+                .map(|parent| parent.to_string_lossy().into_owned())
+        };
+        match call.name.as_str() {
+            "write" | "pwrite64" | "writev" | "pwritev" | "ftruncate" => {
+                if let Some(path) = call.target().filter(|path| matters(path)) {
+                    dirty.insert(path.to_owned(), call.finished_at);
+                }
+            }
+            "copy_file_range" | "sendfile" | "splice" => {
+                for path in quoted_or_described(&call.arguments)
+                    .into_iter()
+                    .filter(|path| matters(path))
+                {
+                    dirty.insert(path, call.finished_at);
+                }
+            }
+            "fsync" | "fdatasync" => {
+                // What was written while the sync ran is not covered by it.
+                if let Some(path) = call.target()
+                    && dirty
+                        .get(path)
+                        .is_some_and(|written| *written < call.began_at)
+                {
+                    dirty.remove(path);
+                }
+            }
+            "openat" if call.arguments.contains("O_CREAT") => {
+                for path in paths(call)
+                    .into_iter()
+                    .filter(|path| matters(path) && seen.insert(path.clone()))
+                {
+                    dirty.extend(parent(&path).map(|folder| (folder, call.finished_at)));
+                }
+            }
+            "rename" | "renameat" | "renameat2" | "link" | "linkat" => {
+                let named = paths(call);
+                let (Some(from), Some(to)) = (named.first(), named.last()) else {
+                    continue;
+                };
+                if let Some(written) = dirty.remove(from) {
+                    dirty.insert(to.clone(), written);
+                }
+                if matters(to) {
+                    dirty.extend(parent(to).map(|folder| (folder, call.finished_at)));
+                }
+            }
+            "mkdir" | "mkdirat" => {
+                for path in paths(call).into_iter().filter(|path| matters(path)) {
+                    dirty.extend(parent(&path).map(|folder| (folder, call.finished_at)));
+                }
+            }
+            "unlink" | "unlinkat" => {
+                for path in paths(call) {
+                    dirty.remove(&path);
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut left: Vec<String> = dirty.into_keys().collect();
+    left.sort();
+    left
+}
+
+/// The paths in quotes, made absolute by the folder descriptor before them.
+fn paths(call: &SystemCall) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut parts = call.arguments.split('"');
+    let mut base = parts.next().unwrap_or_default();
+    while let (Some(path), Some(after)) = (parts.next(), parts.next()) {
+        let folder = base
+            .rsplit_once('<')
+            .and_then(|(_, rest)| rest.split('>').next())
+            .unwrap_or_default();
+        found.push(Path::new(folder).join(path).to_string_lossy().into_owned());
+        base = after;
+    }
+    found
+}
+
+fn quoted_or_described(arguments: &str) -> Vec<String> {
+    arguments
+        .split('<')
+        .skip(1)
+        .filter_map(|part| part.split('>').next())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_sync_of_a_publish_precedes_its_acknowledgement() {
+    let options = ServerOptions {
+        record_system_calls: true,
+        ..ServerOptions::default()
+    };
+    let mut server = TestServer::start(options).unwrap();
+    let token = server.publisher("ada").unwrap();
+    let data = server.data().canonicalize().unwrap();
+    let packages: Vec<_> = (0..5)
+        .map(|number| {
+            Wheel::new("durable", &format!("1.{number}"))
+                .file("durable/data.txt", "x".repeat(50_000))
+                .build()
+        })
+        .collect();
+    for package in &packages {
+        server
+            .publish(package, &token)
+            .unwrap()
+            .expect_status(200)
+            .unwrap();
+    }
+    server.stop().unwrap();
+    let calls = server.system_calls().unwrap();
+    let acknowledged: Vec<&SystemCall> = calls
+        .iter()
+        .filter(|call| {
+            call.arguments.contains("\"HTTP/1.1 200")
+                && call.target().is_some_and(|to| to.starts_with("TCP"))
+        })
+        .collect();
+    assert_eq!(
+        acknowledged.len(),
+        packages.len(),
+        "each publish is answered once"
+    );
+    let mut before = 0;
+    for (package, answer) in packages.iter().zip(&acknowledged) {
+        let left = only_in_memory(&calls, answer.began_at, &data);
+        assert!(
+            left.is_empty(),
+            "{} was acknowledged while this was not on disk: {left:?}",
+            package.filename
+        );
+        // The rule above is empty if nothing is written, so say what must have been synced in between.
+        let synced: HashSet<&str> = calls
+            .iter()
+            .filter(|call| {
+                call.is_sync() && call.began_at > before && call.finished_at < answer.began_at
+            })
+            .filter_map(SystemCall::target)
+            .collect();
+        assert!(
+            synced.iter().any(|path| path.ends_with("-wal")),
+            "no sync of the write-ahead log: {synced:?}"
+        );
+        let blobs = data.join("blobs");
+        let blob = synced
+            .iter()
+            .filter(|path| Path::new(path).starts_with(&blobs));
+        assert!(
+            blob.count() >= 2,
+            "file and folder of the blob were not synced: {synced:?}"
+        );
+        before = answer.finished_at;
+    }
+}
