@@ -249,6 +249,17 @@ mod tests {
         ));
     }
 
+    /// The very note of this test was opened with Go's note package and transparency-dev/formats (both lines) and with
+    /// Python's cryptography (the ML-DSA line); both signatures are deterministic.
+    #[test]
+    fn the_signed_bytes_are_those_that_other_implementations_verified() {
+        let (ed, pq) = keys();
+        let note =
+            Checkpoint::new(ORIGIN, 42, Sha256::of(b"root")).sign(&ed, Some((&pq, 1_763_700_000)));
+        let expected = "9a05b871c09669b5606d7ea9521b7ac9a39ca24c7addccff889c31a55e6faabd";
+        assert_eq!(Sha256::of(note.as_bytes()).to_hex(), expected);
+    }
+
     #[test]
     fn another_origin_or_a_witness_alone_is_not_enough() {
         let (ed, _) = keys();
