@@ -274,6 +274,21 @@ fn wheels_that_contradict_themselves_are_refused() {
 }
 
 #[test]
+fn a_pure_wheel_renamed_for_a_platform_earns_a_warning() {
+    let bytes = Wheel::default().usual().bytes();
+    let manifest = inspect("sample_pkg-1.0-py3-none-win_amd64.whl", &bytes).unwrap();
+    assert_eq!(manifest.warnings.len(), 1);
+    assert_eq!(
+        verdict(&inspect("sample_pkg-1.0-cp311-none-win_amd64.whl", &bytes)),
+        "wheel-tags"
+    );
+    assert_eq!(
+        verdict(&inspect("sample_pkg-1.0-py2.py3-none-any.whl", &bytes)),
+        "wheel-tags"
+    );
+}
+
+#[test]
 fn changed_contents_are_found_by_record() {
     let mut entries = Wheel::default().usual().entries();
     entries[0].data = b"x = 2\n".to_vec();

@@ -209,7 +209,13 @@ pub fn index_json<'a>(names: impl IntoIterator<Item = &'a str>, last_serial: u64
     struct Name<'a> {
         name: &'a str,
     }
-    let mut document = text(&json!({ "meta": Meta::new(last_serial) }));
+    #[derive(Serialize)]
+    struct Head {
+        meta: Meta,
+    }
+    let mut document = text(&Head {
+        meta: Meta::new(last_serial),
+    });
     document.pop(); // the closing brace
     document.push_str(",\"projects\":[");
     for (index, name) in names.into_iter().enumerate() {

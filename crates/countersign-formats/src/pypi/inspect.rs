@@ -331,6 +331,15 @@ fn check_wheel_file(bytes: &[u8], parts: &WheelFilename) -> Result<Vec<String>, 
         list(&tags),
         list(&named)
     );
+    // Wheels that carry ready-made programs are built as pure ones and renamed for the platform.
+    // Installers go by the file name, so that a name which promises less than WHEEL is harmless.
+    let covered = |tag: &String| {
+        tag.rsplit_once('-')
+            .is_some_and(|(rest, _)| tags.contains(&format!("{rest}-any")))
+    };
+    if named.iter().all(|tag| tags.contains(tag) || covered(tag)) {
+        return Ok(vec![message]);
+    }
     Err(Rejection::new("wheel-tags", message)
         .with_remedy("Rename wheels with `wheel tags`, which changes both."))
 }
