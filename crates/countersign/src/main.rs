@@ -1,2 +1,283 @@
-//! countersign
-fn main() {}
+//! `countersign`: the client binary.
+
+mod cli;
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use countersign::remote::Remote;
+use countersign::trusted::{self, Pinned, Seen, TrustFile};
+use countersign::{Exit, Failure, audit, verify};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use url::Url;
+
+use cli::{Cli, Command, Common, Log, Trust};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.common.json;
+    let outcome = match &cli.command {
+        Command::Trust(Trust::Add { url, yes, replace }) => add(&cli.common, url, *yes, *replace),
+        Command::Trust(Trust::List) => list(&cli.common),
+        Command::Verify(options) => check(&cli.common, options),
+        Command::Log(Log::Audit) => audit_log(&cli.common),
+        Command::Log(Log::Show { from, count }) => show(&cli.common, *from, *count),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if json {
+                eprintln!("{}", failure.json());
+            } else {
+                eprintln!("countersign: {failure}");
+            }
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+/// Prints a line; a reader that went away is no failure of ours.
+fn line(text: &str) {
+    let mut out = std::io::stdout().lock();
+    if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
+
+fn trust_path(common: &Common) -> Result<PathBuf, Failure> {
+    match &common.trust {
+        Some(path) => Ok(path.clone()),
+        None => trusted::default_path(),
+    }
+}
+
+fn remote(url: &Url) -> Result<Remote, Failure> {
+    Remote::new(
+        url,
+        std::env::var("COUNTERSIGN_TOKEN")
+            .ok()
+            .filter(|token| !token.is_empty()),
+    )
+}
+
+fn add(common: &Common, url: &Url, yes: bool, replace: bool) -> Result<(), Failure> {
+    let path = trust_path(common)?;
+    let mut trust = TrustFile::load(&path)?;
+    let fresh = trusted::announced(url, &remote(url)?)?;
+    if !common.json {
+        describe(&fresh);
+    }
+    if !yes && !agreed(&fresh)? {
+        return Err(Failure::new(
+            Exit::Usage,
+            "not-agreed",
+            "Nothing was pinned.",
+        ));
+    }
+    trust.pin(fresh.clone(), replace)?;
+    trust.save(&path)?;
+    if common.json {
+        line(&json!({"pinned": fresh, "file": path}).to_string());
+    } else {
+        line(&format!("Pinned in {}", path.display()));
+    }
+    Ok(())
+}
+
+fn describe(pinned: &Pinned) {
+    line(&format!("{}", pinned.url.as_str().trim_end_matches('/')));
+    line(&format!("  log origin     {}", pinned.origin));
+    for key in &pinned.keys {
+        line(&format!("  verifier key   {key}"));
+    }
+}
+
+fn agreed(pinned: &Pinned) -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::new(
+            Exit::Usage,
+            "no-terminal",
+            "There is nobody to ask whether to trust these keys.",
+        )
+        .remedy(
+            "Compare them with what the registry's operators publish elsewhere, then add --yes.",
+        ));
+    }
+    eprint!(
+        "Compare these with what the operators of {} publish elsewhere. Trust them? [y/N] ",
+        pinned.url.host_str().unwrap_or("it")
+    );
+    let mut answer = String::new();
+    std::io::stdin()
+        .read_line(&mut answer)
+        .map_err(|error| Failure::new(Exit::Environment, "terminal", error.to_string()))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn list(common: &Common) -> Result<(), Failure> {
+    let trust = TrustFile::load(&trust_path(common)?)?;
+    if common.json {
+        line(&json!({"registries": trust.registries}).to_string());
+    } else {
+        trust.registries.iter().for_each(describe);
+    }
+    Ok(())
+}
+
+fn check(common: &Common, options: &cli::Verify) -> Result<(), Failure> {
+    let trust = TrustFile::load(&trust_path(common)?)?;
+    let file = verify::measure(&options.file)?;
+    let proof = match &options.proof {
+        Some(source) if source.starts_with("http://") || source.starts_with("https://") => {
+            fetched(source, options.offline)?
+        }
+        Some(path) => verify::proof_file(Path::new(path))?,
+        None => match verify::proof_beside(&options.file)? {
+            Some(proof) => proof,
+            None if options.offline => {
+                return Err(Failure::new(Exit::Usage, "no-proof", format!("There is no {}.tlog-proof, and --offline forbids to fetch it.", options.file.display()))
+                    .remedy("Give it with --proof FILE; a registry serves it beside each file, with .tlog-proof at the end of the address."));
+            }
+            None => verify::fetch_proof(
+                &file,
+                &remote(&trust.registry(common.registry.as_ref())?.url)?,
+            )?,
+        },
+    };
+    let held = verify::check(&file, &proof, &trust, options.purl.as_deref())?;
+    if let Some(wanted) = &common.registry {
+        let pinned = trust.registry(Some(wanted))?;
+        if pinned.origin != held.origin {
+            return Err(Failure::unverified(
+                "other-log",
+                format!(
+                    "The proof is from the log {}, not from {}.",
+                    held.origin, pinned.origin
+                ),
+            ));
+        }
+    }
+    if common.json {
+        line(&json!({"verified": held}).to_string());
+    } else {
+        line(&format!("✓ {} is {}", options.file.display(), held.purl));
+        line(&format!(
+            "    sha256:{}, {} bytes, published {}",
+            held.sha256, held.size, held.published
+        ));
+        line(&format!(
+            "    entry {} of {} in the log {}, signed by {}",
+            held.leaf,
+            held.log_size,
+            held.origin,
+            held.signed_by.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+/// A proof from any address: it needs no trust, since it is held against pinned keys.
+fn fetched(source: &str, offline: bool) -> Result<Vec<u8>, Failure> {
+    if offline {
+        return Err(Failure::new(
+            Exit::Usage,
+            "offline",
+            format!("--offline forbids to fetch {source}."),
+        )
+        .remedy("Give a file with --proof FILE."));
+    }
+    let wrong = |error: url::ParseError| {
+        Failure::new(
+            Exit::Usage,
+            "proof-url",
+            format!("{source} is not a URL: {error}."),
+        )
+    };
+    let url = Url::parse(source).map_err(wrong)?;
+    let base = url.join("/").map_err(wrong)?;
+    // The user's token is for the pinned registry and goes nowhere else.
+    Remote::new(&base, None)?.get(url.path(), countersign_trust::proof::MAX_PROOF_BYTES)
+}
+
+fn audit_log(common: &Common) -> Result<(), Failure> {
+    let trust = TrustFile::load(&trust_path(common)?)?;
+    let pinned = trust.registry(common.registry.as_ref())?;
+    let bar = ProgressBar::new(0);
+    bar.set_style(
+        ProgressStyle::with_template("{bar:32} {pos}/{len} entries  {eta} left")
+            .expect("a fixed template parses"),
+    );
+    let progress = |done, all| {
+        bar.set_length(all);
+        bar.set_position(done);
+    };
+    let outcome = audit::audit(
+        pinned,
+        &remote(&pinned.url)?,
+        &Seen::of(&pinned.origin)?,
+        &progress,
+    );
+    bar.finish_and_clear();
+    let audited = outcome?;
+    if common.json {
+        line(&json!({"audited": audited}).to_string());
+        return Ok(());
+    }
+    line(&format!(
+        "✓ The log {} holds: {} entries, root {}",
+        audited.origin, audited.size, audited.root
+    ));
+    line(&format!(
+        "    {} files, one digest for each; every tile is what the entries make; signed by the pinned key",
+        audited.files
+    ));
+    match audited.continues {
+        Some(size) => line(&format!("    it continues what you saw at {size} entries")),
+        None => line("    seen for the first time; the next audit holds it to this"),
+    }
+    if audited.skipped > 0 {
+        line(&format!(
+            "    {} entries are of kinds that this version does not know",
+            audited.skipped
+        ));
+    }
+    Ok(())
+}
+
+fn show(common: &Common, from: Option<u64>, count: u64) -> Result<(), Failure> {
+    let trust = TrustFile::load(&trust_path(common)?)?;
+    let pinned = trust.registry(common.registry.as_ref())?;
+    let (remote, seen) = (remote(&pinned.url)?, Seen::of(&pinned.origin)?);
+    let from = match from {
+        Some(from) => from,
+        None => audit::newest(pinned, &remote, &seen)?
+            .1
+            .size()
+            .saturating_sub(count),
+    };
+    let (checkpoint, entries) = audit::entries(pinned, &remote, &seen, from, count)?;
+    if common.json {
+        line(&json!({"origin": pinned.origin, "size": checkpoint.size(), "root": checkpoint.root(), "entries": entries}).to_string());
+        return Ok(());
+    }
+    line(&format!(
+        "{}: {} entries, root {}",
+        pinned.origin,
+        checkpoint.size(),
+        checkpoint.root()
+    ));
+    for entry in entries {
+        line(&format!("\n{}", entry.index));
+        // An entry is foreign text: only what its grammar allows goes to the terminal.
+        for text in entry.text.lines() {
+            line(&format!(
+                "    {}",
+                text.chars().filter(|c| !c.is_control()).collect::<String>()
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,377 @@
+//! What this user trusts: registries with their log's origin and keys, pinned once in a TOML file, and the newest
+//! checkpoint of each log that was ever seen.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use countersign_trust::checkpoint::{self, VerifiedCheckpoint};
+use countersign_trust::digest::Sha256;
+use countersign_trust::note::{MAX_NOTE_BYTES, VerifierKey};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::failure::{Exit, Failure, Result};
+use crate::remote::Remote;
+
+/// The most keys that one registry may announce.
+const MOST_KEYS: usize = 16;
+
+/// A registry as pinned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pinned {
+    /// Its address.
+    pub url: Url,
+    /// Its log's origin.
+    pub origin: String,
+    /// Where the log is below the address.
+    pub log: String,
+    /// Its log's verifier keys (vkeys).
+    pub keys: Vec<String>,
+}
+
+impl Pinned {
+    /// The keys, parsed.
+    ///
+    /// # Errors
+    /// Exit 2 for a key that was damaged in the file.
+    pub fn verifiers(&self) -> Result<Vec<VerifierKey>> {
+        let parse = |key: &String| {
+            key.parse().map_err(|error| {
+                Failure::new(
+                    Exit::Usage,
+                    "key-damaged",
+                    format!("The pinned key {key:?} is damaged: {error}."),
+                )
+                .remedy(format!(
+                    "Pin the registry again: countersign trust add {}",
+                    self.url
+                ))
+            })
+        };
+        self.keys.iter().map(parse).collect()
+    }
+
+    /// The log's path below the address, with slashes at both ends.
+    pub fn log_path(&self) -> String {
+        format!("/{}/", self.log.trim_matches('/'))
+    }
+
+    /// Opens a signed checkpoint of this registry's log.
+    ///
+    /// # Errors
+    /// Exit 3 when no pinned key of the log has signed it.
+    pub fn open_checkpoint(&self, note: &[u8]) -> Result<VerifiedCheckpoint> {
+        checkpoint::open(note, &self.verifiers()?, &self.origin).map_err(|error| {
+            Failure::unverified("checkpoint", format!("The checkpoint of {} does not verify: {error}.", self.origin))
+                .remedy("If the registry changed its keys, it says so elsewhere than in its own answer; pin the new ones only when you know.")
+        })
+    }
+}
+
+/// What a registry says about itself, not yet believed.
+#[derive(Debug, Deserialize)]
+struct Announced {
+    log: AnnouncedLog,
+}
+
+#[derive(Debug, Deserialize)]
+struct AnnouncedLog {
+    origin: String,
+    verifier_keys: Vec<String>,
+    url: String,
+}
+
+/// Asks a registry for its origin and keys. The person decides whether to pin them.
+///
+/// # Errors
+/// [`Exit::Unreachable`] for registries that do not answer with an announcement; [`Exit::Verification`] when the
+/// announced keys are not those of the announced origin.
+pub fn announced(url: &Url, remote: &Remote) -> Result<Pinned> {
+    let body = remote.get("/.well-known/countersign.json", 256 << 10)?;
+    let unusable = |why: String| {
+        Failure::new(
+            Exit::Unreachable,
+            "announcement",
+            format!(
+                "{} does not announce itself as a Countersign registry: {why}.",
+                remote.site()
+            ),
+        )
+    };
+    let announced: Announced =
+        serde_json::from_slice(&body).map_err(|error| unusable(error.to_string()))?;
+    let AnnouncedLog {
+        origin,
+        verifier_keys: keys,
+        url: log,
+    } = announced.log;
+    if keys.is_empty() || keys.len() > MOST_KEYS {
+        return Err(unusable(format!("it names {} keys", keys.len())));
+    }
+    // The log is served under the registry's own address; only the path is taken over.
+    let log = match Url::parse(&log) {
+        Ok(absolute) => absolute.path().to_owned(),
+        Err(_) => log,
+    };
+    if log.len() > 200 || log.contains(['?', '#']) {
+        return Err(unusable("its log has no usable address".to_owned()));
+    }
+    let pinned = Pinned {
+        url: url.clone(),
+        origin,
+        log,
+        keys,
+    };
+    for key in pinned.verifiers()? {
+        if key.name().as_str() != pinned.origin {
+            return Err(Failure::unverified(
+                "key-origin",
+                format!(
+                    "The key {} is not one of the log {}.",
+                    key.name(),
+                    pinned.origin
+                ),
+            ));
+        }
+    }
+    Ok(pinned)
+}
+
+/// The trust file.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrustFile {
+    /// The pinned registries.
+    #[serde(default, rename = "registry")]
+    pub registries: Vec<Pinned>,
+}
+
+/// Where the user keeps configuration and state (XDG), with `COUNTERSIGN_HOME` in place of both for tests and CI.
+fn folder(variable: &str, fallback: &str) -> Result<PathBuf> {
+    let set = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    if let Some(home) = set("COUNTERSIGN_HOME") {
+        return Ok(home);
+    }
+    set(variable)
+        .or_else(|| set("HOME").map(|home| home.join(fallback)))
+        .map(|base| base.join("countersign"))
+        .ok_or_else(|| {
+            Failure::new(
+                Exit::Environment,
+                "no-home",
+                "Neither HOME nor COUNTERSIGN_HOME is set.",
+            )
+            .remedy("Set COUNTERSIGN_HOME to a directory of this user.")
+        })
+}
+
+/// Where pins are kept by default.
+///
+/// # Errors
+/// Exit 1 without a home directory.
+pub fn default_path() -> Result<PathBuf> {
+    Ok(folder("XDG_CONFIG_HOME", ".config")?.join("trust.toml"))
+}
+
+impl TrustFile {
+    /// Reads the file; a missing one is an empty one.
+    ///
+    /// # Errors
+    /// Exit 2 for a file that is damaged.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => {
+                return Err(Failure::new(
+                    Exit::Environment,
+                    "trust-file",
+                    format!("{} can not be read: {error}.", path.display()),
+                ));
+            }
+        };
+        toml::from_str(&text).map_err(|error| {
+            Failure::new(
+                Exit::Usage,
+                "trust-file",
+                format!("{} is damaged: {}.", path.display(), error.message()),
+            )
+            .remedy("Mend it, or move it away and pin your registries again.")
+        })
+    }
+
+    /// Writes the file, all of it or nothing.
+    ///
+    /// # Errors
+    /// Exit 1 when it can not be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let text = toml::to_string_pretty(self)
+            .map_err(|error| Failure::new(Exit::Environment, "trust-file", error.to_string()))?;
+        write_whole(
+            path,
+            format!(
+                "# Registries that this user trusts; written by `countersign trust add`.\n\n{text}"
+            )
+            .as_bytes(),
+        )
+    }
+
+    /// Pins a registry. One that is pinned under the same origin with other keys is replaced only if `replace` is set.
+    ///
+    /// # Errors
+    /// Exit 3 when other keys are pinned for this origin.
+    pub fn pin(&mut self, fresh: Pinned, replace: bool) -> Result<()> {
+        if let Some(old) = self
+            .registries
+            .iter_mut()
+            .find(|old| old.origin == fresh.origin)
+        {
+            if old.keys != fresh.keys && !replace {
+                return Err(Failure::unverified("key-changed", format!("{} announces other keys than those you pinned for the log {}.", fresh.url, fresh.origin))
+                    .remedy("This is what an attack looks like. If you know from elsewhere that the keys were changed, add --replace."));
+            }
+            *old = fresh;
+        } else {
+            self.registries.push(fresh);
+        }
+        Ok(())
+    }
+
+    /// The registry at an address, or the only one there is.
+    ///
+    /// # Errors
+    /// Exit 2 when none fits.
+    pub fn registry(&self, url: Option<&Url>) -> Result<&Pinned> {
+        let same =
+            |a: &Url, b: &Url| a.as_str().trim_end_matches('/') == b.as_str().trim_end_matches('/');
+        match (url, self.registries.as_slice()) {
+            (Some(url), all) => all
+                .iter()
+                .find(|pinned| same(&pinned.url, url))
+                .ok_or_else(|| {
+                    Failure::new(
+                        Exit::Usage,
+                        "not-pinned",
+                        format!("No key is pinned for {url}."),
+                    )
+                    .remedy(format!("Pin it: countersign trust add {url}"))
+                }),
+            (None, [only]) => Ok(only),
+            (None, []) => {
+                Err(
+                    Failure::new(Exit::Usage, "nothing-pinned", "No registry is pinned yet.")
+                        .remedy("Pin one: countersign trust add URL"),
+                )
+            }
+            (None, all) => {
+                let known: Vec<_> = all
+                    .iter()
+                    .map(|pinned| pinned.url.as_str().trim_end_matches('/'))
+                    .collect();
+                Err(Failure::new(
+                    Exit::Usage,
+                    "which-registry",
+                    "Several registries are pinned.",
+                )
+                .remedy(format!(
+                    "Say which with --registry URL: {}",
+                    known.join(", ")
+                )))
+            }
+        }
+    }
+
+    /// The registry whose log has this origin.
+    pub fn by_origin(&self, origin: &str) -> Option<&Pinned> {
+        self.registries
+            .iter()
+            .find(|pinned| pinned.origin == origin)
+    }
+}
+
+/// The newest checkpoint of a log that this user has seen, kept as signed: it is the evidence if the log ever forks.
+pub struct Seen {
+    path: PathBuf,
+}
+
+impl Seen {
+    /// The place for the log `origin`.
+    ///
+    /// # Errors
+    /// Exit 1 without a home directory.
+    pub fn of(origin: &str) -> Result<Self> {
+        let name = format!("{}.note", &Sha256::of(origin.as_bytes()).to_hex()[..32]);
+        Ok(Self {
+            path: folder("XDG_STATE_HOME", ".local/state")?
+                .join("checkpoints")
+                .join(name),
+        })
+    }
+
+    /// The checkpoint seen last, verified again.
+    ///
+    /// # Errors
+    /// Exit 1 when it can not be read, exit 3 when it no longer verifies.
+    pub fn last(&self, pinned: &Pinned) -> Result<Option<VerifiedCheckpoint>> {
+        match fs::read(&self.path) {
+            Ok(note) if note.len() <= MAX_NOTE_BYTES => pinned.open_checkpoint(&note).map(Some),
+            Ok(_) => Err(Failure::new(
+                Exit::Environment,
+                "seen",
+                format!("{} is too long for a checkpoint.", self.path.display()),
+            )),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Failure::new(
+                Exit::Environment,
+                "seen",
+                format!("{} can not be read: {error}.", self.path.display()),
+            )),
+        }
+    }
+
+    /// Remembers a checkpoint.
+    ///
+    /// # Errors
+    /// Exit 1 when it can not be written.
+    pub fn remember(&self, note: &[u8]) -> Result<()> {
+        write_whole(&self.path, note)
+    }
+
+    /// Keeps a checkpoint that contradicts the remembered one beside it, and says where.
+    ///
+    /// # Errors
+    /// Exit 1 when it can not be written.
+    pub fn keep_evidence(&self, note: &[u8]) -> Result<PathBuf> {
+        let path = self.path.with_extension(format!(
+            "conflict-{}.note",
+            &Sha256::of(note).to_hex()[..16]
+        ));
+        write_whole(&path, note)?;
+        Ok(path)
+    }
+}
+
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let written = || -> io::Result<()> {
+        let parent = path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(parent)?;
+        let fresh = path.with_extension(format!("new-{}", std::process::id()));
+        let mut file = fs::File::create(&fresh)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&fresh, path)
+    };
+    written().map_err(|error| {
+        Failure::new(
+            Exit::Environment,
+            "write",
+            format!("{} can not be written: {error}.", path.display()),
+        )
+    })
+}

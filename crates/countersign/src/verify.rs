@@ -1,0 +1,285 @@
+//! Is this file what the log says it is? Needs the file, its proof and a pinned key; no network.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use countersign_formats::{Artifact, Ecosystem, Limits, format, purl};
+use countersign_trust::digest::{Hasher, Sha256};
+use countersign_trust::leaf::{self, Leaf, LeafKind};
+use countersign_trust::proof::{MAX_PROOF_BYTES, TlogProof};
+use serde::Serialize;
+
+use crate::failure::{Exit, Failure, Result};
+use crate::remote::Remote;
+use crate::trusted::{Pinned, TrustFile};
+
+/// A file of this machine, measured.
+pub struct Measured {
+    /// Its name.
+    pub filename: String,
+    /// SHA-256 of its bytes.
+    pub sha256: Sha256,
+    /// Its length in bytes.
+    pub size: u64,
+    /// The identifier that these bytes claim for themselves, from the metadata within; the error says why there is none.
+    pub claims: std::result::Result<String, String>,
+}
+
+/// Hashes a file and reads from its metadata what it is.
+///
+/// # Errors
+/// Exit 2 for a file that can not be read.
+pub fn measure(path: &Path) -> Result<Measured> {
+    let unreadable = |error: std::io::Error| {
+        Failure::new(
+            Exit::Usage,
+            "file-unreadable",
+            format!("{} can not be read: {error}.", path.display()),
+        )
+    };
+    let mut file = File::open(path).map_err(unreadable)?;
+    let mut hasher = Hasher::new(false);
+    let mut piece = vec![0; 256 << 10];
+    loop {
+        let count = file.read(&mut piece).map_err(unreadable)?;
+        if count == 0 {
+            break;
+        }
+        hasher.update(&piece[..count]);
+    }
+    let (digests, size) = hasher.finish();
+    file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+    let filename = path
+        .file_name()
+        .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    // A wide limit on size: the file is here already, and inspection never reads it into memory as a whole.
+    let limits = Limits {
+        max_file_size: u64::MAX,
+        ..Limits::default()
+    };
+    let claims = format(Ecosystem::Pypi)
+        .inspect(
+            &mut Artifact {
+                filename: &filename,
+                size,
+                bytes: &mut file,
+            },
+            &limits,
+        )
+        .map(|manifest| {
+            purl::file_purl(
+                manifest.ecosystem,
+                &manifest.name_key,
+                &manifest.version_canonical,
+                &filename,
+            )
+        })
+        .map_err(|rejection| rejection.message);
+    Ok(Measured {
+        filename,
+        sha256: digests.sha256,
+        size,
+        claims,
+    })
+}
+
+/// What was shown.
+#[derive(Debug, Serialize)]
+pub struct Verified {
+    /// The identifier that these bytes have in the log.
+    pub purl: String,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// When it was published, as the log says.
+    pub published: String,
+    /// The log.
+    pub origin: String,
+    /// Index of the file's leaf.
+    pub leaf: u64,
+    /// Number of entries when the checkpoint was signed.
+    pub log_size: u64,
+    /// The names and ids of the keys that signed.
+    pub signed_by: Vec<String>,
+}
+
+/// Checks a measured file against a proof.
+///
+/// The leaf that the proof carries is believed in nothing: it must say exactly what the file is, and it must be in
+/// the log. `expected` is the identifier the caller wants; without it the file's own metadata decides.
+///
+/// # Errors
+/// Exit 3 with what does not hold; exit 2 when the log of the proof is not pinned.
+pub fn check(
+    file: &Measured,
+    proof: &[u8],
+    trust: &TrustFile,
+    expected: Option<&str>,
+) -> Result<Verified> {
+    let refused = |code: &'static str, why: String| {
+        Failure::unverified(code, format!("{} does not verify: {why}.", file.filename))
+    };
+    let proof = TlogProof::parse(proof).map_err(|error| refused("proof", error.to_string()))?;
+    let pinned = pinned_log(&proof, trust)?;
+    let entry = proof
+        .extra
+        .as_deref()
+        .ok_or_else(|| refused("proof", "the proof carries no log entry".to_owned()))?;
+    let leaf = leaf::parse(entry)
+        .map_err(|error| refused("leaf", error.to_string()))?
+        .known()
+        .ok_or_else(|| {
+            refused(
+                "leaf",
+                "the log entry is of a kind that this version does not know".to_owned(),
+            )
+        })?;
+    let checkpoint = proof
+        .verify(entry, &pinned.verifiers()?, &pinned.origin)
+        .map_err(|error| refused("proof", error.to_string()))?;
+    says_the_same(file, &leaf, expected).map_err(|why| refused("mismatch", why).remedy("Do not use this file. Whoever gave it to you gave you something else than the registry published."))?;
+    Ok(Verified {
+        purl: leaf.subject.unwrap_or_default(),
+        sha256: file.sha256.to_hex(),
+        size: file.size,
+        published: leaf::format_time(leaf.time).unwrap_or_default(),
+        origin: pinned.origin.clone(),
+        leaf: proof.index,
+        log_size: checkpoint.size(),
+        signed_by: checkpoint
+            .signatures()
+            .iter()
+            .map(|line| format!("{}+{:08x}", line.key.name(), line.key.key_id()))
+            .collect(),
+    })
+}
+
+/// The pinned registry that the proof's checkpoint belongs to. Its origin is read unverified, to choose the keys that
+/// then must have signed.
+fn pinned_log<'t>(proof: &TlogProof, trust: &'t TrustFile) -> Result<&'t Pinned> {
+    let origin = proof.checkpoint.lines().next().unwrap_or_default();
+    trust.by_origin(origin).ok_or_else(|| {
+        let shown: String = origin
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(100)
+            .collect();
+        Failure::new(
+            Exit::Usage,
+            "not-pinned",
+            format!("The proof is from the log {shown:?}, and no key is pinned for it."),
+        )
+        .remedy("Pin the registry that you mean to trust: countersign trust add URL")
+    })
+}
+
+fn says_the_same(
+    file: &Measured,
+    leaf: &Leaf,
+    expected: Option<&str>,
+) -> std::result::Result<(), String> {
+    if leaf.kind != LeafKind::FilePublished {
+        return Err(format!(
+            "the log entry is of kind {}, not {}",
+            leaf.kind,
+            LeafKind::FilePublished
+        ));
+    }
+    let logged = leaf.sha256().ok_or("the log entry carries no SHA-256")?;
+    if logged != file.sha256 {
+        return Err(format!(
+            "its SHA-256 is {}, the log says {}",
+            file.sha256, logged
+        ));
+    }
+    if leaf.size != Some(file.size) {
+        return Err(format!(
+            "it has {} bytes, the log says {}",
+            file.size,
+            leaf.size.unwrap_or_default()
+        ));
+    }
+    let subject = leaf.subject.as_deref().unwrap_or_default();
+    let wanted = match (expected, &file.claims) {
+        (Some(expected), _) => expected,
+        (None, Ok(claims)) => claims,
+        (None, Err(why)) => {
+            return Err(format!(
+                "its own metadata do not say what it is ({why}); name it with --purl if you know"
+            ));
+        }
+    };
+    if subject != wanted {
+        return Err(format!(
+            "it is {wanted}, and the log entry is about {subject}"
+        ));
+    }
+    Ok(())
+}
+
+/// The proof that stands beside a file, as `FILE.tlog-proof`.
+///
+/// # Errors
+/// Exit 2 when one is there but can not be read.
+pub fn proof_beside(path: &Path) -> Result<Option<Vec<u8>>> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".tlog-proof");
+    let beside = Path::new(&name);
+    if beside.exists() {
+        proof_file(beside).map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
+/// Reads a proof file.
+///
+/// # Errors
+/// Exit 2 when it can not be read, or is longer than a proof can be.
+pub fn proof_file(path: &Path) -> Result<Vec<u8>> {
+    let fault = |why: String| {
+        Failure::new(
+            Exit::Usage,
+            "proof-unreadable",
+            format!("The proof {} can not be used: {why}.", path.display()),
+        )
+    };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| fault(error.to_string()))?;
+    file.take(MAX_PROOF_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| fault(error.to_string()))?;
+    if bytes.len() > MAX_PROOF_BYTES {
+        Err(fault("it is too long for a proof".to_owned()))
+    } else {
+        Ok(bytes)
+    }
+}
+
+/// Asks a registry for the proof of just these bytes.
+///
+/// # Errors
+/// Exit 3 when the registry knows no such file, with the digest that it has for that name where it lists one.
+pub fn fetch_proof(file: &Measured, remote: &Remote) -> Result<Vec<u8>> {
+    let name: String = url::form_urlencoded::byte_serialize(file.filename.as_bytes())
+        .collect::<String>()
+        .replace('+', "%20");
+    if let Some(proof) = remote.find(
+        &format!("/files/{}/{name}.tlog-proof", file.sha256),
+        MAX_PROOF_BYTES,
+    )? {
+        return Ok(proof);
+    }
+    Err(Failure::unverified(
+        "unknown-file",
+        format!(
+            "{} knows no {} with SHA-256 {}.",
+            remote.site(),
+            file.filename,
+            file.sha256
+        ),
+    )
+    .remedy("Do not use this file: this registry never published it, or has removed it."))
+}
