@@ -22,6 +22,7 @@ mod server;
 mod settings;
 mod site;
 
+pub use body::AnswerBody;
 pub use pipeline::{App, RequestId, app};
 pub use server::serve;
 pub use settings::{FaceSettings, SlowestBody};

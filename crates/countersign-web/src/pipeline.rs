@@ -169,7 +169,7 @@ impl Inner {
         if let Some(more) = response.extensions_mut().remove::<Noted>() {
             noted = Noted { actor: more.actor.or(noted.actor), ..more };
         }
-        if response.status() == StatusCode::METHOD_NOT_ALLOWED && !response.extensions().contains::<Arc<Refusal>>() {
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED && response.extensions().get::<Arc<Refusal>>().is_none() {
             let error = error::method_not_allowed(&method, path);
             response.extensions_mut().insert(Arc::new(Refusal { error, dialect: dialect_of(path) }));
         }
@@ -178,6 +178,7 @@ impl Inner {
             noted.code = Some(refusal.error.code.to_string());
             let allowed = response.headers_mut().remove(ALLOW);
             response = error::render(&refusal, self.site.url(), &headers, &id);
+            pages::dress(&mut response, &self.site, &headers, &refusal, &id);
             if let Some(allowed) = allowed {
                 response.headers_mut().insert(ALLOW, allowed);
             }

@@ -112,7 +112,7 @@ pub(super) async fn delete_release(
     Path((system, name, version)): Path<(String, String, String)>,
     headers: HeaderMap,
 ) -> Answer {
-    delete(&site, &headers, &system, name, Deletion::Release(version)).await
+    delete(&site, &headers, &system, name, Deletion::Release(&version)).await
 }
 
 /// Delete a file
@@ -131,10 +131,10 @@ pub(super) async fn delete_file(
     if !release.files.iter().any(|file| file.filename == filename) {
         return Err(Refusal::problem(no_such_file(&name, &version, &filename)));
     }
-    delete(&site, &headers, &system, name, Deletion::File(filename)).await
+    delete(&site, &headers, &system, name, Deletion::File(&filename)).await
 }
 
-async fn delete(site: &Site, headers: &HeaderMap, system: &str, name: String, what: Deletion) -> Answer {
+async fn delete(site: &Site, headers: &HeaderMap, system: &str, name: String, what: Deletion<'_>) -> Answer {
     let actor = site.actor(headers).await.map_err(Refusal::problem)?;
     site.registry.delete(&actor, ecosystem(system)?, &name, what).await.map_err(Refusal::problem)?;
     Ok(done(&actor, name))

@@ -1,0 +1,13 @@
+//! The face through its front door: requests into the service, answers out of it, over a real registry.
+
+#![allow(clippy::unwrap_used, reason = "a test that can not go on fails")]
+
+mod api;
+mod files;
+mod house;
+mod log;
+mod operation;
+mod restricted;
+mod simple_index;
+mod upload;
+mod wire;
