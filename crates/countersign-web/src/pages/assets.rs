@@ -11,10 +11,21 @@ use http::{HeaderName, StatusCode, header};
 use super::visit::Visit;
 
 static CSS: LazyLock<Asset> = LazyLock::new(|| {
-    Asset::new("countersign", "css", "text/css; charset=utf-8", include_bytes!("../../static/countersign.css"))
+    Asset::new(
+        "countersign",
+        "css",
+        "text/css; charset=utf-8",
+        include_bytes!("../../static/countersign.css"),
+    )
 });
-static ICON: LazyLock<Asset> =
-    LazyLock::new(|| Asset::new("mark", "svg", "image/svg+xml", include_bytes!("../../static/mark.svg")));
+static ICON: LazyLock<Asset> = LazyLock::new(|| {
+    Asset::new(
+        "mark",
+        "svg",
+        "image/svg+xml",
+        include_bytes!("../../static/mark.svg"),
+    )
+});
 
 /// A compiled-in file.
 pub(super) struct Asset {
@@ -26,7 +37,11 @@ pub(super) struct Asset {
 impl Asset {
     fn new(stem: &str, ending: &str, content_type: &'static str, bytes: &'static [u8]) -> Self {
         let digest = Sha256::of(bytes).to_string();
-        Self { path: format!("/static/{stem}-{}.{ending}", &digest[..16]), content_type, bytes }
+        Self {
+            path: format!("/static/{stem}-{}.{ending}", &digest[..16]),
+            content_type,
+            bytes,
+        }
     }
 
     /// Its path on this site.
@@ -54,11 +69,18 @@ pub(super) async fn show(Path(name): Path<String>) -> Response {
                 (header::CONTENT_TYPE, asset.content_type),
                 (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
                 (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-                (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'; sandbox"),
+                (
+                    header::CONTENT_SECURITY_POLICY,
+                    "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+                ),
             ];
             (headers, asset.bytes).into_response()
         }
-        None => (StatusCode::NOT_FOUND, "There is no such file; reload the page that asked for it.\n").into_response(),
+        None => (
+            StatusCode::NOT_FOUND,
+            "There is no such file; reload the page that asked for it.\n",
+        )
+            .into_response(),
     }
 }
 
@@ -69,5 +91,12 @@ pub(super) async fn robots(visit: Visit) -> Response {
     } else {
         "User-agent: *\nDisallow: /search\nDisallow: /files/\nDisallow: /pypi/\nDisallow: /api/\nDisallow: /log/1/\nDisallow: /log/event/\n"
     };
-    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "max-age=3600")], text).into_response()
+    (
+        [
+            (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+            (header::CACHE_CONTROL, "max-age=3600"),
+        ],
+        text,
+    )
+        .into_response()
 }

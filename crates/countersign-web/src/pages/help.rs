@@ -41,14 +41,24 @@ const UNCHANGING: u64 = 0;
 
 /// `GET /help/`.
 pub(super) async fn show(visit: Visit) -> Response {
-    let page = async { Page::render(&HelpPage { frame: &visit.frame, setup: Setup::of(&visit.frame) }) };
+    let page = async {
+        Page::render(&HelpPage {
+            frame: &visit.frame,
+            setup: Setup::of(&visit.frame),
+        })
+    };
     let outcome = visit.cached(UNCHANGING, page).await;
     visit.answer(outcome)
 }
 
 /// `GET /help/publish`.
 pub(super) async fn show_publish(visit: Visit) -> Response {
-    let page = async { Page::render(&PublishPage { frame: &visit.frame, setup: Setup::of(&visit.frame) }) };
+    let page = async {
+        Page::render(&PublishPage {
+            frame: &visit.frame,
+            setup: Setup::of(&visit.frame),
+        })
+    };
     let outcome = visit.cached(UNCHANGING, page).await;
     visit.answer(outcome)
 }
@@ -61,12 +71,24 @@ pub(super) async fn show_verify(visit: Visit) -> Response {
 
 async fn verify(visit: &Visit) -> Result<Answer> {
     let keys = visit.site.registry.site_keys().verifier_keys;
-    visit.cached(UNCHANGING, async { Page::render(&VerifyPage { frame: &visit.frame, keys }) }).await
+    visit
+        .cached(UNCHANGING, async {
+            Page::render(&VerifyPage {
+                frame: &visit.frame,
+                keys,
+            })
+        })
+        .await
 }
 
 /// `GET /help/errors`.
 pub(super) async fn show_errors(visit: Visit) -> Response {
-    let page = async { Page::render(&ErrorsPage { frame: &visit.frame, codes: ERROR_CODES }) };
+    let page = async {
+        Page::render(&ErrorsPage {
+            frame: &visit.frame,
+            codes: ERROR_CODES,
+        })
+    };
     let outcome = visit.cached(UNCHANGING, page).await;
     visit.answer(outcome)
 }
@@ -74,14 +96,57 @@ pub(super) async fn show_errors(visit: Visit) -> Response {
 #[cfg(test)]
 pub(super) fn samples() -> Vec<(&'static str, String)> {
     let frame = Frame::sample();
-    let restricted = Frame { restricted: true, ..Frame::sample() };
+    let restricted = Frame {
+        restricted: true,
+        ..Frame::sample()
+    };
     let keys = super::log::LogHead::sample().keys;
     vec![
-        ("help", HelpPage { frame: &frame, setup: Setup::of(&frame) }.render().unwrap()),
-        ("help-restricted", HelpPage { frame: &restricted, setup: Setup::of(&restricted) }.render().unwrap()),
-        ("help-publish", PublishPage { frame: &frame, setup: Setup::of(&frame) }.render().unwrap()),
-        ("help-verify", VerifyPage { frame: &frame, keys }.render().unwrap()),
-        ("help-errors", ErrorsPage { frame: &frame, codes: ERROR_CODES }.render().unwrap()),
+        (
+            "help",
+            HelpPage {
+                frame: &frame,
+                setup: Setup::of(&frame),
+            }
+            .render()
+            .unwrap(),
+        ),
+        (
+            "help-restricted",
+            HelpPage {
+                frame: &restricted,
+                setup: Setup::of(&restricted),
+            }
+            .render()
+            .unwrap(),
+        ),
+        (
+            "help-publish",
+            PublishPage {
+                frame: &frame,
+                setup: Setup::of(&frame),
+            }
+            .render()
+            .unwrap(),
+        ),
+        (
+            "help-verify",
+            VerifyPage {
+                frame: &frame,
+                keys,
+            }
+            .render()
+            .unwrap(),
+        ),
+        (
+            "help-errors",
+            ErrorsPage {
+                frame: &frame,
+                codes: ERROR_CODES,
+            }
+            .render()
+            .unwrap(),
+        ),
     ]
 }
 
@@ -92,9 +157,16 @@ mod tests {
     #[test]
     fn every_error_code_has_its_place_to_link_to() {
         let pages = samples();
-        let (_, page) = pages.iter().find(|(name, _)| *name == "help-errors").unwrap();
+        let (_, page) = pages
+            .iter()
+            .find(|(name, _)| *name == "help-errors")
+            .unwrap();
         for code in ERROR_CODES {
-            assert!(page.contains(&format!("id=\"{}\"", code.code)), "{}", code.code);
+            assert!(
+                page.contains(&format!("id=\"{}\"", code.code)),
+                "{}",
+                code.code
+            );
         }
     }
 }

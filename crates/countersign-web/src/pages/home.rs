@@ -54,8 +54,18 @@ async fn page(visit: &Visit) -> Result<Answer> {
     let log = LogHead::read(registry).await?;
     visit
         .cached(log.size, async {
-            let newest = registry.newest(NEWEST).await?.into_iter().map(ProjectCard::from).collect();
-            Page::render(&HomePage { frame: &visit.frame, setup: install::Setup::of(&visit.frame), newest, log })
+            let newest = registry
+                .newest(NEWEST)
+                .await?
+                .into_iter()
+                .map(ProjectCard::from)
+                .collect();
+            Page::render(&HomePage {
+                frame: &visit.frame,
+                setup: install::Setup::of(&visit.frame),
+                newest,
+                log,
+            })
         })
         .await
 }
@@ -65,12 +75,31 @@ pub(super) fn samples() -> Vec<(&'static str, String)> {
     use super::samples;
     let render = |frame: &Frame, newest: Vec<ProjectSummary>, log| {
         let newest = newest.into_iter().map(ProjectCard::from).collect();
-        HomePage { frame, setup: install::Setup::of(frame), newest, log }.render().unwrap()
+        HomePage {
+            frame,
+            setup: install::Setup::of(frame),
+            newest,
+            log,
+        }
+        .render()
+        .unwrap()
     };
-    let restricted = Frame { restricted: true, ..Frame::sample() };
+    let restricted = Frame {
+        restricted: true,
+        ..Frame::sample()
+    };
     vec![
-        ("home", render(&Frame::sample(), samples::projects(), LogHead::sample())),
-        ("home-empty", render(&Frame::sample(), Vec::new(), LogHead::sample_of(1))),
-        ("home-restricted", render(&restricted, samples::projects(), LogHead::sample())),
+        (
+            "home",
+            render(&Frame::sample(), samples::projects(), LogHead::sample()),
+        ),
+        (
+            "home-empty",
+            render(&Frame::sample(), Vec::new(), LogHead::sample_of(1)),
+        ),
+        (
+            "home-restricted",
+            render(&restricted, samples::projects(), LogHead::sample()),
+        ),
     ]
 }

@@ -38,7 +38,11 @@ impl Setup {
 /// The index's address, with a place for the token where reading needs one.
 fn index(frame: &Frame) -> String {
     let plain = format!("{}/pypi/simple/", frame.site);
-    if frame.restricted { plain.replacen("://", "://__token__:TOKEN@", 1) } else { plain }
+    if frame.restricted {
+        plain.replacen("://", "://__token__:TOKEN@", 1)
+    } else {
+        plain
+    }
 }
 
 /// Commands that install one project.

@@ -22,31 +22,61 @@ const PER_PAGE: u64 = 25;
 
 /// Kinds of leaves and what they mean to a reader.
 const KINDS: &[(&str, &str)] = &[
-    ("file-published", "A file was published. From here on its name means these bytes and no others."),
-    ("attestation-added", "Evidence about a file (who built it, and how) was added."),
-    ("yanked", "A release was marked as not to be chosen; its files stay."),
+    (
+        "file-published",
+        "A file was published. From here on its name means these bytes and no others.",
+    ),
+    (
+        "attestation-added",
+        "Evidence about a file (who built it, and how) was added.",
+    ),
+    (
+        "yanked",
+        "A release was marked as not to be chosen; its files stay.",
+    ),
     ("unyanked", "A yank was taken back."),
-    ("deprecated", "A project was marked as discouraged by its owners."),
-    ("deleted", "A file, a release or a project was deleted. Its names stay taken for ever."),
-    ("quarantined", "A file or a project is withheld while it is looked into."),
+    (
+        "deprecated",
+        "A project was marked as discouraged by its owners.",
+    ),
+    (
+        "deleted",
+        "A file, a release or a project was deleted. Its names stay taken for ever.",
+    ),
+    (
+        "quarantined",
+        "A file or a project is withheld while it is looked into.",
+    ),
     ("released", "A quarantine was lifted."),
-    ("owner-changed", "The owners of a project changed. Persons stand in the log as salted digests only."),
+    (
+        "owner-changed",
+        "The owners of a project changed. Persons stand in the log as salted digests only.",
+    ),
     ("role-changed", "Somebody's role in a project changed."),
-    ("publisher-changed", "The workflows that may publish a project changed."),
+    (
+        "publisher-changed",
+        "The workflows that may publish a project changed.",
+    ),
     ("policy-changed", "The rules of this registry changed."),
-    ("token-revoked-leaked", "A token was revoked because it had become public."),
+    (
+        "token-revoked-leaked",
+        "A token was revoked because it had become public.",
+    ),
     ("key-rotated", "A key of this log was replaced."),
     ("operator-override", "The operator stepped in by hand."),
     ("log-genesis", "The log began."),
     ("log-freeze", "The log ended; its successor is named."),
-    ("map-root", "The root of the map from names to entries, which proves absence and completeness."),
+    (
+        "map-root",
+        "The root of the map from names to entries, which proves absence and completeness.",
+    ),
 ];
 
 fn meaning(kind: &str) -> &'static str {
-    KINDS
-        .iter()
-        .find(|(known, _)| *known == kind)
-        .map_or("A kind of entry that this page does not know yet.", |(_, meaning)| meaning)
+    KINDS.iter().find(|(known, _)| *known == kind).map_or(
+        "A kind of entry that this page does not know yet.",
+        |(_, meaning)| meaning,
+    )
 }
 
 /// The log as its newest checkpoint shows it.
@@ -66,7 +96,10 @@ impl LogHead {
         let text = String::from_utf8_lossy(&document.bytes).into_owned();
         let identity = registry.site_keys();
         Self::new(text, identity.origin, identity.verifier_keys).ok_or_else(|| {
-            Error::internal("the served checkpoint can not be read", std::io::Error::other("no size in its second line"))
+            Error::internal(
+                "the served checkpoint can not be read",
+                std::io::Error::other("no size in its second line"),
+            )
         })
     }
 
@@ -74,7 +107,14 @@ impl LogHead {
         let mut lines = checkpoint.lines().skip(1);
         let size = lines.next()?.parse().ok()?;
         let root = lines.next()?.to_owned();
-        Some(Self { origin, size, entries: phrase::counted(size, "entry", "entries"), root, checkpoint, keys })
+        Some(Self {
+            origin,
+            size,
+            entries: phrase::counted(size, "entry", "entries"),
+            root,
+            checkpoint,
+            keys,
+        })
     }
 }
 
@@ -141,21 +181,31 @@ pub(super) async fn show(visit: Visit, asked: Result<Query<Asked>, QueryRejectio
 
 async fn page(visit: &Visit, asked: Result<Query<Asked>, QueryRejection>) -> Result<Answer> {
     let wrong = |what: String| {
-        Error::new(Kind::Rejected, "log-query-malformed", what).remedy("Begin at /log/ and follow its links.")
+        Error::new(Kind::Rejected, "query-malformed", what)
+            .remedy("Begin at /log/ and follow its links.")
     };
     let Query(asked) = asked.map_err(|_| wrong("The address can not be read.".to_owned()))?;
     let before = match asked.before.as_str() {
         "" => None,
-        text => Some(index(text).ok_or_else(|| wrong("\"before\" must be the number of an entry.".to_owned()))?),
+        text => Some(
+            index(text)
+                .ok_or_else(|| wrong("\"before\" must be the number of an entry.".to_owned()))?,
+        ),
     };
     let addressed = match asked.project.split_once('/') {
         None if asked.project.is_empty() => None,
-        None => return Err(wrong("\"project\" must be an ecosystem and a name, such as pypi/six.".to_owned())),
+        None => {
+            return Err(wrong(
+                "\"project\" must be an ecosystem and a name, such as pypi/six.".to_owned(),
+            ));
+        }
         Some((ecosystem, name)) => Some(Addressed::read(&visit.path, ecosystem, name)?),
     };
     let registry = &visit.site.registry;
     let log = LogHead::read(registry).await?;
-    let of = addressed.as_ref().map(|project| (project.ecosystem, project.key.as_str()));
+    let of = addressed
+        .as_ref()
+        .map(|project| (project.ecosystem, project.key.as_str()));
     let events = registry.events(of, before, PER_PAGE + 1).await?;
     Page::render(&LogPage::new(&visit.frame, log, of, before, events)).map(Answer::from)
 }
@@ -163,7 +213,10 @@ async fn page(visit: &Visit, asked: Result<Query<Asked>, QueryRejection>) -> Res
 /// A leaf index: plain decimal digits of a number that the database can hold.
 fn index(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten().filter(|index| i64::try_from(*index).is_ok())
+    digits
+        .then(|| text.parse().ok())
+        .flatten()
+        .filter(|index| i64::try_from(*index).is_ok())
 }
 
 impl<'a> LogPage<'a> {
@@ -176,23 +229,33 @@ impl<'a> LogPage<'a> {
     ) -> Self {
         let more = events.len() as u64 > PER_PAGE;
         events.truncate(PER_PAGE as usize);
-        let narrowed = of.map(|(ecosystem, key)| format!("{}/{}", ecosystem.as_str(), links::segment(key)));
+        let narrowed =
+            of.map(|(ecosystem, key)| format!("{}/{}", ecosystem.as_str(), links::segment(key)));
         let address = |before: Option<u64>| {
             let parts: Vec<String> = [
-                narrowed.as_ref().map(|project| format!("project={project}")),
+                narrowed
+                    .as_ref()
+                    .map(|project| format!("project={project}")),
                 before.map(|before| format!("before={before}")),
             ]
             .into_iter()
             .flatten()
             .collect();
-            if parts.is_empty() { "/log/".to_owned() } else { format!("/log/?{}", parts.join("&")) }
+            if parts.is_empty() {
+                "/log/".to_owned()
+            } else {
+                format!("/log/?{}", parts.join("&"))
+            }
         };
         Self {
             frame,
             log,
             project: of.map(|(ecosystem, key)| (key.to_owned(), links::project(ecosystem, key))),
             newest: before.map(|_| address(None)),
-            older: events.last().filter(|_| more).map(|last| address(Some(last.leaf))),
+            older: events
+                .last()
+                .filter(|_| more)
+                .map(|last| address(Some(last.leaf))),
             events: events.into_iter().map(EventRow::from).collect(),
             kinds: KINDS,
         }
@@ -213,10 +276,20 @@ async fn event_page(visit: &Visit, number: &str) -> Result<Answer> {
     visit
         .cached(u64::from(number + 1 < size), async {
             let found = registry.events(None, number.checked_add(1), 1).await?;
-            let event = found.into_iter().find(|event| event.leaf == number).ok_or_else(|| {
-                Error::new(Kind::NotFound, "entry-not-found", format!("The log has no entry {number} to show."))
-                    .remedy(format!("Its entries are numbered from 0 to {}; begin at /log/.", size.saturating_sub(1)))
-            })?;
+            let event = found
+                .into_iter()
+                .find(|event| event.leaf == number)
+                .ok_or_else(|| {
+                    Error::new(
+                        Kind::NotFound,
+                        "leaf-unknown",
+                        format!("The log has no entry {number} to show."),
+                    )
+                    .remedy(format!(
+                        "Its entries are numbered from 0 to {}; begin at /log/.",
+                        size.saturating_sub(1)
+                    ))
+                })?;
             Page::render(&EventPage::new(&visit.frame, &event, size))
         })
         .await
@@ -262,13 +335,31 @@ impl LogHead {
 pub(super) fn samples() -> Vec<(&'static str, String)> {
     use super::samples;
     let frame = Frame::sample();
-    let page = |of, before, events| LogPage::new(&frame, LogHead::sample(), of, before, events).render().unwrap();
+    let page = |of, before, events| {
+        LogPage::new(&frame, LogHead::sample(), of, before, events)
+            .render()
+            .unwrap()
+    };
     let events = samples::events();
-    let event = |at: usize| EventPage::new(&frame, &events[at], 1_284_331).render().unwrap();
+    let event = |at: usize| {
+        EventPage::new(&frame, &events[at], 1_284_331)
+            .render()
+            .unwrap()
+    };
     vec![
         ("log", page(None, None, samples::events())),
-        ("log-project", page(Some((Ecosystem::Pypi, "solstice")), Some(1_284_000), samples::events()[..5].to_vec())),
-        ("log-empty", page(Some((Ecosystem::Pypi, "solstice")), Some(1), Vec::new())),
+        (
+            "log-project",
+            page(
+                Some((Ecosystem::Pypi, "solstice")),
+                Some(1_284_000),
+                samples::events()[..5].to_vec(),
+            ),
+        ),
+        (
+            "log-empty",
+            page(Some((Ecosystem::Pypi, "solstice")), Some(1), Vec::new()),
+        ),
         ("event", event(0)),
         ("event-unknown", event(4)),
     ]
@@ -276,7 +367,16 @@ pub(super) fn samples() -> Vec<(&'static str, String)> {
 
 #[cfg(test)]
 mod tests {
+    use countersign_trust::leaf::LeafKind;
+
     use super::*;
+
+    #[test]
+    fn every_kind_of_leaf_is_explained() {
+        let known: Vec<_> = LeafKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        let explained: Vec<_> = KINDS.iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(explained, known);
+    }
 
     #[test]
     fn indices_are_plain_digits_in_range() {
@@ -290,7 +390,14 @@ mod tests {
     #[test]
     fn the_list_turns_pages_only_while_there_is_more() {
         let pages = super::samples();
-        let page = |name: &str| pages.iter().find(|(sample, _)| *sample == name).unwrap().1.clone();
+        let page = |name: &str| {
+            pages
+                .iter()
+                .find(|(sample, _)| *sample == name)
+                .unwrap()
+                .1
+                .clone()
+        };
         assert!(page("log").contains("href=\"/log/?before="));
         assert!(!page("log-project").contains("before="));
         assert!(page("log-project").contains("href=\"/log/?project=pypi/solstice\""));

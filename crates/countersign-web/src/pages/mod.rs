@@ -23,9 +23,10 @@ mod visit;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
-use http::Uri;
+use http::{HeaderMap, Uri};
 
 use crate::Site;
+use crate::error::Refusal;
 use visit::{PageCache, Visit};
 
 /// The routes of all pages, of the style sheet and of `robots.txt`, with the cache of rendered pages behind them.
@@ -55,9 +56,15 @@ pub fn routes() -> Router<Site> {
         .layer(Extension(PageCache::new()))
 }
 
-/// The answer for addresses at which nothing is, in the design of the pages.
-pub(crate) async fn not_found(visit: Visit) -> Response {
-    visit.answer(Err(failure::no_such_page(&visit.path)))
+/// Words an error for a browser: called by the pipeline when `response` tells `refusal` as text.
+pub(crate) fn dress(
+    response: &mut Response,
+    site: &Site,
+    asked: &HeaderMap,
+    refusal: &Refusal,
+    request_id: &str,
+) {
+    failure::dress(response, site, asked, refusal, request_id);
 }
 
 /// The same address with a slash at its end.

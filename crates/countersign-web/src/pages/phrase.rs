@@ -4,7 +4,9 @@ use std::fmt;
 
 use countersign_registry::model::Time;
 
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
 
 /// A day as a `<time>` element with the exact moment in it.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +19,11 @@ pub(super) struct Moment(pub(super) Time);
 fn day_of(time: &str) -> Option<String> {
     let month = time.get(5..7)?.parse::<usize>().ok()?;
     let name = MONTHS.get(month.checked_sub(1)?)?;
-    Some(format!("{} {name} {}", time.get(8..10)?.trim_start_matches('0'), time.get(0..4)?))
+    Some(format!(
+        "{} {name} {}",
+        time.get(8..10)?.trim_start_matches('0'),
+        time.get(0..4)?
+    ))
 }
 
 impl fmt::Display for Day {
@@ -37,7 +43,29 @@ impl fmt::Display for Moment {
     }
 }
 
-// Both write digits, letters and their own tags only.
+/// A name that may be broken after its separators, for narrow screens; escaped.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Breakable<'a>(pub(super) &'a str);
+
+impl fmt::Display for Breakable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            match c {
+                '&' => f.write_str("&#38;")?,
+                '<' => f.write_str("&#60;")?,
+                '>' => f.write_str("&#62;")?,
+                '"' => f.write_str("&#34;")?,
+                '\'' => f.write_str("&#39;")?,
+                '-' | '.' | '_' => write!(f, "{c}<wbr>")?,
+                c => write!(f, "{c}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+// The first two write digits, letters and their own tags only; the third escapes.
+impl askama::filters::HtmlSafe for Breakable<'_> {}
 impl askama::filters::HtmlSafe for Day {}
 impl askama::filters::HtmlSafe for Moment {}
 
@@ -92,7 +120,10 @@ mod tests {
     #[test]
     fn days_and_moments_are_words_with_the_exact_time_in_the_element() {
         let time = Time(1_795_239_612_345_678);
-        assert_eq!(Day(time).to_string(), "<time datetime=\"2026-11-21T05:40:12.345678Z\">21 Nov 2026</time>");
+        assert_eq!(
+            Day(time).to_string(),
+            "<time datetime=\"2026-11-21T05:40:12.345678Z\">21 Nov 2026</time>"
+        );
         assert_eq!(
             Moment(time).to_string(),
             "<time datetime=\"2026-11-21T05:40:12.345678Z\">21 Nov 2026, 05:40 UTC</time>"
@@ -101,10 +132,37 @@ mod tests {
     }
 
     #[test]
+    fn names_break_after_separators_and_are_escaped() {
+        assert_eq!(
+            Breakable("a-b_1.whl").to_string(),
+            "a-<wbr>b_<wbr>1.<wbr>whl"
+        );
+        assert_eq!(Breakable("<&>\"'").to_string(), "&#60;&#38;&#62;&#34;&#39;");
+    }
+
+    #[test]
     fn sizes_and_counts_read_well() {
-        let said = [0, 999, 1_000, 12_345, 999_999, 1_000_000, 4_050_000, 2_000_000_000].map(size);
-        assert_eq!(said, ["0 B", "999 B", "1.0 kB", "12.3 kB", "999.9 kB", "1.0 MB", "4.0 MB", "2.0 GB"]);
-        assert_eq!([7, 999, 1_000, 1_234_567].map(count), ["7", "999", "1,000", "1,234,567"]);
+        let said = [
+            0,
+            999,
+            1_000,
+            12_345,
+            999_999,
+            1_000_000,
+            4_050_000,
+            2_000_000_000,
+        ]
+        .map(size);
+        assert_eq!(
+            said,
+            [
+                "0 B", "999 B", "1.0 kB", "12.3 kB", "999.9 kB", "1.0 MB", "4.0 MB", "2.0 GB"
+            ]
+        );
+        assert_eq!(
+            [7, 999, 1_000, 1_234_567].map(count),
+            ["7", "999", "1,000", "1,234,567"]
+        );
         assert_eq!(counted(1, "file", "files"), "1 file");
         assert_eq!(counted(0, "file", "files"), "0 files");
     }

@@ -68,22 +68,39 @@ impl Banner {
     pub(super) fn of(project: &ProjectDetail) -> Option<Self> {
         let (class, title, text) = match project.status {
             ProjectStatus::Active => return None,
-            ProjectStatus::Archived => {
-                ("info", "Archived", "Its owners do not maintain this project any more. Its files stay installable.")
-            }
-            ProjectStatus::Deprecated => {
-                ("warn", "Deprecated", "Its owners advise against using this project. Its files stay installable.")
-            }
-            ProjectStatus::Quarantined => {
-                ("danger", "Quarantined", "This project may be harmful. None of its files can be installed while this is looked into.")
-            }
+            ProjectStatus::Archived => (
+                "info",
+                "Archived",
+                "Its owners do not maintain this project any more. Its files stay installable.",
+            ),
+            ProjectStatus::Deprecated => (
+                "warn",
+                "Deprecated",
+                "Its owners advise against using this project. Its files stay installable.",
+            ),
+            ProjectStatus::Quarantined => (
+                "danger",
+                "Quarantined",
+                "This project may be harmful. None of its files can be installed while this is looked into.",
+            ),
         };
-        Some(Self { class, title, text, reason: project.status_reason.clone().filter(|reason| !reason.is_empty()) })
+        Some(Self {
+            class,
+            title,
+            text,
+            reason: project
+                .status_reason
+                .clone()
+                .filter(|reason| !reason.is_empty()),
+        })
     }
 }
 
 /// `GET /project/pypi/{name}/`.
-pub(super) async fn show(visit: Visit, Path((ecosystem, name)): Path<(String, String)>) -> Response {
+pub(super) async fn show(
+    visit: Visit,
+    Path((ecosystem, name)): Path<(String, String)>,
+) -> Response {
     let outcome = page(&visit, &ecosystem, &name).await;
     visit.answer(outcome)
 }
@@ -99,13 +116,18 @@ impl Addressed {
     pub(super) fn read(path: &str, ecosystem: &str, name: &str) -> Result<Self> {
         let absent = || failure::no_such_page(path);
         let ecosystem: Ecosystem = ecosystem.parse().map_err(|_| absent())?;
-        let key = countersign_formats::format(ecosystem).name_key(name).map_err(|_| absent())?;
-        Ok(Self { ecosystem, key: key.as_str().to_owned() })
+        let key = countersign_formats::format(ecosystem)
+            .name_key(name)
+            .map_err(|_| absent())?;
+        Ok(Self {
+            ecosystem,
+            key: key.as_str().to_owned(),
+        })
     }
 
     /// The serial of what is served of the project; unknown projects get the advice of a 404 page.
     pub(super) async fn serial(&self, visit: &Visit) -> Result<u64> {
-        let key = DocumentKey::SimpleJson(self.key.clone());
+        let key = DocumentKey::SimpleJson(self.ecosystem, self.key.clone());
         if let Some(document) = visit.site.registry.cached_document(&key) {
             return Ok(document.serial);
         }
@@ -113,7 +135,7 @@ impl Addressed {
             Ok(document) => Ok(document.serial),
             Err(error) if error.kind == Kind::NotFound => Err(Error::new(
                 Kind::NotFound,
-                "project-not-found",
+                "project-unknown",
                 format!("There is no project \"{}\" in this registry.", self.key),
             )
             .remedy("Check the spelling or search for it. The first to publish under a free name becomes its owner.")),
@@ -125,17 +147,24 @@ impl Addressed {
 async fn page(visit: &Visit, ecosystem: &str, name: &str) -> Result<Answer> {
     let addressed = Addressed::read(&visit.path, ecosystem, name)?;
     if addressed.key != name {
-        return Ok(Answer::Moved(links::project(addressed.ecosystem, &addressed.key)));
+        return Ok(Answer::Moved(links::project(
+            addressed.ecosystem,
+            &addressed.key,
+        )));
     }
     let serial = addressed.serial(visit).await?;
     visit
         .cached(serial, async {
             let registry = &visit.site.registry;
-            let project = registry.project(addressed.ecosystem, &addressed.key).await?;
+            let project = registry
+                .project(addressed.ecosystem, &addressed.key)
+                .await?;
             let newest = match shown_release(&project) {
-                Some(release) => {
-                    Some(registry.release(addressed.ecosystem, &addressed.key, &release.version).await?)
-                }
+                Some(release) => Some(
+                    registry
+                        .release(addressed.ecosystem, &addressed.key, &release.version)
+                        .await?,
+                ),
                 None => None,
             };
             Page::render(&ProjectPage::new(&visit.frame, &project, newest.as_ref()))
@@ -157,7 +186,11 @@ fn shown_release(project: &ProjectDetail) -> Option<&ReleaseSummary> {
 }
 
 impl<'a> ProjectPage<'a> {
-    fn new(frame: &'a Frame, project: &'a ProjectDetail, newest: Option<&'a ReleaseDetail>) -> Self {
+    fn new(
+        frame: &'a Frame,
+        project: &'a ProjectDetail,
+        newest: Option<&'a ReleaseDetail>,
+    ) -> Self {
         let mut releases: Vec<_> = project
             .releases
             .iter()
@@ -167,7 +200,11 @@ impl<'a> ProjectPage<'a> {
                 created: Day(release.created),
                 files: phrase::counted(release.files, "file", "files"),
                 yanked: release.yanked.is_some(),
-                reason: release.yanked.as_ref().map(|(_, reason)| reason.clone()).unwrap_or_default(),
+                reason: release
+                    .yanked
+                    .as_ref()
+                    .map(|(_, reason)| reason.clone())
+                    .unwrap_or_default(),
                 prerelease: release.prerelease,
             })
             .collect();
@@ -176,7 +213,9 @@ impl<'a> ProjectPage<'a> {
             frame,
             name: &project.name,
             key: &project.key,
-            summary: newest.and_then(|newest| newest.manifest.summary.as_deref()).unwrap_or_default(),
+            summary: newest
+                .and_then(|newest| newest.manifest.summary.as_deref())
+                .unwrap_or_default(),
             banner: Banner::of(project),
             created: Day(project.created),
             downloads: phrase::count(project.downloads_30d),
@@ -195,7 +234,11 @@ impl<'a> ProjectPage<'a> {
             releases,
             folded,
             release_count: phrase::counted(project.releases.len() as u64, "release", "releases"),
-            log_page: format!("/log/?project={}/{}", project.ecosystem.as_str(), links::segment(&project.key)),
+            log_page: format!(
+                "/log/?project={}/{}",
+                project.ecosystem.as_str(),
+                links::segment(&project.key)
+            ),
         }
     }
 }
@@ -209,7 +252,9 @@ pub(super) fn samples() -> Vec<(&'static str, String)> {
     };
     let mut quarantined = samples::project();
     quarantined.status = ProjectStatus::Quarantined;
-    quarantined.status_reason = Some("Sends the environment to a foreign host on import; reported by three people.".to_owned());
+    quarantined.status_reason = Some(
+        "Sends the environment to a foreign host on import; reported by three people.".to_owned(),
+    );
     let mut deprecated = samples::small_project();
     deprecated.status = ProjectStatus::Deprecated;
     deprecated.status_reason = Some("Use solstice instead.".to_owned());
@@ -217,10 +262,19 @@ pub(super) fn samples() -> Vec<(&'static str, String)> {
     emptied.releases.clear();
     emptied.status = ProjectStatus::Archived;
     vec![
-        ("project", page(&samples::project(), Some(&samples::release()))),
-        ("project-rtl", page(&samples::rtl_project(), Some(&samples::rtl_release()))),
+        (
+            "project",
+            page(&samples::project(), Some(&samples::release())),
+        ),
+        (
+            "project-rtl",
+            page(&samples::rtl_project(), Some(&samples::rtl_release())),
+        ),
         ("project-quarantined", page(&quarantined, None)),
-        ("project-deprecated", page(&deprecated, Some(&samples::plain_release()))),
+        (
+            "project-deprecated",
+            page(&deprecated, Some(&samples::plain_release())),
+        ),
         ("project-emptied", page(&emptied, None)),
     ]
 }
@@ -245,7 +299,10 @@ mod tests {
     #[test]
     fn a_quarantined_project_offers_nothing_to_install() {
         let pages = super::samples();
-        let (_, page) = pages.iter().find(|(name, _)| *name == "project-quarantined").unwrap();
+        let (_, page) = pages
+            .iter()
+            .find(|(name, _)| *name == "project-quarantined")
+            .unwrap();
         assert!(page.contains("may be harmful") && page.contains("foreign host"));
         assert!(!page.contains("pip install"));
     }
@@ -255,7 +312,15 @@ mod tests {
         let pages = super::samples();
         let (_, page) = pages.iter().find(|(name, _)| *name == "project").unwrap();
         for release in samples::project().releases {
-            assert!(page.contains(&links::release(Ecosystem::Pypi, "solstice", &release.version)), "{}", release.version);
+            assert!(
+                page.contains(&links::release(
+                    Ecosystem::Pypi,
+                    "solstice",
+                    &release.version
+                )),
+                "{}",
+                release.version
+            );
         }
     }
 }

@@ -5,7 +5,7 @@
 //! prefix, and whatever is not Markdown, or costs too much to sanitise, is shown as the plain text it is.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
@@ -17,6 +17,15 @@ const DEEPEST: usize = 48;
 const RAW_HTML_BUDGET: usize = 200_000;
 /// What identifiers inside a description start with, so that they never meet one of the page's own.
 const ID_PREFIX: &str = "readme-";
+
+/// Classes of the marked quotations of GitHub's Markdown.
+const ALERTS: [&str; 5] = [
+    "markdown-alert-note",
+    "markdown-alert-tip",
+    "markdown-alert-important",
+    "markdown-alert-warning",
+    "markdown-alert-caution",
+];
 
 /// A description, ready for the page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +45,17 @@ impl Readme {
         if text.is_empty() {
             return Self::Missing;
         }
-        let essence = media_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-        let rendered = if essence.eq_ignore_ascii_case("text/markdown") { markdown(text) } else { None };
+        let essence = media_type
+            .unwrap_or_default()
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim();
+        let rendered = if essence.eq_ignore_ascii_case("text/markdown") {
+            markdown(text)
+        } else {
+            None
+        };
         rendered.map_or_else(|| Self::Plain(text.to_owned()), Self::Html)
     }
 }
@@ -66,7 +84,9 @@ fn markdown(text: &str) -> Option<String> {
             return None;
         }
         events.push(match event {
-            Event::TaskListMarker(done) => Event::Text(CowStr::Borrowed(if done { "☑ " } else { "☐ " })),
+            Event::TaskListMarker(done) => {
+                Event::Text(CowStr::Borrowed(if done { "☑ " } else { "☐ " }))
+            }
             other => other,
         });
     }
@@ -98,7 +118,19 @@ impl RawHtml {
             // These close themselves and are commonly left open.
             let alone = matches!(
                 name.as_str(),
-                "" | "br" | "hr" | "img" | "p" | "li" | "td" | "th" | "tr" | "dt" | "dd" | "wbr" | "source" | "input"
+                "" | "br"
+                    | "hr"
+                    | "img"
+                    | "p"
+                    | "li"
+                    | "td"
+                    | "th"
+                    | "tr"
+                    | "dt"
+                    | "dd"
+                    | "wbr"
+                    | "source"
+                    | "input"
             );
             if alone {
                 continue;
@@ -129,7 +161,9 @@ fn name_headings(events: &mut [Event<'_>]) {
             }
             Event::Text(text) | Event::Code(text) if start.is_some() => words.push_str(text),
             Event::End(TagEnd::Heading(_)) => {
-                if let Some(Event::Start(Tag::Heading { id, .. })) = start.take().map(|at| &mut events[at]) {
+                if let Some(Event::Start(Tag::Heading { id, .. })) =
+                    start.take().map(|at| &mut events[at])
+                {
                     *id = Some(CowStr::from(slug(&words)));
                 }
             }
@@ -157,19 +191,15 @@ fn sanitise(html: &str) -> String {
     let mut cleaner = ammonia::Builder::default();
     cleaner
         // Landmarks and image maps of a stranger have no place among the page's own.
-        .rm_tags(["header", "footer", "nav", "aside", "article", "map", "area", "center", "data", "time"])
+        .rm_tags([
+            "header", "footer", "nav", "aside", "article", "map", "area", "center", "data", "time",
+        ])
         .add_tag_attributes("a", ["id"])
         .add_tag_attributes("div", ["id"])
-        .allowed_classes(
-            [(
-                "blockquote",
-                ["markdown-alert-note", "markdown-alert-tip", "markdown-alert-important", "markdown-alert-warning", "markdown-alert-caution"]
-                    .into_iter()
-                    .collect::<HashSet<_>>(),
-            )]
-            .into_iter()
-            .collect(),
-        )
+        .allowed_classes(HashMap::from([
+            ("blockquote", HashSet::from(ALERTS)),
+            ("div", HashSet::from(["footnote-definition"])),
+        ]))
         .id_prefix(Some(ID_PREFIX))
         .link_rel(Some("nofollow noopener noreferrer ugc"))
         .url_schemes(HashSet::from(["http", "https", "mailto"]))
@@ -182,8 +212,13 @@ fn sanitise(html: &str) -> String {
 
 /// Of relative links only those within the description survive; the others would lead into this site.
 fn own_fragment(url: &str) -> Option<Cow<'_, str>> {
-    let fragment = url.strip_prefix('#').filter(|fragment| !fragment.is_empty())?;
-    Some(Cow::Owned(format!("#{ID_PREFIX}{}", fragment.to_lowercase())))
+    let fragment = url
+        .strip_prefix('#')
+        .filter(|fragment| !fragment.is_empty())?;
+    Some(Cow::Owned(format!(
+        "#{ID_PREFIX}{}",
+        fragment.to_lowercase()
+    )))
 }
 
 /// Fits sanitised HTML into the page: pictures become links, headings go two levels down, identifiers stay unique,
@@ -213,7 +248,10 @@ fn settle(html: &str) -> String {
             (name, closing) => match lowered(name) {
                 None => push_unique(&mut out, &tag, &mut seen),
                 Some(level) if closing => out.push_str(&format!("</{level}>")),
-                Some(level) => match tag.attribute("id").filter(|id| seen.insert((*id).to_owned())) {
+                Some(level) => match tag
+                    .attribute("id")
+                    .filter(|id| seen.insert((*id).to_owned()))
+                {
                     Some(id) => out.push_str(&format!("<{level} id=\"{id}\">")),
                     None => out.push_str(&format!("<{level}>")),
                 },
@@ -246,8 +284,13 @@ fn lowered(name: &str) -> Option<HeadingLevel> {
 
 /// The words that stand where the picture was; a link to it, unless they are part of a link already (badges).
 fn picture(tag: &SerialTag<'_>, inside_link: bool) -> String {
-    let source = tag.attribute("src").filter(|source| source.starts_with("https://") || source.starts_with("http://"));
-    let described = tag.attribute("alt").map(str::trim).filter(|alt| !alt.is_empty());
+    let source = tag
+        .attribute("src")
+        .filter(|source| source.starts_with("https://") || source.starts_with("http://"));
+    let described = tag
+        .attribute("alt")
+        .map(str::trim)
+        .filter(|alt| !alt.is_empty());
     let words = described.unwrap_or("picture");
     match source {
         Some(source) if !inside_link => format!(
@@ -285,8 +328,19 @@ impl<'a> SerialTag<'a> {
         let (text, rest) = html.split_at(end);
         let inner = text.trim_start_matches('<').trim_end_matches('>');
         let closing = inner.starts_with('/');
-        let name = inner.trim_start_matches('/').split(' ').next().unwrap_or_default();
-        (Self { text, name, closing }, rest)
+        let name = inner
+            .trim_start_matches('/')
+            .split(' ')
+            .next()
+            .unwrap_or_default();
+        (
+            Self {
+                text,
+                name,
+                closing,
+            },
+            rest,
+        )
     }
 
     /// The value as serialised (escaped).
@@ -309,7 +363,10 @@ mod tests {
     use super::*;
 
     fn html(markdown_text: &str) -> String {
-        match Readme::new(Some(markdown_text), Some("text/markdown; charset=UTF-8; variant=GFM")) {
+        match Readme::new(
+            Some(markdown_text),
+            Some("text/markdown; charset=UTF-8; variant=GFM"),
+        ) {
             Readme::Html(html) => html,
             other => panic!("not rendered: {other:?}"),
         }
@@ -318,9 +375,25 @@ mod tests {
     #[test]
     fn scripts_handlers_styles_and_script_links_are_gone() {
         let page = html(super::super::samples::HOSTILE_README).to_lowercase();
-        for bad in
-            ["<script", "onerror=", "onload=", "onclick=", "href=\"javascript:", "<iframe", "<style", "style=", "<form", "<input", "<img", "<svg", "<object", "<meta", "<base", "srcdoc", "data:text"]
-        {
+        for bad in [
+            "<script",
+            "onerror=",
+            "onload=",
+            "onclick=",
+            "href=\"javascript:",
+            "<iframe",
+            "<style",
+            "style=",
+            "<form",
+            "<input",
+            "<img",
+            "<svg",
+            "<object",
+            "<meta",
+            "<base",
+            "srcdoc",
+            "data:text",
+        ] {
             assert!(!page.contains(bad), "{bad} in {page}");
         }
     }
@@ -333,43 +406,83 @@ mod tests {
         );
         let badge = html("[![build](https://x.example/b.svg)](https://ci.example/)");
         assert!(badge.contains("href=\"https://ci.example/\""), "{badge}");
-        assert!(badge.contains("<span class=\"picture\">build</span></a>"), "{badge}");
+        assert!(
+            badge.contains("<span class=\"picture\">build</span></a>"),
+            "{badge}"
+        );
         assert!(!badge.contains("b.svg"));
         let sly = html("<img alt=\"a > b <script>\" src=\"https://x.example/?a=1&b=2\">");
         assert!(sly.contains(">a &gt; b &lt;script&gt;</a>"), "{sly}");
-        assert_eq!(html("![local](docs/p.png)").trim(), "<p><span class=\"picture\">local</span></p>");
+        assert_eq!(
+            html("![local](docs/p.png)").trim(),
+            "<p><span class=\"picture\">local</span></p>"
+        );
     }
 
     #[test]
     fn headings_go_below_the_pages_own_and_contents_lists_still_work() {
-        let page = html("[Use](#how-to-use) [away](docs/x.md)\n\n# Title\n\n## How to `use`!\n\n# Title\n");
+        let page = html(
+            "[Use](#how-to-use) [away](docs/x.md)\n\n# Title\n\n## How to `use`!\n\n# Title\n",
+        );
         assert!(page.contains("href=\"#readme-how-to-use\""), "{page}");
         assert!(page.contains("<h4 id=\"readme-how-to-use\">"), "{page}");
         assert_eq!(page.matches("id=\"readme-title\"").count(), 1, "{page}");
-        assert!(!page.contains("docs/x.md") && !page.contains("<h1") && !page.contains("<h2"), "{page}");
+        assert!(
+            !page.contains("docs/x.md") && !page.contains("<h1") && !page.contains("<h2"),
+            "{page}"
+        );
     }
 
     #[test]
     fn links_carry_no_weight_and_only_web_and_mail() {
-        let page = html("[a](https://a.example) [b](ftp://b.example) [c](mailto:c@c.example) [d](JaVaScRiPt:alert(1))");
-        assert_eq!(page.matches("rel=\"nofollow noopener noreferrer ugc\"").count(), 4, "{page}");
+        let page = html(
+            "[a](https://a.example) [b](ftp://b.example) [c](mailto:c@c.example) [d](JaVaScRiPt:alert(1))",
+        );
+        assert_eq!(
+            page.matches("rel=\"nofollow noopener noreferrer ugc\"")
+                .count(),
+            4,
+            "{page}"
+        );
         assert_eq!(page.matches("href=").count(), 2, "{page}");
     }
 
     #[test]
     fn tables_tasks_and_code_are_kept_and_reachable_by_keyboard() {
-        let page = html("|a|b|\n|:-|-:|\n|1|2|\n\n- [x] done\n- [ ] open\n\n```py\nprint(1)\n```\n\n~~old~~");
-        assert!(page.contains("<div class=\"scroll\" role=\"region\" aria-label=\"Table\" tabindex=\"0\"><table>"), "{page}");
-        assert!(page.contains("☑ done") && page.contains("☐ open") && page.contains("<del>old</del>"), "{page}");
+        let page = html(
+            "|a|b|\n|:-|-:|\n|1|2|\n\n- [x] done\n- [ ] open\n\n```py\nprint(1)\n```\n\n~~old~~",
+        );
+        assert!(
+            page.contains(
+                "<div class=\"scroll\" role=\"region\" aria-label=\"Table\" tabindex=\"0\"><table>"
+            ),
+            "{page}"
+        );
+        assert!(
+            page.contains("☑ done") && page.contains("☐ open") && page.contains("<del>old</del>"),
+            "{page}"
+        );
         assert!(page.contains("<pre tabindex=\"0\"><code>"), "{page}");
     }
 
     #[test]
     fn other_types_are_plain_text_and_never_refused() {
-        for media_type in [None, Some("text/x-rst"), Some("text/plain"), Some("application/x-odd; a=b"), Some("")] {
-            assert_eq!(Readme::new(Some("Title\n=====\n"), media_type), Readme::Plain("Title\n=====".to_owned()));
+        for media_type in [
+            None,
+            Some("text/x-rst"),
+            Some("text/plain"),
+            Some("application/x-odd; a=b"),
+            Some(""),
+        ] {
+            assert_eq!(
+                Readme::new(Some("Title\n=====\n"), media_type),
+                Readme::Plain("Title\n=====".to_owned())
+            );
         }
-        assert_eq!(Readme::new(Some(" \n"), Some("text/markdown")), Readme::Missing);
+        assert_eq!(
+            Readme::new(Some(" \n"), Some("text/markdown")),
+            Readme::Missing
+        );
         assert_eq!(Readme::new(None, None), Readme::Missing);
     }
 
@@ -383,7 +496,10 @@ mod tests {
             "a ".repeat(LONGEST_RENDERED),
         ] {
             let begun = std::time::Instant::now();
-            assert!(matches!(Readme::new(Some(&text), Some("text/markdown")), Readme::Plain(_)));
+            assert!(matches!(
+                Readme::new(Some(&text), Some("text/markdown")),
+                Readme::Plain(_)
+            ));
             assert!(begun.elapsed().as_secs() < 5);
         }
     }

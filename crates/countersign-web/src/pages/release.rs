@@ -6,16 +6,19 @@ use askama::Template;
 use axum::extract::Path;
 use axum::response::Response;
 use countersign_formats::{Dependency, Ecosystem, Manifest};
-use countersign_registry::model::{FileDetail, FileState, ProjectDetail, ProjectStatus, ReleaseDetail};
+use countersign_registry::model::{
+    FileDetail, FileState, ProjectDetail, ProjectStatus, ReleaseDetail,
+};
 use countersign_registry::{Error, Kind, Result};
 use url::Url;
 
 use super::install::Install;
 use super::links;
-use super::phrase::{self, Day, Moment};
+use super::phrase::{self, Breakable, Day};
 use super::project::{Addressed, Banner};
 use super::readme::Readme;
 use super::visit::{Answer, Frame, Page, Visit};
+use crate::error::shown;
 
 /// Longest licence shown; old metadata sometimes holds the whole text.
 const LONGEST_LICENCE: usize = 80;
@@ -49,7 +52,8 @@ struct FileRow<'a> {
     download: Option<&'a str>,
     size: String,
     what: String,
-    uploaded: Moment,
+    name: Breakable<'a>,
+    uploaded: Day,
     proof: String,
     metadata: Option<String>,
     entry: String,
@@ -75,9 +79,11 @@ impl<'a> FileRow<'a> {
                 "bdist_wheel" => format!("Wheel, {}", file.python_tag),
                 other => other.to_owned(),
             },
-            uploaded: Moment(file.uploaded),
+            name: Breakable(&file.filename),
+            uploaded: Day(file.uploaded),
             proof: format!("{}.tlog-proof", file.path),
-            metadata: (live && file.metadata_sha256.is_some()).then(|| format!("{}.metadata", file.path)),
+            metadata: (live && file.metadata_sha256.is_some())
+                .then(|| format!("{}.metadata", file.path)),
             entry: format!("/log/event/{}", file.leaf),
             withheld,
         })
@@ -98,9 +104,28 @@ impl<'a> Need<'a> {
             name: dependency.name_key.as_str(),
             page: links::project(ecosystem, dependency.name_key.as_str()),
             versions: &dependency.specifier,
-            condition: &dependency.marker,
+            condition: condition(dependency),
         }
     }
+}
+
+/// The marker without the extra it is listed under, where that stands alone or at the end.
+fn condition(dependency: &Dependency) -> &str {
+    let marker = dependency.marker.trim();
+    let Some(extra) = dependency.extra.as_deref() else {
+        return marker;
+    };
+    for quote in ['\'', '"'] {
+        let asked = format!("extra == {quote}{extra}{quote}");
+        if let Some(rest) = marker.strip_suffix(&asked) {
+            return rest
+                .trim_end()
+                .strip_suffix("and")
+                .unwrap_or(rest)
+                .trim_end();
+        }
+    }
+    marker
 }
 
 /// What a release says about itself, for the side of the page.
@@ -125,9 +150,16 @@ impl Facts {
     pub(super) fn of(manifest: &Manifest) -> Self {
         Self {
             licence: licence(manifest),
-            requires_python: manifest.requires_python.clone().filter(|text| !text.is_empty()),
+            requires_python: manifest
+                .requires_python
+                .clone()
+                .filter(|text| !text.is_empty()),
             people: people(manifest),
-            keywords: manifest.keywords.as_deref().map(|words| phrase::shortened(words, 200)).filter(|words| !words.is_empty()),
+            keywords: manifest
+                .keywords
+                .as_deref()
+                .map(|words| phrase::shortened(words, 200))
+                .filter(|words| !words.is_empty()),
             links: fact_links(manifest),
             classifiers: classifiers(&manifest.classifiers),
             extras: manifest.provides_extra.clone(),
@@ -136,22 +168,43 @@ impl Facts {
 }
 
 fn licence(manifest: &Manifest) -> Option<String> {
-    let said = manifest.license_expression.as_deref().or(manifest.license.as_deref()).map(str::trim);
+    let said = manifest
+        .license_expression
+        .as_deref()
+        .or(manifest.license.as_deref())
+        .map(str::trim);
     said.filter(|text| !text.is_empty() && *text != "UNKNOWN")
         .map(|text| phrase::shortened(text, LONGEST_LICENCE))
         .or_else(|| {
-            let classified = manifest.classifiers.iter().find(|line| line.starts_with("License ::"))?;
-            classified.rsplit("::").next().map(|last| last.trim().to_owned())
+            let classified = manifest
+                .classifiers
+                .iter()
+                .find(|line| line.starts_with("License ::"))?;
+            classified
+                .rsplit("::")
+                .next()
+                .map(|last| last.trim().to_owned())
         })
 }
 
 /// Names of authors and maintainers. Addresses stay in the metadata file: a page is read by harvesters too.
 fn people(manifest: &Manifest) -> Vec<String> {
-    let written = [&manifest.author, &manifest.author_email, &manifest.maintainer, &manifest.maintainer_email];
+    let written = [
+        &manifest.author,
+        &manifest.author_email,
+        &manifest.maintainer,
+        &manifest.maintainer_email,
+    ];
     let mut names: Vec<String> = Vec::new();
     for text in written.into_iter().flatten() {
         for person in text.split(',') {
-            let name = person.split('<').next().unwrap_or_default().trim().trim_matches('"').trim();
+            let name = person
+                .split('<')
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .trim_matches('"')
+                .trim();
             let known = names.iter().any(|other| other == name);
             if !name.is_empty() && !name.contains('@') && !known && names.len() < 20 {
                 names.push(name.to_owned());
@@ -162,16 +215,32 @@ fn people(manifest: &Manifest) -> Vec<String> {
 }
 
 fn fact_links(manifest: &Manifest) -> Vec<FactLink> {
-    let older = [("Home page", &manifest.home_page), ("Download", &manifest.download_url)];
-    let older = older.into_iter().filter_map(|(label, address)| Some((label.to_owned(), address.clone()?)));
+    let older = [
+        ("Home page", &manifest.home_page),
+        ("Download", &manifest.download_url),
+    ];
+    let older = older
+        .into_iter()
+        .filter_map(|(label, address)| Some((label.to_owned(), address.clone()?)));
     let mut links: Vec<FactLink> = Vec::new();
     for (label, address) in older.chain(manifest.project_urls.iter().cloned()) {
-        let Ok(parsed) = Url::parse(address.trim()) else { continue };
-        let (true, Some(host)) = (matches!(parsed.scheme(), "http" | "https"), parsed.host_str()) else { continue };
+        let Ok(parsed) = Url::parse(address.trim()) else {
+            continue;
+        };
+        let (true, Some(host)) = (
+            matches!(parsed.scheme(), "http" | "https"),
+            parsed.host_str(),
+        ) else {
+            continue;
+        };
         if links.iter().any(|link| link.address == parsed.as_str()) {
             continue;
         }
-        links.push(FactLink { label, host: host.to_owned(), address: parsed.into() });
+        links.push(FactLink {
+            label,
+            host: host.to_owned(),
+            address: parsed.into(),
+        });
     }
     links
 }
@@ -181,7 +250,10 @@ fn classifiers(lines: &[String]) -> Vec<(String, Vec<String>)> {
     let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for line in lines {
         let (group, rest) = line.split_once("::").unwrap_or(("Other", line));
-        groups.entry(group.trim().to_owned()).or_default().push(rest.trim().replace(" :: ", " › "));
+        groups
+            .entry(group.trim().to_owned())
+            .or_default()
+            .push(rest.trim().replace(" :: ", " › "));
     }
     groups.into_iter().collect()
 }
@@ -198,15 +270,26 @@ pub(super) async fn show(
 async fn page(visit: &Visit, ecosystem: &str, name: &str, version: &str) -> Result<Answer> {
     let addressed = Addressed::read(&visit.path, ecosystem, name)?;
     if addressed.key != name {
-        return Ok(Answer::Moved(links::release(addressed.ecosystem, &addressed.key, version)));
+        return Ok(Answer::Moved(links::release(
+            addressed.ecosystem,
+            &addressed.key,
+            version,
+        )));
     }
     let serial = addressed.serial(visit).await?;
     visit
         .cached(serial, async {
             let registry = &visit.site.registry;
-            let project = registry.project(addressed.ecosystem, &addressed.key).await?;
-            let release = match registry.release(addressed.ecosystem, &addressed.key, version).await {
-                Err(error) if error.kind == Kind::NotFound => return Err(no_such_release(&project, version)),
+            let project = registry
+                .project(addressed.ecosystem, &addressed.key)
+                .await?;
+            let release = match registry
+                .release(addressed.ecosystem, &addressed.key, version)
+                .await
+            {
+                Err(error) if error.kind == Kind::NotFound => {
+                    return Err(no_such_release(&project, version));
+                }
                 outcome => outcome?,
             };
             Page::render(&ReleasePage::new(&visit.frame, &project, &release))
@@ -215,9 +298,12 @@ async fn page(visit: &Visit, ecosystem: &str, name: &str, version: &str) -> Resu
 }
 
 fn no_such_release(project: &ProjectDetail, version: &str) -> Error {
-    let shown: String = version.chars().filter(|c| !c.is_control()).take(60).collect();
-    Error::new(Kind::NotFound, "release-not-found", format!("{} has no release \"{shown}\".", project.name))
-        .remedy("All its releases are listed on the project's page.")
+    Error::new(
+        Kind::NotFound,
+        "release-unknown",
+        format!("{} has no release {}.", project.name, shown(version)),
+    )
+    .remedy("All its releases are listed on the project's page.")
 }
 
 impl<'a> ReleasePage<'a> {
@@ -233,11 +319,15 @@ impl<'a> ReleasePage<'a> {
         }
         let live = || files.iter().filter(|row| row.download.is_some());
         let installable = live().next().is_some();
-        let hashes: Vec<_> = live().map(|row| format!("    --hash=sha256:{}", row.file.sha256)).collect();
+        let hashes: Vec<_> = live()
+            .map(|row| format!("    --hash=sha256:{}", row.file.sha256))
+            .collect();
         let ecosystem = project.ecosystem;
         let mut extras: Vec<(&str, Vec<Need<'_>>)> = Vec::new();
         for dependency in &manifest.dependencies {
-            let Some(extra) = dependency.extra.as_deref() else { continue };
+            let Some(extra) = dependency.extra.as_deref() else {
+                continue;
+            };
             let need = Need::of(ecosystem, dependency);
             match extras.iter_mut().find(|(name, _)| *name == extra) {
                 Some((_, needs)) => needs.push(need),
@@ -251,11 +341,19 @@ impl<'a> ReleasePage<'a> {
             project_page: links::project(ecosystem, &project.key),
             summary: manifest.summary.as_deref().unwrap_or_default(),
             banner: Banner::of(project),
-            yanked: release.yanked.as_ref().map(|(time, reason)| (Day(*time), reason.as_str())),
+            yanked: release
+                .yanked
+                .as_ref()
+                .map(|(time, reason)| (Day(*time), reason.as_str())),
             prerelease: release.prerelease,
             created: Day(release.created),
             install: installable.then(|| Install::of(frame, &project.key, Some(&release.version))),
-            pinned: format!("{}=={} \\\n{}", project.key, release.version, hashes.join(" \\\n")),
+            pinned: format!(
+                "{}=={} \\\n{}",
+                project.key,
+                release.version,
+                hashes.join(" \\\n")
+            ),
             example: live().next().map(|row| row.file.filename.as_str()),
             files,
             needs: manifest
@@ -270,7 +368,10 @@ impl<'a> ReleasePage<'a> {
             readme: if quarantined {
                 Readme::Missing
             } else {
-                Readme::new(manifest.description.as_deref(), manifest.description_content_type.as_deref())
+                Readme::new(
+                    manifest.description.as_deref(),
+                    manifest.description_content_type.as_deref(),
+                )
             },
         }
     }
@@ -287,11 +388,26 @@ pub(super) fn samples() -> Vec<(&'static str, String)> {
     quarantined.status = ProjectStatus::Quarantined;
     vec![
         ("release", page(&samples::project(), &samples::release())),
-        ("release-yanked", page(&samples::project(), &samples::yanked_release())),
-        ("release-hostile", page(&samples::hostile_project(), &samples::hostile_release())),
-        ("release-rtl", page(&samples::rtl_project(), &samples::rtl_release())),
-        ("release-plain", page(&samples::small_project(), &samples::plain_release())),
-        ("release-quarantined", page(&quarantined, &samples::release())),
+        (
+            "release-yanked",
+            page(&samples::project(), &samples::yanked_release()),
+        ),
+        (
+            "release-hostile",
+            page(&samples::hostile_project(), &samples::hostile_release()),
+        ),
+        (
+            "release-rtl",
+            page(&samples::rtl_project(), &samples::rtl_release()),
+        ),
+        (
+            "release-plain",
+            page(&samples::small_project(), &samples::plain_release()),
+        ),
+        (
+            "release-quarantined",
+            page(&quarantined, &samples::release()),
+        ),
     ]
 }
 
@@ -301,15 +417,27 @@ mod tests {
     use super::*;
 
     fn sample(name: &str) -> String {
-        super::samples().into_iter().find(|(sample, _)| *sample == name).unwrap().1
+        super::samples()
+            .into_iter()
+            .find(|(sample, _)| *sample == name)
+            .unwrap()
+            .1
     }
 
     #[test]
     fn every_file_has_its_digests_its_proof_and_its_uploader() {
         let page = sample("release");
         for file in samples::release().files {
-            assert!(page.contains(&file.sha256) && page.contains(&file.blake2b_256) && page.contains(&file.md5));
-            assert!(page.contains(&format!("href=\"{}.tlog-proof\"", file.path)), "{}", file.filename);
+            assert!(
+                page.contains(&file.sha256)
+                    && page.contains(&file.blake2b_256)
+                    && page.contains(&file.md5)
+            );
+            assert!(
+                page.contains(&format!("href=\"{}.tlog-proof\"", file.path)),
+                "{}",
+                file.filename
+            );
             assert!(page.contains(&file.uploaded_by));
         }
     }
@@ -317,8 +445,12 @@ mod tests {
     #[test]
     fn withheld_files_are_named_but_not_linked() {
         let yanked = sample("release-yanked");
-        let withheld = samples::yanked_release().files.into_iter().find(|file| file.state == FileState::Quarantined).unwrap();
-        assert!(yanked.contains(&withheld.filename));
+        let withheld = samples::yanked_release()
+            .files
+            .into_iter()
+            .find(|file| file.state == FileState::Quarantined)
+            .unwrap();
+        assert!(yanked.contains(&Breakable(&withheld.filename).to_string()));
         assert!(!yanked.contains(&format!("href=\"{}\"", withheld.path)));
         assert!(yanked.contains(&format!("href=\"{}.tlog-proof\"", withheld.path)));
         let quarantined = sample("release-quarantined");
@@ -332,14 +464,18 @@ mod tests {
         let mut release = samples::release();
         release.files[0].state = FileState::Staged;
         let project = samples::project();
-        let page = ReleasePage::new(&Frame::sample(), &project, &release).render().unwrap();
+        let page = ReleasePage::new(&Frame::sample(), &project, &release)
+            .render()
+            .unwrap();
         assert!(!page.contains(&release.files[0].sha256));
     }
 
     #[test]
     fn links_of_a_release_are_web_addresses_only() {
         let page = sample("release-hostile");
-        assert!(!page.to_lowercase().contains("href=\"javascript:") && !page.contains("href=\"data:"));
+        assert!(
+            !page.to_lowercase().contains("href=\"javascript:") && !page.contains("href=\"data:")
+        );
         let release = samples::hostile_release();
         let links = fact_links(&release.manifest);
         assert!(links.iter().all(|link| link.address.starts_with("http")));
@@ -350,12 +486,31 @@ mod tests {
     fn people_are_names_and_never_addresses() {
         let mut manifest = samples::release().manifest;
         manifest.author = Some("Ada Byron".to_owned());
-        manifest.author_email = Some("Ada Byron <ada@a.example>, \"Bo, Inc.\" <bo@b.example>, c@c.example".to_owned());
+        manifest.author_email =
+            Some("Ada Byron <ada@a.example>, \"Bo, Inc.\" <bo@b.example>, c@c.example".to_owned());
         manifest.maintainer = None;
         manifest.maintainer_email = None;
         let people = people(&manifest);
         assert_eq!(people[0], "Ada Byron");
         assert!(people.iter().all(|name| !name.contains('@')), "{people:?}");
+    }
+
+    #[test]
+    fn a_condition_does_not_repeat_the_extra_it_is_listed_under() {
+        let need = |marker: &str| {
+            let mut dependency = samples::release().manifest.dependencies[3].clone();
+            dependency.marker = marker.to_owned();
+            condition(&dependency).to_owned()
+        };
+        assert_eq!(need("extra == 'plot'"), "");
+        assert_eq!(
+            need("os_name == 'nt' and extra == \"plot\""),
+            "os_name == 'nt'"
+        );
+        assert_eq!(
+            need("extra == 'plot' or os_name == 'nt'"),
+            "extra == 'plot' or os_name == 'nt'"
+        );
     }
 
     #[test]

@@ -3,8 +3,8 @@
 
 use countersign_formats::{Dependency, Ecosystem, Manifest, NameKey};
 use countersign_registry::model::{
-    FileDetail, FileState, LoggedEvent, ProjectDetail, ProjectStatus, ProjectSummary, ReleaseDetail, ReleaseSummary, Role,
-    Time,
+    FileDetail, FileState, LoggedEvent, ProjectDetail, ProjectStatus, ProjectSummary,
+    ReleaseDetail, ReleaseSummary, Role, Time,
 };
 
 use super::{assets, failure, help, home, log, project, release, search};
@@ -25,8 +25,18 @@ pub(super) fn projects() -> Vec<ProjectSummary> {
         updated: Time(NOW - days * DAY),
     };
     vec![
-        project("solstice", "Sunrise, sunset and twilight for any place, offline", "4.2.0", 0),
-        project("Orchard_Walk", "Plan, prune and harvest directed graphs", "0.9.1", 1),
+        project(
+            "solstice",
+            "Sunrise, sunset and twilight for any place, offline",
+            "4.2.0",
+            0,
+        ),
+        project(
+            "Orchard_Walk",
+            "Plan, prune and harvest directed graphs",
+            "0.9.1",
+            1,
+        ),
         project(
             "an-extraordinarily-long-distribution-name-that-somebody-generated-from-a-template-and-never-looked-at-again",
             "A summary that goes on and on, because nothing ever told its author to stop, and which therefore has to be cut somewhere, since a list of projects is read at a glance and this is by no means a glance any more, is it",
@@ -35,7 +45,12 @@ pub(super) fn projects() -> Vec<ProjectSummary> {
         ),
         project("tafsir", "مكتبة لتحليل النصوص العربية وتقطيعها", "1.3", 5),
         project("quiet", "", "0.1", 30),
-        project("lantern", "<b>Bright</b> logs & tidy \"traces\" <script>alert(1)</script>", "12.0rc1", 400),
+        project(
+            "lantern",
+            "<b>Bright</b> logs & tidy \"traces\" <script>alert(1)</script>",
+            "12.0rc1",
+            400,
+        ),
     ]
 }
 
@@ -53,9 +68,18 @@ fn release_row(version: &str, days: i64) -> ReleaseSummary {
 pub(super) fn project() -> ProjectDetail {
     let mut releases = vec![release_row("5.0rc1", 0), release_row("4.2.0", 3)];
     for number in (0..298).rev() {
-        let mut row = release_row(&format!("{}.{}.{}", number / 100 + 1, number / 10 % 10, number % 10), 700 - number);
+        let mut row = release_row(
+            &format!("{}.{}.{}", number / 100 + 1, number / 10 % 10, number % 10),
+            700 - number,
+        );
         match number {
-            297 => row.yanked = Some((Time(NOW - DAY), "Broken on Windows: \"solstice.zone\" can not be imported; use 4.2.0".to_owned())),
+            297 => {
+                row.yanked = Some((
+                    Time(NOW - DAY),
+                    "Broken on Windows: \"solstice.zone\" can not be imported; use 4.2.0"
+                        .to_owned(),
+                ))
+            }
             290 => row.yanked = Some((Time(NOW - DAY), String::new())),
             12 => row.yanked = Some((Time(NOW), "<img src=x onerror=alert(1)>".to_owned())),
             _ => {}
@@ -72,7 +96,10 @@ pub(super) fn project() -> ProjectDetail {
         serial: 77,
         people: vec![
             ("miriam".to_owned(), Role::Owner),
-            ("an-account-name-of-uncommon-length-for-a-robot".to_owned(), Role::Maintainer),
+            (
+                "an-account-name-of-uncommon-length-for-a-robot".to_owned(),
+                Role::Maintainer,
+            ),
         ],
         releases,
         downloads_30d: 1_284_331,
@@ -140,7 +167,9 @@ fn manifest() -> Manifest {
         license_expression: Some("Apache-2.0 OR MIT".to_owned()),
         license_files: vec!["LICENSE".to_owned()],
         author: None,
-        author_email: Some("Miriam Adeyemi <miriam@example.org>, Jörg Weiß <joerg@example.org>".to_owned()),
+        author_email: Some(
+            "Miriam Adeyemi <miriam@example.org>, Jörg Weiß <joerg@example.org>".to_owned(),
+        ),
         maintainer: None,
         maintainer_email: None,
         keywords: Some("astronomy, sun, twilight, calendar".to_owned()),
@@ -166,7 +195,12 @@ fn manifest() -> Manifest {
         dependencies: vec![
             dependency("tzdata", ">=2025.1", "sys_platform == 'win32'", None),
             dependency("numpy", ">=1.26,<3", "", None),
-            dependency("typing-extensions", "", "python_full_version < '3.12'", None),
+            dependency(
+                "typing-extensions",
+                "",
+                "python_full_version < '3.12'",
+                None,
+            ),
             dependency("matplotlib", ">=3.8", "extra == 'plot'", Some("plot")),
             dependency("pillow", "", "extra == 'plot'", Some("plot")),
             dependency("pytest", ">=8", "extra == 'test'", Some("test")),
@@ -186,7 +220,9 @@ fn file(filename: &str, size: u64, python_tag: &str, leaf: u64) -> FileDetail {
         let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         (0..digits)
             .map(|_| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
                 char::from_digit((state >> 60) as u32, 16).unwrap()
             })
             .collect()
@@ -217,7 +253,12 @@ pub(super) fn release() -> ReleaseDetail {
         manifest: manifest(),
         files: vec![
             file("solstice-4.2.0-py3-none-any.whl", 184_220, "py3", 1_284_328),
-            file("solstice-4.2.0-cp312-cp312-manylinux_2_17_x86_64.manylinux2014_x86_64.musllinux_1_2_x86_64.whl", 12_904_111, "cp312", 1_284_329),
+            file(
+                "solstice-4.2.0-cp312-cp312-manylinux_2_17_x86_64.manylinux2014_x86_64.musllinux_1_2_x86_64.whl",
+                12_904_111,
+                "cp312",
+                1_284_329,
+            ),
             file("solstice-4.2.0.tar.gz", 402_118, "source", 1_284_330),
         ],
     }
@@ -226,8 +267,10 @@ pub(super) fn release() -> ReleaseDetail {
 pub(super) fn yanked_release() -> ReleaseDetail {
     let mut release = release();
     release.release.version = "3.9.7".to_owned();
-    release.release.yanked =
-        Some((Time(NOW - DAY), "Broken on Windows: \"solstice.zone\" can not be imported; use 4.2.0".to_owned()));
+    release.release.yanked = Some((
+        Time(NOW - DAY),
+        "Broken on Windows: \"solstice.zone\" can not be imported; use 4.2.0".to_owned(),
+    ));
     release.files[1].state = FileState::Quarantined;
     release.files[2].state = FileState::Removed;
     release
@@ -281,11 +324,20 @@ pub(super) fn hostile_release() -> ReleaseDetail {
     release.manifest.classifiers = vec![format!("Topic :: {sting}"), sting.to_owned()];
     release.manifest.home_page = Some("javascript:alert(1)".to_owned());
     release.manifest.project_urls = vec![
-        (sting.to_owned(), "https://evil.example/\"><script>alert(2)</script>".to_owned()),
-        ("Data".to_owned(), "data:text/html,<script>alert(3)</script>".to_owned()),
+        (
+            sting.to_owned(),
+            "https://evil.example/\"><script>alert(2)</script>".to_owned(),
+        ),
+        (
+            "Data".to_owned(),
+            "data:text/html,<script>alert(3)</script>".to_owned(),
+        ),
         ("Code".to_owned(), "JaVaScRiPt:alert(4)".to_owned()),
     ];
-    release.manifest.dependencies = vec![dependency("numpy", sting, sting, None), dependency("x", "", "", Some(sting))];
+    release.manifest.dependencies = vec![
+        dependency("numpy", sting, sting, None),
+        dependency("x", "", "", Some(sting)),
+    ];
     release.manifest.provides_extra = vec![sting.to_owned()];
     release.files[0].uploaded_by = sting.to_owned();
     release
@@ -293,7 +345,10 @@ pub(super) fn hostile_release() -> ReleaseDetail {
 
 pub(super) fn events() -> Vec<LoggedEvent> {
     let kinds = [
-        ("file-published", "pkg:pypi/solstice@4.2.0?file_name=solstice-4.2.0.tar.gz"),
+        (
+            "file-published",
+            "pkg:pypi/solstice@4.2.0?file_name=solstice-4.2.0.tar.gz",
+        ),
         ("yanked", "pkg:pypi/solstice@3.9.7"),
         ("quarantined", "pkg:pypi/lantern"),
         ("owner-changed", "pkg:pypi/orchard-walk"),
@@ -341,7 +396,10 @@ struct Start {
 
 impl Start {
     fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.attributes
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -362,7 +420,11 @@ fn strictly_read(page: &str) -> Result<Vec<Start>, String> {
             return Err(format!("a bare > in {text:.60}"));
         }
         if tag.is_empty() {
-            return if open.is_empty() { Ok(starts) } else { Err(format!("left open: {open:?}")) };
+            return if open.is_empty() {
+                Ok(starts)
+            } else {
+                Err(format!("left open: {open:?}"))
+            };
         }
         if let Some(closing) = tag.strip_prefix('/') {
             let (name, after) = closing.split_once('>').ok_or("an unfinished end tag")?;
@@ -373,7 +435,10 @@ fn strictly_read(page: &str) -> Result<Vec<Start>, String> {
             rest = after;
             continue;
         }
-        let name: String = tag.chars().take_while(|c| c.is_ascii_alphanumeric()).collect();
+        let name: String = tag
+            .chars()
+            .take_while(|c| c.is_ascii_alphanumeric())
+            .collect();
         if name.is_empty() {
             return Err(format!("a bare < before {tag:.30}"));
         }
@@ -389,7 +454,10 @@ fn strictly_read(page: &str) -> Result<Vec<Start>, String> {
                 inside = after;
                 break false;
             }
-            let key: String = inside.chars().take_while(|c| c.is_ascii_alphanumeric() || "-:".contains(*c)).collect();
+            let key: String = inside
+                .chars()
+                .take_while(|c| c.is_ascii_alphanumeric() || "-:".contains(*c))
+                .collect();
             if key.is_empty() {
                 return Err(format!("<{name}: no attribute at {inside:.40}"));
             }
@@ -418,7 +486,11 @@ fn every_page_is_well_formed_and_has_one_main_heading() {
     for (name, page) in all_pages() {
         let tags = strictly_read(&page).unwrap_or_else(|error| panic!("{name}: {error}"));
         let count = |tag: &str| tags.iter().filter(|start| start.name == tag).count();
-        assert_eq!((count("h1"), count("main"), count("title")), (1, 1, 1), "{name}");
+        assert_eq!(
+            (count("h1"), count("main"), count("title")),
+            (1, 1, 1),
+            "{name}"
+        );
         assert_eq!(tags[0].attribute("lang"), Some("en"), "{name}");
     }
 }
@@ -432,16 +504,28 @@ fn headings_never_skip_a_level_and_identifiers_are_unique() {
             if let Some(id) = tag.attribute("id") {
                 assert!(ids.insert(id.to_owned()), "{name}: {id} twice");
             }
-            let level = tag.name.strip_prefix('h').and_then(|level| level.parse::<u8>().ok());
+            let level = tag
+                .name
+                .strip_prefix('h')
+                .and_then(|level| level.parse::<u8>().ok());
             // What a stranger's description does below its own first level is not ours to mend.
-            let ours = !tag.attribute("id").is_some_and(|id| id.starts_with("readme-"));
+            let ours = !tag
+                .attribute("id")
+                .is_some_and(|id| id.starts_with("readme-"));
             if let Some(level) = level {
                 assert!(!ours || level <= last + 1, "{name}: h{level} after h{last}");
                 last = level;
             }
         }
-        for target in page.split("href=\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
-            assert!(ids.contains(target) || target.starts_with("readme-"), "{name}: #{target} leads nowhere");
+        for target in page
+            .split("href=\"#")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+        {
+            assert!(
+                ids.contains(target) || target.starts_with("readme-"),
+                "{name}: #{target} leads nowhere"
+            );
         }
     }
 }
@@ -450,18 +534,35 @@ fn headings_never_skip_a_level_and_identifiers_are_unique() {
 fn every_picture_is_described_and_every_field_labelled() {
     for (name, page) in all_pages() {
         let tags = strictly_read(&page).unwrap();
-        let labelled: Vec<_> = tags.iter().filter(|tag| tag.name == "label").filter_map(|tag| tag.attribute("for")).collect();
+        let labelled: Vec<_> = tags
+            .iter()
+            .filter(|tag| tag.name == "label")
+            .filter_map(|tag| tag.attribute("for"))
+            .collect();
         for tag in &tags {
             match tag.name.as_str() {
                 "img" => assert!(tag.attribute("alt").is_some(), "{name}"),
-                "svg" => assert!(tag.attribute("aria-hidden").is_some() || tag.attribute("role") == Some("img"), "{name}"),
-                "input" => assert!(tag.attribute("id").is_some_and(|id| labelled.contains(&id)), "{name}"),
-                "th" => assert!(tag.attribute("scope").is_some() || page.contains("class=\"prose\""), "{name}"),
+                "svg" => assert!(
+                    tag.attribute("aria-hidden").is_some() || tag.attribute("role") == Some("img"),
+                    "{name}"
+                ),
+                "input" => assert!(
+                    tag.attribute("id").is_some_and(|id| labelled.contains(&id)),
+                    "{name}"
+                ),
+                "th" => assert!(
+                    tag.attribute("scope").is_some() || page.contains("class=\"prose\""),
+                    "{name}"
+                ),
                 "nav" => assert!(tag.attribute("aria-label").is_some(), "{name}"),
                 _ => {}
             }
         }
-        assert_eq!(page.matches("<table class=").count(), page.matches("<caption").count(), "{name}: a table without a caption");
+        assert_eq!(
+            page.matches("<table class=").count(),
+            page.matches("<caption").count(),
+            "{name}: a table without a caption"
+        );
     }
 }
 
@@ -469,16 +570,40 @@ fn every_picture_is_described_and_every_field_labelled() {
 fn no_page_holds_what_the_content_security_policy_forbids() {
     for (name, page) in all_pages() {
         for tag in strictly_read(&page).unwrap() {
-            assert!(!matches!(tag.name.as_str(), "script" | "style" | "iframe" | "object" | "embed" | "base" | "audio" | "video"), "{name}: <{}>", tag.name);
+            assert!(
+                !matches!(
+                    tag.name.as_str(),
+                    "script" | "style" | "iframe" | "object" | "embed" | "base" | "audio" | "video"
+                ),
+                "{name}: <{}>",
+                tag.name
+            );
             for (key, value) in &tag.attributes {
-                assert!(key != "style" && !key.starts_with("on") && key != "srcset" && key != "ping", "{name}: {key}");
+                assert!(
+                    key != "style" && !key.starts_with("on") && key != "srcset" && key != "ping",
+                    "{name}: {key}"
+                );
                 let folded = value.trim().to_ascii_lowercase();
-                assert!(!folded.starts_with("javascript:") && !folded.starts_with("data:"), "{name}: {value}");
+                assert!(
+                    !folded.starts_with("javascript:") && !folded.starts_with("data:"),
+                    "{name}: {value}"
+                );
                 if matches!(key.as_str(), "src" | "action") || tag.name == "link" && key == "href" {
-                    assert!(value.starts_with('/') && !value.starts_with("//"), "{name}: {value} is loaded from elsewhere");
+                    assert!(
+                        value.starts_with('/') && !value.starts_with("//"),
+                        "{name}: {value} is loaded from elsewhere"
+                    );
                 }
-                if tag.name == "a" && key == "href" && value.starts_with("http") && !value.starts_with("https://packages.example.org/") {
-                    assert!(tag.attribute("rel").is_some_and(|rel| rel.contains("nofollow")), "{name}: {value} is followed");
+                if tag.name == "a"
+                    && key == "href"
+                    && value.starts_with("http")
+                    && !value.starts_with("https://packages.example.org/")
+                {
+                    assert!(
+                        tag.attribute("rel")
+                            .is_some_and(|rel| rel.contains("nofollow")),
+                        "{name}: {value} is followed"
+                    );
                 }
             }
         }
@@ -489,7 +614,11 @@ fn no_page_holds_what_the_content_security_policy_forbids() {
 fn the_style_sheet_loads_nothing_and_knows_both_schemes() {
     let css = std::str::from_utf8(assets::css().bytes).unwrap();
     assert!(!css.contains("url(") && !css.contains("@import"));
-    assert!(css.contains("prefers-color-scheme: dark") && css.contains(":focus-visible") && css.contains("prefers-reduced-motion"));
+    assert!(
+        css.contains("prefers-color-scheme: dark")
+            && css.contains(":focus-visible")
+            && css.contains("prefers-reduced-motion")
+    );
     assert_eq!(css.matches('{').count(), css.matches('}').count());
 }
 
@@ -500,29 +629,62 @@ fn classes_of_pages_and_of_the_style_sheet_are_the_same() {
     let mut used = std::collections::BTreeSet::new();
     for (_, page) in all_pages() {
         for tag in strictly_read(&page).unwrap() {
-            used.extend(tag.attribute("class").unwrap_or_default().split_whitespace().map(str::to_owned));
+            used.extend(
+                tag.attribute("class")
+                    .unwrap_or_default()
+                    .split_whitespace()
+                    .map(str::to_owned),
+            );
         }
     }
-    let selectors: String = css.split('}').filter_map(|rule| rule.split('{').next_back().is_some().then(|| rule.rsplit_once('{').map_or("", |(selector, _)| selector))).collect::<Vec<_>>().join(" ");
+    let selectors: String = css
+        .split('}')
+        .filter_map(|rule| {
+            rule.split('{')
+                .next_back()
+                .is_some()
+                .then(|| rule.rsplit_once('{').map_or("", |(selector, _)| selector))
+        })
+        .collect::<Vec<_>>()
+        .join(" ");
     let ruled: std::collections::BTreeSet<String> = selectors
         .split('.')
         .skip(1)
-        .map(|rest| rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect::<String>())
+        .map(|rest| {
+            rest.chars()
+                .take_while(|c| c.is_ascii_alphanumeric() || *c == '-')
+                .collect::<String>()
+        })
         .filter(|class| class.chars().next().is_some_and(|c| c.is_ascii_lowercase()))
         .collect();
-    let missing: Vec<_> = used.difference(&ruled).filter(|class| !class.starts_with("markdown-alert")).collect();
-    let stale: Vec<_> = ruled.difference(&used).filter(|class| !class.starts_with("markdown-alert")).collect();
-    assert!(missing.is_empty() && stale.is_empty(), "without a rule: {missing:?}; without a page: {stale:?}");
+    let missing: Vec<_> = used
+        .difference(&ruled)
+        .filter(|class| !class.starts_with("markdown-alert"))
+        .collect();
+    let stale: Vec<_> = ruled
+        .difference(&used)
+        .filter(|class| !class.starts_with("markdown-alert"))
+        .collect();
+    assert!(
+        missing.is_empty() && stale.is_empty(),
+        "without a rule: {missing:?}; without a page: {stale:?}"
+    );
 }
 
 /// Writes every sample and the static files below `COUNTERSIGN_PAGES`, to be looked at in a browser.
 #[test]
 #[ignore = "writes files; run it by hand"]
 fn write_samples() {
-    let folder = std::path::PathBuf::from(std::env::var_os("COUNTERSIGN_PAGES").expect("COUNTERSIGN_PAGES names a folder"));
+    let folder = std::path::PathBuf::from(
+        std::env::var_os("COUNTERSIGN_PAGES").expect("COUNTERSIGN_PAGES names a folder"),
+    );
     std::fs::create_dir_all(folder.join("static")).unwrap();
     for asset in [assets::css(), assets::icon()] {
-        std::fs::write(folder.join(asset.path().trim_start_matches('/')), asset.bytes).unwrap();
+        std::fs::write(
+            folder.join(asset.path().trim_start_matches('/')),
+            asset.bytes,
+        )
+        .unwrap();
     }
     for (name, page) in all_pages() {
         std::fs::write(folder.join(format!("{name}.html")), page).unwrap();

@@ -1,6 +1,7 @@
 //! One visit of a page: the gate, the frame around every page, and the answer with its caching.
 //!
-//! Handlers take a [`Visit`], and a `Visit` only exists once the visitor may read; so no page of a restricted
+//! Errors leave as [`Refusal`]s like everywhere in the face; the pipeline words them, for browsers as a page
+//! ([`super::dress`]). Handlers take a [`Visit`], and a `Visit` only exists once the visitor may read; so no page of a restricted
 //! instance can be shown by forgetting to ask.
 
 use std::sync::Arc;
@@ -8,16 +9,17 @@ use std::time::Duration;
 
 use askama::Template;
 use axum::extract::FromRequestParts;
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use bytes::Bytes;
-use countersign_registry::{Error, Kind, Result};
+use countersign_registry::{Error, Result};
 use countersign_trust::digest::Sha256;
+use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Method, StatusCode};
 
-use super::{assets, failure};
+use super::assets;
 use crate::Site;
+use crate::error::Refusal;
 
 /// What a browser may load on our pages: our style sheet and our pictures, nothing else.
 pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
@@ -48,12 +50,15 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    fn of(site: &Site) -> Self {
+    pub(super) fn of(site: &Site) -> Self {
         let settings = site.registry.settings();
         let host = settings.url.host_str().unwrap_or_default();
         Self {
             site: settings.site().to_owned(),
-            host: settings.url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")),
+            host: settings
+                .url
+                .port()
+                .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")),
             origin: site.registry.site_keys().origin,
             restricted: !site.is_public(),
             query: String::new(),
@@ -66,18 +71,23 @@ impl Frame {
 /// A rendered page.
 #[derive(Debug)]
 pub(super) struct Page {
-    html: Bytes,
+    pub(super) html: Bytes,
     etag: HeaderValue,
 }
 
 impl Page {
     /// Renders a view.
     pub(super) fn render(view: &impl Template) -> Result<Self> {
-        let html = view.render().map_err(|error| Error::internal("a page could not be rendered", error))?;
+        let html = view
+            .render()
+            .map_err(|error| Error::internal("a page could not be rendered", error))?;
         let digest = Sha256::of(html.as_bytes()).to_string();
         let etag = HeaderValue::try_from(format!("\"{}\"", &digest[..32]))
             .map_err(|error| Error::internal("a page's tag is no header value", error))?;
-        Ok(Self { html: Bytes::from(html), etag })
+        Ok(Self {
+            html: Bytes::from(html),
+            etag,
+        })
     }
 }
 
@@ -127,36 +137,44 @@ pub(super) struct Visit {
 /// What of a request shapes the answer around the page.
 struct Head {
     if_none_match: Option<HeaderValue>,
-    reading: bool,
     restricted: bool,
-    request_id: Option<String>,
 }
 
 impl FromRequestParts<Site> for Visit {
-    type Rejection = Response;
+    type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Response> {
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Refusal> {
         let frame = Frame::of(site);
+        site.viewer(&parts.headers).await.map_err(Refusal::text)?;
+        let cache = parts
+            .extensions
+            .get::<PageCache>()
+            .cloned()
+            .ok_or_else(|| {
+                let cause = std::io::Error::other("no page cache in the request's extensions");
+                Refusal::text(Error::internal("the pages are wired wrongly", cause))
+            })?;
         let head = Head {
             if_none_match: parts.headers.get(header::IF_NONE_MATCH).cloned(),
-            reading: parts.method == Method::GET || parts.method == Method::HEAD,
             restricted: frame.restricted,
-            request_id: request_id(parts),
         };
-        if let Err(error) = site.viewer(&parts.headers).await {
-            return Err(head.failed(&frame, error));
-        }
-        let Some(cache) = parts.extensions.get::<PageCache>().cloned() else {
-            let error = std::io::Error::other("no page cache in the request's extensions");
-            return Err(head.failed(&frame, Error::internal("the pages are wired wrongly", error)));
-        };
-        Ok(Self { site: site.clone(), frame, path: parts.uri.path().to_owned(), head, cache })
+        Ok(Self {
+            site: site.clone(),
+            frame,
+            path: parts.uri.path().to_owned(),
+            head,
+            cache,
+        })
     }
 }
 
 impl Visit {
     /// The page at this path in the state `serial`, from memory or freshly rendered.
-    pub(super) async fn cached(&self, serial: u64, render: impl Future<Output = Result<Page>>) -> Result<Answer> {
+    pub(super) async fn cached(
+        &self,
+        serial: u64,
+        render: impl Future<Output = Result<Page>>,
+    ) -> Result<Answer> {
         let key = (self.path.clone(), serial);
         if let Some(page) = self.cache.0.get(&key) {
             return Ok(Answer::Page(page));
@@ -169,26 +187,24 @@ impl Visit {
     /// The response for what a handler came to.
     pub(super) fn answer(&self, outcome: Result<Answer>) -> Response {
         match outcome {
-            Ok(Answer::Page(page)) => self.head.page(StatusCode::OK, &page),
+            Ok(Answer::Page(page)) => self.head.page(&page),
             Ok(Answer::Moved(path)) => self.head.moved(&path),
-            Err(error) => self.head.failed(&self.frame, error),
+            Err(error) => Refusal::text(error).into_response(),
         }
     }
 }
 
 impl Head {
-    fn page(&self, status: StatusCode, page: &Page) -> Response {
-        let mut response = if status == StatusCode::OK && self.reading && self.knows(&page.etag) {
+    fn page(&self, page: &Page) -> Response {
+        let mut response = if self.knows(&page.etag) {
             StatusCode::NOT_MODIFIED.into_response()
         } else {
-            (status, page.html.clone()).into_response()
+            Html(page.html.clone()).into_response()
         };
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-        if status == StatusCode::OK {
-            headers.insert(header::ETAG, page.etag.clone());
-        }
-        self.guard(headers);
+        response
+            .headers_mut()
+            .insert(header::ETAG, page.etag.clone());
+        self.guard(response.headers_mut());
         response
     }
 
@@ -205,31 +221,19 @@ impl Head {
         response
     }
 
-    /// The error in the design of the pages, with its way out and the request's id.
-    fn failed(&self, frame: &Frame, error: Error) -> Response {
-        let status = failure::status(error.kind);
-        let mut response = match failure::page(frame, status, &error, self.request_id.as_deref()) {
-            Ok(page) => self.page(status, &page),
-            Err(_) => (status, error.text()).into_response(),
-        };
-        if error.kind == Kind::Unauthenticated {
-            response
-                .headers_mut()
-                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"countersign\", charset=\"UTF-8\""));
-        }
-        if error.kind == Kind::Unavailable {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
-        }
-        self.guard(response.headers_mut());
-        response
-    }
-
     fn guard(&self, headers: &mut HeaderMap) {
         let fixed: [(HeaderName, &'static str); 4] = [
             (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
             (header::REFERRER_POLICY, "same-origin"),
-            (header::CACHE_CONTROL, if self.restricted { "private, no-cache" } else { "public, no-cache" }),
+            (
+                header::CACHE_CONTROL,
+                if self.restricted {
+                    "private, no-cache"
+                } else {
+                    "public, no-cache"
+                },
+            ),
         ];
         for (name, value) in fixed {
             headers.insert(name, HeaderValue::from_static(value));
@@ -244,15 +248,14 @@ impl Head {
         let Some(Ok(known)) = self.if_none_match.as_ref().map(HeaderValue::to_str) else {
             return false;
         };
-        let Ok(etag) = etag.to_str() else { return false };
-        known.split(',').map(str::trim).any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
+        let Ok(etag) = etag.to_str() else {
+            return false;
+        };
+        known
+            .split(',')
+            .map(str::trim)
+            .any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
     }
-}
-
-/// The id under which the request stands in the log.
-fn request_id(parts: &Parts) -> Option<String> {
-    let _ = parts;
-    None
 }
 
 #[cfg(test)]
