@@ -81,7 +81,8 @@ CREATE TABLE namespaces (
     UNIQUE (ecosystem, key)
 );
 
--- serial: grows with every change of what is served. sequence and last_leaf: the project's own chain in the log.
+-- serial: grows with every change of what is served. sequence and last_leaf: the project's own chain in the log;
+-- last_leaf is NULL where the leaf before stands in a closed log.
 -- skeleton: the name with look-alike characters folded; two live projects never share one.
 -- trust_level: none, token, workflow, provenance; the highest ever reached.
 CREATE TABLE projects (
@@ -159,11 +160,13 @@ CREATE TABLE dependencies (
 CREATE INDEX dependencies_on ON dependencies (ecosystem, name_key);
 
 -- state: staged, held, live, quarantined, removed; the time each began stands beside it.
+-- leaf: its index in the log leaf_shard.
 CREATE TABLE files (
     id               TEXT   NOT NULL PRIMARY KEY,
     project_id       TEXT   NOT NULL REFERENCES projects (id),
     release_id       TEXT   NOT NULL REFERENCES releases (id),
     filename         TEXT   NOT NULL,
+    filename_key     TEXT   NOT NULL,
     purl             TEXT   NOT NULL,
     identifier       TEXT   NOT NULL UNIQUE,
     size             BIGINT NOT NULL,
@@ -185,12 +188,14 @@ CREATE TABLE files (
     removed_at       BIGINT,
     withheld_reason  TEXT,
     leaf             BIGINT,
+    leaf_shard       BIGINT,
     event_id         TEXT   NOT NULL,
     uploader_id      TEXT   REFERENCES accounts (id)
 );
 CREATE INDEX files_project ON files (project_id);
-CREATE INDEX files_release ON files (release_id);
 CREATE INDEX files_sha256 ON files (sha256);
+-- Two spellings of one file name are one file; a removed file keeps its spelling taken.
+CREATE UNIQUE INDEX files_one_spelling ON files (release_id, filename_key);
 CREATE UNIQUE INDEX files_one_sdist ON files (release_id) WHERE filetype = 'sdist' AND removed_at IS NULL;
 
 -- Every identifier (file purl) that ever named bytes, under its full SHA-256: at most one digest each, for ever.

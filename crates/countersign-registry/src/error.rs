@@ -116,8 +116,14 @@ impl std::error::Error for Error {
 
 impl From<countersign_formats::Rejection> for Error {
     fn from(rejection: countersign_formats::Rejection) -> Self {
+        // An archive that our own spool could not give back is our fault, not the publisher's.
+        let kind = if rejection.is_our_fault() {
+            Kind::Unavailable
+        } else {
+            Kind::Rejected
+        };
         Self {
-            kind: Kind::Rejected,
+            kind,
             code: Cow::Borrowed(rejection.code),
             message: rejection.message,
             remedy: rejection.remedy,

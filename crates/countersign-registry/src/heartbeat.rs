@@ -164,6 +164,14 @@ impl Pulse {
         }
     }
 
+    /// Shows a head, unless a later one is shown already: readers never see the log shrink.
+    fn show(&self, next: &Arc<Served>) {
+        self.head.rcu(|shown| {
+            let later = (shown.head.shard, shown.head.size) > (next.head.shard, next.head.size);
+            if later { shown.clone() } else { next.clone() }
+        });
+    }
+
     /// The head as last seen.
     pub(crate) fn served(&self) -> Arc<Served> {
         self.head.load_full()
@@ -415,6 +423,10 @@ impl Registry {
                 Ok(_) => {
                     races = 0;
                     self.inner.beat.set_problem(None);
+                    // A cheap look spares the writers a transaction that would find nothing.
+                    if !self.has_backlog().await {
+                        return;
+                    }
                 }
                 Err(error) if error.code == WRITE_CONFLICT && races < 20 => races += 1,
                 Err(error) => {
@@ -434,14 +446,19 @@ impl Registry {
             None => self.load_state().await?,
         };
         // `guard` stays empty unless all went well: after a failure nothing in memory is believed.
-        let leaves = if state.unfinished {
-            self.inner
-                .store
-                .leaves_from(state.shard, state.frontier.size(), BATCH)
-                .await?
+        let mut leaves = if state.unfinished {
+            Vec::new()
         } else {
             self.number(&state).await?
         };
+        if leaves.is_empty() {
+            // What a beat left numbered and unserved: an earlier one here, or one of a process that died meanwhile.
+            leaves = self
+                .inner
+                .store
+                .leaves_from(state.shard, state.frontier.size(), BATCH)
+                .await?;
+        }
         if leaves.is_empty() {
             state.unfinished = false;
             *guard = Some(state);
@@ -598,12 +615,13 @@ impl Registry {
             .filter(|leaf| leaf.kind == LeafKind::FilePublished.as_str())
             .filter_map(|leaf| Some((leaf.file.clone()?, leaf.index)))
             .collect();
-        tx.files_live(&files, now).await?;
         let projects: Vec<ProjectId> = rendered
             .iter()
             .map(|page| page.row.project.clone())
             .collect();
+        // Projects before files: whoever withholds something locks them in this order too.
         let states = tx.raise_serials(&projects, now, true).await?;
+        tx.files_live(state.shard, &files, now).await?;
         for page in &rendered {
             let current = states.iter().find(|state| state.id == page.row.project);
             if current.is_none_or(|current| {
@@ -661,9 +679,11 @@ impl Registry {
         state.edge = edge;
         state.bundle = bundle;
         state.frontier = frontier;
-        self.inner.beat.head.store(served.clone());
+        self.inner.beat.show(&served);
         self.inner.beat.head_checked.store(now.0, Ordering::Release);
         for page in rendered {
+            // What is derived from the document is derived anew: a receipt's file is in every rendering.
+            self.inner.fetch.forget(page.ecosystem, &page.key, []);
             self.inner.fetch.put(
                 DocumentKey::SimpleJson(page.ecosystem, page.key),
                 Arc::new(page.document),
@@ -719,6 +739,7 @@ impl Registry {
         let mut fresh: HashMap<ProjectId, Vec<FileRow>> = HashMap::new();
         for mut row in self.inner.store.files_by_id(&ids).await? {
             row.leaf = files.get(&row.id).copied();
+            row.leaf_shard = Some(self.inner.shard);
             row.live = Some(now);
             // Withheld between commit and beat: it has its leaf and is not shown.
             if row.state == crate::model::FileState::Staged {
@@ -991,8 +1012,8 @@ impl Registry {
                 head,
                 edge: HashMap::new(),
             });
-            self.inner.beat.head.store(served.clone());
-            return Ok(served);
+            self.inner.beat.show(&served);
+            return Ok(self.inner.beat.served());
         }
         Ok(served)
     }

@@ -1,5 +1,6 @@
 //! Pure rules: who may do what. No database, no clock: every fact is handed in.
 
+use countersign_formats::pypi::classifiers::{Standing, standing};
 use countersign_formats::{Ecosystem, Manifest};
 
 use crate::checks::names::{NameFinding, new_name};
@@ -178,6 +179,21 @@ pub(crate) fn may_publish(
             None => Ok(Decision::New),
         };
     }
+    // The operator imports what others once accepted; publishers use what is known today.
+    if !operator
+        && let Some(unknown) = manifest
+            .classifiers
+            .iter()
+            .find(|classifier| standing(classifier) == Standing::Unknown)
+    {
+        let shown: String = unknown.chars().take(120).collect();
+        return Err(Error::new(
+            Kind::Rejected,
+            "classifier-unknown",
+            format!("{shown:?} is not a known classifier."),
+        )
+        .remedy("Correct it, or use one that begins with \"Private :: \"."));
+    }
     if let Some(release) = &facts.release {
         if release.removed.is_some() {
             return Err(Error::new(
@@ -206,6 +222,17 @@ pub(crate) fn may_publish(
                 ),
             )
             .remedy("Publish a new version."));
+        }
+        if let Some(other) = &release.spelling {
+            return Err(Error::new(
+                Kind::Conflict,
+                "file-exists",
+                format!(
+                    "File already exists under another spelling of its name: {other} ({} was sent).",
+                    manifest.filename
+                ),
+            )
+            .remedy("Files never change here. Publish a new version."));
         }
         if manifest.filetype == "sdist"
             && let Some(other) = &release.sdist

@@ -11,7 +11,7 @@ use std::io::{Cursor, Write};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use countersign_formats::pypi::{name, upload};
+use countersign_formats::pypi::{filename, name, upload};
 use countersign_formats::{Artifact, Ecosystem, Manifest, format, purl};
 use countersign_trust::digest::{Digests, Hasher, Sha256};
 use countersign_trust::leaf::{self, Algorithm, LeafKind, identifier_hash};
@@ -69,6 +69,7 @@ struct Inspected {
     staged: Staged,
     manifest: Manifest,
     metadata: String,
+    filename_key: String,
     warnings: Vec<String>,
 }
 
@@ -252,10 +253,12 @@ impl Registry {
                 )
                 .remedy("Build the distribution again with a current tool."));
             }
+            let filename_key = filename::parse(&staged.filename, &limits)?.key();
             Ok(Inspected {
                 staged,
                 manifest,
                 metadata,
+                filename_key,
                 warnings,
             })
         };
@@ -281,7 +284,13 @@ impl Registry {
         let now = self.now();
         let mut tx = self.inner.store.write().await?;
         let facts = tx
-            .publish_facts(manifest, identifier, &skeleton, account)
+            .publish_facts(
+                manifest,
+                identifier,
+                &inspected.filename_key,
+                &skeleton,
+                account,
+            )
             .await?;
         let sha256 = staged.digests.sha256.to_string();
         if let Decision::Repeat(file) =
@@ -319,6 +328,7 @@ impl Registry {
             project: &project,
             release: &release,
             manifest,
+            filename_key: &inspected.filename_key,
             purl,
             identifier,
             known: facts.identifier.is_some(),
@@ -387,8 +397,14 @@ impl Registry {
                     Err(_) => told = beat.expect(event),
                 },
                 () = tokio::time::sleep(look) => {
-                    if let Some(logged) = self.logged(event).await? {
-                        break Some(logged);
+                    match self.logged(event).await {
+                        Ok(Some(logged)) => break Some(logged),
+                        Ok(None) => {}
+                        Err(error) => {
+                            drop(told);
+                            beat.forget(event);
+                            return Err(error);
+                        }
                     }
                     look = Duration::from_millis(250);
                 }

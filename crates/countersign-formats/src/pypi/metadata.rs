@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use super::classifiers::{Standing, standing};
 use crate::{Dependency, Limits, Rejection, pypi::requirement, rejection::quoted};
 
 /// Most header fields of one file.
@@ -216,6 +217,16 @@ impl CoreMetadata {
                 .with_remedy("Classifiers read like \"Topic :: Security\"."));
             }
         }
+        if let Some(expression) = self.get("license-expression") {
+            license_expression(expression)?;
+        }
+        let deprecated: Vec<String> = self
+            .all("classifier")
+            .filter(|classifier| standing(classifier) == Standing::Deprecated)
+            .map(|classifier| format!("The classifier {} is deprecated.", quoted(classifier)))
+            .take(20)
+            .collect();
+        self.warnings.extend(deprecated);
         let unknown: Vec<String> = self
             .fields
             .iter()
@@ -241,6 +252,30 @@ impl CoreMetadata {
         }
         Ok(())
     }
+}
+
+/// Judges an SPDX expression (PEP 639). Identifiers count regardless of case, as installers and the specification have it.
+fn license_expression(expression: &str) -> Result<(), Rejection> {
+    let refuse = |why: String| {
+        Rejection::new(
+            "metadata-license-expression",
+            format!(
+                "License-Expression {} is not valid SPDX: {why}.",
+                quoted(expression)
+            ),
+        )
+        .with_remedy(
+            "Write identifiers of the SPDX list joined by AND, OR and WITH, or LicenseRef-….",
+        )
+    };
+    if expression.len() > 1_024 {
+        return Err(refuse("it is longer than 1,024 bytes".to_owned()));
+    }
+    let canonical = spdx::Expression::canonicalize(expression)
+        .map_err(|error| refuse(error.reason.to_string()))?;
+    spdx::Expression::parse(canonical.as_deref().unwrap_or(expression))
+        .map(|_| ())
+        .map_err(|error| refuse(error.reason.to_string()))
 }
 
 /// Splits `Label, URL`; without a comma the whole is the URL.
@@ -354,5 +389,45 @@ impl FromStr for CoreMetadata {
     /// [`CoreMetadata::parse`] with the default limits.
     fn from_str(text: &str) -> Result<Self, Rejection> {
         Self::parse(text.as_bytes(), &Limits::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(line: &str) -> Result<CoreMetadata, Rejection> {
+        format!("Metadata-Version: 2.4\nName: demo\nVersion: 1\n{line}\n").parse()
+    }
+
+    #[test]
+    fn license_expressions_are_spdx() {
+        for good in [
+            "MIT",
+            "mit",
+            "Apache-2.0 OR BSD-3-Clause",
+            "(MIT AND Apache-2.0) OR LicenseRef-Ours",
+            "GPL-2.0-or-later WITH Bison-exception-2.2",
+        ] {
+            assert!(
+                with(&format!("License-Expression: {good}")).is_ok(),
+                "{good}"
+            );
+        }
+        for bad in ["MIT OR", "Not A Licence", "MIT AND (", "Apache 2"] {
+            let rejection = with(&format!("License-Expression: {bad}")).unwrap_err();
+            assert_eq!(rejection.code, "metadata-license-expression", "{bad}");
+            assert!(rejection.message.contains(bad), "{}", rejection.message);
+        }
+    }
+
+    #[test]
+    fn deprecated_classifiers_earn_a_warning() {
+        let metadata = with("Classifier: Natural Language :: Ukranian").unwrap();
+        assert!(
+            metadata.warnings[0].contains("Ukranian"),
+            "{:?}",
+            metadata.warnings
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! Python distributions: what the public index's clients publish and install.
 
+pub mod classifiers;
 pub mod documents;
 pub mod filename;
 pub mod html;

@@ -165,7 +165,7 @@ fn strength_word(strength: Strength) -> &'static str {
     }
 }
 
-fn head(row: &AnyRow) -> Result<Head> {
+pub(super) fn head(row: &AnyRow) -> Result<Head> {
     Ok(Head {
         shard: unsigned(row, "shard")?,
         origin: text(row, "origin")?,
@@ -271,10 +271,17 @@ impl Store {
         Ok(states)
     }
 
-    /// Committed events that are not in the log yet.
+    /// Committed events that nobody is served yet: those in the outbox, and those that have a leaf beyond the head
+    /// because a beat, of whichever process, did not end.
     pub(crate) async fn backlog(&self) -> Result<u64> {
         let waiting = self.count("SELECT count(*) AS n FROM outbox").await?;
-        Ok(u64::try_from(waiting).unwrap_or(0))
+        let unserved = self
+            .count(
+                "SELECT count(*) AS n FROM log_head h JOIN leaves l ON l.shard = h.shard AND l.idx >= h.size \
+                 WHERE h.frozen_at IS NULL",
+            )
+            .await?;
+        Ok(u64::try_from(waiting + unserved).unwrap_or(0))
     }
 
     /// The leaf of an event, where it has one.
@@ -451,14 +458,19 @@ impl Tx {
     }
 
     /// Turns staged files live at their leaves.
-    pub(crate) async fn files_live(&mut self, files: &[(FileId, u64)], now: Time) -> Result<()> {
+    pub(crate) async fn files_live(
+        &mut self,
+        shard: u64,
+        files: &[(FileId, u64)],
+        now: Time,
+    ) -> Result<()> {
         for chunk in files.chunks(1_000) {
             let sql = format!(
-                "UPDATE files SET leaf = v.column2, live_at = $1, state = CASE state WHEN 'staged' THEN 'live' ELSE state END \
-                 FROM (VALUES {}) AS v WHERE files.id = v.column1",
-                value_rows(chunk.len(), 2, 2)
+                "UPDATE files SET leaf = v.column2, leaf_shard = $2, live_at = $1, \
+                 state = CASE state WHEN 'staged' THEN 'live' ELSE state END FROM (VALUES {}) AS v WHERE files.id = v.column1",
+                value_rows(chunk.len(), 2, 3)
             );
-            let mut query = sqlx::query(built(sql)).bind(now.0);
+            let mut query = sqlx::query(built(sql)).bind(now.0).bind(signed(shard));
             for (file, leaf) in chunk {
                 query = query.bind(file.0.clone()).bind(signed(*leaf));
             }

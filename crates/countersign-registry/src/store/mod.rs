@@ -90,7 +90,8 @@ impl Store {
                 .max_connections(connections)
                 .min_connections(1)
                 .acquire_timeout(Duration::from_secs(10))
-                .test_before_acquire(false)
+                // A server may have restarted; the file beside us has not.
+                .test_before_acquire(backend == Backend::Postgres)
                 .idle_timeout(Duration::from_secs(600))
                 .after_connect(move |connection, _| {
                     Box::pin(async move {
@@ -197,7 +198,19 @@ impl Store {
             Backend::Sqlite => "BEGIN IMMEDIATE",
             Backend::Postgres => "BEGIN",
         };
-        let inner = self.write.begin_with(begin).await.map_err(failed)?;
+        let inner = self.write.begin_with(begin).await.map_err(|error| {
+            let error = failed(error);
+            // Writers of this process queue before SQLite; whoever kept the file locked for as long as the busy
+            // timeout is another program, and the caller is not to wait for it once more.
+            if error.code == WRITE_CONFLICT {
+                return Error::unavailable(
+                    "database-unreachable",
+                    "The registry's database is locked by another program.",
+                )
+                .because(error);
+            }
+            error
+        })?;
         Ok(Tx {
             inner,
             backend: self.backend,
@@ -360,8 +373,11 @@ fn failed(error: sqlx::Error) -> Error {
             // PostgreSQL: serialization failure, deadlock; SQLite 5 and 6: busy, locked.
             let raced = cause.is_unique_violation()
                 || matches!(code.as_str(), "40001" | "40P01" | "5" | "517" | "6");
-            // PostgreSQL classes 08 (connection), 57P (shutdown), 53 (resources); SQLite: i/o error, can not open, read-only.
+            // PostgreSQL classes 08 (connection), 57P (shutdown), 53 (resources), 28 and 3D000 and 55000 (the server
+            // lets us in no longer); SQLite: i/o error, can not open, read-only.
             let away = code.starts_with("08")
+                || code.starts_with("28")
+                || matches!(code.as_str(), "3D000" | "55000")
                 || code.starts_with("57P")
                 || code.starts_with("53")
                 || matches!(code.as_str(), "10" | "14" | "8")

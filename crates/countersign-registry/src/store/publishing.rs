@@ -48,6 +48,8 @@ pub struct ReleaseFacts {
     pub removed: Option<Time>,
     /// The file name of its sdist.
     pub sdist: Option<String>,
+    /// Another spelling of this file's name that is taken.
+    pub spelling: Option<String>,
 }
 
 /// What an identifier names.
@@ -78,6 +80,8 @@ pub struct NewFile<'a> {
     pub release: &'a ReleaseId,
     /// What the archive says.
     pub manifest: &'a Manifest,
+    /// What its file name has in common with every other spelling of it.
+    pub filename_key: &'a str,
     /// The identifier.
     pub purl: &'a str,
     /// Its hash.
@@ -107,26 +111,35 @@ impl Tx {
         &mut self,
         manifest: &Manifest,
         identifier: Sha256,
+        filename_key: &str,
         skeleton: &str,
         account: Option<&AccountId>,
     ) -> Result<PublishFacts> {
         let mut facts = PublishFacts::default();
-        let lock = match self.backend {
-            super::Backend::Sqlite => "",
-            super::Backend::Postgres => " FOR UPDATE OF p",
-        };
-        let row = sqlx::query(built(format!(
+        if self.backend == super::Backend::Postgres {
+            // A statement of its own: the one below then sees what was committed while this one waited.
+            sqlx::query("SELECT id FROM projects WHERE ecosystem = $1 AND key = $2 FOR UPDATE")
+                .bind(manifest.ecosystem.as_str())
+                .bind(manifest.name_key.as_str().to_owned())
+                .fetch_optional(&mut *self.inner)
+                .await
+                .map_err(failed)?;
+        }
+        let row = sqlx::query(
             "SELECT p.id, p.name, p.status, p.removed_at, r.id AS release_id, r.created_at, r.removed_at AS release_removed_at, \
              (SELECT f.filename FROM files f WHERE f.release_id = r.id AND f.filetype = 'sdist' AND f.removed_at IS NULL) AS sdist, \
+             (SELECT f.filename FROM files f WHERE f.release_id = r.id AND f.filename_key = $5 AND f.identifier <> $6) AS spelling, \
              (SELECT max(g.role) FROM grants g WHERE g.project_id = p.id AND g.ended_at IS NULL AND (g.account_id = $4 \
                OR g.team_id IN (SELECT m.team_id FROM team_members m WHERE m.account_id = $4))) AS role \
              FROM projects p LEFT JOIN releases r ON r.project_id = p.id AND r.version_key = $3 \
-             WHERE p.ecosystem = $1 AND p.key = $2{lock}"
-        )))
+             WHERE p.ecosystem = $1 AND p.key = $2",
+        )
         .bind(manifest.ecosystem.as_str())
         .bind(manifest.name_key.as_str().to_owned())
         .bind(manifest.version_key.clone())
         .bind(account.map_or("", |id| id.0.as_str()).to_owned())
+        .bind(filename_key.to_owned())
+        .bind(identifier.to_string())
         .fetch_optional(&mut *self.inner)
         .await
         .map_err(failed)?;
@@ -151,6 +164,7 @@ impl Tx {
                     created: time(&row, "created_at")?,
                     removed: maybe_time(&row, "release_removed_at")?,
                     sdist: maybe_text(&row, "sdist")?,
+                    spelling: maybe_text(&row, "spelling")?,
                 });
             }
         } else {
@@ -270,8 +284,8 @@ impl Tx {
             .map_err(|source| Error::internal("a manifest can not be written", source))?;
         sqlx::query(
             "INSERT INTO files (id, project_id, release_id, filename, purl, identifier, size, sha256, blake2b_256, md5, filetype, \
-             python_tag, requires_python, metadata_sha256, summary, manifest, state, staged_at, event_id, uploader_id) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 'staged', $17, $18, $19)",
+             python_tag, requires_python, metadata_sha256, summary, manifest, state, staged_at, event_id, uploader_id, filename_key) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 'staged', $17, $18, $19, $20)",
         )
         .bind(file.id.0.clone())
         .bind(file.project.0.clone())
@@ -292,6 +306,7 @@ impl Tx {
         .bind(file.now.0)
         .bind(file.event.0.clone())
         .bind(file.uploader.map(|id| id.0.clone()))
+        .bind(file.filename_key.to_owned())
         .execute(&mut *self.inner)
         .await
         .map_err(failed)?;

@@ -54,6 +54,8 @@ pub struct FileRow {
     pub live: Option<Time>,
     /// Index of its leaf.
     pub leaf: Option<u64>,
+    /// The log that this leaf is in.
+    pub leaf_shard: Option<u64>,
     /// Why it is withheld.
     pub withheld_reason: Option<String>,
     /// User name of the uploader.
@@ -78,7 +80,7 @@ pub struct ReleaseRow {
 }
 
 const FILE: &str = "SELECT f.id, f.project_id, r.version, r.yanked_at, r.yanked_reason, f.filename, f.purl, f.size, f.sha256, \
-     f.blake2b_256, f.md5, f.filetype, f.python_tag, f.requires_python, f.metadata_sha256, f.summary, f.state, f.staged_at, f.live_at, f.leaf, \
+     f.blake2b_256, f.md5, f.filetype, f.python_tag, f.requires_python, f.metadata_sha256, f.summary, f.state, f.staged_at, f.live_at, f.leaf, f.leaf_shard, \
      f.withheld_reason, a.name AS uploader FROM files f JOIN releases r ON r.id = f.release_id LEFT JOIN accounts a ON a.id = f.uploader_id";
 
 fn yank(row: &AnyRow) -> Result<Option<(Time, String)>> {
@@ -109,6 +111,7 @@ fn file(row: &AnyRow) -> Result<FileRow> {
         staged: time(row, "staged_at")?,
         live: maybe_time(row, "live_at")?,
         leaf: maybe_unsigned(row, "leaf")?,
+        leaf_shard: maybe_unsigned(row, "leaf_shard")?,
         withheld_reason: maybe_text(row, "withheld_reason")?,
         uploader: maybe_text(row, "uploader")?,
     })
@@ -137,7 +140,7 @@ impl Tx {
     /// The live files of a project in the order of the log, as this transaction sees them.
     pub(crate) async fn live_files(&mut self, project: &ProjectId) -> Result<Vec<FileRow>> {
         let sql = built(format!(
-            "{FILE} WHERE f.project_id = $1 AND f.state = 'live' ORDER BY f.leaf"
+            "{FILE} WHERE f.project_id = $1 AND f.state = 'live' ORDER BY f.leaf_shard, f.leaf"
         ));
         let rows = sqlx::query(sql)
             .bind(project.0.clone())
@@ -169,7 +172,7 @@ impl Store {
         let mut files = Vec::with_capacity(ids.len());
         for chunk in ids.chunks(1_000) {
             let sql = built(format!(
-                "{FILE} WHERE f.id IN ({}) ORDER BY f.leaf",
+                "{FILE} WHERE f.id IN ({}) ORDER BY f.leaf_shard, f.leaf",
                 places(chunk.len(), 1)
             ));
             let mut query = sqlx::query(sql);
@@ -281,7 +284,7 @@ impl Store {
     /// Every live file of a project, in the order of the log.
     pub(crate) async fn files_of(&self, project: &ProjectId) -> Result<Vec<FileRow>> {
         let sql = built(format!(
-            "{FILE} WHERE f.project_id = $1 AND f.state = 'live' ORDER BY f.leaf"
+            "{FILE} WHERE f.project_id = $1 AND f.state = 'live' ORDER BY f.leaf_shard, f.leaf"
         ));
         let rows = sqlx::query(sql)
             .bind(project.0.clone())
@@ -294,7 +297,7 @@ impl Store {
     /// The live and quarantined files of one release.
     pub(crate) async fn files_of_release(&self, release: &ReleaseId) -> Result<Vec<FileRow>> {
         let sql = built(format!(
-            "{FILE} WHERE f.release_id = $1 AND f.state IN ('live', 'quarantined') ORDER BY f.leaf"
+            "{FILE} WHERE f.release_id = $1 AND f.state IN ('live', 'quarantined') ORDER BY f.leaf_shard, f.leaf"
         ));
         let rows = sqlx::query(sql)
             .bind(release.0.clone())
