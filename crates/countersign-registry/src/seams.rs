@@ -20,6 +20,10 @@ pub trait Random: Send + Sync {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place where the machine is asked"
+    )]
     fn now(&self) -> Time {
         let since = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
