@@ -244,8 +244,9 @@ fn publish_until_killed(
     }));
     std::thread::sleep(run_for);
     let died = !server.is_running();
-    server.kill()?;
+    // Whoever waits for an answer now is cut off; nobody begins anew against a server that is gone.
     witnessed.stop.store(true, Ordering::SeqCst);
+    server.kill()?;
     for thread in threads {
         ensure!(thread.join().is_ok(), "a publisher panicked");
     }

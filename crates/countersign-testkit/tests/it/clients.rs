@@ -325,11 +325,30 @@ fn duplicates_are_told_apart_from_repetitions() {
     assert!(twine.contains("File already exists"), "{twine}");
     let uv = refused(&clients.uv_publish(&upload, &token, &[&other], &[]).unwrap());
     assert!(uv.contains("File already exists"), "{uv}");
-    let skipped = succeeded(
-        &clients
-            .twine_upload(&upload, &token, &[&other], &["--skip-existing"])
-            .unwrap(),
-    );
+    // twine offers --skip-existing for the public index alone since version 4, and judges answers by the same words
+    // as ever; what judges is used here, with that one refusal off.
+    let twine = "import sys, twine.settings; from twine.__main__ import main; \
+                 twine.settings.Settings.verify_feature_capability = lambda self: None; sys.exit(main())";
+    let mut skipping = clients.command("python");
+    skipping.args([
+        "-c",
+        twine,
+        "upload",
+        "--non-interactive",
+        "--disable-progress-bar",
+        "--skip-existing",
+    ]);
+    skipping
+        .args([
+            "--repository-url",
+            &upload,
+            "--username",
+            "__token__",
+            "--password",
+            &token,
+        ])
+        .arg(&other);
+    let skipped = succeeded(&skipping.output().unwrap());
     assert!(skipped.contains("Skipping"), "{skipped}");
     let check = ["--check-url", &server.simple_url()];
     succeeded(

@@ -1,11 +1,28 @@
 //! By the kernel's own record: when a publish is acknowledged, nothing of it is only in memory.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use countersign_testkit::packages::Wheel;
+use anyhow::{Context, Result, ensure};
+use countersign_testkit::packages::{Package, Wheel};
 use countersign_testkit::server::{ServerOptions, TestServer};
 use countersign_testkit::strace::SystemCall;
+
+/// Whether a file can be made again from the database's rows and so need not be on disk when a publish is acknowledged:
+/// documents, partial tiles and the copy of the checkpoint. [`what_a_power_cut_may_take_is_made_again`] holds this to
+/// its word.
+fn is_derived(path: &Path, data: &Path) -> bool {
+    let Ok(path) = path.strip_prefix(data.join("blobs")) else {
+        return false;
+    };
+    let part_says = |says: fn(&str) -> bool| {
+        path.components()
+            .any(|part| says(&part.as_os_str().to_string_lossy()))
+    };
+    let in_log = path.starts_with("log")
+        && part_says(|part| part.ends_with(".p") || part.starts_with("checkpoint"));
+    path.starts_with("documents") || in_log
+}
 
 /// What is not on disk for certain when the call that begins at `at` begins: files written and not synced since, and
 /// folders with a new entry and not synced since. Only what stands below `data` and matters after a crash.
@@ -16,6 +33,7 @@ fn only_in_memory(calls: &[SystemCall], at: usize, data: &Path) -> Vec<String> {
         below.is_some_and(|path| !path.starts_with("spool"))
             && !path.ends_with("-shm")
             && !path.contains(" (deleted)")
+            && !is_derived(Path::new(path), data)
     };
     let mut dirty: HashMap<String, usize> = HashMap::new();
     let mut seen: HashSet<String> = HashSet::new();
@@ -182,4 +200,115 @@ fn every_sync_of_a_publish_precedes_its_acknowledgement() {
         );
         before = answer.finished_at;
     }
+}
+
+/// Every file below a folder for which `wanted` holds.
+fn files_below(folder: &Path, wanted: &dyn Fn(&Path) -> bool) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    entries
+        .flat_map(|path| {
+            if path.is_dir() {
+                files_below(&path, wanted)
+            } else {
+                vec![path]
+            }
+        })
+        .filter(|path| wanted(path))
+        .collect()
+}
+
+/// What a power cut makes of files that were written and not synced.
+#[derive(Debug, Clone, Copy)]
+enum Damage {
+    Missing,
+    Empty,
+    Zeros,
+}
+
+fn damage(path: &Path, damage: Damage) {
+    match damage {
+        Damage::Missing => std::fs::remove_file(path).unwrap(),
+        Damage::Empty => std::fs::write(path, "").unwrap(),
+        Damage::Zeros => {
+            let length = usize::try_from(std::fs::metadata(path).unwrap().len()).unwrap();
+            std::fs::write(path, vec![0; length]).unwrap();
+        }
+    }
+}
+
+/// Publishes, damages the derived files whose path contains `part`, and says what a client then sees that is not as
+/// before.
+fn after_power_cut(part: &str, kind: Damage) -> Result<()> {
+    let mut server = TestServer::start(ServerOptions::default())?;
+    let token = server.publisher("ada")?;
+    let packages: Vec<Package> = (0..3)
+        .map(|number| Wheel::new("derived", &format!("1.{number}")).build())
+        .collect();
+    for package in &packages {
+        server.publish(package, &token)?.expect_status(200)?;
+    }
+    let paths = [
+        "/pypi/simple/derived/",
+        "/pypi/simple/",
+        "/log/1/checkpoint",
+        "/pypi/derived/json",
+    ];
+    let bodies = |server: &TestServer| -> Result<Vec<Vec<u8>>> {
+        paths
+            .iter()
+            .map(|path| Ok(server.get(path)?.expect_status(200).context(*path)?.body))
+            .collect()
+    };
+    let before = bodies(&server)?;
+    server.kill()?;
+    let data = server.data();
+    let derived = files_below(&data.join("blobs"), &|path| {
+        is_derived(path, &data) && path.to_string_lossy().contains(part)
+    });
+    ensure!(!derived.is_empty(), "no file is {part}");
+    derived.iter().for_each(|path| damage(path, kind));
+    server.serve()?;
+    for (path, (now, before)) in paths.iter().zip(bodies(&server)?.iter().zip(&before)) {
+        ensure!(
+            now == before,
+            "{path} changed: {:.100}",
+            String::from_utf8_lossy(now)
+        );
+    }
+    let log = server.checked_log()?;
+    for package in &packages {
+        let proof = format!(
+            "/files/{}/{}.tlog-proof",
+            package.sha256(),
+            package.filename
+        );
+        log.check_proof(&server.get(&proof)?.expect_status(200)?.text())?;
+    }
+    server.run(&["doctor"]).map(drop)
+}
+
+#[test]
+fn what_a_power_cut_may_take_is_made_again() {
+    let mut faults = Vec::new();
+    for part in ["/documents/", ".p/", "/checkpoint", ""] {
+        for kind in [Damage::Missing, Damage::Empty, Damage::Zeros] {
+            if let Err(fault) = after_power_cut(part, kind) {
+                let text: String = format!("{fault:#}")
+                    .lines()
+                    .filter(|line| !line.contains("\"INFO\""))
+                    .collect();
+                faults.push(format!("{part:?} {kind:?}: {text:.500}"));
+            }
+        }
+    }
+    assert!(
+        faults.is_empty(),
+        "{} faults:\n{}",
+        faults.len(),
+        faults.join("\n")
+    );
 }
