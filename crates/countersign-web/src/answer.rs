@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+    VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
@@ -88,13 +88,22 @@ impl Stored<'_> {
 
 /// Whether `If-None-Match` names this entity tag (weak comparison, lists, `*`).
 pub(crate) fn client_has(headers: &HeaderMap, etag: &str) -> bool {
-    headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(|value| names_tag(value, etag))
+    headers
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| names_tag(value, etag))
 }
 
 fn names_tag(list: &str, etag: &str) -> bool {
     let opaque = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();
     // Our tags hold no comma, so cutting a foreign tag that does can not make one of ours.
-    list.trim() == "*" || list == etag || list.split(',').take(100).any(|tag| opaque(tag.trim()) == opaque(etag))
+    list.trim() == "*"
+        || list == etag
+        || list
+            .split(',')
+            .take(100)
+            .any(|tag| opaque(tag.trim()) == opaque(etag))
 }
 
 #[cfg(test)]

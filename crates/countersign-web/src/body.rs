@@ -26,7 +26,10 @@ impl Body for AnswerBody {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         match self.get_mut() {
             Self::Ready(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Ready(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
@@ -58,7 +61,10 @@ pub(crate) struct SizedStream<S> {
 
 impl<S> SizedStream<S> {
     pub(crate) fn new(stream: S, length: u64) -> Self {
-        Self { stream, left: length }
+        Self {
+            stream,
+            left: length,
+        }
     }
 }
 
@@ -66,7 +72,10 @@ impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Body for SizedStream<S> {
     type Data = Bytes;
     type Error = std::io::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
         let this = self.get_mut();
         match Pin::new(&mut this.stream).poll_next(context) {
             Poll::Ready(Some(Ok(bytes))) => match this.left.checked_sub(bytes.len() as u64) {
@@ -74,7 +83,9 @@ impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Body for SizedStream<S> {
                     this.left = left;
                     Poll::Ready(Some(Ok(Frame::data(bytes))))
                 }
-                None => Poll::Ready(Some(Err(std::io::Error::other("the stored file is longer than its record")))),
+                None => Poll::Ready(Some(Err(std::io::Error::other(
+                    "the stored file is longer than its record",
+                )))),
             },
             Poll::Ready(None) if this.left > 0 => {
                 let error = format!("the stored file ends {} bytes too early", this.left);
@@ -139,7 +150,11 @@ impl RequestBody {
         B::Error: Into<BoxError>,
     {
         use http_body_util::BodyExt as _;
-        let fate = if inner.is_end_stream() { Fate::Complete } else { Fate::Untouched };
+        let fate = if inner.is_end_stream() {
+            Fate::Complete
+        } else {
+            Fate::Untouched
+        };
         Self(Arc::new(Mutex::new(Guarded {
             inner: Box::pin(inner.map_err(Into::into)),
             slowest,
@@ -169,7 +184,9 @@ impl RequestBody {
         let reading = async {
             while let Some(Ok(frame)) = body.frame().await {
                 let got = frame.data_ref().map_or(0, |data| data.len() as u64);
-                let Some(rest) = left.checked_sub(got) else { return };
+                let Some(rest) = left.checked_sub(got) else {
+                    return;
+                };
                 left = rest;
             }
         };
@@ -212,8 +229,9 @@ impl Guarded {
             Poll::Pending => {
                 let (waited, window) = (self.waited, self.slowest.window);
                 self.since.get_or_insert_with(Instant::now);
-                let alarm =
-                    self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(window.saturating_sub(waited))));
+                let alarm = self.alarm.get_or_insert_with(|| {
+                    Box::pin(tokio::time::sleep(window.saturating_sub(waited)))
+                });
                 if alarm.as_mut().poll(context).is_pending() {
                     return Poll::Pending;
                 }
@@ -244,7 +262,10 @@ impl Body for RequestBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         self.lock().poll(context)
     }
 
@@ -263,7 +284,10 @@ mod tests {
 
     use super::*;
 
-    const SLOWEST: SlowestBody = SlowestBody { bytes: 100, window: Duration::from_secs(10) };
+    const SLOWEST: SlowestBody = SlowestBody {
+        bytes: 100,
+        window: Duration::from_secs(10),
+    };
 
     fn dripping(pieces: usize, size: usize, pause: Duration) -> RequestBody {
         let stream = futures::stream::unfold(0, move |sent| async move {
@@ -271,7 +295,10 @@ mod tests {
                 return None;
             }
             tokio::time::sleep(pause).await;
-            Some((Ok::<_, std::io::Error>(Frame::data(Bytes::from(vec![0; size]))), sent + 1))
+            Some((
+                Ok::<_, std::io::Error>(Frame::data(Bytes::from(vec![0; size]))),
+                sent + 1,
+            ))
         });
         RequestBody::new(StreamBody::new(stream), SLOWEST)
     }
@@ -288,7 +315,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_body_that_is_slow_but_steady_enough_arrives() {
         let body = dripping(100, 11, Duration::from_secs(1));
-        assert_eq!(body.clone().collect().await.unwrap().to_bytes().len(), 1_100);
+        assert_eq!(
+            body.clone().collect().await.unwrap().to_bytes().len(),
+            1_100
+        );
         assert_eq!(body.fate(), Fate::Complete);
     }
 
@@ -306,7 +336,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn draining_stops_at_its_limits() {
         let endless = RequestBody::new(
-            StreamBody::new(futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(&[0; 1024]))))),
+            StreamBody::new(futures::stream::repeat_with(|| {
+                Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(&[0; 1024])))
+            })),
             SLOWEST,
         );
         endless.drain(1 << 20, Duration::from_secs(5)).await;
@@ -324,6 +356,13 @@ mod tests {
         let stream = futures::stream::iter([Ok(Bytes::from_static(b"abcdef"))]);
         assert!(SizedStream::new(stream, 5).collect().await.is_err());
         let stream = futures::stream::iter([Ok(Bytes::from_static(b"abcde"))]);
-        assert_eq!(SizedStream::new(stream, 5).collect().await.unwrap().to_bytes(), "abcde");
+        assert_eq!(
+            SizedStream::new(stream, 5)
+                .collect()
+                .await
+                .unwrap()
+                .to_bytes(),
+            "abcde"
+        );
     }
 }

@@ -61,7 +61,10 @@ mod tests {
     }
 
     fn basic(pair: &str) -> String {
-        format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
+        format!(
+            "Basic {}",
+            base64::engine::general_purpose::STANDARD.encode(pair)
+        )
     }
 
     #[test]

@@ -44,17 +44,26 @@ pub struct Refusal {
 impl Refusal {
     /// For installers and people.
     pub fn text(error: impl Into<Error>) -> Self {
-        Self { error: error.into(), dialect: Dialect::Text }
+        Self {
+            error: error.into(),
+            dialect: Dialect::Text,
+        }
     }
 
     /// For callers of our API.
     pub fn problem(error: impl Into<Error>) -> Self {
-        Self { error: error.into(), dialect: Dialect::Problem }
+        Self {
+            error: error.into(),
+            dialect: Dialect::Problem,
+        }
     }
 
     /// For publishing clients.
     pub fn upload(error: impl Into<Error>) -> Self {
-        Self { error: error.into(), dialect: Dialect::Upload }
+        Self {
+            error: error.into(),
+            dialect: Dialect::Upload,
+        }
     }
 
     /// The status this is answered with.
@@ -97,14 +106,19 @@ pub fn status_of(error: &Error) -> StatusCode {
 
 /// Nothing answers at this address.
 pub(crate) fn no_such_page(path: &str) -> Error {
-    Error::new(Kind::NotFound, "no-such-page", format!("Nothing answers at {}.", shown(path)))
-        .remedy("The addresses of this registry are listed at /.well-known/countersign.json.")
+    Error::new(
+        Kind::NotFound,
+        "no-such-page",
+        format!("Nothing answers at {}.", shown(path)),
+    )
+    .remedy("The addresses of this registry are listed at /.well-known/countersign.json.")
 }
 
 /// The address is right and the method is not.
 pub(crate) fn method_not_allowed(method: &http::Method, path: &str) -> Error {
     let message = format!("{} is not available at {}.", method.as_str(), shown(path));
-    Error::new(Kind::Rejected, "method-not-allowed", message).remedy("The Allow header says what is.")
+    Error::new(Kind::Rejected, "method-not-allowed", message)
+        .remedy("The Allow header says what is.")
 }
 
 /// A credential is needed and none came.
@@ -122,7 +136,9 @@ pub(crate) fn shown(value: &str) -> String {
             break;
         }
         // Bidirectional and other invisible marks can make a message read as something else.
-        if c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}') {
+        if c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        {
             text.extend(c.escape_default());
         } else {
             text.push(c);
@@ -133,7 +149,12 @@ pub(crate) fn shown(value: &str) -> String {
 }
 
 /// Words a refusal for its caller.
-pub(crate) fn render(refusal: &Refusal, site: &str, headers: &HeaderMap, request_id: &str) -> Response {
+pub(crate) fn render(
+    refusal: &Refusal,
+    site: &str,
+    headers: &HeaderMap,
+    request_id: &str,
+) -> Response {
     let status = refusal.status();
     let error = &refusal.error;
     let link = format!("{site}/help/errors#{}", error.code);
@@ -189,7 +210,10 @@ pub(crate) fn render(refusal: &Refusal, site: &str, headers: &HeaderMap, request
     out.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     match status {
         StatusCode::UNAUTHORIZED => {
-            out.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"countersign\""));
+            out.insert(
+                WWW_AUTHENTICATE,
+                HeaderValue::from_static("Basic realm=\"countersign\""),
+            );
         }
         StatusCode::SERVICE_UNAVAILABLE => {
             out.insert(RETRY_AFTER, HeaderValue::from_static("5"));
@@ -200,7 +224,9 @@ pub(crate) fn render(refusal: &Refusal, site: &str, headers: &HeaderMap, request
         _ => {}
     }
     if refusal.dialect == Dialect::Upload {
-        response.extensions_mut().insert(reason_phrase(&error.message));
+        response
+            .extensions_mut()
+            .insert(reason_phrase(&error.message));
     }
     response
 }
@@ -267,9 +293,15 @@ pub(crate) fn quality_of(accept: &str, kind: &str, sub: &str) -> u16 {
         let quality = parts
             .filter_map(|part| part.trim().strip_prefix("q="))
             .next()
-            .map_or(1_000.0, |q| q.trim().parse::<f32>().unwrap_or(0.0).clamp(0.0, 1.0) * 1_000.0);
+            .map_or(1_000.0, |q| {
+                q.trim().parse::<f32>().unwrap_or(0.0).clamp(0.0, 1.0) * 1_000.0
+            });
         if specific > found.0 {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=1000 above")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "clamped to 0..=1000 above"
+            )]
             let thousandths = quality.round() as u16;
             found = (specific, thousandths);
         }
@@ -299,7 +331,12 @@ mod tests {
     use super::*;
 
     fn error() -> Error {
-        Error::new(Kind::Conflict, "file-exists", "File already exists: “a-1.tar.gz”\r\nX: évil").remedy("Raise the version.")
+        Error::new(
+            Kind::Conflict,
+            "file-exists",
+            "File already exists: “a-1.tar.gz”\r\nX: évil",
+        )
+        .remedy("Raise the version.")
     }
 
     async fn upload_body(accept: Option<&str>) -> (http::response::Parts, String) {
@@ -307,7 +344,12 @@ mod tests {
         if let Some(accept) = accept {
             headers.insert(ACCEPT, accept.parse().unwrap());
         }
-        let response = render(&Refusal::upload(error()), "https://reg.example", &headers, "id-1");
+        let response = render(
+            &Refusal::upload(error()),
+            "https://reg.example",
+            &headers,
+            "id-1",
+        );
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         (parts, String::from_utf8(bytes.to_vec()).unwrap())
@@ -318,9 +360,18 @@ mod tests {
         for (accept, content_type) in [
             (None, "text/plain; charset=utf-8"),
             (Some("*/*"), "text/plain; charset=utf-8"),
-            (Some("application/json;q=0.9, text/plain;q=0.8, text/html;q=0.7"), "application/json"),
-            (Some("application/problem+json, application/json;q=0.9"), "application/problem+json"),
-            (Some("text/html,application/xhtml+xml"), "text/html; charset=utf-8"),
+            (
+                Some("application/json;q=0.9, text/plain;q=0.8, text/html;q=0.7"),
+                "application/json",
+            ),
+            (
+                Some("application/problem+json, application/json;q=0.9"),
+                "application/problem+json",
+            ),
+            (
+                Some("text/html,application/xhtml+xml"),
+                "text/html; charset=utf-8",
+            ),
             (Some("image/png"), "text/plain; charset=utf-8"),
             (Some(";;;q=,,*/"), "text/plain; charset=utf-8"),
         ] {
@@ -328,7 +379,10 @@ mod tests {
             assert_eq!(parts.status, 400, "a duplicate is 400 for --skip-existing");
             assert_eq!(parts.headers[CONTENT_TYPE], content_type, "{accept:?}");
             assert!(body.contains("File already exists"), "{body}");
-            assert!(body.contains("https://reg.example/help/errors#file-exists"), "{body}");
+            assert!(
+                body.contains("https://reg.example/help/errors#file-exists"),
+                "{body}"
+            );
         }
     }
 
@@ -336,7 +390,12 @@ mod tests {
     async fn the_json_form_says_the_sentence_in_code_which_is_all_that_some_clients_print() {
         let (_, body) = upload_body(Some("application/json")).await;
         let body: serde_json::Value = serde_json::from_str(&body).unwrap();
-        assert!(body["code"].as_str().unwrap().starts_with("400 File already exists"));
+        assert!(
+            body["code"]
+                .as_str()
+                .unwrap()
+                .starts_with("400 File already exists")
+        );
         assert_eq!(body["title"], "Bad Request");
     }
 
@@ -345,7 +404,10 @@ mod tests {
         let (parts, _) = upload_body(None).await;
         let reason = parts.extensions.get::<ReasonPhrase>().unwrap().as_bytes();
         assert_eq!(reason, b"File already exists: \"a-1.tar.gz\"  X: \xe9vil");
-        assert_eq!(reason_phrase(&"x".repeat(900)).as_bytes().len(), LONGEST_REASON);
+        assert_eq!(
+            reason_phrase(&"x".repeat(900)).as_bytes().len(),
+            LONGEST_REASON
+        );
         assert_eq!(reason_phrase("日\u{7f}\u{85}").as_bytes(), b"?  ");
     }
 
@@ -358,7 +420,10 @@ mod tests {
 
     #[test]
     fn the_most_specific_range_decides_the_quality() {
-        assert_eq!(quality_of("text/*;q=0.5, */*;q=0.1, text/plain;q=0", "text", "plain"), 0);
+        assert_eq!(
+            quality_of("text/*;q=0.5, */*;q=0.1, text/plain;q=0", "text", "plain"),
+            0
+        );
         assert_eq!(quality_of("text/*;q=0.5, */*;q=0.1", "text", "plain"), 500);
         assert_eq!(quality_of("*/*;q=0.1", "text", "plain"), 100);
         assert_eq!(quality_of("text/plain;q=nonsense", "text", "plain"), 0);

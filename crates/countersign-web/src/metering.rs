@@ -43,12 +43,22 @@ impl RouteClass {
     /// The class of a request path.
     pub(crate) fn of(path: &str) -> Self {
         let mut parts = path.split('/').skip(1);
-        match (parts.next().unwrap_or_default(), parts.next().unwrap_or_default()) {
+        match (
+            parts.next().unwrap_or_default(),
+            parts.next().unwrap_or_default(),
+        ) {
             ("pypi", "simple") => Self::Index,
             ("pypi", "legacy") => Self::Upload,
             ("pypi", _) => Self::Json,
             ("files", _) => Self::File,
-            ("log", shard) if shard.bytes().next().is_some_and(|byte| byte.is_ascii_digit()) => Self::Log,
+            ("log", shard)
+                if shard
+                    .bytes()
+                    .next()
+                    .is_some_and(|byte| byte.is_ascii_digit()) =>
+            {
+                Self::Log
+            }
             ("api", _) => Self::Api,
             ("healthz" | "metrics" | ".well-known", _) => Self::Operation,
             _ => Self::Page,
@@ -58,11 +68,14 @@ impl RouteClass {
 
 /// The statuses counted one by one; the last place is for all others.
 const STATUSES: [u16; 22] = [
-    200, 206, 301, 304, 308, 400, 401, 403, 404, 405, 406, 408, 409, 410, 413, 415, 416, 429, 431, 500, 503, 0,
+    200, 206, 301, 304, 308, 400, 401, 403, 404, 405, 406, 408, 409, 410, 413, 415, 416, 429, 431,
+    500, 503, 0,
 ];
 
 /// Upper bounds of the publish-latency buckets, in milliseconds.
-const PUBLISH_BUCKETS: [u64; 12] = [5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000];
+const PUBLISH_BUCKETS: [u64; 12] = [
+    5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000,
+];
 
 /// Counters since the process began.
 pub(crate) struct Meters {
@@ -84,7 +97,10 @@ impl Meters {
 
     /// Counts an answered request.
     pub(crate) fn request(&self, class: RouteClass, status: StatusCode) {
-        let place = STATUSES.iter().position(|known| *known == status.as_u16()).unwrap_or(STATUSES.len() - 1);
+        let place = STATUSES
+            .iter()
+            .position(|known| *known == status.as_u16())
+            .unwrap_or(STATUSES.len() - 1);
         self.requests[class as usize][place].fetch_add(1, Relaxed);
     }
 
@@ -95,7 +111,8 @@ impl Meters {
             .position(|bound| took <= Duration::from_millis(*bound))
             .unwrap_or(PUBLISH_BUCKETS.len());
         self.publishes[place].fetch_add(1, Relaxed);
-        self.publish_micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
+        self.publish_micros
+            .fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
 
     /// Counts a download of an artifact.
@@ -106,35 +123,58 @@ impl Meters {
     /// The Prometheus text format.
     pub(crate) fn render(&self, health: &Health) -> String {
         let mut out = String::with_capacity(4_096);
-        self.render_into(&mut out, health).expect("writing to a String does not fail");
+        self.render_into(&mut out, health)
+            .expect("writing to a String does not fail");
         out
     }
 
     #[expect(clippy::cast_precision_loss, reason = "seconds for a graph")]
     fn render_into(&self, out: &mut String, health: &Health) -> std::fmt::Result {
-        writeln!(out, "# HELP countersign_requests_total Requests answered.\n# TYPE countersign_requests_total counter")?;
+        writeln!(
+            out,
+            "# HELP countersign_requests_total Requests answered.\n# TYPE countersign_requests_total counter"
+        )?;
         for (class, name) in RouteClass::ALL {
             for (place, status) in STATUSES.iter().enumerate() {
                 let count = self.requests[class as usize][place].load(Relaxed);
                 if count > 0 {
-                    let status = if *status == 0 { "other".to_owned() } else { status.to_string() };
-                    writeln!(out, "countersign_requests_total{{route=\"{name}\",status=\"{status}\"}} {count}")?;
+                    let status = if *status == 0 {
+                        "other".to_owned()
+                    } else {
+                        status.to_string()
+                    };
+                    writeln!(
+                        out,
+                        "countersign_requests_total{{route=\"{name}\",status=\"{status}\"}} {count}"
+                    )?;
                 }
             }
         }
         let name = "countersign_publish_seconds";
-        writeln!(out, "# HELP {name} Time from a publish request's head to its receipt.\n# TYPE {name} histogram")?;
+        writeln!(
+            out,
+            "# HELP {name} Time from a publish request's head to its receipt.\n# TYPE {name} histogram"
+        )?;
         let mut sum = 0;
         for (place, count) in self.publishes.iter().enumerate() {
             sum += count.load(Relaxed);
             match PUBLISH_BUCKETS.get(place) {
-                Some(bound) => writeln!(out, "{name}_bucket{{le=\"{}\"}} {sum}", *bound as f64 / 1e3)?,
+                Some(bound) => {
+                    writeln!(out, "{name}_bucket{{le=\"{}\"}} {sum}", *bound as f64 / 1e3)?
+                }
                 None => writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {sum}")?,
             }
         }
-        writeln!(out, "{name}_sum {}\n{name}_count {sum}", self.publish_micros.load(Relaxed) as f64 / 1e6)?;
+        writeln!(
+            out,
+            "{name}_sum {}\n{name}_count {sum}",
+            self.publish_micros.load(Relaxed) as f64 / 1e6
+        )?;
         let mut single = |name: &str, kind: &str, help: &str, value: String| {
-            writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}")
+            writeln!(
+                out,
+                "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}"
+            )
         };
         single(
             "countersign_downloads_total",
@@ -142,11 +182,29 @@ impl Meters {
             "Artifact downloads answered by this process.",
             self.downloads.load(Relaxed).to_string(),
         )?;
-        single("countersign_healthy", "gauge", "1 when publishing works.", u8::from(health.ok).to_string())?;
-        single("countersign_log_size", "gauge", "Leaves in the served log.", health.log_size.to_string())?;
-        single("countersign_log_backlog", "gauge", "Events not yet in the log.", health.log_backlog.to_string())?;
+        single(
+            "countersign_healthy",
+            "gauge",
+            "1 when publishing works.",
+            u8::from(health.ok).to_string(),
+        )?;
+        single(
+            "countersign_log_size",
+            "gauge",
+            "Leaves in the served log.",
+            health.log_size.to_string(),
+        )?;
+        single(
+            "countersign_log_backlog",
+            "gauge",
+            "Events not yet in the log.",
+            health.log_backlog.to_string(),
+        )?;
         if let Some(signed) = health.checkpoint_signed {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_secs_f64();
             single(
                 "countersign_checkpoint_age_seconds",
                 "gauge",
@@ -189,7 +247,13 @@ mod tests {
         meters.request(RouteClass::Index, StatusCode::IM_A_TEAPOT);
         meters.published(Duration::from_millis(7));
         meters.published(Duration::from_secs(60));
-        let health = Health { ok: true, problems: vec![], log_size: 3, log_backlog: 0, checkpoint_signed: None };
+        let health = Health {
+            ok: true,
+            problems: vec![],
+            log_size: 3,
+            log_backlog: 0,
+            checkpoint_signed: None,
+        };
         let text = meters.render(&health);
         for line in [
             "countersign_requests_total{route=\"index\",status=\"200\"} 1",

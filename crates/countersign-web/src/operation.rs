@@ -29,9 +29,18 @@ pub(crate) fn routes() -> Router<Site> {
 /// may read; everybody else, such as a load balancer, learns whether it works.
 async fn health(State(site): State<Site>, headers: HeaderMap) -> Response {
     let health = site.registry.health().await;
-    let status = if health.ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if health.ok {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     if !site.is_public() && site.viewer(&headers).await.is_err() {
-        return (status, [(CACHE_CONTROL, "no-store")], Json(json!({ "ok": health.ok }))).into_response();
+        return (
+            status,
+            [(CACHE_CONTROL, "no-store")],
+            Json(json!({ "ok": health.ok })),
+        )
+            .into_response();
     }
     let body = json!({
         "ok": health.ok,
@@ -45,23 +54,51 @@ async fn health(State(site): State<Site>, headers: HeaderMap) -> Response {
 
 async fn metrics(State(site): State<Site>) -> Response {
     let text = site.meters.render(&site.registry.health().await);
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"), (CACHE_CONTROL, "no-store")], text).into_response()
+    (
+        [
+            (CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"),
+            (CACHE_CONTROL, "no-store"),
+        ],
+        text,
+    )
+        .into_response()
 }
 
 async fn security(State(site): State<Site>, uri: Uri) -> Result<Response, Refusal> {
     if site.face.security_contact.is_empty() {
-        return Err(Refusal::text(no_such_page(uri.path()).remedy("The operator has set no security contact.")));
+        return Err(Refusal::text(
+            no_such_page(uri.path()).remedy("The operator has set no security contact."),
+        ));
     }
-    let today = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / 86_400);
+    let today = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs() / 86_400);
     let expires = (i64::try_from(today).unwrap_or(0) + SECURITY_TXT_DAYS) * 86_400;
     let mut text = String::new();
     for contact in &site.face.security_contact {
         // A line end in the configuration must not write further fields.
-        text.push_str(&format!("Contact: {}\n", contact.replace(['\r', '\n'], " ").trim()));
+        text.push_str(&format!(
+            "Contact: {}\n",
+            contact.replace(['\r', '\n'], " ").trim()
+        ));
     }
-    let expires = Time(0).plus_seconds(expires).rfc3339().replace(".000000", "");
-    text.push_str(&format!("Expires: {expires}\nPreferred-Languages: en\nCanonical: {}{}\n", site.url(), uri.path()));
-    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "max-age=3600")], text).into_response())
+    let expires = Time(0)
+        .plus_seconds(expires)
+        .rfc3339()
+        .replace(".000000", "");
+    text.push_str(&format!(
+        "Expires: {expires}\nPreferred-Languages: en\nCanonical: {}{}\n",
+        site.url(),
+        uri.path()
+    ));
+    Ok((
+        [
+            (CONTENT_TYPE, "text/plain; charset=utf-8"),
+            (CACHE_CONTROL, "max-age=3600"),
+        ],
+        text,
+    )
+        .into_response())
 }
 
 /// What clients and monitors need to begin: the log's origin and keys, and where everything is.

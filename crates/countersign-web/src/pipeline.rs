@@ -14,8 +14,8 @@ use countersign_registry::model::Actor;
 use countersign_registry::{Kind, Registry};
 use futures::future::Either;
 use http::header::{
-    ALLOW, CONTENT_SECURITY_POLICY, EXPECT, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
-    X_FRAME_OPTIONS,
+    ALLOW, CONTENT_SECURITY_POLICY, EXPECT, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use tower::Service as _;
@@ -62,12 +62,19 @@ pub fn app(registry: Registry, face: FaceSettings) -> App {
         .merge(pages::routes())
         .fallback(async |request: Request<Body>| Refusal {
             error: error::no_such_page(request.uri().path()),
-            dialect: dialect_of(request.uri().path()),
+            dialect: dialect_of(request.method(), request.uri().path()),
         })
         .with_state(site.clone());
     let public = site.is_public();
     let https = site.url().starts_with("https:");
-    App { inner: Arc::new(Inner { site, router, public, https }) }
+    App {
+        inner: Arc::new(Inner {
+            site,
+            router,
+            public,
+            https,
+        }),
+    }
 }
 
 impl App {
@@ -90,12 +97,23 @@ impl App {
             if logged {
                 let id = new_id();
                 stamp(&mut response, &id);
-                self.inner.log(&id, started, request.method(), request.uri().path(), request.headers(), remote, &response, Noted::default());
+                self.inner.log(
+                    &id,
+                    started,
+                    request.method(),
+                    request.uri().path(),
+                    request.headers(),
+                    remote,
+                    &response,
+                    Noted::default(),
+                );
             }
             return Either::Left(std::future::ready(Ok(response)));
         }
         let this = Arc::clone(&self.inner);
-        Either::Right(Box::pin(async move { Ok(this.route(request, remote, started, logged).await) }))
+        Either::Right(Box::pin(async move {
+            Ok(this.route(request, remote, started, logged).await)
+        }))
     }
 
     /// What the face counts and shows; for tests and the binary.
@@ -135,7 +153,11 @@ impl Inner {
     {
         let id = new_id();
         let (mut parts, body) = request.into_parts();
-        let (method, uri, headers) = (parts.method.clone(), parts.uri.clone(), parts.headers.clone());
+        let (method, uri, headers) = (
+            parts.method.clone(),
+            parts.uri.clone(),
+            parts.headers.clone(),
+        );
         let path = uri.path();
         let body = RequestBody::new(body, self.site.face.slowest_body);
         parts.extensions.insert(RequestId(Arc::clone(&id)));
@@ -145,10 +167,15 @@ impl Inner {
             Ok(reader) => {
                 noted.actor = reader.map(|actor| actor.name().to_owned());
                 let mut router = self.router.clone();
-                let outcome = router.call(Request::from_parts(parts, Body::new(body.clone()))).await;
+                let outcome = router
+                    .call(Request::from_parts(parts, Body::new(body.clone())))
+                    .await;
                 outcome.unwrap_or_else(|never| match never {})
             }
-            Err(error) => axum::response::IntoResponse::into_response(Refusal { error, dialect: dialect_of(path) }),
+            Err(error) => axum::response::IntoResponse::into_response(Refusal {
+                error,
+                dialect: dialect_of(&method, path),
+            }),
         };
 
         let failed = response.status().is_client_error() || response.status().is_server_error();
@@ -164,14 +191,25 @@ impl Inner {
                 ),
             )
             .remedy("Nothing was stored. Send it again over a better connection; repeating a publish is safe.");
-            response = axum::response::IntoResponse::into_response(Refusal { error, dialect: dialect_of(path) });
+            response = axum::response::IntoResponse::into_response(Refusal {
+                error,
+                dialect: dialect_of(&method, path),
+            });
         }
         if let Some(more) = response.extensions_mut().remove::<Noted>() {
-            noted = Noted { actor: more.actor.or(noted.actor), ..more };
+            noted = Noted {
+                actor: more.actor.or(noted.actor),
+                ..more
+            };
         }
-        if response.status() == StatusCode::METHOD_NOT_ALLOWED && response.extensions().get::<Arc<Refusal>>().is_none() {
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED
+            && response.extensions().get::<Arc<Refusal>>().is_none()
+        {
             let error = error::method_not_allowed(&method, path);
-            response.extensions_mut().insert(Arc::new(Refusal { error, dialect: dialect_of(path) }));
+            response.extensions_mut().insert(Arc::new(Refusal {
+                error,
+                dialect: dialect_of(&method, path),
+            }));
         }
         if let Some(refusal) = response.extensions_mut().remove::<Arc<Refusal>>() {
             complain(&refusal, &id);
@@ -182,12 +220,16 @@ impl Inner {
             if let Some(allowed) = allowed {
                 response.headers_mut().insert(ALLOW, allowed);
             }
+            if refusal.dialect == Dialect::Text {
+                pages::dress(&mut response, &self.site, &headers, &refusal, &id);
+            }
             if method == Method::HEAD {
                 *response.body_mut() = Body::empty();
             }
         }
         let waits_for_go_ahead = body.fate() == Fate::Untouched && headers.contains_key(EXPECT);
-        if failed && !waits_for_go_ahead && matches!(body.fate(), Fate::Untouched | Fate::Arriving) {
+        if failed && !waits_for_go_ahead && matches!(body.fate(), Fate::Untouched | Fate::Arriving)
+        {
             body.drain(DRAIN_BYTES, DRAIN_TIME).await;
         }
 
@@ -200,14 +242,21 @@ impl Inner {
         self.secure(response.headers_mut());
         stamp(&mut response, &id);
         if logged {
-            self.log(&id, started, &method, path, &headers, remote, &response, noted);
+            self.log(
+                &id, started, &method, path, &headers, remote, &response, noted,
+            );
         }
         response
     }
 
     /// Who may pass: on a restricted instance only callers with the permission to read, whatever they ask for, known
     /// or not. New routes are therefore closed unless they are named here.
-    async fn gate(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<Option<Actor>, countersign_registry::Error> {
+    async fn gate(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Result<Option<Actor>, countersign_registry::Error> {
         if self.public || is_open(method, path) {
             return Ok(None);
         }
@@ -217,12 +266,17 @@ impl Inner {
     fn secure(&self, headers: &mut HeaderMap) {
         let defaults = [
             (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            (CONTENT_SECURITY_POLICY, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+            (
+                CONTENT_SECURITY_POLICY,
+                "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+            ),
             (REFERRER_POLICY, "same-origin"),
             (X_FRAME_OPTIONS, "DENY"),
         ];
         for (name, value) in defaults {
-            headers.entry(name).or_insert(HeaderValue::from_static(value));
+            headers
+                .entry(name)
+                .or_insert(HeaderValue::from_static(value));
         }
         if self.https {
             headers
@@ -231,7 +285,10 @@ impl Inner {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the one wide line is made of all of them")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the one wide line is made of all of them"
+    )]
     fn log(
         &self,
         id: &str,
@@ -244,7 +301,16 @@ impl Inner {
         noted: Noted,
     ) {
         let address = self.address(headers, remote);
-        request_log::write(&Line { id, method, path, headers, address, response, took: started.elapsed(), noted });
+        request_log::write(&Line {
+            id,
+            method,
+            path,
+            headers,
+            address,
+            response,
+            took: started.elapsed(),
+            noted,
+        });
     }
 
     fn address(&self, headers: &HeaderMap, remote: Option<SocketAddr>) -> Option<IpAddr> {
@@ -253,8 +319,15 @@ impl Inner {
             return peer;
         }
         // The last entry is the one our own proxy wrote; earlier ones are whatever the client claims.
-        let forwarded = headers.get_all("x-forwarded-for").iter().next_back().and_then(|value| value.to_str().ok());
-        forwarded.and_then(|list| list.rsplit(',').next()).and_then(|last| last.trim().parse().ok()).or(peer)
+        let forwarded = headers
+            .get_all("x-forwarded-for")
+            .iter()
+            .next_back()
+            .and_then(|value| value.to_str().ok());
+        forwarded
+            .and_then(|list| list.rsplit(',').next())
+            .and_then(|last| last.trim().parse().ok())
+            .or(peer)
     }
 }
 
@@ -268,9 +341,9 @@ fn is_open(method: &Method, path: &str) -> bool {
     }
 }
 
-/// The dialect in which errors are told below a path.
-fn dialect_of(path: &str) -> Dialect {
-    if path == "/pypi/legacy" || path == "/pypi/legacy/" {
+/// The dialect in which errors are told to a request.
+fn dialect_of(method: &Method, path: &str) -> Dialect {
+    if method == Method::POST && (path == "/pypi/legacy" || path == "/pypi/legacy/") {
         Dialect::Upload
     } else if path.starts_with("/api/") {
         Dialect::Problem
@@ -280,7 +353,10 @@ fn dialect_of(path: &str) -> Dialect {
 }
 
 fn new_id() -> Arc<str> {
-    uuid::Uuid::now_v7().hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()).into()
+    uuid::Uuid::now_v7()
+        .hyphenated()
+        .encode_lower(&mut uuid::Uuid::encode_buffer())
+        .into()
 }
 
 fn stamp<B>(response: &mut Response<B>, id: &str) {

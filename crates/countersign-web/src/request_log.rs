@@ -53,7 +53,14 @@ pub(crate) fn write(line: &Line<'_>) {
         let agent = agent.as_bytes();
         String::from_utf8_lossy(&agent[..agent.len().min(LONGEST_AGENT)]).into_owned()
     });
-    let Noted { actor, ecosystem, project, filename, code, leaf } = &line.noted;
+    let Noted {
+        actor,
+        ecosystem,
+        project,
+        filename,
+        code,
+        leaf,
+    } = &line.noted;
     let bytes = line.response.body().size_hint().exact();
     let micros = u64::try_from(line.took.as_micros()).unwrap_or(u64::MAX);
     tracing::info!(

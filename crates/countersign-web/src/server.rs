@@ -40,7 +40,10 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     if listeners.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no address to listen on"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "there is no address to listen on",
+        ));
     }
     for listener in &listeners {
         listener.local_addr()?;
@@ -53,27 +56,40 @@ pub async fn serve(
         TlsAcceptor::from(Arc::new(config))
     });
     let face = Arc::clone(&app.site().face);
-    let places = Arc::new(Semaphore::new(face.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
+    let places = Arc::new(Semaphore::new(
+        face.max_connections.clamp(1, Semaphore::MAX_PERMITS),
+    ));
     let http = Arc::new(http(&app));
     let graceful = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = async {
-            let place = Arc::clone(&places).acquire_owned().await.expect("this semaphore is never closed");
+            let place = Arc::clone(&places)
+                .acquire_owned()
+                .await
+                .expect("this semaphore is never closed");
             (place, accept(&listeners).await)
         };
         let (place, (stream, remote)) = tokio::select! {
             accepted = accepted => accepted,
             () = &mut shutdown => break,
         };
-        let (app, http, tls, watcher) = (app.clone(), Arc::clone(&http), tls.clone(), graceful.watcher());
+        let (app, http, tls, watcher) = (
+            app.clone(),
+            Arc::clone(&http),
+            tls.clone(),
+            graceful.watcher(),
+        );
         tokio::spawn(async move {
             converse(app, &http, tls, watcher, stream, remote).await;
             drop(place);
         });
     }
     drop(listeners);
-    if tokio::time::timeout(face.drain_timeout, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(face.drain_timeout, graceful.shutdown())
+        .await
+        .is_err()
+    {
         tracing::warn!(target: "countersign", "some connections did not finish in {:?} and are cut", face.drain_timeout);
     }
     Ok(())
@@ -117,9 +133,17 @@ async fn converse(
     let stream = Unstuck::new(stream, face.write_timeout);
     let service = service_fn(move |request: Request<Incoming>| app.handle(request, Some(remote)));
     let outcome = match tls {
-        None => watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await,
+        None => {
+            watcher
+                .watch(http.serve_connection(TokioIo::new(stream), service))
+                .await
+        }
         Some(tls) => match tokio::time::timeout(face.handshake_timeout, tls.accept(stream)).await {
-            Ok(Ok(stream)) => watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await,
+            Ok(Ok(stream)) => {
+                watcher
+                    .watch(http.serve_connection(TokioIo::new(stream), service))
+                    .await
+            }
             Ok(Err(error)) => Err(error.into()),
             Err(_) => Err("the TLS handshake took too long".into()),
         },
@@ -162,30 +186,51 @@ struct Unstuck<S> {
 
 impl<S> Unstuck<S> {
     fn new(stream: S, longest: Duration) -> Self {
-        Self { stream, longest, alarm: None }
+        Self {
+            stream,
+            longest,
+            alarm: None,
+        }
     }
 
-    fn watch<T>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn watch<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        outcome: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
             self.alarm = None;
             return outcome;
         }
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.longest)));
+        let alarm = self
+            .alarm
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(self.longest)));
         match alarm.as_mut().poll(context) {
-            Poll::Ready(()) => Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes no data"))),
+            Poll::Ready(()) => Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the client takes no data",
+            ))),
             Poll::Pending => Poll::Pending,
         }
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Unstuck<S> {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_read(context, into)
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Unstuck<S> {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let outcome = Pin::new(&mut this.stream).poll_write(context, bytes);
         this.watch(context, outcome)

@@ -53,7 +53,10 @@ impl Default for FaceSettings {
             handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(30),
             max_head: 64 << 10,
-            slowest_body: SlowestBody { bytes: 8 << 10, window: Duration::from_secs(20) },
+            slowest_body: SlowestBody {
+                bytes: 8 << 10,
+                window: Duration::from_secs(20),
+            },
             write_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(60),
         }

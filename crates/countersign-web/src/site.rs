@@ -24,8 +24,15 @@ pub struct Site {
 
 impl Site {
     pub(crate) fn new(registry: Registry, face: FaceSettings) -> Self {
-        let upload_places = Arc::new(Semaphore::new(face.max_uploads.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { registry, face: Arc::new(face), meters: Arc::new(Meters::new()), upload_places }
+        let upload_places = Arc::new(Semaphore::new(
+            face.max_uploads.clamp(1, Semaphore::MAX_PERMITS),
+        ));
+        Self {
+            registry,
+            face: Arc::new(face),
+            meters: Arc::new(Meters::new()),
+            upload_places,
+        }
     }
 
     /// The public base URL without a trailing slash.
@@ -46,7 +53,9 @@ impl Site {
     /// [`Kind::Denied`]).
     pub async fn viewer(&self, headers: &HeaderMap) -> Result<Actor> {
         let actor = match self.registry.authenticate(caller::presented(headers)).await {
-            Err(error) if self.is_public() && error.kind == Kind::Unauthenticated => Actor::anonymous(),
+            Err(error) if self.is_public() && error.kind == Kind::Unauthenticated => {
+                Actor::anonymous()
+            }
             outcome => outcome?,
         };
         self.registry.may_read(&actor)?;

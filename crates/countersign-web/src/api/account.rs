@@ -27,8 +27,17 @@ pub(super) async fn tokens(State(site): State<Site>, headers: HeaderMap) -> Answ
         Identity::Account { name, .. } => Some(name.clone()),
         Identity::Anonymous | Identity::System { .. } => None,
     };
-    let tokens = site.registry.tokens(&actor, user.as_deref()).await.map_err(Refusal::problem)?;
-    json(&site, &Tokens { items: tokens.into_iter().map(Into::into).collect() })
+    let tokens = site
+        .registry
+        .tokens(&actor, user.as_deref())
+        .await
+        .map_err(Refusal::problem)?;
+    json(
+        &site,
+        &Tokens {
+            items: tokens.into_iter().map(Into::into).collect(),
+        },
+    )
 }
 
 /// Revoke a token of the caller, given by its id or its hint
@@ -36,8 +45,15 @@ pub(super) async fn tokens(State(site): State<Site>, headers: HeaderMap) -> Answ
     params(("token" = String, Path, description = "Id or hint")),
     responses((status = NO_CONTENT, description = "Revoked, with effect at once"),
         (status = "default", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn revoke_token(State(site): State<Site>, Path(token): Path<String>, headers: HeaderMap) -> Answer {
+pub(super) async fn revoke_token(
+    State(site): State<Site>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+) -> Answer {
     let actor = site.actor(&headers).await.map_err(Refusal::problem)?;
-    site.registry.revoke_token(&actor, &token, false).await.map_err(Refusal::problem)?;
+    site.registry
+        .revoke_token(&actor, &token, false)
+        .await
+        .map_err(Refusal::problem)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

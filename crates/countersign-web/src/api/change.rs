@@ -54,7 +54,11 @@ fn done(actor: &Actor, project: String) -> Response {
 }
 
 fn malformed(why: String) -> Refusal {
-    Refusal::problem(Error::new(Kind::Rejected, "json-malformed", format!("{why}.")))
+    Refusal::problem(Error::new(
+        Kind::Rejected,
+        "json-malformed",
+        format!("{why}."),
+    ))
 }
 
 /// Yank a release: installers skip it unless it is asked for exactly
@@ -71,7 +75,10 @@ pub(super) async fn yank(
     let actor = site.actor(&headers).await.map_err(Refusal::problem)?;
     let Reason { reason } = body(content).await?;
     let system = ecosystem(&system)?;
-    site.registry.yank(&actor, system, &name, &version, &reason).await.map_err(Refusal::problem)?;
+    site.registry
+        .yank(&actor, system, &name, &version, &reason)
+        .await
+        .map_err(Refusal::problem)?;
     Ok(done(&actor, name))
 }
 
@@ -86,7 +93,10 @@ pub(super) async fn unyank(
     headers: HeaderMap,
 ) -> Answer {
     let actor = site.actor(&headers).await.map_err(Refusal::problem)?;
-    site.registry.unyank(&actor, ecosystem(&system)?, &name, &version).await.map_err(Refusal::problem)?;
+    site.registry
+        .unyank(&actor, ecosystem(&system)?, &name, &version)
+        .await
+        .map_err(Refusal::problem)?;
     Ok(done(&actor, name))
 }
 
@@ -127,16 +137,29 @@ pub(super) async fn delete_file(
 ) -> Answer {
     // The core finds a file by its name alone; an address that names another release is a mistake worth stopping.
     site.actor(&headers).await.map_err(Refusal::problem)?;
-    let release = site.registry.release(ecosystem(&system)?, &name, &version).await.map_err(Refusal::problem)?;
+    let release = site
+        .registry
+        .release(ecosystem(&system)?, &name, &version)
+        .await
+        .map_err(Refusal::problem)?;
     if !release.files.iter().any(|file| file.filename == filename) {
         return Err(Refusal::problem(no_such_file(&name, &version, &filename)));
     }
     delete(&site, &headers, &system, name, Deletion::File(&filename)).await
 }
 
-async fn delete(site: &Site, headers: &HeaderMap, system: &str, name: String, what: Deletion<'_>) -> Answer {
+async fn delete(
+    site: &Site,
+    headers: &HeaderMap,
+    system: &str,
+    name: String,
+    what: Deletion<'_>,
+) -> Answer {
     let actor = site.actor(headers).await.map_err(Refusal::problem)?;
-    site.registry.delete(&actor, ecosystem(system)?, &name, what).await.map_err(Refusal::problem)?;
+    site.registry
+        .delete(&actor, ecosystem(system)?, &name, what)
+        .await
+        .map_err(Refusal::problem)?;
     Ok(done(&actor, name))
 }
 
@@ -154,7 +177,10 @@ pub(super) async fn set_status(
     let NewStatus { status, reason } = body(content).await?;
     let status: ProjectStatus = status.parse().map_err(malformed)?;
     let system = ecosystem(&system)?;
-    site.registry.set_status(&actor, system, &name, status, reason.as_deref()).await.map_err(Refusal::problem)?;
+    site.registry
+        .set_status(&actor, system, &name, status, reason.as_deref())
+        .await
+        .map_err(Refusal::problem)?;
     Ok(done(&actor, name))
 }
 
@@ -171,7 +197,10 @@ pub(super) async fn set_role(
     let actor = site.actor(&headers).await.map_err(Refusal::problem)?;
     let NewRole { role } = body(content).await?;
     let role: Role = role.parse().map_err(malformed)?;
-    site.registry.set_role(&actor, ecosystem(&system)?, &name, &user, Some(role)).await.map_err(Refusal::problem)?;
+    site.registry
+        .set_role(&actor, ecosystem(&system)?, &name, &user, Some(role))
+        .await
+        .map_err(Refusal::problem)?;
     Ok(done(&actor, name))
 }
 
@@ -185,6 +214,9 @@ pub(super) async fn remove_role(
     headers: HeaderMap,
 ) -> Answer {
     let actor = site.actor(&headers).await.map_err(Refusal::problem)?;
-    site.registry.set_role(&actor, ecosystem(&system)?, &name, &user, None).await.map_err(Refusal::problem)?;
+    site.registry
+        .set_role(&actor, ecosystem(&system)?, &name, &user, None)
+        .await
+        .map_err(Refusal::problem)?;
     Ok(done(&actor, name))
 }

@@ -32,8 +32,15 @@ impl Window {
 /// What happened, newest first
 #[utoipa::path(get, path = "/api/v1/log/events", tag = "log", params(Window),
     responses((status = OK, body = Events), (status = "default", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn events(State(site): State<Site>, window: Result<Query<Window>, QueryRejection>) -> Answer {
+pub(super) async fn events(
+    State(site): State<Site>,
+    window: Result<Query<Window>, QueryRejection>,
+) -> Answer {
     let Query(window) = window.map_err(|rejection| query_refused(&rejection))?;
-    let events = site.registry.events(None, window.before, window.limit()).await.map_err(Refusal::problem)?;
+    let events = site
+        .registry
+        .events(None, window.before, window.limit())
+        .await
+        .map_err(Refusal::problem)?;
     json(&site, &Events::new(events, window.limit()))
 }

@@ -84,7 +84,10 @@ fn documented() -> OpenApiRouter<Site> {
 /// The description of the API, as served and as committed in `docs/openapi.json`.
 pub fn openapi_json() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| {
-        let mut text = documented().into_openapi().to_pretty_json().expect("the description holds only plain data");
+        let mut text = documented()
+            .into_openapi()
+            .to_pretty_json()
+            .expect("the description holds only plain data");
         text.push('\n');
         text
     });
@@ -92,7 +95,15 @@ pub fn openapi_json() -> &'static str {
 }
 
 pub(crate) fn routes() -> Router<Site> {
-    let description = async || ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "max-age=300")], openapi_json());
+    let description = async || {
+        (
+            [
+                (CONTENT_TYPE, "application/json"),
+                (CACHE_CONTROL, "max-age=300"),
+            ],
+            openapi_json(),
+        )
+    };
     let (router, _) = documented().split_for_parts();
     router.route("/api/v1/openapi.json", get(description))
 }
@@ -100,28 +111,50 @@ pub(crate) fn routes() -> Router<Site> {
 type Answer = Result<Response, Refusal>;
 
 fn ecosystem(text: &str) -> Result<Ecosystem, Refusal> {
-    text.parse().map_err(|rejection: countersign_formats::Rejection| {
-        let mut error = Error::from(rejection);
-        error.kind = Kind::NotFound;
-        Refusal::problem(error)
-    })
+    text.parse()
+        .map_err(|rejection: countersign_formats::Rejection| {
+            let mut error = Error::from(rejection);
+            error.kind = Kind::NotFound;
+            Refusal::problem(error)
+        })
 }
 
 fn json<T: Serialize>(site: &Site, body: &T) -> Answer {
-    let text = serde_json::to_vec(body)
-        .map_err(|error| Refusal::problem(Error::internal("an answer could not be written as JSON", error)))?;
+    let text = serde_json::to_vec(body).map_err(|error| {
+        Refusal::problem(Error::internal(
+            "an answer could not be written as JSON",
+            error,
+        ))
+    })?;
     // Answers hold the state of this moment; whoever caches them shows a yank too late.
-    let keep = if site.is_public() { "no-cache" } else { "no-store" };
-    Ok(([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, keep)], text).into_response())
+    let keep = if site.is_public() {
+        "no-cache"
+    } else {
+        "no-store"
+    };
+    Ok((
+        [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, keep)],
+        text,
+    )
+        .into_response())
 }
 
 async fn body<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
-    let bytes = Limited::new(body, LONGEST_BODY).collect().await.map_err(|error| {
-        let message = format!("The request body could not be read, or has more than {LONGEST_BODY} bytes.");
-        Refusal::problem(Error::new(Kind::TooLarge, "json-too-large", message).because(error))
-    })?;
+    let bytes = Limited::new(body, LONGEST_BODY)
+        .collect()
+        .await
+        .map_err(|error| {
+            let message = format!(
+                "The request body could not be read, or has more than {LONGEST_BODY} bytes."
+            );
+            Refusal::problem(Error::new(Kind::TooLarge, "json-too-large", message).because(error))
+        })?;
     let bytes = bytes.to_bytes();
-    let bytes: &[u8] = if bytes.iter().all(u8::is_ascii_whitespace) { b"{}" } else { &bytes };
+    let bytes: &[u8] = if bytes.iter().all(u8::is_ascii_whitespace) {
+        b"{}"
+    } else {
+        &bytes
+    };
     serde_json::from_slice(bytes).map_err(|error| {
         let message = format!("The request body is not the JSON that belongs here: {error}.");
         let error = Error::new(Kind::Rejected, "json-malformed", message);
@@ -130,7 +163,11 @@ async fn body<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
 }
 
 fn query_refused(rejection: &axum::extract::rejection::QueryRejection) -> Refusal {
-    let error = Error::new(Kind::Rejected, "query-malformed", format!("The query can not be read: {}.", rejection.body_text()));
+    let error = Error::new(
+        Kind::Rejected,
+        "query-malformed",
+        format!("The query can not be read: {}.", rejection.body_text()),
+    );
     Refusal::problem(error.remedy("The parameters are described at /api/v1/openapi.json."))
 }
 
@@ -146,7 +183,10 @@ mod tests {
             std::fs::write(COMMITTED, openapi_json()).unwrap();
         }
         let committed = std::fs::read_to_string(COMMITTED).unwrap();
-        assert!(committed == openapi_json(), "docs/openapi.json is old; run this test with UPDATE_OPENAPI=1");
+        assert!(
+            committed == openapi_json(),
+            "docs/openapi.json is old; run this test with UPDATE_OPENAPI=1"
+        );
     }
 
     #[test]
@@ -156,11 +196,21 @@ mod tests {
         for (path, item) in description["paths"].as_object().unwrap() {
             for (method, operation) in item.as_object().unwrap() {
                 operations += 1;
-                assert!(operation["summary"].is_string(), "{method} {path} has no summary");
-                let fails = operation["responses"].as_object().unwrap().keys().any(|status| status == "default");
+                assert!(
+                    operation["summary"].is_string(),
+                    "{method} {path} has no summary"
+                );
+                let fails = operation["responses"]
+                    .as_object()
+                    .unwrap()
+                    .keys()
+                    .any(|status| status == "default");
                 assert!(fails, "{method} {path} says nothing about errors");
                 if method != "get" {
-                    assert!(operation["security"].is_array(), "{method} {path} changes things without a token");
+                    assert!(
+                        operation["security"].is_array(),
+                        "{method} {path} changes things without a token"
+                    );
                 }
             }
         }

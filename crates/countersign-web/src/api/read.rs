@@ -36,20 +36,42 @@ fn twenty() -> u64 {
 /// Search projects
 #[utoipa::path(get, path = "/api/v1/projects", tag = "projects", params(Search),
     responses((status = OK, body = ProjectPage), (status = "default", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn search(State(site): State<Site>, search: Result<Query<Search>, QueryRejection>) -> Answer {
+pub(super) async fn search(
+    State(site): State<Site>,
+    search: Result<Query<Search>, QueryRejection>,
+) -> Answer {
     let Query(search) = search.map_err(|rejection| query_refused(&rejection))?;
     let limit = search.limit.clamp(1, MOST_ROWS);
-    let page = site.registry.search(&search.q, search.offset, limit).await.map_err(Refusal::problem)?;
+    let page = site
+        .registry
+        .search(&search.q, search.offset, limit)
+        .await
+        .map_err(Refusal::problem)?;
     let items = page.items.into_iter().map(Into::into).collect();
-    json(&site, &ProjectPage { items, total: page.total, offset: page.offset, limit: page.limit })
+    json(
+        &site,
+        &ProjectPage {
+            items,
+            total: page.total,
+            offset: page.offset,
+            limit: page.limit,
+        },
+    )
 }
 
 /// One project
 #[utoipa::path(get, path = "/api/v1/projects/{ecosystem}/{name}", tag = "projects",
     params(("ecosystem" = String, Path, description = "pypi"), ("name" = String, Path, description = "Any spelling")),
     responses((status = OK, body = Project), (status = "default", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn project(State(site): State<Site>, Path((system, name)): Path<(String, String)>) -> Answer {
-    let project = site.registry.project(ecosystem(&system)?, &name).await.map_err(Refusal::problem)?;
+pub(super) async fn project(
+    State(site): State<Site>,
+    Path((system, name)): Path<(String, String)>,
+) -> Answer {
+    let project = site
+        .registry
+        .project(ecosystem(&system)?, &name)
+        .await
+        .map_err(Refusal::problem)?;
     json(&site, &Project::from(project))
 }
 
@@ -61,7 +83,11 @@ pub(super) async fn release(
     State(site): State<Site>,
     Path((system, name, version)): Path<(String, String, String)>,
 ) -> Answer {
-    let release = site.registry.release(ecosystem(&system)?, &name, &version).await.map_err(Refusal::problem)?;
+    let release = site
+        .registry
+        .release(ecosystem(&system)?, &name, &version)
+        .await
+        .map_err(Refusal::problem)?;
     json(&site, &ReleaseWithFiles::new(release, site.url()))
 }
 
@@ -73,8 +99,16 @@ pub(super) async fn file(
     State(site): State<Site>,
     Path((system, name, version, filename)): Path<(String, String, String, String)>,
 ) -> Answer {
-    let release = site.registry.release(ecosystem(&system)?, &name, &version).await.map_err(Refusal::problem)?;
-    let Some(file) = release.files.into_iter().find(|file| file.filename == filename) else {
+    let release = site
+        .registry
+        .release(ecosystem(&system)?, &name, &version)
+        .await
+        .map_err(Refusal::problem)?;
+    let Some(file) = release
+        .files
+        .into_iter()
+        .find(|file| file.filename == filename)
+    else {
         return Err(Refusal::problem(no_such_file(&name, &version, &filename)));
     };
     json(&site, &File::new(file, site.url()))
@@ -82,7 +116,12 @@ pub(super) async fn file(
 
 /// The release does not hold the file.
 pub(super) fn no_such_file(name: &str, version: &str, filename: &str) -> Error {
-    let message = format!("Release {} of {} has no file {}.", shown(version), shown(name), shown(filename));
+    let message = format!(
+        "Release {} of {} has no file {}.",
+        shown(version),
+        shown(name),
+        shown(filename)
+    );
     Error::new(Kind::NotFound, "file-unknown", message)
 }
 
@@ -97,6 +136,10 @@ pub(super) async fn events(
 ) -> Answer {
     let Query(window) = window.map_err(|rejection| query_refused(&rejection))?;
     let project = (ecosystem(&system)?, name.as_str());
-    let events = site.registry.events(Some(project), window.before, window.limit()).await.map_err(Refusal::problem)?;
+    let events = site
+        .registry
+        .events(Some(project), window.before, window.limit())
+        .await
+        .map_err(Refusal::problem)?;
     json(&site, &Events::new(events, window.limit()))
 }

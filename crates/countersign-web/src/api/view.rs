@@ -2,7 +2,8 @@
 
 use countersign_registry::TokenSummary;
 use countersign_registry::model::{
-    Actor, FileDetail, Identity, LoggedEvent, ProjectDetail, ProjectSummary, ReleaseDetail, ReleaseSummary, Time,
+    Actor, FileDetail, Identity, LoggedEvent, ProjectDetail, ProjectSummary, ReleaseDetail,
+    ReleaseSummary, Time,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -95,7 +96,10 @@ pub(super) struct Project {
 
 impl From<ProjectDetail> for Project {
     fn from(project: ProjectDetail) -> Self {
-        let person = |(user, role): (String, countersign_registry::model::Role)| Person { user, role: role.as_str().to_owned() };
+        let person = |(user, role): (String, countersign_registry::model::Role)| Person {
+            user,
+            role: role.as_str().to_owned(),
+        };
         Self {
             ecosystem: project.ecosystem.to_string(),
             name: project.name,
@@ -127,7 +131,10 @@ pub(super) struct Release {
 
 impl From<ReleaseSummary> for Release {
     fn from(release: ReleaseSummary) -> Self {
-        let (yanked, yanked_reason) = release.yanked.map(|(at, reason)| (at.rfc3339(), reason)).unzip();
+        let (yanked, yanked_reason) = release
+            .yanked
+            .map(|(at, reason)| (at.rfc3339(), reason))
+            .unzip();
         Self {
             version: release.version,
             created: release.created.rfc3339(),
@@ -179,7 +186,11 @@ impl ReleaseWithFiles {
             license_expression: manifest.license_expression,
             classifiers: manifest.classifiers,
             dependencies: manifest.dependencies.into_iter().map(needs).collect(),
-            artifacts: detail.files.into_iter().map(|file| File::new(file, site)).collect(),
+            artifacts: detail
+                .files
+                .into_iter()
+                .map(|file| File::new(file, site))
+                .collect(),
         }
     }
 }
@@ -245,7 +256,13 @@ pub(super) struct Event {
 
 impl From<LoggedEvent> for Event {
     fn from(event: LoggedEvent) -> Self {
-        Self { leaf: event.leaf, kind: event.kind, subject: event.subject, at: event.at.rfc3339(), text: event.text }
+        Self {
+            leaf: event.leaf,
+            kind: event.kind,
+            subject: event.subject,
+            at: event.at.rfc3339(),
+            text: event.text,
+        }
     }
 }
 
@@ -261,7 +278,11 @@ impl Events {
     pub(super) fn new(events: Vec<LoggedEvent>, limit: u64) -> Self {
         let full = events.len() as u64 >= limit;
         let items: Vec<Event> = events.into_iter().map(Into::into).collect();
-        let next = items.last().filter(|_| full).map(|event| event.leaf).filter(|leaf| *leaf > 0);
+        let next = items
+            .last()
+            .filter(|_| full)
+            .map(|event| event.leaf)
+            .filter(|leaf| *leaf > 0);
         Self { items, next }
     }
 }
@@ -301,7 +322,11 @@ impl From<Actor> for Caller {
             Identity::Account { .. } => "account",
             Identity::System { .. } => "system",
         };
-        Self { kind: kind.to_owned(), name: actor.name().to_owned(), scope: actor.scope.map(Into::into) }
+        Self {
+            kind: kind.to_owned(),
+            name: actor.name().to_owned(),
+            scope: actor.scope.map(Into::into),
+        }
     }
 }
 

@@ -51,19 +51,34 @@ async fn file(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let mut noted = Noted { filename: Some(filename.clone()), ..Noted::default() };
+    let mut noted = Noted {
+        filename: Some(filename.clone()),
+        ..Noted::default()
+    };
     let mut response = if let Some(of) = filename.strip_suffix(".metadata") {
-        let document = site.registry.metadata(&sha256, of).await.map_err(Refusal::text)?;
+        let document = site
+            .registry
+            .metadata(&sha256, of)
+            .await
+            .map_err(Refusal::text)?;
         // Installers take it for text whatever it is called, browsers must not take it for anything else.
         let stored = beside(&site, &document, "text/plain; charset=utf-8", Keep::Forever);
         stored.answer(&method, &headers).map(Body::from)
     } else if let Some(of) = filename.strip_suffix(".tlog-proof") {
-        let document = site.registry.proof(&sha256, of).await.map_err(Refusal::text)?;
+        let document = site
+            .registry
+            .proof(&sha256, of)
+            .await
+            .map_err(Refusal::text)?;
         // The proof stays good for ever, but a later rendering may carry more cosignatures.
         let stored = beside(&site, &document, "text/plain; charset=utf-8", Keep::Minutes);
         stored.answer(&method, &headers).map(Body::from)
     } else {
-        let file = site.registry.file(&sha256, &filename).await.map_err(Refusal::text)?;
+        let file = site
+            .registry
+            .file(&sha256, &filename)
+            .await
+            .map_err(Refusal::text)?;
         noted.ecosystem = Some(countersign_formats::Ecosystem::Pypi.as_str());
         whole_or_part(&site, &file, &method, &headers).await?
     };
@@ -100,7 +115,11 @@ async fn whole_or_part(
         (range, Some(bytes)) => Body::from(body_of(bytes, range)),
         (Some(range), None) => {
             let length = range.end - range.start;
-            let stream = site.registry.open_file(file, range).await.map_err(Refusal::text)?;
+            let stream = site
+                .registry
+                .open_file(file, range)
+                .await
+                .map_err(Refusal::text)?;
             Body::new(SizedStream::new(stream, length))
         }
     };
@@ -109,7 +128,9 @@ async fn whole_or_part(
 
 fn body_of(bytes: &Bytes, range: Option<Range<u64>>) -> Bytes {
     let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
-    range.map_or_else(Bytes::new, |range| bytes.slice(place(range.start)..place(range.end)))
+    range.map_or_else(Bytes::new, |range| {
+        bytes.slice(place(range.start)..place(range.end))
+    })
 }
 
 /// The answer's head, and the bytes that its body must hold (`None`: no body).
@@ -134,7 +155,11 @@ fn head(
     };
     let mut response = stored.answer(method, headers);
     let not_modified = response.status() == StatusCode::NOT_MODIFIED;
-    let asked = if not_modified { Asked::Whole } else { asked(headers, &etag, file.size) };
+    let asked = if not_modified {
+        Asked::Whole
+    } else {
+        asked(headers, &etag, file.size)
+    };
     let out = response.headers_mut();
     out.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     let range = match asked {
@@ -145,14 +170,20 @@ fn head(
         }
         Asked::Part(range) => {
             let place = format!("bytes {}-{}/{}", range.start, range.end - 1, file.size);
-            out.insert(CONTENT_RANGE, HeaderValue::from_str(&place).expect("digits and punctuation"));
+            out.insert(
+                CONTENT_RANGE,
+                HeaderValue::from_str(&place).expect("digits and punctuation"),
+            );
             out.insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             range
         }
         Asked::Unsatisfiable => {
             let size = format!("bytes */{}", file.size);
-            out.insert(CONTENT_RANGE, HeaderValue::from_str(&size).expect("digits and punctuation"));
+            out.insert(
+                CONTENT_RANGE,
+                HeaderValue::from_str(&size).expect("digits and punctuation"),
+            );
             out.insert(CONTENT_LENGTH, HeaderValue::from(0));
             *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
             return (response, None);
@@ -184,7 +215,10 @@ fn asked(headers: &HeaderMap, etag: &str, size: u64) -> Asked {
         return Asked::Whole;
     };
     // A date or another tag: the client's part may be of another file.
-    if headers.get(IF_RANGE).is_some_and(|condition| condition.as_bytes() != etag.as_bytes()) {
+    if headers
+        .get(IF_RANGE)
+        .is_some_and(|condition| condition.as_bytes() != etag.as_bytes())
+    {
         return Asked::Whole;
     }
     if range.len() > LONGEST_RANGE {
@@ -210,13 +244,21 @@ fn parse_range(range: &str, size: u64) -> Option<Asked> {
         size.saturating_sub(suffix)..size
     } else {
         let first = number(first)?;
-        let last = if last.is_empty() { u64::MAX } else { number(last)? };
+        let last = if last.is_empty() {
+            u64::MAX
+        } else {
+            number(last)?
+        };
         if last < first {
             return None;
         }
         first..last.saturating_add(1).min(size)
     };
-    Some(if part.start < part.end { Asked::Part(part) } else { Asked::Unsatisfiable })
+    Some(if part.start < part.end {
+        Asked::Part(part)
+    } else {
+        Asked::Unsatisfiable
+    })
 }
 
 #[cfg(test)]
@@ -245,7 +287,11 @@ mod tests {
             ("lines=0-1", Asked::Whole),
             ("", Asked::Whole),
         ] {
-            assert_eq!(parse_range(range, 100).unwrap_or(Asked::Whole), expected, "{range}");
+            assert_eq!(
+                parse_range(range, 100).unwrap_or(Asked::Whole),
+                expected,
+                "{range}"
+            );
         }
         assert_eq!(parse_range("bytes=0-", 0), Some(Asked::Unsatisfiable));
     }
@@ -254,9 +300,12 @@ mod tests {
     fn a_range_of_another_version_gets_the_whole_file() {
         let mut headers = HeaderMap::new();
         headers.insert(RANGE, "bytes=0-1".parse().unwrap());
-        for (condition, expected) in
-            [("\"a\"", Asked::Part(0..2)), ("\"b\"", Asked::Whole), ("W/\"a\"", Asked::Whole), ("Sat, 21 Nov 2026 00:00:00 GMT", Asked::Whole)]
-        {
+        for (condition, expected) in [
+            ("\"a\"", Asked::Part(0..2)),
+            ("\"b\"", Asked::Whole),
+            ("W/\"a\"", Asked::Whole),
+            ("Sat, 21 Nov 2026 00:00:00 GMT", Asked::Whole),
+        ] {
             headers.insert(IF_RANGE, condition.parse().unwrap());
             assert_eq!(asked(&headers, "\"a\"", 100), expected, "{condition}");
         }

@@ -29,8 +29,19 @@ async fn checkpoint(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let document = site.registry.checkpoint(shard_of(&shard)?).await.map_err(Refusal::text)?;
-    Ok(served(&site, &document, "text/plain; charset=utf-8", Keep::Seconds, &method, &headers))
+    let document = site
+        .registry
+        .checkpoint(shard_of(&shard)?)
+        .await
+        .map_err(Refusal::text)?;
+    Ok(served(
+        &site,
+        &document,
+        "text/plain; charset=utf-8",
+        Keep::Seconds,
+        &method,
+        &headers,
+    ))
 }
 
 async fn tile(
@@ -42,11 +53,25 @@ async fn tile(
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.');
     if tile.len() > LONGEST_TILE || !tile.bytes().all(fits) || tile.contains("..") {
         let message = format!("There is no tile {} in the log.", shown(&tile));
-        return Err(Refusal::text(Error::new(Kind::NotFound, "tile-unknown", message)));
+        return Err(Refusal::text(Error::new(
+            Kind::NotFound,
+            "tile-unknown",
+            message,
+        )));
     }
-    let document =
-        site.registry.tile(shard_of(&shard)?, &format!("tile/{tile}")).await.map_err(Refusal::text)?;
-    Ok(served(&site, &document, "application/octet-stream", Keep::Forever, &method, &headers))
+    let document = site
+        .registry
+        .tile(shard_of(&shard)?, &format!("tile/{tile}"))
+        .await
+        .map_err(Refusal::text)?;
+    Ok(served(
+        &site,
+        &document,
+        "application/octet-stream",
+        Keep::Forever,
+        &method,
+        &headers,
+    ))
 }
 
 async fn leaf_proof(
@@ -59,18 +84,36 @@ async fn leaf_proof(
     let Some(index) = proof.strip_suffix(".tlog-proof").and_then(number) else {
         let message = format!("There is no proof {} in the log.", shown(&proof));
         let error = Error::new(Kind::NotFound, "leaf-unknown", message);
-        return Err(Refusal::text(error.remedy("Proofs are at /log/1/leaf/INDEX.tlog-proof.")));
+        return Err(Refusal::text(
+            error.remedy("Proofs are at /log/1/leaf/INDEX.tlog-proof."),
+        ));
     };
-    let document = site.registry.leaf_proof(shard, index).await.map_err(Refusal::text)?;
-    let mut response = served(&site, &document, "text/plain; charset=utf-8", Keep::Minutes, &method, &headers);
-    response.extensions_mut().insert(Noted { leaf: Some(index), ..Noted::default() });
+    let document = site
+        .registry
+        .leaf_proof(shard, index)
+        .await
+        .map_err(Refusal::text)?;
+    let mut response = served(
+        &site,
+        &document,
+        "text/plain; charset=utf-8",
+        Keep::Minutes,
+        &method,
+        &headers,
+    );
+    response.extensions_mut().insert(Noted {
+        leaf: Some(index),
+        ..Noted::default()
+    });
     Ok(response)
 }
 
 fn shard_of(text: &str) -> Result<u64, Refusal> {
     number(text).ok_or_else(|| {
         let message = format!("There is no log {} here.", shown(text));
-        Refusal::text(Error::new(Kind::NotFound, "log-unknown", message).remedy("The log is at /log/1/."))
+        Refusal::text(
+            Error::new(Kind::NotFound, "log-unknown", message).remedy("The log is at /log/1/."),
+        )
     })
 }
 

@@ -12,5 +12,9 @@ use crate::site::Site;
 
 /// All routes of the protocols.
 pub(crate) fn routes() -> Router<Site> {
-    Router::new().merge(pypi::routes()).merge(pypi_upload::routes()).merge(files::routes()).merge(log::routes())
+    Router::new()
+        .merge(pypi::routes())
+        .merge(pypi_upload::routes())
+        .merge(files::routes())
+        .merge(log::routes())
 }

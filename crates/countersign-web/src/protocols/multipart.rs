@@ -56,6 +56,8 @@ pub(crate) struct Multipart<S> {
     /// CR LF `--` boundary.
     delimiter: Vec<u8>,
     state: State,
+    /// Bytes after the closing boundary.
+    epilogue: usize,
 }
 
 /// The boundary named by a `Content-Type` of `multipart/form-data`.
@@ -65,7 +67,8 @@ pub(crate) fn boundary_of(content_type: &str) -> Option<String> {
         return None;
     }
     let boundary = parameter(parameters, "boundary")?;
-    let fits = (1..=LONGEST_BOUNDARY).contains(&boundary.len()) && boundary.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    let fits = (1..=LONGEST_BOUNDARY).contains(&boundary.len())
+        && boundary.bytes().all(|byte| (0x20..0x7f).contains(&byte));
     fits.then_some(boundary)
 }
 
@@ -77,7 +80,13 @@ where
     pub(crate) fn new(stream: S, boundary: &str) -> Self {
         // The first boundary may stand at the very beginning, without the line end that precedes the others.
         let buffer = BytesMut::from(&b"\r\n"[..]);
-        Self { stream, buffer, delimiter: format!("\r\n--{boundary}").into_bytes(), state: State::Preamble }
+        Self {
+            stream,
+            buffer,
+            delimiter: format!("\r\n--{boundary}").into_bytes(),
+            state: State::Preamble,
+            epilogue: 0,
+        }
     }
 
     /// The next part, or `None` after the last one. What is left of the current part is skipped.
@@ -86,7 +95,10 @@ where
     }
 
     /// The next bytes of the current part, or `None` at its end.
-    pub(crate) fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, FormError>> {
+    pub(crate) fn poll_chunk(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, FormError>> {
         loop {
             if self.state != State::Content {
                 return Poll::Ready(Ok(None));
@@ -108,10 +120,16 @@ where
 
     /// The content of the current part as a stream.
     pub(crate) fn content(&mut self) -> Content<'_, S> {
-        Content { form: self, trouble: None }
+        Content {
+            form: self,
+            trouble: None,
+        }
     }
 
-    fn poll_next_part(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<PartHead>, FormError>> {
+    fn poll_next_part(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<PartHead>, FormError>> {
         loop {
             match self.state {
                 State::Preamble => match find(&self.buffer, &self.delimiter) {
@@ -120,7 +138,9 @@ where
                         self.state = State::Boundary;
                     }
                     None if self.buffer.len() > LONGEST_HEAD => {
-                        return Poll::Ready(Err(FormError::Malformed("the form does not begin with its boundary")));
+                        return Poll::Ready(Err(FormError::Malformed(
+                            "the form does not begin with its boundary",
+                        )));
                     }
                     None => ready!(self.poll_more(context))?,
                 },
@@ -137,12 +157,26 @@ where
                             return Poll::Ready(part_head(&head[start..]).map(Some));
                         }
                         None if self.buffer.len() > LONGEST_HEAD => {
-                            return Poll::Ready(Err(FormError::Malformed("the headers of a part are too long")));
+                            return Poll::Ready(Err(FormError::Malformed(
+                                "the headers of a part are too long",
+                            )));
                         }
                         None => ready!(self.poll_more(context))?,
                     }
                 }
-                State::End => return Poll::Ready(Ok(None)),
+                // The epilogue is nothing to us, but a body that breaks off in it was not sent whole.
+                State::End => match ready!(Pin::new(&mut self.stream).poll_next(context)) {
+                    None => return Poll::Ready(Ok(None)),
+                    Some(Err(error)) => return Poll::Ready(Err(FormError::Body(error.into()))),
+                    Some(Ok(bytes)) => {
+                        self.epilogue += bytes.len();
+                        if self.epilogue > LONGEST_HEAD {
+                            return Poll::Ready(Err(FormError::Malformed(
+                                "the form goes on after its closing boundary",
+                            )));
+                        }
+                    }
+                },
             }
         }
     }
@@ -179,7 +213,10 @@ where
 {
     type Item = Result<Bytes, BoxError>;
 
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, BoxError>>> {
         let this = self.get_mut();
         Poll::Ready(match ready!(this.form.poll_chunk(context)) {
             Ok(chunk) => chunk.map(Ok),
@@ -207,7 +244,10 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 /// Where, after a boundary, the headers begin and end (with their empty line). `None`: not all there yet.
 fn head_end(buffer: &[u8]) -> Result<Option<(usize, usize)>, FormError> {
     // Transport padding: spaces before the line end (RFC 2046).
-    let padding = buffer.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let padding = buffer
+        .iter()
+        .take_while(|byte| matches!(byte, b' ' | b'\t'))
+        .count();
     let rest = &buffer[padding..];
     if rest.len() < 2 {
         return match rest.first() {
@@ -224,30 +264,42 @@ fn head_end(buffer: &[u8]) -> Result<Option<(usize, usize)>, FormError> {
 }
 
 fn part_head(head: &[u8]) -> Result<PartHead, FormError> {
-    let head = std::str::from_utf8(head).map_err(|_| FormError::Malformed("the headers of a part are not UTF-8"))?;
+    let head = std::str::from_utf8(head)
+        .map_err(|_| FormError::Malformed("the headers of a part are not UTF-8"))?;
     let mut found = None;
     for line in head.split("\r\n").filter(|line| !line.is_empty()) {
-        let (name, value) = line.split_once(':').ok_or(FormError::Malformed("a part has a line that is no header"))?;
+        let (name, value) = line
+            .split_once(':')
+            .ok_or(FormError::Malformed("a part has a line that is no header"))?;
         if name.eq_ignore_ascii_case("content-transfer-encoding") {
             let value = value.trim();
-            if !["binary", "8bit", "7bit"].iter().any(|plain| value.eq_ignore_ascii_case(plain)) {
+            if !["binary", "8bit", "7bit"]
+                .iter()
+                .any(|plain| value.eq_ignore_ascii_case(plain))
+            {
                 return Err(FormError::Malformed("a part is encoded; send it as it is"));
             }
         }
         if name.eq_ignore_ascii_case("content-disposition") {
             if found.is_some() {
-                return Err(FormError::Malformed("a part has two Content-Disposition headers"));
+                return Err(FormError::Malformed(
+                    "a part has two Content-Disposition headers",
+                ));
             }
             found = Some(value);
         }
     }
-    let disposition = found.ok_or(FormError::Malformed("a part has no Content-Disposition header"))?;
+    let disposition = found.ok_or(FormError::Malformed(
+        "a part has no Content-Disposition header",
+    ))?;
     let (kind, parameters) = disposition.split_once(';').unwrap_or((disposition, ""));
     if !kind.trim().eq_ignore_ascii_case("form-data") {
         return Err(FormError::Malformed("a part is not form-data"));
     }
     let name = parameter(parameters, "name").ok_or(FormError::Malformed("a part has no name"))?;
-    let filename = parameter(parameters, "filename*").and_then(|value| extended(&value)).or_else(|| parameter(parameters, "filename"));
+    let filename = parameter(parameters, "filename*")
+        .and_then(|value| extended(&value))
+        .or_else(|| parameter(parameters, "filename"));
     Ok(PartHead { name, filename })
 }
 
@@ -297,7 +349,10 @@ fn extended(value: &str) -> Option<String> {
     if !charset.eq_ignore_ascii_case("utf-8") {
         return None;
     }
-    percent_encoding::percent_decode_str(encoded).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+    percent_encoding::percent_decode_str(encoded)
+        .decode_utf8()
+        .ok()
+        .map(std::borrow::Cow::into_owned)
 }
 
 #[cfg(test)]
@@ -308,7 +363,10 @@ mod tests {
 
     /// The form cut into pieces of `size` bytes.
     fn reader(body: &[u8], size: usize) -> Multipart<Pieces> {
-        let pieces: Vec<_> = body.chunks(size).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+        let pieces: Vec<_> = body
+            .chunks(size)
+            .map(|piece| Ok(Bytes::copy_from_slice(piece)))
+            .collect();
         Multipart::new(futures::stream::iter(pieces), "XX")
     }
 
@@ -316,7 +374,8 @@ mod tests {
         let mut parts = Vec::new();
         while let Some(head) = form.next_part().await? {
             let mut content = Vec::new();
-            while let Some(chunk) = std::future::poll_fn(|context| form.poll_chunk(context)).await? {
+            while let Some(chunk) = std::future::poll_fn(|context| form.poll_chunk(context)).await?
+            {
                 content.extend_from_slice(&chunk);
             }
             parts.push((head, content));
@@ -333,10 +392,31 @@ mod tests {
         for size in 1..FORM.len() {
             let parts = read_all(reader(FORM, size)).await.unwrap();
             assert_eq!(parts.len(), 3);
-            assert_eq!(parts[0], (PartHead { name: "a".into(), filename: None }, b"one\r\n--X".to_vec()));
-            let head = PartHead { name: "content".into(), filename: Some("x-1 \"y\".whl".into()) };
+            assert_eq!(
+                parts[0],
+                (
+                    PartHead {
+                        name: "a".into(),
+                        filename: None
+                    },
+                    b"one\r\n--X".to_vec()
+                )
+            );
+            let head = PartHead {
+                name: "content".into(),
+                filename: Some("x-1 \"y\".whl".into()),
+            };
             assert_eq!(parts[1], (head, b"\r\n".to_vec()));
-            assert_eq!(parts[2], (PartHead { name: "e".into(), filename: Some("é.whl".into()) }, Vec::new()));
+            assert_eq!(
+                parts[2],
+                (
+                    PartHead {
+                        name: "e".into(),
+                        filename: Some("é.whl".into())
+                    },
+                    Vec::new()
+                )
+            );
         }
     }
 
@@ -353,7 +433,10 @@ mod tests {
     async fn every_cut_short_form_is_an_error() {
         let closing = FORM.len() - b"\r\nepilogue".len();
         for length in 0..closing {
-            assert!(read_all(reader(&FORM[..length], 11)).await.is_err(), "{length}");
+            assert!(
+                read_all(reader(&FORM[..length], 11)).await.is_err(),
+                "{length}"
+            );
         }
         assert!(read_all(reader(&FORM[..closing], 11)).await.is_ok());
     }
@@ -384,7 +467,10 @@ mod tests {
         long.extend(std::iter::repeat_n(b'x', 1 << 20));
         for body in [vec![b'x'; 1 << 20], long] {
             let outcome = read_all(reader(&body, 4_096)).await;
-            assert!(matches!(outcome, Err(FormError::Malformed(_))), "{outcome:?}");
+            assert!(
+                matches!(outcome, Err(FormError::Malformed(_))),
+                "{outcome:?}"
+            );
         }
     }
 
@@ -392,7 +478,10 @@ mod tests {
     fn boundaries_are_read_from_the_content_type() {
         for (header, boundary) in [
             ("multipart/form-data; boundary=XX", Some("XX")),
-            ("Multipart/Form-Data; charset=utf-8; boundary=\"a b;c\"", Some("a b;c")),
+            (
+                "Multipart/Form-Data; charset=utf-8; boundary=\"a b;c\"",
+                Some("a b;c"),
+            ),
             ("multipart/form-data", None),
             ("multipart/form-data; boundary=", None),
             ("multipart/mixed; boundary=XX", None),
@@ -400,6 +489,9 @@ mod tests {
         ] {
             assert_eq!(boundary_of(header).as_deref(), boundary, "{header}");
         }
-        assert_eq!(boundary_of(&format!("multipart/form-data; boundary={}", "x".repeat(71))), None);
+        assert_eq!(
+            boundary_of(&format!("multipart/form-data; boundary={}", "x".repeat(71))),
+            None
+        );
     }
 }

@@ -22,7 +22,10 @@ const LAST_SERIAL: HeaderName = HeaderName::from_static("x-pypi-last-serial");
 
 pub(super) fn routes() -> Router<Site> {
     Router::new()
-        .route("/pypi/simple", get(async |uri: Uri| redirect("/pypi/simple/", uri.query())))
+        .route(
+            "/pypi/simple",
+            get(async |uri: Uri| redirect("/pypi/simple/", uri.query())),
+        )
         .route("/pypi/simple/", get(index_page))
         .route("/pypi/simple/{name}", get(project_page))
         .route("/pypi/simple/{name}/", get(project_page))
@@ -58,7 +61,11 @@ async fn index_page(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let kind = chosen(&uri, &headers)?;
-    let document = site.registry.document(&index_key(kind)).await.map_err(Refusal::text)?;
+    let document = site
+        .registry
+        .document(&index_key(kind))
+        .await
+        .map_err(Refusal::text)?;
     Ok(page(&site, &document, kind, &method, &headers).map(Body::from))
 }
 
@@ -75,8 +82,15 @@ async fn project_page(
         return Ok(redirect(&address, uri.query()));
     }
     let kind = chosen(&uri, &headers)?;
-    let document = site.registry.document(&page_key(kind, key.as_str().to_owned())).await.map_err(Refusal::text)?;
-    Ok(noting(page(&site, &document, kind, &method, &headers), &key))
+    let document = site
+        .registry
+        .document(&page_key(kind, key.as_str().to_owned()))
+        .await
+        .map_err(Refusal::text)?;
+    Ok(noting(
+        page(&site, &document, kind, &method, &headers),
+        &key,
+    ))
 }
 
 async fn project_json(
@@ -86,7 +100,11 @@ async fn project_json(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let key = key_of(&name)?;
-    let document = site.registry.document(&DocumentKey::LegacyJson(key.as_str().to_owned())).await.map_err(Refusal::text)?;
+    let document = site
+        .registry
+        .document(&DocumentKey::LegacyJson(key.as_str().to_owned()))
+        .await
+        .map_err(Refusal::text)?;
     Ok(noting(json(&site, &document, &method, &headers), &key))
 }
 
@@ -98,7 +116,14 @@ async fn release_json(
 ) -> Result<Response, Refusal> {
     let key = key_of(&name)?;
     let parsed = version_of(&name, &version)?;
-    let document = site.registry.document(&DocumentKey::LegacyRelease(key.as_str().to_owned(), parsed.canonical().to_owned())).await.map_err(Refusal::text)?;
+    let document = site
+        .registry
+        .document(&DocumentKey::LegacyRelease(
+            key.as_str().to_owned(),
+            parsed.canonical().to_owned(),
+        ))
+        .await
+        .map_err(Refusal::text)?;
     Ok(noting(json(&site, &document, &method, &headers), &key))
 }
 
@@ -132,15 +157,24 @@ fn page(
         public: site.is_public(),
     }
     .answer(method, headers);
-    response.headers_mut().insert(LAST_SERIAL, HeaderValue::from(document.serial));
+    response
+        .headers_mut()
+        .insert(LAST_SERIAL, HeaderValue::from(document.serial));
     if kind == SimpleType::PlainHtml {
         let nothing = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
-        response.headers_mut().insert(CONTENT_SECURITY_POLICY, nothing);
+        response
+            .headers_mut()
+            .insert(CONTENT_SECURITY_POLICY, nothing);
     }
     response
 }
 
-fn json(site: &Site, document: &Document, method: &Method, headers: &HeaderMap) -> http::Response<Bytes> {
+fn json(
+    site: &Site,
+    document: &Document,
+    method: &Method,
+    headers: &HeaderMap,
+) -> http::Response<Bytes> {
     let mut response = Stored {
         bytes: document.bytes.clone(),
         etag: &document.etag,
@@ -150,7 +184,9 @@ fn json(site: &Site, document: &Document, method: &Method, headers: &HeaderMap) 
         public: site.is_public(),
     }
     .answer(method, headers);
-    response.headers_mut().insert(LAST_SERIAL, HeaderValue::from(document.serial));
+    response
+        .headers_mut()
+        .insert(LAST_SERIAL, HeaderValue::from(document.serial));
     response
 }
 
@@ -171,19 +207,30 @@ fn accepted(headers: &HeaderMap) -> Option<&str> {
 /// The content type asked for, by `?format=` (PEP 691) or else by `Accept`.
 fn chosen(uri: &Uri, headers: &HeaderMap) -> Result<SimpleType, Refusal> {
     let wanted = uri.query().and_then(|query| {
-        query.split('&').find_map(|pair| pair.strip_prefix("format=")).map(|value| {
-            // A plus sign stands for itself in a media type; strict form decoding would make it a space.
-            percent_encoding::percent_decode_str(value).decode_utf8_lossy().replace(' ', "+")
-        })
+        query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("format="))
+            .map(|value| {
+                // A plus sign stands for itself in a media type; strict form decoding would make it a space.
+                percent_encoding::percent_decode_str(value)
+                    .decode_utf8_lossy()
+                    .replace(' ', "+")
+            })
     });
     let wanted = wanted.as_deref().or_else(|| accepted(headers));
     simple_type(wanted).ok_or_else(|| {
         let error = Error::new(
             Kind::Rejected,
             "not-acceptable",
-            format!("The index is not available as {}.", shown(wanted.unwrap_or_default())),
+            format!(
+                "The index is not available as {}.",
+                shown(wanted.unwrap_or_default())
+            ),
         );
-        let offers: Vec<&str> = SimpleType::ALL.iter().map(|kind| kind.content_type()).collect();
+        let offers: Vec<&str> = SimpleType::ALL
+            .iter()
+            .map(|kind| kind.content_type())
+            .collect();
         Refusal::text(error.remedy(format!("It is available as {}.", offers.join(", "))))
     })
 }
@@ -191,23 +238,36 @@ fn chosen(uri: &Uri, headers: &HeaderMap) -> Result<SimpleType, Refusal> {
 /// A name in normal form (PEP 503): lower-case ASCII letters, digits and single inner dashes.
 fn is_normal(name: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    name.bytes().all(fits) && !name.is_empty() && !name.starts_with('-') && !name.ends_with('-') && !name.contains("--")
+    name.bytes().all(fits)
+        && !name.is_empty()
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+        && !name.contains("--")
 }
 
 /// The key of a name that somebody asks for. What is no name can not be here: 404, which lets installers that know
 /// several indexes go on to the next one.
 fn key_of(name: &str) -> Result<NameKey, Refusal> {
     format(Ecosystem::Pypi).name_key(name).map_err(|rejection| {
-        let error = Error::new(Kind::NotFound, "project-unknown", format!("There is no project {} here.", shown(name)));
+        let error = Error::new(
+            Kind::NotFound,
+            "project-unknown",
+            format!("There is no project {} here.", shown(name)),
+        );
         Refusal::text(error.remedy(rejection.to_string()))
     })
 }
 
 fn version_of(name: &str, version: &str) -> Result<Version, Refusal> {
-    format(Ecosystem::Pypi).version(version).map_err(|rejection| {
-        let message = format!("{} has no release {}.", shown(name), shown(version));
-        Refusal::text(Error::new(Kind::NotFound, "release-unknown", message).remedy(rejection.to_string()))
-    })
+    format(Ecosystem::Pypi)
+        .version(version)
+        .map_err(|rejection| {
+            let message = format!("{} has no release {}.", shown(name), shown(version));
+            Refusal::text(
+                Error::new(Kind::NotFound, "release-unknown", message)
+                    .remedy(rejection.to_string()),
+            )
+        })
 }
 
 fn redirect(address: &str, query: Option<&str>) -> Response {
@@ -230,7 +290,9 @@ mod tests {
         for name in ["a", "a-b", "a1-2b", "zope-interface"] {
             assert!(is_normal(name), "{name}");
         }
-        for name in ["", "-", "a-", "-a", "a--b", "A", "a_b", "a.b", "a%20b", "\u{212a}", "a/b"] {
+        for name in [
+            "", "-", "a-", "-a", "a--b", "A", "a_b", "a.b", "a%20b", "\u{212a}", "a/b",
+        ] {
             assert!(!is_normal(name), "{name}");
         }
     }
@@ -240,12 +302,23 @@ mod tests {
         let headers = HeaderMap::new();
         for (uri, kind) in [
             ("/pypi/simple/", SimpleType::PlainHtml),
-            ("/pypi/simple/?format=application/vnd.pypi.simple.v1+json", SimpleType::Json),
-            ("/pypi/simple/?x=1&format=application%2Fvnd.pypi.simple.latest%2Bhtml", SimpleType::Html),
+            (
+                "/pypi/simple/?format=application/vnd.pypi.simple.v1+json",
+                SimpleType::Json,
+            ),
+            (
+                "/pypi/simple/?x=1&format=application%2Fvnd.pypi.simple.latest%2Bhtml",
+                SimpleType::Html,
+            ),
         ] {
-            assert_eq!(chosen(&uri.parse().unwrap(), &headers).ok(), Some(kind), "{uri}");
+            assert_eq!(
+                chosen(&uri.parse().unwrap(), &headers).ok(),
+                Some(kind),
+                "{uri}"
+            );
         }
-        let refusal = chosen(&"/pypi/simple/?format=image/png".parse().unwrap(), &headers).unwrap_err();
+        let refusal =
+            chosen(&"/pypi/simple/?format=image/png".parse().unwrap(), &headers).unwrap_err();
         assert_eq!(refusal.status(), StatusCode::NOT_ACCEPTABLE);
     }
 }

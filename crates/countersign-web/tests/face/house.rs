@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_registry::model::{Action, Actor};
-use countersign_registry::{Blobs, LogKeys, NewToken, Registry, Seams, Settings, Store, SystemRandom};
+use countersign_registry::{
+    Blobs, LogKeys, NewToken, Registry, Seams, Settings, Store, SystemRandom,
+};
 use countersign_testkit::http::multipart;
 use countersign_testkit::packages::{Package, Wheel};
 use countersign_web::{App, FaceSettings, app};
@@ -32,7 +34,9 @@ pub struct Answer {
 
 impl Answer {
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     pub fn text(&self) -> &str {
@@ -45,7 +49,13 @@ impl Answer {
 
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
-        assert_eq!(self.status.as_u16(), status, "{:?} {}", self.headers, String::from_utf8_lossy(&self.body));
+        assert_eq!(
+            self.status.as_u16(),
+            status,
+            "{:?} {}",
+            self.headers,
+            String::from_utf8_lossy(&self.body)
+        );
         self
     }
 }
@@ -57,20 +67,46 @@ pub async fn house() -> House {
 /// A registry with settings of its own.
 pub async fn house_with(change: impl FnOnce(&mut Settings, &mut FaceSettings)) -> House {
     let folder = tempfile::tempdir().unwrap();
-    let mut settings = Settings::new("http://localhost:8417".parse().unwrap(), folder.path().to_owned());
-    let mut face = FaceSettings { security_contact: vec!["mailto:security@example.org".into()], ..FaceSettings::default() };
+    let mut settings = Settings::new(
+        "http://localhost:8417".parse().unwrap(),
+        folder.path().to_owned(),
+    );
+    let mut face = FaceSettings {
+        security_contact: vec!["mailto:security@example.org".into()],
+        ..FaceSettings::default()
+    };
     change(&mut settings, &mut face);
-    let store = Store::connect(&format!("sqlite://{}", folder.path().join("registry.sqlite").display())).await.unwrap();
+    let store = Store::connect(&format!(
+        "sqlite://{}",
+        folder.path().join("registry.sqlite").display()
+    ))
+    .await
+    .unwrap();
     let blobs = Blobs::memory();
     let keys = LogKeys::generate("localhost:8417/log/1", &SystemRandom).unwrap();
-    Registry::create(&settings, &store, &blobs, &keys, Seams::system()).await.unwrap();
-    let registry = Registry::open(settings, store, blobs, keys, Seams::system()).await.unwrap();
+    Registry::create(&settings, &store, &blobs, &keys, &Seams::system())
+        .await
+        .unwrap();
+    let registry = Registry::open(settings, store, blobs, keys, Seams::system())
+        .await
+        .unwrap();
     // The heart beats for as long as the test's runtime does.
     std::mem::forget(registry.start());
     let operator = Actor::operator();
-    registry.create_user(&operator, "alice", None, false).await.unwrap();
-    registry.create_user(&operator, "bob", None, false).await.unwrap();
-    let house = House { app: app(registry.clone(), face), registry, token: String::new(), _folder: folder };
+    registry
+        .create_user(&operator, "alice", None, false)
+        .await
+        .unwrap();
+    registry
+        .create_user(&operator, "bob", None, false)
+        .await
+        .unwrap();
+    let house = House {
+        app: app(registry.clone(), face),
+        registry,
+        token: String::new(),
+        _folder: folder,
+    };
     let token = house.token_for("alice", Action::Manage).await;
     House { token, ..house }
 }
@@ -85,10 +121,20 @@ impl House {
             expires: Duration::from_secs(3_600),
             label: "test".to_owned(),
         };
-        self.registry.create_token(&Actor::operator(), new).await.unwrap().0
+        self.registry
+            .create_token(&Actor::operator(), new)
+            .await
+            .unwrap()
+            .0
     }
 
-    pub async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -97,9 +143,20 @@ impl House {
         let Ok(response) = self.app.handle(request, None).await;
         let (parts, body) = response.into_parts();
         let reason = parts.extensions.get::<hyper::ext::ReasonPhrase>();
-        let reason = reason.map(|reason| reason.as_bytes().iter().map(|byte| char::from(*byte)).collect());
+        let reason = reason.map(|reason| {
+            reason
+                .as_bytes()
+                .iter()
+                .map(|byte| char::from(*byte))
+                .collect()
+        });
         let body = body.collect().await.unwrap().to_bytes();
-        Answer { status: parts.status, headers: parts.headers, body, reason }
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+            reason,
+        }
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -115,9 +172,20 @@ impl House {
     }
 
     /// Uploads as alice, with extra headers.
-    pub async fn upload_with(&self, package: &Package, fields: &[(&str, String)], headers: &[(&str, &str)]) -> Answer {
-        let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let (content_type, body) = multipart(&fields, Some(("content", &package.filename, &package.bytes)));
+    pub async fn upload_with(
+        &self,
+        package: &Package,
+        fields: &[(&str, String)],
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let fields: Vec<(&str, &str)> = fields
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let (content_type, body) = multipart(
+            &fields,
+            Some(("content", &package.filename, &package.bytes)),
+        );
         let basic = self.basic();
         let mut all = vec![("content-type", content_type.as_str())];
         if !headers.iter().any(|(name, _)| *name == "authorization") {

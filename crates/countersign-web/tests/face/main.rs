@@ -7,6 +7,7 @@ mod files;
 mod house;
 mod log;
 mod operation;
+mod pages;
 mod restricted;
 mod simple_index;
 mod upload;

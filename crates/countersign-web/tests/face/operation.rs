@@ -36,11 +36,22 @@ async fn security_txt_follows_its_rfc() {
     assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
     let field = |name: &str| {
         let prefix = format!("{name}: ");
-        answer.text().lines().find_map(|line| line.strip_prefix(&prefix).map(str::to_owned)).unwrap_or_default()
+        answer
+            .text()
+            .lines()
+            .find_map(|line| line.strip_prefix(&prefix).map(str::to_owned))
+            .unwrap_or_default()
     };
     assert_eq!(field("Contact"), "mailto:security@example.org");
-    assert_eq!(field("Canonical"), "http://localhost:8417/.well-known/security.txt");
-    assert!(field("Expires").ends_with("T00:00:00Z") && field("Expires").starts_with("20"), "{}", field("Expires"));
+    assert_eq!(
+        field("Canonical"),
+        "http://localhost:8417/.well-known/security.txt"
+    );
+    assert!(
+        field("Expires").ends_with("T00:00:00Z") && field("Expires").starts_with("20"),
+        "{}",
+        field("Expires")
+    );
     let without = house_with(|_, face| face.security_contact.clear()).await;
     without.get("/.well-known/security.txt").await.expect(404);
 }
@@ -48,36 +59,65 @@ async fn security_txt_follows_its_rfc() {
 #[tokio::test]
 async fn the_well_known_file_tells_clients_where_to_begin() {
     let house = house().await;
-    let body = house.get("/.well-known/countersign.json").await.expect(200).json();
+    let body = house
+        .get("/.well-known/countersign.json")
+        .await
+        .expect(200)
+        .json();
     assert_eq!(body["log"]["origin"], "localhost:8417/log/1");
     assert_eq!(body["log"]["url"], "http://localhost:8417/log/1/");
     assert_eq!(body["visibility"], "public");
     let key = body["log"]["verifier_keys"][0].as_str().unwrap();
     assert!(key.starts_with("localhost:8417/log/1+"), "{key}");
-    assert_eq!(body["endpoints"]["pypi"]["upload"], "http://localhost:8417/pypi/legacy/");
+    assert_eq!(
+        body["endpoints"]["pypi"]["upload"],
+        "http://localhost:8417/pypi/legacy/"
+    );
 }
 
 #[tokio::test]
 async fn every_answer_of_the_router_carries_an_id_and_guards() {
     let house = house().await;
-    for path in ["/pypi/simple/nothing/", "/api/v1/projects", "/nothing", "/healthz", "/"] {
+    for path in [
+        "/pypi/simple/nothing/",
+        "/api/v1/projects",
+        "/nothing",
+        "/healthz",
+        "/",
+    ] {
         let answer = house.get(path).await;
         let id = answer.header("x-request-id").to_owned();
         assert_eq!(id.len(), 36, "{path}");
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
-        assert!(answer.header("content-security-policy").contains("default-src 'none'"), "{path}");
+        assert!(
+            answer
+                .header("content-security-policy")
+                .contains("default-src 'none'"),
+            "{path}"
+        );
         if answer.status.is_client_error() {
             assert!(answer.text().contains(&id), "{path} {}", answer.text());
         }
     }
-    assert_ne!(house.get("/nothing").await.header("x-request-id"), house.get("/nothing").await.header("x-request-id"));
+    assert_ne!(
+        house.get("/nothing").await.header("x-request-id"),
+        house.get("/nothing").await.header("x-request-id")
+    );
 }
 
 #[tokio::test]
 async fn a_wrong_credential_does_not_stop_readers_of_a_public_instance() {
     let house = house().await;
     house.published("sample", "1.0").await;
-    for path in ["/pypi/simple/sample/", "/pypi/sample/json", "/", "/log/1/checkpoint"] {
-        house.get_with(path, &[("authorization", "Basic bmV0cmM6b3RoZXI=")]).await.expect(200);
+    for path in [
+        "/pypi/simple/sample/",
+        "/pypi/sample/json",
+        "/",
+        "/log/1/checkpoint",
+    ] {
+        house
+            .get_with(path, &[("authorization", "Basic bmV0cmM6b3RoZXI=")])
+            .await
+            .expect(200);
     }
 }

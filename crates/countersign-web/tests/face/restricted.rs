@@ -49,10 +49,14 @@ fn addresses(package_path: &str) -> Vec<String> {
     .map(str::to_owned)
     .to_vec();
     all.extend(["", ".metadata", ".tlog-proof"].map(|suffix| format!("{package_path}{suffix}")));
-    let description: serde_json::Value = serde_json::from_str(countersign_web::api::openapi_json()).unwrap();
+    let description: serde_json::Value =
+        serde_json::from_str(countersign_web::api::openapi_json()).unwrap();
     for path in description["paths"].as_object().unwrap().keys() {
         all.push(
-            path.replace("{ecosystem}", "pypi").replace("{name}", "sample").replace("{version}", "1.0").replace(['{', '}'], ""),
+            path.replace("{ecosystem}", "pypi")
+                .replace("{name}", "sample")
+                .replace("{version}", "1.0")
+                .replace(['{', '}'], ""),
         );
     }
     all
@@ -64,23 +68,47 @@ async fn strangers_get_401_everywhere_and_learn_nothing() {
     let (package, path) = house.published("sample", "1.0").await;
     let basic = house.basic();
     // What lies in memory is no way around the gate.
-    house.get_with("/pypi/simple/sample/", &[("authorization", &basic)]).await.expect(200);
-    house.get_with(&path, &[("authorization", &basic)]).await.expect(200);
+    house
+        .get_with("/pypi/simple/sample/", &[("authorization", &basic)])
+        .await
+        .expect(200);
+    house
+        .get_with(&path, &[("authorization", &basic)])
+        .await
+        .expect(200);
     let addresses = addresses(&path);
     assert!(addresses.len() > 45, "{}", addresses.len());
     for address in addresses {
-        for method in [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
+        for method in [
+            Method::GET,
+            Method::HEAD,
+            Method::POST,
+            Method::PUT,
+            Method::DELETE,
+            Method::OPTIONS,
+        ] {
             if method == Method::POST && address.starts_with("/pypi/legacy") {
                 continue;
             }
             for credential in ["", "Bearer nonsense", "Basic eDp5"] {
                 let headers = [("authorization", credential)];
-                let headers = if credential.is_empty() { &headers[..0] } else { &headers[..] };
+                let headers = if credential.is_empty() {
+                    &headers[..0]
+                } else {
+                    &headers[..]
+                };
                 let answer = house.ask(method.clone(), &address, headers, "").await;
                 assert_eq!(answer.status, 401, "{method} {address} {credential:?}");
-                assert_eq!(answer.header("www-authenticate"), "Basic realm=\"countersign\"", "{method} {address}");
+                assert_eq!(
+                    answer.header("www-authenticate"),
+                    "Basic realm=\"countersign\"",
+                    "{method} {address}"
+                );
                 let body = String::from_utf8_lossy(&answer.body);
-                assert!(!body.contains(&package.sha256()) && !body.contains("sample"), "{method} {address} {body}");
+                assert!(
+                    !body.contains(&package.sha256()) && !body.contains("sample"),
+                    "{method} {address} {body}"
+                );
             }
         }
     }
@@ -92,15 +120,31 @@ async fn readers_with_a_token_read_and_nobody_else_may_keep_what_they_read() {
     let (_, path) = house.published("sample", "1.0").await;
     let reader = house.token_for("bob", Action::Read).await;
     let basic = countersign_testkit::http::basic_authorization("__token__", &reader);
-    for address in ["/pypi/simple/", "/pypi/simple/sample/", "/pypi/sample/json", "/log/1/checkpoint", path.as_str()] {
+    for address in [
+        "/pypi/simple/",
+        "/pypi/simple/sample/",
+        "/pypi/sample/json",
+        "/log/1/checkpoint",
+        path.as_str(),
+    ] {
         for _ in 0..2 {
-            let answer = house.get_with(address, &[("authorization", &basic)]).await.expect(200);
-            assert!(answer.header("cache-control").contains("private"), "{address} {}", answer.header("cache-control"));
+            let answer = house
+                .get_with(address, &[("authorization", &basic)])
+                .await
+                .expect(200);
+            assert!(
+                answer.header("cache-control").contains("private"),
+                "{address} {}",
+                answer.header("cache-control")
+            );
             assert!(answer.header("vary").contains("Authorization"), "{address}");
             assert_eq!(answer.header("access-control-allow-origin"), "");
         }
     }
-    house.get_with("/metrics", &[("authorization", &basic)]).await.expect(200);
+    house
+        .get_with("/metrics", &[("authorization", &basic)])
+        .await
+        .expect(200);
 }
 
 #[tokio::test]
@@ -109,7 +153,13 @@ async fn health_security_contact_and_style_are_open_and_say_little() {
     let health = house.get("/healthz").await.expect(200);
     assert_eq!(health.json(), serde_json::json!({"ok": true}));
     let basic = house.basic();
-    assert!(house.get_with("/healthz", &[("authorization", &basic)]).await.json()["log_size"].is_u64());
+    assert!(
+        house
+            .get_with("/healthz", &[("authorization", &basic)])
+            .await
+            .json()["log_size"]
+            .is_u64()
+    );
     house.get("/.well-known/security.txt").await.expect(200);
     assert_ne!(house.get("/static/nothing.css").await.status, 401);
 }
@@ -118,6 +168,9 @@ async fn health_security_contact_and_style_are_open_and_say_little() {
 async fn publishing_without_a_token_is_403_here_too() {
     let house = restricted().await;
     let package = Wheel::new("sample", "1.0").build();
-    house.upload_with(&package, &package.form(), &[("authorization", "")]).await.expect(403);
+    house
+        .upload_with(&package, &package.form(), &[("authorization", "")])
+        .await
+        .expect(403);
     house.upload(&package).await.expect(200);
 }

@@ -27,7 +27,12 @@ async fn serve_with(change: impl FnOnce(&mut FaceSettings)) -> Server {
     let serving = tokio::spawn(serve(app, vec![listener], None, async {
         let _ = stopped.await;
     }));
-    Server { house, authority, stop: Some(stop), serving }
+    Server {
+        house,
+        authority,
+        stop: Some(stop),
+        serving,
+    }
 }
 
 impl Server {
@@ -52,10 +57,19 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 async fn the_reason_phrase_carries_the_message() {
     let server = serve_with(|_| {}).await;
     let package = Wheel::new("sample", "1.0").build();
-    let (content_type, body) = multipart(&[(":action", "submit")], Some(("content", &package.filename, &package.bytes)));
+    let (content_type, body) = multipart(
+        &[(":action", "submit")],
+        Some(("content", &package.filename, &package.bytes)),
+    );
     let (url, basic) = (server.url("/pypi/legacy/"), server.house.basic());
     let answer: Response = blocking(move || {
-        request("POST", &url, &[("Authorization", &basic), ("Content-Type", &content_type)], &body).unwrap()
+        request(
+            "POST",
+            &url,
+            &[("Authorization", &basic), ("Content-Type", &content_type)],
+            &body,
+        )
+        .unwrap()
     })
     .await;
     assert_eq!(answer.status, 400);
@@ -67,7 +81,15 @@ async fn the_reason_phrase_carries_the_message() {
 async fn a_refused_large_upload_is_read_away_so_that_its_sender_sees_why() {
     let server = serve_with(|_| {}).await;
     let url = server.url("/pypi/legacy/");
-    let answer = blocking(move || request("POST", &url, &[("Content-Type", "multipart/form-data; boundary=x")], &vec![0; 8 << 20])).await;
+    let answer = blocking(move || {
+        request(
+            "POST",
+            &url,
+            &[("Content-Type", "multipart/form-data; boundary=x")],
+            &vec![0; 8 << 20],
+        )
+    })
+    .await;
     let answer = answer.unwrap();
     assert_eq!(answer.status, 403);
     assert!(answer.text().contains("#credentials-missing"));
@@ -75,9 +97,18 @@ async fn a_refused_large_upload_is_read_away_so_that_its_sender_sees_why() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_drips_gets_408_in_words() {
-    let server = serve_with(|face| face.slowest_body = SlowestBody { bytes: 1_000, window: Duration::from_millis(300) }).await;
+    let server = serve_with(|face| {
+        face.slowest_body = SlowestBody {
+            bytes: 1_000,
+            window: Duration::from_millis(300),
+        }
+    })
+    .await;
     let (content_type, _) = multipart(&[], None);
-    let (head, authority) = (server.upload_head(&content_type, 100_000), server.authority.clone());
+    let (head, authority) = (
+        server.upload_head(&content_type, 100_000),
+        server.authority.clone(),
+    );
     let started = Instant::now();
     let answer = blocking(move || {
         let mut connection = Connection::open(&authority).unwrap();
@@ -90,7 +121,10 @@ async fn a_body_that_drips_gets_408_in_words() {
     .await;
     assert!(started.elapsed() < Duration::from_secs(10));
     assert_eq!(answer.status, 408, "{}", answer.text());
-    assert!(answer.text().contains("#body-too-slow") && answer.reason.contains("too slowly"), "{answer:?}");
+    assert!(
+        answer.text().contains("#body-too-slow") && answer.reason.contains("too slowly"),
+        "{answer:?}"
+    );
     server.house.get("/healthz").await.expect(200);
 }
 
@@ -99,9 +133,18 @@ async fn a_connection_cut_in_mid_upload_leaves_nothing() {
     let server = serve_with(|_| {}).await;
     let package = Wheel::new("sample", "1.0").build();
     let form = package.form();
-    let fields: Vec<(&str, &str)> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let (content_type, body) = multipart(&fields, Some(("content", &package.filename, &package.bytes)));
-    let (head, authority) = (server.upload_head(&content_type, body.len()), server.authority.clone());
+    let fields: Vec<(&str, &str)> = form
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let (content_type, body) = multipart(
+        &fields,
+        Some(("content", &package.filename, &package.bytes)),
+    );
+    let (head, authority) = (
+        server.upload_head(&content_type, body.len()),
+        server.authority.clone(),
+    );
     blocking(move || {
         for cut in [0, 10, body.len() / 2, body.len() - 1] {
             let mut connection = Connection::open(&authority).unwrap();
@@ -149,13 +192,19 @@ async fn slow_and_greedy_heads_are_cut_off() {
         let _ = slow.read_response(false);
         assert!(started.elapsed() < Duration::from_secs(10));
         let mut greedy = Connection::open(&authority).unwrap();
-        let head = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(100_000));
+        let head = format!(
+            "GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n",
+            "x".repeat(100_000)
+        );
         let _ = greedy.send(head.as_bytes());
         if let Ok(answer) = greedy.read_response(false) {
             assert_eq!(answer.status, 431);
         }
         let mut many = Connection::open(&authority).unwrap();
-        let head = format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "a: b\r\n".repeat(500));
+        let head = format!(
+            "GET / HTTP/1.1\r\nHost: x\r\n{}\r\n",
+            "a: b\r\n".repeat(500)
+        );
         let _ = many.send(head.as_bytes());
         if let Ok(answer) = many.read_response(false) {
             assert_eq!(answer.status, 431);
@@ -173,8 +222,15 @@ async fn one_connection_takes_many_requests() {
     blocking(move || {
         let mut connection = Connection::open(&authority).unwrap();
         for method in ["GET", "HEAD", "GET", "HEAD", "GET"] {
-            for path in ["/pypi/simple/sample/", path.as_str(), "/log/1/checkpoint", "/nothing"] {
-                connection.send(format!("{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
+            for path in [
+                "/pypi/simple/sample/",
+                path.as_str(),
+                "/log/1/checkpoint",
+                "/nothing",
+            ] {
+                connection
+                    .send(format!("{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes())
+                    .unwrap();
                 let answer = connection.read_response(method == "HEAD").unwrap();
                 assert_eq!(answer.status, if path == "/nothing" { 404 } else { 200 });
                 if path.starts_with("/files/") && method == "GET" {
@@ -191,9 +247,18 @@ async fn shutdown_lets_a_publish_under_way_finish_and_takes_no_new_connection() 
     let mut server = serve_with(|_| {}).await;
     let package = Wheel::new("sample", "1.0").build();
     let form = package.form();
-    let fields: Vec<(&str, &str)> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let (content_type, body) = multipart(&fields, Some(("content", &package.filename, &package.bytes)));
-    let (head, authority) = (server.upload_head(&content_type, body.len()), server.authority.clone());
+    let fields: Vec<(&str, &str)> = form
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let (content_type, body) = multipart(
+        &fields,
+        Some(("content", &package.filename, &package.bytes)),
+    );
+    let (head, authority) = (
+        server.upload_head(&content_type, body.len()),
+        server.authority.clone(),
+    );
     let idle = Connection::open(&authority).unwrap();
     let half = body.len() / 2;
     let (first, second) = (body[..half].to_vec(), body[half..].to_vec());
@@ -207,7 +272,10 @@ async fn shutdown_lets_a_publish_under_way_finish_and_takes_no_new_connection() 
     tokio::time::sleep(Duration::from_millis(200)).await;
     server.stop.take().unwrap().send(()).unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
-    assert!(Connection::open(&server.authority).is_err(), "the listener is closed");
+    assert!(
+        Connection::open(&server.authority).is_err(),
+        "the listener is closed"
+    );
     let answer = blocking(move || {
         connection.send(&second).unwrap();
         connection.read_response(false).unwrap()
@@ -215,5 +283,9 @@ async fn shutdown_lets_a_publish_under_way_finish_and_takes_no_new_connection() 
     .await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     drop(idle);
-    tokio::time::timeout(Duration::from_secs(10), server.serving).await.unwrap().unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(10), server.serving)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
 }
