@@ -245,11 +245,8 @@ async fn project(common: &Common, command: &Project) -> Result<(), Failure> {
         } => {
             let ((ecosystem, name), registry) = (&project.project, open(common, stores).await?);
             let (deletion, what) = match (version, file, all) {
-                (Some(version), _, _) => (
-                    Deletion::Release(version.clone()),
-                    format!("{name} {version}"),
-                ),
-                (None, Some(file), _) => (Deletion::File(file.clone()), file.clone()),
+                (Some(version), _, _) => (Deletion::Release(version), format!("{name} {version}")),
+                (None, Some(file), _) => (Deletion::File(file), file.clone()),
                 (None, None, _) => (Deletion::Project, format!("the project {name}")),
             };
             registry.delete(&actor, *ecosystem, name, deletion).await?;

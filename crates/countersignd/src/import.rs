@@ -208,7 +208,7 @@ async fn publish_one(registry: &Registry, path: &Path) -> Result<Receipt, Failur
     let staged = registry
         .stage(&actor, Ecosystem::Pypi, &filename(path), body)
         .await?;
-    Ok(registry.publish(&actor, staged, Form::None).await?)
+    Ok(registry.publish(&actor, staged, Form::Nothing).await?)
 }
 
 async fn give_new_projects(

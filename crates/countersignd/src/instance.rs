@@ -149,7 +149,7 @@ pub async fn init(config: &Config) -> Result<Registry, Failure> {
     // Keys first: a log whose key is lost can not go on, a key without a log does no harm.
     private_directory(&config.keys)?;
     keys.save(&config.keys, SHARD)?;
-    Registry::create(&settings, &store, &blobs, &keys, seams.clone()).await?;
+    Registry::create(&settings, &store, &blobs, &keys, &seams).await?;
     Ok(Registry::open(settings, store, blobs, keys, seams).await?)
 }
 

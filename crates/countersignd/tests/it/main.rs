@@ -1,0 +1,11 @@
+//! The server binary from outside: what it says, when it refuses, how it starts and stops.
+
+#![allow(clippy::unwrap_used)]
+
+mod commands;
+mod demo;
+mod import;
+mod machine;
+mod setting_up;
+mod stopping;
+mod transport;
