@@ -192,15 +192,41 @@ async fn perform(
         shown_below(&blob, folder)
     ));
 
+    match proof::fetch(&download.address).await {
+        Ok(_) => {
+            return Err(story.bad(
+                "The registry notices and no longer hands it out",
+                "It handed out bytes that are not in its log.",
+            ));
+        }
+        Err(failure) => story.good(&format!(
+            "The registry notices and no longer hands it out: {}",
+            first_sentence(&failure.message)
+        )),
+    }
+
+    let mirror = copied_blindly(&download, &index, &blob, &folder.join("mirror")).await?;
     let second = clients
-        .install(&index, sample::PROJECT, &folder.join("installed-again"))
+        .install(&mirror, sample::PROJECT, &folder.join("installed-again"))
         .await?;
     if second.success {
-        return Err(story.bad("pip refuses the changed file", &second.output));
+        return Err(story.bad(
+            "pip refuses the changed file from a mirror that copied it blindly",
+            &second.output,
+        ));
     }
-    story.good(&format!("pip refuses it: {}", complaint(&second)));
+    let (told, complaint) = complaint(&second);
+    if !told {
+        return Err(story.bad(
+            "pip refuses the changed file because its hash is wrong",
+            &second.output,
+        ));
+    }
+    story.good(&format!(
+        "A mirror copies it blindly, and pip refuses it: {complaint}"
+    ));
 
-    // What the disk holds now, as a mirror or a stolen backup would hand it out, against the proof from before.
+    // What the disk holds now, against the proof from before.
     let changed = std::fs::read(&blob).map_err(|error| lacking(&blob, &error))?;
     match proof::verify(
         &proof::Download {
@@ -225,25 +251,66 @@ fn lacking(path: &Path, error: &std::io::Error) -> Failure {
     Failure::environment("demo-files", format!("{}: {error}.", path.display()))
 }
 
-/// The line of a client's output that says why it gave up.
-fn complaint(ran: &Ran) -> String {
-    let lines: Vec<_> = ran
-        .output
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
-    let telling = lines
-        .iter()
-        .find(|line| line.contains("DO NOT MATCH"))
-        .or_else(|| lines.iter().find(|line| line.starts_with("ERROR")));
-    let text: String = telling
-        .or(lines.last())
-        .map_or("no reason given", |line| line)
-        .chars()
-        .take(160)
-        .collect();
-    text.split(". ").next().unwrap_or(&text).to_owned()
+/// Whether pip says that hashes differ, and the words in which it says so.
+fn complaint(ran: &Ran) -> (bool, String) {
+    let said = |word: &str| {
+        ran.output
+            .lines()
+            .map(str::trim)
+            .find(|line| line.contains(word))
+    };
+    let expected = said("Expected sha256").unwrap_or_default();
+    match (said("DO NOT MATCH THE HASHES"), said("Got")) {
+        (Some(_), Some(got)) => (true, one_line(&format!("{expected}, {got}"))),
+        _ => (false, String::new()),
+    }
+}
+
+fn first_sentence(text: &str) -> String {
+    let line = one_line(text);
+    line.split_once(". ")
+        .map_or(line.as_str(), |(first, _)| first)
+        .trim_end_matches('.')
+        .to_owned()
+        + "."
+}
+
+fn one_line(text: &str) -> String {
+    let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    joined.chars().take(220).collect()
+}
+
+/// A mirror as a folder: the registry's index page and metadata, and the file as it lies on the disk now. Gives the
+/// address of its index.
+async fn copied_blindly(
+    download: &proof::Download,
+    index: &str,
+    blob: &Path,
+    folder: &Path,
+) -> Result<String, Failure> {
+    let page = proof::fetch_page(&format!("{index}{}/", sample::PROJECT)).await?;
+    let metadata = proof::fetch(&format!("{}.metadata", download.address)).await?;
+    let (pages, files) = (
+        folder.join("simple").join(sample::PROJECT),
+        folder.join("files"),
+    );
+    let written = || -> std::io::Result<()> {
+        std::fs::create_dir_all(&pages)?;
+        std::fs::create_dir_all(&files)?;
+        let path = download.address.splitn(4, '/').nth(3).unwrap_or_default();
+        let local = page.replace(
+            &format!("/{path}"),
+            &format!("../../files/{}", download.filename),
+        );
+        std::fs::write(pages.join("index.html"), local)?;
+        std::fs::write(
+            files.join(format!("{}.metadata", download.filename)),
+            &metadata,
+        )?;
+        std::fs::copy(blob, files.join(&download.filename)).map(|_| ())
+    };
+    written().map_err(|error| lacking(folder, &error))?;
+    Ok(format!("file://{}/simple/", folder.display()))
 }
 
 fn shown_below(path: &Path, folder: &Path) -> String {

@@ -323,6 +323,29 @@ fn private_directory(path: &Path) -> Result<(), Failure> {
         })
 }
 
+/// Writes a new file that only this user may read: a database URL may hold a password.
+///
+/// # Errors
+/// Where it is there already or can not be written.
+pub fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    options
+        .open(path)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())
+                .and_then(|()| file.sync_all())
+        })
+        .map_err(|error| {
+            Failure::environment(
+                "config-unwritten",
+                format!("{} can not be written: {error}.", path.display()),
+            )
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -36,10 +36,10 @@ pub fn start(format: LogFormat, filter: &str, requests: bool) -> Result<(), Fail
     Ok(())
 }
 
-/// Starts logging for a command: only what the person must know, so that results stay readable.
-pub fn start_quietly() {
+/// Starts logging for a command: `level` is what the person must know beside the results, unless RUST_LOG says more.
+pub fn start_quietly(level: LevelFilter) {
     let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::WARN.into())
+        .with_default_directive(level.into())
         .from_env_lossy();
     install(LogFormat::Auto, filter);
 }

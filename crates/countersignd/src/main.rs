@@ -20,6 +20,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use serde_json::json;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::cli::{Cli, Command, Common, ConfigCommand, Place, Stores};
 use crate::config::{Config, shown_without_password};
@@ -50,9 +51,12 @@ fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<(), Failure> {
     let common = &cli.common;
-    // `serve` starts logging itself, as its configuration says.
-    if !matches!(cli.command, Command::Serve(_)) {
-        logging::start_quietly();
+    match &cli.command {
+        // `serve` starts logging itself, as its configuration says.
+        Command::Serve(_) => {}
+        // The demo damages a file on purpose, and tells about it itself.
+        Command::Demo(_) => logging::start_quietly(LevelFilter::OFF),
+        _ => logging::start_quietly(LevelFilter::WARN),
     }
     match &cli.command {
         Command::Demo(options) => demo::run(common, options).await,
@@ -73,6 +77,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
 async fn init(common: &Common, place: &Place) -> Result<(), Failure> {
     let config = Config::load(&common.data, common.config.as_deref(), &place.overrides())?;
     let registry = instance::init(&config).await?;
+    let written = remember(&config, place)?;
     let identity = registry.site_keys();
     let site = config.url.as_str().trim_end_matches('/');
     if common.json {
@@ -98,19 +103,35 @@ async fn init(common: &Common, place: &Place) -> Result<(), Failure> {
     } else {
         format!(" --data {}", common.data.display())
     };
-    let given = if config.file.is_some() {
-        String::new()
-    } else {
-        format!(" --url {site}")
-    };
+    if let Some(file) = &written {
+        report::line(&format!(
+            "  configuration  {} (what you gave here)",
+            file.display()
+        ));
+    }
     report::line(&format!(
         "Next:\n  Keep a copy of {} in a safe place, apart from the database: without it this log can not go on.\n  \
-         countersignd serve{data}{given}\n  \
+         countersignd serve{data}\n  \
          countersignd admin user create NAME --email E --operator{data}\n  \
          countersignd admin token create --user NAME{data}",
         config.keys.display()
     ));
     Ok(())
+}
+
+/// Writes the flags of `init` into the configuration file, unless there is one: otherwise a later `serve` without
+/// them would serve this registry under another URL, or look for it elsewhere.
+fn remember(config: &Config, place: &Place) -> Result<Option<std::path::PathBuf>, Failure> {
+    if config.file.is_some() {
+        return Ok(None);
+    }
+    let text = config::remembered(config, &place.overrides());
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let path = config.data.join("countersign.toml");
+    instance::write_private(&path, &text)?;
+    Ok(Some(path))
 }
 
 async fn migrate(common: &Common, stores: &Stores) -> Result<(), Failure> {

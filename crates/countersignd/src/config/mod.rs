@@ -255,6 +255,56 @@ pub fn sample() -> String {
     out
 }
 
+/// The flags that were given, as lines of a configuration file; paths are made absolute, since flags count from where
+/// the person stood. Empty when none was given.
+pub fn remembered(config: &Config, given: &Overrides) -> String {
+    let mut lines = Vec::new();
+    let mut line =
+        |key: &str, value: String| lines.push(format!("{key} = {}\n", toml::Value::String(value)));
+    let whole = |path: &Path| {
+        std::path::absolute(path)
+            .unwrap_or_else(|_| path.to_owned())
+            .display()
+            .to_string()
+    };
+    if let Some(url) = &given.url {
+        line("url", url.as_str().trim_end_matches('/').to_owned());
+    }
+    if let Some(listen) = &given.listen {
+        line("listen", listen.clone());
+    }
+    if given.database.is_some() {
+        let database = config
+            .sqlite_file
+            .as_ref()
+            .map(|file| format!("sqlite://{}", whole(file)));
+        line(
+            "database",
+            database.unwrap_or_else(|| config.database.clone()),
+        );
+    }
+    if given.blobs.is_some() {
+        line(
+            "blobs",
+            match &config.blobs {
+                Blobs::Directory(path) => whole(path),
+                Blobs::Remote(url) => url.clone(),
+            },
+        );
+    }
+    if let Some(tls) = &config.tls {
+        line("tls.cert", whole(&tls.cert));
+        line("tls.key", whole(&tls.key));
+    }
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!(
+        "# Written by `countersignd init`. `countersignd config sample` shows every key.\n{}",
+        lines.concat()
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -400,6 +450,45 @@ mod tests {
                 assert!(text.contains(phrase), "{line} gave {text}");
             }
         }
+    }
+
+    #[test]
+    fn what_init_was_given_reads_back_as_the_same_configuration() {
+        let given = Overrides {
+            url: Some("https://p.example.org".parse().unwrap()),
+            listen: Some("127.0.0.1:9".to_owned()),
+            database: Some("sqlite://rel.db".to_owned()),
+            blobs: Some("it's \"here\"".to_owned()),
+            tls_cert: Some("c.pem".into()),
+            tls_key: Some("/k.pem".into()),
+        };
+        let first =
+            Config::resolve(File::default(), Path::new("/d"), None, &given, &|_| None).unwrap();
+        let text = remembered(&first, &given);
+        let file = File::parse(&text, Path::new("/d/countersign.toml")).unwrap();
+        let second = Config::resolve(file, Path::new("/d"), None, &Overrides::default(), &|_| {
+            None
+        })
+        .unwrap();
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(
+            (&second.url, second.listen, second.url_given),
+            (&first.url, first.listen, true)
+        );
+        assert_eq!(second.sqlite_file, Some(here.join("rel.db")));
+        assert_eq!(second.blobs, Blobs::Directory(here.join("it's \"here\"")));
+        assert_eq!(
+            second.tls,
+            Some(Tls {
+                cert: here.join("c.pem"),
+                key: "/k.pem".into()
+            })
+        );
+        assert_eq!(
+            remembered(&first, &Overrides::default()).lines().count(),
+            3,
+            "TLS alone"
+        );
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::sample;
 pub struct Download {
     /// The file name.
     pub filename: String,
+    /// Where the registry has it.
+    pub address: String,
     /// The file.
     pub file: Vec<u8>,
     /// Its `.tlog-proof`.
@@ -37,12 +39,11 @@ const LARGEST: usize = 16 << 20;
 /// # Errors
 /// Exit 5 for a registry that does not answer as it should.
 pub async fn download(site: &str, project: &str, filename: &str) -> Result<Download, Failure> {
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(std::time::Duration::from_secs(30))
-        .build()
-        .map_err(|error| Failure::environment("http-client", error.to_string()))?;
-    let index = get(&client, &format!("{site}/pypi/simple/{project}/")).await?;
+    let index = get(
+        &format!("{site}/pypi/simple/{project}/"),
+        "application/vnd.pypi.simple.v1+json",
+    )
+    .await?;
     let index: serde_json::Value = serde_json::from_slice(&index)
         .map_err(|error| unusable(&format!("the index of {project} is not JSON: {error}")))?;
     let entry = index["files"]
@@ -58,33 +59,61 @@ pub async fn download(site: &str, project: &str, filename: &str) -> Result<Downl
         address.to_owned()
     };
     let address = address.split('#').next().unwrap_or(&address).to_owned();
-    let file = get(&client, &address).await?;
-    let proof = get(&client, &format!("{address}.tlog-proof")).await?;
+    let file = fetch(&address).await?;
+    let proof = fetch(&format!("{address}.tlog-proof")).await?;
     Ok(Download {
         filename: filename.to_owned(),
+        address,
         file,
         proof,
     })
 }
 
-async fn get(client: &reqwest::Client, address: &str) -> Result<Vec<u8>, Failure> {
-    let accept = "application/vnd.pypi.simple.v1+json, */*;q=0.1";
+/// Fetches what is at an address.
+///
+/// # Errors
+/// As [`download`].
+pub async fn fetch(address: &str) -> Result<Vec<u8>, Failure> {
+    get(address, "*/*").await
+}
+
+/// Fetches an index page in HTML.
+///
+/// # Errors
+/// As [`download`].
+pub async fn fetch_page(address: &str) -> Result<String, Failure> {
+    let page = get(address, "text/html").await?;
+    String::from_utf8(page).map_err(|_| unusable("its index page is not UTF-8"))
+}
+
+async fn get(address: &str, accept: &str) -> Result<Vec<u8>, Failure> {
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(std::time::Duration::from_secs(30))
+        .build()
+        .map_err(|error| Failure::environment("http-client", error.to_string()))?;
+    let failed = |error: reqwest::Error| unusable(&format!("{address}: {error}"));
     let answer = client
         .get(address)
         .header("Accept", accept)
         .send()
         .await
-        .map_err(|error| unusable(&format!("{address}: {error}")))?;
+        .map_err(failed)?;
     let status = answer.status();
-    let body = answer
-        .bytes()
-        .await
-        .map_err(|error| unusable(&format!("{address}: {error}")))?;
-    if !status.is_success() || body.len() > LARGEST {
+    let body = answer.bytes().await.map_err(failed)?;
+    if body.len() > LARGEST {
         return Err(unusable(&format!(
-            "{address} answered {status} with {} bytes",
+            "{address} answered with {} bytes",
             body.len()
         )));
+    }
+    if !status.is_success() {
+        let said: String = String::from_utf8_lossy(&body).chars().take(200).collect();
+        return Err(Failure::new(
+            Exit::Refused,
+            "registry-refused",
+            format!("{status}: {said}"),
+        ));
     }
     Ok(body.to_vec())
 }

@@ -16,7 +16,7 @@ fn the_demo_does_every_step_and_leaves_nothing_behind() {
             "proof holds offline",
             "pip refuses it",
             "The verifier refuses it too",
-            "All 7 steps",
+            "All 8 steps",
         ],
     );
     assert!(!ran.out.contains('✗'), "{ran:?}");

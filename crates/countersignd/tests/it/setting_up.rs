@@ -26,6 +26,30 @@ fn init_makes_a_registry_for_this_user_alone_and_prints_its_identity() {
 }
 
 #[test]
+fn serve_goes_on_under_the_url_that_init_was_given() {
+    let desk = Desk::new();
+    desk.run(&["init", "--url", "https://packages.example.org"])
+        .expect(0, &["countersign.toml"]);
+    assert_eq!(mode(&desk.data().join("countersign.toml")), 0o600);
+    assert!(
+        desk.serve(&[])
+            .line
+            .starts_with("countersignd serves https://packages.example.org on 127.0.0.1:")
+    );
+    let made = desk
+        .run(&["--json", "admin", "user", "create", "ada"])
+        .expect(0, &[])
+        .json();
+    assert!(
+        made["enrolment"]
+            .as_str()
+            .unwrap()
+            .starts_with("https://packages.example.org/"),
+        "{made}"
+    );
+}
+
+#[test]
 fn init_refuses_wherever_anything_is_and_names_what_is_there() {
     for (place, file) in [
         ("database", "data/countersign.db"),
