@@ -4,20 +4,23 @@
 //! what the database holds with the checkpoint that lies beside the tiles. Where the tiles are ahead, the database was
 //! put back to an older state; nothing may be signed until what the tiles hold is in the database again.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use countersign_trust::checkpoint::{self, Checkpoint};
 use countersign_trust::digest::Sha256;
-use countersign_trust::leaf::Leaf;
-use countersign_trust::tlog::{self, Frontier};
+use countersign_trust::leaf::{Leaf, Predecessor};
+use countersign_trust::tlog::{self, EntriesId, Frontier, TileId};
 use serde::Serialize;
 
 use crate::accounts::new_id;
+use crate::archive::verifier_key_name;
 use crate::error::{Error, Kind, Result};
 use crate::heartbeat::{Pulse, tile_path};
 use crate::model::{Actor, EventId};
 use crate::settings::Settings;
-use crate::store::{Head, LeafFacts, NewEvent, NumberedLeaf, Store};
+use crate::store::{Head, LeafFacts, NewEvent, NumberedLeaf, Store, Tx};
 use crate::{Blobs, Inner, LogKeys, Registry, Seams, fetch};
 
 /// How others recognise the log.
@@ -65,56 +68,9 @@ impl Registry {
             return Err(exists("The database".into()));
         }
         let now = seams.clock.now();
-        let body = Leaf::log_genesis(None, now.0)
-            .to_text()
-            .map_err(|source| Error::internal("the first leaf can not be written", source))?;
-        let leaf = genesis(&body, now);
         let mut tx = store.write().await?;
-        let actor = Actor::operator();
-        let facts = LeafFacts {
-            kind: leaf.kind.clone(),
-            subject: None,
-            digests: Vec::new(),
-            size: None,
-            change: None,
-            role: None,
-            actor: None,
-            account: None,
-        };
-        let salt = seams.random.bytes32();
-        tx.record_event(&NewEvent {
-            id: &leaf.event,
-            at: now,
-            project: None,
-            file: None,
-            actor: &actor,
-            account: None,
-            detail: serde_json::json!({"url": settings.site()}),
-            actor_salt: salt,
-            account_salt: salt,
-            leaf: facts,
-        })
-        .await?;
-        tx.number_leaves(
-            1,
-            std::slice::from_ref(&leaf),
-            &std::collections::HashMap::new(),
-        )
-        .await?;
-        // The head of the empty log; the first beat of `open` makes the tiles and signs size 1, by the code of every beat.
-        let empty = Checkpoint::new(keys.origin(), 0, tlog::EMPTY_ROOT);
-        let seconds = u64::try_from(now.seconds()).unwrap_or(0);
-        tx.insert_head(&Head {
-            shard: 1,
-            origin: keys.origin().to_owned(),
-            size: 0,
-            root: tlog::EMPTY_ROOT,
-            checkpoint: empty.sign(keys.ed25519(), Some((keys.ml_dsa(), seconds))),
-            signed: now,
-            frozen: None,
-        })
-        .await?;
-        tx.set_instance("origin", keys.origin()).await?;
+        let detail = serde_json::json!({"url": settings.site()});
+        start_shard(&mut tx, 1, keys, None, detail, seams).await?;
         tx.set_instance("created_at", &now.rfc3339()).await?;
         tx.commit().await?;
         // *Crash here*: `open` finds the genesis leaf beyond the served head and publishes it.
@@ -148,8 +104,16 @@ impl Registry {
             )
             .remedy("Run `countersignd init`."));
         }
+        if store.instance("restoring").await?.is_some() {
+            return Err(Error::new(
+                Kind::Unavailable,
+                "restore-unfinished",
+                "A restore into this database was begun and did not end. Nothing is served from it.",
+            )
+            .remedy("Run the same `countersignd restore` again; it begins anew by itself."));
+        }
         let heads = store.heads().await?;
-        let Some(head) = heads.into_iter().next_back() else {
+        let Some(head) = heads.last() else {
             return Err(Error::new(
                 Kind::NotFound,
                 "not-initialised",
@@ -179,8 +143,30 @@ impl Registry {
             )
             .because(source)
         })?;
+        let registry = Self::assemble(settings, store, blobs, keys, seams, heads);
+        registry.guard_against_forks().await?;
+        registry.beat_once_unless_another_does().await?;
+        Ok(registry)
+    }
+
+    /// The parts put together, nothing checked. `heads` are those of every log, the newest last; there is at least one.
+    pub(crate) fn assemble(
+        settings: Settings,
+        store: Store,
+        blobs: Blobs,
+        keys: LogKeys,
+        seams: Seams,
+        mut heads: Vec<Head>,
+    ) -> Self {
+        let head = heads
+            .pop()
+            .expect("a registry is assembled around a log only");
+        let earlier = heads
+            .into_iter()
+            .map(|closed| (format!("/log/{}/", closed.shard), closed.origin))
+            .collect();
         let cache = fetch::Cache::new(settings.memory_cache);
-        let registry = Self {
+        Self {
             inner: Arc::new(Inner {
                 settings,
                 store,
@@ -188,17 +174,15 @@ impl Registry {
                 keys,
                 seams,
                 shard: head.shard,
+                earlier,
                 fetch: cache,
                 beat: Pulse::new(head),
             }),
-        };
-        registry.guard_against_forks().await?;
-        registry.beat_once_unless_another_does().await?;
-        Ok(registry)
+        }
     }
 
     /// Compares the database's head with the checkpoint beside the tiles, before anything is signed.
-    async fn guard_against_forks(&self) -> Result<()> {
+    pub(crate) async fn guard_against_forks(&self) -> Result<()> {
         let shard = self.inner.shard;
         let head = self.inner.beat.served().head.clone();
         let Some(note) = self
@@ -214,6 +198,11 @@ impl Registry {
                 self.restore_tiles(&head).await
             };
         };
+        // The copy is written without a sync. A power cut may leave it empty or full of zeros, which says no more than
+        // a copy that is missing; anything else that is no checkpoint of ours is not for us to write over.
+        if note.iter().all(|byte| *byte == 0) {
+            return self.restore_tiles(&head).await;
+        }
         let seen = checkpoint::open(&note, &self.inner.keys.verifiers(), &head.origin).map_err(|source| {
             Error::unavailable("log-forked", format!("The checkpoint beside the tiles is not one of this log: {source}. Nothing will be signed."))
         })?;
@@ -224,7 +213,7 @@ impl Registry {
             if seen.root() != head.root {
                 return Err(forked(head.size));
             }
-            return Ok(());
+            return self.mend_right_edge(&head).await;
         }
         // The copy is older: a crash between commit and copy, or tiles from a backup. It must be a prefix of our log.
         let mut frontier = Frontier::empty();
@@ -265,6 +254,52 @@ impl Registry {
         Ok(())
     }
 
+    /// Writes the partial tiles and the partial bundle at the right edge again where they are not what the rows say:
+    /// they were written without syncs, and a power cut may have taken them though the checkpoint stayed.
+    async fn mend_right_edge(&self, head: &Head) -> Result<()> {
+        let (shard, width) = (head.shard, u64::from(tlog::TILE_WIDTH));
+        let start = head.size / width * width;
+        let mut leaves = self.inner.store.leaves_from(shard, start, width).await?;
+        leaves.retain(|leaf| leaf.index < head.size);
+        let hashes: Vec<u8> = leaves
+            .iter()
+            .flat_map(|leaf| tlog::leaf_hash(leaf.body.as_bytes()).0)
+            .collect();
+        let mut edge: HashMap<TileId, Bytes> = HashMap::new();
+        for id in tlog::tiles_needed_for_growth(head.size) {
+            let bytes = match id.level {
+                0 => Some(Bytes::from(hashes.clone())),
+                _ => self.read_tile(shard, id).await?,
+            };
+            edge.extend(bytes.map(|bytes| (id, bytes)));
+        }
+        let whole = Frontier::from_tiles(head.size, &edge)
+            .is_ok_and(|frontier| frontier.root() == head.root);
+        if !whole {
+            return self.restore_tiles(head).await;
+        }
+        let Some(bundle) = EntriesId::in_log(start / width, head.size) else {
+            return Ok(());
+        };
+        let texts: Vec<&str> = leaves.iter().map(|leaf| leaf.body.as_str()).collect();
+        let entries = tlog::encode_entries(&texts)
+            .map_err(|source| Error::internal("an entry bundle can not be written", source))?;
+        let mut wanted = vec![(bundle.path(), Bytes::from(entries))];
+        wanted.extend(
+            edge.into_iter()
+                .filter(|(id, _)| id.level == 0)
+                .map(|(id, bytes)| (id.path(), bytes)),
+        );
+        for (path, bytes) in wanted {
+            let path = tile_path(shard, &path);
+            if self.inner.blobs.get(&path, 1 << 22).await?.as_ref() != Some(&bytes) {
+                tracing::warn!(path, "a partial tile is written again from the database");
+                self.inner.blobs.put_quick(&path, bytes).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn restore_tiles(&self, head: &Head) -> Result<()> {
         self.rebuild_tiles(head).await?;
         self.inner
@@ -285,7 +320,7 @@ impl Registry {
                 seen.size, head.size
             ),
         )
-        .remedy("Bring the newest database back, or run `countersignd restore`, which replays what the tiles hold."))
+        .remedy("Bring the newest database back, or run `countersignd restore --replay`, which puts back what the tiles hold."))
     }
 
     /// Publishes what a crash left numbered but unserved. Another process may be doing just that; then its work is fine.
@@ -319,7 +354,7 @@ impl Registry {
                 .map(ToString::to_string)
                 .collect(),
             log_path: format!("/log/{}/", self.inner.shard),
-            earlier: Vec::new(),
+            earlier: self.inner.earlier.clone(),
         }
     }
 }
@@ -327,6 +362,65 @@ impl Registry {
 fn forked(size: u64) -> Error {
     Error::unavailable("log-forked", format!("At {size} leaves the database and the tiles hold different logs. Nothing will be signed."))
         .remedy("One of the two belongs to another registry or was changed. Bring the right one back.")
+}
+
+/// Begins a log in the caller's transaction: its first leaf, and the head of the empty log. The first beat makes the
+/// tiles and signs size 1, by the code of every beat.
+pub(crate) async fn start_shard(
+    tx: &mut Tx,
+    shard: u64,
+    keys: &LogKeys,
+    predecessor: Option<Predecessor>,
+    detail: serde_json::Value,
+    seams: &Seams,
+) -> Result<()> {
+    let now = seams.clock.now();
+    let body = Leaf::log_genesis(predecessor, now.0)
+        .to_text()
+        .map_err(|source| Error::internal("the first leaf can not be written", source))?;
+    let leaf = genesis(&body, now);
+    let salt = seams.random.bytes32();
+    tx.record_event(&NewEvent {
+        id: &leaf.event,
+        at: now,
+        project: None,
+        file: None,
+        actor: &Actor::operator(),
+        account: None,
+        detail,
+        actor_salt: salt,
+        account_salt: salt,
+        leaf: LeafFacts {
+            kind: leaf.kind.clone(),
+            subject: None,
+            digests: Vec::new(),
+            size: None,
+            change: None,
+            role: None,
+            actor: None,
+            account: None,
+        },
+    })
+    .await?;
+    tx.number_leaves(shard, std::slice::from_ref(&leaf), &HashMap::new())
+        .await?;
+    let empty = Checkpoint::new(keys.origin(), 0, tlog::EMPTY_ROOT);
+    let seconds = u64::try_from(now.seconds()).unwrap_or(0);
+    tx.insert_head(&Head {
+        shard,
+        origin: keys.origin().to_owned(),
+        size: 0,
+        root: tlog::EMPTY_ROOT,
+        checkpoint: empty.sign(keys.ed25519(), Some((keys.ml_dsa(), seconds))),
+        signed: now,
+        frozen: None,
+    })
+    .await?;
+    // Backups carry the verifier keys from here: closed logs keep being checked when their signing keys are long gone.
+    let verifiers: Vec<String> = keys.verifiers().iter().map(ToString::to_string).collect();
+    tx.set_instance(&verifier_key_name(shard), &verifiers.join("\n"))
+        .await?;
+    tx.set_instance("origin", keys.origin()).await
 }
 
 fn genesis(body: &str, now: crate::model::Time) -> NumberedLeaf {
