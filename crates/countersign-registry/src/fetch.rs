@@ -175,6 +175,11 @@ impl Cache {
 impl Registry {
     /// A document from memory, if it is there and fresh. Synchronous and cheap: the hot path.
     pub fn cached_document(&self, key: &DocumentKey) -> Option<Arc<Document>> {
+        // Versions are spelled in many ways, so that a release's document can not be forgotten by its key: its serial is
+        // asked for each time.
+        if matches!(key, DocumentKey::LegacyRelease(..)) {
+            return None;
+        }
         let entry = self.inner.fetch.documents.get(key)?;
         let age = self.now().0 - entry.checked.load(Ordering::Relaxed);
         let limit = if key.project().is_some() {
@@ -413,7 +418,8 @@ impl Registry {
                     format!(
                         "The stored bytes of {filename} are not those that were published; they are not served."
                     ),
-                ));
+                )
+                .remedy(RESTORE));
             }
             Some(bytes)
         } else {
@@ -540,7 +546,8 @@ impl Registry {
     /// As [`Registry::file`]. A withheld file keeps its proof: what was published stays provable.
     pub async fn proof(&self, sha256: &str, filename: &str) -> Result<Document> {
         let row = self.inner.store.file_by_digest(sha256, filename).await?;
-        let leaf = row.and_then(|row| row.leaf).ok_or_else(|| {
+        let place = row.and_then(|row| row.leaf_shard.zip(row.leaf));
+        let (shard, leaf) = place.ok_or_else(|| {
             Error::new(
                 Kind::NotFound,
                 "file-unknown",
@@ -548,7 +555,7 @@ impl Registry {
             )
             .remedy("Take the link from the project's index.")
         })?;
-        self.leaf_proof(self.inner.shard, leaf).await
+        self.leaf_proof(shard, leaf).await
     }
 
     /// The offline proof of any leaf.
@@ -980,6 +987,11 @@ pub(crate) fn unknown_project(name: &str) -> Error {
 fn missing_blob(filename: &str) -> Error {
     Error::unavailable(
         "blob-missing",
-        format!("The stored bytes of {filename} are missing; the operator must restore them."),
+        format!("The stored bytes of {filename} are missing."),
     )
+    .remedy(RESTORE)
 }
+
+/// What helps against bytes that are lost or damaged.
+const RESTORE: &str =
+    "Tell the operator: `countersignd doctor --deep` finds every such file, and a backup brings the bytes back.";
