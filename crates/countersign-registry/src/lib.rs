@@ -7,6 +7,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod accounts;
+mod archive;
+mod audit;
 mod blobs;
 mod checks;
 mod chores;
@@ -26,6 +28,7 @@ mod store;
 use std::sync::Arc;
 
 pub use accounts::{NewToken, TokenSummary, UserSummary};
+pub use archive::{Continued, Restore, Restored, Summary};
 pub use blobs::Blobs;
 pub use curate::Deletion;
 pub use error::{Error, Kind, Result};
@@ -52,6 +55,8 @@ struct Inner {
     seams: Seams,
     /// The log that is written; earlier ones are closed.
     shard: u64,
+    /// Closed logs before it: path and origin.
+    earlier: Vec<(String, String)>,
     fetch: fetch::Cache,
     beat: heartbeat::Pulse,
 }

@@ -5,9 +5,11 @@
 
 mod beats;
 mod curating;
+mod examining;
 mod people;
 mod publishing;
 mod reading;
+mod whole;
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -20,6 +22,7 @@ pub(crate) use curating::{CuratedFile, CuratedProject};
 pub(crate) use people::{CredentialRow, NewCredential};
 pub(crate) use publishing::{FileFacts, NewFile, PublishFacts};
 pub(crate) use reading::{FileRow, ReleaseRow, ecosystem};
+pub(crate) use whole::{Column, TABLES};
 
 use crate::error::{Error, Kind, Result};
 use crate::model::Time;
