@@ -15,26 +15,19 @@ pub struct ErrorCode {
     pub way_out: &'static str,
 }
 
-const fn code(
-    code: &'static str,
-    title: &'static str,
-    explanation: &'static str,
-    way_out: &'static str,
-) -> ErrorCode {
-    ErrorCode {
-        code,
-        status: None,
-        title,
-        explanation,
-        way_out,
-    }
-}
-
-const fn with_status(status: u16, entry: ErrorCode) -> ErrorCode {
-    ErrorCode {
-        status: Some(status),
-        ..entry
-    }
+// An entry: code, status where it is not the one of the kind, title, explanation, way out.
+macro_rules! codes {
+    ($($code:literal $([$status:literal])? $title:literal $explanation:literal $way_out:expr;)*) => {
+        &[$(ErrorCode {
+            code: $code,
+            status: codes!(@status $($status)?),
+            title: $title,
+            explanation: $explanation,
+            way_out: $way_out,
+        },)*]
+    };
+    (@status $status:literal) => { Some($status) };
+    (@status) => { None };
 }
 
 /// The entry of a code.
@@ -52,1019 +45,515 @@ const RETRY: &str =
     "Send the identical request again in a moment; it is safe, and nothing was half done.";
 
 /// All codes, in alphabetical order.
-pub const ERROR_CODES: &[ErrorCode] = &[
-    code(
-        "account-disabled",
-        "Account disabled",
-        "The account that the token belongs to was disabled.",
-        "Ask the operator of this registry.",
-    ),
-    code(
-        "archive-corrupt",
-        "Archive damaged",
-        "The compressed data of the archive can not be read.",
-        REBUILD,
-    ),
-    code(
-        "archive-data-descriptor",
-        "Zip streaming record wrong",
-        "A member of the zip states its size after its data, and the statement is missing or wrong.",
-        REBUILD,
-    ),
-    code(
-        "archive-directory-too-large",
-        "Archive directory too large",
-        "The directory of the archive is larger than this registry reads.",
-        "Put fewer or shorter-named files into it.",
-    ),
-    code(
-        "archive-duplicate-member",
-        "Two members of one name",
-        "The archive holds two members of the same name; which one counts would depend on the reader.",
-        "Rebuild the file so that each path occurs once.",
-    ),
-    code(
-        "archive-gzip-header",
-        "Unusual gzip header",
-        "The gzip header uses parts that tools read differently.",
-        REBUILD,
-    ),
-    code(
-        "archive-header-mismatch",
-        "Archive contradicts itself",
-        "Two places in the archive that describe the same member differ.",
-        REBUILD,
-    ),
-    code(
-        "archive-layout",
-        "Archive laid out unusually",
-        "There are gaps, overlaps or extra data between the members of the archive.",
-        REBUILD,
-    ),
-    code(
-        "archive-member-name",
-        "Member name not allowed",
-        "A member's path is absolute, leads upwards, or holds characters that some systems read differently.",
-        "Use plain relative paths with forward slashes.",
-    ),
-    code(
-        "archive-member-too-large",
-        "Member too large",
-        "A member that the registry has to read whole is too large.",
-        "Make it smaller; the message names it.",
-    ),
-    code(
-        "archive-member-type",
-        "Member type not allowed",
-        "The archive holds a link that leads outside, a device, or another member that is no plain file or folder.",
-        "Leave it out, or put a copy of the file in its place.",
-    ),
-    code(
-        "archive-name-collision",
-        "Names that fall together",
-        "Two member names become the same on some file systems (case, or a file where a folder is).",
-        "Rename one of them.",
-    ),
-    code(
-        "archive-not-gzip",
-        "Not gzip",
-        "A source distribution must be a gzip-compressed tar.",
-        REBUILD,
-    ),
-    code(
-        "archive-not-zip",
-        "Not a zip",
-        "A wheel must be a zip archive.",
-        REBUILD,
-    ),
-    code(
-        "archive-polyglot",
-        "Two formats in one file",
-        "The file can be read as two kinds of archive; tools would see different contents.",
-        REBUILD,
-    ),
-    code(
-        "archive-ratio",
-        "Compression too strong",
-        "The archive unpacks to so many times its size that it looks like a bomb.",
-        "Leave out large files of repeated data, or generate them on first use.",
-    ),
-    code(
-        "archive-too-large",
-        "Archive unpacks too large",
-        "The contents of the archive are larger than this registry allows.",
-        "Make the package smaller, or ask the operator about the limit.",
-    ),
-    code(
-        "archive-too-many-members",
-        "Too many members",
-        "The archive holds more members than this registry allows.",
-        "Put fewer files into it.",
-    ),
-    code(
-        "archive-top-directory",
-        "Top folder wrong",
-        "All members of a source distribution must lie in one top folder.",
-        REBUILD,
-    ),
-    code(
-        "archive-trailing-data",
-        "Data after the end",
-        "There is data after the end of the archive.",
-        REBUILD,
-    ),
-    code(
-        "archive-truncated",
-        "Archive cut short",
-        "The archive ends too early.",
-        "Build it again, and check that it was copied whole.",
-    ),
-    with_status(
-        503,
-        code(
-            "artifact-unreadable",
-            "Upload unreadable here",
-            "The registry could not read back what it had received.",
-            RETRY,
-        ),
-    ),
-    code(
-        "backup-damaged",
-        "Backup damaged",
-        "The backup can not be used as it is.",
-        "Take another copy of it, or an older one. Nothing was restored.",
-    ),
-    code(
-        "backup-exists",
-        "Backup exists",
-        "There is a file of this name already; a backup is never overwritten.",
-        "Give another file name.",
-    ),
-    code(
-        "backup-unreadable",
-        "Backup unreadable",
-        "The backup can not be opened.",
-        "Give the file that `countersignd backup` wrote.",
-    ),
-    code(
-        "backup-unwritten",
-        "Backup not written",
-        "The backup can not be written.",
-        "Give a file name in a folder that may be written to and has room.",
-    ),
-    code(
-        "blob-damaged",
-        "Stored file damaged",
-        "The stored bytes are not those that were published; they are not served.",
-        ASK_OPERATOR,
-    ),
-    code(
-        "blob-missing",
-        "Stored file missing",
-        "The stored bytes are missing; the operator must restore them.",
-        ASK_OPERATOR,
-    ),
-    code(
-        "blobs-unreachable",
-        "File store unreachable",
-        "The registry can not reach the place where it keeps files.",
-        RETRY,
-    ),
-    code(
-        "blobs-url",
-        "File store address wrong",
-        "The configured address of the file store can not be used.",
-        "Operators: correct `blobs` in the configuration; the message says what is wrong.",
-    ),
-    with_status(
-        408,
-        code(
-            "body-too-slow",
-            "Request too slow",
-            "The body of the request arrived more slowly than this registry waits for.",
-            "Nothing was stored. Try again over a better connection.",
-        ),
-    ),
-    code(
-        "classifier-unknown",
-        "Classifier unknown",
-        "A classifier in the metadata is not on the list of known ones.",
-        "Correct it, or use one that begins with \"Private :: \".",
-    ),
-    code(
-        "creation-closed",
-        "New projects not open",
-        "Only the operator makes projects here.",
-        "Ask the operator to make it and to give you a role.",
-    ),
-    code(
-        "creation-needs-account",
-        "New projects need a person",
-        "Only an account can make a project by publishing to a free name.",
-        "Publish the first release with a person's token.",
-    ),
-    code(
-        "credentials-missing",
-        "No token sent",
-        "This needs a token, and the request carried none.",
-        "Send an API token as the password (user name __token__), or as \"Authorization: Bearer TOKEN\".",
-    ),
-    code(
-        "database-unreachable",
-        "Database unreachable",
-        "The registry can not reach its database.",
-        RETRY,
-    ),
-    code(
-        "database-url",
-        "Database address wrong",
-        "The configured address of the database can not be used.",
-        "Operators: correct `database` in the configuration; the message says what is wrong.",
-    ),
-    code(
-        "deletion-closed",
-        "Deleting not open",
-        "Only the operator of this registry deletes, or the time for it is over.",
-        "Yank it instead, or ask the operator.",
-    ),
-    code(
-        "deletion-too-late",
-        "Too late to delete",
-        "Owners may delete for a limited time after publishing, which is over.",
-        "Yank it instead, or ask the operator.",
-    ),
-    code(
-        "digest-mismatch",
-        "Digest differs",
-        "A digest sent with the file differs from that of the bytes that arrived.",
-        "Upload again; if it stays, the file changes while your client reads it.",
-    ),
-    code(
-        "disk-full",
-        "No space",
-        "The registry has no space left for this.",
-        RETRY,
-    ),
-    code(
-        "document-invalid",
-        "Index document invalid",
-        "An index document can not be read.",
-        "Fetch it again; if it stays, tell the operator of the registry it came from.",
-    ),
-    code(
-        "document-too-large",
-        "Index document too large",
-        "An index document is larger than is read.",
-        "Raise the limit, if you trust its source.",
-    ),
-    with_status(
-        404,
-        code(
-            "ecosystem-unknown",
-            "Ecosystem unknown",
-            "This registry does not serve that ecosystem.",
-            "Use one of those that the message names.",
-        ),
-    ),
-    code(
-        "email-address",
-        "E-mail address wrong",
-        "The text is no e-mail address.",
-        "Correct it.",
-    ),
-    code(
-        "file-exists",
-        "File already exists",
-        "A file of this name was published before with other content. Files never change here.",
-        "Publish a new version, or tell your client to skip existing files.",
-    ),
-    code(
-        "file-pending",
-        "File not yet in the log",
-        "The file was accepted and waits for the log; nothing is served that is not in it.",
-        "Ask again in a moment.",
-    ),
-    with_status(
-        403,
-        code(
-            "file-quarantined",
-            "File in quarantine",
-            "The file is withheld because something about it may be harmful. What was published stays provable by its log entry.",
-            "Choose another version, and read the reason given.",
-        ),
-    ),
-    with_status(
-        410,
-        code(
-            "file-removed",
-            "File deleted",
-            "The file was deleted. Its name and digest stay reserved.",
-            "Choose another version.",
-        ),
-    ),
-    code(
-        "file-size",
-        "Size differs",
-        "The file has another length than was said.",
-        "Upload again.",
-    ),
-    with_status(
-        413,
-        code(
-            "file-too-large",
-            "File too large",
-            "The file is larger than this registry takes.",
-            "Make it smaller, or ask the operator about the limit.",
-        ),
-    ),
-    code(
-        "file-unknown",
-        "No such file",
-        "There is no such file here.",
-        "Look the file up on its project's page.",
-    ),
-    code(
-        "filename-characters",
-        "File name not allowed",
-        "The file name holds characters that are not allowed.",
-        REBUILD,
-    ),
-    code(
-        "filename-length",
-        "File name too long",
-        "The file name is too long.",
-        "Shorten the name, the version or the tags.",
-    ),
-    code(
-        "filename-platform",
-        "Platform tag not allowed",
-        "The wheel's platform tag says too little about where it runs.",
-        "Build a manylinux or musllinux wheel (auditwheel or maturin do it), or publish the source.",
-    ),
-    code(
-        "filename-sdist",
-        "Source file name wrong",
-        "The name of a source distribution must be NAME-VERSION.tar.gz.",
-        REBUILD,
-    ),
-    code(
-        "filename-type",
-        "File type not taken",
-        "Only wheels (.whl) and source distributions (.tar.gz) are taken.",
-        "Build one of these.",
-    ),
-    code(
-        "filename-wheel",
-        "Wheel file name wrong",
-        "The name of a wheel must be NAME-VERSION(-BUILD)-PYTHON-ABI-PLATFORM.whl.",
-        REBUILD,
-    ),
-    code(
-        "form-action",
-        "Action not available",
-        "The upload form asks for something else than to publish a file.",
-        "Publish with uv, twine or another current client (:action=file_upload).",
-    ),
-    code(
-        "form-digest",
-        "Digest missing or malformed",
-        "The upload form has no digest of the file, or one that is no digest.",
-        "Use a current client; it sends them.",
-    ),
-    code(
-        "form-duplicate-field",
-        "Field sent twice",
-        "The upload form has a field twice that may occur once.",
-        "Use a current client.",
-    ),
-    code(
-        "form-malformed",
-        "Form malformed",
-        "The upload is not a form that can be read.",
-        "Publish with uv or twine, or send the form that they send.",
-    ),
-    code(
-        "form-mismatch",
-        "Form and file differ",
-        "The form says something else than the metadata inside the file. The file is believed.",
-        "Upload the file as it was built; do not override metadata on the way.",
-    ),
-    code(
-        "form-protocol",
-        "Protocol version unknown",
-        "The upload form names a protocol version that does not exist.",
-        "Send protocol_version=1, or leave it out.",
-    ),
-    with_status(
-        413,
-        code(
-            "form-too-large",
-            "Form too large",
-            "The text fields of the upload form are too many or too long.",
-            "Shorten the description; the file itself does not count here.",
-        ),
-    ),
-    code(
-        "internal",
-        "Failed inside",
-        "The registry failed in a way that it should not.",
-        "This is not your fault. Try again; if it stays, give the operator the request id.",
-    ),
-    code(
-        "json-malformed",
-        "JSON malformed",
-        "The body of the request is not the JSON that belongs there.",
-        "See the description of the API at /api/v1/openapi.json.",
-    ),
-    with_status(
-        413,
-        code(
-            "json-too-large",
-            "JSON too large",
-            "The body of the request is too large.",
-            "Send less at once.",
-        ),
-    ),
-    code(
-        "last-owner",
-        "Last owner",
-        "The last owner of a project can not leave it.",
-        "Make somebody else an owner first.",
-    ),
-    code(
-        "leaf-unknown",
-        "No such leaf",
-        "The log has no leaf of this number yet.",
-        "The checkpoint at /log/1/checkpoint says how many there are.",
-    ),
-    code(
-        "licence-file-missing",
-        "Licence file missing",
-        "The metadata names a licence file that is not in the archive.",
-        "Put it in, or take the name out of the metadata.",
-    ),
-    code(
-        "log-ahead",
-        "Log ahead of the database",
-        "The stored log has more leaves than the database: the database was put back to an older state. Nothing is signed.",
-        "Operators: bring the newest database back, or run `countersignd restore`.",
-    ),
-    code(
-        "log-exists",
-        "A registry is there",
-        "The database or the file store holds a registry already.",
-        "Operators: serve that one, or choose another place.",
-    ),
-    code(
-        "log-forked",
-        "Log forked",
-        "The stored log is not the one that the database describes. Nothing is signed.",
-        "Operators: run `countersignd doctor`.",
-    ),
-    code(
-        "log-frozen",
-        "Log closed",
-        "This log was closed for ever and takes nothing more.",
-        ASK_OPERATOR,
-    ),
-    code(
-        "log-key-damaged",
-        "Log key damaged",
-        "The log's signing key can not be read.",
-        ASK_OPERATOR,
-    ),
-    code(
-        "log-key-exists",
-        "Log key exists",
-        "There is a log key already; it is never overwritten.",
-        "Operators: choose another folder, or keep the key that is there.",
-    ),
-    code(
-        "log-key-missing",
-        "Log key missing",
-        "The log's signing key is not where it should be.",
-        ASK_OPERATOR,
-    ),
-    code(
-        "log-key-unwritten",
-        "Log key not written",
-        "The log's signing key could not be written.",
-        "Operators: make the folder writable; the message names it.",
-    ),
-    code(
-        "log-key-wrong",
-        "Key of another log",
-        "The key in the keys folder is not this log's.",
-        "Operators: put this log's key there.",
-    ),
-    code(
-        "log-mismatch",
-        "Log contradicts its rows",
-        "What the database says about the log and what is stored of it differ; nothing is signed until that is resolved.",
-        "Operators: run `countersignd doctor`.",
-    ),
-    code(
-        "log-missing",
-        "No log",
-        "This registry has no log yet.",
-        "Operators: run `countersignd init`.",
-    ),
-    code(
-        "log-origin",
-        "Log origin wrong",
-        "The log's origin can not be used, or differs from the one it was made with.",
-        "Operators: the message says which it is.",
-    ),
-    code(
-        "log-stands-still",
-        "Log stands still",
-        "The file was accepted but could not be put into the log in time. Nothing is served that is not in the log.",
-        "Send the identical upload again in a moment; it gets its receipt.",
-    ),
-    code(
-        "log-unknown",
-        "No such log",
-        "There is no log of this number here.",
-        "The log is at /log/1/.",
-    ),
-    code(
-        "metadata-classifier",
-        "Classifier malformed",
-        "A classifier in the metadata is not of the right form.",
-        "Correct it in the project's configuration and rebuild.",
-    ),
-    code(
-        "metadata-control-character",
-        "Control character in the metadata",
-        "The metadata holds a control character.",
-        "Remove it and rebuild.",
-    ),
-    code(
-        "metadata-direct-reference",
-        "Direct reference",
-        "A dependency is given as an address instead of a name and versions.",
-        "Depend on a published project by name.",
-    ),
-    code(
-        "metadata-duplicate-field",
-        "Field given twice",
-        "The metadata has a field twice that may occur once.",
-        REBUILD,
-    ),
-    code(
-        "metadata-encoding",
-        "Metadata not UTF-8",
-        "The metadata is not UTF-8.",
-        "Save it as UTF-8 and rebuild.",
-    ),
-    code(
-        "metadata-field-too-long",
-        "Field too long",
-        "A field of the metadata is too long.",
-        "Shorten it and rebuild.",
-    ),
-    code(
-        "metadata-license-expression",
-        "Licence expression wrong",
-        "The licence expression is not valid SPDX.",
-        "Write identifiers of the SPDX list joined by AND, OR and WITH.",
-    ),
-    code(
-        "metadata-line",
-        "Line malformed",
-        "A line of the metadata can not be read.",
-        REBUILD,
-    ),
-    code(
-        "metadata-missing-field",
-        "Field missing",
-        "The metadata lacks a field that must be there.",
-        REBUILD,
-    ),
-    code(
-        "metadata-name",
-        "Name differs",
-        "The name in the metadata is not the one in the file name.",
-        REBUILD,
-    ),
-    code(
-        "metadata-not-utf8",
-        "Metadata not UTF-8",
-        "The metadata is not UTF-8.",
-        "Save it as UTF-8 and rebuild.",
-    ),
-    code(
-        "metadata-nul",
-        "NUL in the metadata",
-        "The metadata holds a NUL character.",
-        "Remove it and rebuild.",
-    ),
-    code(
-        "metadata-requirement",
-        "Dependency malformed",
-        "A dependency in the metadata can not be read.",
-        "Correct it; the message shows the line.",
-    ),
-    code(
-        "metadata-requires-python",
-        "Requires-Python malformed",
-        "The supported Python versions can not be read.",
-        "Write them like >=3.9.",
-    ),
-    code(
-        "metadata-too-large",
-        "Metadata too large",
-        "The metadata is too large.",
-        "Shorten the description and rebuild.",
-    ),
-    code(
-        "metadata-too-many-fields",
-        "Too many fields",
-        "The metadata has too many fields.",
-        "Leave some out and rebuild.",
-    ),
-    code(
-        "metadata-two-descriptions",
-        "Two descriptions",
-        "The metadata has a description in its head and another in its body.",
-        REBUILD,
-    ),
-    code(
-        "metadata-unknown",
-        "No metadata beside the file",
-        "Only wheels have their metadata served beside them.",
-        "Read it from the archive.",
-    ),
-    code(
-        "metadata-version",
-        "Metadata version unknown",
-        "The metadata has a version that this registry does not know.",
-        "Build with a tool that writes version 2.1 to 2.5.",
-    ),
-    code(
-        "metadata-version-differs",
-        "Version differs",
-        "The version in the metadata is not the one in the file name.",
-        REBUILD,
-    ),
-    with_status(
-        405,
-        code(
-            "method-not-allowed",
-            "Method not allowed",
-            "This address does not do that.",
-            "The Allow header of the answer says what it does.",
-        ),
-    ),
-    code(
-        "migration-failed",
-        "Database not brought up to date",
-        "The tables could not be brought to this version's form.",
-        "Operators: the log says why; the data is as it was.",
-    ),
-    code(
-        "name-invalid",
-        "Name not allowed",
-        "The text is not a project name: ASCII letters and digits, with single dots, dashes and underscores between them.",
-        "Choose another name.",
-    ),
-    code(
-        "name-missing",
-        "Name missing",
-        "There is no name.",
-        "Give one.",
-    ),
-    code(
-        "name-refused",
-        "Name not given out",
-        "The name is reserved, or too like another project's.",
-        "Choose another name, or ask the operator of this registry.",
-    ),
-    code(
-        "name-retired",
-        "Name used before",
-        "A project of this name was deleted; only its former owners may use the name.",
-        "Choose another name.",
-    ),
-    code(
-        "name-too-long",
-        "Name too long",
-        "The name is too long.",
-        "Choose a shorter one.",
-    ),
-    code(
-        "no-such-page",
-        "Nothing there",
-        "Nothing answers at this address.",
-        "Begin at the front page.",
-    ),
-    with_status(
-        406,
-        code(
-            "not-acceptable",
-            "Form not available",
-            "The client accepts only forms that this is not available in.",
-            "Ask for one of those that the message names.",
-        ),
-    ),
-    code(
-        "not-initialised",
-        "No registry yet",
-        "There is no registry in this database yet.",
-        "Operators: run `countersignd init`.",
-    ),
-    code(
-        "operator-needed",
-        "Operator only",
-        "Only the operator of this registry may do this.",
-        "Ask the operator.",
-    ),
-    code(
-        "page-not-found",
-        "No such page",
-        "There is no page at this address.",
-        "Check the address, or search.",
-    ),
-    code(
-        "project-archived",
-        "Project archived",
-        "The project takes no files any more.",
-        "An owner can set its status back to active.",
-    ),
-    with_status(
-        403,
-        code(
-            "project-quarantined",
-            "Project in quarantine",
-            "The project is withheld because something about it may be harmful.",
-            "Choose another project, and read the reason given.",
-        ),
-    ),
-    code(
-        "project-unknown",
-        "No such project",
-        "There is no project of this name here.",
-        "Check the spelling; the first upload makes a project.",
-    ),
-    code(
-        "purl-invalid",
-        "Package URL malformed",
-        "The text is not a package URL of the form that stands in the log.",
-        "Copy it from the file's page.",
-    ),
-    code(
-        "query-malformed",
-        "Query malformed",
-        "The query of the address can not be read.",
-        "See the description of the API at /api/v1/openapi.json.",
-    ),
-    code(
-        "reason",
-        "Reason not allowed",
-        "A reason is one short line.",
-        "Shorten it, and link to more.",
-    ),
-    code(
-        "release-closed",
-        "Release closed",
-        "The release is too old to take further files.",
-        "Publish a new version.",
-    ),
-    code(
-        "release-unknown",
-        "No such release",
-        "The project has no release of this version.",
-        "The project's page lists its releases.",
-    ),
-    code(
-        "role-missing",
-        "Role missing",
-        "You lack the role on this project that this needs; the message names it.",
-        "Ask an owner of the project for it.",
-    ),
-    code(
-        "sdist-pkg-info",
-        "PKG-INFO missing",
-        "The source distribution has no PKG-INFO in its top folder.",
-        REBUILD,
-    ),
-    code(
-        "sdist-top-directory",
-        "Top folder wrong",
-        "The top folder of a source distribution must be NAME-VERSION.",
-        REBUILD,
-    ),
-    code(
-        "second-sdist",
-        "Second source distribution",
-        "A release has one source distribution, and this one has it already.",
-        "Publish a new version.",
-    ),
-    code(
-        "sign-in-needed",
-        "Sign in to read",
-        "This registry shows its packages to known users only.",
-        "Send a token with the read action as the password, with any user name.",
-    ),
-    code(
-        "spool-unwritable",
-        "Upload not stored",
-        "The registry could not write the upload to its disk.",
-        RETRY,
-    ),
-    code(
-        "tile-missing",
-        "Part of the log missing",
-        "A stored part of the log can not be found; nothing is signed until it is back.",
-        "Operators: run `countersignd doctor`.",
-    ),
-    code(
-        "tile-path",
-        "Tile path malformed",
-        "The text is not the path of a tile.",
-        "See c2sp.org/tlog-tiles for the form.",
-    ),
-    code(
-        "tile-unknown",
-        "No such tile",
-        "The log has no such tile.",
-        "Read the checkpoint first; its size says which tiles there are.",
-    ),
-    code(
-        "token-action",
-        "Token too narrow",
-        "The token may do less than this needs.",
-        "Use a token made for more.",
-    ),
-    code(
-        "token-ambiguous",
-        "Several tokens",
-        "The hint fits several tokens.",
-        "Give the token's id.",
-    ),
-    code(
-        "token-ecosystem",
-        "Token of another ecosystem",
-        "The token is for another ecosystem.",
-        "Use a token for this one.",
-    ),
-    code(
-        "token-expired",
-        "Token expired",
-        "The token was good for a limited time, which is over.",
-        "Make a new one.",
-    ),
-    code(
-        "token-lifetime",
-        "Lifetime not allowed",
-        "A token may not live that long here.",
-        "Choose a shorter time.",
-    ),
-    code(
-        "token-malformed",
-        "Not a token",
-        "The text sent is not a token of such a registry, or was not copied whole.",
-        "Check that all of it was copied; it begins with csgn_.",
-    ),
-    code(
-        "token-needed",
-        "Token needed",
-        "This needs a token, and none was sent.",
-        "Send an API token as the password, with the user name __token__.",
-    ),
-    code(
-        "token-not-for-this",
-        "Another kind of secret",
-        "The secret is not for this use.",
-        "Use an API token.",
-    ),
-    code(
-        "token-project",
-        "Token of another project",
-        "The token is for another project only.",
-        "Use a token for this project, or one for all.",
-    ),
-    code(
-        "token-revoked",
-        "Token revoked",
-        "The token was revoked.",
-        "Make a new one.",
-    ),
-    code(
-        "token-unknown",
-        "Token unknown",
-        "There is no such token here.",
-        "Was it made on another registry? Make one here.",
-    ),
-    code(
-        "upload-cut-short",
-        "Upload cut short",
-        "The upload ended too early.",
-        RETRY,
-    ),
-    code(
-        "upload-truncated",
-        "Upload cut short",
-        "The upload ended too early, or its connection broke.",
-        RETRY,
-    ),
-    code(
-        "uploads-full",
-        "Too many uploads",
-        "The registry is receiving as many uploads as it can.",
-        RETRY,
-    ),
-    code(
-        "user-exists",
-        "User exists",
-        "There is a user of this name already.",
-        "Choose another name.",
-    ),
-    code(
-        "user-name",
-        "User name not allowed",
-        "The text is not a user name.",
-        "Use lower-case letters, digits and single dashes.",
-    ),
-    code(
-        "user-unknown",
-        "No such user",
-        "There is no user of this name here.",
-        "Check the spelling.",
-    ),
-    code(
-        "version-invalid",
-        "Version not allowed",
-        "The text is not a version (PEP 440).",
-        "Write it like 1.2.3, 1.2rc1 or 1.2.post1.",
-    ),
-    code(
-        "version-local",
-        "Local version",
-        "Versions with a plus sign are for use at home and are not published.",
-        "Remove the part from the plus sign on.",
-    ),
-    code(
-        "version-missing",
-        "Version missing",
-        "There is no version.",
-        "Give one.",
-    ),
-    code(
-        "version-retired",
-        "Version deleted before",
-        "This version was deleted; a version is never used twice.",
-        "Publish a new version.",
-    ),
-    code(
-        "version-too-long",
-        "Version too long",
-        "The version is too long.",
-        "Shorten it.",
-    ),
-    code(
-        "wheel-dist-info",
-        "dist-info folder wrong",
-        "A wheel has exactly one NAME-VERSION.dist-info folder, named as the wheel is.",
-        REBUILD,
-    ),
-    code(
-        "wheel-entry-points",
-        "Entry points malformed",
-        "entry_points.txt can not be read.",
-        "Correct the entry points in the project's configuration and rebuild.",
-    ),
-    code(
-        "wheel-file",
-        "WHEEL file malformed",
-        "The WHEEL file can not be read.",
-        REBUILD,
-    ),
-    code(
-        "wheel-missing-file",
-        "Wheel incomplete",
-        "A wheel holds METADATA, WHEEL and RECORD in its dist-info folder.",
-        REBUILD,
-    ),
-    code(
-        "wheel-record",
-        "RECORD wrong",
-        "RECORD does not list exactly the files of the wheel with their digests.",
-        "Rebuild the wheel; tools that change it afterwards must write RECORD anew.",
-    ),
-    code(
-        "wheel-tags",
-        "Tags differ",
-        "The tags in the WHEEL file are not those of the file name.",
-        "Rename with `wheel tags`, which changes both, or rebuild.",
-    ),
-    code(
-        "write-conflict",
-        "Somebody was faster",
-        "Another request changed the same thing at the same moment.",
-        RETRY,
-    ),
-];
+pub const ERROR_CODES: &[ErrorCode] = codes! {
+    "account-disabled" "Account disabled"
+        "The account that the token belongs to was disabled."
+        "Ask the operator of this registry.";
+    "archive-corrupt" "Archive damaged"
+        "The compressed data of the archive can not be read."
+        REBUILD;
+    "archive-data-descriptor" "Zip streaming record wrong"
+        "A member of the zip states its size after its data, and the statement is missing or wrong."
+        REBUILD;
+    "archive-directory-too-large" "Archive directory too large"
+        "The directory of the archive is larger than this registry reads."
+        "Put fewer or shorter-named files into it.";
+    "archive-duplicate-member" "Two members of one name"
+        "The archive holds two members of the same name; which one counts would depend on the reader."
+        "Rebuild the file so that each path occurs once.";
+    "archive-gzip-header" "Unusual gzip header"
+        "The gzip header uses parts that tools read differently."
+        REBUILD;
+    "archive-header-mismatch" "Archive contradicts itself"
+        "Two places in the archive that describe the same member differ."
+        REBUILD;
+    "archive-layout" "Archive laid out unusually"
+        "There are gaps, overlaps or extra data between the members of the archive."
+        REBUILD;
+    "archive-member-name" "Member name not allowed"
+        "A member's path is absolute, leads upwards, or holds characters that some systems read differently."
+        "Use plain relative paths with forward slashes.";
+    "archive-member-too-large" "Member too large"
+        "A member that the registry has to read whole is too large."
+        "Make it smaller; the message names it.";
+    "archive-member-type" "Member type not allowed"
+        "The archive holds a link that leads outside, a device, or another member that is no plain file or folder."
+        "Leave it out, or put a copy of the file in its place.";
+    "archive-name-collision" "Names that fall together"
+        "Two member names become the same on some file systems (case, or a file where a folder is)."
+        "Rename one of them.";
+    "archive-not-gzip" "Not gzip"
+        "A source distribution must be a gzip-compressed tar."
+        REBUILD;
+    "archive-not-zip" "Not a zip"
+        "A wheel must be a zip archive."
+        REBUILD;
+    "archive-polyglot" "Two formats in one file"
+        "The file can be read as two kinds of archive; tools would see different contents."
+        REBUILD;
+    "archive-ratio" "Compression too strong"
+        "The archive unpacks to so many times its size that it looks like a bomb."
+        "Leave out large files of repeated data, or generate them on first use.";
+    "archive-too-large" "Archive unpacks too large"
+        "The contents of the archive are larger than this registry allows."
+        "Make the package smaller, or ask the operator about the limit.";
+    "archive-too-many-members" "Too many members"
+        "The archive holds more members than this registry allows."
+        "Put fewer files into it.";
+    "archive-top-directory" "Top folder wrong"
+        "All members of a source distribution must lie in one top folder."
+        REBUILD;
+    "archive-trailing-data" "Data after the end"
+        "There is data after the end of the archive."
+        REBUILD;
+    "archive-truncated" "Archive cut short"
+        "The archive ends too early."
+        "Build it again, and check that it was copied whole.";
+    "artifact-unreadable" [503] "Upload unreadable here"
+        "The registry could not read back what it had received."
+        RETRY;
+    "backup-damaged" "Backup damaged"
+        "The backup can not be used as it is."
+        "Take another copy of it, or an older one. Nothing was restored.";
+    "backup-exists" "Backup exists"
+        "There is a file of this name already; a backup is never overwritten."
+        "Give another file name.";
+    "backup-unreadable" "Backup unreadable"
+        "The backup can not be opened."
+        "Give the file that `countersignd backup` wrote.";
+    "backup-unwritten" "Backup not written"
+        "The backup can not be written."
+        "Give a file name in a folder that may be written to and has room.";
+    "backup-version" "Backup of another version"
+        "The backup was written by a version that this one does not read."
+        "Restore it with that version, then bring it up to date.";
+    "blob-damaged" "Stored file damaged"
+        "The stored bytes are not those that were published; they are not served."
+        ASK_OPERATOR;
+    "blob-missing" "Stored file missing"
+        "The stored bytes are missing; the operator must restore them."
+        ASK_OPERATOR;
+    "blobs-unreachable" "File store unreachable"
+        "The registry can not reach the place where it keeps files."
+        RETRY;
+    "blobs-url" "File store address wrong"
+        "The configured address of the file store can not be used."
+        "Operators: correct `blobs` in the configuration; the message says what is wrong.";
+    "body-too-slow" [408] "Request too slow"
+        "The body of the request arrived more slowly than this registry waits for."
+        "Nothing was stored. Try again over a better connection.";
+    "checkpoint-wrong" "Checkpoint not of this log"
+        "A checkpoint does not belong to the log, or its signature does not hold."
+        ASK_OPERATOR;
+    "classifier-unknown" "Classifier unknown"
+        "A classifier in the metadata is not on the list of known ones."
+        "Correct it, or use one that begins with \"Private :: \".";
+    "creation-closed" "New projects not open"
+        "Only the operator makes projects here."
+        "Ask the operator to make it and to give you a role.";
+    "creation-needs-account" "New projects need a person"
+        "Only an account can make a project by publishing to a free name."
+        "Publish the first release with a person's token.";
+    "credentials-missing" "No token sent"
+        "This needs a token, and the request carried none."
+        "Send an API token as the password (user name __token__), or as \"Authorization: Bearer TOKEN\".";
+    "database-unreachable" "Database unreachable"
+        "The registry can not reach its database."
+        RETRY;
+    "database-url" "Database address wrong"
+        "The configured address of the database can not be used."
+        "Operators: correct `database` in the configuration; the message says what is wrong.";
+    "deletion-closed" "Deleting not open"
+        "Only the operator of this registry deletes, or the time for it is over."
+        "Yank it instead, or ask the operator.";
+    "deletion-too-late" "Too late to delete"
+        "Owners may delete for a limited time after publishing, which is over."
+        "Yank it instead, or ask the operator.";
+    "digest-mismatch" "Digest differs"
+        "A digest sent with the file differs from that of the bytes that arrived."
+        "Upload again; if it stays, the file changes while your client reads it.";
+    "disk-full" "No space"
+        "The registry has no space left for this."
+        RETRY;
+    "document-invalid" "Index document invalid"
+        "An index document can not be read."
+        "Fetch it again; if it stays, tell the operator of the registry it came from.";
+    "document-too-large" "Index document too large"
+        "An index document is larger than is read."
+        "Raise the limit, if you trust its source.";
+    "ecosystem-unknown" [404] "Ecosystem unknown"
+        "This registry does not serve that ecosystem."
+        "Use one of those that the message names.";
+    "email-address" "E-mail address wrong"
+        "The text is no e-mail address."
+        "Correct it.";
+    "file-exists" "File already exists"
+        "A file of this name was published before with other content. Files never change here."
+        "Publish a new version, or tell your client to skip existing files.";
+    "file-pending" "File not yet in the log"
+        "The file was accepted and waits for the log; nothing is served that is not in it."
+        "Ask again in a moment.";
+    "file-quarantined" [403] "File in quarantine"
+        "The file is withheld because something about it may be harmful. What was published stays provable by its log entry."
+        "Choose another version, and read the reason given.";
+    "file-removed" [410] "File deleted"
+        "The file was deleted. Its name and digest stay reserved."
+        "Choose another version.";
+    "file-size" "Size differs"
+        "The file has another length than was said."
+        "Upload again.";
+    "file-too-large" [413] "File too large"
+        "The file is larger than this registry takes."
+        "Make it smaller, or ask the operator about the limit.";
+    "file-unknown" "No such file"
+        "There is no such file here."
+        "Look the file up on its project's page.";
+    "filename-characters" "File name not allowed"
+        "The file name holds characters that are not allowed."
+        REBUILD;
+    "filename-length" "File name too long"
+        "The file name is too long."
+        "Shorten the name, the version or the tags.";
+    "filename-platform" "Platform tag not allowed"
+        "The wheel's platform tag says too little about where it runs."
+        "Build a manylinux or musllinux wheel (auditwheel or maturin do it), or publish the source.";
+    "filename-sdist" "Source file name wrong"
+        "The name of a source distribution must be NAME-VERSION.tar.gz."
+        REBUILD;
+    "filename-type" "File type not taken"
+        "Only wheels (.whl) and source distributions (.tar.gz) are taken."
+        "Build one of these.";
+    "filename-wheel" "Wheel file name wrong"
+        "The name of a wheel must be NAME-VERSION(-BUILD)-PYTHON-ABI-PLATFORM.whl."
+        REBUILD;
+    "form-action" "Action not available"
+        "The upload form asks for something else than to publish a file."
+        "Publish with uv, twine or another current client (:action=file_upload).";
+    "form-digest" "Digest missing or malformed"
+        "The upload form has no digest of the file, or one that is no digest."
+        "Use a current client; it sends them.";
+    "form-duplicate-field" "Field sent twice"
+        "The upload form has a field twice that may occur once."
+        "Use a current client.";
+    "form-malformed" "Form malformed"
+        "The upload is not a form that can be read."
+        "Publish with uv or twine, or send the form that they send.";
+    "form-mismatch" "Form and file differ"
+        "The form says something else than the metadata inside the file. The file is believed."
+        "Upload the file as it was built; do not override metadata on the way.";
+    "form-protocol" "Protocol version unknown"
+        "The upload form names a protocol version that does not exist."
+        "Send protocol_version=1, or leave it out.";
+    "form-too-large" [413] "Form too large"
+        "The text fields of the upload form are too many or too long."
+        "Shorten the description; the file itself does not count here.";
+    "internal" "Failed inside"
+        "The registry failed in a way that it should not."
+        "This is not your fault. Try again; if it stays, give the operator the request id.";
+    "json-malformed" "JSON malformed"
+        "The body of the request is not the JSON that belongs there."
+        "See the description of the API at /api/v1/openapi.json.";
+    "json-too-large" [413] "JSON too large"
+        "The body of the request is too large."
+        "Send less at once.";
+    "last-owner" "Last owner"
+        "The last owner of a project can not leave it."
+        "Make somebody else an owner first.";
+    "leaf-unknown" "No such leaf"
+        "The log has no leaf of this number yet."
+        "The checkpoint at /log/1/checkpoint says how many there are.";
+    "licence-file-missing" "Licence file missing"
+        "The metadata names a licence file that is not in the archive."
+        "Put it in, or take the name out of the metadata.";
+    "log-ahead" "Log ahead of the database"
+        "The stored log has more leaves than the database: the database was put back to an older state. Nothing is signed."
+        "Operators: bring the newest database back, or run `countersignd restore`.";
+    "log-exists" "A registry is there"
+        "The database or the file store holds a registry already."
+        "Operators: serve that one, or choose another place.";
+    "log-forked" "Log forked"
+        "The stored log is not the one that the database describes. Nothing is signed."
+        "Operators: run `countersignd doctor`.";
+    "log-frozen" "Log closed"
+        "This log was closed for ever and takes nothing more."
+        ASK_OPERATOR;
+    "log-key-damaged" "Log key damaged"
+        "The log's signing key can not be read."
+        ASK_OPERATOR;
+    "log-key-exists" "Log key exists"
+        "There is a log key already; it is never overwritten."
+        "Operators: choose another folder, or keep the key that is there.";
+    "log-key-missing" "Log key missing"
+        "The log's signing key is not where it should be."
+        ASK_OPERATOR;
+    "log-key-unwritten" "Log key not written"
+        "The log's signing key could not be written."
+        "Operators: make the folder writable; the message names it.";
+    "log-key-wrong" "Key of another log"
+        "The key in the keys folder is not this log's."
+        "Operators: put this log's key there.";
+    "log-mismatch" "Log contradicts its rows"
+        "What the database says about the log and what is stored of it differ; nothing is signed until that is resolved."
+        "Operators: run `countersignd doctor`.";
+    "log-missing" "No log"
+        "This registry has no log yet."
+        "Operators: run `countersignd init`.";
+    "log-origin" "Log origin wrong"
+        "The log's origin can not be used, or differs from the one it was made with."
+        "Operators: the message says which it is.";
+    "log-stands-still" "Log stands still"
+        "The file was accepted but could not be put into the log in time. Nothing is served that is not in the log."
+        "Send the identical upload again in a moment; it gets its receipt.";
+    "log-tiles-missing" "Parts of the log missing"
+        "Stored parts of the log are missing; nothing is signed until they are back."
+        "Operators: bring the whole file store back, or restore into an empty one; that starts a new log.";
+    "log-unknown" "No such log"
+        "There is no log of this number here."
+        "The log is at /log/1/.";
+    "metadata-classifier" "Classifier malformed"
+        "A classifier in the metadata is not of the right form."
+        "Correct it in the project's configuration and rebuild.";
+    "metadata-control-character" "Control character in the metadata"
+        "The metadata holds a control character."
+        "Remove it and rebuild.";
+    "metadata-direct-reference" "Direct reference"
+        "A dependency is given as an address instead of a name and versions."
+        "Depend on a published project by name.";
+    "metadata-duplicate-field" "Field given twice"
+        "The metadata has a field twice that may occur once."
+        REBUILD;
+    "metadata-encoding" "Metadata not UTF-8"
+        "The metadata is not UTF-8."
+        "Save it as UTF-8 and rebuild.";
+    "metadata-field-too-long" "Field too long"
+        "A field of the metadata is too long."
+        "Shorten it and rebuild.";
+    "metadata-license-expression" "Licence expression wrong"
+        "The licence expression is not valid SPDX."
+        "Write identifiers of the SPDX list joined by AND, OR and WITH.";
+    "metadata-line" "Line malformed"
+        "A line of the metadata can not be read."
+        REBUILD;
+    "metadata-missing-field" "Field missing"
+        "The metadata lacks a field that must be there."
+        REBUILD;
+    "metadata-name" "Name differs"
+        "The name in the metadata is not the one in the file name."
+        REBUILD;
+    "metadata-not-utf8" "Metadata not UTF-8"
+        "The metadata is not UTF-8."
+        "Save it as UTF-8 and rebuild.";
+    "metadata-nul" "NUL in the metadata"
+        "The metadata holds a NUL character."
+        "Remove it and rebuild.";
+    "metadata-requirement" "Dependency malformed"
+        "A dependency in the metadata can not be read."
+        "Correct it; the message shows the line.";
+    "metadata-requires-python" "Requires-Python malformed"
+        "The supported Python versions can not be read."
+        "Write them like >=3.9.";
+    "metadata-too-large" "Metadata too large"
+        "The metadata is too large."
+        "Shorten the description and rebuild.";
+    "metadata-too-many-fields" "Too many fields"
+        "The metadata has too many fields."
+        "Leave some out and rebuild.";
+    "metadata-two-descriptions" "Two descriptions"
+        "The metadata has a description in its head and another in its body."
+        REBUILD;
+    "metadata-unknown" "No metadata beside the file"
+        "Only wheels have their metadata served beside them."
+        "Read it from the archive.";
+    "metadata-version" "Metadata version unknown"
+        "The metadata has a version that this registry does not know."
+        "Build with a tool that writes version 2.1 to 2.5.";
+    "metadata-version-differs" "Version differs"
+        "The version in the metadata is not the one in the file name."
+        REBUILD;
+    "method-not-allowed" [405] "Method not allowed"
+        "This address does not do that."
+        "The Allow header of the answer says what it does.";
+    "migration-failed" "Database not brought up to date"
+        "The tables could not be brought to this version's form."
+        "Operators: the log says why; the data is as it was.";
+    "name-invalid" "Name not allowed"
+        "The text is not a project name: ASCII letters and digits, with single dots, dashes and underscores between them."
+        "Choose another name.";
+    "name-missing" "Name missing"
+        "There is no name."
+        "Give one.";
+    "name-refused" "Name not given out"
+        "The name is reserved, or too like another project's."
+        "Choose another name, or ask the operator of this registry.";
+    "name-retired" "Name used before"
+        "A project of this name was deleted; only its former owners may use the name."
+        "Choose another name.";
+    "name-too-long" "Name too long"
+        "The name is too long."
+        "Choose a shorter one.";
+    "no-such-page" "Nothing there"
+        "Nothing answers at this address."
+        "Begin at the front page.";
+    "not-acceptable" [406] "Form not available"
+        "The client accepts only forms that this is not available in."
+        "Ask for one of those that the message names.";
+    "not-empty" "Place not empty"
+        "The database, the file store or the folder holds something already."
+        "Operators: give an empty place; nothing is ever overwritten.";
+    "not-initialised" "No registry yet"
+        "There is no registry in this database yet."
+        "Operators: run `countersignd init`.";
+    "operator-needed" "Operator only"
+        "Only the operator of this registry may do this."
+        "Ask the operator.";
+    "page-not-found" "No such page"
+        "There is no page at this address."
+        "Check the address, or search.";
+    "project-archived" "Project archived"
+        "The project takes no files any more."
+        "An owner can set its status back to active.";
+    "project-quarantined" [403] "Project in quarantine"
+        "The project is withheld because something about it may be harmful."
+        "Choose another project, and read the reason given.";
+    "project-unknown" "No such project"
+        "There is no project of this name here."
+        "Check the spelling; the first upload makes a project.";
+    "purl-invalid" "Package URL malformed"
+        "The text is not a package URL of the form that stands in the log."
+        "Copy it from the file's page.";
+    "query-malformed" "Query malformed"
+        "The query of the address can not be read."
+        "See the description of the API at /api/v1/openapi.json.";
+    "reason" "Reason not allowed"
+        "A reason is one short line."
+        "Shorten it, and link to more.";
+    "release-closed" "Release closed"
+        "The release is too old to take further files."
+        "Publish a new version.";
+    "release-unknown" "No such release"
+        "The project has no release of this version."
+        "The project's page lists its releases.";
+    "restore-unfinished" "Restore not finished"
+        "A restore into this database began and did not end; what is there is not whole."
+        "Operators: run the same `countersignd restore` again; it begins anew by itself.";
+    "restore-unproven" "Restored state not proven"
+        "What was restored does not prove itself; nothing is served or signed."
+        "Operators: restore another backup into empty places.";
+    "role-missing" "Role missing"
+        "You lack the role on this project that this needs; the message names it."
+        "Ask an owner of the project for it.";
+    "sdist-pkg-info" "PKG-INFO missing"
+        "The source distribution has no PKG-INFO in its top folder."
+        REBUILD;
+    "sdist-top-directory" "Top folder wrong"
+        "The top folder of a source distribution must be NAME-VERSION."
+        REBUILD;
+    "second-sdist" "Second source distribution"
+        "A release has one source distribution, and this one has it already."
+        "Publish a new version.";
+    "sign-in-needed" "Sign in to read"
+        "This registry shows its packages to known users only."
+        "Send a token with the read action as the password, with any user name.";
+    "spool-unwritable" "Upload not stored"
+        "The registry could not write the upload to its disk."
+        RETRY;
+    "tile-missing" "Part of the log missing"
+        "A stored part of the log can not be found; nothing is signed until it is back."
+        "Operators: run `countersignd doctor`.";
+    "tile-path" "Tile path malformed"
+        "The text is not the path of a tile."
+        "See c2sp.org/tlog-tiles for the form.";
+    "tile-unknown" "No such tile"
+        "The log has no such tile."
+        "Read the checkpoint first; its size says which tiles there are.";
+    "token-action" "Token too narrow"
+        "The token may do less than this needs."
+        "Use a token made for more.";
+    "token-ambiguous" "Several tokens"
+        "The hint fits several tokens."
+        "Give the token's id.";
+    "token-ecosystem" "Token of another ecosystem"
+        "The token is for another ecosystem."
+        "Use a token for this one.";
+    "token-expired" "Token expired"
+        "The token was good for a limited time, which is over."
+        "Make a new one.";
+    "token-lifetime" "Lifetime not allowed"
+        "A token may not live that long here."
+        "Choose a shorter time.";
+    "token-malformed" "Not a token"
+        "The text sent is not a token of such a registry, or was not copied whole."
+        "Check that all of it was copied; it begins with csgn_.";
+    "token-needed" "Token needed"
+        "This needs a token, and none was sent."
+        "Send an API token as the password, with the user name __token__.";
+    "token-not-for-this" "Another kind of secret"
+        "The secret is not for this use."
+        "Use an API token.";
+    "token-project" "Token of another project"
+        "The token is for another project only."
+        "Use a token for this project, or one for all.";
+    "token-revoked" "Token revoked"
+        "The token was revoked."
+        "Make a new one.";
+    "token-unknown" "Token unknown"
+        "There is no such token here."
+        "Was it made on another registry? Make one here.";
+    "upload-cut-short" "Upload cut short"
+        "The upload ended too early."
+        RETRY;
+    "upload-truncated" "Upload cut short"
+        "The upload ended too early, or its connection broke."
+        RETRY;
+    "uploads-full" "Too many uploads"
+        "The registry is receiving as many uploads as it can."
+        RETRY;
+    "user-exists" "User exists"
+        "There is a user of this name already."
+        "Choose another name.";
+    "user-name" "User name not allowed"
+        "The text is not a user name."
+        "Use lower-case letters, digits and single dashes.";
+    "user-unknown" "No such user"
+        "There is no user of this name here."
+        "Check the spelling.";
+    "version-invalid" "Version not allowed"
+        "The text is not a version (PEP 440)."
+        "Write it like 1.2.3, 1.2rc1 or 1.2.post1.";
+    "version-local" "Local version"
+        "Versions with a plus sign are for use at home and are not published."
+        "Remove the part from the plus sign on.";
+    "version-missing" "Version missing"
+        "There is no version."
+        "Give one.";
+    "version-retired" "Version deleted before"
+        "This version was deleted; a version is never used twice."
+        "Publish a new version.";
+    "version-too-long" "Version too long"
+        "The version is too long."
+        "Shorten it.";
+    "wheel-dist-info" "dist-info folder wrong"
+        "A wheel has exactly one NAME-VERSION.dist-info folder, named as the wheel is."
+        REBUILD;
+    "wheel-entry-points" "Entry points malformed"
+        "entry_points.txt can not be read."
+        "Correct the entry points in the project's configuration and rebuild.";
+    "wheel-file" "WHEEL file malformed"
+        "The WHEEL file can not be read."
+        REBUILD;
+    "wheel-missing-file" "Wheel incomplete"
+        "A wheel holds METADATA, WHEEL and RECORD in its dist-info folder."
+        REBUILD;
+    "wheel-record" "RECORD wrong"
+        "RECORD does not list exactly the files of the wheel with their digests."
+        "Rebuild the wheel; tools that change it afterwards must write RECORD anew.";
+    "wheel-tags" "Tags differ"
+        "The tags in the WHEEL file are not those of the file name."
+        "Rename with `wheel tags`, which changes both, or rebuild.";
+    "write-conflict" "Somebody was faster"
+        "Another request changed the same thing at the same moment."
+        RETRY;
+};
 
 #[cfg(test)]
 mod tests {

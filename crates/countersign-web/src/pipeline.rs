@@ -90,7 +90,7 @@ impl App {
     {
         let started = Instant::now();
         let logged = self.inner.site.face.request_log && request_log::is_on();
-        if let Some(response) = self.inner.from_memory(&request) {
+        if let Some(response) = self.inner.at_once(&request) {
             let class = RouteClass::of(request.uri().path());
             self.inner.site.meters.request(class, response.status());
             let mut response = response.map(AnswerBody::Ready);
@@ -124,7 +124,7 @@ impl App {
 
 impl Inner {
     /// Index pages and small files in memory. A restricted instance has to ask who reads, so it never answers here.
-    fn from_memory<B>(&self, request: &Request<B>) -> Option<Response<Bytes>> {
+    fn at_once<B>(&self, request: &Request<B>) -> Option<Response<Bytes>> {
         if !self.public || request.uri().query().is_some() {
             return None;
         }

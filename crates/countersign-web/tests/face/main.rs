@@ -8,6 +8,7 @@ mod house;
 mod log;
 mod operation;
 mod pages;
+mod request_log;
 mod restricted;
 mod simple_index;
 mod upload;

@@ -200,12 +200,7 @@ async fn what_changes_is_seen_at_once() {
     }
     house
         .registry
-        .delete(
-            &operator,
-            pypi,
-            "sample-thing",
-            Deletion::Release("1.1rc1".into()),
-        )
+        .delete(&operator, pypi, "sample-thing", Deletion::Release("1.1rc1"))
         .await
         .unwrap();
     let page = house.get(project).await.expect(200);
