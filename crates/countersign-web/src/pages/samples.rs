@@ -639,12 +639,8 @@ fn classes_of_pages_and_of_the_style_sheet_are_the_same() {
     }
     let selectors: String = css
         .split('}')
-        .filter_map(|rule| {
-            rule.split('{')
-                .next_back()
-                .is_some()
-                .then(|| rule.rsplit_once('{').map_or("", |(selector, _)| selector))
-        })
+        .filter_map(|rule| rule.rsplit_once('{'))
+        .map(|(selector, _)| selector)
         .collect::<Vec<_>>()
         .join(" ");
     let ruled: std::collections::BTreeSet<String> = selectors
