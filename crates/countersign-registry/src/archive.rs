@@ -21,6 +21,7 @@ pub use restore::{Continued, Restore, Restored};
 use crate::Registry;
 use crate::blobs::artifact_path;
 use crate::error::{Error, Result};
+use crate::keys::verifier_key_name;
 use crate::store::{Column, Store, TABLES};
 use container::Writer;
 
@@ -84,11 +85,6 @@ pub struct Summary {
     pub bytes: u64,
     /// Digests of artifacts whose bytes are missing or wrong in the blob store; `restore` will withhold their files.
     pub lacking: Vec<String>,
-}
-
-/// Name under which the instance's own table keeps the verifier keys of a log.
-pub(crate) fn verifier_key_name(shard: u64) -> String {
-    format!("log_keys_{shard}")
 }
 
 impl Registry {

@@ -157,6 +157,11 @@ impl LogKeys {
     }
 }
 
+/// Name under which the instance's own table keeps the verifier keys of a log.
+pub(crate) fn verifier_key_name(shard: u64) -> String {
+    format!("log_keys_{shard}")
+}
+
 fn file_names(shard: u64) -> (String, String) {
     (
         format!("log-{shard}.ed25519"),

@@ -1,7 +1,7 @@
 //! The core of Countersign. It knows no HTTP.
 //!
 //! Nouns are in [`model`]; the verbs are methods of [`Registry`], one module each: `publish`, `fetch`, `curate`,
-//! `accounts`, `heartbeat`, `archive` (backup and restore), `inspect` (doctor). `policy` and `checks` decide and
+//! `accounts`, `heartbeat`, `archive` (backup and restore), `doctor`. `policy` and `checks` decide and
 //! know neither database nor clock; `store` holds all SQL; `blobs` the bytes.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -13,6 +13,7 @@ mod blobs;
 mod checks;
 mod chores;
 mod curate;
+mod doctor;
 mod error;
 mod fetch;
 mod heartbeat;
@@ -31,6 +32,7 @@ pub use accounts::{NewToken, TokenSummary, UserSummary};
 pub use archive::{Continued, Restore, Restored, Summary};
 pub use blobs::Blobs;
 pub use curate::Deletion;
+pub use doctor::{Diagnosis, Patient, Severity, examine};
 pub use error::{Error, Kind, Result};
 pub use fetch::{Document, DocumentKey, ServedFile};
 pub use heartbeat::Beating;

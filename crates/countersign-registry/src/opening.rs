@@ -15,9 +15,9 @@ use countersign_trust::tlog::{self, EntriesId, Frontier, TileId};
 use serde::Serialize;
 
 use crate::accounts::new_id;
-use crate::archive::verifier_key_name;
 use crate::error::{Error, Kind, Result};
 use crate::heartbeat::{Pulse, tile_path};
+use crate::keys::verifier_key_name;
 use crate::model::{Actor, EventId};
 use crate::settings::Settings;
 use crate::store::{Head, LeafFacts, NewEvent, NumberedLeaf, Store, Tx};

@@ -22,9 +22,10 @@ use crate::Registry;
 use crate::accounts::new_id;
 use crate::blobs::Spooled;
 use crate::error::{Error, Kind, Result};
+use crate::fetch::latest_of;
 use crate::heartbeat::{Change, Logged};
 use crate::model::{
-    AccountId, Actor, EventId, FileId, Identity, ProjectId, Receipt, ReleaseId, Role,
+    AccountId, Actor, EventId, FileId, FileState, Identity, ProjectId, Receipt, ReleaseId, Role,
 };
 use crate::policy::{self, Decision};
 use crate::store::{NewFile, WRITE_CONFLICT};
@@ -322,7 +323,26 @@ impl Registry {
                 id
             }
         };
-        let (file, event) = (FileId(new_id()), EventId(new_id()));
+        let (file, mut event) = (FileId(new_id()), EventId(new_id()));
+        // Known from the log alone, after a restore: the same bytes come home to the leaf that they have already. A
+        // second leaf would publish one identifier twice.
+        let home = if facts.identifier.is_some() {
+            let around = [
+                purl.to_owned(),
+                purl::release_purl(
+                    manifest.ecosystem,
+                    &manifest.name_key,
+                    &manifest.version_canonical,
+                ),
+                purl::project_purl(manifest.ecosystem, &manifest.name_key),
+            ];
+            tx.published_leaf(&project, purl, &around).await?
+        } else {
+            None
+        };
+        if let Some(home) = &home {
+            event = home.event.clone();
+        }
         tx.insert_file(&NewFile {
             id: &file,
             project: &project,
@@ -341,6 +361,34 @@ impl Registry {
             now,
         })
         .await?;
+        if let Some(home) = home {
+            tx.files_live(home.shard, &[(file.clone(), home.index)], home.at)
+                .await?;
+            tx.tie_event(&event, &file).await?;
+            if home.withdrawn {
+                let why = "restore: withdrawn in the log";
+                let file = std::slice::from_ref(&file);
+                tx.set_files_state(file, FileState::Quarantined, Some(why), now)
+                    .await?;
+            } else {
+                let change = Change::about(actor, LeafKind::Released, purl.to_owned(), &project);
+                self.record(&mut tx, change, json!({"reason": "the bytes came home"}))
+                    .await?;
+            }
+            tx.raise_serials(std::slice::from_ref(&project), now, !home.withdrawn)
+                .await?;
+            tx.drop_documents(&project).await?;
+            let left = tx.live_files(&project).await?;
+            if let Some(newest) = latest_of(manifest.ecosystem, &left) {
+                let latest = (project.clone(), newest.version.clone(), newest.summary.clone());
+                tx.set_latest(&[latest]).await?;
+            }
+            tx.commit().await?;
+            self.inner
+                .fetch
+                .forget(manifest.ecosystem, manifest.name_key.as_str(), []);
+            return Ok((event, true));
+        }
         let digests = vec![
             (Algorithm::Sha256, sha256),
             (Algorithm::Blake2b256, staged.digests.blake2b_256_hex()),

@@ -24,12 +24,13 @@ use serde_json::{Value, json};
 
 use super::container::{Reader, damaged};
 use super::replay::{self, Replayed};
-use super::{FORMAT, Manifest, is_key_file, verifier_key_name};
+use super::{FORMAT, Manifest, is_key_file};
 use crate::audit::{self, Fault};
 use crate::blobs::{Spooled, artifact_path};
 use crate::error::{Error, Kind, Result};
 use crate::fetch::latest_of;
 use crate::heartbeat::{Change, tile_path};
+use crate::keys::verifier_key_name;
 use crate::model::{Actor, FileId, FileState, ProjectId};
 use crate::opening::start_shard;
 use crate::settings::Settings;

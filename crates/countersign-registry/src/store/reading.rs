@@ -378,13 +378,17 @@ impl Store {
         offset: u64,
         limit: u64,
     ) -> Result<Page<ProjectSummary>> {
-        let escaped = wanted
-            .to_lowercase()
-            .replace('\\', "\\\\")
-            .replace('%', "\\%")
-            .replace('_', "\\_");
-        let key = escaped.replace(['.', ' '], "-");
-        let (inside, prefix) = (format!("%{escaped}%"), format!("{key}%"));
+        let escaped = |text: &str| {
+            text.replace('\\', "\\\\")
+                .replace('%', "\\%")
+                .replace('_', "\\_")
+        };
+        let wanted = wanted.to_lowercase();
+        let key = wanted.replace(['.', ' ', '_'], "-");
+        let (inside, prefix) = (
+            format!("%{}%", escaped(&wanted)),
+            format!("{}%", escaped(&key)),
+        );
         let condition = "removed_at IS NULL AND visible_at IS NOT NULL AND status <> 'quarantined' \
              AND (key LIKE $1 ESCAPE '\\' OR key LIKE $2 ESCAPE '\\' OR lower(summary) LIKE $1 ESCAPE '\\')";
         let total = sqlx::query(built(format!(

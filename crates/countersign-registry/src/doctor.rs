@@ -1,0 +1,554 @@
+//! Doctor: looks at every part of an instance and explains what is wrong and what to do about it.
+//!
+//! It is there for the day on which something is broken, so it never needs a whole registry: it is given the parts,
+//! looks at each on its own, and goes on after every fault. It writes nothing but a probe in the blob store, which it
+//! removes again.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use bytes::Bytes;
+use countersign_trust::checkpoint;
+use countersign_trust::digest::Sha256;
+use countersign_trust::note::VerifierKey;
+use countersign_trust::tlog::{self, EntriesId, TileId};
+use serde::Serialize;
+
+use crate::accounts::new_id;
+use crate::audit::{self, Fault};
+use crate::blobs::artifact_path;
+use crate::error::{Error, Result};
+use crate::fetch::render_simple;
+use crate::heartbeat::{document_path, tile_path};
+use crate::keys::verifier_key_name;
+use crate::model::{FileState, Time};
+use crate::settings::Settings;
+use crate::store::{Head, Store};
+use crate::{Blobs, LogKeys, Registry, Seams};
+
+/// An event that waits longer than this for the log, in microseconds, waits too long.
+const STUCK: i64 = 60_000_000;
+
+/// Clocks may differ by this much, in microseconds.
+const SKEW: i64 = 5_000_000;
+
+/// Less room than this many bytes is too little.
+const ROOM: u64 = 1 << 30;
+
+/// Tokens that end within this many seconds are worth a note.
+const SOON: i64 = 7 * 86_400;
+
+/// At most so many things of one kind are named.
+const NAMED: usize = 5;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Good to know.
+    Note,
+    /// Goes on for now.
+    Warning,
+    /// Something does not work, or may not be believed.
+    Error,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, Serialize)]
+pub struct Diagnosis {
+    /// Stable kebab-case name of the check.
+    pub id: &'static str,
+    /// Nothing is wrong with it.
+    pub ok: bool,
+    /// How bad it is; `Note` where nothing is wrong.
+    pub severity: Severity,
+    /// What was found.
+    pub what: String,
+    /// Why that matters; empty where nothing is wrong.
+    pub why: String,
+    /// What to do; empty where nothing is wrong.
+    pub remedy: String,
+}
+
+impl Diagnosis {
+    /// Nothing is wrong.
+    pub fn good(id: &'static str, what: impl Into<String>) -> Self {
+        Self {
+            id,
+            ok: true,
+            severity: Severity::Note,
+            what: what.into(),
+            why: String::new(),
+            remedy: String::new(),
+        }
+    }
+
+    /// Something is wrong.
+    pub fn bad(
+        id: &'static str,
+        severity: Severity,
+        what: impl Into<String>,
+        why: &str,
+        remedy: &str,
+    ) -> Self {
+        Self {
+            id,
+            ok: false,
+            severity,
+            what: what.into(),
+            why: why.to_owned(),
+            remedy: remedy.to_owned(),
+        }
+    }
+
+    fn failed(id: &'static str, error: &Error) -> Self {
+        let cause = error
+            .source
+            .as_ref()
+            .map(|cause| format!(" ({cause})"))
+            .unwrap_or_default();
+        Self::bad(
+            id,
+            Severity::Error,
+            format!("{}{cause}", error.message),
+            "This could not be looked at.",
+            error.remedy.as_deref().unwrap_or("Mend what is said above first, then look again."),
+        )
+    }
+}
+
+/// The parts to look at. None of them needs to be whole.
+pub struct Patient<'a> {
+    /// Settings of the instance.
+    pub settings: &'a Settings,
+    /// Its database, connected.
+    pub store: &'a Store,
+    /// Its blob store.
+    pub blobs: &'a Blobs,
+    /// The folder of its keys, where it is known.
+    pub keys_folder: Option<&'a Path>,
+    /// Folders whose room is looked at, besides the spool.
+    pub folders: &'a [&'a Path],
+    /// The clock that is held against others.
+    pub seams: &'a Seams,
+}
+
+/// Told how many files were looked at, and how many there are as far as that is known.
+pub type Looked<'p> = &'p mut (dyn FnMut(u64, u64) + Send);
+
+impl Registry {
+    /// Looks at everything; `deep` also reads every artifact and hashes it. See [`examine`] for a registry that does
+    /// not open.
+    pub async fn doctor(
+        &self,
+        keys_folder: Option<&Path>,
+        deep: bool,
+        progress: Looked<'_>,
+    ) -> Vec<Diagnosis> {
+        let patient = Patient {
+            settings: &self.inner.settings,
+            store: &self.inner.store,
+            blobs: &self.inner.blobs,
+            keys_folder,
+            folders: &[],
+            seams: &self.inner.seams,
+        };
+        let mut found = examine(&patient, deep, progress).await;
+        if let Some(problem) = self.inner.beat.problem() {
+            found.push(Diagnosis::bad(
+                "heartbeat",
+                Severity::Error,
+                format!("The log stands still: {problem}"),
+                "Publishers wait and are then told to come again; nothing new becomes visible.",
+                "Mend what is said there; the log goes on by itself.",
+            ));
+        }
+        found
+    }
+}
+
+/// Looks at the parts of an instance, whole or not.
+pub async fn examine(patient: &Patient<'_>, deep: bool, progress: Looked<'_>) -> Vec<Diagnosis> {
+    let mut found = Vec::new();
+    let blobs = probe(patient.blobs).await;
+    let blobs_answer = blobs.ok;
+    found.push(blobs);
+    found.extend(room(patient));
+    let database = database(patient.store).await;
+    let database_answers = database.iter().all(|diagnosis| diagnosis.severity < Severity::Error);
+    found.extend(database);
+    if !database_answers {
+        return found;
+    }
+    let heads = match patient.store.heads().await {
+        Ok(heads) if heads.is_empty() => {
+            found.push(Diagnosis::bad("log", Severity::Error, "There is no log in the database.", "Without its log a registry serves nothing.", "Run `countersignd init` for a new registry, or `countersignd restore FILE` for one that was lost."));
+            return found;
+        }
+        Ok(heads) => heads,
+        Err(error) => {
+            found.push(Diagnosis::failed("log", &error));
+            return found;
+        }
+    };
+    found.push(clock(patient, &heads).await.unwrap_or_else(|error| Diagnosis::failed("clock", &error)));
+    found.push(waiting(patient).await.unwrap_or_else(|error| Diagnosis::failed("outbox", &error)));
+    found.push(tokens(patient).await.unwrap_or_else(|error| Diagnosis::failed("tokens", &error)));
+    found.push(keys(patient, &heads).await.unwrap_or_else(|error| Diagnosis::failed("keys", &error)));
+    for head in &heads {
+        match log(patient, head).await {
+            Ok(diagnoses) => found.extend(diagnoses),
+            Err(error) => found.push(Diagnosis::failed("log", &error)),
+        }
+        if blobs_answer {
+            found.push(tiles(patient, head).await.unwrap_or_else(|error| Diagnosis::failed("tiles", &error)));
+        }
+    }
+    found.push(unlogged(patient).await.unwrap_or_else(|error| Diagnosis::failed("files-logged", &error)));
+    if blobs_answer {
+        found.push(artifacts(patient, deep, progress).await.unwrap_or_else(|error| Diagnosis::failed("artifacts", &error)));
+        found.push(documents(patient).await.unwrap_or_else(|error| Diagnosis::failed("documents", &error)));
+    }
+    found
+}
+
+/// The first few of many, and how many more there are.
+fn some(names: &[String]) -> String {
+    let shown = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+async fn probe(blobs: &Blobs) -> Diagnosis {
+    let path = format!("probe/{}", new_id());
+    let bytes = Bytes::from_static(b"countersign doctor");
+    let outcome = async {
+        blobs.put(&path, bytes.clone()).await?;
+        let read = blobs.get(&path, 1_024).await?;
+        blobs.delete(&path).await?;
+        Ok::<_, Error>(read)
+    }
+    .await;
+    match outcome {
+        Ok(Some(read)) if read == bytes => Diagnosis::good("blobs", format!("{} takes, gives and deletes", blobs.place())),
+        Ok(_) => Diagnosis::bad("blobs", Severity::Error, format!("{} did not give back what was just written.", blobs.place()), "Files could be lost after they were acknowledged.", "Use a blob store that reads what it wrote; look for a cache or a second mount in between."),
+        Err(error) => Diagnosis::bad("blobs", Severity::Error, format!("{}{}", error.message, error.source.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default()), "Nothing can be published, and files that are not in memory can not be downloaded.", "Mount or start the blob store, and let this user write to it."),
+    }
+}
+
+fn room(patient: &Patient<'_>) -> Vec<Diagnosis> {
+    let mut found = Vec::new();
+    let spool = patient.settings.spool.as_path();
+    for folder in patient.folders.iter().copied().chain([spool]) {
+        let Ok(stat) = rustix::fs::statvfs(folder) else {
+            // A spool that is not there yet is made at the start.
+            continue;
+        };
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        if free < ROOM {
+            found.push(Diagnosis::bad("room", Severity::Warning, format!("{} has {} MB left.", folder.display(), free >> 20), "A full disk stops publishing.", "Make room, or move the folder to a larger disk."));
+        }
+    }
+    if found.is_empty() {
+        found.push(Diagnosis::good("room", "there is room on the disks"));
+    }
+    found
+}
+
+async fn database(store: &Store) -> Vec<Diagnosis> {
+    if let Err(error) = store.ping().await {
+        let cause = error.source.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
+        return vec![Diagnosis::bad("database", Severity::Error, format!("{}{cause}", error.message), "Nothing works without it.", "Start the database, or correct `database` in the configuration.")];
+    }
+    let mut found = Vec::new();
+    match store.is_empty().await {
+        Ok(true) => {
+            return vec![Diagnosis::bad("database", Severity::Error, "The database is empty.", "There is no registry in it.", "If there should be one, a volume is not mounted or the URL is wrong; else run `countersignd init`.")];
+        }
+        Ok(false) => {}
+        Err(error) => return vec![Diagnosis::failed("database", &error)],
+    }
+    match store.pending_migrations().await {
+        Ok(0) => found.push(Diagnosis::good("database", "it answers and is of this version")),
+        Ok(pending) => found.push(Diagnosis::bad("database", Severity::Error, format!("{pending} migrations are pending."), "This version expects other tables.", "Make a backup with the version before, then run `countersignd migrate`.")),
+        Err(error) => found.push(Diagnosis::failed("database", &error)),
+    }
+    match store.weak_settings().await {
+        Ok(weak) if weak.is_empty() => found.push(Diagnosis::good("durability", "commits are on disk before they are acknowledged")),
+        Ok(weak) => found.push(Diagnosis::bad("durability", Severity::Warning, format!("{}.", weak.join(", ")), "A power cut could take back what was acknowledged, and the log with it.", "Set them as named in the database server's configuration.")),
+        Err(error) => found.push(Diagnosis::failed("durability", &error)),
+    }
+    match store.instance("restoring").await {
+        Ok(None) => {}
+        Ok(Some(from)) => found.push(Diagnosis::bad("restore", Severity::Warning, format!("A restore was begun and did not end ({from})."), "Nothing is served from a half restored database.", "Run the same `countersignd restore` again.")),
+        Err(error) => found.push(Diagnosis::failed("restore", &error)),
+    }
+    found
+}
+
+async fn clock(patient: &Patient<'_>, heads: &[Head]) -> Result<Diagnosis> {
+    let now = patient.seams.clock.now();
+    let signed = heads.iter().map(|head| head.signed).max();
+    let newest = patient.store.newest_event().await?.max(signed);
+    let why = "Times in the log would run backwards, tokens end too early or too late, and others refuse what is signed.";
+    let remedy = "Set the clock of this machine (chrony, systemd-timesyncd), then look again.";
+    if let Some(newest) = newest.filter(|newest| newest.0 > now.0 + SKEW) {
+        return Ok(Diagnosis::bad("clock", Severity::Error, format!("It is {} here, and the newest event is of {}.", now.rfc3339(), newest.rfc3339()), why, remedy));
+    }
+    let theirs = patient.store.clock().await?;
+    if (theirs.0 - now.0).abs() > SKEW {
+        return Ok(Diagnosis::bad("clock", Severity::Error, format!("It is {} here and {} at the database.", now.rfc3339(), theirs.rfc3339()), why, remedy));
+    }
+    Ok(Diagnosis::good("clock", "this machine, the database and the log agree"))
+}
+
+async fn waiting(patient: &Patient<'_>) -> Result<Diagnosis> {
+    let now = patient.seams.clock.now();
+    Ok(match patient.store.oldest_waiting().await? {
+        Some((oldest, waiting)) if now.0 - oldest.0 > STUCK => Diagnosis::bad(
+            "outbox",
+            Severity::Error,
+            format!("{waiting} events wait for the log, the oldest since {}.", oldest.rfc3339()),
+            "What is not in the log is not served; publishers are told to come again.",
+            "Start `countersignd serve`; if it runs, its log says what keeps the heartbeat from moving.",
+        ),
+        Some((_, waiting)) => Diagnosis::good("outbox", format!("{waiting} events wait for the log, none for long")),
+        None => Diagnosis::good("outbox", "every event is in the log"),
+    })
+}
+
+async fn tokens(patient: &Patient<'_>) -> Result<Diagnosis> {
+    let now = patient.seams.clock.now();
+    let ending = patient.store.tokens_ending(now, now.plus_seconds(SOON)).await?;
+    if ending.is_empty() {
+        return Ok(Diagnosis::good("tokens", "no token ends within a week"));
+    }
+    let names: Vec<String> = ending
+        .iter()
+        .map(|(hint, label, ends): &(String, String, Time)| format!("{hint} ({label}) on {}", &ends.rfc3339()[..10]))
+        .collect();
+    Ok(Diagnosis::good("tokens", format!("these end within a week: {}", some(&names))))
+}
+
+/// The verifier keys of a log: as the rows keep them, else of the key on disk.
+async fn verifiers(patient: &Patient<'_>, head: &Head) -> Result<Vec<VerifierKey>> {
+    let stored = patient.store.instance(&verifier_key_name(head.shard)).await?;
+    let mut keys: Vec<VerifierKey> = stored
+        .iter()
+        .flat_map(|text| text.lines())
+        .filter_map(|line| line.parse().ok())
+        .collect();
+    if let Some(folder) = patient.keys_folder
+        && let Ok(own) = LogKeys::load(folder, head.shard)
+    {
+        keys = own.verifiers();
+    }
+    Ok(keys)
+}
+
+async fn keys(patient: &Patient<'_>, heads: &[Head]) -> Result<Diagnosis> {
+    let (Some(folder), Some(head)) = (patient.keys_folder, heads.last()) else {
+        return Ok(Diagnosis::good("keys", "not looked at: no keys folder was given"));
+    };
+    let keys = LogKeys::load(folder, head.shard)?;
+    let why = "Without its key this log can not go on.";
+    if keys.origin() != head.origin {
+        return Ok(Diagnosis::bad("keys", Severity::Error, format!("The key in {} is for {}, the log is {}.", folder.display(), keys.origin(), head.origin), why, "Put the key of this log back from where you keep it."));
+    }
+    if let Some(stored) = patient.store.instance(&verifier_key_name(head.shard)).await? {
+        let own: Vec<String> = keys.verifiers().iter().map(ToString::to_string).collect();
+        if own.join("\n") != stored {
+            return Ok(Diagnosis::bad("keys", Severity::Error, format!("The key in {} is not the one that this log began with.", folder.display()), why, "Put the key of this log back from where you keep it."));
+        }
+    }
+    #[cfg(unix)]
+    if let Ok(entries) = std::fs::read_dir(folder) {
+        use std::os::unix::fs::PermissionsExt;
+        let open: Vec<String> = entries
+            .flatten()
+            .filter(|entry| entry.metadata().is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0))
+            .map(|entry| entry.path().display().to_string())
+            .collect();
+        if !open.is_empty() {
+            return Ok(Diagnosis::bad("keys", Severity::Error, format!("Others on this machine may read {}.", some(&open)), "Whoever has the key can sign in this log's name.", "chmod go= these files."));
+        }
+    }
+    Ok(Diagnosis::good("keys", format!("the key of {} is there and only this user can read it", head.origin)))
+}
+
+async fn log(patient: &Patient<'_>, head: &Head) -> Result<Vec<Diagnosis>> {
+    let keys = verifiers(patient, head).await?;
+    let audited = audit::audit(patient.store, head, &keys, &mut |_, _| {}).await?;
+    let (mut broken, mut claims, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+    for fault in audited.faults {
+        match fault {
+            Fault::Broken(what) => broken.push(what),
+            Fault::OtherDigest { purl, row } => claims.push(format!("{purl} is claimed for sha256:{row}, the log says otherwise")),
+            Fault::Unclaimed { purl, .. } => claims.push(format!("{purl} is in the log and not claimed")),
+            Fault::RowDiffers { filename, what, state, .. } => rows.push(format!("{filename} ({}): {what}", state.as_str())),
+        }
+    }
+    let mut found = Vec::new();
+    found.push(if broken.is_empty() {
+        Diagnosis::good("log", format!("{}: {} leaves give the signed root", head.origin, head.size))
+    } else {
+        Diagnosis::bad("log", Severity::Error, format!("{}: {}.", head.origin, some(&broken)), "The database no longer holds the log that was signed; proofs would fail, and signing on would fork it.", "Stop the server, keep this database for inspection, and restore the newest backup with `countersignd restore --replay FILE`.")
+    });
+    found.push(if rows.is_empty() {
+        Diagnosis::good("files-leaves", "every file's row says what its leaf says")
+    } else {
+        Diagnosis::bad("files-leaves", Severity::Error, format!("These rows differ from their leaves in: {}.", some(&rows)), "The index would show what the log does not; clients that verify refuse it.", "Somebody changed the database. Quarantine these files, then restore the newest backup.")
+    });
+    let unclaimed = patient.store.unclaimed_files(100).await?;
+    claims.extend(unclaimed.into_iter().map(|file| format!("{file} has no claim for its digest")));
+    found.push(if claims.is_empty() {
+        Diagnosis::good("identifiers", "every identifier stands for the one digest in the log")
+    } else {
+        Diagnosis::bad("identifiers", Severity::Error, format!("{}.", some(&claims)), "An identifier that is not claimed could be given other bytes.", "Somebody changed the database. Restore the newest backup with `countersignd restore --replay FILE`.")
+    });
+    Ok(found)
+}
+
+/// Every tile, bundle and the checkpoint in the blob store against the rows.
+async fn tiles(patient: &Patient<'_>, head: &Head) -> Result<Diagnosis> {
+    let mut wrong: Vec<String> = Vec::new();
+    let (mut size, mut edge) = (0, HashMap::<TileId, Bytes>::new());
+    while size < head.size {
+        // Whole tiles, so that each is made once.
+        let wanted = (head.size - size).min(4_096);
+        let leaves = patient.store.leaves_from(head.shard, size, wanted).await?;
+        if leaves.len() as u64 != wanted {
+            return Ok(Diagnosis::bad("tiles", Severity::Error, "The tiles can not be held against the rows: leaves are lacking.", "See `log`.", "See `log`."));
+        }
+        let hashes: Vec<Sha256> = leaves.iter().map(|leaf| tlog::leaf_hash(leaf.body.as_bytes())).collect();
+        let made = tlog::grow(size, &hashes, &edge)
+            .map_err(|source| Error::internal("the log's tiles do not fit", source))?;
+        let mut objects: Vec<(String, Bytes)> = Vec::new();
+        for (id, bytes) in made {
+            let bytes = Bytes::from(bytes);
+            if TileId::in_tree(id.level, id.index, head.size) == Some(id) {
+                objects.push((id.path(), bytes.clone()));
+            }
+            edge.insert(id, bytes);
+        }
+        edge.retain(|id, _| id.is_partial());
+        for chunk in leaves.chunks(usize::from(tlog::TILE_WIDTH)) {
+            let texts: Vec<&str> = chunk.iter().map(|leaf| leaf.body.as_str()).collect();
+            let bytes = tlog::encode_entries(&texts)
+                .map_err(|source| Error::internal("an entry bundle can not be written", source))?;
+            let width = u16::try_from(chunk.len()).unwrap_or(tlog::TILE_WIDTH);
+            let id = EntriesId { index: chunk[0].index / u64::from(tlog::TILE_WIDTH), width };
+            objects.push((id.path(), Bytes::from(bytes)));
+        }
+        for (path, bytes) in objects {
+            match patient.blobs.get(&tile_path(head.shard, &path), 32 << 20).await? {
+                Some(there) if there == bytes => {}
+                Some(_) => wrong.push(format!("{path} is changed")),
+                // A log that grew since: the wider one took its place.
+                None if path.contains(".p/") => {
+                    let now = patient.store.head(head.shard).await?.map_or(0, |now| now.size);
+                    if now == head.size {
+                        wrong.push(format!("{path} is missing"));
+                    }
+                }
+                None => wrong.push(format!("{path} is missing")),
+            }
+        }
+        size += wanted;
+    }
+    match patient.blobs.get(&tile_path(head.shard, "checkpoint"), 1 << 20).await? {
+        None => wrong.push("checkpoint is missing".to_owned()),
+        Some(note) => match checkpoint::open(&note, &verifiers(patient, head).await?, &head.origin) {
+            Ok(seen) if seen.size() == head.size && seen.root() != head.root => wrong.push("checkpoint is of another log".to_owned()),
+            Ok(seen) if seen.size() > head.size => {
+                // Served meanwhile, or the database was set back.
+                let now = patient.store.head(head.shard).await?.map_or(0, |now| now.size);
+                if seen.size() > now {
+                    return Ok(Diagnosis::bad("tiles", Severity::Error, format!("The blob store's log has {} leaves, the database {now}.", seen.size()), "The database was put back to an older state; signing on would fork the log.", "Run `countersignd restore --replay`, which puts back what the tiles hold."));
+                }
+            }
+            Ok(_) => {}
+            Err(error) => wrong.push(format!("checkpoint can not be believed ({error})")),
+        },
+    }
+    Ok(if wrong.is_empty() {
+        Diagnosis::good("tiles", format!("{}: the blob store holds the same log", head.origin))
+    } else {
+        Diagnosis::bad("tiles", Severity::Error, format!("{}: {}.", head.origin, some(&wrong)), "Readers of the log get bytes that do not fit its checkpoint.", "Delete the changed objects under log/ in the blob store together with its checkpoint, and start the server: it writes them again from the database.")
+    })
+}
+
+async fn unlogged(patient: &Patient<'_>) -> Result<Diagnosis> {
+    let files = patient.store.live_without_leaf().await?;
+    let names: Vec<String> = files.into_iter().map(|file| file.filename).collect();
+    Ok(if names.is_empty() {
+        Diagnosis::good("files-logged", "every served file has its leaf")
+    } else {
+        Diagnosis::bad("files-logged", Severity::Error, format!("These files are served and not in the log: {}.", some(&names)), "Nothing may be served that is not in the log.", "Quarantine them (`countersignd admin quarantine`), then find out who wrote to the database.")
+    })
+}
+
+async fn artifacts(patient: &Patient<'_>, deep: bool, progress: Looked<'_>) -> Result<Diagnosis> {
+    let mut wrong = Vec::new();
+    let (mut after, mut done, mut hashed) = (String::new(), 0, 0);
+    loop {
+        let files = patient.store.files_after(&after, 500).await?;
+        let Some(last) = files.last() else { break };
+        after = last.id.0.clone();
+        for file in files.iter().filter(|file| file.state == FileState::Live) {
+            done += 1;
+            match patient.blobs.stat(artifact_path(&file.sha256).as_ref()).await? {
+                None => wrong.push(format!("{} is missing", file.filename)),
+                Some(stat) if stat.size != file.size => wrong.push(format!("{} has {} bytes instead of {}", file.filename, stat.size, file.size)),
+                Some(_) if deep => {
+                    hashed += 1;
+                    let digest = patient.blobs.artifact_digest(&file.sha256).await?;
+                    if digest.is_none_or(|digest| digest.to_hex() != file.sha256) {
+                        wrong.push(format!("{} has other bytes than were published", file.filename));
+                    }
+                }
+                Some(_) => {}
+            }
+            progress(done, done);
+        }
+    }
+    Ok(if !wrong.is_empty() {
+        Diagnosis::bad("artifacts", Severity::Error, format!("{}.", some(&wrong)), "These files can not be downloaded, or are refused by whoever checks their digest.", "Bring the blobs back from a copy; or publish the identical files again: the right bytes take their place.")
+    } else if deep {
+        Diagnosis::good("artifacts", format!("{hashed} files have the bytes that were published"))
+    } else {
+        Diagnosis::good("artifacts", format!("{done} files are there with their size (--deep reads and hashes them)"))
+    })
+}
+
+/// Rendered documents against the rows they show.
+async fn documents(patient: &Patient<'_>) -> Result<Diagnosis> {
+    let mut wrong = Vec::new();
+    let rendered = patient.store.rendered().await?;
+    for (path, project, digest, serial) in &rendered {
+        let states = patient.store.project_states(std::slice::from_ref(project)).await?;
+        let Some(state) = states.first().filter(|state| state.serial == *serial) else {
+            // Outdated: readers render it anew.
+            continue;
+        };
+        let files = patient.store.files_of(project).await?;
+        let again = Sha256::of(render_simple(state, &files)?.as_bytes());
+        let lying = patient.blobs.get(&document_path(digest), 1 << 30).await?;
+        if again.to_hex() != *digest {
+            // Somebody may have published in between.
+            let now = patient.store.project_states(std::slice::from_ref(project)).await?;
+            if now.first().is_some_and(|now| now.serial == *serial) {
+                wrong.push(format!("{path} does not show what its rows say"));
+            }
+        } else if lying.is_none_or(|bytes| Sha256::of(&bytes) != again) {
+            wrong.push(format!("the bytes of {path} are missing or changed"));
+        }
+    }
+    Ok(if wrong.is_empty() {
+        Diagnosis::good("documents", format!("{} index documents show what the rows say", rendered.len()))
+    } else {
+        Diagnosis::bad("documents", Severity::Warning, format!("{}.", some(&wrong)), "Installers could see an index that is not so. Bytes that do not fit their digest are never served: they are rendered again.", "If a row was changed by hand, restore the newest backup; changed bytes mend themselves with the next publication of the project.")
+    })
+}
