@@ -1,0 +1,449 @@
+//! Backup, restore and replay: nothing that was acknowledged is forged, forked or silently lost.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_formats::Ecosystem;
+use countersign_registry::model::{Actor, Role};
+use countersign_registry::{
+    Blobs, Continued, Deletion, DocumentKey, Error, LogKeys, Registry, Restore, Restored, Seams, Settings,
+    Store, Summary, SystemClock, SystemRandom,
+};
+use countersign_testkit::packages::{Package, Wheel};
+use countersign_testkit::postgres;
+use countersign_trust::checkpoint;
+use countersign_trust::leaf;
+use countersign_trust::note::VerifierKey;
+use countersign_trust::proof::TlogProof;
+
+use crate::kit::{Database, TestRegistry, publish};
+use crate::on_both_databases;
+
+/// Somewhere to restore to.
+pub struct Place {
+    pub folder: tempfile::TempDir,
+    pub database: String,
+    pub blobs: Blobs,
+    pub settings: Settings,
+}
+
+impl Place {
+    pub async fn new(database: Database) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database = match database {
+            Database::Sqlite => format!("sqlite://{}", folder.path().join("db").display()),
+            Database::Postgres => tokio::task::spawn_blocking(postgres::fresh_database)
+                .await
+                .unwrap()
+                .unwrap(),
+        };
+        let blobs = Blobs::local(&folder.path().join("blobs"), false).unwrap();
+        let settings = Settings::new(
+            "http://localhost:8417".parse().unwrap(),
+            folder.path().join("spool"),
+        );
+        Self {
+            folder,
+            database,
+            blobs,
+            settings,
+        }
+    }
+
+    pub fn keys(&self) -> PathBuf {
+        self.folder.path().join("keys")
+    }
+
+    fn take_keys_of(&self, test: &TestRegistry) {
+        LogKeys::load(&test.folder.path().join("keys"), 1)
+            .unwrap()
+            .save(&self.keys(), 1)
+            .unwrap();
+    }
+
+    async fn restore(
+        &self,
+        file: Option<PathBuf>,
+        newest_checkpoint: Option<Vec<u8>>,
+        replay: bool,
+    ) -> Result<Restored, Error> {
+        let store = Store::connect(&self.database).await.unwrap();
+        let seams = seams();
+        let plan = Restore {
+            file: file.as_deref(),
+            settings: &self.settings,
+            store: &store,
+            blobs: &self.blobs,
+            keys_folder: &self.keys(),
+            seams: &seams,
+            newest_checkpoint,
+            replay,
+        };
+        let outcome = Registry::restore(&plan, &mut |_, _, _| {}).await;
+        store.close().await;
+        outcome
+    }
+
+    async fn open(&self, shard: u64) -> Result<Registry, Error> {
+        let store = Store::connect(&self.database).await.unwrap();
+        let keys = LogKeys::load(&self.keys(), shard).unwrap();
+        Registry::open(self.settings.clone(), store, self.blobs.clone(), keys, seams()).await
+    }
+}
+
+fn seams() -> Seams {
+    Seams {
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+    }
+}
+
+async fn back_up(test: &TestRegistry, name: &str) -> (PathBuf, Summary) {
+    let file = test.folder.path().join(name);
+    let summary = test
+        .registry
+        .backup(&file, None, &mut |_, _| {})
+        .await
+        .unwrap();
+    (file, summary)
+}
+
+async fn index(registry: &Registry, project: &str) -> String {
+    let key = DocumentKey::SimpleJson(Ecosystem::Pypi, project.to_owned());
+    let document = registry.document(&key).await.unwrap();
+    String::from_utf8(document.bytes.to_vec()).unwrap()
+}
+
+/// Checks a file's proof as a stranger with only the keys would; returns the size of the log it is under.
+async fn prove(registry: &Registry, package: &Package, keys: &[VerifierKey], origin: &str) -> u64 {
+    let document = registry
+        .proof(&package.sha256(), &package.filename)
+        .await
+        .unwrap();
+    let proof = TlogProof::parse(&document.bytes).unwrap();
+    let body = proof.extra.clone().unwrap();
+    let text = String::from_utf8(body.clone()).unwrap();
+    assert!(text.contains(&format!("digest sha256:{}\n", package.sha256())), "{text}");
+    proof.verify(&body, keys, origin).unwrap();
+    checkpoint::open(proof.checkpoint.as_bytes(), keys, origin)
+        .unwrap()
+        .size()
+}
+
+fn verifiers(registry: &Registry) -> Vec<VerifierKey> {
+    let keys = registry.site_keys().verifier_keys;
+    keys.iter().map(|key| key.parse().unwrap()).collect()
+}
+
+fn wheel(name: &str, version: &str) -> Package {
+    Wheel::new(name, version).build()
+}
+
+async fn checkpoint_of(registry: &Registry, shard: u64) -> Vec<u8> {
+    registry.checkpoint(shard).await.unwrap().bytes.to_vec()
+}
+
+/// Copies a folder of blobs, or what of it a filter lets through.
+fn copy_folder(from: &std::path::Path, to: &std::path::Path, take: &dyn Fn(&str) -> bool) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir_all(&target).unwrap();
+            copy_folder(&entry.path(), &target, take);
+        } else if take(&entry.path().display().to_string()) {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+async fn cross(from: Database, to: Database) {
+    let test = TestRegistry::new(from).await;
+    let ann = test.user("ann").await;
+    let first = wheel("cross", "1.0");
+    test.publish(&ann, &first).await.unwrap();
+    test.registry
+        .yank(&ann, Ecosystem::Pypi, "cross", "1.0", "too \"old\"\n".trim())
+        .await
+        .unwrap();
+    test.publish(&ann, &wheel("cross", "2.0")).await.unwrap();
+    let (file, _) = back_up(&test, "cross.backup").await;
+    let place = Place::new(to).await;
+    place.take_keys_of(&test);
+    let newest = checkpoint_of(&test.registry, 1).await;
+    let restored = place.restore(Some(file), Some(newest), false).await.unwrap();
+    assert_eq!(restored.continued, Continued::SameLog);
+    assert_eq!(restored.withheld, []);
+    let registry = place.open(1).await.unwrap();
+    assert_eq!(index(&registry, "cross").await, index(&test.registry, "cross").await);
+    prove(&registry, &first, &verifiers(&registry), "localhost:8417/log/1").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_of_sqlite_restores_into_postgresql() {
+    cross(Database::Sqlite, Database::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_of_postgresql_restores_into_sqlite() {
+    cross(Database::Postgres, Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flipped_byte_anywhere_is_refused_before_anything_is_written() {
+    let test = TestRegistry::new(Database::Sqlite).await;
+    let ann = test.user("ann").await;
+    test.publish(&ann, &wheel("flip", "1.0")).await.unwrap();
+    let (file, _) = back_up(&test, "flip.backup").await;
+    let good = std::fs::read(&file).unwrap();
+    let place = Place::new(Database::Sqlite).await;
+    for at in (0..good.len()).step_by(good.len() / 23) {
+        let mut bad = good.clone();
+        bad[at] ^= 0x20;
+        std::fs::write(&file, &bad).unwrap();
+        let error = place.restore(Some(file.clone()), None, false).await.unwrap_err();
+        assert_eq!(error.code, "backup-damaged", "byte {at}: {error}");
+    }
+    let store = Store::connect(&place.database).await.unwrap();
+    assert!(store.is_empty().await.unwrap());
+    assert!(place.blobs.is_empty().await.unwrap());
+}
+
+on_both_databases! {
+    async fn a_backup_taken_while_publishing_restores_to_the_same_index_and_valid_proofs(given: Database) {
+        let test = TestRegistry::new(given).await;
+        let ann = test.user("ann").await;
+        let before = wheel("alpha", "1.0");
+        test.publish(&ann, &before).await.unwrap();
+        let (registry, actor) = (test.registry.clone(), ann.clone());
+        let publishing = tokio::spawn(async move {
+            for number in 1..12 {
+                publish(&registry, &actor, &wheel("beta", &format!("1.{number}"))).await.unwrap();
+            }
+        });
+        tokio::time::sleep(Duration::from_millis(120)).await;
+        let (file, summary) = back_up(&test, "busy.backup").await;
+        publishing.await.unwrap();
+        assert!(summary.lacking.is_empty());
+        assert!(!test.folder.path().join("busy.backup.partial").exists());
+
+        let place = Place::new(given).await;
+        let restored = place.restore(Some(file), None, false).await.unwrap();
+        let Continued::NewLog { predecessor, .. } = &restored.continued else { panic!("{restored:?}") };
+        assert_eq!(predecessor, "localhost:8417/log/1");
+        let registry = place.open(2).await.unwrap();
+        assert_eq!(index(&registry, "alpha").await, index(&test.registry, "alpha").await);
+        let size = prove(&registry, &before, &verifiers(&test.registry), "localhost:8417/log/1").await;
+        assert_eq!(size, summary.log_size);
+        assert_eq!(restored.withheld, []);
+    }
+
+    async fn what_is_not_proven_newest_goes_on_in_a_new_log_and_old_proofs_still_hold(given: Database) {
+        let test = TestRegistry::new(given).await;
+        let ann = test.user("ann").await;
+        let old = wheel("gamma", "1.0");
+        test.publish(&ann, &old).await.unwrap();
+        let token = test.registry.create_token(&Actor::operator(), countersign_registry::NewToken {
+            user: "ann".into(), ecosystem: None, project: None, action: countersign_registry::model::Action::Manage,
+            expires: Duration::from_secs(86_400), label: String::new(),
+        }).await.unwrap().0;
+        let (file, _) = back_up(&test, "old.backup").await;
+        let lost = wheel("gamma", "2.0");
+        test.publish(&ann, &lost).await.unwrap();
+        let newer = checkpoint_of(&test.registry, 1).await;
+
+        let place = Place::new(given).await;
+        let restored = place.restore(Some(file), Some(newer), false).await.unwrap();
+        let Continued::NewLog { why, .. } = &restored.continued else { panic!("{restored:?}") };
+        assert!(why.contains("the given checkpoint shows"), "{why}");
+        assert_eq!((restored.shard, restored.origin.as_str()), (2, "localhost:8417/log/2"));
+        let registry = place.open(2).await.unwrap();
+        let beating = registry.start();
+        assert_eq!(registry.site_keys().earlier, [("/log/1/".to_owned(), "localhost:8417/log/1".to_owned())]);
+        let genesis = registry.events(None, None, 10).await.unwrap().pop().unwrap();
+        assert!(genesis.text.contains("predecessor-origin localhost:8417/log/1\n"), "{}", genesis.text);
+        let frozen = checkpoint_of(&registry, 1).await;
+        let actor = registry.authenticate(countersign_registry::model::Presented::Token(token)).await.unwrap();
+        let next = wheel("gamma", "3.0");
+        let receipt = publish(&registry, &actor, &next).await.unwrap();
+        prove(&registry, &next, &verifiers(&registry), "localhost:8417/log/2").await;
+        let old_keys = verifiers(&test.registry);
+        prove(&registry, &old, &old_keys, "localhost:8417/log/1").await;
+        assert_eq!(checkpoint_of(&registry, 1).await, frozen, "the closed log is never signed again");
+        // The first leaf of the project in the new log has none before it, and its sequence goes on.
+        let leaf = registry.leaf_proof(2, receipt.leaf).await.unwrap();
+        let body = TlogProof::parse(&leaf.bytes).unwrap().extra.unwrap();
+        let leaf = leaf::parse(&body).unwrap().known().unwrap();
+        assert_eq!((leaf.previous, leaf.sequence > Some(1)), (None, true));
+        let second = publish(&registry, &actor, &wheel("gamma", "4.0")).await.unwrap();
+        let body = TlogProof::parse(second.proof.as_bytes()).unwrap().extra.unwrap();
+        assert_eq!(leaf::parse(&body).unwrap().known().unwrap().previous, Some(receipt.leaf));
+        let text = index(&registry, "gamma").await;
+        assert!(text.contains("gamma-1.0") && !text.contains("gamma-2.0") && text.contains("gamma-3.0"), "{text}");
+        beating.stop().await;
+        // And it starts again.
+        place.open(2).await.unwrap();
+    }
+
+    async fn a_file_whose_bytes_are_lacking_is_withheld_and_keeps_its_proof(given: Database) {
+        let test = TestRegistry::new(given).await;
+        let ann = test.user("ann").await;
+        let (whole, lost) = (wheel("delta", "1.0"), wheel("delta", "2.0"));
+        test.publish(&ann, &whole).await.unwrap();
+        test.publish(&ann, &lost).await.unwrap();
+        let digest = lost.sha256();
+        let blob = test.folder.path().join("blobs/artifacts").join(&digest[..2]).join(&digest);
+        std::fs::remove_file(blob).unwrap();
+        let (file, summary) = back_up(&test, "lacking.backup").await;
+        assert_eq!(summary.lacking, [digest]);
+        let place = Place::new(given).await;
+        place.take_keys_of(&test);
+        let newest = checkpoint_of(&test.registry, 1).await;
+        let restored = place.restore(Some(file), Some(newest), false).await.unwrap();
+        assert_eq!(restored.withheld, [(lost.filename.clone(), "restore: its bytes are lacking".to_owned())]);
+        let registry = place.open(1).await.unwrap();
+        let text = index(&registry, "delta").await;
+        assert!(text.contains("delta-1.0") && !text.contains("delta-2.0"), "{text}");
+        let error = registry.file(&lost.sha256(), &lost.filename).await.unwrap_err();
+        assert_eq!(error.code, "file-quarantined");
+        prove(&registry, &lost, &verifiers(&registry), "localhost:8417/log/1").await;
+        let events = registry.events(None, None, 5).await.unwrap();
+        assert!(events.iter().any(|event| event.kind == "quarantined"), "{events:?}");
+    }
+
+    async fn an_older_backup_beside_surviving_tiles_is_replayed_and_withholds_what_it_lacks(given: Database) {
+        let test = TestRegistry::new(given).await;
+        let ann = test.user("ann").await;
+        let (old, gone) = (wheel("epsilon", "1.0"), wheel("epsilon", "1.1"));
+        test.publish(&ann, &old).await.unwrap();
+        test.publish(&ann, &gone).await.unwrap();
+        let (file, _) = back_up(&test, "older.backup").await;
+        let later = wheel("epsilon", "2.0");
+        let receipt = test.publish(&ann, &later).await.unwrap();
+        let strange = wheel("zeta", "1.0");
+        test.publish(&ann, &strange).await.unwrap();
+        test.registry.delete(&ann, Ecosystem::Pypi, "epsilon", Deletion::File(&gone.filename)).await.unwrap();
+        test.registry.yank(&ann, Ecosystem::Pypi, "epsilon", "1.0", "bad").await.unwrap();
+        while test.registry.health().await.log_backlog > 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let newest = test.registry.health().await.log_size;
+
+        let place = Place::new(given).await;
+        place.take_keys_of(&test);
+        copy_folder(&test.folder.path().join("blobs"), &place.folder.path().join("blobs"), &|_| true);
+        let refused = place.restore(Some(file.clone()), None, false).await.unwrap_err();
+        assert_eq!(refused.code, "not-empty");
+        let restored = place.restore(Some(file), None, true).await.unwrap();
+        assert_eq!(restored.continued, Continued::SameLog, "{restored:?}");
+        assert_eq!(restored.leaves, newest);
+        assert!(restored.replayed >= 4, "{restored:?}");
+        assert_eq!(restored.tombstones, 2);
+
+        let registry = place.open(1).await.unwrap();
+        let beating = registry.start();
+        let text = index(&registry, "epsilon").await;
+        assert!(text.contains("epsilon-1.0") && !text.contains("epsilon-1.1") && !text.contains("epsilon-2.0"), "{text}");
+        assert!(text.contains("\"yanked\":\"restore"), "{text}");
+        let operator = Actor::operator();
+        // Other bytes never get the name.
+        let other = Wheel::new("epsilon", "2.0").file("epsilon/other.py", "x = 1\n").build();
+        let error = publish(&registry, &operator, &other).await.unwrap_err();
+        assert_eq!(error.code, "file-exists");
+        // The same bytes come home, to the leaf they have.
+        let home = publish(&registry, &operator, &later).await.unwrap();
+        assert_eq!(home.leaf, receipt.leaf);
+        assert!(index(&registry, "epsilon").await.contains("epsilon-2.0"));
+        prove(&registry, &later, &verifiers(&registry), "localhost:8417/log/1").await;
+        // A name that only the log knows is nobody's until the operator gives it to someone.
+        registry.create_user(&operator, "mallory", None, false).await.unwrap();
+        let mallory = registry.create_token(&operator, countersign_registry::NewToken {
+            user: "mallory".into(), ecosystem: None, project: None, action: countersign_registry::model::Action::Manage,
+            expires: Duration::from_secs(86_400), label: String::new(),
+        }).await.unwrap().0;
+        let mallory = registry.authenticate(countersign_registry::model::Presented::Token(mallory)).await.unwrap();
+        let error = publish(&registry, &mallory, &wheel("zeta", "9.0")).await.unwrap_err();
+        assert_eq!(error.code, "role-missing");
+        beating.stop().await;
+        let found = registry.doctor(Some(&place.keys()), true, &mut |_, _| {}).await;
+        let wrong: Vec<_> = found.iter().filter(|diagnosis| !diagnosis.ok).collect();
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    async fn a_database_set_back_is_refused_by_serve_and_mended_by_a_replay_without_a_file(given: Database) {
+        let test = TestRegistry::new(given).await;
+        let ann = test.user("ann").await;
+        test.publish(&ann, &wheel("eta", "1.0")).await.unwrap();
+        let (file, _) = back_up(&test, "set-back.backup").await;
+        let place = Place::new(given).await;
+        place.take_keys_of(&test);
+        let same = checkpoint_of(&test.registry, 1).await;
+        place.restore(Some(file), Some(same), false).await.unwrap();
+        // The world went on with the old one; its blobs are what there is.
+        test.publish(&ann, &wheel("eta", "2.0")).await.unwrap();
+        copy_folder(&test.folder.path().join("blobs"), &place.folder.path().join("blobs"), &|_| true);
+        let error = place.open(1).await.err().unwrap();
+        assert_eq!(error.code, "log-ahead");
+        assert!(error.text().contains("restore --replay"), "{error}");
+        let restored = place.restore(None, None, true).await.unwrap();
+        assert_eq!((restored.continued, restored.replayed), (Continued::SameLog, 1));
+        place.open(1).await.unwrap();
+    }
+
+    async fn a_restore_that_broke_off_serves_nothing_and_begins_anew(given: Database) {
+        let test = TestRegistry::new(given).await;
+        let ann = test.user("ann").await;
+        test.publish(&ann, &wheel("theta", "1.0")).await.unwrap();
+        let (file, _) = back_up(&test, "broken.backup").await;
+        let newest = checkpoint_of(&test.registry, 1).await;
+        let place = Place::new(given).await;
+        // Without a key the log can not go on: the restore ends in its last third.
+        let error = place.restore(Some(file.clone()), Some(newest.clone()), false).await.unwrap_err();
+        assert_eq!(error.code, "log-key-missing");
+        place.take_keys_of(&test);
+        let error = place.open(1).await.err().unwrap();
+        assert_eq!(error.code, "restore-unfinished");
+        let restored = place.restore(Some(file.clone()), Some(newest), false).await.unwrap();
+        assert_eq!(restored.continued, Continued::SameLog);
+        place.open(1).await.unwrap();
+        let error = place.restore(Some(file), None, false).await.unwrap_err();
+        assert_eq!(error.code, "not-empty");
+    }
+
+    async fn a_forged_checkpoint_and_foreign_tiles_are_refused(given: Database) {
+        let test = TestRegistry::new(given).await;
+        let ann = test.user("ann").await;
+        test.publish(&ann, &wheel("iota", "1.0")).await.unwrap();
+        let (file, _) = back_up(&test, "forged.backup").await;
+        let stranger = TestRegistry::new(Database::Sqlite).await;
+        let place = Place::new(given).await;
+        place.take_keys_of(&test);
+        let error = place.restore(Some(file.clone()), Some(checkpoint_of(&stranger.registry, 1).await), false).await.unwrap_err();
+        assert_eq!(error.code, "checkpoint-wrong");
+        let place = Place::new(given).await;
+        copy_folder(&stranger.folder.path().join("blobs"), &place.folder.path().join("blobs"), &|_| true);
+        let error = place.restore(Some(file), None, true).await.unwrap_err();
+        assert_eq!(error.code, "log-forked");
+    }
+
+    async fn keys_go_with_a_backup_only_when_told(given: Database) {
+        let test = TestRegistry::new(given).await;
+        let ann = test.user("ann").await;
+        test.publish(&ann, &wheel("kappa", "1.0")).await.unwrap();
+        test.registry.set_role(&Actor::operator(), Ecosystem::Pypi, "kappa", "ann", Some(Role::Owner)).await.unwrap();
+        let (bare, _) = back_up(&test, "bare.backup").await;
+        let with = test.folder.path().join("with.backup");
+        test.registry.backup(&with, Some(&test.folder.path().join("keys")), &mut |_, _| {}).await.unwrap();
+        let newest = checkpoint_of(&test.registry, 1).await;
+        let secret = std::fs::read(test.folder.path().join("keys/log-1.ed25519")).unwrap();
+        let holds = |file: &PathBuf| {
+            let bytes = std::fs::read(file).unwrap();
+            bytes.windows(secret.len()).any(|window| window == secret)
+        };
+        assert!(!holds(&bare) && holds(&with));
+        let place = Place::new(given).await;
+        place.restore(Some(with), Some(newest), false).await.unwrap();
+        place.open(1).await.unwrap();
+    }
+}
