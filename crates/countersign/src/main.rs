@@ -91,8 +91,18 @@ fn describe(pinned: &Pinned) {
     line(&format!("{}", pinned.url.as_str().trim_end_matches('/')));
     line(&format!("  log origin     {}", pinned.origin));
     for key in &pinned.keys {
-        line(&format!("  verifier key   {key}"));
+        line(&format!("  verifier key   {}", short(key)));
     }
+}
+
+/// A verifier key as it fits on a line; those of lattices have thousands of characters, and a digest tells them apart.
+fn short(key: &str) -> String {
+    if key.len() <= 160 {
+        return key.to_owned();
+    }
+    let begin: String = key.chars().take(100).collect();
+    let digest = countersign_trust::digest::Sha256::of(key.as_bytes());
+    format!("{begin}… (sha256 of the whole key: {digest})")
 }
 
 fn agreed(pinned: &Pinned) -> Result<bool, Failure> {

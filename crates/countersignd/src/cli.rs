@@ -133,7 +133,17 @@ pub enum Command {
     /// Bring the database to this version's form.
     Migrate(Stores),
     /// Look for what is wrong, and say what to do about it. Exit code 1 when something is.
-    Doctor(Stores),
+    Doctor(Doctor),
+    /// Write a backup to a new file, consistent while a server runs.
+    ///
+    /// It holds database, log and artifacts; the log's signing keys only with --with-keys.
+    Backup(Backup),
+    /// Bring a registry back from a backup into empty places, proving it on the way.
+    ///
+    /// Every log entry and digest is checked. Files whose bytes or rows are lacking are withheld. When nothing proves
+    /// that the backup is the newest state that anybody has seen, the old log is closed and a new one begins, because
+    /// two continuations of one log would be a fork.
+    Restore(RestoreFrom),
     /// Publish a folder of wheels and sdists as the operator, with the same checks as an upload.
     ///
     /// Files that are there already with the same bytes count as done, so an interrupted import can be run again.
@@ -166,6 +176,46 @@ pub struct Serve {
     /// Refuse to start instead of migrating an older database.
     #[arg(long)]
     pub no_migrate: bool,
+}
+
+/// Options of `doctor`.
+#[derive(Args, Debug)]
+pub struct Doctor {
+    /// Also read every artifact and check its digest.
+    #[arg(long)]
+    pub deep: bool,
+    /// Where database and blobs are.
+    #[command(flatten)]
+    pub stores: Stores,
+}
+
+/// Options of `backup`.
+#[derive(Args, Debug)]
+pub struct Backup {
+    /// The file to write; it must not be there yet.
+    pub file: PathBuf,
+    /// Put the log's signing keys into it too. Whoever reads such a backup can sign in the log's name.
+    #[arg(long)]
+    pub with_keys: bool,
+    /// Where database and blobs are.
+    #[command(flatten)]
+    pub stores: Stores,
+}
+
+/// Options of `restore`.
+#[derive(Args, Debug)]
+pub struct RestoreFrom {
+    /// The backup.
+    pub file: Option<PathBuf>,
+    /// The blobs survived and may be ahead of the backup: put back what their tiles hold.
+    #[arg(long)]
+    pub replay: bool,
+    /// A signed checkpoint of the log from somebody who watches it: proof of what the newest state is.
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+    /// Where database and blobs are.
+    #[command(flatten)]
+    pub stores: Stores,
 }
 
 /// Options of `import`.

@@ -1,121 +1,54 @@
-//! `doctor`: looks for what is wrong and says what to do about it.
+//! `doctor`: looks for what is wrong and says what to do about it. Changes nothing but a probe object in the blobs.
 
-use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use countersign_registry::{Diagnosis, LogKeys, Patient, Seams, Severity, examine};
 use serde_json::json;
 
-use crate::cli::{Common, Stores};
-use crate::config::Config;
+use crate::cli::{Common, Doctor};
+use crate::config::{self, Config};
 use crate::failure::{Exit, Failure};
-use crate::{instance, report, tls};
-
-/// One thing that was looked at.
-struct Finding {
-    check: &'static str,
-    /// `None`: good. Otherwise what is wrong and what to do.
-    problem: Option<(String, String)>,
-    note: String,
-}
-
-impl Finding {
-    fn good(check: &'static str, note: impl Into<String>) -> Self {
-        Self {
-            check,
-            problem: None,
-            note: note.into(),
-        }
-    }
-
-    fn bad(check: &'static str, what: impl Into<String>, way_out: impl Into<String>) -> Self {
-        Self {
-            check,
-            problem: Some((what.into(), way_out.into())),
-            note: String::new(),
-        }
-    }
-}
+use crate::instance::{self, Survey};
+use crate::{report, tls};
 
 /// Looks at everything.
 ///
 /// # Errors
 /// Exit 1 when anything is wrong.
-pub async fn run(common: &Common, stores: &Stores) -> Result<(), Failure> {
-    // A configuration that does not even parse is the first diagnosis.
-    let config = Config::load(&common.data, common.config.as_deref(), &stores.overrides())?;
-    let mut findings = vec![
-        match config.refuse_plain_http_off_loopback() {
-            Ok(()) => Finding::good("transport", format!("{} on {}", config.url, config.listen)),
-            Err(failure) => Finding::bad(
-                "transport",
-                failure.message,
-                failure.remedy.unwrap_or_default(),
-            ),
-        },
-        key_files(&config),
-    ];
-    findings.extend(certificate(&config));
-    let mut identity = None;
-    match instance::open(&config, false).await {
-        Ok(registry) => {
-            let site = registry.site_keys();
-            let health = registry.health().await;
-            findings.push(if health.ok {
-                Finding::good(
-                    "log",
-                    format!(
-                        "{} entries, {} waiting, origin {}",
-                        health.log_size, health.log_backlog, site.origin
-                    ),
-                )
-            } else {
-                Finding::bad(
-                    "log",
-                    health.problems.join(" "),
-                    "Publishing waits until this is mended; reading goes on.",
-                )
-            });
-            identity = Some(site);
+pub async fn run(common: &Common, options: &Doctor) -> Result<(), Failure> {
+    // A configuration that does not even parse is a diagnosis by itself.
+    let config = Config::load(
+        &common.data,
+        common.config.as_deref(),
+        &options.stores.overrides(),
+    )?;
+    let mut found = vec![transport(&config)];
+    found.extend(certificate(&config));
+    let keys = match look_inside(&config, options.deep, common.json).await {
+        Ok((diagnoses, keys)) => {
+            found.extend(diagnoses);
+            keys
         }
-        Err(failure) => findings.push(Finding::bad(
-            "registry",
-            failure.message,
-            failure.remedy.unwrap_or_default(),
-        )),
-    }
-    let wrong = findings
-        .iter()
-        .filter(|finding| finding.problem.is_some())
-        .count();
+        Err(failure) => {
+            found.push(failed("registry", &failure));
+            None
+        }
+    };
+    let wrong = found.iter().filter(|diagnosis| !diagnosis.ok).count();
     if common.json {
-        let checks: Vec<_> = findings
-            .iter()
-            .map(|finding| match &finding.problem {
-                None => json!({"check": finding.check, "ok": true, "note": finding.note}),
-                Some((what, way_out)) => {
-                    json!({"check": finding.check, "ok": false, "problem": what, "remedy": way_out})
-                }
-            })
-            .collect();
         report::json(&json!({
-            "ok": wrong == 0, "checks": checks,
-            "origin": identity.as_ref().map(|site| &site.origin),
-            "verifier_keys": identity.as_ref().map(|site| &site.verifier_keys),
+            "ok": wrong == 0,
+            "checks": found,
+            "origin": keys.as_ref().map(LogKeys::origin),
+            "verifier_keys": keys.as_ref().map(|keys| texts(keys)),
         }));
     } else {
-        for finding in &findings {
-            match &finding.problem {
-                None => report::line(&format!("✓ {}: {}", finding.check, finding.note)),
-                Some((what, way_out)) => report::line(&format!(
-                    "✗ {}: {}\n    {}",
-                    finding.check,
-                    what,
-                    way_out.replace('\n', "\n    ")
-                )),
-            }
+        for diagnosis in &found {
+            report::line(&told(diagnosis));
         }
-        for key in identity.iter().flat_map(|site| &site.verifier_keys) {
-            report::line(&format!("  verifier key   {key}"));
+        for key in keys.iter().flat_map(texts) {
+            report::line(&format!("  verifier key   {}", report::short_key(&key)));
         }
     }
     if wrong == 0 {
@@ -124,81 +57,117 @@ pub async fn run(common: &Common, stores: &Stores) -> Result<(), Failure> {
     Err(Failure::new(
         Exit::Environment,
         "unwell",
-        format!("{wrong} of {} checks found a problem.", findings.len()),
+        format!("{wrong} of {} checks found a problem.", found.len()),
     ))
 }
 
-fn key_files(config: &Config) -> Finding {
-    let entries = match std::fs::read_dir(&config.keys)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-    {
-        Ok(entries) => entries,
-        Err(error) => {
-            return Finding::bad(
-                "keys",
-                format!("{} can not be read: {error}.", config.keys.display()),
-                "Mount the volume or correct `keys` in the configuration; without its key this log can not go on.",
-            );
-        }
-    };
-    for entry in entries {
-        match entry.metadata() {
-            Ok(meta) if meta.permissions().mode() & 0o077 == 0 => {}
-            Ok(meta) => {
-                return Finding::bad(
-                    "keys",
-                    format!(
-                        "{} may be read by others (mode {:o}).",
-                        entry.path().display(),
-                        meta.permissions().mode() & 0o777
-                    ),
-                    format!(
-                        "chmod go= {}; whoever may have read it can sign in this log's name.",
-                        entry.path().display()
-                    ),
-                );
-            }
-            Err(error) => {
-                return Finding::bad(
-                    "keys",
-                    format!("{}: {error}.", entry.path().display()),
-                    "Let this user read it.",
-                );
-            }
-        }
-    }
-    Finding::good(
-        "keys",
-        format!("{} is readable by this user alone", config.keys.display()),
-    )
+fn texts(keys: &LogKeys) -> Vec<String> {
+    keys.verifiers().iter().map(ToString::to_string).collect()
 }
 
-fn certificate(config: &Config) -> Option<Finding> {
-    let files = config.tls.as_ref()?;
-    Some(
-        match tls::Certificate::load(files).and_then(|_| tls::validity(&files.cert)) {
-            Err(failure) => Finding::bad(
-                "certificate",
-                failure.message,
-                failure.remedy.unwrap_or_default(),
+fn told(diagnosis: &Diagnosis) -> String {
+    if diagnosis.ok {
+        return format!("✓ {}: {}", diagnosis.id, diagnosis.what);
+    }
+    let mark = if diagnosis.severity == Severity::Error {
+        "✗"
+    } else {
+        "!"
+    };
+    let mut text = format!("{mark} {}: {}", diagnosis.id, diagnosis.what);
+    for more in [&diagnosis.why, &diagnosis.remedy] {
+        if !more.is_empty() {
+            text.push_str(&format!("\n    {}", more.replace('\n', "\n    ")));
+        }
+    }
+    text
+}
+
+fn failed(id: &'static str, failure: &Failure) -> Diagnosis {
+    let remedy = failure.remedy.as_deref().unwrap_or_default();
+    Diagnosis::bad(id, Severity::Error, &failure.message, "", remedy)
+}
+
+async fn look_inside(
+    config: &Config,
+    deep: bool,
+    json: bool,
+) -> Result<(Vec<Diagnosis>, Option<LogKeys>), Failure> {
+    let survey = Survey::take(config).await?;
+    if !survey.is_instance() {
+        // Going on would write a probe into what may be an unmounted volume.
+        return Err(instance::none_here(config, &survey));
+    }
+    let (store, blobs, seams) = (
+        instance::connect(config).await?,
+        instance::open_blobs(config)?,
+        Seams::system(),
+    );
+    let settings = config.settings();
+    let mut folders: Vec<&Path> = vec![&config.data];
+    if let config::Blobs::Directory(path) = &config.blobs {
+        folders.push(path);
+    }
+    folders.extend(config.sqlite_file.as_deref().and_then(Path::parent));
+    let patient = Patient {
+        settings: &settings,
+        store: &store,
+        blobs: &blobs,
+        keys_folder: Some(&config.keys),
+        folders: &folders,
+        seams: &seams,
+    };
+    let bar = report::bar("files looked at", json);
+    let found = examine(&patient, deep, &mut |done, all| {
+        report::advance(&bar, done, all)
+    })
+    .await;
+    bar.finish_and_clear();
+    let keys = match store.newest_shard().await? {
+        // A missing or damaged key is told by the check of keys.
+        Some(shard) => LogKeys::load(&config.keys, shard).ok(),
+        None => None,
+    };
+    Ok((found, keys))
+}
+
+fn transport(config: &Config) -> Diagnosis {
+    match config.refuse_plain_http_off_loopback() {
+        Ok(()) => Diagnosis::good(
+            "transport",
+            format!(
+                "{} on {}",
+                config.url.as_str().trim_end_matches('/'),
+                config.listen
             ),
-            Ok(validity) => {
-                let now = SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .map_or(0, |since| {
-                        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-                    });
-                let days = (validity.not_after - now) / 86_400;
-                if days < 14 {
-                    Finding::bad(
-                        "certificate",
-                        format!("{} expires in {days} days.", files.cert.display()),
-                        "Renew it, then send the server SIGHUP.",
-                    )
-                } else {
-                    Finding::good("certificate", format!("good for {days} more days"))
-                }
+        ),
+        Err(failure) => failed("transport", &failure),
+    }
+}
+
+fn certificate(config: &Config) -> Option<Diagnosis> {
+    let files = config.tls.as_ref()?;
+    let loaded = tls::Certificate::load(files).and_then(|_| tls::validity(&files.cert));
+    Some(match loaded {
+        Err(failure) => failed("certificate", &failure),
+        Ok(validity) => {
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| {
+                    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+                });
+            let days = (validity.not_after - now) / 86_400;
+            if days < 14 {
+                Diagnosis::bad(
+                    "certificate",
+                    Severity::Warning,
+                    format!("{} expires in {days} days.", files.cert.display()),
+                    "After that clients refuse to connect.",
+                    "Renew it, then send the server SIGHUP.",
+                )
+            } else {
+                Diagnosis::good("certificate", format!("good for {days} more days"))
             }
-        },
-    )
+        }
+    })
 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use countersign_formats::Ecosystem;
 use countersign_registry::model::{Actor, Receipt, Role};
 use countersign_registry::{Form, Kind, Registry};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -154,11 +153,8 @@ async fn publish_all(
     parallel: usize,
     json: bool,
 ) -> Vec<Outcome> {
-    let bar = ProgressBar::new(files.len() as u64);
-    bar.set_style(
-        ProgressStyle::with_template("{bar:32} {pos}/{len}  {per_sec}  {eta} left  {msg}")
-            .expect("a fixed template parses"),
-    );
+    let bar = report::bar("", json);
+    bar.set_length(files.len() as u64);
     let places = Arc::new(Semaphore::new(parallel.max(1)));
     let (report_to, mut reports) = mpsc::channel(64);
     let mut tasks = JoinSet::new();

@@ -9,8 +9,8 @@ use countersign_registry::{Blobs, LogKeys, Registry, Seams, Store};
 use crate::config::{self, Config, shown_without_password};
 use crate::failure::{Exit, Failure};
 
-/// The number of the log that `init` makes; a restored registry that can not prove to be the newest starts the next.
-const SHARD: u64 = 1;
+/// The number of the log that `init` makes. A restored registry that can not prove to be the newest begins the next.
+const FIRST_SHARD: u64 = 1;
 
 /// What stands in the places of an instance.
 #[derive(Clone, Debug)]
@@ -68,9 +68,10 @@ impl Survey {
         self.data.is_empty() && !self.keys && !self.database && !self.blobs
     }
 
-    /// Enough to open it: whether the parts belong together is for [`Registry::open`] to check.
+    /// Enough to open it: whether the parts belong together is for [`Registry::open`] to check. Blobs are never empty,
+    /// since the log's tiles are among them.
     pub fn is_instance(&self) -> bool {
-        self.keys && self.database
+        self.keys && self.database && self.blobs
     }
 
     /// One line per place.
@@ -138,19 +139,28 @@ pub async fn init(config: &Config) -> Result<Registry, Failure> {
         )
         .remedy(remedy));
     }
-    private_directory(&config.data)?;
-    private_directory(&config.spool)?;
-    if let config::Blobs::Directory(path) = &config.blobs {
-        private_directory(path)?;
-    }
+    make_directories(config)?;
     let (store, blobs, seams) = (connect(config).await?, open_blobs(config)?, Seams::system());
     let settings = config.settings();
     let keys = LogKeys::generate(&origin(config)?, seams.random.as_ref())?;
     // Keys first: a log whose key is lost can not go on, a key without a log does no harm.
     private_directory(&config.keys)?;
-    keys.save(&config.keys, SHARD)?;
+    keys.save(&config.keys, FIRST_SHARD)?;
     Registry::create(&settings, &store, &blobs, &keys, &seams).await?;
     Ok(Registry::open(settings, store, blobs, keys, seams).await?)
+}
+
+/// Makes the directories of an instance, for this user alone; those that are there stay as they are.
+///
+/// # Errors
+/// Where one can not be made.
+pub fn make_directories(config: &Config) -> Result<(), Failure> {
+    private_directory(&config.data)?;
+    private_directory(&config.spool)?;
+    match &config.blobs {
+        config::Blobs::Directory(path) => private_directory(path),
+        config::Blobs::Remote(_) => Ok(()),
+    }
 }
 
 /// The log's name, for ever: host at `init`, and the shard.
@@ -163,7 +173,7 @@ fn origin(config: &Config) -> Result<String, Failure> {
         .url
         .port()
         .map_or_else(String::new, |port| format!(":{port}"));
-    Ok(format!("{host}{port}/log/{SHARD}"))
+    Ok(format!("{host}{port}/log/{FIRST_SHARD}"))
 }
 
 /// Opens an instance that is there.
@@ -191,7 +201,8 @@ pub async fn open(config: &Config, migrate: bool) -> Result<Registry, Failure> {
         store.migrate().await?;
     }
     private_directory(&config.spool)?;
-    let keys = LogKeys::load(&config.keys, SHARD)?;
+    let shard = store.newest_shard().await?.unwrap_or(FIRST_SHARD);
+    let keys = LogKeys::load(&config.keys, shard)?;
     Ok(Registry::open(
         config.settings(),
         store,
@@ -210,7 +221,7 @@ pub fn none_here(config: &Config, survey: &Survey) -> Failure {
             .remedy(format!("Make one, once:\n{}\nIf there should be one, a volume is not mounted or a path is wrong.", init_command(config)));
     }
     Failure::usage("incomplete", format!("Some of this registry is missing, and going on without it would fork its log.\n  {places}"))
-        .remedy("Mount the missing volume, correct the paths, or bring the missing part back with `countersignd restore FILE`.")
+        .remedy("Mount the missing volume, correct the paths, or bring the registry back with `countersignd restore FILE` into empty places.\nIf only an `init` was interrupted, empty all places and run it again.")
 }
 
 /// The `init` command for just these places.

@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod admin;
+mod archive;
 mod cli;
 mod config;
 mod demo;
@@ -63,7 +64,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Init(place) => init(common, place).await,
         Command::Serve(options) => serve::run(common, options).await,
         Command::Migrate(stores) => migrate(common, stores).await,
-        Command::Doctor(stores) => doctor::run(common, stores).await,
+        Command::Doctor(options) => doctor::run(common, options).await,
+        Command::Backup(options) => archive::backup(common, options).await,
+        Command::Restore(options) => archive::restore(common, options).await,
         Command::Import(options) => import::run(common, options).await,
         Command::Config(ConfigCommand::Sample) => {
             report::line(config::sample().trim_end());
@@ -96,7 +99,7 @@ async fn init(common: &Common, place: &Place) -> Result<(), Failure> {
         identity.origin
     ));
     for key in &identity.verifier_keys {
-        report::line(&format!("  verifier key   {key}"));
+        report::line(&format!("  verifier key   {}", report::short_key(key)));
     }
     let data = if common.data.as_os_str() == "./countersign-data" {
         String::new()

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use indicatif::{ProgressBar, ProgressStyle};
+
 /// Prints a line. A reader that went away is no failure of ours.
 pub fn line(text: &str) {
     let mut out = std::io::stdout().lock();
@@ -40,4 +42,34 @@ pub fn table(heads: &[&str], rows: &[Vec<String>]) {
     for row in rows {
         print(&mut row.iter().map(String::as_str));
     }
+}
+
+/// A verifier key as it fits on a line: those of lattices have thousands of characters, and `--json` has them whole.
+pub fn short_key(key: &str) -> String {
+    if key.len() <= 160 {
+        return key.to_owned();
+    }
+    let begin: String = key.chars().take(100).collect();
+    let digest = countersign_trust::digest::Sha256::of(key.as_bytes());
+    format!("{begin}… (sha256 of the whole key: {digest})")
+}
+
+/// A bar on a terminal, for work whose amount is not known yet. Nothing when the results are for programs.
+pub fn bar(what: &'static str, hidden: bool) -> ProgressBar {
+    if hidden {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(0);
+    bar.set_style(
+        ProgressStyle::with_template("{bar:32} {pos}/{len}  {eta} left  {msg}")
+            .expect("a fixed template parses"),
+    );
+    bar.set_message(what);
+    bar
+}
+
+/// Tells a bar how far the work is.
+pub fn advance(bar: &ProgressBar, done: u64, all: u64) {
+    bar.set_length(all);
+    bar.set_position(done);
 }

@@ -1,3 +1,5 @@
+use countersign_testkit::packages::Wheel;
+
 use crate::machine::Desk;
 
 #[test]
@@ -189,7 +191,39 @@ fn doctor_finds_keys_that_others_may_read() {
         .path();
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
     desk.run(&["doctor"])
-        .expect(1, &["✗ keys", "may be read by others (mode 644)", "chmod"]);
+        .expect(1, &["✗ keys", "Others on this machine may read", "chmod"]);
     let report = desk.run(&["--json", "doctor"]).expect(1, &[]).json();
     assert_eq!(report["ok"], false);
+    assert!(report["origin"].as_str().unwrap().ends_with("/log/1"));
+}
+
+#[test]
+fn doctor_finds_a_changed_file_and_does_not_touch_a_volume_that_is_not_mounted() {
+    let desk = Desk::new();
+    desk.run(&["init"]).expect(0, &[]);
+    let dist = desk.path("dist");
+    std::fs::create_dir_all(&dist).unwrap();
+    let package = Wheel::new("thing", "1.0").build();
+    package.write_to(&dist).unwrap();
+    desk.run(&["import", "dist"]).expect(0, &[]);
+    desk.run(&["doctor", "--deep"])
+        .expect(0, &["✓ artifacts: 1 files have the bytes"]);
+    let digest = package.sha256();
+    let blob = desk
+        .data()
+        .join("blobs/artifacts")
+        .join(&digest[..2])
+        .join(&digest);
+    let mut bytes = std::fs::read(&blob).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&blob, bytes).unwrap();
+    desk.run(&["doctor", "--deep"])
+        .expect(1, &["✗ artifacts", "thing-1.0-py3-none-any.whl"]);
+
+    let blobs = desk.data().join("blobs");
+    std::fs::remove_dir_all(&blobs).unwrap();
+    std::fs::create_dir(&blobs).unwrap();
+    desk.run(&["doctor"])
+        .expect(1, &["✗ registry", "would fork its log"]);
+    assert_eq!(std::fs::read_dir(&blobs).unwrap().count(), 0);
 }

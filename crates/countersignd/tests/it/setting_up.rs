@@ -147,10 +147,24 @@ fn serve_makes_a_registry_only_where_everything_is_empty_and_the_url_is_loopback
                     assert_ne!(ran.code, 0, "{case}: {ran:#?}");
                     if nothing {
                         let data = desk.data().display().to_string();
-                        ran.expect(2, &[&format!("countersignd init --data {data} --url https://packages.example.org"), "a volume is not mounted"]);
+                        ran.expect(
+                            2,
+                            &[
+                                &format!("countersignd init --data {data} --url https://packages.example.org"),
+                                "a volume is not mounted",
+                            ],
+                        );
                         assert!(!desk.data().exists(), "a refusal leaves nothing behind");
-                    } else if !keys || !database {
-                        ran.expect(2, &["would fork its log", "holds something", "empty"]);
+                    } else {
+                        ran.expect(
+                            2,
+                            &[
+                                "would fork its log",
+                                "holds something",
+                                "empty",
+                                "Mount the missing volume",
+                            ],
+                        );
                     }
                 }
             }
