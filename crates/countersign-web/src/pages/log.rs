@@ -79,6 +79,11 @@ fn meaning(kind: &str) -> &'static str {
     )
 }
 
+/// Where the proof of any entry is.
+pub(super) fn leaf_proof(index: u64) -> String {
+    format!("/log/{SHARD}/leaf/{index}.tlog-proof")
+}
+
 /// The log as its newest checkpoint shows it.
 pub(super) struct LogHead {
     pub(super) origin: String,
@@ -303,7 +308,7 @@ impl<'a> EventPage<'a> {
             meaning: meaning(&event.kind),
             subject: Subject::of(&event.subject),
             at: Moment(event.at),
-            proof: format!("/log/{SHARD}/leaf/{}.tlog-proof", event.leaf),
+            proof: leaf_proof(event.leaf),
             previous: event.leaf.checked_sub(1),
             next: (event.leaf + 1 < size).then_some(event.leaf + 1),
         }

@@ -14,6 +14,7 @@ use url::Url;
 
 use super::install::Install;
 use super::links;
+use super::log::leaf_proof;
 use super::phrase::{self, Breakable, Day};
 use super::project::{Addressed, Banner};
 use super::readme::Readme;
@@ -81,7 +82,12 @@ impl<'a> FileRow<'a> {
             },
             name: Breakable(&file.filename),
             uploaded: Day(file.uploaded),
-            proof: format!("{}.tlog-proof", file.path),
+            // Beside the file while that is served; the log keeps proving what is withheld.
+            proof: if live {
+                format!("{}.tlog-proof", file.path)
+            } else {
+                leaf_proof(file.leaf)
+            },
             metadata: (live && file.metadata_sha256.is_some())
                 .then(|| format!("{}.metadata", file.path)),
             entry: format!("/log/event/{}", file.leaf),
@@ -315,6 +321,7 @@ impl<'a> ReleasePage<'a> {
             for row in &mut files {
                 (row.download, row.metadata) = (None, None);
                 row.withheld = row.withheld.or(Some("quarantined"));
+                row.proof = leaf_proof(row.file.leaf);
             }
         }
         let live = || files.iter().filter(|row| row.download.is_some());
@@ -452,7 +459,7 @@ mod tests {
             .unwrap();
         assert!(yanked.contains(&Breakable(&withheld.filename).to_string()));
         assert!(!yanked.contains(&format!("href=\"{}\"", withheld.path)));
-        assert!(yanked.contains(&format!("href=\"{}.tlog-proof\"", withheld.path)));
+        assert!(yanked.contains(&format!("href=\"{}\"", leaf_proof(withheld.leaf))));
         let quarantined = sample("release-quarantined");
         for file in samples::release().files {
             assert!(!quarantined.contains(&format!("href=\"{}\"", file.path)));

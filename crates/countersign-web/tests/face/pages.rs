@@ -216,6 +216,9 @@ async fn what_changes_is_seen_at_once() {
             page.text().contains("may be harmful") && !page.text().contains("pip install"),
             "{path}"
         );
+        for link in links(page.text()) {
+            house.get(&link).await.expect(200);
+        }
     }
 }
 
