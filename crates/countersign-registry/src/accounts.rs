@@ -419,7 +419,7 @@ impl Registry {
         role: Option<Role>,
     ) -> Result<()> {
         let key = format(ecosystem).name_key(project)?;
-        let account = self.account(user).await?;
+        let account = self.account(user).await;
         let now = self.now();
         let mut tx = self.inner.store.write().await?;
         let project = self
@@ -432,7 +432,12 @@ impl Registry {
                 "change roles on",
             )
             .await?;
+        // Only now: who may not change roles here does not learn from this who exists.
+        let account = account?;
         let before = tx.role_of(&project.id, &account).await?;
+        if before == role {
+            return Ok(());
+        }
         if before == Some(Role::Owner)
             && role != Some(Role::Owner)
             && tx.owners(&project.id).await? == 1

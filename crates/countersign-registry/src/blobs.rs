@@ -8,6 +8,7 @@
 use std::ops::Range;
 use std::path::Path as FilePath;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_trust::digest::Sha256;
@@ -19,7 +20,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
     GetOptions, GetRange, GetResultPayload, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
-    PutPayload, WriteMultipart,
+    PutPayload, RetryConfig, WriteMultipart,
 };
 
 use crate::error::{Error, Kind, Result};
@@ -74,11 +75,15 @@ impl Blobs {
 
     /// Memory, for tests.
     pub fn memory() -> Self {
-        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        Self::from_store(Arc::new(InMemory::new()))
+    }
+
+    /// Any object store, durable by itself: an embedder's own, or a test's that fails where it is told to.
+    pub fn from_store(store: Arc<dyn ObjectStore>) -> Self {
         Self {
+            place: store.to_string().into(),
             durable: store.clone(),
             quick: store,
-            place: "memory".into(),
         }
     }
 
@@ -104,6 +109,12 @@ impl Blobs {
             builder = builder.with_config(key, value);
         }
         let store = builder
+            // A publisher hears of an outage while it still listens; its retry is safe.
+            .with_retry(RetryConfig {
+                max_retries: 4,
+                retry_timeout: Duration::from_secs(20),
+                ..RetryConfig::default()
+            })
             .with_conditional_put(object_store::aws::S3ConditionalPut::ETagMatch)
             .build()
             .map_err(wrong)?;
@@ -361,3 +372,6 @@ fn unreachable(
     )
     .because(source)
 }
+
+#[cfg(test)]
+mod tests;

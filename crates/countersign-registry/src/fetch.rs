@@ -881,7 +881,7 @@ impl Registry {
         let mut log_backlog = 0;
         match self.inner.store.backlog().await {
             Ok(waiting) => log_backlog = waiting,
-            Err(error) => problems.push(error.text()),
+            Err(error) => problems.push(error.message),
         }
         if let Some(problem) = self.inner.beat.problem()
             && !problems.contains(&problem)
@@ -894,7 +894,7 @@ impl Registry {
             .stat(&tile_path(self.inner.shard, "checkpoint"))
             .await
         {
-            problems.push(error.text());
+            problems.push(error.message);
         }
         let served = self.inner.beat.served();
         Health {

@@ -405,7 +405,7 @@ impl Registry {
         match self.inner.store.backlog().await {
             Ok(waiting) => waiting > 0,
             Err(error) => {
-                self.inner.beat.set_problem(Some(error.text()));
+                self.inner.beat.set_problem(Some(error.message.clone()));
                 false
             }
         }
@@ -431,7 +431,7 @@ impl Registry {
                 Err(error) if error.code == WRITE_CONFLICT && races < 20 => races += 1,
                 Err(error) => {
                     tracing::error!(error = %error, source = ?error.source, "the log stands still");
-                    self.inner.beat.set_problem(Some(error.text()));
+                    self.inner.beat.set_problem(Some(error.message.clone()));
                     return;
                 }
             }
@@ -446,21 +446,21 @@ impl Registry {
             None => self.load_state().await?,
         };
         // `guard` stays empty unless all went well: after a failure nothing in memory is believed.
-        let mut leaves = if state.unfinished {
-            Vec::new()
-        } else {
-            self.number(&state).await?
-        };
-        if leaves.is_empty() {
-            // What a beat left numbered and unserved: an earlier one here, or one of a process that died meanwhile.
-            leaves = self
-                .inner
-                .store
-                .leaves_from(state.shard, state.frontier.size(), BATCH)
-                .await?;
+        let shard = state.shard;
+        let unserved = |size| self.inner.store.leaves_from(shard, size, BATCH);
+        let mut leaves = Vec::new();
+        if state.unfinished {
+            leaves = unserved(state.frontier.size()).await?;
+            state.unfinished = !leaves.is_empty();
         }
         if leaves.is_empty() {
-            state.unfinished = false;
+            leaves = self.number(&state).await?;
+        }
+        if leaves.is_empty() {
+            // What a process that died meanwhile had numbered.
+            leaves = unserved(state.frontier.size()).await?;
+        }
+        if leaves.is_empty() {
             *guard = Some(state);
             return Ok(0);
         }

@@ -385,3 +385,6 @@ pub(crate) fn may_delete(
         )),
     }
 }
+
+#[cfg(test)]
+mod tests;

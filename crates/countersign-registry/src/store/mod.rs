@@ -21,6 +21,8 @@ pub(crate) use beats::{DocumentRow, Head, LeafFacts, NewEvent, NumberedLeaf, Pro
 pub(crate) use curating::{CuratedFile, CuratedProject};
 pub(crate) use people::{CredentialRow, NewCredential};
 pub(crate) use publishing::{FileFacts, NewFile, PublishFacts};
+#[cfg(test)]
+pub(crate) use publishing::{IdentifierFacts, ProjectFacts, ReleaseFacts};
 pub(crate) use reading::{FileRow, ReleaseRow, ecosystem};
 pub(crate) use whole::{Column, TABLES};
 
@@ -259,6 +261,26 @@ impl Tx {
     /// `write-conflict` (try the whole transaction again), `database-unreachable`, `disk-full`.
     pub async fn commit(self) -> Result<()> {
         self.inner.commit().await.map_err(failed)
+    }
+
+    /// Marks a place to come back to; one at a time.
+    pub(crate) async fn savepoint(&mut self) -> Result<()> {
+        self.statement("SAVEPOINT publication").await
+    }
+
+    /// Keeps what was written since the savepoint.
+    pub(crate) async fn keep_savepoint(&mut self) -> Result<()> {
+        self.statement("RELEASE SAVEPOINT publication").await
+    }
+
+    /// Undoes what was written since the savepoint.
+    pub(crate) async fn undo_savepoint(&mut self) -> Result<()> {
+        self.statement("ROLLBACK TO SAVEPOINT publication").await?;
+        self.keep_savepoint().await
+    }
+
+    async fn statement(&mut self, text: &'static str) -> Result<()> {
+        sqlx::query(text).execute(&mut *self.inner).await.map_err(failed).map(|_| ())
     }
 
     /// Sets a value of the instance's own table.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use countersign_formats::Ecosystem;
 use countersign_registry::model::{Actor, Role};
 use countersign_registry::{
-    Blobs, Continued, Deletion, DocumentKey, Error, LogKeys, Registry, Restore, Restored, Seams, Settings,
-    Store, Summary, SystemClock, SystemRandom,
+    Blobs, Continued, Deletion, DocumentKey, Error, LogKeys, Registry, Restore, Restored, Seams,
+    Settings, Store, Summary, SystemClock, SystemRandom,
 };
 use countersign_testkit::packages::{Package, Wheel};
 use countersign_testkit::postgres;
@@ -88,7 +88,14 @@ impl Place {
     async fn open(&self, shard: u64) -> Result<Registry, Error> {
         let store = Store::connect(&self.database).await.unwrap();
         let keys = LogKeys::load(&self.keys(), shard).unwrap();
-        Registry::open(self.settings.clone(), store, self.blobs.clone(), keys, seams()).await
+        Registry::open(
+            self.settings.clone(),
+            store,
+            self.blobs.clone(),
+            keys,
+            seams(),
+        )
+        .await
     }
 }
 
@@ -124,7 +131,10 @@ async fn prove(registry: &Registry, package: &Package, keys: &[VerifierKey], ori
     let proof = TlogProof::parse(&document.bytes).unwrap();
     let body = proof.extra.clone().unwrap();
     let text = String::from_utf8(body.clone()).unwrap();
-    assert!(text.contains(&format!("digest sha256:{}\n", package.sha256())), "{text}");
+    assert!(
+        text.contains(&format!("digest sha256:{}\n", package.sha256())),
+        "{text}"
+    );
     proof.verify(&body, keys, origin).unwrap();
     checkpoint::open(proof.checkpoint.as_bytes(), keys, origin)
         .unwrap()
@@ -164,7 +174,13 @@ async fn cross(from: Database, to: Database) {
     let first = wheel("cross", "1.0");
     test.publish(&ann, &first).await.unwrap();
     test.registry
-        .yank(&ann, Ecosystem::Pypi, "cross", "1.0", "too \"old\"\n".trim())
+        .yank(
+            &ann,
+            Ecosystem::Pypi,
+            "cross",
+            "1.0",
+            "too \"old\"\n".trim(),
+        )
         .await
         .unwrap();
     test.publish(&ann, &wheel("cross", "2.0")).await.unwrap();
@@ -172,12 +188,24 @@ async fn cross(from: Database, to: Database) {
     let place = Place::new(to).await;
     place.take_keys_of(&test);
     let newest = checkpoint_of(&test.registry, 1).await;
-    let restored = place.restore(Some(file), Some(newest), false).await.unwrap();
+    let restored = place
+        .restore(Some(file), Some(newest), false)
+        .await
+        .unwrap();
     assert_eq!(restored.continued, Continued::SameLog);
     assert_eq!(restored.withheld, []);
     let registry = place.open(1).await.unwrap();
-    assert_eq!(index(&registry, "cross").await, index(&test.registry, "cross").await);
-    prove(&registry, &first, &verifiers(&registry), "localhost:8417/log/1").await;
+    assert_eq!(
+        index(&registry, "cross").await,
+        index(&test.registry, "cross").await
+    );
+    prove(
+        &registry,
+        &first,
+        &verifiers(&registry),
+        "localhost:8417/log/1",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -202,7 +230,10 @@ async fn a_flipped_byte_anywhere_is_refused_before_anything_is_written() {
         let mut bad = good.clone();
         bad[at] ^= 0x20;
         std::fs::write(&file, &bad).unwrap();
-        let error = place.restore(Some(file.clone()), None, false).await.unwrap_err();
+        let error = place
+            .restore(Some(file.clone()), None, false)
+            .await
+            .unwrap_err();
         assert_eq!(error.code, "backup-damaged", "byte {at}: {error}");
     }
     let store = Store::connect(&place.database).await.unwrap();
@@ -282,8 +313,11 @@ on_both_databases! {
         let text = index(&registry, "gamma").await;
         assert!(text.contains("gamma-1.0") && !text.contains("gamma-2.0") && text.contains("gamma-3.0"), "{text}");
         beating.stop().await;
-        // And it starts again.
-        place.open(2).await.unwrap();
+        // And it starts again, with nothing to complain about in either log.
+        let registry = place.open(2).await.unwrap();
+        let found = registry.doctor(Some(&place.keys()), true, &mut |_, _| {}).await;
+        let wrong: Vec<_> = found.iter().filter(|diagnosis| !diagnosis.ok).collect();
+        assert!(wrong.is_empty(), "{wrong:#?}");
     }
 
     async fn a_file_whose_bytes_are_lacking_is_withheld_and_keeps_its_proof(given: Database) {
@@ -389,6 +423,109 @@ on_both_databases! {
         let restored = place.restore(None, None, true).await.unwrap();
         assert_eq!((restored.continued, restored.replayed), (Continued::SameLog, 1));
         place.open(1).await.unwrap();
+    }
+
+    async fn a_replay_is_refused_where_the_blob_store_is_not_ahead(given: Database) {
+        let mut test = TestRegistry::new(given).await;
+        let ann = test.user("ann").await;
+        test.publish(&ann, &wheel("lambda", "1.0")).await.unwrap();
+        test.stop_heartbeat().await;
+        let store = Store::connect(&test.database).await.unwrap();
+        let (empty, seams) = (Blobs::memory(), seams());
+        let keys = test.folder.path().join("keys");
+        let plan = Restore {
+            file: None, settings: test.registry.settings(), store: &store, blobs: &empty, keys_folder: &keys,
+            seams: &seams, newest_checkpoint: None, replay: true,
+        };
+        let error = Registry::restore(&plan, &mut |_, _, _| {}).await.unwrap_err();
+        assert_eq!(error.code, "nothing-to-replay");
+        test.reopened().await.unwrap();
+    }
+
+    async fn a_file_that_waited_for_the_log_at_backup_time_gets_the_leaf_that_the_tiles_have(given: Database) {
+        let mut test = TestRegistry::new(given).await;
+        let ann = test.user("ann").await;
+        test.publish(&ann, &wheel("mu", "1.0")).await.unwrap();
+        test.stop_heartbeat().await;
+        let waits = wheel("mu", "2.0");
+        let (registry, actor, package) = (test.registry.clone(), ann.clone(), waits.clone());
+        let publishing = tokio::spawn(async move { publish(&registry, &actor, &package).await });
+        while test.registry.health().await.log_backlog == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let (file, summary) = back_up(&test, "waiting.backup").await;
+        test.start_anew().await;
+        let receipt = publishing.await.unwrap().unwrap();
+        assert!(receipt.leaf >= summary.log_size);
+
+        // Beside the surviving tiles it has the leaf it got.
+        let place = Place::new(given).await;
+        place.take_keys_of(&test);
+        copy_folder(&test.folder.path().join("blobs"), &place.folder.path().join("blobs"), &|_| true);
+        let restored = place.restore(Some(file.clone()), None, true).await.unwrap();
+        assert_eq!((&restored.continued, restored.replayed, restored.tombstones), (&Continued::SameLog, 1, 0));
+        let registry = place.open(1).await.unwrap();
+        let size = registry.health().await.log_size;
+        let again = publish(&registry, &Actor::operator(), &waits).await.unwrap();
+        assert_eq!((again.leaf, again.repeated), (receipt.leaf, true));
+        assert_eq!(registry.health().await.log_size, size, "it was not logged twice");
+        assert!(index(&registry, "mu").await.contains("mu-2.0"));
+
+        // Without them the new log takes it in.
+        let place = Place::new(given).await;
+        let restored = place.restore(Some(file), None, false).await.unwrap();
+        assert_eq!(restored.shard, 2);
+        let registry = place.open(2).await.unwrap();
+        assert!(index(&registry, "mu").await.contains("mu-2.0"));
+        prove(&registry, &waits, &verifiers(&registry), "localhost:8417/log/2").await;
+    }
+
+    async fn a_leaf_that_was_numbered_and_never_served_moves_to_the_new_log(given: Database) {
+        let mut test = TestRegistry::new(given).await;
+        let ann = test.user("ann").await;
+        test.publish(&ann, &wheel("nu", "1.0")).await.unwrap();
+        let before = checkpoint_of(&test.registry, 1).await;
+        let package = wheel("nu", "2.0");
+        test.publish(&ann, &package).await.unwrap();
+        test.stop_heartbeat().await;
+        // As a crash between numbering and serving leaves it.
+        let keys = verifiers(&test.registry);
+        let signed = checkpoint::open(&before, &keys, "localhost:8417/log/1").unwrap();
+        let pool = sqlx::AnyPool::connect(&test.database).await.unwrap();
+        sqlx::query("UPDATE log_head SET size = $1, root = $2, checkpoint = $3")
+            .bind(i64::try_from(signed.size()).unwrap())
+            .bind(signed.root().to_string())
+            .bind(String::from_utf8(before).unwrap())
+            .execute(&pool).await.unwrap();
+        sqlx::query("UPDATE files SET state = 'staged', leaf = NULL, leaf_shard = NULL, live_at = NULL WHERE filename = $1")
+            .bind(package.filename.clone()).execute(&pool).await.unwrap();
+        pool.close().await;
+        let (file, _) = back_up(&test, "numbered.backup").await;
+        let place = Place::new(given).await;
+        let restored = place.restore(Some(file), None, false).await.unwrap();
+        assert_eq!((restored.shard, restored.leaves), (2, signed.size()));
+        let registry = place.open(2).await.unwrap();
+        prove(&registry, &package, &verifiers(&registry), "localhost:8417/log/2").await;
+        let found = registry.doctor(None, true, &mut |_, _| {}).await;
+        let wrong: Vec<_> = found.iter().filter(|diagnosis| !diagnosis.ok).collect();
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    async fn entries_beyond_the_surviving_checkpoint_close_the_log(given: Database) {
+        let test = TestRegistry::new(given).await;
+        let ann = test.user("ann").await;
+        test.publish(&ann, &wheel("xi", "1.0")).await.unwrap();
+        let (file, _) = back_up(&test, "beyond.backup").await;
+        let before = checkpoint_of(&test.registry, 1).await;
+        test.publish(&ann, &wheel("xi", "2.0")).await.unwrap();
+        let place = Place::new(given).await;
+        place.take_keys_of(&test);
+        let blobs = place.folder.path().join("blobs");
+        copy_folder(&test.folder.path().join("blobs"), &blobs, &|_| true);
+        // The copy of the checkpoint is one beat behind, as a power cut may leave it.
+        std::fs::write(blobs.join("log/1/checkpoint"), before).unwrap();
+        let restored = place.restore(Some(file), None, true).await.unwrap();
+        assert_eq!(restored.shard, 2, "{restored:?}");
     }
 
     async fn a_restore_that_broke_off_serves_nothing_and_begins_anew(given: Database) {

@@ -19,7 +19,9 @@ async fn run(database: &str, statement: &'static str) {
 
 async fn diagnose(test: &TestRegistry) -> Vec<Diagnosis> {
     let keys = test.folder.path().join("keys");
-    test.registry.doctor(Some(&keys), true, &mut |_, _| {}).await
+    test.registry
+        .doctor(Some(&keys), true, &mut |_, _| {})
+        .await
 }
 
 /// What is wrong, each with its explanation.
@@ -27,16 +29,27 @@ async fn complaints(test: &TestRegistry) -> Vec<&'static str> {
     let found = diagnose(test).await;
     for diagnosis in &found {
         if !diagnosis.ok {
-            assert!(!diagnosis.why.is_empty() && !diagnosis.remedy.is_empty(), "{diagnosis:?}");
+            assert!(
+                !diagnosis.why.is_empty() && !diagnosis.remedy.is_empty(),
+                "{diagnosis:?}"
+            );
             assert!(diagnosis.severity > Severity::Note);
         }
     }
-    found.iter().filter(|diagnosis| !diagnosis.ok).map(|diagnosis| diagnosis.id).collect()
+    found
+        .iter()
+        .filter(|diagnosis| !diagnosis.ok)
+        .map(|diagnosis| diagnosis.id)
+        .collect()
 }
 
 fn blob(test: &TestRegistry, package: &Package) -> PathBuf {
     let digest = package.sha256();
-    test.folder.path().join("blobs/artifacts").join(&digest[..2]).join(&digest)
+    test.folder
+        .path()
+        .join("blobs/artifacts")
+        .join(&digest[..2])
+        .join(&digest)
 }
 
 async fn published(test: &TestRegistry) -> Package {

@@ -1,6 +1,6 @@
 //! A registry in this process: a real database, real blobs, a clock that the test turns.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use countersign_formats::Ecosystem;
 use countersign_formats::pypi::upload::UploadForm;
 use countersign_registry::model::{Action, Actor, Presented, Receipt, Time};
 use countersign_registry::{
-    Beating, Blobs, Clock, Error, Form, LogKeys, NewToken, Registry, Seams, Settings, Store,
+    Beating, Blobs, Clock, DocumentKey, Error, Form, Kind, LogKeys, NewToken, Registry, Seams, Settings, Store,
     SystemRandom,
 };
 use countersign_testkit::packages::Package;
@@ -23,26 +23,44 @@ pub enum Database {
     Postgres,
 }
 
-/// Runs one test body on both databases.
+/// Something that a test takes: a registry, or the database to make one on.
+pub trait Given {
+    async fn on(database: Database) -> Self;
+}
+
+impl Given for Database {
+    async fn on(database: Database) -> Self {
+        database
+    }
+}
+
+impl Given for TestRegistry {
+    async fn on(database: Database) -> Self {
+        Self::new(database).await
+    }
+}
+
+/// Runs one test body on both databases. It takes a `TestRegistry`, or the `Database` to make its own on.
 #[macro_export]
 macro_rules! on_both_databases {
-    ($($(#[$meta:meta])* async fn $name:ident($registry:ident: TestRegistry) $body:block)*) => {$(
+    ($($(#[$meta:meta])* async fn $name:ident($given:ident: $kind:ident) $body:block)*) => {$(
         mod $name {
             #[allow(unused_imports)]
             use super::*;
+            use $crate::kit::Given;
 
-            async fn body($registry: $crate::kit::TestRegistry) $body
+            async fn body($given: $crate::kit::$kind) $body
 
             $(#[$meta])*
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn sqlite() {
-                body($crate::kit::TestRegistry::new($crate::kit::Database::Sqlite).await).await;
+                body(<$crate::kit::$kind>::on($crate::kit::Database::Sqlite).await).await;
             }
 
             $(#[$meta])*
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn postgres() {
-                body($crate::kit::TestRegistry::new($crate::kit::Database::Postgres).await).await;
+                body(<$crate::kit::$kind>::on($crate::kit::Database::Postgres).await).await;
             }
         }
     )*};
@@ -62,7 +80,10 @@ pub struct TestRegistry {
     pub clock: Arc<TurnedClock>,
     pub folder: tempfile::TempDir,
     pub database: String,
+    blobs: Blobs,
     beating: Option<Beating>,
+    /// Every checkpoint that a check has seen; each must be a beginning of each later one.
+    pub(crate) seen: Mutex<Vec<String>>,
 }
 
 impl TestRegistry {
@@ -71,7 +92,26 @@ impl TestRegistry {
     }
 
     pub async fn with(database: Database, change: impl FnOnce(&mut Settings)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder();
+        let blobs = Blobs::local(&folder.path().join("blobs"), false).unwrap();
+        Self::made_of(database, folder, blobs, change).await
+    }
+
+    /// One whose bytes are where the test says.
+    pub async fn with_blobs(
+        database: Database,
+        blobs: Blobs,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
+        Self::made_of(database, folder(), blobs, change).await
+    }
+
+    async fn made_of(
+        database: Database,
+        folder: tempfile::TempDir,
+        blobs: Blobs,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let database = match database {
             Database::Sqlite => format!(
                 "sqlite://{}",
@@ -91,11 +131,15 @@ impl TestRegistry {
         let keys = LogKeys::generate("localhost:8417/log/1", &SystemRandom).unwrap();
         keys.save(&folder.path().join("keys"), 1).unwrap();
         let clock = Arc::new(TurnedClock(AtomicI64::new(0)));
-        let (store, blobs, seams) = Self::parts(&database, &folder, &clock).await;
+        let seams = Seams {
+            clock: clock.clone(),
+            random: Arc::new(SystemRandom),
+        };
+        let store = Store::connect(&database).await.unwrap();
         Registry::create(&settings, &store, &blobs, &keys, &seams)
             .await
             .unwrap();
-        let registry = Registry::open(settings, store, blobs, keys, seams)
+        let registry = Registry::open(settings, store, blobs.clone(), keys, seams)
             .await
             .unwrap();
         let beating = Some(registry.start());
@@ -104,32 +148,52 @@ impl TestRegistry {
             clock,
             folder,
             database,
-            beating,
-        }
-    }
-
-    async fn parts(
-        database: &str,
-        folder: &tempfile::TempDir,
-        clock: &Arc<TurnedClock>,
-    ) -> (Store, Blobs, Seams) {
-        let store = Store::connect(database).await.unwrap();
-        let blobs = Blobs::local(&folder.path().join("blobs"), false).unwrap();
-        (
-            store,
             blobs,
-            Seams {
-                clock: clock.clone(),
-                random: Arc::new(SystemRandom),
-            },
-        )
+            beating,
+            seen: Mutex::default(),
+        }
     }
 
     /// Opens the same registry again, as a restarted process would.
     pub async fn reopened(&self) -> Result<Registry, Error> {
-        let (store, blobs, seams) = Self::parts(&self.database, &self.folder, &self.clock).await;
+        self.reopened_where(self.blobs.clone(), |_| {}).await
+    }
+
+    /// Opens the same registry again over other bytes or under other settings.
+    pub async fn reopened_where(
+        &self,
+        blobs: Blobs,
+        change: impl FnOnce(&mut Settings),
+    ) -> Result<Registry, Error> {
+        let mut settings = self.registry.settings().clone();
+        change(&mut settings);
+        let seams = Seams {
+            clock: self.clock.clone(),
+            random: Arc::new(SystemRandom),
+        };
+        let store = Store::connect(&self.database).await?;
         let keys = LogKeys::load(&self.folder.path().join("keys"), 1)?;
-        Registry::open(self.registry.settings().clone(), store, blobs, keys, seams).await
+        Registry::open(settings, store, blobs, keys, seams).await
+    }
+
+    /// Stops the heartbeat, closes the database, and starts both again: a clean restart.
+    pub async fn restart(&mut self) {
+        self.stop_heartbeat().await;
+        self.registry.store().close().await;
+        self.start_anew().await;
+    }
+
+    /// Opens the registry again and starts its heartbeat: what a next process does.
+    pub async fn start_anew(&mut self) {
+        self.registry = self.reopened().await.unwrap();
+        self.beating = Some(self.registry.start());
+    }
+
+    /// What the spool folder still holds.
+    pub fn spooled(&self) -> usize {
+        std::fs::read_dir(self.folder.path().join("spool"))
+            .unwrap()
+            .count()
     }
 
     pub fn turn_clock(&self, by: Duration) {
@@ -178,6 +242,47 @@ impl TestRegistry {
         publish(&self.registry, actor, package).await
     }
 
+    /// Publishes all at the same time, each in a task of its own.
+    pub async fn publish_at_once(
+        &self,
+        jobs: impl IntoIterator<Item = (Actor, Package)>,
+    ) -> Vec<Result<Receipt, Error>> {
+        let tasks: Vec<_> = jobs
+            .into_iter()
+            .map(|(actor, package)| {
+                let registry = self.registry.clone();
+                tokio::spawn(async move { publish(&registry, &actor, &package).await })
+            })
+            .collect();
+        let mut answers = Vec::new();
+        for task in tasks {
+            answers.push(task.await.unwrap());
+        }
+        answers
+    }
+
+    /// Publishes with a form that a test has bent.
+    pub async fn publish_with(
+        &self,
+        actor: &Actor,
+        package: &Package,
+        form: Vec<(&'static str, String)>,
+    ) -> Result<Receipt, Error> {
+        publish_with(&self.registry, actor, package, form).await
+    }
+
+    /// A document's text.
+    pub async fn text(&self, key: DocumentKey) -> Result<String, Error> {
+        let document = self.registry.document(&key).await?;
+        Ok(String::from_utf8(document.bytes.to_vec()).unwrap())
+    }
+
+    /// A project's index.
+    pub async fn index(&self, project: &str) -> Result<String, Error> {
+        self.text(DocumentKey::SimpleJson(Ecosystem::Pypi, project.into()))
+            .await
+    }
+
     /// Checks a receipt's proof as a stranger would: only the keys and the bytes are known.
     pub fn check_receipt(&self, receipt: &Receipt, package: &Package) {
         let keys: Vec<VerifierKey> = self
@@ -205,18 +310,74 @@ impl TestRegistry {
     }
 }
 
+/// A folder in memory where there is one: what is tested here is not the disk.
+fn folder() -> tempfile::TempDir {
+    let memory = std::path::Path::new("/dev/shm");
+    if memory.is_dir() {
+        return tempfile::tempdir_in(memory).unwrap();
+    }
+    tempfile::tempdir().unwrap()
+}
+
+/// Bytes that no compressor makes smaller, the same for the same seed.
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed | 1;
+    std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    })
+    .flatten()
+    .take(length)
+    .collect()
+}
+
+/// The code of a refusal, with its text for the message of a failed test.
+#[track_caller]
+pub fn refused<T>(answer: Result<T, Error>, code: &str) -> Error {
+    match answer {
+        Ok(_) => panic!("not refused; expected {code}"),
+        Err(error) => {
+            assert_eq!(error.code, code, "{error:?}");
+            assert!(
+                error.remedy.is_some() || error.kind == Kind::NotFound,
+                "{code} has no way out: {error}"
+            );
+            error
+        }
+    }
+}
+
 pub async fn publish(
     registry: &Registry,
     actor: &Actor,
     package: &Package,
 ) -> Result<Receipt, Error> {
-    let body = futures::stream::iter([Ok::<_, std::io::Error>(bytes::Bytes::from(
-        package.bytes.clone(),
-    ))]);
+    publish_with(registry, actor, package, package.form()).await
+}
+
+async fn publish_with(
+    registry: &Registry,
+    actor: &Actor,
+    package: &Package,
+    form: Vec<(&'static str, String)>,
+) -> Result<Receipt, Error> {
+    // In pieces, as a socket gives them.
+    let pieces: Vec<_> = package
+        .bytes
+        .chunks(64 << 10)
+        .map(|piece| Ok::<_, std::io::Error>(bytes::Bytes::copy_from_slice(piece)))
+        .collect();
     let staged = registry
-        .stage(actor, Ecosystem::Pypi, &package.filename, body)
+        .stage(
+            actor,
+            Ecosystem::Pypi,
+            &package.filename,
+            futures::stream::iter(pieces),
+        )
         .await?;
-    let form = UploadForm::from_pairs(package.form())?;
+    let form = UploadForm::from_pairs(form)?;
     registry
         .publish(actor, staged, Form::Pypi(Box::new(form)))
         .await
