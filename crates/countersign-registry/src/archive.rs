@@ -287,9 +287,14 @@ fn archive_keys(out: &mut Writer, folder: &Path) -> Result<()> {
 
 /// `log-N.ed25519` and `log-N.ml-dsa-44`, and nothing that could lead elsewhere.
 fn is_key_file(name: &str) -> bool {
-    let Some((shard, kind)) = name.strip_prefix("log-").and_then(|rest| rest.split_once('.')) else {
+    let Some((shard, kind)) = name
+        .strip_prefix("log-")
+        .and_then(|rest| rest.split_once('.'))
+    else {
         return false;
     };
-    shard.parse::<u64>().is_ok_and(|number| number.to_string() == shard)
+    shard
+        .parse::<u64>()
+        .is_ok_and(|number| number.to_string() == shard)
         && matches!(kind, "ed25519" | "ml-dsa-44")
 }

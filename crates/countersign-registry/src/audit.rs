@@ -115,9 +115,7 @@ pub(crate) async fn audit(
             "the stored checkpoint can not be believed: {error}"
         ))),
     }
-    let whole = !faults
-        .iter()
-        .any(|fault| matches!(fault, Fault::Broken(_)));
+    let whole = !faults.iter().any(|fault| matches!(fault, Fault::Broken(_)));
     Ok(Audited {
         faults,
         frontier: whole.then_some(frontier),
@@ -141,7 +139,8 @@ async fn files_against(
             }
         };
         let Some(parsed) = parsed else { continue };
-        if parsed.kind.as_str() != row.kind || parsed.subject.as_deref().unwrap_or("") != row.subject
+        if parsed.kind.as_str() != row.kind
+            || parsed.subject.as_deref().unwrap_or("") != row.subject
         {
             faults.push(Fault::Broken(format!(
                 "the columns of leaf {} do not say what its text says",

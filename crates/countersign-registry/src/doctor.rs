@@ -112,7 +112,10 @@ impl Diagnosis {
             Severity::Error,
             format!("{}{cause}", error.message),
             "This could not be looked at.",
-            error.remedy.as_deref().unwrap_or("Mend what is said above first, then look again."),
+            error
+                .remedy
+                .as_deref()
+                .unwrap_or("Mend what is said above first, then look again."),
         )
     }
 }
@@ -175,7 +178,9 @@ pub async fn examine(patient: &Patient<'_>, deep: bool, progress: Looked<'_>) ->
     found.push(blobs);
     found.extend(room(patient));
     let database = database(patient.store).await;
-    let database_answers = database.iter().all(|diagnosis| diagnosis.severity < Severity::Error);
+    let database_answers = database
+        .iter()
+        .all(|diagnosis| diagnosis.severity < Severity::Error);
     found.extend(database);
     if !database_answers {
         return found;
@@ -191,30 +196,67 @@ pub async fn examine(patient: &Patient<'_>, deep: bool, progress: Looked<'_>) ->
             return found;
         }
     };
-    found.push(clock(patient, &heads).await.unwrap_or_else(|error| Diagnosis::failed("clock", &error)));
-    found.push(waiting(patient).await.unwrap_or_else(|error| Diagnosis::failed("outbox", &error)));
-    found.push(tokens(patient).await.unwrap_or_else(|error| Diagnosis::failed("tokens", &error)));
-    found.push(keys(patient, &heads).await.unwrap_or_else(|error| Diagnosis::failed("keys", &error)));
+    found.push(
+        clock(patient, &heads)
+            .await
+            .unwrap_or_else(|error| Diagnosis::failed("clock", &error)),
+    );
+    found.push(
+        waiting(patient)
+            .await
+            .unwrap_or_else(|error| Diagnosis::failed("outbox", &error)),
+    );
+    found.push(
+        tokens(patient)
+            .await
+            .unwrap_or_else(|error| Diagnosis::failed("tokens", &error)),
+    );
+    found.push(
+        keys(patient, &heads)
+            .await
+            .unwrap_or_else(|error| Diagnosis::failed("keys", &error)),
+    );
     for head in &heads {
         match log(patient, head).await {
             Ok(diagnoses) => found.extend(diagnoses),
             Err(error) => found.push(Diagnosis::failed("log", &error)),
         }
         if blobs_answer {
-            found.push(tiles(patient, head).await.unwrap_or_else(|error| Diagnosis::failed("tiles", &error)));
+            found.push(
+                tiles(patient, head)
+                    .await
+                    .unwrap_or_else(|error| Diagnosis::failed("tiles", &error)),
+            );
         }
     }
-    found.push(unlogged(patient).await.unwrap_or_else(|error| Diagnosis::failed("files-logged", &error)));
+    found.push(
+        unlogged(patient)
+            .await
+            .unwrap_or_else(|error| Diagnosis::failed("files-logged", &error)),
+    );
     if blobs_answer {
-        found.push(artifacts(patient, deep, progress).await.unwrap_or_else(|error| Diagnosis::failed("artifacts", &error)));
-        found.push(documents(patient).await.unwrap_or_else(|error| Diagnosis::failed("documents", &error)));
+        found.push(
+            artifacts(patient, deep, progress)
+                .await
+                .unwrap_or_else(|error| Diagnosis::failed("artifacts", &error)),
+        );
+        found.push(
+            documents(patient)
+                .await
+                .unwrap_or_else(|error| Diagnosis::failed("documents", &error)),
+        );
     }
     found
 }
 
 /// The first few of many, and how many more there are.
 fn some(names: &[String]) -> String {
-    let shown = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    let shown = names
+        .iter()
+        .take(NAMED)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
     match names.len().saturating_sub(NAMED) {
         0 => shown,
         more => format!("{shown} and {more} more"),
@@ -232,9 +274,32 @@ async fn probe(blobs: &Blobs) -> Diagnosis {
     }
     .await;
     match outcome {
-        Ok(Some(read)) if read == bytes => Diagnosis::good("blobs", format!("{} takes, gives and deletes", blobs.place())),
-        Ok(_) => Diagnosis::bad("blobs", Severity::Error, format!("{} did not give back what was just written.", blobs.place()), "Files could be lost after they were acknowledged.", "Use a blob store that reads what it wrote; look for a cache or a second mount in between."),
-        Err(error) => Diagnosis::bad("blobs", Severity::Error, format!("{}{}", error.message, error.source.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default()), "Nothing can be published, and files that are not in memory can not be downloaded.", "Mount or start the blob store, and let this user write to it."),
+        Ok(Some(read)) if read == bytes => Diagnosis::good(
+            "blobs",
+            format!("{} takes, gives and deletes", blobs.place()),
+        ),
+        Ok(_) => Diagnosis::bad(
+            "blobs",
+            Severity::Error,
+            format!("{} did not give back what was just written.", blobs.place()),
+            "Files could be lost after they were acknowledged.",
+            "Use a blob store that reads what it wrote; look for a cache or a second mount in between.",
+        ),
+        Err(error) => Diagnosis::bad(
+            "blobs",
+            Severity::Error,
+            format!(
+                "{}{}",
+                error.message,
+                error
+                    .source
+                    .as_ref()
+                    .map(|cause| format!(" ({cause})"))
+                    .unwrap_or_default()
+            ),
+            "Nothing can be published, and files that are not in memory can not be downloaded.",
+            "Mount or start the blob store, and let this user write to it.",
+        ),
     }
 }
 
@@ -248,7 +313,13 @@ fn room(patient: &Patient<'_>) -> Vec<Diagnosis> {
         };
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
         if free < ROOM {
-            found.push(Diagnosis::bad("room", Severity::Warning, format!("{} has {} MB left.", folder.display(), free >> 20), "A full disk stops publishing.", "Make room, or move the folder to a larger disk."));
+            found.push(Diagnosis::bad(
+                "room",
+                Severity::Warning,
+                format!("{} has {} MB left.", folder.display(), free >> 20),
+                "A full disk stops publishing.",
+                "Make room, or move the folder to a larger disk.",
+            ));
         }
     }
     if found.is_empty() {
@@ -259,30 +330,70 @@ fn room(patient: &Patient<'_>) -> Vec<Diagnosis> {
 
 async fn database(store: &Store) -> Vec<Diagnosis> {
     if let Err(error) = store.ping().await {
-        let cause = error.source.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
-        return vec![Diagnosis::bad("database", Severity::Error, format!("{}{cause}", error.message), "Nothing works without it.", "Start the database, or correct `database` in the configuration.")];
+        let cause = error
+            .source
+            .as_ref()
+            .map(|cause| format!(" ({cause})"))
+            .unwrap_or_default();
+        return vec![Diagnosis::bad(
+            "database",
+            Severity::Error,
+            format!("{}{cause}", error.message),
+            "Nothing works without it.",
+            "Start the database, or correct `database` in the configuration.",
+        )];
     }
     let mut found = Vec::new();
     match store.is_empty().await {
         Ok(true) => {
-            return vec![Diagnosis::bad("database", Severity::Error, "The database is empty.", "There is no registry in it.", "If there should be one, a volume is not mounted or the URL is wrong; else run `countersignd init`.")];
+            return vec![Diagnosis::bad(
+                "database",
+                Severity::Error,
+                "The database is empty.",
+                "There is no registry in it.",
+                "If there should be one, a volume is not mounted or the URL is wrong; else run `countersignd init`.",
+            )];
         }
         Ok(false) => {}
         Err(error) => return vec![Diagnosis::failed("database", &error)],
     }
     match store.pending_migrations().await {
-        Ok(0) => found.push(Diagnosis::good("database", "it answers and is of this version")),
-        Ok(pending) => found.push(Diagnosis::bad("database", Severity::Error, format!("{pending} migrations are pending."), "This version expects other tables.", "Make a backup with the version before, then run `countersignd migrate`.")),
+        Ok(0) => found.push(Diagnosis::good(
+            "database",
+            "it answers and is of this version",
+        )),
+        Ok(pending) => found.push(Diagnosis::bad(
+            "database",
+            Severity::Error,
+            format!("{pending} migrations are pending."),
+            "This version expects other tables.",
+            "Make a backup with the version before, then run `countersignd migrate`.",
+        )),
         Err(error) => found.push(Diagnosis::failed("database", &error)),
     }
     match store.weak_settings().await {
-        Ok(weak) if weak.is_empty() => found.push(Diagnosis::good("durability", "commits are on disk before they are acknowledged")),
-        Ok(weak) => found.push(Diagnosis::bad("durability", Severity::Warning, format!("{}.", weak.join(", ")), "A power cut could take back what was acknowledged, and the log with it.", "Set them as named in the database server's configuration.")),
+        Ok(weak) if weak.is_empty() => found.push(Diagnosis::good(
+            "durability",
+            "commits are on disk before they are acknowledged",
+        )),
+        Ok(weak) => found.push(Diagnosis::bad(
+            "durability",
+            Severity::Warning,
+            format!("{}.", weak.join(", ")),
+            "A power cut could take back what was acknowledged, and the log with it.",
+            "Set them as named in the database server's configuration.",
+        )),
         Err(error) => found.push(Diagnosis::failed("durability", &error)),
     }
     match store.instance("restoring").await {
         Ok(None) => {}
-        Ok(Some(from)) => found.push(Diagnosis::bad("restore", Severity::Warning, format!("A restore was begun and did not end ({from})."), "Nothing is served from a half restored database.", "Run the same `countersignd restore` again.")),
+        Ok(Some(from)) => found.push(Diagnosis::bad(
+            "restore",
+            Severity::Warning,
+            format!("A restore was begun and did not end ({from})."),
+            "Nothing is served from a half restored database.",
+            "Run the same `countersignd restore` again.",
+        )),
         Err(error) => found.push(Diagnosis::failed("restore", &error)),
     }
     found
@@ -295,13 +406,36 @@ async fn clock(patient: &Patient<'_>, heads: &[Head]) -> Result<Diagnosis> {
     let why = "Times in the log would run backwards, tokens end too early or too late, and others refuse what is signed.";
     let remedy = "Set the clock of this machine (chrony, systemd-timesyncd), then look again.";
     if let Some(newest) = newest.filter(|newest| newest.0 > now.0 + SKEW) {
-        return Ok(Diagnosis::bad("clock", Severity::Error, format!("It is {} here, and the newest event is of {}.", now.rfc3339(), newest.rfc3339()), why, remedy));
+        return Ok(Diagnosis::bad(
+            "clock",
+            Severity::Error,
+            format!(
+                "It is {} here, and the newest event is of {}.",
+                now.rfc3339(),
+                newest.rfc3339()
+            ),
+            why,
+            remedy,
+        ));
     }
     let theirs = patient.store.clock().await?;
     if (theirs.0 - now.0).abs() > SKEW {
-        return Ok(Diagnosis::bad("clock", Severity::Error, format!("It is {} here and {} at the database.", now.rfc3339(), theirs.rfc3339()), why, remedy));
+        return Ok(Diagnosis::bad(
+            "clock",
+            Severity::Error,
+            format!(
+                "It is {} here and {} at the database.",
+                now.rfc3339(),
+                theirs.rfc3339()
+            ),
+            why,
+            remedy,
+        ));
     }
-    Ok(Diagnosis::good("clock", "this machine, the database and the log agree"))
+    Ok(Diagnosis::good(
+        "clock",
+        "this machine, the database and the log agree",
+    ))
 }
 
 async fn waiting(patient: &Patient<'_>) -> Result<Diagnosis> {
@@ -310,31 +444,48 @@ async fn waiting(patient: &Patient<'_>) -> Result<Diagnosis> {
         Some((oldest, waiting)) if now.0 - oldest.0 > STUCK => Diagnosis::bad(
             "outbox",
             Severity::Error,
-            format!("{waiting} events wait for the log, the oldest since {}.", oldest.rfc3339()),
+            format!(
+                "{waiting} events wait for the log, the oldest since {}.",
+                oldest.rfc3339()
+            ),
             "What is not in the log is not served; publishers are told to come again.",
             "Start `countersignd serve`; if it runs, its log says what keeps the heartbeat from moving.",
         ),
-        Some((_, waiting)) => Diagnosis::good("outbox", format!("{waiting} events wait for the log, none for long")),
+        Some((_, waiting)) => Diagnosis::good(
+            "outbox",
+            format!("{waiting} events wait for the log, none for long"),
+        ),
         None => Diagnosis::good("outbox", "every event is in the log"),
     })
 }
 
 async fn tokens(patient: &Patient<'_>) -> Result<Diagnosis> {
     let now = patient.seams.clock.now();
-    let ending = patient.store.tokens_ending(now, now.plus_seconds(SOON)).await?;
+    let ending = patient
+        .store
+        .tokens_ending(now, now.plus_seconds(SOON))
+        .await?;
     if ending.is_empty() {
         return Ok(Diagnosis::good("tokens", "no token ends within a week"));
     }
     let names: Vec<String> = ending
         .iter()
-        .map(|(hint, label, ends): &(String, String, Time)| format!("{hint} ({label}) on {}", &ends.rfc3339()[..10]))
+        .map(|(hint, label, ends): &(String, String, Time)| {
+            format!("{hint} ({label}) on {}", &ends.rfc3339()[..10])
+        })
         .collect();
-    Ok(Diagnosis::good("tokens", format!("these end within a week: {}", some(&names))))
+    Ok(Diagnosis::good(
+        "tokens",
+        format!("these end within a week: {}", some(&names)),
+    ))
 }
 
 /// The verifier keys of a log: as the rows keep them, else of the key on disk.
 async fn verifiers(patient: &Patient<'_>, head: &Head) -> Result<Vec<VerifierKey>> {
-    let stored = patient.store.instance(&verifier_key_name(head.shard)).await?;
+    let stored = patient
+        .store
+        .instance(&verifier_key_name(head.shard))
+        .await?;
     let mut keys: Vec<VerifierKey> = stored
         .iter()
         .flat_map(|text| text.lines())
@@ -350,17 +501,44 @@ async fn verifiers(patient: &Patient<'_>, head: &Head) -> Result<Vec<VerifierKey
 
 async fn keys(patient: &Patient<'_>, heads: &[Head]) -> Result<Diagnosis> {
     let (Some(folder), Some(head)) = (patient.keys_folder, heads.last()) else {
-        return Ok(Diagnosis::good("keys", "not looked at: no keys folder was given"));
+        return Ok(Diagnosis::good(
+            "keys",
+            "not looked at: no keys folder was given",
+        ));
     };
     let keys = LogKeys::load(folder, head.shard)?;
     let why = "Without its key this log can not go on.";
     if keys.origin() != head.origin {
-        return Ok(Diagnosis::bad("keys", Severity::Error, format!("The key in {} is for {}, the log is {}.", folder.display(), keys.origin(), head.origin), why, "Put the key of this log back from where you keep it."));
+        return Ok(Diagnosis::bad(
+            "keys",
+            Severity::Error,
+            format!(
+                "The key in {} is for {}, the log is {}.",
+                folder.display(),
+                keys.origin(),
+                head.origin
+            ),
+            why,
+            "Put the key of this log back from where you keep it.",
+        ));
     }
-    if let Some(stored) = patient.store.instance(&verifier_key_name(head.shard)).await? {
+    if let Some(stored) = patient
+        .store
+        .instance(&verifier_key_name(head.shard))
+        .await?
+    {
         let own: Vec<String> = keys.verifiers().iter().map(ToString::to_string).collect();
         if own.join("\n") != stored {
-            return Ok(Diagnosis::bad("keys", Severity::Error, format!("The key in {} is not the one that this log began with.", folder.display()), why, "Put the key of this log back from where you keep it."));
+            return Ok(Diagnosis::bad(
+                "keys",
+                Severity::Error,
+                format!(
+                    "The key in {} is not the one that this log began with.",
+                    folder.display()
+                ),
+                why,
+                "Put the key of this log back from where you keep it.",
+            ));
         }
     }
     #[cfg(unix)]
@@ -368,14 +546,30 @@ async fn keys(patient: &Patient<'_>, heads: &[Head]) -> Result<Diagnosis> {
         use std::os::unix::fs::PermissionsExt;
         let open: Vec<String> = entries
             .flatten()
-            .filter(|entry| entry.metadata().is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0))
+            .filter(|entry| {
+                entry
+                    .metadata()
+                    .is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0)
+            })
             .map(|entry| entry.path().display().to_string())
             .collect();
         if !open.is_empty() {
-            return Ok(Diagnosis::bad("keys", Severity::Error, format!("Others on this machine may read {}.", some(&open)), "Whoever has the key can sign in this log's name.", "chmod go= these files."));
+            return Ok(Diagnosis::bad(
+                "keys",
+                Severity::Error,
+                format!("Others on this machine may read {}.", some(&open)),
+                "Whoever has the key can sign in this log's name.",
+                "chmod go= these files.",
+            ));
         }
     }
-    Ok(Diagnosis::good("keys", format!("the key of {} is there and only this user can read it", head.origin)))
+    Ok(Diagnosis::good(
+        "keys",
+        format!(
+            "the key of {} is there and only this user can read it",
+            head.origin
+        ),
+    ))
 }
 
 async fn log(patient: &Patient<'_>, head: &Head) -> Result<Vec<Diagnosis>> {
@@ -385,9 +579,18 @@ async fn log(patient: &Patient<'_>, head: &Head) -> Result<Vec<Diagnosis>> {
     for fault in audited.faults {
         match fault {
             Fault::Broken(what) => broken.push(what),
-            Fault::OtherDigest { purl, row } => claims.push(format!("{purl} is claimed for sha256:{row}, the log says otherwise")),
-            Fault::Unclaimed { purl, .. } => claims.push(format!("{purl} is in the log and not claimed")),
-            Fault::RowDiffers { filename, what, state, .. } => rows.push(format!("{filename} ({}): {what}", state.as_str())),
+            Fault::OtherDigest { purl, row } => claims.push(format!(
+                "{purl} is claimed for sha256:{row}, the log says otherwise"
+            )),
+            Fault::Unclaimed { purl, .. } => {
+                claims.push(format!("{purl} is in the log and not claimed"))
+            }
+            Fault::RowDiffers {
+                filename,
+                what,
+                state,
+                ..
+            } => rows.push(format!("{filename} ({}): {what}", state.as_str())),
         }
     }
     let mut found = Vec::new();
@@ -402,7 +605,11 @@ async fn log(patient: &Patient<'_>, head: &Head) -> Result<Vec<Diagnosis>> {
         Diagnosis::bad("files-leaves", Severity::Error, format!("These rows differ from their leaves in: {}.", some(&rows)), "The index would show what the log does not; clients that verify refuse it.", "Somebody changed the database. Quarantine these files, then restore the newest backup.")
     });
     let unclaimed = patient.store.unclaimed_files(100).await?;
-    claims.extend(unclaimed.into_iter().map(|file| format!("{file} has no claim for its digest")));
+    claims.extend(
+        unclaimed
+            .into_iter()
+            .map(|file| format!("{file} has no claim for its digest")),
+    );
     found.push(if claims.is_empty() {
         Diagnosis::good("identifiers", "every identifier stands for the one digest in the log")
     } else {
@@ -420,9 +627,18 @@ async fn tiles(patient: &Patient<'_>, head: &Head) -> Result<Diagnosis> {
         let wanted = (head.size - size).min(4_096);
         let leaves = patient.store.leaves_from(head.shard, size, wanted).await?;
         if leaves.len() as u64 != wanted {
-            return Ok(Diagnosis::bad("tiles", Severity::Error, "The tiles can not be held against the rows: leaves are lacking.", "See `log`.", "See `log`."));
+            return Ok(Diagnosis::bad(
+                "tiles",
+                Severity::Error,
+                "The tiles can not be held against the rows: leaves are lacking.",
+                "See `log`.",
+                "See `log`.",
+            ));
         }
-        let hashes: Vec<Sha256> = leaves.iter().map(|leaf| tlog::leaf_hash(leaf.body.as_bytes())).collect();
+        let hashes: Vec<Sha256> = leaves
+            .iter()
+            .map(|leaf| tlog::leaf_hash(leaf.body.as_bytes()))
+            .collect();
         let made = tlog::grow(size, &hashes, &edge)
             .map_err(|source| Error::internal("the log's tiles do not fit", source))?;
         let mut objects: Vec<(String, Bytes)> = Vec::new();
@@ -439,16 +655,27 @@ async fn tiles(patient: &Patient<'_>, head: &Head) -> Result<Diagnosis> {
             let bytes = tlog::encode_entries(&texts)
                 .map_err(|source| Error::internal("an entry bundle can not be written", source))?;
             let width = u16::try_from(chunk.len()).unwrap_or(tlog::TILE_WIDTH);
-            let id = EntriesId { index: chunk[0].index / u64::from(tlog::TILE_WIDTH), width };
+            let id = EntriesId {
+                index: chunk[0].index / u64::from(tlog::TILE_WIDTH),
+                width,
+            };
             objects.push((id.path(), Bytes::from(bytes)));
         }
         for (path, bytes) in objects {
-            match patient.blobs.get(&tile_path(head.shard, &path), 32 << 20).await? {
+            match patient
+                .blobs
+                .get(&tile_path(head.shard, &path), 32 << 20)
+                .await?
+            {
                 Some(there) if there == bytes => {}
                 Some(_) => wrong.push(format!("{path} is changed")),
                 // A log that grew since: the wider one took its place.
                 None if path.contains(".p/") => {
-                    let now = patient.store.head(head.shard).await?.map_or(0, |now| now.size);
+                    let now = patient
+                        .store
+                        .head(head.shard)
+                        .await?
+                        .map_or(0, |now| now.size);
                     if now == head.size {
                         wrong.push(format!("{path} is missing"));
                     }
@@ -458,15 +685,35 @@ async fn tiles(patient: &Patient<'_>, head: &Head) -> Result<Diagnosis> {
         }
         size += wanted;
     }
-    match patient.blobs.get(&tile_path(head.shard, "checkpoint"), 1 << 20).await? {
+    match patient
+        .blobs
+        .get(&tile_path(head.shard, "checkpoint"), 1 << 20)
+        .await?
+    {
         None => wrong.push("checkpoint is missing".to_owned()),
-        Some(note) => match checkpoint::open(&note, &verifiers(patient, head).await?, &head.origin) {
-            Ok(seen) if seen.size() == head.size && seen.root() != head.root => wrong.push("checkpoint is of another log".to_owned()),
+        Some(note) => match checkpoint::open(&note, &verifiers(patient, head).await?, &head.origin)
+        {
+            Ok(seen) if seen.size() == head.size && seen.root() != head.root => {
+                wrong.push("checkpoint is of another log".to_owned())
+            }
             Ok(seen) if seen.size() > head.size => {
                 // Served meanwhile, or the database was set back.
-                let now = patient.store.head(head.shard).await?.map_or(0, |now| now.size);
+                let now = patient
+                    .store
+                    .head(head.shard)
+                    .await?
+                    .map_or(0, |now| now.size);
                 if seen.size() > now {
-                    return Ok(Diagnosis::bad("tiles", Severity::Error, format!("The blob store's log has {} leaves, the database {now}.", seen.size()), "The database was put back to an older state; signing on would fork the log.", "Run `countersignd restore --replay`, which puts back what the tiles hold."));
+                    return Ok(Diagnosis::bad(
+                        "tiles",
+                        Severity::Error,
+                        format!(
+                            "The blob store's log has {} leaves, the database {now}.",
+                            seen.size()
+                        ),
+                        "The database was put back to an older state; signing on would fork the log.",
+                        "Run `countersignd restore --replay`, which puts back what the tiles hold.",
+                    ));
                 }
             }
             Ok(_) => {}
@@ -474,9 +721,18 @@ async fn tiles(patient: &Patient<'_>, head: &Head) -> Result<Diagnosis> {
         },
     }
     Ok(if wrong.is_empty() {
-        Diagnosis::good("tiles", format!("{}: the blob store holds the same log", head.origin))
+        Diagnosis::good(
+            "tiles",
+            format!("{}: the blob store holds the same log", head.origin),
+        )
     } else {
-        Diagnosis::bad("tiles", Severity::Error, format!("{}: {}.", head.origin, some(&wrong)), "Readers of the log get bytes that do not fit its checkpoint.", "Delete the changed objects under log/ in the blob store together with its checkpoint, and start the server: it writes them again from the database.")
+        Diagnosis::bad(
+            "tiles",
+            Severity::Error,
+            format!("{}: {}.", head.origin, some(&wrong)),
+            "Readers of the log get bytes that do not fit its checkpoint.",
+            "Delete the changed objects under log/ in the blob store together with its checkpoint, and start the server: it writes them again from the database.",
+        )
     })
 }
 
@@ -486,7 +742,16 @@ async fn unlogged(patient: &Patient<'_>) -> Result<Diagnosis> {
     Ok(if names.is_empty() {
         Diagnosis::good("files-logged", "every served file has its leaf")
     } else {
-        Diagnosis::bad("files-logged", Severity::Error, format!("These files are served and not in the log: {}.", some(&names)), "Nothing may be served that is not in the log.", "Quarantine them (`countersignd admin quarantine`), then find out who wrote to the database.")
+        Diagnosis::bad(
+            "files-logged",
+            Severity::Error,
+            format!(
+                "These files are served and not in the log: {}.",
+                some(&names)
+            ),
+            "Nothing may be served that is not in the log.",
+            "Quarantine them (`countersignd admin quarantine`), then find out who wrote to the database.",
+        )
     })
 }
 
@@ -499,14 +764,24 @@ async fn artifacts(patient: &Patient<'_>, deep: bool, progress: Looked<'_>) -> R
         after = last.id.0.clone();
         for file in files.iter().filter(|file| file.state == FileState::Live) {
             done += 1;
-            match patient.blobs.stat(artifact_path(&file.sha256).as_ref()).await? {
+            match patient
+                .blobs
+                .stat(artifact_path(&file.sha256).as_ref())
+                .await?
+            {
                 None => wrong.push(format!("{} is missing", file.filename)),
-                Some(stat) if stat.size != file.size => wrong.push(format!("{} has {} bytes instead of {}", file.filename, stat.size, file.size)),
+                Some(stat) if stat.size != file.size => wrong.push(format!(
+                    "{} has {} bytes instead of {}",
+                    file.filename, stat.size, file.size
+                )),
                 Some(_) if deep => {
                     hashed += 1;
                     let digest = patient.blobs.artifact_digest(&file.sha256).await?;
                     if digest.is_none_or(|digest| digest.to_hex() != file.sha256) {
-                        wrong.push(format!("{} has other bytes than were published", file.filename));
+                        wrong.push(format!(
+                            "{} has other bytes than were published",
+                            file.filename
+                        ));
                     }
                 }
                 Some(_) => {}
@@ -515,11 +790,23 @@ async fn artifacts(patient: &Patient<'_>, deep: bool, progress: Looked<'_>) -> R
         }
     }
     Ok(if !wrong.is_empty() {
-        Diagnosis::bad("artifacts", Severity::Error, format!("{}.", some(&wrong)), "These files can not be downloaded, or are refused by whoever checks their digest.", "Bring the blobs back from a copy; or publish the identical files again: the right bytes take their place.")
+        Diagnosis::bad(
+            "artifacts",
+            Severity::Error,
+            format!("{}.", some(&wrong)),
+            "These files can not be downloaded, or are refused by whoever checks their digest.",
+            "Bring the blobs back from a copy; or publish the identical files again: the right bytes take their place.",
+        )
     } else if deep {
-        Diagnosis::good("artifacts", format!("{hashed} files have the bytes that were published"))
+        Diagnosis::good(
+            "artifacts",
+            format!("{hashed} files have the bytes that were published"),
+        )
     } else {
-        Diagnosis::good("artifacts", format!("{done} files are there with their size (--deep reads and hashes them)"))
+        Diagnosis::good(
+            "artifacts",
+            format!("{done} files are there with their size (--deep reads and hashes them)"),
+        )
     })
 }
 
@@ -528,7 +815,10 @@ async fn documents(patient: &Patient<'_>) -> Result<Diagnosis> {
     let mut wrong = Vec::new();
     let rendered = patient.store.rendered().await?;
     for (path, project, digest, serial) in &rendered {
-        let states = patient.store.project_states(std::slice::from_ref(project)).await?;
+        let states = patient
+            .store
+            .project_states(std::slice::from_ref(project))
+            .await?;
         let Some(state) = states.first().filter(|state| state.serial == *serial) else {
             // Outdated: readers render it anew.
             continue;
@@ -538,7 +828,10 @@ async fn documents(patient: &Patient<'_>) -> Result<Diagnosis> {
         let lying = patient.blobs.get(&document_path(digest), 1 << 30).await?;
         if again.to_hex() != *digest {
             // Somebody may have published in between.
-            let now = patient.store.project_states(std::slice::from_ref(project)).await?;
+            let now = patient
+                .store
+                .project_states(std::slice::from_ref(project))
+                .await?;
             if now.first().is_some_and(|now| now.serial == *serial) {
                 wrong.push(format!("{path} does not show what its rows say"));
             }
@@ -547,8 +840,17 @@ async fn documents(patient: &Patient<'_>) -> Result<Diagnosis> {
         }
     }
     Ok(if wrong.is_empty() {
-        Diagnosis::good("documents", format!("{} index documents show what the rows say", rendered.len()))
+        Diagnosis::good(
+            "documents",
+            format!("{} index documents show what the rows say", rendered.len()),
+        )
     } else {
-        Diagnosis::bad("documents", Severity::Warning, format!("{}.", some(&wrong)), "Installers could see an index that is not so. Bytes that do not fit their digest are never served: they are rendered again.", "If a row was changed by hand, restore the newest backup; changed bytes mend themselves with the next publication of the project.")
+        Diagnosis::bad(
+            "documents",
+            Severity::Warning,
+            format!("{}.", some(&wrong)),
+            "Installers could see an index that is not so. Bytes that do not fit their digest are never served: they are rendered again.",
+            "If a row was changed by hand, restore the newest backup; changed bytes mend themselves with the next publication of the project.",
+        )
     })
 }

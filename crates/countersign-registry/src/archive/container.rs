@@ -37,6 +37,18 @@ pub(super) struct Writer {
     open: u64,
     padding: usize,
     seconds: u64,
+    finished: bool,
+}
+
+impl Drop for Writer {
+    /// A backup that broke off leaves nothing behind.
+    fn drop(&mut self) {
+        if !self.finished
+            && let Err(error) = std::fs::remove_file(&self.partial)
+        {
+            tracing::warn!(%error, path = %self.partial.display(), "an unfinished backup could not be removed");
+        }
+    }
 }
 
 impl Writer {
@@ -69,6 +81,7 @@ impl Writer {
             open: 0,
             padding: 0,
             seconds,
+            finished: false,
         })
     }
 
@@ -124,6 +137,7 @@ impl Writer {
         self.out.flush().map_err(failed)?;
         self.out.get_ref().sync_all().map_err(failed)?;
         std::fs::rename(&self.partial, &self.target).map_err(failed)?;
+        self.finished = true;
         let folder = match self.target.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
@@ -171,16 +185,13 @@ impl Reader {
             Error::new(
                 Kind::NotFound,
                 "backup-unreadable",
-                format!(
-                    "The backup {} can not be opened: {source}.",
-                    path.display()
-                ),
+                format!("The backup {} can not be opened: {source}.", path.display()),
             )
             .remedy("Give the file that `countersignd backup` wrote.")
             .because(source)
         })?;
         Ok(Self {
-            input: BufReader::with_capacity(1 << 20, file),
+            input: BufReader::with_capacity(256 << 10, file),
             path: path.to_owned(),
             hash: sha2::Sha256::new(),
             open: 0,
@@ -191,9 +202,13 @@ impl Reader {
     /// Reads the whole file and holds it against its seal. `progress` is told bytes done and bytes in all.
     pub(super) fn check(path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
         let mut reader = Self::open(path)?;
-        let all = reader.input.get_ref().metadata().map_or(0, |meta| meta.len());
+        let all = reader
+            .input
+            .get_ref()
+            .metadata()
+            .map_or(0, |meta| meta.len());
         let mut done = 0;
-        let mut buffer = vec![0; 1 << 20];
+        let mut buffer = vec![0; 64 << 10];
         loop {
             let before = reader.hash.clone();
             let Some((name, size)) = reader.next()? else {
@@ -243,9 +258,8 @@ impl Reader {
             return Ok(None);
         }
         self.hash.update(block);
-        let (name, size) = parse(&block).ok_or_else(|| {
-            self.damaged("one of its headers is not one that a backup has")
-        })?;
+        let (name, size) = parse(&block)
+            .ok_or_else(|| self.damaged("one of its headers is not one that a backup has"))?;
         self.open = size;
         self.padding = padding(size);
         Ok(Some((name, size)))
@@ -253,7 +267,9 @@ impl Reader {
 
     /// Some bytes of the member at hand; 0 at its end.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        let most = usize::try_from(self.open).unwrap_or(usize::MAX).min(buffer.len());
+        let most = usize::try_from(self.open)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
         if most == 0 {
             if self.open == 0 && self.padding > 0 {
                 let mut zeros = [0; BLOCK];
@@ -335,7 +351,8 @@ fn header(name: &str, size: u64, seconds: u64) -> Result<[u8; BLOCK]> {
         ));
     }
     let mut block = [0; BLOCK];
-    let mut put = |at: usize, text: &str| block[at..at + text.len()].copy_from_slice(text.as_bytes());
+    let mut put =
+        |at: usize, text: &str| block[at..at + text.len()].copy_from_slice(text.as_bytes());
     put(0, name);
     put(100, "0000600\0");
     put(108, "0000000\0");
@@ -370,7 +387,9 @@ mod tests {
         let path = folder.join("a.backup");
         let mut writer = Writer::create(&path, 1_700_000_000).unwrap();
         writer.member("manifest.json", b"{}").unwrap();
-        writer.member("tables/x/00000000.jsonl", &[b'7'; 700]).unwrap();
+        writer
+            .member("tables/x/00000000.jsonl", &[b'7'; 700])
+            .unwrap();
         writer.member("empty", b"").unwrap();
         writer.finish().unwrap();
         path
@@ -386,9 +405,22 @@ mod tests {
         while let Some((name, size)) = reader.next().unwrap() {
             seen.push((name, reader.whole(size, 1_000).unwrap().len()));
         }
-        let names: Vec<_> = seen.iter().map(|(name, size)| (name.as_str(), *size)).collect();
-        assert_eq!(names[..3], [("manifest.json", 2), ("tables/x/00000000.jsonl", 700), ("empty", 0)]);
-        assert_eq!(Writer::create(&path, 0).err().unwrap().code, "backup-exists");
+        let names: Vec<_> = seen
+            .iter()
+            .map(|(name, size)| (name.as_str(), *size))
+            .collect();
+        assert_eq!(
+            names[..3],
+            [
+                ("manifest.json", 2),
+                ("tables/x/00000000.jsonl", 700),
+                ("empty", 0)
+            ]
+        );
+        assert_eq!(
+            Writer::create(&path, 0).err().unwrap().code,
+            "backup-exists"
+        );
     }
 
     #[test]
@@ -405,7 +437,10 @@ mod tests {
         }
         for length in (0..good.len()).step_by(97) {
             std::fs::write(&path, &good[..length]).unwrap();
-            assert!(Reader::check(&path, &mut |_, _| {}).is_err(), "cut at {length}");
+            assert!(
+                Reader::check(&path, &mut |_, _| {}).is_err(),
+                "cut at {length}"
+            );
         }
     }
 }

@@ -135,13 +135,16 @@ pub(super) async fn replay(
                 if row.body != body {
                     return Err(Error::unavailable(
                         "log-forked",
-                        format!("Leaf {at} is another one in the database than in the blob store. Nothing will be signed."),
+                        format!(
+                            "Leaf {at} is another one in the database than in the blob store. Nothing will be signed."
+                        ),
                     ));
                 }
                 if let (Some(file), Some(LeafKind::FilePublished)) =
                     (&row.file, parsed.as_ref().map(|leaf| leaf.kind))
                 {
-                    tx.files_live(head.shard, &[(file.clone(), at)], row.at).await?;
+                    tx.files_live(head.shard, &[(file.clone(), at)], row.at)
+                        .await?;
                 }
                 replayed.projects.extend(row.project.clone());
                 continue;
@@ -154,7 +157,9 @@ pub(super) async fn replay(
                 ),
                 None => ("unknown".to_owned(), String::new(), now),
             };
-            let waited = waiting.get(&(kind.clone(), subject.clone(), time.0)).cloned();
+            let waited = waiting
+                .get(&(kind.clone(), subject.clone(), time.0))
+                .cloned();
             let project = match &parsed {
                 Some(leaf) => project_of(&mut tx, leaf).await?,
                 None => None,
@@ -176,8 +181,15 @@ pub(super) async fn replay(
                 // What waited in the outbox took effect when it was committed.
                 let told = waited.is_none() || leaf.kind == LeafKind::FilePublished;
                 if told {
-                    take_effect(&mut tx, head.shard, at, leaf, project.as_ref(), now, &mut replayed)
-                        .await?;
+                    take_effect(
+                        &mut tx,
+                        head.shard,
+                        at,
+                        leaf,
+                        project.as_ref(),
+                        &mut replayed,
+                    )
+                    .await?;
                 }
             }
             fresh.push(NumberedLeaf {
@@ -233,7 +245,6 @@ async fn take_effect(
     index: u64,
     leaf: &Leaf,
     project: Option<&ProjectId>,
-    now: Time,
     replayed: &mut Replayed,
 ) -> Result<()> {
     let (Some(subject), Some(project)) = (&leaf.subject, project) else {
@@ -243,7 +254,7 @@ async fn take_effect(
     let named = purl::parse(subject)?;
     let at = Time(leaf.time);
     if leaf.kind == LeafKind::FilePublished {
-        return published(tx, shard, index, leaf, &named, now, replayed).await;
+        return published(tx, shard, index, leaf, &named, replayed).await;
     }
     let why = format!("restore: {} in the log, leaf {index}", leaf.kind);
     let release = match &named.version {
@@ -289,7 +300,8 @@ async fn take_effect(
                 .await?;
         }
         LeafKind::Released => {
-            tx.set_files_state(&files, FileState::Live, None, at).await?;
+            tx.set_files_state(&files, FileState::Live, None, at)
+                .await?;
         }
         LeafKind::Deprecated if whole_project => {
             tx.set_project_status(project, ProjectStatus::Deprecated, Some(&why), at)
@@ -328,7 +340,6 @@ async fn published(
     index: u64,
     leaf: &Leaf,
     named: &purl::Purl,
-    now: Time,
     replayed: &mut Replayed,
 ) -> Result<()> {
     let (Some(subject), Some(sha256)) = (&leaf.subject, leaf.sha256()) else {
@@ -340,8 +351,14 @@ async fn published(
     let (identifier, digest) = (identifier_hash(subject), sha256.to_hex());
     match tx.digest_of_identifier(&identifier.to_string()).await? {
         None => {
-            tx.claim_identifier(identifier, subject, &digest, named.name_key.as_str(), Time(leaf.time))
-                .await?;
+            tx.claim_identifier(
+                identifier,
+                subject,
+                &digest,
+                named.name_key.as_str(),
+                Time(leaf.time),
+            )
+            .await?;
         }
         Some(known) if known == digest => {}
         // Accepted and never logged before the backup; the log, which others have seen, decides.
@@ -354,7 +371,10 @@ async fn published(
         }
     }
     match tx.file_of_identifier(&identifier.to_string()).await? {
-        Some((file, ..)) => tx.files_live(shard, &[(file, index)], now).await?,
+        Some((file, ..)) => {
+            tx.files_live(shard, &[(file, index)], Time(leaf.time))
+                .await?;
+        }
         None => replayed.tombstones += 1,
     }
     Ok(())

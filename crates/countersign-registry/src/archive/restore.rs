@@ -115,10 +115,7 @@ impl Registry {
         match plan.file {
             Some(file) => load(plan, file, progress).await?,
             None => {
-                if plan.store.newest_shard().await?.is_none() {
-                    return Err(Error::new(Kind::NotFound, "not-initialised", "There is no registry in this database, so there is nothing to replay into.")
-                        .remedy("Give the backup to restore."));
-                }
+                may_replay(plan).await?;
                 let mut tx = plan.store.write().await?;
                 tx.set_instance("restoring", "a replay").await?;
                 tx.commit().await?;
@@ -128,15 +125,56 @@ impl Registry {
     }
 }
 
+/// A replay without a backup is for one case only, the one in which `open` says `log-ahead`. A database beside an
+/// unmounted blob store must not lose its log to it.
+async fn may_replay(plan: &Restore<'_>) -> Result<()> {
+    let Some(shard) = plan.store.newest_shard().await? else {
+        return Err(Error::new(
+            Kind::NotFound,
+            "not-initialised",
+            "There is no registry in this database, so there is nothing to replay into.",
+        )
+        .remedy("Give the backup to restore."));
+    };
+    let Some(head) = plan.store.head(shard).await? else {
+        return Err(unproven("the newest log is gone"));
+    };
+    if plan.store.instance("restoring").await?.is_some() {
+        return Ok(());
+    }
+    let path = tile_path(shard, "checkpoint");
+    let ahead = match plan.blobs.get(&path, 1 << 20).await? {
+        Some(note) => checkpoint::open(&note, &verifier_keys(plan, &head).await?, &head.origin)
+            .is_ok_and(|seen| seen.size() > head.size),
+        None => false,
+    };
+    if ahead {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Rejected,
+        "nothing-to-replay",
+        format!(
+            "The blob store {} holds no more of the log {} than the database: there is nothing to replay.",
+            plan.blobs.place(),
+            head.origin
+        ),
+    )
+    .remedy("Run `countersignd serve`. If the log should be longer, mount the right blob store, or restore a backup."))
+}
+
 /// Steps 1 and 2.
 async fn load(plan: &Restore<'_>, file: &Path, progress: Progress<'_>) -> Result<()> {
-    Reader::check(file, &mut |done, all| progress("checking the backup", done, all))?;
+    Reader::check(file, &mut |done, all| {
+        progress("checking the backup", done, all)
+    })?;
     let mut reader = Reader::open(file)?;
     let manifest = match reader.next()? {
         Some((name, size)) if name == "manifest.json" => {
             let bytes = reader.whole(size, MANIFEST)?;
-            serde_json::from_slice::<Manifest>(&bytes)
-                .map_err(|source| reader.damaged(&format!("its manifest can not be read: {source}")))?
+            serde_json::from_slice::<Manifest>(&bytes).map_err(|source| {
+                reader.damaged(&format!("its manifest can not be read: {source}"))
+            })?
         }
         _ => return Err(reader.damaged("it does not begin with a manifest")),
     };
@@ -158,8 +196,13 @@ async fn load(plan: &Restore<'_>, file: &Path, progress: Progress<'_>) -> Result
             let bytes = reader.whole(size, ROWS)?;
             done += load_rows(plan.store, table, &described.columns, &bytes, file).await?;
             progress("rows", done, rows);
-        } else if let Some(hex) = name.strip_prefix("artifacts/").and_then(|rest| rest.get(3..)) {
-            let digest: Sha256 = hex.parse().map_err(|_| reader.damaged("an artifact has no digest for a name"))?;
+        } else if let Some(hex) = name
+            .strip_prefix("artifacts/")
+            .and_then(|rest| rest.get(3..))
+        {
+            let digest: Sha256 = hex
+                .parse()
+                .map_err(|_| reader.damaged("an artifact has no digest for a name"))?;
             load_artifact(plan, &mut reader, digest, size).await?;
             artifacts += 1;
             progress("artifacts", artifacts, manifest.artifacts);
@@ -178,7 +221,10 @@ async fn load(plan: &Restore<'_>, file: &Path, progress: Progress<'_>) -> Result
 
 fn fits(manifest: &Manifest, file: &Path) -> Result<()> {
     if manifest.format != FORMAT {
-        return Err(damaged(file, "its format is not one that this version reads"));
+        return Err(damaged(
+            file,
+            "its format is not one that this version reads",
+        ));
     }
     if manifest.schema != Store::schema() {
         return Err(Error::new(
@@ -194,7 +240,11 @@ fn fits(manifest: &Manifest, file: &Path) -> Result<()> {
         )
         .remedy("Restore it with the version that made it, then migrate."));
     }
-    let names: Vec<&str> = manifest.tables.iter().map(|table| table.name.as_str()).collect();
+    let names: Vec<&str> = manifest
+        .tables
+        .iter()
+        .map(|table| table.name.as_str())
+        .collect();
     let ours: Vec<&str> = TABLES.iter().map(|(table, _)| *table).collect();
     if names != ours {
         return Err(damaged(file, "its tables are not those of a registry"));
@@ -211,7 +261,8 @@ async fn prepare(plan: &Restore<'_>, file: &Path) -> Result<bool> {
             .remedy("Restore into a new database. To put back only what the blob store's log holds, run `countersignd restore --replay` without a file."));
     }
     let mut tx = plan.store.write().await?;
-    tx.set_instance("restoring", &file.display().to_string()).await?;
+    tx.set_instance("restoring", &file.display().to_string())
+        .await?;
     tx.wipe().await?;
     tx.commit().await?;
     Ok(again)
@@ -226,14 +277,22 @@ async fn load_rows(
 ) -> Result<u64> {
     let wrong = || damaged(file, &format!("its table {table} can not be read"));
     let mut rows: Vec<Vec<Value>> = Vec::new();
-    for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+    for line in lines
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+    {
         rows.push(serde_json::from_slice(line).map_err(|source| wrong().because(source))?);
     }
     let mut tx = store.write().await?;
     if tx.columns(table).await? != columns {
-        return Err(damaged(file, &format!("its table {table} has other columns than ours")));
+        return Err(damaged(
+            file,
+            &format!("its table {table} has other columns than ours"),
+        ));
     }
-    tx.insert_rows(table, columns, &rows).await?.ok_or_else(wrong)?;
+    tx.insert_rows(table, columns, &rows)
+        .await?
+        .ok_or_else(wrong)?;
     tx.commit().await?;
     Ok(rows.len() as u64)
 }
@@ -246,8 +305,14 @@ async fn load_artifact(
     size: u64,
 ) -> Result<()> {
     let spool_failed = |source: std::io::Error| {
-        Error::unavailable("spool-unwritable", format!("The spool folder {} can not be written: {source}.", plan.settings.spool.display()))
-            .because(source)
+        Error::unavailable(
+            "spool-unwritable",
+            format!(
+                "The spool folder {} can not be written: {source}.",
+                plan.settings.spool.display()
+            ),
+        )
+        .because(source)
     };
     let mut hasher = Hasher::new(false);
     let mut buffer = vec![0; 256 << 10];
@@ -264,7 +329,8 @@ async fn load_artifact(
         Spooled::Memory(memory.freeze())
     } else {
         std::fs::create_dir_all(&plan.settings.spool).map_err(spool_failed)?;
-        let mut file = tempfile::NamedTempFile::new_in(&plan.settings.spool).map_err(spool_failed)?;
+        let mut file =
+            tempfile::NamedTempFile::new_in(&plan.settings.spool).map_err(spool_failed)?;
         loop {
             let read = reader.read(&mut buffer)?;
             if read == 0 {
@@ -287,14 +353,21 @@ fn load_key(folder: &Path, name: &str, bytes: &[u8], backup: &Path) -> Result<()
     }
     let path = folder.join(name);
     let failed = |source: std::io::Error| {
-        Error::unavailable("log-key-unwritten", format!("The key {} can not be written: {source}.", path.display()))
-            .because(source)
+        Error::unavailable(
+            "log-key-unwritten",
+            format!("The key {} can not be written: {source}.", path.display()),
+        )
+        .because(source)
     };
     match std::fs::read(&path) {
         Ok(there) if there == bytes => return Ok(()),
         Ok(_) => {
-            return Err(Error::new(Kind::Conflict, "log-key-exists", format!("{} holds another key than the backup.", path.display()))
-                .remedy("Give an empty keys folder."));
+            return Err(Error::new(
+                Kind::Conflict,
+                "log-key-exists",
+                format!("{} holds another key than the backup.", path.display()),
+            )
+            .remedy("Give an empty keys folder."));
         }
         Err(source) if source.kind() == std::io::ErrorKind::NotFound => {}
         Err(source) => return Err(failed(source)),
@@ -315,8 +388,13 @@ fn load_key(folder: &Path, name: &str, bytes: &[u8], backup: &Path) -> Result<()
 }
 
 fn unproven(what: &str) -> Error {
-    Error::unavailable("restore-unproven", format!("What was restored does not prove itself: {what}. Nothing will be served or signed."))
-        .remedy("Restore another backup into empty places.")
+    Error::unavailable(
+        "restore-unproven",
+        format!(
+            "What was restored does not prove itself: {what}. Nothing will be served or signed."
+        ),
+    )
+    .remedy("Restore another backup into empty places.")
 }
 
 /// Steps 3 to 5.
@@ -345,14 +423,31 @@ async fn settle(plan: &Restore<'_>, progress: Progress<'_>) -> Result<Restored> 
                 Fault::Unclaimed { purl, sha256, at } => {
                     let named = countersign_formats::purl::parse(&purl)?;
                     let mut tx = store.write().await?;
-                    tx.claim_identifier(identifier_hash(&purl), &purl, &sha256.to_hex(), named.name_key.as_str(), at)
-                        .await?;
+                    tx.claim_identifier(
+                        identifier_hash(&purl),
+                        &purl,
+                        &sha256.to_hex(),
+                        named.name_key.as_str(),
+                        at,
+                    )
+                    .await?;
                     tx.commit().await?;
                     tombstones += 1;
                 }
-                Fault::RowDiffers { file, project, filename, state, what } => {
+                Fault::RowDiffers {
+                    file,
+                    project,
+                    filename,
+                    state,
+                    what,
+                } => {
                     if state == FileState::Live {
-                        withheld.push((file, project, filename, format!("restore: {what} in its row is not what its leaf says")));
+                        withheld.push((
+                            file,
+                            project,
+                            filename,
+                            format!("restore: {what} in its row is not what its leaf says"),
+                        ));
                     }
                 }
                 Fault::Broken(_) | Fault::OtherDigest { .. } => {}
@@ -382,16 +477,36 @@ async fn settle(plan: &Restore<'_>, progress: Progress<'_>) -> Result<Restored> 
     let (keys, continued) = match proof {
         Ok(()) => {
             let keys = LogKeys::load(plan.keys_folder, head.shard)?;
-            if keys.origin() != head.origin || !keys.verifiers().iter().any(|key| keys_of_newest.contains(key)) {
-                return Err(Error::unavailable("log-key-wrong", format!("The keys in {} are not those of the log {}.", plan.keys_folder.display(), head.origin))
-                    .remedy("Put the key of this log into the keys folder and run the same restore again."));
+            if keys.origin() != head.origin
+                || !keys
+                    .verifiers()
+                    .iter()
+                    .any(|key| keys_of_newest.contains(key))
+            {
+                return Err(Error::unavailable(
+                    "log-key-wrong",
+                    format!(
+                        "The keys in {} are not those of the log {}.",
+                        plan.keys_folder.display(),
+                        head.origin
+                    ),
+                )
+                .remedy(
+                    "Put the key of this log into the keys folder and run the same restore again.",
+                ));
             }
             (keys, Continued::SameLog)
         }
         Err(why) => {
             notes.push("Tokens that were revoked, and roles that were taken away, after this backup was made count again: look through them.".to_owned());
             let keys = begin_new_log(plan, &head).await?;
-            (keys, Continued::NewLog { predecessor: head.origin.clone(), why })
+            (
+                keys,
+                Continued::NewLog {
+                    predecessor: head.origin.clone(),
+                    why,
+                },
+            )
         }
     };
     let mut tx = store.write().await?;
@@ -401,7 +516,12 @@ async fn settle(plan: &Restore<'_>, progress: Progress<'_>) -> Result<Restored> 
     // 5. What lacks its bytes is not served.
     lacking_bytes(plan, &mut withheld, progress).await?;
     for file in store.live_without_leaf().await? {
-        withheld.push((file.id, file.project, file.filename, "restore: it is not in the log".to_owned()));
+        withheld.push((
+            file.id,
+            file.project,
+            file.filename,
+            "restore: it is not in the log".to_owned(),
+        ));
     }
     withheld.sort();
     withheld.dedup_by(|next, kept| next.0 == kept.0);
@@ -410,7 +530,14 @@ async fn settle(plan: &Restore<'_>, progress: Progress<'_>) -> Result<Restored> 
         return Err(unproven("the newest log is gone"));
     };
     let shard = served.shard;
-    let registry = Registry::assemble(plan.settings.clone(), store.clone(), plan.blobs.clone(), keys, plan.seams.clone(), heads.clone());
+    let registry = Registry::assemble(
+        plan.settings.clone(),
+        store.clone(),
+        plan.blobs.clone(),
+        keys,
+        plan.seams.clone(),
+        heads.clone(),
+    );
     let mut touched: Vec<ProjectId> = replayed.projects.into_iter().collect();
     for (file, project, _, why) in &withheld {
         registry.withhold(file, why).await?;
@@ -426,7 +553,10 @@ async fn settle(plan: &Restore<'_>, progress: Progress<'_>) -> Result<Restored> 
         if head.size > 0 {
             registry.rebuild_tiles(head).await?;
             plan.blobs
-                .put(&tile_path(head.shard, "checkpoint"), Bytes::from(head.checkpoint.clone()))
+                .put(
+                    &tile_path(head.shard, "checkpoint"),
+                    Bytes::from(head.checkpoint.clone()),
+                )
                 .await?;
         }
     }
@@ -443,7 +573,10 @@ async fn settle(plan: &Restore<'_>, progress: Progress<'_>) -> Result<Restored> 
         continued,
         leaves: head.size,
         replayed: replayed.leaves,
-        withheld: withheld.into_iter().map(|(_, _, filename, why)| (filename, why)).collect(),
+        withheld: withheld
+            .into_iter()
+            .map(|(_, _, filename, why)| (filename, why))
+            .collect(),
         tombstones,
         notes,
     })
@@ -454,20 +587,36 @@ async fn verifier_keys(plan: &Restore<'_>, head: &Head) -> Result<Vec<VerifierKe
     let mut keys = Vec::new();
     if let Some(text) = plan.store.instance(&verifier_key_name(head.shard)).await? {
         for line in text.lines() {
-            keys.push(line.parse().map_err(|_| unproven("a verifier key in it can not be read"))?);
+            keys.push(
+                line.parse()
+                    .map_err(|_| unproven("a verifier key in it can not be read"))?,
+            );
         }
     }
     if let Ok(own) = LogKeys::load(plan.keys_folder, head.shard) {
         if keys.is_empty() {
             keys = own.verifiers();
         } else if own.verifiers() != keys {
-            return Err(Error::unavailable("log-key-wrong", format!("The key of log {} in {} is not the one that the backup names.", head.shard, plan.keys_folder.display()))
-                .remedy("Put the key of this log into the keys folder, or none."));
+            return Err(Error::unavailable(
+                "log-key-wrong",
+                format!(
+                    "The key of log {} in {} is not the one that the backup names.",
+                    head.shard,
+                    plan.keys_folder.display()
+                ),
+            )
+            .remedy("Put the key of this log into the keys folder, or none."));
         }
     }
     if keys.is_empty() {
-        return Err(Error::unavailable("log-key-missing", format!("Nothing says with which key the log {} was signed.", head.origin))
-            .remedy("Put the key of this log into the keys folder and run the same restore again."));
+        return Err(Error::unavailable(
+            "log-key-missing",
+            format!(
+                "Nothing says with which key the log {} was signed.",
+                head.origin
+            ),
+        )
+        .remedy("Put the key of this log into the keys folder and run the same restore again."));
     }
     Ok(keys)
 }
@@ -488,7 +637,10 @@ async fn newest_state(
     let mut replayed = Replayed::default();
     let mut newest = (head.size, head.root);
     let mut proof = Err("nothing outside the backup shows how far the log had come".to_owned());
-    let note = plan.blobs.get(&tile_path(head.shard, "checkpoint"), 1 << 20).await?;
+    let note = plan
+        .blobs
+        .get(&tile_path(head.shard, "checkpoint"), 1 << 20)
+        .await?;
     // The copy is written without a sync: all zeros after a power cut are no copy.
     if let Some(note) = note.filter(|note| plan.replay && note.iter().any(|byte| *byte != 0)) {
         let seen = checkpoint::open(&note, keys, &head.origin).map_err(|source| {
@@ -508,13 +660,25 @@ async fn newest_state(
             if seen.size() > head.size {
                 let text = String::from_utf8(note.to_vec())
                     .map_err(|_| forked("the blob store", seen.size()))?;
-                replayed = replay::replay(plan.store, plan.blobs, head, tree, seen.checkpoint(), text, plan.seams.clock.now()).await?;
+                replayed = replay::replay(
+                    plan.store,
+                    plan.blobs,
+                    head,
+                    tree,
+                    seen.checkpoint(),
+                    text,
+                    plan.seams.clock.now(),
+                )
+                .await?;
                 newest = (seen.size(), seen.root());
             }
             let lying = replay::entries_lying(plan.blobs, head.shard).await?;
             proof = if lying > seen.size() {
                 // A beat had begun; its checkpoint may have been seen although its copy did not get here.
-                Err(format!("the blob store holds {lying} entries and a checkpoint over {} only", seen.size()))
+                Err(format!(
+                    "the blob store holds {lying} entries and a checkpoint over {} only",
+                    seen.size()
+                ))
             } else {
                 Ok(())
             };
@@ -522,14 +686,27 @@ async fn newest_state(
     }
     if let Some(note) = &plan.newest_checkpoint {
         let outside = checkpoint::open(note, keys, &head.origin).map_err(|source| {
-            Error::new(Kind::Rejected, "checkpoint-wrong", format!("The given newest checkpoint is not one of the log {}: {source}.", head.origin))
-                .remedy("Give the checkpoint file that a monitor or client of this log has kept.")
+            Error::new(
+                Kind::Rejected,
+                "checkpoint-wrong",
+                format!(
+                    "The given newest checkpoint is not one of the log {}: {source}.",
+                    head.origin
+                ),
+            )
+            .remedy("Give the checkpoint file that a monitor or client of this log has kept.")
         })?;
         match outside.size().cmp(&newest.0) {
-            std::cmp::Ordering::Equal if outside.root() != newest.1 => return Err(forked("the given checkpoint", newest.0)),
+            std::cmp::Ordering::Equal if outside.root() != newest.1 => {
+                return Err(forked("the given checkpoint", newest.0));
+            }
             std::cmp::Ordering::Equal => proof = Ok(()),
             std::cmp::Ordering::Greater => {
-                proof = Err(format!("the given checkpoint shows {} leaves, the restored log has {}", outside.size(), newest.0));
+                proof = Err(format!(
+                    "the given checkpoint shows {} leaves, the restored log has {}",
+                    outside.size(),
+                    newest.0
+                ));
             }
             std::cmp::Ordering::Less => {
                 let then = audit::tree_of_rows(plan.store, head.shard, outside.size()).await?;
@@ -546,14 +723,25 @@ async fn newest_state(
 /// Closes the log for ever and begins the next, which names it.
 async fn begin_new_log(plan: &Restore<'_>, old: &Head) -> Result<LogKeys> {
     let shard = old.shard + 1;
-    let host = old.origin.strip_suffix(&format!("/log/{}", old.shard)).unwrap_or(&old.origin);
+    let host = old
+        .origin
+        .strip_suffix(&format!("/log/{}", old.shard))
+        .unwrap_or(&old.origin);
     let origin = format!("{host}/log/{shard}");
     // Keys first. *Crash after it*: the next try finds and takes them.
     let keys = match LogKeys::load(plan.keys_folder, shard) {
         Ok(keys) if keys.origin() == origin => keys,
         Ok(keys) => {
-            return Err(Error::new(Kind::Conflict, "log-key-exists", format!("{} holds keys of log {shard} for {}, not for {origin}.", plan.keys_folder.display(), keys.origin()))
-                .remedy("Give the keys folder of this registry."));
+            return Err(Error::new(
+                Kind::Conflict,
+                "log-key-exists",
+                format!(
+                    "{} holds keys of log {shard} for {}, not for {origin}.",
+                    plan.keys_folder.display(),
+                    keys.origin()
+                ),
+            )
+            .remedy("Give the keys folder of this registry."));
         }
         Err(_) => {
             let keys = LogKeys::generate(&origin, plan.seams.random.as_ref())?;
@@ -573,8 +761,20 @@ async fn begin_new_log(plan: &Restore<'_>, old: &Head) -> Result<LogKeys> {
         tx.take_back(old.shard, &row.event, &facts).await?;
     }
     tx.freeze(old.shard, now).await?;
-    let predecessor = Predecessor { origin: old.origin.clone(), size: old.size, root: old.root };
-    start_shard(&mut tx, shard, &keys, Some(predecessor), json!({"restored": true}), plan.seams).await?;
+    let predecessor = Predecessor {
+        origin: old.origin.clone(),
+        size: old.size,
+        root: old.root,
+    };
+    start_shard(
+        &mut tx,
+        shard,
+        &keys,
+        Some(predecessor),
+        json!({"restored": true}),
+        plan.seams,
+    )
+    .await?;
     tx.commit().await?;
     Ok(keys)
 }
@@ -583,7 +783,11 @@ fn facts_of(leaf: &Leaf) -> LeafFacts {
     LeafFacts {
         kind: leaf.kind.as_str().to_owned(),
         subject: leaf.subject.clone(),
-        digests: leaf.digests.iter().map(|(algorithm, hex)| (algorithm.as_str().to_owned(), hex.clone())).collect(),
+        digests: leaf
+            .digests
+            .iter()
+            .map(|(algorithm, hex)| (algorithm.as_str().to_owned(), hex.clone()))
+            .collect(),
         size: leaf.size,
         change: leaf.change.map(|change| change.as_str().to_owned()),
         role: leaf.role.clone(),
@@ -604,7 +808,10 @@ async fn lacking_bytes(
         let Some(last) = files.last() else { break };
         after = last.id.0.clone();
         for file in files {
-            let stat = plan.blobs.stat(artifact_path(&file.sha256).as_ref()).await?;
+            let stat = plan
+                .blobs
+                .stat(artifact_path(&file.sha256).as_ref())
+                .await?;
             let whole = match stat {
                 Some(stat) if stat.size != file.size => false,
                 Some(_) if plan.replay => {
@@ -615,7 +822,12 @@ async fn lacking_bytes(
                 None => false,
             };
             if !whole && matches!(file.state, FileState::Live | FileState::Staged) {
-                withheld.push((file.id, file.project, file.filename, "restore: its bytes are lacking".to_owned()));
+                withheld.push((
+                    file.id,
+                    file.project,
+                    file.filename,
+                    "restore: its bytes are lacking".to_owned(),
+                ));
             }
             done += 1;
             progress("checking artifacts", done, done);
@@ -627,12 +839,23 @@ async fn lacking_bytes(
 impl Registry {
     /// Withholds a file, with its leaf.
     async fn withhold(&self, file: &FileId, why: &str) -> Result<()> {
-        let rows = self.inner.store.files_by_id(std::slice::from_ref(file)).await?;
-        let Some(row) = rows.into_iter().next() else { return Ok(()) };
+        let rows = self
+            .inner
+            .store
+            .files_by_id(std::slice::from_ref(file))
+            .await?;
+        let Some(row) = rows.into_iter().next() else {
+            return Ok(());
+        };
         let actor = Actor::operator();
         let mut tx = self.inner.store.write().await?;
-        tx.set_files_state(std::slice::from_ref(file), FileState::Quarantined, Some(why), self.now())
-            .await?;
+        tx.set_files_state(
+            std::slice::from_ref(file),
+            FileState::Quarantined,
+            Some(why),
+            self.now(),
+        )
+        .await?;
         let change = Change::about(&actor, LeafKind::Quarantined, row.purl, &row.project);
         self.record(&mut tx, change, json!({"reason": why})).await?;
         tx.commit().await
@@ -641,7 +864,9 @@ impl Registry {
     /// A project's serial and what lists show of it, after its files changed.
     async fn refresh_project(&self, project: &ProjectId) -> Result<()> {
         let mut tx = self.inner.store.write().await?;
-        let states = tx.raise_serials(std::slice::from_ref(project), self.now(), false).await?;
+        let states = tx
+            .raise_serials(std::slice::from_ref(project), self.now(), false)
+            .await?;
         let left = tx.live_files(project).await?;
         let ecosystem = match states.first() {
             Some(state) => crate::store::ecosystem(&state.ecosystem)?,

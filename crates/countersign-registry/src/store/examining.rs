@@ -6,8 +6,7 @@ use countersign_formats::Ecosystem;
 use sqlx::Row;
 
 use super::{
-    Backend, Store, Tx, built, failed, maybe_unsigned, number, places, signed, text,
-    unsigned,
+    Backend, Store, Tx, built, failed, maybe_unsigned, number, places, signed, text, unsigned,
 };
 use crate::error::Result;
 use crate::model::{EventId, FileId, FileState, ProjectId, ReleaseId, Time};
@@ -100,10 +99,7 @@ impl Store {
     ) -> Result<Vec<FileCheck>> {
         let mut files = Vec::new();
         for chunk in identifiers.chunks(1_000) {
-            let sql = format!(
-                "{CHECK} WHERE f.identifier IN ({})",
-                places(chunk.len(), 1)
-            );
+            let sql = format!("{CHECK} WHERE f.identifier IN ({})", places(chunk.len(), 1));
             let mut query = sqlx::query(built(sql));
             for identifier in chunk {
                 query = query.bind(identifier.clone());
@@ -365,7 +361,10 @@ impl Tx {
     }
 
     /// The digest that an identifier stands for.
-    pub(crate) async fn digest_of_identifier(&mut self, identifier: &str) -> Result<Option<String>> {
+    pub(crate) async fn digest_of_identifier(
+        &mut self,
+        identifier: &str,
+    ) -> Result<Option<String>> {
         let row = sqlx::query("SELECT sha256 FROM identifiers WHERE identifier = $1")
             .bind(identifier.to_owned())
             .fetch_optional(&mut *self.inner)
@@ -376,13 +375,14 @@ impl Tx {
 
     /// Files of a release, those that are not removed.
     pub(crate) async fn files_in_release(&mut self, release: &ReleaseId) -> Result<Vec<FileId>> {
-        let rows =
-            sqlx::query("SELECT id FROM files WHERE release_id = $1 AND state <> 'removed'")
-                .bind(release.0.clone())
-                .fetch_all(&mut *self.inner)
-                .await
-                .map_err(failed)?;
-        rows.iter().map(|row| Ok(FileId(text(row, "id")?))).collect()
+        let rows = sqlx::query("SELECT id FROM files WHERE release_id = $1 AND state <> 'removed'")
+            .bind(release.0.clone())
+            .fetch_all(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        rows.iter()
+            .map(|row| Ok(FileId(text(row, "id")?)))
+            .collect()
     }
 
     /// Closes a log for ever.
@@ -402,7 +402,12 @@ impl Tx {
     }
 
     /// Puts back into the outbox what got a place in a log that was closed before it was served there.
-    pub(crate) async fn take_back(&mut self, shard: u64, event: &EventId, leaf: &str) -> Result<()> {
+    pub(crate) async fn take_back(
+        &mut self,
+        shard: u64,
+        event: &EventId,
+        leaf: &str,
+    ) -> Result<()> {
         sqlx::query(
             "INSERT INTO outbox (event_id, project_id, file_id, leaf) SELECT id, project_id, file_id, $2 FROM events WHERE id = $1",
         )

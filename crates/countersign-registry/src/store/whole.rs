@@ -73,10 +73,12 @@ impl Store {
     /// The first table that holds a row, of those that a backup holds.
     pub(crate) async fn first_filled_table(&self) -> Result<Option<&'static str>> {
         for (table, _) in TABLES {
-            let row = sqlx::query(built(format!("SELECT count(*) AS n FROM (SELECT 1 FROM {table} LIMIT 1) AS t")))
-                .fetch_one(&self.read)
-                .await
-                .map_err(failed)?;
+            let row = sqlx::query(built(format!(
+                "SELECT count(*) AS n FROM (SELECT 1 FROM {table} LIMIT 1) AS t"
+            )))
+            .fetch_one(&self.read)
+            .await
+            .map_err(failed)?;
             if row.try_get::<i64, _>("n").map_err(failed)? > 0 {
                 return Ok(Some(table));
             }
@@ -265,5 +267,36 @@ impl Tx {
             .await
             .map_err(failed)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_is_in_a_backup_and_none_points_to_a_later_one() {
+        let mut seen: Vec<&str> = Vec::new();
+        let tables: Vec<&str> = TABLES.iter().map(|(table, _)| *table).collect();
+        let schema: String = MIGRATOR
+            .iter()
+            .map(|step| step.sql.as_str().to_owned())
+            .collect();
+        for definition in schema.split("CREATE TABLE ").skip(1) {
+            let name = definition.split_whitespace().next().unwrap();
+            if name == "documents" {
+                continue;
+            }
+            let place = tables.iter().position(|table| *table == name);
+            let place = place.unwrap_or_else(|| panic!("{name} would be lacking in every backup"));
+            let body = definition.split(");").next().unwrap();
+            for reference in body.split("REFERENCES ").skip(1) {
+                let target = reference.split([' ', '(']).next().unwrap();
+                let target = tables.iter().position(|table| *table == target).unwrap();
+                assert!(target < place, "{name} stands before what it points to");
+            }
+            seen.push(name);
+        }
+        assert_eq!(seen.len(), tables.len());
     }
 }
