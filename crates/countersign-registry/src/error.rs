@@ -93,6 +93,17 @@ impl Error {
         )
     }
 
+    /// The same error for another caller; the cause goes to the log once.
+    pub(crate) fn without_source(&self) -> Self {
+        Self {
+            kind: self.kind,
+            code: self.code.clone(),
+            message: self.message.clone(),
+            remedy: self.remedy.clone(),
+            source: None,
+        }
+    }
+
     /// The message and the remedy as one text.
     pub fn text(&self) -> String {
         match &self.remedy {

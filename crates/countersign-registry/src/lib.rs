@@ -59,6 +59,9 @@ struct Inner {
     shard: u64,
     /// Closed logs before it: path and origin.
     earlier: Vec<(String, String)>,
+    /// Leaves in them: serials of the whole registry go on where they ended.
+    closed_leaves: u64,
     fetch: fetch::Cache,
     beat: heartbeat::Pulse,
+    desk: publish::Desk,
 }

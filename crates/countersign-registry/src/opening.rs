@@ -161,6 +161,7 @@ impl Registry {
         let head = heads
             .pop()
             .expect("a registry is assembled around a log only");
+        let closed_leaves = heads.iter().map(|closed| closed.size).sum();
         let earlier = heads
             .into_iter()
             .map(|closed| (format!("/log/{}/", closed.shard), closed.origin))
@@ -175,8 +176,10 @@ impl Registry {
                 seams,
                 shard: head.shard,
                 earlier,
+                closed_leaves,
                 fetch: cache,
                 beat: Pulse::new(head),
+                desk: crate::publish::Desk::default(),
             }),
         }
     }

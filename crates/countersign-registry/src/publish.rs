@@ -7,7 +7,9 @@
 //! Each step takes the type that only the step before can make. No network while the transaction is open. Idempotent
 //! by identifier and digest: the retry after a lost answer gets the same receipt, other bytes get `file-exists`.
 
+use std::collections::VecDeque;
 use std::io::{Cursor, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -17,6 +19,7 @@ use countersign_trust::digest::{Digests, Hasher, Sha256};
 use countersign_trust::leaf::{self, Algorithm, LeafKind, identifier_hash};
 use futures::{Stream, StreamExt};
 use serde_json::json;
+use tokio::sync::oneshot;
 
 use crate::Registry;
 use crate::accounts::new_id;
@@ -28,7 +31,7 @@ use crate::model::{
     AccountId, Actor, EventId, FileId, FileState, Identity, ProjectId, Receipt, ReleaseId, Role,
 };
 use crate::policy::{self, Decision};
-use crate::store::{NewFile, WRITE_CONFLICT};
+use crate::store::{Backend, NewFile, Tx, WRITE_CONFLICT};
 
 /// Uploads up to this size stay in memory; larger ones wait in a spool file.
 const IN_MEMORY: usize = 1 << 20;
@@ -74,7 +77,47 @@ struct Inspected {
     warnings: Vec<String>,
 }
 
+/// One publish that is ready to be committed.
+pub(crate) struct Publication {
+    actor: Actor,
+    inspected: Inspected,
+    purl: String,
+}
+
+/// What the transaction of a publish wrote.
+pub(crate) struct Recorded {
+    /// The event whose leaf answers the publisher.
+    event: EventId,
+    /// The bytes were here before.
+    repeated: bool,
+    /// They were known from the log alone, and now are here again.
+    came_home: bool,
+}
+
+type Waiting = (Arc<Publication>, oneshot::Sender<Result<Recorded>>);
+
+/// Where publications wait for the one writer of SQLite.
+#[derive(Default)]
+pub(crate) struct Desk {
+    queue: Mutex<VecDeque<Waiting>>,
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Desk {
+    fn queue(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Registry {
+    /// May this caller send bytes at all? Faces ask before they read a body; [`Registry::stage`] asks again.
+    ///
+    /// # Errors
+    /// Policy's refusals.
+    pub fn may_upload(&self, actor: &Actor, ecosystem: Ecosystem) -> Result<()> {
+        policy::may_upload(actor, ecosystem)
+    }
+
     /// Takes the bytes in: asks policy whether this caller may send any, caps and hashes while they arrive.
     ///
     /// # Errors
@@ -174,13 +217,16 @@ impl Registry {
         // The rows, the claim on the identifier and the event, all or nothing. A crash before the commit leaves the
         // blob alone; a crash after it leaves a staged file with its event in the outbox: the next start logs it, and
         // the publisher's retry finds it.
+        let publication = Arc::new(Publication { actor: actor.clone(), inspected, purl });
         let mut races = 0;
-        let (event, repeated) = loop {
-            match self.commit_publication(actor, &inspected, &purl).await {
+        let recorded = loop {
+            match self.commit_publication(&publication).await {
                 Err(error) if error.code == WRITE_CONFLICT && races < RACES => races += 1,
                 other => break other?,
             }
         };
+        let Publication { inspected, purl, .. } = &*publication;
+        let (event, repeated) = (recorded.event, recorded.repeated);
 
         // From here on nothing can be lost; the answer waits for the log.
         let logged = self.await_log(&event, repeated).await?;
@@ -188,11 +234,11 @@ impl Registry {
             .prove(&logged.served, logged.index, &logged.body)
             .await?;
         Ok(Receipt {
-            purl,
+            purl: purl.clone(),
             sha256,
             leaf: logged.index,
             proof: proof.to_string(),
-            warnings: inspected.warnings,
+            warnings: inspected.warnings.clone(),
             repeated,
         })
     }
@@ -268,13 +314,83 @@ impl Registry {
             .map_err(|source| Error::internal("the inspection of an archive broke off", source))?
     }
 
-    /// One transaction: gather facts, ask policy, write rows and event. Returns the event whose leaf is the answer.
-    async fn commit_publication(
-        &self,
-        actor: &Actor,
-        inspected: &Inspected,
-        purl: &str,
-    ) -> Result<(EventId, bool)> {
+    /// Commits one publication: on PostgreSQL in a transaction of its own, beside others; on SQLite, which has one
+    /// writer, together with whatever else came while the last group was committed, so that they share its syncs.
+    async fn commit_publication(&self, publication: &Arc<Publication>) -> Result<Recorded> {
+        if self.inner.store.backend() == Backend::Postgres {
+            let mut tx = self.inner.store.write().await?;
+            let recorded = self.record_publication(&mut tx, publication).await?;
+            tx.commit().await?;
+            self.forget_rendered(publication, &recorded);
+            return Ok(recorded);
+        }
+        let desk = &self.inner.desk;
+        let (sender, mut answer) = oneshot::channel();
+        desk.queue().push_back((publication.clone(), sender));
+        let turn = desk.turn.clone().lock_owned().await;
+        if let Ok(answer) = answer.try_recv() {
+            return answer;
+        }
+        let group: Vec<_> = desk.queue().drain(..).collect();
+        let registry = self.clone();
+        // In a task of its own: a publisher that hangs up must not take the others' commit with it.
+        tokio::spawn(async move {
+            registry.commit_group(group).await;
+            drop(turn);
+        });
+        let died = || Error::new(Kind::Conflict, WRITE_CONFLICT, "The commit broke off.");
+        answer.await.map_err(|_| died())?
+    }
+
+    /// Several publications in one transaction, each behind a savepoint: one that is refused leaves the others alone.
+    /// *Crash before the commit*: none of them happened. *After it*: all of them did, told or not.
+    async fn commit_group(&self, group: Vec<Waiting>) {
+        let outcome = async {
+            let mut tx = self.inner.store.write().await?;
+            let mut answers = Vec::with_capacity(group.len());
+            for (publication, _) in &group {
+                tx.savepoint().await?;
+                let recorded = self.record_publication(&mut tx, publication).await;
+                match &recorded {
+                    Ok(_) => tx.keep_savepoint().await?,
+                    Err(_) => tx.undo_savepoint().await?,
+                }
+                answers.push(recorded);
+            }
+            tx.commit().await?;
+            Ok::<_, Error>(answers)
+        }
+        .await;
+        match outcome {
+            Ok(answers) => {
+                for ((publication, sender), answer) in group.into_iter().zip(answers) {
+                    if let Ok(recorded) = &answer {
+                        self.forget_rendered(&publication, recorded);
+                    }
+                    // Whoever hung up in between has nothing to be told; a retry finds the file.
+                    drop(sender.send(answer));
+                }
+            }
+            Err(error) => {
+                tracing::error!(error = %error, source = ?error.source, "a group of publications was not committed");
+                for (_, sender) in group {
+                    drop(sender.send(Err(error.without_source())));
+                }
+            }
+        }
+    }
+
+    /// Bytes that came home changed what is served without a beat; memory must not go on showing what was.
+    fn forget_rendered(&self, publication: &Publication, recorded: &Recorded) {
+        if recorded.came_home {
+            let manifest = &publication.inspected.manifest;
+            self.inner.fetch.forget(manifest.ecosystem, manifest.name_key.as_str(), []);
+        }
+    }
+
+    /// Within one transaction: gather facts, ask policy, write rows and event. Names the event whose leaf is the answer.
+    async fn record_publication(&self, tx: &mut Tx, publication: &Publication) -> Result<Recorded> {
+        let Publication { actor, inspected, purl } = publication;
         let (manifest, staged) = (&inspected.manifest, &inspected.staged);
         let identifier = identifier_hash(purl);
         let account = match &actor.identity {
@@ -283,7 +399,6 @@ impl Registry {
         };
         let skeleton = name::skeleton(&manifest.name_key);
         let now = self.now();
-        let mut tx = self.inner.store.write().await?;
         let facts = tx
             .publish_facts(
                 manifest,
@@ -297,7 +412,7 @@ impl Registry {
         if let Decision::Repeat(file) =
             policy::may_publish(&self.inner.settings, actor, &facts, manifest, &sha256, now)?
         {
-            return Ok((file.event, true));
+            return Ok(Recorded { event: file.event, repeated: true, came_home: false });
         }
         let project = match &facts.project {
             Some(project) => {
@@ -307,7 +422,7 @@ impl Registry {
                 project.id.clone()
             }
             None => {
-                self.create_project(&mut tx, actor, account, manifest, &skeleton)
+                self.create_project(tx, actor, account, manifest, &skeleton)
                     .await?
             }
         };
@@ -372,7 +487,7 @@ impl Registry {
                     .await?;
             } else {
                 let change = Change::about(actor, LeafKind::Released, purl.to_owned(), &project);
-                self.record(&mut tx, change, json!({"reason": "the bytes came home"}))
+                self.record(tx, change, json!({"reason": "the bytes came home"}))
                     .await?;
             }
             tx.raise_serials(std::slice::from_ref(&project), now, !home.withdrawn)
@@ -383,11 +498,7 @@ impl Registry {
                 let latest = (project.clone(), newest.version.clone(), newest.summary.clone());
                 tx.set_latest(&[latest]).await?;
             }
-            tx.commit().await?;
-            self.inner
-                .fetch
-                .forget(manifest.ecosystem, manifest.name_key.as_str(), []);
-            return Ok((event, true));
+            return Ok(Recorded { event, repeated: true, came_home: true });
         }
         let digests = vec![
             (Algorithm::Sha256, sha256),
@@ -397,9 +508,8 @@ impl Registry {
         let change = Change::about(actor, LeafKind::FilePublished, purl.to_owned(), &project)
             .file(&file)
             .bytes(digests, staged.size);
-        self.record_as(&mut tx, &event, change, json!({})).await?;
-        tx.commit().await?;
-        Ok((event, false))
+        self.record_as(tx, &event, change, json!({})).await?;
+        Ok(Recorded { event, repeated: false, came_home: false })
     }
 
     async fn create_project(
