@@ -28,6 +28,9 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 pub struct PostgresServer {
     url: String,
     bin: PathBuf,
+    folder: PathBuf,
+    unprivileged: Option<(u32, u32)>,
+    port: u16,
     /// Taken out on drop; closing it tells the guard to stop the server.
     lifeline: Option<ChildStdin>,
     guard: Option<Child>,
@@ -132,6 +135,9 @@ impl PostgresServer {
                 return Ok(Self {
                     url,
                     bin: bin.to_owned(),
+                    folder: folder.to_owned(),
+                    unprivileged,
+                    port,
                     lifeline,
                     guard: Some(guard),
                 });
@@ -155,6 +161,30 @@ impl PostgresServer {
         &self.url
     }
 
+    /// Stops the server at once, as a crash does (its own recovery runs at the next start); connections break.
+    pub fn stop_at_once(&mut self) -> Result<()> {
+        let mut stop = as_user(self.unprivileged, &self.bin.join("pg_ctl"));
+        stop.args(["stop", "-m", "immediate", "-w", "-D"])
+            .arg(self.folder.join("data"));
+        run(stop.current_dir(&self.folder))?;
+        // The guard ends when its server has; only then may its pipe be closed, or it would remove the folder.
+        if let Some(mut guard) = self.guard.take() {
+            guard.wait()?;
+        }
+        self.lifeline = None;
+        Ok(())
+    }
+
+    /// Starts the server again after [`Self::stop_at_once`], on the same port with the same data.
+    pub fn start_again(&mut self) -> Result<()> {
+        ensure!(self.guard.is_none(), "the server runs already");
+        let mut started = Self::start_on(&self.bin, &self.folder, self.unprivileged, self.port)?;
+        (self.lifeline, self.guard) = (started.lifeline.take(), started.guard.take());
+        // What is left of `started` holds no process and must not clear the folder.
+        started.folder = PathBuf::new();
+        Ok(())
+    }
+
     /// Makes an empty database and returns its URL.
     pub fn fresh_database(&self) -> Result<String> {
         make_database(&self.bin, &self.url)
@@ -164,9 +194,12 @@ impl PostgresServer {
 impl Drop for PostgresServer {
     fn drop(&mut self) {
         drop(self.lifeline.take());
-        if let Some(mut guard) = self.guard.take() {
+        match self.guard.take() {
             // An error would mean that the guard is gone already.
-            let _ = guard.wait();
+            Some(mut guard) => _ = guard.wait(),
+            // Stopped before, so nobody else removes the folder.
+            None if self.folder.is_absolute() => _ = fs::remove_dir_all(&self.folder),
+            None => {}
         }
     }
 }
@@ -309,11 +342,28 @@ mod tests {
     }
 
     #[test]
+    fn a_stopped_server_keeps_its_data_for_the_next_start() {
+        let mut server = PostgresServer::start().unwrap();
+        let url = server.fresh_database().unwrap();
+        query(&server.bin, &url, "create table t as select 42 as x");
+        server.stop_at_once().unwrap();
+        let authority = server.url().rsplit('@').next().unwrap().to_owned();
+        assert!(std::net::TcpStream::connect(&authority).is_err());
+        server.start_again().unwrap();
+        assert_eq!(query(&server.bin, &url, "select x from t"), "42");
+        let folder = server.folder.clone();
+        server.stop_at_once().unwrap();
+        drop(server);
+        assert!(!folder.exists());
+    }
+
+    #[test]
     fn a_killed_holder_leaves_no_server_behind() {
         // The guard sees only its pipe: killing the holder of the other end is the same as closing it.
         let mut server = PostgresServer::start().unwrap();
         let authority = server.url().rsplit('@').next().unwrap().to_owned();
         let (lifeline, guard) = (server.lifeline.take(), server.guard.take());
+        server.folder = PathBuf::new();
         drop(server);
         assert!(std::net::TcpStream::connect(&authority).is_ok());
         drop(lifeline);

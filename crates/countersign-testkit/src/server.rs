@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::fsck::{CheckedLog, LogKey};
 use crate::http::{self, Response, basic_authorization, multipart};
-use crate::machine::{Leash, both_outputs, free_port, lock, output_of};
+use crate::machine::{Leash, both_outputs, free_port, lock, output_of, run};
 use crate::packages::Package;
 use crate::postgres;
 use crate::s3::S3Server;
@@ -67,6 +67,11 @@ pub struct ServerOptions {
     pub blobs: BlobStore,
     /// Further lines of `countersign.toml`, such as `delete = "always"`.
     pub configuration: String,
+    /// The address of a database of the test's own, instead of [`Self::database`].
+    pub database_url: Option<String>,
+    /// Puts the data folder of the serving process on a file system of its own with this many bytes to spare; needs
+    /// the right to mount (root, as in CI). Commands run beside it still see the folder as `init` left it.
+    pub room: Option<u64>,
     /// Records the system calls of `serve` (not of `init`) into [`TestServer::system_calls`].
     pub record_system_calls: bool,
 }
@@ -104,8 +109,13 @@ impl TestServer {
         let port = free_port()?;
         let mut configuration =
             format!("url = \"http://127.0.0.1:{port}\"\nlisten = \"127.0.0.1:{port}\"\n");
-        if options.database == Database::Postgres {
-            configuration.push_str(&format!("database = {:?}\n", postgres::fresh_database()?));
+        let database = match (&options.database_url, options.database) {
+            (Some(url), _) => Some(url.clone()),
+            (None, Database::Postgres) => Some(postgres::fresh_database()?),
+            (None, Database::Sqlite) => None,
+        };
+        if let Some(url) = database {
+            configuration.push_str(&format!("database = {url:?}\n"));
         }
         let s3 = match options.blobs {
             BlobStore::Files => None,
@@ -177,7 +187,9 @@ impl TestServer {
             .create(true)
             .append(true)
             .open(self.log_path())?;
-        let mut command = if self.options.record_system_calls {
+        let mut command = if let Some(room) = self.options.room {
+            self.on_small_disk(room)?
+        } else if self.options.record_system_calls {
             strace::command(&self.binary, &self.folder.path().join("strace"), 64)
         } else {
             Command::new(&self.binary)
@@ -195,6 +207,54 @@ impl TestServer {
         let leash = Leash::tie(child.id(), Some(self.folder.path()))?;
         self.process = Some((child, leash));
         Ok(said)
+    }
+
+    /// The server in a mount namespace of its own, in which a file system in memory with a copy of the data lies over
+    /// the data folder.
+    fn on_small_disk(&self, room: u64) -> Result<Command> {
+        let used = run(Command::new("du").args(["-s", "-B1"]).arg(self.data()))?;
+        let used = String::from_utf8_lossy(&used.stdout);
+        let used: u64 = used
+            .split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .parse()
+            .context("du printed no size")?;
+        let script = "mkdir -p \"$1\" && mount -t tmpfs -o size=\"$2\" tmpfs \"$1\" && cp -a \"$3/.\" \"$1\" && \
+                      mount --bind \"$1\" \"$3\" && shift 3 && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "sh", "-c", script, "small-disk"])
+            .arg(self.folder.path().join("small"));
+        command
+            .arg((used + room).to_string())
+            .arg(self.data())
+            .arg(&self.binary);
+        Ok(command)
+    }
+
+    /// Gives the file system of [`ServerOptions::room`] another size, in bytes.
+    pub fn resize_disk(&self, size: u64) -> Result<()> {
+        let (child, _) = self.process.as_ref().context("the server does not run")?;
+        let mut remount = Command::new("nsenter");
+        remount.args([
+            "--mount",
+            "--target",
+            &child.id().to_string(),
+            "mount",
+            "-o",
+        ]);
+        run(remount.arg(format!("remount,size={size}")).arg(self.data())).map(drop)
+    }
+
+    /// The data folder as the serving process sees it (see [`ServerOptions::room`]).
+    pub fn data_as_served(&self) -> Result<PathBuf> {
+        let (child, _) = self.process.as_ref().context("the server does not run")?;
+        let data = self.data().canonicalize()?;
+        Ok(Path::new("/proc")
+            .join(child.id().to_string())
+            .join("root")
+            .join(data.strip_prefix("/")?))
     }
 
     fn environment(&self, command: &mut Command) {

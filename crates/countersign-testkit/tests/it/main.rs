@@ -6,4 +6,5 @@ mod clients;
 mod crash;
 mod durability;
 mod hostile;
+mod outages;
 mod races;
