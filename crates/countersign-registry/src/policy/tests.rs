@@ -105,7 +105,7 @@ fn outcome(settings: &Settings, actor: &Actor, facts: &PublishFacts, filetype: &
 #[test]
 fn publishing_is_decided_by_role_status_and_what_is_there() {
     use FileState::{Held, Live, Quarantined, Removed, Staged};
-    let everything = Actor::operator();
+    let (everything, robot) = (Actor::operator(), workflow());
     let ann = token(None, Action::Publish);
     let facts = |project, release, identifier| PublishFacts {
         project,
@@ -118,45 +118,280 @@ fn publishing_is_decided_by_role_status_and_what_is_there() {
     let of = |status| project(status, Some(Role::Owner), false);
     let table: Vec<(&str, &Actor, PublishFacts, &str)> = vec![
         ("a free name", &ann, facts(None, None, None), "new"),
-        ("a new release", &ann, facts(active(Role::Maintainer), None, None), "new"),
-        ("another file", &ann, facts(active(Role::Maintainer), Some(release(1)), None), "new"),
-        ("no role", &ann, facts(stranger(), None, None), "role-missing"),
-        ("no role, and the very bytes", &ann, facts(stranger(), Some(release(1)), identifier("ours", Some(Live))), "role-missing"),
-        ("a workflow without a role", &workflow(), facts(stranger(), None, None), "role-missing"),
-        ("a workflow and a free name", &workflow(), facts(None, None, None), "creation-needs-account"),
-        ("the operator anywhere", &everything, facts(stranger(), Some(release(99)), None), "new"),
-        ("archived", &ann, facts(of(ProjectStatus::Archived), None, None), "project-archived"),
-        ("quarantined", &ann, facts(of(ProjectStatus::Quarantined), None, None), "project-quarantined"),
-        ("quarantined, by the operator", &everything, facts(of(ProjectStatus::Quarantined), None, None), "project-quarantined"),
-        ("deprecated", &ann, facts(of(ProjectStatus::Deprecated), None, None), "new"),
-        ("a deleted project, by its owner", &ann, facts(gone(Some(Role::Owner)), None, None), "new"),
-        ("a deleted project, by a maintainer", &ann, facts(gone(Some(Role::Maintainer)), None, None), "name-retired"),
-        ("a deleted project, by another", &ann, facts(gone(None), None, None), "role-missing"),
-        ("the same bytes, live", &ann, facts(active(Role::Owner), Some(release(1)), identifier("ours", Some(Live))), "repeat"),
-        ("the same bytes, waiting", &ann, facts(active(Role::Owner), Some(release(1)), identifier("ours", Some(Staged))), "repeat"),
-        ("the same bytes, held", &ann, facts(active(Role::Owner), Some(release(1)), identifier("ours", Some(Held))), "repeat"),
-        ("the same bytes, withheld", &ann, facts(active(Role::Owner), Some(release(1)), identifier("ours", Some(Quarantined))), "repeat"),
-        ("the same bytes, late", &ann, facts(active(Role::Owner), Some(release(99)), identifier("ours", Some(Live))), "repeat"),
-        ("the same bytes, deleted", &ann, facts(active(Role::Owner), Some(release(1)), identifier("ours", Some(Removed))), "file-exists"),
-        ("the same bytes, deleted, by the operator", &everything, facts(active(Role::Owner), None, identifier("ours", Some(Removed))), "file-exists"),
-        ("other bytes", &ann, facts(active(Role::Owner), Some(release(1)), identifier("theirs", Some(Live))), "file-exists"),
-        ("other bytes, by the operator", &everything, facts(active(Role::Owner), Some(release(1)), identifier("theirs", Some(Live))), "file-exists"),
-        ("other bytes, known from the log alone", &ann, facts(active(Role::Owner), None, identifier("theirs", None)), "file-exists"),
-        ("the bytes that the log alone knows", &ann, facts(active(Role::Owner), None, identifier("ours", None)), "new"),
-        ("the last day", &ann, facts(active(Role::Owner), Some(release(14)), None), "new"),
-        ("a day later", &ann, facts(active(Role::Owner), Some(release(15)), None), "release-closed"),
-        ("a day later, by the operator", &everything, facts(active(Role::Owner), Some(release(15)), None), "new"),
-        ("a deleted version", &ann, facts(active(Role::Owner), Some(ReleaseFacts { removed: Some(NOW), ..release(1) }), None), "version-retired"),
-        ("a deleted version, by the operator", &everything, facts(active(Role::Owner), Some(ReleaseFacts { removed: Some(NOW), ..release(1) }), None), "version-retired"),
-        ("a second sdist", &ann, facts(active(Role::Owner), Some(ReleaseFacts { sdist: Some("x.zip".into()), ..release(1) }), None), "second-sdist"),
-        ("another spelling", &ann, facts(active(Role::Owner), Some(ReleaseFacts { spelling: Some("Demo-1.0.tar.gz".into()), ..release(1) }), None), "file-exists"),
+        (
+            "a new release",
+            &ann,
+            facts(active(Role::Maintainer), None, None),
+            "new",
+        ),
+        (
+            "another file",
+            &ann,
+            facts(active(Role::Maintainer), Some(release(1)), None),
+            "new",
+        ),
+        (
+            "no role",
+            &ann,
+            facts(stranger(), None, None),
+            "role-missing",
+        ),
+        (
+            "no role, and the very bytes",
+            &ann,
+            facts(stranger(), Some(release(1)), identifier("ours", Some(Live))),
+            "role-missing",
+        ),
+        (
+            "a workflow without a role",
+            &robot,
+            facts(stranger(), None, None),
+            "role-missing",
+        ),
+        (
+            "a workflow and a free name",
+            &robot,
+            facts(None, None, None),
+            "creation-needs-account",
+        ),
+        (
+            "the operator anywhere",
+            &everything,
+            facts(stranger(), Some(release(99)), None),
+            "new",
+        ),
+        (
+            "archived",
+            &ann,
+            facts(of(ProjectStatus::Archived), None, None),
+            "project-archived",
+        ),
+        (
+            "quarantined",
+            &ann,
+            facts(of(ProjectStatus::Quarantined), None, None),
+            "project-quarantined",
+        ),
+        (
+            "quarantined, by the operator",
+            &everything,
+            facts(of(ProjectStatus::Quarantined), None, None),
+            "project-quarantined",
+        ),
+        (
+            "deprecated",
+            &ann,
+            facts(of(ProjectStatus::Deprecated), None, None),
+            "new",
+        ),
+        (
+            "a deleted project, by its owner",
+            &ann,
+            facts(gone(Some(Role::Owner)), None, None),
+            "new",
+        ),
+        (
+            "a deleted project, by a maintainer",
+            &ann,
+            facts(gone(Some(Role::Maintainer)), None, None),
+            "name-retired",
+        ),
+        (
+            "a deleted project, by another",
+            &ann,
+            facts(gone(None), None, None),
+            "role-missing",
+        ),
+        (
+            "the same bytes, live",
+            &ann,
+            facts(
+                active(Role::Owner),
+                Some(release(1)),
+                identifier("ours", Some(Live)),
+            ),
+            "repeat",
+        ),
+        (
+            "the same bytes, waiting",
+            &ann,
+            facts(
+                active(Role::Owner),
+                Some(release(1)),
+                identifier("ours", Some(Staged)),
+            ),
+            "repeat",
+        ),
+        (
+            "the same bytes, held",
+            &ann,
+            facts(
+                active(Role::Owner),
+                Some(release(1)),
+                identifier("ours", Some(Held)),
+            ),
+            "repeat",
+        ),
+        (
+            "the same bytes, withheld",
+            &ann,
+            facts(
+                active(Role::Owner),
+                Some(release(1)),
+                identifier("ours", Some(Quarantined)),
+            ),
+            "repeat",
+        ),
+        (
+            "the same bytes, late",
+            &ann,
+            facts(
+                active(Role::Owner),
+                Some(release(99)),
+                identifier("ours", Some(Live)),
+            ),
+            "repeat",
+        ),
+        (
+            "the same bytes, deleted",
+            &ann,
+            facts(
+                active(Role::Owner),
+                Some(release(1)),
+                identifier("ours", Some(Removed)),
+            ),
+            "file-exists",
+        ),
+        (
+            "the same bytes, deleted, by the operator",
+            &everything,
+            facts(active(Role::Owner), None, identifier("ours", Some(Removed))),
+            "file-exists",
+        ),
+        (
+            "other bytes",
+            &ann,
+            facts(
+                active(Role::Owner),
+                Some(release(1)),
+                identifier("theirs", Some(Live)),
+            ),
+            "file-exists",
+        ),
+        (
+            "other bytes, by the operator",
+            &everything,
+            facts(
+                active(Role::Owner),
+                Some(release(1)),
+                identifier("theirs", Some(Live)),
+            ),
+            "file-exists",
+        ),
+        (
+            "other bytes, known from the log alone",
+            &ann,
+            facts(active(Role::Owner), None, identifier("theirs", None)),
+            "file-exists",
+        ),
+        (
+            "the bytes that the log alone knows",
+            &ann,
+            facts(active(Role::Owner), None, identifier("ours", None)),
+            "new",
+        ),
+        (
+            "the last day",
+            &ann,
+            facts(active(Role::Owner), Some(release(14)), None),
+            "new",
+        ),
+        (
+            "a day later",
+            &ann,
+            facts(active(Role::Owner), Some(release(15)), None),
+            "release-closed",
+        ),
+        (
+            "a day later, by the operator",
+            &everything,
+            facts(active(Role::Owner), Some(release(15)), None),
+            "new",
+        ),
+        (
+            "a deleted version",
+            &ann,
+            facts(
+                active(Role::Owner),
+                Some(ReleaseFacts {
+                    removed: Some(NOW),
+                    ..release(1)
+                }),
+                None,
+            ),
+            "version-retired",
+        ),
+        (
+            "a deleted version, by the operator",
+            &everything,
+            facts(
+                active(Role::Owner),
+                Some(ReleaseFacts {
+                    removed: Some(NOW),
+                    ..release(1)
+                }),
+                None,
+            ),
+            "version-retired",
+        ),
+        (
+            "a second sdist",
+            &ann,
+            facts(
+                active(Role::Owner),
+                Some(ReleaseFacts {
+                    sdist: Some("x.zip".into()),
+                    ..release(1)
+                }),
+                None,
+            ),
+            "second-sdist",
+        ),
+        (
+            "another spelling",
+            &ann,
+            facts(
+                active(Role::Owner),
+                Some(ReleaseFacts {
+                    spelling: Some("Demo-1.0.tar.gz".into()),
+                    ..release(1)
+                }),
+                None,
+            ),
+            "file-exists",
+        ),
     ];
     let settings = settings();
     for (what, actor, facts, expected) in &table {
-        assert_eq!(outcome(&settings, actor, facts, "sdist"), *expected, "{what}");
+        assert_eq!(
+            outcome(&settings, actor, facts, "sdist"),
+            *expected,
+            "{what}"
+        );
     }
-    let beside = facts(active(Role::Owner), Some(ReleaseFacts { sdist: Some("x.zip".into()), ..release(1) }), None);
-    assert_eq!(outcome(&settings, &ann, &beside, "bdist_wheel"), "new", "a wheel beside an sdist");
+    let beside = facts(
+        active(Role::Owner),
+        Some(ReleaseFacts {
+            sdist: Some("x.zip".into()),
+            ..release(1)
+        }),
+        None,
+    );
+    assert_eq!(
+        outcome(&settings, &ann, &beside, "bdist_wheel"),
+        "new",
+        "a wheel beside an sdist"
+    );
 }
 
 #[test]
@@ -218,42 +453,114 @@ fn a_token_reaches_as_far_as_its_scope_and_says_where_it_ends() {
         (Actor::anonymous(), None, Action::Publish, "token-needed"),
         (Actor::operator(), Some("demo"), Action::Manage, "yes"),
         (account(None), Some("demo"), Action::Manage, "yes"),
-        (token(None, Action::Read), None, Action::Publish, "token-action"),
+        (
+            token(None, Action::Read),
+            None,
+            Action::Publish,
+            "token-action",
+        ),
         (token(None, Action::Read), None, Action::Read, "yes"),
-        (token(None, Action::Publish), Some("demo"), Action::Publish, "yes"),
-        (token(None, Action::Publish), Some("demo"), Action::Read, "yes"),
-        (token(None, Action::Publish), Some("demo"), Action::Manage, "token-action"),
-        (token(None, Action::Manage), Some("demo"), Action::Publish, "yes"),
-        (token(Some("demo"), Action::Manage), Some("demo"), Action::Manage, "yes"),
-        (token(Some("demo"), Action::Manage), Some("other"), Action::Manage, "token-project"),
+        (
+            token(None, Action::Publish),
+            Some("demo"),
+            Action::Publish,
+            "yes",
+        ),
+        (
+            token(None, Action::Publish),
+            Some("demo"),
+            Action::Read,
+            "yes",
+        ),
+        (
+            token(None, Action::Publish),
+            Some("demo"),
+            Action::Manage,
+            "token-action",
+        ),
+        (
+            token(None, Action::Manage),
+            Some("demo"),
+            Action::Publish,
+            "yes",
+        ),
+        (
+            token(Some("demo"), Action::Manage),
+            Some("demo"),
+            Action::Manage,
+            "yes",
+        ),
+        (
+            token(Some("demo"), Action::Manage),
+            Some("other"),
+            Action::Manage,
+            "token-project",
+        ),
         // Before the first byte the project is not known yet.
-        (token(Some("demo"), Action::Publish), None, Action::Publish, "yes"),
+        (
+            token(Some("demo"), Action::Publish),
+            None,
+            Action::Publish,
+            "yes",
+        ),
     ] {
-        assert_eq!(code(&actor, key, action), expected, "{actor:?} {key:?} {action:?}");
+        assert_eq!(
+            code(&actor, key, action),
+            expected,
+            "{actor:?} {key:?} {action:?}"
+        );
     }
 }
 
 #[test]
 fn curating_takes_the_role_and_a_token_that_manages() {
     let code = |actor: &Actor, role, needed| {
-        may_curate(actor, Ecosystem::Pypi, "demo", role, needed, "yank releases of")
-            .map_or_else(|error| error.code.into_owned(), |()| "yes".to_owned())
+        may_curate(
+            actor,
+            Ecosystem::Pypi,
+            "demo",
+            role,
+            needed,
+            "yank releases of",
+        )
+        .map_or_else(|error| error.code.into_owned(), |()| "yes".to_owned())
     };
     let (manager, publisher) = (token(None, Action::Manage), token(None, Action::Publish));
     for (actor, role, needed, expected) in [
         (&manager, Some(Role::Owner), Role::Owner, "yes"),
         (&manager, Some(Role::Owner), Role::Maintainer, "yes"),
         (&manager, Some(Role::Maintainer), Role::Maintainer, "yes"),
-        (&manager, Some(Role::Maintainer), Role::Owner, "role-missing"),
+        (
+            &manager,
+            Some(Role::Maintainer),
+            Role::Owner,
+            "role-missing",
+        ),
         (&manager, None, Role::Maintainer, "role-missing"),
-        (&publisher, Some(Role::Owner), Role::Maintainer, "token-action"),
+        (
+            &publisher,
+            Some(Role::Owner),
+            Role::Maintainer,
+            "token-action",
+        ),
         (&Actor::operator(), None, Role::Owner, "yes"),
         (&Actor::anonymous(), None, Role::Maintainer, "token-needed"),
     ] {
         assert_eq!(code(actor, role, needed), expected);
     }
-    let error = may_curate(&manager, Ecosystem::Pypi, "demo", None, Role::Owner, "delete from").unwrap_err();
-    assert!(error.message.contains("owner") && error.message.contains("ann may not delete from demo"), "{error}");
+    let error = may_curate(
+        &manager,
+        Ecosystem::Pypi,
+        "demo",
+        None,
+        Role::Owner,
+        "delete from",
+    )
+    .unwrap_err();
+    assert!(
+        error.message.contains("owner") && error.message.contains("ann may not delete from demo"),
+        "{error}"
+    );
     assert!(may_operate(&manager, "x").is_err());
     may_operate(&Actor::operator(), "x").unwrap();
 }
@@ -288,7 +595,10 @@ fn restricted_instances_are_read_by_known_callers_only() {
     }
     may_read(Visibility::Public, &Actor::anonymous()).unwrap();
     let error = may_read(Visibility::Restricted, &Actor::anonymous()).unwrap_err();
-    assert_eq!((error.kind, error.code.as_ref()), (Kind::Unauthenticated, "sign-in-needed"));
+    assert_eq!(
+        (error.kind, error.code.as_ref()),
+        (Kind::Unauthenticated, "sign-in-needed")
+    );
 }
 
 #[test]
@@ -299,6 +609,7 @@ fn the_first_words_of_a_taken_name_are_those_that_clients_look_for() {
         ..PublishFacts::default()
     };
     let ann = token(None, Action::Publish);
-    let error = may_publish(&settings(), &ann, &facts, &manifest("sdist"), "ours", NOW).unwrap_err();
+    let error =
+        may_publish(&settings(), &ann, &facts, &manifest("sdist"), "ours", NOW).unwrap_err();
     assert!(error.message.starts_with("File already exists"), "{error}");
 }

@@ -79,10 +79,7 @@ impl TestRegistry {
     /// The number that a query over the rows gives as `n`.
     pub async fn count(&self, query: &'static str) -> i64 {
         let mut connection = self.connection().await;
-        let row = sqlx::query(query)
-            .fetch_one(&mut connection)
-            .await
-            .unwrap();
+        let row = sqlx::query(query).fetch_one(&mut connection).await.unwrap();
         let n = row.try_get("n").unwrap();
         connection.close().await.unwrap();
         n

@@ -1,15 +1,15 @@
 //! A registry in this process: a real database, real blobs, a clock that the test turns.
 
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use countersign_formats::Ecosystem;
 use countersign_formats::pypi::upload::UploadForm;
 use countersign_registry::model::{Action, Actor, Presented, Receipt, Time};
 use countersign_registry::{
-    Beating, Blobs, Clock, DocumentKey, Error, Form, Kind, LogKeys, NewToken, Registry, Seams, Settings, Store,
-    SystemRandom,
+    Beating, Blobs, Clock, DocumentKey, Error, Form, Kind, LogKeys, NewToken, Registry, Seams,
+    Settings, Store, SystemRandom,
 };
 use countersign_testkit::packages::Package;
 use countersign_testkit::postgres;
