@@ -141,6 +141,9 @@ pub async fn restore(common: &Common, options: &RestoreFrom) -> Result<(), Failu
             restored.tombstones
         ));
     }
+    for note in &restored.notes {
+        report::line(&format!("! {note}"));
+    }
     report::line("Next: countersignd doctor --deep, then countersignd serve");
     Ok(())
 }

@@ -261,14 +261,23 @@ impl Store {
         row.as_ref().map(file).transpose()
     }
 
-    /// True where any file, in whatever state, has these bytes.
+    /// True where any file, in whatever state, has these bytes, or an identifier stands for them whose file may come home.
     pub(crate) async fn digest_claimed(&self, sha256: &str) -> Result<bool> {
-        let row = sqlx::query("SELECT count(*) AS n FROM files WHERE sha256 = $1")
-            .bind(sha256.to_owned())
-            .fetch_one(&self.read)
-            .await
-            .map_err(failed)?;
-        Ok(number(&row, "n")? > 0)
+        // The second look has no index; it is for the few objects that no file names.
+        for text in [
+            "SELECT count(*) AS n FROM files WHERE sha256 = $1",
+            "SELECT count(*) AS n FROM identifiers WHERE sha256 = $1",
+        ] {
+            let row = sqlx::query(text)
+                .bind(sha256.to_owned())
+                .fetch_one(&self.read)
+                .await
+                .map_err(failed)?;
+            if number(&row, "n")? > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// True while a project is withheld or removed as a whole.

@@ -302,6 +302,11 @@ on_both_databases! {
         let old_keys = verifiers(&test.registry);
         prove(&registry, &old, &old_keys, "localhost:8417/log/1").await;
         assert_eq!(checkpoint_of(&registry, 1).await, frozen, "the closed log is never signed again");
+        let serial = |registry: &Registry| {
+            let registry = registry.clone();
+            async move { registry.document(&DocumentKey::SimpleIndexJson).await.unwrap().serial }
+        };
+        assert!(serial(&registry).await > serial(&test.registry).await - 2, "serials never go back behind what was restored");
         // The first leaf of the project in the new log has none before it, and its sequence goes on.
         let leaf = registry.leaf_proof(2, receipt.leaf).await.unwrap();
         let body = TlogProof::parse(&leaf.bytes).unwrap().extra.unwrap();
