@@ -163,7 +163,8 @@ fn http(app: &App) -> auto::Builder<TokioExecutor> {
         .max_buf_size(face.max_head.max(8 << 10))
         // Publishing clients half-close nothing; a half-closed connection is a client that went away.
         .half_close(false)
-        .pipeline_flush(true);
+        // Aggregated flushes would copy every body into one buffer, and let it grow without bound for slow readers.
+        .pipeline_flush(false);
     builder
         .http2()
         .timer(TokioTimer::new())

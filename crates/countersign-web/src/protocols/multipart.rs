@@ -357,6 +357,8 @@ fn extended(value: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     type Pieces = futures::stream::Iter<std::vec::IntoIter<Result<Bytes, std::io::Error>>>;
@@ -493,5 +495,45 @@ mod tests {
             boundary_of(&format!("multipart/form-data; boundary={}", "x".repeat(71))),
             None
         );
+    }
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap()
+            .block_on(future)
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_come_to_an_end(
+            body in proptest::collection::vec(prop_oneof![
+                Just(b"--XX".to_vec()), Just(b"\r\n".to_vec()), Just(b"--".to_vec()), Just(b"\"".to_vec()),
+                Just(b"Content-Disposition: form-data; name=\"a\"".to_vec()), Just(b"; filename*=utf-8''%".to_vec()),
+                proptest::collection::vec(any::<u8>(), 0..9),
+            ], 0..40),
+            size in 1..50_usize,
+        ) {
+            let _ = block_on(read_all(reader(&body.concat(), size)));
+        }
+
+        #[test]
+        fn whatever_is_sent_in_parts_arrives(
+            parts in proptest::collection::vec(("[a-z:_]{1,9}", proptest::collection::vec(
+                prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'-'), Just(b'X'), any::<u8>()], 0..60)), 0..6),
+            size in 1..50_usize,
+        ) {
+            let mut body = Vec::new();
+            for (name, content) in &parts {
+                body.extend_from_slice(format!("--XX\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n").as_bytes());
+                body.extend_from_slice(content);
+                body.extend_from_slice(b"\r\n");
+            }
+            body.extend_from_slice(b"--XX--\r\n");
+            prop_assume!(parts.iter().all(|(_, content)| find(&[b"\r\n", &content[..], b"\r\n"].concat(), b"\r\n--XX").is_none()));
+            let read = block_on(read_all(reader(&body, size))).unwrap();
+            let read: Vec<_> = read.into_iter().map(|(head, content)| (head.name, content)).collect();
+            prop_assert_eq!(read, parts);
+        }
     }
 }
