@@ -298,18 +298,7 @@ impl Blobs {
                 use std::io::Seek;
                 file.seek(std::io::SeekFrom::Start(wanted.start))
                     .map_err(|source| unreachable(path.to_owned(), source))?;
-                let file = tokio::io::AsyncReadExt::take(
-                    tokio::fs::File::from_std(file),
-                    wanted.end - wanted.start,
-                );
-                let stream =
-                    tokio_util::io::ReaderStream::with_capacity(file, CHUNK).map_err(|source| {
-                        object_store::Error::Generic {
-                            store: "local",
-                            source: Box::new(source),
-                        }
-                    });
-                Ok(Some(stream.boxed()))
+                Ok(Some(file_chunks(file, wanted.end - wanted.start).boxed()))
             }
         }
     }
@@ -348,6 +337,48 @@ impl Blobs {
         }
         unreachable(self.place.to_string(), source)
     }
+}
+
+/// Up to `left` bytes of a local file, in chunks that are read on a blocking thread straight into what is sent:
+/// tokio's own file would copy them once more. Ends early where the file does.
+fn file_chunks(
+    file: std::fs::File,
+    left: u64,
+) -> impl futures::Stream<Item = Result<Bytes, object_store::Error>> + Send {
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| object_store::Error::Generic {
+        store: "local",
+        source,
+    };
+    futures::stream::try_unfold((file, left), move |(mut file, left)| async move {
+        if left == 0 {
+            return Ok(None);
+        }
+        let wanted = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+        let read = move || {
+            use std::io::Read;
+            let mut chunk = vec![0; wanted];
+            let mut filled = 0;
+            while filled < wanted {
+                match file.read(&mut chunk[filled..]) {
+                    Ok(0) => break,
+                    Ok(more) => filled += more,
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            chunk.truncate(filled);
+            Ok((chunk, file))
+        };
+        let (chunk, file) = tokio::task::spawn_blocking(read)
+            .await
+            .map_err(|source| failed(source.into()))?
+            .map_err(|source| failed(source.into()))?;
+        if chunk.is_empty() {
+            return Ok(None);
+        }
+        let left = left - chunk.len() as u64;
+        Ok(Some((Bytes::from(chunk), (file, left))))
+    })
 }
 
 /// Path of an artifact's bytes.
