@@ -4,6 +4,7 @@
 //! file is in [`restore`].
 
 mod container;
+mod load;
 mod replay;
 mod restore;
 
