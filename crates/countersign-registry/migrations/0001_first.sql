@@ -94,6 +94,7 @@ CREATE TABLE projects (
     namespace_id   TEXT   REFERENCES namespaces (id),
     status         TEXT   NOT NULL,
     status_reason  TEXT,
+    status_before  TEXT,
     status_at      BIGINT NOT NULL,
     trust_level    TEXT   NOT NULL,
     trust_source   TEXT,

@@ -16,7 +16,7 @@ use crate::model::{
     AccountId, Action, Actor, CredentialId, Identity, Presented, Role, Scope, Strength, Time,
 };
 use crate::policy;
-use crate::store::{CredentialRow, NewCredential};
+use crate::store::{CredentialRow, NewCredential, Tx};
 
 /// A user in a list.
 #[derive(Clone, Debug, Serialize)]
@@ -227,6 +227,9 @@ impl Registry {
             expires: now.plus_seconds(7 * 86_400),
         })
         .await?;
+        let detail = json!({"operator": operator});
+        self.note(&mut tx, actor, "account-made", &id, detail)
+            .await?;
         tx.commit().await.map_err(taken)?;
         Ok(UserSummary {
             id,
@@ -316,6 +319,9 @@ impl Registry {
             expires,
         })
         .await?;
+        let detail = json!({"credential": id, "scope": scope, "expires": expires});
+        self.note(&mut tx, actor, "token-made", &account, detail)
+            .await?;
         tx.commit().await?;
         let summary = TokenSummary {
             id,
@@ -336,6 +342,7 @@ impl Registry {
     /// # Errors
     /// `operator-needed` for somebody else's, `user-unknown`.
     pub async fn tokens(&self, actor: &Actor, user: Option<&str>) -> Result<Vec<TokenSummary>> {
+        policy::may_see_tokens(actor)?;
         let account = match (user, &actor.identity) {
             (Some(user), Identity::Account { id, name }) if name == user => Some(id.clone()),
             (Some(user), _) => {
@@ -365,7 +372,12 @@ impl Registry {
         let row = match hash {
             Some(hash) => self.inner.store.credential_by_hash(hash).await?,
             None => {
-                let mut rows = self.inner.store.credentials(None).await?;
+                // Only the operator looks beyond what is the caller's own.
+                let own = match &actor.identity {
+                    Identity::Account { id, .. } => Some(id),
+                    _ => None,
+                };
+                let mut rows = self.inner.store.credentials(own).await?;
                 rows.retain(|row| row.id.0 == which || row.hint == which);
                 if rows.len() > 1 {
                     return Err(Error::new(
@@ -389,6 +401,9 @@ impl Registry {
         let own = matches!(&actor.identity, Identity::Account { id, .. } if *id == row.account);
         if !own {
             policy::may_operate(actor, "revoke the tokens of others")?;
+        } else if actor.credential.as_ref() != Some(&row.id) {
+            // A token may always end itself; to end its siblings it must be as strong as they can be.
+            policy::may_see_tokens(actor)?;
         }
         let now = self.now();
         let mut tx = self.inner.store.write().await?;
@@ -400,6 +415,15 @@ impl Registry {
                 Change::registry(actor, LeafKind::TokenRevokedLeaked).affecting(&row.account);
             self.record(&mut tx, change, json!({"credential": row.id}))
                 .await?;
+        } else if fresh {
+            self.note(
+                &mut tx,
+                actor,
+                "token-revoked",
+                &row.account,
+                json!({"credential": row.id}),
+            )
+            .await?;
         }
         tx.commit().await?;
         self.inner.beat.wake();
@@ -489,6 +513,19 @@ impl Registry {
             )
             .remedy("Make one with `countersignd admin user create`.")),
         }
+    }
+
+    /// Writes an event that is the instance's own business and gets no leaf: who holds what.
+    async fn note(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        kind: &str,
+        account: &AccountId,
+        detail: serde_json::Value,
+    ) -> Result<()> {
+        tx.note_event(&new_id(), self.now(), kind, actor, account, detail)
+            .await
     }
 
     pub(crate) fn now(&self) -> Time {

@@ -48,6 +48,15 @@ pub(crate) enum Spooled {
     },
 }
 
+/// Whether an artifact's bytes were in place already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// They were, and are the right ones.
+    Before,
+    /// They were put there now.
+    Now,
+}
+
 /// What a look-up of an object found out.
 pub(crate) struct Stat {
     pub(crate) size: u64,
@@ -153,7 +162,7 @@ impl Blobs {
 
     /// Stores an artifact under its digest, durably. The same digest again is a success; bytes found damaged under
     /// it are replaced by the right ones, which the caller has just hashed.
-    pub(crate) async fn put_artifact(&self, sha256: Sha256, bytes: &Spooled) -> Result<()> {
+    pub(crate) async fn put_artifact(&self, sha256: Sha256, bytes: &Spooled) -> Result<Found> {
         let path = artifact_path(&sha256.to_string());
         match bytes {
             Spooled::Memory(bytes) => {
@@ -166,15 +175,15 @@ impl Blobs {
                     .put_opts(&path, PutPayload::from_bytes(bytes.clone()), options)
                     .await
                 {
-                    Ok(_) => Ok(()),
+                    Ok(_) => Ok(Found::Now),
                     Err(object_store::Error::AlreadyExists { .. }) => {
                         if self.artifact_digest(&sha256.to_string()).await? == Some(sha256) {
-                            return Ok(());
+                            return Ok(Found::Before);
                         }
                         self.durable
                             .put(&path, PutPayload::from_bytes(bytes.clone()))
                             .await
-                            .map(|_| ())
+                            .map(|_| Found::Now)
                             .map_err(|source| self.failed(source))
                     }
                     Err(source) => Err(self.failed(source)),
@@ -185,7 +194,7 @@ impl Blobs {
                     && stat.size == *size
                     && self.artifact_digest(&sha256.to_string()).await? == Some(sha256)
                 {
-                    return Ok(());
+                    return Ok(Found::Before);
                 }
                 let upload = self
                     .durable
@@ -212,7 +221,7 @@ impl Blobs {
                 upload
                     .finish()
                     .await
-                    .map(|_| ())
+                    .map(|_| Found::Now)
                     .map_err(|source| self.failed(source))
             }
         }

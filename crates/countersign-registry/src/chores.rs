@@ -21,11 +21,35 @@ impl Registry {
             tick.tick().await;
             ticks += 1;
             self.flush_downloads().await;
+            if ticks.is_multiple_of(2_160) {
+                self.sweep_spool().await;
+            }
             if ticks.is_multiple_of(2_160)
                 && let Err(error) = self.sweep().await
             {
                 tracing::warn!(%error, "the sweep of the blob store broke off; it runs again later");
             }
+        }
+    }
+
+    /// Deletes what uploads left in the spool folder when their process was killed.
+    async fn sweep_spool(&self) {
+        let (folder, keep) = (
+            self.inner.settings.spool.clone(),
+            Duration::from_secs(86_400),
+        );
+        let swept = tokio::task::spawn_blocking(move || {
+            for entry in std::fs::read_dir(folder)? {
+                let entry = entry?;
+                let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+                if age > keep && entry.file_type()?.is_file() {
+                    std::fs::remove_file(entry.path())?;
+                }
+            }
+            Ok::<_, std::io::Error>(())
+        });
+        if let Ok(Err(error)) = swept.await {
+            tracing::warn!(%error, "the spool folder could not be swept; it is tried again later");
         }
     }
 
@@ -58,6 +82,7 @@ impl Registry {
         while let Some(object) = found.next().await {
             let (path, _, changed) = object?;
             let digest = path.rsplit('/').next().unwrap_or_default();
+            // A publish that claims these bytes after this look puts them back: see `publish`, `Found::Before`.
             if changed < old && !self.inner.store.digest_claimed(digest).await? {
                 self.inner.blobs.delete(&path).await?;
                 deleted += 1;

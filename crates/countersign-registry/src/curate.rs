@@ -37,6 +37,15 @@ fn reason(text: &str) -> Result<&str> {
     Ok(text)
 }
 
+fn not_quarantined(what: &str) -> Error {
+    Error::new(
+        Kind::Rejected,
+        "not-quarantined",
+        format!("{what} is not in quarantine."),
+    )
+    .remedy("There is nothing to release.")
+}
+
 impl Registry {
     /// Marks a release as one that installers should not choose by themselves (PEP 592).
     ///
@@ -265,10 +274,12 @@ impl Registry {
         let files = tx.curated_files(&project.id).await?;
         let subject = match file {
             None => {
-                let status = if why.is_some() {
-                    ProjectStatus::Quarantined
-                } else {
-                    ProjectStatus::Active
+                let status = match (why, project.status) {
+                    (Some(_), _) => ProjectStatus::Quarantined,
+                    (None, ProjectStatus::Quarantined) => {
+                        project.before.unwrap_or(ProjectStatus::Active)
+                    }
+                    (None, _) => return Err(not_quarantined(&project.name)),
                 };
                 tx.set_project_status(&project.id, status, why, now).await?;
                 purl::project_purl(ecosystem, &key)
@@ -282,6 +293,9 @@ impl Registry {
                     )
                     .remedy("Look at the project's page for its files."));
                 };
+                if why.is_none() && file.state != FileState::Quarantined {
+                    return Err(not_quarantined(filename));
+                }
                 // A file withheld before it reached the log goes back to waiting for it, not past it.
                 let state = match (why, file.live) {
                     (Some(_), _) => FileState::Quarantined,

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -117,6 +117,8 @@ pub(crate) struct Cache {
     files: moka::sync::Cache<(String, String), Arc<Entry<ServedFile>>>,
     tiles: moka::sync::Cache<String, Bytes>,
     downloads: Mutex<HashMap<(FileId, ProjectId), u64>>,
+    /// Grows with every [`Cache::forget`]: what was read before one may not be kept after it.
+    epoch: AtomicU64,
 }
 
 impl Cache {
@@ -140,10 +142,20 @@ impl Cache {
                 .weigher(|_, bytes: &Bytes| u32::try_from(bytes.len() + 128).unwrap_or(u32::MAX))
                 .build(),
             downloads: Mutex::default(),
+            epoch: AtomicU64::new(0),
         }
     }
 
-    pub(crate) fn put(&self, key: DocumentKey, document: Arc<Document>, now: Time) {
+    /// To be asked before anything is read that will be kept.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Keeps a document that was read or rendered since `epoch`, unless something was withheld meanwhile.
+    pub(crate) fn put(&self, key: DocumentKey, document: Arc<Document>, now: Time, epoch: u64) {
+        if self.epoch() != epoch {
+            return;
+        }
         self.documents.insert(
             key,
             Arc::new(Entry {
@@ -160,6 +172,7 @@ impl Cache {
         key: &str,
         files: impl IntoIterator<Item = (String, String)>,
     ) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
         self.documents
             .invalidate(&DocumentKey::SimpleJson(ecosystem, key.to_owned()));
         self.documents
@@ -198,7 +211,7 @@ impl Registry {
         if let Some(document) = self.cached_document(key) {
             return Ok(document);
         }
-        let now = self.now();
+        let (now, epoch) = (self.now(), self.inner.fetch.epoch());
         let Some((ecosystem, name)) = key.project() else {
             return self.index(key, now).await;
         };
@@ -229,7 +242,9 @@ impl Registry {
                 return self.index(key, now).await;
             }
         });
-        self.inner.fetch.put(key.clone(), document.clone(), now);
+        self.inner
+            .fetch
+            .put(key.clone(), document.clone(), now, epoch);
         Ok(document)
     }
 
@@ -264,8 +279,9 @@ impl Registry {
     }
 
     async fn index(&self, key: &DocumentKey, now: Time) -> Result<Arc<Document>> {
+        let epoch = self.inner.fetch.epoch();
         let keys = self.inner.store.project_keys(Ecosystem::Pypi).await?;
-        let serial = self.inner.beat.served().head.size;
+        let serial = self.inner.closed_leaves + self.inner.beat.served().head.size;
         let json = documents::index_json(keys.iter().map(String::as_str), serial);
         let html = html::index_html(keys.iter().map(|key| (key.as_str(), key.as_str())), serial);
         let (json, html) = (
@@ -274,10 +290,10 @@ impl Registry {
         );
         self.inner
             .fetch
-            .put(DocumentKey::SimpleIndexJson, json.clone(), now);
+            .put(DocumentKey::SimpleIndexJson, json.clone(), now, epoch);
         self.inner
             .fetch
-            .put(DocumentKey::SimpleIndexHtml, html.clone(), now);
+            .put(DocumentKey::SimpleIndexHtml, html.clone(), now, epoch);
         Ok(if *key == DocumentKey::SimpleIndexJson {
             json
         } else {
@@ -398,7 +414,7 @@ impl Registry {
         if let Some(file) = self.cached_file(sha256, filename) {
             return Ok(file);
         }
-        let now = self.now();
+        let (now, epoch) = (self.now(), self.inner.fetch.epoch());
         let key = (sha256.to_owned(), filename.to_owned());
         let row = self.servable(sha256, filename).await?;
         if let Some(entry) = self.inner.fetch.files.get(&key) {
@@ -433,13 +449,13 @@ impl Registry {
             id: row.id,
             project: row.project,
         });
-        self.inner.fetch.files.insert(
-            key,
-            Arc::new(Entry {
+        if self.inner.fetch.epoch() == epoch {
+            let entry = Entry {
                 value: file.clone(),
                 checked: AtomicI64::new(now.0),
-            }),
-        );
+            };
+            self.inner.fetch.files.insert(key, Arc::new(entry));
+        }
         Ok(file)
     }
 
@@ -711,17 +727,28 @@ impl Registry {
         if counted.is_empty() {
             return;
         }
-        let rows: Vec<_> = counted
+        let mut rows: Vec<_> = counted
             .into_iter()
             .map(|((file, project), count)| (file, project, count))
             .collect();
+        // In one order everywhere, so that two servers never wait for each other's rows.
+        rows.sort_by(|a, b| a.0.cmp(&b.0));
         if let Err(error) = self
             .inner
             .store
             .add_downloads(self.now().day(), &rows)
             .await
         {
-            tracing::warn!(%error, files = rows.len(), "download counts could not be written; they are lost");
+            tracing::warn!(%error, files = rows.len(), "download counts could not be written; they are tried again");
+            let mut downloads = self
+                .inner
+                .fetch
+                .downloads
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            for (file, project, count) in rows {
+                *downloads.entry((file, project)).or_insert(0) += count;
+            }
         }
     }
 
@@ -896,6 +923,21 @@ impl Registry {
         {
             problems.push(error.message);
         }
+        match self.inner.store.oldest_waiting().await {
+            Ok(Some((oldest, _)))
+                if self.now().0 - oldest.0
+                    > i64::try_from(self.inner.settings.log_wait.as_micros())
+                        .unwrap_or(i64::MAX) =>
+            {
+                problems.push(format!(
+                    "The log stands still: an event has waited for it since {}.",
+                    oldest.rfc3339()
+                ));
+            }
+            Ok(_) => {}
+            Err(error) if problems.contains(&error.text()) => {}
+            Err(error) => problems.push(error.text()),
+        }
         let served = self.inner.beat.served();
         Health {
             ok: problems.is_empty(),
@@ -993,5 +1035,4 @@ fn missing_blob(filename: &str) -> Error {
 }
 
 /// What helps against bytes that are lost or damaged.
-const RESTORE: &str =
-    "Tell the operator: `countersignd doctor --deep` finds every such file, and a backup brings the bytes back.";
+const RESTORE: &str = "Tell the operator: `countersignd doctor --deep` finds every such file, and a backup brings the bytes back.";

@@ -129,7 +129,8 @@ impl Pulse {
         self.wake.notify_one();
     }
 
-    /// Asks to be told when this event is in the log. Called before the event is committed, so that no beat is missed.
+    /// Asks to be told when this event is in the log. A beat that ended before this was called is found by the look
+    /// into the database that follows.
     pub(crate) fn expect(&self, event: &EventId) -> oneshot::Receiver<Logged> {
         let (sender, receiver) = oneshot::channel();
         self.waiters
@@ -384,7 +385,9 @@ impl Registry {
                     .await
                     .is_ok();
                 let stopping = beat.stopping.load(Ordering::Acquire);
-                if called || stopping || registry.has_backlog().await {
+                // After a fault the log is tried again even if nobody waits: `healthz` must not stay red for ever.
+                let troubled = beat.problem().is_some();
+                if called || stopping || troubled || registry.has_backlog().await {
                     registry.beat_until_done().await;
                 }
                 if stopping {
@@ -514,6 +517,7 @@ impl Registry {
     /// Steps 2 to 5. The recovery of an unfinished beat runs this very code over the leaves read back.
     async fn integrate(&self, state: &mut LogState, leaves: Vec<NumberedLeaf>) -> Result<()> {
         let old_size = state.frontier.size();
+        let epoch = self.inner.fetch.epoch();
         if leaves
             .iter()
             .enumerate()
@@ -649,14 +653,19 @@ impl Registry {
         tx.set_latest(&latest).await?;
         tx.commit().await?;
 
-        // 5. Memory follows; then the publishers hear of it.
-        self.inner
+        // 5. Memory follows; then the publishers hear of it. The leaves are served since the commit: a copy that fails is
+        // no reason to tell them otherwise, and the next beat or start writes it.
+        if let Err(error) = self
+            .inner
             .blobs
             .put_quick(
                 &tile_path(state.shard, "checkpoint"),
                 Bytes::from(head.checkpoint.clone()),
             )
-            .await?;
+            .await
+        {
+            tracing::warn!(%error, "the copy of the checkpoint beside the tiles is old");
+        }
         let stale: Vec<TileId> = state
             .edge
             .keys()
@@ -688,6 +697,7 @@ impl Registry {
                 DocumentKey::SimpleJson(page.ecosystem, page.key),
                 Arc::new(page.document),
                 now,
+                epoch,
             );
             self.inner
                 .beat

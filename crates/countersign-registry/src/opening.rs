@@ -187,7 +187,7 @@ impl Registry {
     /// Compares the database's head with the checkpoint beside the tiles, before anything is signed.
     pub(crate) async fn guard_against_forks(&self) -> Result<()> {
         let shard = self.inner.shard;
-        let head = self.inner.beat.served().head.clone();
+        let mut head = self.inner.beat.served().head.clone();
         let Some(note) = self
             .inner
             .blobs
@@ -209,6 +209,12 @@ impl Registry {
         let seen = checkpoint::open(&note, &self.inner.keys.verifiers(), &head.origin).map_err(|source| {
             Error::unavailable("log-forked", format!("The checkpoint beside the tiles is not one of this log: {source}. Nothing will be signed."))
         })?;
+        if seen.size() > head.size
+            && let Some(newer) = self.inner.store.head(shard).await?
+        {
+            // Another process may have published between our two looks.
+            head = newer;
+        }
         if seen.size() > head.size {
             return self.replay(&head, seen.checkpoint()).await;
         }

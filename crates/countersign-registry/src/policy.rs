@@ -34,7 +34,39 @@ pub(crate) fn may_read(visibility: Visibility, actor: &Actor) -> Result<()> {
             "This registry is restricted; reading needs a token.",
         )
         .remedy("Ask its operator for a token with the read action and send it as the password.")),
-        (Visibility::Restricted, _) => Ok(()),
+        // What is read here is the whole instance: its index, its log, its pages. A token for one project is for less.
+        (Visibility::Restricted, _) => match actor
+            .scope
+            .as_ref()
+            .and_then(|scope| scope.project.as_ref())
+        {
+            Some(project) => Err(denied(
+                "token-project",
+                format!(
+                    "This token is for publishing {project} only; it does not read this restricted registry."
+                ),
+                "Use a token made without --project.",
+            )),
+            None => Ok(()),
+        },
+    }
+}
+
+/// May this credential list and end the account's other credentials?
+pub(crate) fn may_see_tokens(actor: &Actor) -> Result<()> {
+    match &actor.scope {
+        Some(scope)
+            if scope.action < Action::Manage
+                || scope.project.is_some()
+                || scope.ecosystem.is_some() =>
+        {
+            Err(denied(
+                "token-action",
+                "This token may not manage the account's tokens.".to_owned(),
+                "Use a token with the action manage and neither --project nor --ecosystem.",
+            ))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -179,6 +211,19 @@ pub(crate) fn may_publish(
             None => Ok(Decision::New),
         };
     }
+    if settings.visibility == Visibility::Public
+        && let Some(private) = manifest
+            .classifiers
+            .iter()
+            .find(|classifier| classifier.starts_with("Private ::"))
+    {
+        return Err(Error::new(
+            Kind::Rejected,
+            "project-restricted",
+            format!("{} is marked {private:?}, and everything here is public.", manifest.name),
+        )
+        .remedy("Publish it to a restricted registry; private and public packages live on separate instances."));
+    }
     // The operator imports what others once accepted; publishers use what is known today.
     if !operator
         && let Some(unknown) = manifest
@@ -192,7 +237,7 @@ pub(crate) fn may_publish(
             "classifier-unknown",
             format!("{shown:?} is not a known classifier."),
         )
-        .remedy("Correct it, or use one that begins with \"Private :: \"."));
+        .remedy("Correct it; the known ones are on the list of trove classifiers."));
     }
     if let Some(release) = &facts.release {
         if release.removed.is_some() {

@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 
 use crate::Registry;
 use crate::accounts::new_id;
-use crate::blobs::Spooled;
+use crate::blobs::{Found, Spooled};
 use crate::error::{Error, Kind, Result};
 use crate::fetch::latest_of;
 use crate::heartbeat::{Change, Logged};
@@ -209,7 +209,8 @@ impl Registry {
 
         // Immutable bytes first. A crash after this leaves bytes that nothing points to; the sweep collects them after
         // a day, and the retry finds them in place.
-        self.inner
+        let found = self
+            .inner
             .blobs
             .put_artifact(sha256, &inspected.staged.bytes)
             .await?;
@@ -217,16 +218,36 @@ impl Registry {
         // The rows, the claim on the identifier and the event, all or nothing. A crash before the commit leaves the
         // blob alone; a crash after it leaves a staged file with its event in the outbox: the next start logs it, and
         // the publisher's retry finds it.
-        let publication = Arc::new(Publication { actor: actor.clone(), inspected, purl });
+        let publication = Arc::new(Publication {
+            actor: actor.clone(),
+            inspected,
+            purl,
+        });
         let mut races = 0;
         let recorded = loop {
             match self.commit_publication(&publication).await {
                 Err(error) if error.code == WRITE_CONFLICT && races < RACES => races += 1,
+                Err(error) if error.code == WRITE_CONFLICT => {
+                    return Err(Error::unavailable(
+                        "too-many-races",
+                        "Others kept changing the same project at the same moment.",
+                    )
+                    .because(error));
+                }
                 other => break other?,
             }
         };
-        let Publication { inspected, purl, .. } = &*publication;
+        let Publication {
+            inspected, purl, ..
+        } = &*publication;
         let (event, repeated) = (recorded.event, recorded.repeated);
+        if found == Found::Before {
+            // Bytes that lay here unclaimed may have been swept up between our look and our claim. Now nothing sweeps them.
+            self.inner
+                .blobs
+                .put_artifact(sha256, &inspected.staged.bytes)
+                .await?;
+        }
 
         // From here on nothing can be lost; the answer waits for the log.
         let logged = self.await_log(&event, repeated).await?;
@@ -384,13 +405,19 @@ impl Registry {
     fn forget_rendered(&self, publication: &Publication, recorded: &Recorded) {
         if recorded.came_home {
             let manifest = &publication.inspected.manifest;
-            self.inner.fetch.forget(manifest.ecosystem, manifest.name_key.as_str(), []);
+            self.inner
+                .fetch
+                .forget(manifest.ecosystem, manifest.name_key.as_str(), []);
         }
     }
 
     /// Within one transaction: gather facts, ask policy, write rows and event. Names the event whose leaf is the answer.
     async fn record_publication(&self, tx: &mut Tx, publication: &Publication) -> Result<Recorded> {
-        let Publication { actor, inspected, purl } = publication;
+        let Publication {
+            actor,
+            inspected,
+            purl,
+        } = publication;
         let (manifest, staged) = (&inspected.manifest, &inspected.staged);
         let identifier = identifier_hash(purl);
         let account = match &actor.identity {
@@ -412,7 +439,11 @@ impl Registry {
         if let Decision::Repeat(file) =
             policy::may_publish(&self.inner.settings, actor, &facts, manifest, &sha256, now)?
         {
-            return Ok(Recorded { event: file.event, repeated: true, came_home: false });
+            return Ok(Recorded {
+                event: file.event,
+                repeated: true,
+                came_home: false,
+            });
         }
         let project = match &facts.project {
             Some(project) => {
@@ -495,10 +526,18 @@ impl Registry {
             tx.drop_documents(&project).await?;
             let left = tx.live_files(&project).await?;
             if let Some(newest) = latest_of(manifest.ecosystem, &left) {
-                let latest = (project.clone(), newest.version.clone(), newest.summary.clone());
+                let latest = (
+                    project.clone(),
+                    newest.version.clone(),
+                    newest.summary.clone(),
+                );
                 tx.set_latest(&[latest]).await?;
             }
-            return Ok(Recorded { event, repeated: true, came_home: true });
+            return Ok(Recorded {
+                event,
+                repeated: true,
+                came_home: true,
+            });
         }
         let digests = vec![
             (Algorithm::Sha256, sha256),
@@ -509,7 +548,11 @@ impl Registry {
             .file(&file)
             .bytes(digests, staged.size);
         self.record_as(tx, &event, change, json!({})).await?;
-        Ok(Recorded { event, repeated: false, came_home: false })
+        Ok(Recorded {
+            event,
+            repeated: false,
+            came_home: false,
+        })
     }
 
     async fn create_project(

@@ -335,6 +335,35 @@ impl Tx {
         Ok(())
     }
 
+    /// Writes an event that gets no leaf.
+    pub(crate) async fn note_event(
+        &mut self,
+        id: &str,
+        at: Time,
+        kind: &str,
+        actor: &Actor,
+        account: &AccountId,
+        detail: serde_json::Value,
+    ) -> Result<()> {
+        let (actor_kind, actor_id) = actor_columns(actor);
+        sqlx::query(
+            "INSERT INTO events (id, at, kind, subject, actor_kind, actor_id, strength, account_id, detail) \
+             VALUES ($1, $2, $3, '', $4, $5, $6, $7, $8)",
+        )
+        .bind(id.to_owned())
+        .bind(at.0)
+        .bind(kind.to_owned())
+        .bind(actor_kind)
+        .bind(actor_id)
+        .bind(strength_word(actor.strength))
+        .bind(account.0.clone())
+        .bind(detail.to_string())
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
     /// The next events without a place, oldest first, each with its project's place in its own chain.
     pub(crate) async fn outbox(&mut self, limit: u64) -> Result<Vec<OutboxRow>> {
         let rows = sqlx::query(

@@ -3,7 +3,7 @@
 use countersign_formats::Ecosystem;
 
 use super::{Tx, built, failed, places, text};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{FileId, FileState, ProjectId, ProjectStatus, ReleaseId, Time};
 
 /// A project as a change of it sees it, its row locked.
@@ -17,6 +17,8 @@ pub struct CuratedProject {
     pub key: String,
     /// Status.
     pub status: ProjectStatus,
+    /// The status that a quarantine took the place of.
+    pub before: Option<ProjectStatus>,
 }
 
 /// A release as a change of it sees it.
@@ -34,6 +36,7 @@ pub(crate) struct CuratedFile {
     pub(crate) release: ReleaseId,
     pub(crate) filename: String,
     pub(crate) purl: String,
+    pub(crate) state: FileState,
     pub(crate) live: Option<Time>,
 }
 
@@ -49,7 +52,7 @@ impl Tx {
             super::Backend::Postgres => " FOR UPDATE",
         };
         let row = sqlx::query(built(format!(
-            "SELECT id, name, key, status FROM projects WHERE ecosystem = $1 AND key = $2 AND removed_at IS NULL{lock}"
+            "SELECT id, name, key, status, status_before FROM projects WHERE ecosystem = $1 AND key = $2 AND removed_at IS NULL{lock}"
         )))
         .bind(ecosystem.as_str())
         .bind(key.to_owned())
@@ -62,6 +65,13 @@ impl Tx {
                 name: text(&row, "name")?,
                 key: text(&row, "key")?,
                 status: super::parsed(&row, "status")?,
+                before: super::maybe_text(&row, "status_before")?
+                    .map(|word| {
+                        word.parse().map_err(|source: String| {
+                            Error::internal("a stored word is unknown", source)
+                        })
+                    })
+                    .transpose()?,
             })
         })
         .transpose()
@@ -92,7 +102,7 @@ impl Tx {
     /// The files of a project that are not removed.
     pub(crate) async fn curated_files(&mut self, project: &ProjectId) -> Result<Vec<CuratedFile>> {
         let rows = sqlx::query(
-            "SELECT f.id, f.release_id, f.filename, f.purl, f.live_at FROM files f WHERE f.project_id = $1 AND f.state <> 'removed' ORDER BY f.id",
+            "SELECT f.id, f.release_id, f.filename, f.purl, f.state, f.live_at FROM files f WHERE f.project_id = $1 AND f.state <> 'removed' ORDER BY f.id",
         )
         .bind(project.0.clone())
         .fetch_all(&mut *self.inner)
@@ -105,6 +115,7 @@ impl Tx {
                     release: ReleaseId(text(row, "release_id")?),
                     filename: text(row, "filename")?,
                     purl: text(row, "purl")?,
+                    state: super::parsed(row, "state")?,
                     live: super::maybe_time(row, "live_at")?,
                 })
             })
@@ -196,7 +207,8 @@ impl Tx {
         now: Time,
     ) -> Result<()> {
         sqlx::query(
-            "UPDATE projects SET status = $2, status_reason = $3, status_at = $4 WHERE id = $1",
+            "UPDATE projects SET status = $2, status_reason = $3, status_at = $4, status_before = \
+             CASE WHEN $2 = 'quarantined' AND status <> 'quarantined' THEN status END WHERE id = $1",
         )
         .bind(project.0.clone())
         .bind(status.as_str())

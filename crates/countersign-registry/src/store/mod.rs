@@ -155,10 +155,18 @@ impl Store {
         } else {
             0
         };
-        Ok(MIGRATOR
-            .iter()
-            .count()
-            .saturating_sub(usize::try_from(applied).unwrap_or(usize::MAX)))
+        let (known, applied) = (
+            MIGRATOR.iter().count(),
+            usize::try_from(applied).unwrap_or(usize::MAX),
+        );
+        known.checked_sub(applied).ok_or_else(|| {
+            Error::new(
+                Kind::Unavailable,
+                "database-newer",
+                format!("The database has {applied} migrations, this countersignd knows {known}: a newer one was here."),
+            )
+            .remedy("Run that version, or restore the backup from before it.")
+        })
     }
 
     /// True where no table of ours stands in it.
@@ -280,7 +288,11 @@ impl Tx {
     }
 
     async fn statement(&mut self, text: &'static str) -> Result<()> {
-        sqlx::query(text).execute(&mut *self.inner).await.map_err(failed).map(|_| ())
+        sqlx::query(text)
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)
+            .map(|_| ())
     }
 
     /// Sets a value of the instance's own table.

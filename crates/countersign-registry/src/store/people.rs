@@ -205,9 +205,11 @@ impl Store {
 
     /// Notes that a credential was used. One small write at most once a minute for each, outside any answer's path.
     pub(crate) async fn touch_credential(&self, id: &CredentialId, now: Time) -> Result<()> {
-        sqlx::query("UPDATE credentials SET last_used_at = $2 WHERE id = $1")
+        // Many requests may have seen the old time at once; the first of them writes, the others find nothing to do.
+        sqlx::query("UPDATE credentials SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $3)")
             .bind(id.0.clone())
             .bind(now.0)
+            .bind(now.plus_seconds(-59).0)
             .execute(&self.write)
             .await
             .map_err(failed)?;

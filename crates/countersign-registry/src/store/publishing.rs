@@ -168,6 +168,16 @@ impl Tx {
                 });
             }
         } else {
+            // Two new names that look alike must stand one behind the other; SQLite's one writer sees to that.
+            if self.backend == super::Backend::Postgres {
+                sqlx::query(
+                    "SELECT 1 AS n FROM (SELECT pg_advisory_xact_lock(hashtext($1))) AS held",
+                )
+                .bind(format!("{}/{skeleton}", manifest.ecosystem))
+                .fetch_one(&mut *self.inner)
+                .await
+                .map_err(failed)?;
+            }
             let rows = sqlx::query(
                 "SELECT name FROM projects WHERE ecosystem = $1 AND skeleton = $2 AND key <> $3",
             )
