@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -130,8 +131,17 @@ async fn converse(
         tracing::debug!(target: "countersign", %error, %remote, "TCP_NODELAY could not be set");
     }
     let face = Arc::clone(&app.site().face);
-    let stream = Unstuck::new(stream, face.write_timeout);
-    let service = service_fn(move |request: Request<Incoming>| app.handle(request, Some(remote)));
+    let heard = Arc::new(AtomicBool::new(false));
+    let stream = Unstuck::new(
+        stream,
+        face.write_timeout,
+        face.header_timeout,
+        Arc::clone(&heard),
+    );
+    let service = service_fn(move |request: Request<Incoming>| {
+        heard.store(true, Relaxed);
+        app.handle(request, Some(remote))
+    });
     let outcome = match tls {
         None => {
             watcher
@@ -178,19 +188,27 @@ fn http(app: &App) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// A stream that fails when the other side takes nothing for too long, instead of holding its memory for ever.
+/// A stream that fails when the other side takes nothing for too long, or has sent no whole request when its time for
+/// the first one is over, instead of holding its memory and its place for ever. The HTTP layer's own limit on slow heads
+/// begins only when it knows the version, which is after the first bytes.
 struct Unstuck<S> {
     stream: S,
     longest: Duration,
     alarm: Option<Pin<Box<Sleep>>>,
+    /// Whether a request has arrived.
+    heard: Arc<AtomicBool>,
+    /// When the first one must have.
+    deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Unstuck<S> {
-    fn new(stream: S, longest: Duration) -> Self {
+    fn new(stream: S, longest: Duration, first: Duration, heard: Arc<AtomicBool>) -> Self {
         Self {
             stream,
             longest,
             alarm: None,
+            heard,
+            deadline: Some(Box::pin(tokio::time::sleep(first))),
         }
     }
 
@@ -222,7 +240,21 @@ impl<S: AsyncRead + Unpin> AsyncRead for Unstuck<S> {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(context, into)
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.stream).poll_read(context, into);
+        if outcome.is_pending()
+            && let Some(deadline) = &mut this.deadline
+        {
+            if this.heard.load(Relaxed) {
+                this.deadline = None;
+            } else if deadline.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the client sends no request",
+                )));
+            }
+        }
+        outcome
     }
 }
 

@@ -1,5 +1,6 @@
 //! What only a real socket shows: reason phrases, slow and broken clients, an orderly end.
 
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use countersign_testkit::http::{Connection, Response, multipart, request};
@@ -211,6 +212,30 @@ async fn slow_and_greedy_heads_are_cut_off() {
         }
     })
     .await;
+    server.house.get("/healthz").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_never_asks_is_closed() {
+    let server = serve_with(|face| face.header_timeout = Duration::from_millis(300)).await;
+    for first in [&b""[..], b"PRI ", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        let authority = server.authority.clone();
+        let outcome = blocking(move || {
+            let mut socket = std::net::TcpStream::connect(authority).unwrap();
+            socket.write_all(first).unwrap();
+            socket
+                .set_read_timeout(Some(Duration::from_secs(10)))
+                .unwrap();
+            // Whatever is said in HTTP/2 before the end does not count.
+            socket.read_to_end(&mut Vec::new())
+        })
+        .await;
+        let cut = match outcome {
+            Ok(_) => true,
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        };
+        assert!(cut, "still open after {:?}", String::from_utf8_lossy(first));
+    }
     server.house.get("/healthz").await.expect(200);
 }
 
