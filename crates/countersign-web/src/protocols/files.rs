@@ -9,13 +9,15 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
-use countersign_registry::ServedFile;
-use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, IF_RANGE, RANGE};
+use countersign_registry::{Error, Kind, ServedFile};
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, RANGE,
+};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use crate::answer::{Keep, Stored};
 use crate::body::SizedStream;
-use crate::error::Refusal;
+use crate::error::{Refusal, shown};
 use crate::request_log::Noted;
 use crate::site::Site;
 
@@ -51,6 +53,9 @@ async fn file(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
+    if !names_a_file(&sha256, &filename) {
+        return Err(Refusal::text(unknown(&filename)));
+    }
     let mut noted = Noted {
         filename: Some(filename.clone()),
         ..Noted::default()
@@ -84,6 +89,25 @@ async fn file(
     };
     response.extensions_mut().insert(noted);
     Ok(response)
+}
+
+/// Whether an address can be one of ours: a digest as we write them, and a name that a database takes for text.
+fn names_a_file(sha256: &str, filename: &str) -> bool {
+    sha256.len() == 64
+        && sha256
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        && !filename.chars().any(char::is_control)
+}
+
+fn unknown(filename: &str) -> Error {
+    let message = format!(
+        "There is no file {} with this digest here.",
+        shown(filename)
+    );
+    Error::new(Kind::NotFound, "file-unknown", message).remedy(
+        "Take the link from the project's index: /files/, 64 lower-case hexadecimal digits, the file's name.",
+    )
 }
 
 fn beside<'a>(
@@ -155,7 +179,8 @@ fn head(
     };
     let mut response = stored.answer(method, headers);
     let not_modified = response.status() == StatusCode::NOT_MODIFIED;
-    let asked = if not_modified {
+    // RFC 9110 gives `Range` a meaning for GET only.
+    let asked = if not_modified || method != Method::GET {
         Asked::Whole
     } else {
         asked(headers, &etag, file.size)
@@ -185,6 +210,9 @@ fn head(
                 HeaderValue::from_str(&size).expect("digits and punctuation"),
             );
             out.insert(CONTENT_LENGTH, HeaderValue::from(0));
+            // This refusal is not the file: nobody shall keep it in the file's place.
+            out.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            out.remove(ETAG);
             *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
             return (response, None);
         }

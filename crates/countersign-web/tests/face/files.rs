@@ -87,6 +87,8 @@ async fn ranges_are_served_from_memory_and_from_the_store() {
             .await
             .expect(416);
         assert_eq!(answer.header("content-range"), format!("bytes */{size}"));
+        assert_eq!(answer.header("cache-control"), "no-store");
+        assert_eq!(answer.header("etag"), "");
         let several = house
             .get_with(&path, &[("range", "bytes=0-1,5-6")])
             .await
@@ -103,8 +105,31 @@ async fn ranges_are_served_from_memory_and_from_the_store() {
             .expect(200);
         let head = house
             .ask(Method::HEAD, &path, &[("range", "bytes=0-9")], "")
-            .await;
+            .await
+            .expect(200);
         assert!(head.body.is_empty());
+        assert_eq!(head.header("content-length"), size.to_string());
+        assert_eq!(head.header("content-range"), "");
+    }
+}
+
+#[tokio::test]
+async fn addresses_that_name_no_digest_are_404_before_anybody_looks() {
+    let house = house().await;
+    let (package, _) = house.published("sample", "1.0").await;
+    let (digest, name) = (package.sha256(), &package.filename);
+    for address in [
+        format!("{}/{name}", digest.to_uppercase()),
+        format!("{}/{name}", &digest[1..]),
+        format!("{digest}0/{name}"),
+        format!("%00{}/{name}", &digest[1..]),
+        format!("{digest}/{name}%00"),
+        format!("{digest}/%00{name}.metadata"),
+        format!("{digest}/%0A{name}.tlog-proof"),
+    ] {
+        let answer = house.get(&format!("/files/{address}")).await.expect(404);
+        assert!(answer.text().contains("#file-unknown"), "{address}");
+        assert!(!answer.text().contains('\0'), "{address}");
     }
 }
 
