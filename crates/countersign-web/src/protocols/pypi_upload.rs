@@ -24,7 +24,9 @@ use crate::site::Site;
 const MOST_FIELDS: usize = 5_000;
 /// Longest text field in bytes; descriptions and attestations are the long ones.
 const LONGEST_FIELD: usize = 2 << 20;
-/// All text fields together, in bytes.
+/// Longest name of a field in bytes.
+const LONGEST_NAME: usize = 100;
+/// All text fields together with their names, in bytes.
 const LONGEST_FIELDS: usize = 6 << 20;
 
 const LEAF: HeaderName = HeaderName::from_static("x-countersign-leaf");
@@ -87,6 +89,8 @@ async fn receive(
         )
         .remedy("Publish with uv or twine, or send the form that they send.")
     })?;
+    // A place is for those who may publish at all; [`Registry::stage`](countersign_registry::Registry::stage) asks again.
+    site.registry.may_upload(actor, Ecosystem::Pypi)?;
     let place = tokio::time::timeout(site.face.upload_wait, site.upload_places.acquire()).await;
     let _place = match place {
         Ok(Ok(place)) => place,
@@ -129,8 +133,12 @@ where
     let mut total = 0;
     while let Some(part) = form.next_part().await.map_err(unreadable)? {
         if part.name != "content" {
-            let value =
-                text_field(form, &part.name, LONGEST_FIELD.min(LONGEST_FIELDS - total)).await?;
+            total += part.name.len();
+            if part.name.len() > LONGEST_NAME || total > LONGEST_FIELDS {
+                return Err(names_too_long(&part.name));
+            }
+            let room = LONGEST_FIELD.min(LONGEST_FIELDS - total);
+            let value = text_field(form, &part.name, room).await?;
             total += value.len();
             if fields.len() == MOST_FIELDS {
                 let message = format!("The form has more than {MOST_FIELDS} fields.");
@@ -181,6 +189,16 @@ where
         .remedy("Publish with uv or twine, or send the file in a part named content.")
     })?;
     Ok((staged, fields))
+}
+
+fn names_too_long(name: &str) -> Error {
+    let message = format!(
+        "The field name {} is longer than allowed, or the names together are.",
+        shown(name)
+    );
+    Error::new(Kind::TooLarge, "form-too-large", message).remedy(format!(
+        "A field's name may have {LONGEST_NAME} bytes, all fields with their names {LONGEST_FIELDS}."
+    ))
 }
 
 async fn text_field<S, E>(

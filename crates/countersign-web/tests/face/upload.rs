@@ -331,6 +331,30 @@ async fn text_fields_have_a_limit_in_size_and_number() {
     fields.extend(std::iter::repeat_n(("classifiers", "x".to_owned()), 6_000));
     let answer = house.upload_with(&package, &fields, &[]).await.expect(413);
     assert!(answer.text().contains("#form-too-large"));
+    let name = "n".repeat(101);
+    let (content_type, body) = multipart(&[(&name, "x")], None);
+    let answer = post(&house, &content_type, body).await.expect(413);
+    assert!(answer.text().contains("#form-too-large"));
+}
+
+#[tokio::test]
+async fn who_may_not_publish_is_told_before_the_form_is_read_and_takes_no_place() {
+    let house = house_with(|_, face| {
+        face.max_uploads = 1;
+        face.upload_wait = std::time::Duration::from_millis(50);
+    })
+    .await;
+    let reader = house.token_for("alice", Action::Read).await;
+    let basic = countersign_testkit::http::basic_authorization("__token__", &reader);
+    let headers = [
+        ("content-type", "multipart/form-data; boundary=x"),
+        ("authorization", basic.as_str()),
+    ];
+    let answer = house
+        .ask(Method::POST, "/pypi/legacy/", &headers, "no form at all")
+        .await
+        .expect(403);
+    assert!(answer.text().contains("#token-action"), "{}", answer.text());
 }
 
 #[tokio::test]
