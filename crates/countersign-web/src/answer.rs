@@ -60,7 +60,7 @@ impl Stored<'_> {
     pub(crate) fn answer(self, method: &Method, headers: &HeaderMap) -> Response<Bytes> {
         let fresh = client_has(headers, self.etag);
         let mut response = Response::new(Bytes::new());
-        *response.headers_mut() = HeaderMap::with_capacity(12);
+        *response.headers_mut() = HeaderMap::with_capacity(16);
         let out = response.headers_mut();
         out.insert(CONTENT_TYPE, self.content_type);
         if let Ok(etag) = HeaderValue::from_str(self.etag) {

@@ -127,10 +127,10 @@ pub(crate) fn credentials_missing() -> Error {
         .remedy("Send the token as the password (user name __token__), or as \"Authorization: Bearer TOKEN\".")
 }
 
-/// A foreign value as it may stand in a message: at most 80 characters, control characters escaped.
+/// A foreign value as it may stand in a message: at most 80 characters, control characters escaped, tokens masked.
 pub(crate) fn shown(value: &str) -> String {
     let mut text = String::from("\"");
-    for (count, c) in value.chars().enumerate() {
+    for (count, c) in crate::request_log::masked(value).chars().enumerate() {
         if count == 80 {
             text.push('…');
             break;

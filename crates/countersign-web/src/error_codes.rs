@@ -157,6 +157,12 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "credentials-missing" "No token sent"
         "This needs a token, and the request carried none."
         "Send an API token as the password (user name __token__), or as \"Authorization: Bearer TOKEN\".";
+    "cross-site" "Sent by another site"
+        "A browser sent a request that changes something, and a page of another site made it do so."
+        "Send it from a program, or from this registry's own pages.";
+    "database-newer" "Database of a newer version"
+        "The database was last used by a newer version of this program."
+        "Run that version, or restore the backup from before it.";
     "database-unreachable" "Database unreachable"
         "The registry can not reach its database."
         RETRY;
@@ -403,6 +409,12 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "not-initialised" "No registry yet"
         "There is no registry in this database yet."
         "Operators: run `countersignd init`.";
+    "not-quarantined" "Not in quarantine"
+        "What was to be released from quarantine is not in it."
+        "There is nothing to do.";
+    "nothing-to-replay" "Nothing to replay"
+        "The stored log holds no more than the database, so there is nothing to take from it."
+        "Start the registry as it is, or bring it back with countersignd restore.";
     "operator-needed" "Operator only"
         "Only the operator of this registry may do this."
         "Ask the operator.";
@@ -415,6 +427,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "project-quarantined" [403] "Project in quarantine"
         "The project is withheld because something about it may be harmful."
         "Choose another project, and read the reason given.";
+    "project-restricted" "Marked as private"
+        "The package says of itself that it is private, and everything on this registry is public."
+        "Publish it to a restricted registry; private and public packages live on separate instances.";
     "project-unknown" "No such project"
         "There is no project of this name here."
         "Check the spelling; the first upload makes a project.";
@@ -478,6 +493,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "token-expired" "Token expired"
         "The token was good for a limited time, which is over."
         "Make a new one.";
+    "token-in-address" "Token in an address"
+        "An address holds a token itself. Proxies and logs keep addresses, so others may have read it."
+        "Take a new token, revoke this one by its id or hint, and never put one into an address.";
     "token-lifetime" "Lifetime not allowed"
         "A token may not live that long here."
         "Choose a shorter time.";
@@ -499,6 +517,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "token-unknown" "Token unknown"
         "There is no such token here."
         "Was it made on another registry? Make one here.";
+    "too-many-races" "Too many at once"
+        "Others kept changing the same project at the same moment."
+        RETRY;
     "upload-cut-short" "Upload cut short"
         "The upload ended too early."
         RETRY;

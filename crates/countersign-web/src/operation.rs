@@ -105,6 +105,11 @@ async fn security(State(site): State<Site>, uri: Uri) -> Result<Response, Refusa
 async fn countersign(State(site): State<Site>) -> Response {
     let keys = site.registry.site_keys();
     let url = site.url();
+    let earlier: Vec<_> = keys
+        .earlier
+        .iter()
+        .map(|(path, origin)| json!({"origin": origin, "url": format!("{url}{path}")}))
+        .collect();
     let body = json!({
         "format": "countersign/v1",
         "version": env!("CARGO_PKG_VERSION"),
@@ -114,6 +119,8 @@ async fn countersign(State(site): State<Site>) -> Response {
             "origin": keys.origin,
             "verifier_keys": keys.verifier_keys,
             "url": format!("{url}{}", keys.log_path),
+            // Closed logs that this one goes on from, whose proofs stay good.
+            "earlier": earlier,
         },
         "endpoints": {
             "pypi": {

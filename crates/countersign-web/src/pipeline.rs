@@ -14,8 +14,8 @@ use countersign_registry::model::Actor;
 use countersign_registry::{Kind, Registry};
 use futures::future::Either;
 use http::header::{
-    ALLOW, CONTENT_SECURITY_POLICY, EXPECT, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
-    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ALLOW, CONTENT_SECURITY_POLICY, EXPECT, HOST, ORIGIN, REFERRER_POLICY,
+    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use tower::Service as _;
@@ -33,6 +33,7 @@ const DRAIN_BYTES: u64 = 128 << 20;
 const DRAIN_TIME: Duration = Duration::from_secs(20);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The id of a request: in its log line, in the `X-Request-Id` header and in every error body.
 /// Handlers find it in the request's extensions.
@@ -49,7 +50,10 @@ struct Inner {
     site: Site,
     router: Router,
     public: bool,
-    https: bool,
+    /// What every answer carries that says nothing else.
+    guards: Vec<(HeaderName, HeaderValue)>,
+    /// The site as a browser names it in `Origin`.
+    origin: String,
 }
 
 /// The face of `registry`.
@@ -66,13 +70,15 @@ pub fn app(registry: Registry, face: FaceSettings) -> App {
         })
         .with_state(site.clone());
     let public = site.is_public();
-    let https = site.url().starts_with("https:");
+    let guards = guards(site.url().starts_with("https:"));
+    let origin = site.registry.settings().url.origin().ascii_serialization();
     App {
         inner: Arc::new(Inner {
             site,
             router,
             public,
-            https,
+            guards,
+            origin,
         }),
     }
 }
@@ -94,6 +100,7 @@ impl App {
             let class = RouteClass::of(request.uri().path());
             self.inner.site.meters.request(class, response.status());
             let mut response = response.map(AnswerBody::Ready);
+            self.inner.secure(response.headers_mut());
             if logged {
                 let id = new_id();
                 stamp(&mut response, &id);
@@ -163,7 +170,13 @@ impl Inner {
         parts.extensions.insert(RequestId(Arc::clone(&id)));
 
         let mut noted = Noted::default();
-        let mut response = match self.gate(&method, path, &headers).await {
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+        let host = host.or(uri.authority().map(http::uri::Authority::as_str));
+        let passed = match self.refuse_other_sites(&method, &headers, host) {
+            Ok(()) => self.gate(&method, path, &headers).await,
+            Err(error) => Err(error),
+        };
+        let mut response = match passed {
             Ok(reader) => {
                 noted.actor = reader.map(|actor| actor.name().to_owned());
                 let mut router = self.router.clone();
@@ -263,25 +276,59 @@ impl Inner {
         self.site.viewer(headers).await.map(Some)
     }
 
-    fn secure(&self, headers: &mut HeaderMap) {
-        let defaults = [
-            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            (
-                CONTENT_SECURITY_POLICY,
-                "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-            ),
-            (REFERRER_POLICY, "same-origin"),
-            (X_FRAME_OPTIONS, "DENY"),
-        ];
-        for (name, value) in defaults {
-            headers
-                .entry(name)
-                .or_insert(HeaderValue::from_static(value));
+    /// A browser keeps Basic credentials and sends them along with whatever any page makes it send here. What changes
+    /// things is therefore taken from this site's own pages and from programs, which say nothing of where they come from.
+    fn refuse_other_sites(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        host: Option<&str>,
+    ) -> Result<(), countersign_registry::Error> {
+        if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+            return Ok(());
         }
-        if self.https {
-            headers
-                .entry(STRICT_TRANSPORT_SECURITY)
-                .or_insert(HeaderValue::from_static("max-age=31536000"));
+        let scheme = self
+            .origin
+            .split_once("://")
+            .map_or("", |(scheme, _)| scheme);
+        let ours = |origin: &HeaderValue| {
+            let Ok(origin) = origin.to_str() else {
+                return false;
+            };
+            // The name under which the browser asked is this site's too, whatever its URL says.
+            let asked = origin
+                .split_once("://")
+                .filter(|(with, _)| with.eq_ignore_ascii_case(scheme))
+                .map(|(_, authority)| authority);
+            origin.eq_ignore_ascii_case(&self.origin)
+                || asked
+                    .zip(host)
+                    .is_some_and(|(asked, host)| asked.eq_ignore_ascii_case(host))
+        };
+        let elsewhere = headers.get_all(ORIGIN).iter().find(|origin| !ours(origin));
+        let said = |value: &HeaderValue| error::shown(&String::from_utf8_lossy(value.as_bytes()));
+        let from = match elsewhere {
+            Some(origin) => format!("the site {}", said(origin)),
+            None if headers
+                .get_all(FETCH_SITE)
+                .iter()
+                .any(|site| site == "cross-site" || site == "same-site") =>
+            {
+                "another site".to_owned()
+            }
+            None => return Ok(()),
+        };
+        Err(countersign_registry::Error::new(
+            Kind::Denied,
+            "cross-site",
+            format!("A page of {from} made a browser send this, so it was not done."),
+        )
+        .remedy("Send it from a program, or from this registry's own pages."))
+    }
+
+    fn secure(&self, headers: &mut HeaderMap) {
+        for (name, value) in &self.guards {
+            headers.entry(name).or_insert_with(|| value.clone());
         }
     }
 
@@ -331,13 +378,15 @@ impl Inner {
     }
 }
 
-/// What a restricted instance answers to everyone: its health, whom to tell about a vulnerability, its style sheet.
+/// What a restricted instance answers to everyone: its health, whom to tell about a vulnerability, its style sheet,
+/// what an enrolment link is good for.
 /// Publishing has its own check, whose refusals must be 403.
 fn is_open(method: &Method, path: &str) -> bool {
     match path {
         "/healthz" | "/.well-known/security.txt" => true,
         "/pypi/legacy" | "/pypi/legacy/" => method == Method::POST,
-        _ => path.starts_with("/static/"),
+        // Whoever follows an enrolment link has no token yet.
+        _ => path.starts_with("/static/") || path.starts_with("/enrol/"),
     }
 }
 
@@ -350,6 +399,26 @@ fn dialect_of(method: &Method, path: &str) -> Dialect {
     } else {
         Dialect::Text
     }
+}
+
+/// Made once: answers from memory take them by the hundred thousand per second.
+fn guards(https: bool) -> Vec<(HeaderName, HeaderValue)> {
+    let mut guards = vec![
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (
+            CONTENT_SECURITY_POLICY,
+            "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
+        (REFERRER_POLICY, "same-origin"),
+        (X_FRAME_OPTIONS, "DENY"),
+    ];
+    if https {
+        guards.push((STRICT_TRANSPORT_SECURITY, "max-age=31536000"));
+    }
+    guards
+        .into_iter()
+        .map(|(name, value)| (name, HeaderValue::from_static(value)))
+        .collect()
 }
 
 fn new_id() -> Arc<str> {

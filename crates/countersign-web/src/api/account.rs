@@ -3,11 +3,13 @@
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use countersign_registry::model::Identity;
+use countersign_registry::{Error, Kind};
 use http::{HeaderMap, StatusCode};
 
 use super::view::{Caller, Problem, Tokens};
 use super::{Answer, json};
 use crate::error::Refusal;
+use crate::request_log::holds_token;
 use crate::site::Site;
 
 /// Who am I
@@ -51,6 +53,16 @@ pub(super) async fn revoke_token(
     headers: HeaderMap,
 ) -> Answer {
     let actor = site.actor(&headers).await.map_err(Refusal::problem)?;
+    if holds_token(&token) {
+        let error = Error::new(
+            Kind::Rejected,
+            "token-in-address",
+            "The address holds a token itself; proxies and logs keep addresses. Nothing was revoked.",
+        );
+        return Err(Refusal::problem(error.remedy(
+            "Take the token's id or hint from GET /api/v1/tokens and send that; take a new token instead of this one.",
+        )));
+    }
     site.registry
         .revoke_token(&actor, &token, false)
         .await

@@ -41,6 +41,16 @@ pub(super) async fn search(
     search: Result<Query<Search>, QueryRejection>,
 ) -> Answer {
     let Query(search) = search.map_err(|rejection| query_refused(&rejection))?;
+    if search.q.chars().any(char::is_control) {
+        let message = format!(
+            "The search text {} holds control characters.",
+            shown(&search.q)
+        );
+        let error = Error::new(Kind::Rejected, "query-malformed", message);
+        return Err(Refusal::problem(
+            error.remedy("Search for words of a name or a summary."),
+        ));
+    }
     let limit = search.limit.clamp(1, MOST_ROWS);
     let page = site
         .registry

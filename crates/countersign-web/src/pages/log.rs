@@ -6,7 +6,7 @@ use axum::extract::{Path, Query};
 use axum::response::Response;
 use countersign_formats::Ecosystem;
 use countersign_registry::model::LoggedEvent;
-use countersign_registry::{Error, Kind, Registry, Result};
+use countersign_registry::{Error, Kind, LogIdentity, Registry, Result};
 use serde::Deserialize;
 
 use super::links::Subject;
@@ -15,8 +15,6 @@ use super::project::Addressed;
 use super::visit::{Answer, Frame, Page, Visit};
 use super::{failure, links};
 
-/// The shard that grows; its number is part of the log's origin.
-const SHARD: u64 = 1;
 /// Events per page.
 const PER_PAGE: u64 = 25;
 
@@ -79,9 +77,19 @@ fn meaning(kind: &str) -> &'static str {
     )
 }
 
-/// Where the proof of any entry is.
-pub(super) fn leaf_proof(index: u64) -> String {
-    format!("/log/{SHARD}/leaf/{index}.tlog-proof")
+/// Where the proof of any entry of the log at `log_path` is.
+pub(super) fn leaf_proof(log_path: &str, index: u64) -> String {
+    format!("{log_path}leaf/{index}.tlog-proof")
+}
+
+/// The number of the log at a path such as `/log/1/`.
+fn shard_at(log_path: &str) -> Option<u64> {
+    log_path
+        .trim_end_matches('/')
+        .rsplit('/')
+        .next()?
+        .parse()
+        .ok()
 }
 
 /// The log as its newest checkpoint shows it.
@@ -92,33 +100,42 @@ pub(super) struct LogHead {
     pub(super) root: String,
     pub(super) checkpoint: String,
     pub(super) keys: Vec<String>,
+    /// Its path below the site.
+    pub(super) path: String,
+    /// Closed logs before it: path and origin.
+    pub(super) earlier: Vec<(String, String)>,
 }
 
 impl LogHead {
     /// Reads it from the registry.
     pub(super) async fn read(registry: &Registry) -> Result<Self> {
-        let document = registry.checkpoint(SHARD).await?;
-        let text = String::from_utf8_lossy(&document.bytes).into_owned();
         let identity = registry.site_keys();
-        Self::new(text, identity.origin, identity.verifier_keys).ok_or_else(|| {
+        let unreadable = |what: &'static str| {
             Error::internal(
                 "the served checkpoint can not be read",
-                std::io::Error::other("no size in its second line"),
+                std::io::Error::other(what),
             )
-        })
+        };
+        let shard = shard_at(&identity.log_path)
+            .ok_or_else(|| unreadable("the log's path does not end in its number"))?;
+        let document = registry.checkpoint(shard).await?;
+        let text = String::from_utf8_lossy(&document.bytes).into_owned();
+        Self::new(text, identity).ok_or_else(|| unreadable("no size in its second line"))
     }
 
-    fn new(checkpoint: String, origin: String, keys: Vec<String>) -> Option<Self> {
+    fn new(checkpoint: String, identity: LogIdentity) -> Option<Self> {
         let mut lines = checkpoint.lines().skip(1);
         let size = lines.next()?.parse().ok()?;
         let root = lines.next()?.to_owned();
         Some(Self {
-            origin,
+            origin: identity.origin,
             size,
             entries: phrase::counted(size, "entry", "entries"),
             root,
             checkpoint,
-            keys,
+            keys: identity.verifier_keys,
+            path: identity.log_path,
+            earlier: identity.earlier,
         })
     }
 }
@@ -308,7 +325,7 @@ impl<'a> EventPage<'a> {
             meaning: meaning(&event.kind),
             subject: Subject::of(&event.subject),
             at: Moment(event.at),
-            proof: leaf_proof(event.leaf),
+            proof: leaf_proof(&frame.log, event.leaf),
             previous: event.leaf.checked_sub(1),
             next: (event.leaf + 1 < size).then_some(event.leaf + 1),
         }
@@ -332,7 +349,13 @@ impl LogHead {
             format!("{origin}+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8"),
             format!("{origin}+f4083c66+Bmx{}", "Q7cR5mB1tW8yAZk3vX0p".repeat(87)),
         ];
-        Self::new(checkpoint, origin, keys).unwrap()
+        let identity = LogIdentity {
+            origin,
+            verifier_keys: keys,
+            log_path: Frame::sample().log,
+            earlier: Vec::new(),
+        };
+        Self::new(checkpoint, identity).unwrap()
     }
 }
 
@@ -390,6 +413,33 @@ mod tests {
         for wrong in ["", "-1", "+1", "1e3", "18446744073709551615", "９"] {
             assert_eq!(index(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_log_that_has_a_predecessor_says_so_and_keeps_its_own_addresses() {
+        assert_eq!(shard_at("/log/12/"), Some(12));
+        assert_eq!(shard_at("/log/"), None);
+        let frame = Frame {
+            log: "/log/2/".to_owned(),
+            ..Frame::sample()
+        };
+        let log = LogHead {
+            path: frame.log.clone(),
+            earlier: vec![("/log/1/".to_owned(), "old.example.org/log/1".to_owned())],
+            ..LogHead::sample()
+        };
+        let page = LogPage::new(&frame, log, None, None, Vec::new())
+            .render()
+            .unwrap();
+        assert!(page.contains("href=\"/log/2/checkpoint\""), "{page}");
+        assert!(page.contains("href=\"/log/1/checkpoint\"><code>old.example.org/log/1</code>"));
+        let events = super::super::samples::events();
+        let event = EventPage::new(&frame, &events[0], 1_284_331)
+            .render()
+            .unwrap();
+        assert!(event.contains("/log/2/leaf/"));
+        let alone = LogPage::new(&frame, LogHead::sample(), None, None, Vec::new());
+        assert!(!alone.render().unwrap().contains("Earlier logs"));
     }
 
     #[test]

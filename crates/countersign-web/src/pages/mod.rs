@@ -5,6 +5,7 @@
 //! where foreign markup is let through, sanitised, is [`readme`].
 
 mod assets;
+mod enrol;
 mod failure;
 mod help;
 mod home;
@@ -43,6 +44,7 @@ pub fn routes() -> Router<Site> {
         .route("/log/", get(log::show))
         .route("/log/event/{index}", get(log::show_event))
         .route("/log/event/{index}/", get(slashless))
+        .route("/enrol/{secret}", get(enrol::show))
         .route("/help", get(slashed))
         .route("/help/", get(help::show))
         .route("/help/publish", get(help::show_publish))

@@ -63,7 +63,7 @@ struct FileRow<'a> {
 
 impl<'a> FileRow<'a> {
     /// `None` for files that are not in the log yet: nobody is shown them.
-    fn of(file: &'a FileDetail) -> Option<Self> {
+    fn of(file: &'a FileDetail, log_path: &str) -> Option<Self> {
         let withheld = match file.state {
             FileState::Staged | FileState::Held => return None,
             FileState::Live => None,
@@ -86,7 +86,7 @@ impl<'a> FileRow<'a> {
             proof: if live {
                 format!("{}.tlog-proof", file.path)
             } else {
-                leaf_proof(file.leaf)
+                leaf_proof(log_path, file.leaf)
             },
             metadata: (live && file.metadata_sha256.is_some())
                 .then(|| format!("{}.metadata", file.path)),
@@ -316,12 +316,16 @@ impl<'a> ReleasePage<'a> {
     fn new(frame: &'a Frame, project: &'a ProjectDetail, detail: &'a ReleaseDetail) -> Self {
         let (release, manifest) = (&detail.release, &detail.manifest);
         let quarantined = project.status == ProjectStatus::Quarantined;
-        let mut files: Vec<_> = detail.files.iter().filter_map(FileRow::of).collect();
+        let mut files: Vec<_> = detail
+            .files
+            .iter()
+            .filter_map(|file| FileRow::of(file, &frame.log))
+            .collect();
         if quarantined {
             for row in &mut files {
                 (row.download, row.metadata) = (None, None);
                 row.withheld = row.withheld.or(Some("quarantined"));
-                row.proof = leaf_proof(row.file.leaf);
+                row.proof = leaf_proof(&frame.log, row.file.leaf);
             }
         }
         let live = || files.iter().filter(|row| row.download.is_some());
@@ -459,7 +463,10 @@ mod tests {
             .unwrap();
         assert!(yanked.contains(&Breakable(&withheld.filename).to_string()));
         assert!(!yanked.contains(&format!("href=\"{}\"", withheld.path)));
-        assert!(yanked.contains(&format!("href=\"{}\"", leaf_proof(withheld.leaf))));
+        assert!(yanked.contains(&format!(
+            "href=\"{}\"",
+            leaf_proof("/log/1/", withheld.leaf)
+        )));
         let quarantined = sample("release-quarantined");
         for file in samples::release().files {
             assert!(!quarantined.contains(&format!("href=\"{}\"", file.path)));

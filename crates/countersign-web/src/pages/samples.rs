@@ -7,7 +7,7 @@ use countersign_registry::model::{
     ReleaseDetail, ReleaseSummary, Role, Time,
 };
 
-use super::{assets, failure, help, home, log, project, release, search};
+use super::{assets, enrol, failure, help, home, log, project, release, search};
 
 const NOW: i64 = 1_795_239_612_345_678;
 const DAY: i64 = 86_400_000_000;
@@ -383,6 +383,7 @@ fn all_pages() -> Vec<(&'static str, String)> {
         release::samples(),
         log::samples(),
         help::samples(),
+        enrol::samples(),
         failure::samples(),
     ]
     .concat()

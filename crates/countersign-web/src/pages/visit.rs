@@ -39,6 +39,8 @@ pub(super) struct Frame {
     pub(super) host: String,
     /// Origin of the log.
     pub(super) origin: String,
+    /// Path of the log below the site, with a slash at its end.
+    pub(super) log: String,
     /// Whether only authenticated callers may read.
     pub(super) restricted: bool,
     /// What the search box holds.
@@ -52,6 +54,7 @@ pub(super) struct Frame {
 impl Frame {
     pub(super) fn of(site: &Site) -> Self {
         let settings = site.registry.settings();
+        let identity = site.registry.site_keys();
         let host = settings.url.host_str().unwrap_or_default();
         Self {
             site: settings.site().to_owned(),
@@ -59,7 +62,8 @@ impl Frame {
                 .url
                 .port()
                 .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")),
-            origin: site.registry.site_keys().origin,
+            origin: identity.origin,
+            log: identity.log_path,
             restricted: !site.is_public(),
             query: String::new(),
             css: assets::css().path(),
@@ -266,6 +270,7 @@ impl Frame {
             site: "https://packages.example.org".to_owned(),
             host: "packages.example.org".to_owned(),
             origin: "packages.example.org/log/1".to_owned(),
+            log: "/log/1/".to_owned(),
             restricted: false,
             query: String::new(),
             css: assets::css().path(),

@@ -113,6 +113,20 @@ async fn errors_are_problems_with_a_code_and_a_way_out() {
             400,
             "query-malformed",
         ),
+        (
+            Method::GET,
+            "/api/v1/projects?q=a%00b",
+            "",
+            400,
+            "query-malformed",
+        ),
+        (
+            Method::DELETE,
+            "/api/v1/tokens/csgn_u_0123456789abcdefghijklmnopqrstuvwxyz",
+            "",
+            400,
+            "token-in-address",
+        ),
         (Method::GET, "/api/v1/nothing", "", 404, "no-such-page"),
         (
             Method::PATCH,

@@ -1,3 +1,5 @@
+use http::Method;
+
 use crate::house::{house, house_with};
 
 #[tokio::test]
@@ -66,6 +68,7 @@ async fn the_well_known_file_tells_clients_where_to_begin() {
         .json();
     assert_eq!(body["log"]["origin"], "localhost:8417/log/1");
     assert_eq!(body["log"]["url"], "http://localhost:8417/log/1/");
+    assert_eq!(body["log"]["earlier"], serde_json::json!([]));
     assert_eq!(body["visibility"], "public");
     let key = body["log"]["verifier_keys"][0].as_str().unwrap();
     assert!(key.starts_with("localhost:8417/log/1+"), "{key}");
@@ -103,6 +106,77 @@ async fn every_answer_of_the_router_carries_an_id_and_guards() {
         house.get("/nothing").await.header("x-request-id"),
         house.get("/nothing").await.header("x-request-id")
     );
+}
+
+#[tokio::test]
+async fn answers_from_memory_carry_the_same_guards() {
+    let house = house().await;
+    let (_, path) = house.published("sample", "1.0").await;
+    for path in ["/pypi/simple/sample/", &path] {
+        // The first answer may fill the memory; the second comes from it.
+        for _ in 0..2 {
+            let answer = house.get(path).await.expect(200);
+            assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
+            assert_eq!(answer.header("referrer-policy"), "same-origin", "{path}");
+            assert_eq!(answer.header("x-frame-options"), "DENY", "{path}");
+            assert!(
+                answer
+                    .header("content-security-policy")
+                    .starts_with("default-src 'none'"),
+                "{path}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_page_of_another_site_makes_a_browser_send_changes_nothing() {
+    let house = house().await;
+    house.published("sample", "1.0").await;
+    let basic = house.basic();
+    let yank = "/api/v1/projects/pypi/sample/releases/1.0/yank";
+    for elsewhere in [
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+        ("origin", "https://localhost:8417"),
+        ("origin", "http://localhost:8417.evil.example"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+    ] {
+        for path in [yank, "/pypi/legacy/", "/nothing"] {
+            let headers = [
+                ("authorization", basic.as_str()),
+                ("host", "127.0.0.1:8417"),
+                elsewhere,
+            ];
+            let answer = house
+                .ask(Method::POST, path, &headers, "{}")
+                .await
+                .expect(403);
+            assert!(answer.text().contains("cross-site"), "{elsewhere:?} {path}");
+        }
+        house.get_with("/log/", &[elsewhere]).await.expect(200);
+        house
+            .get_with("/pypi/simple/sample/", &[elsewhere])
+            .await
+            .expect(200);
+    }
+    for here in [
+        ("origin", "http://localhost:8417"),
+        ("origin", "http://127.0.0.1:8417"),
+        ("sec-fetch-site", "same-origin"),
+        ("sec-fetch-site", "none"),
+    ] {
+        let headers = [
+            ("authorization", basic.as_str()),
+            ("host", "127.0.0.1:8417"),
+            here,
+        ];
+        house
+            .ask(Method::POST, yank, &headers, "{}")
+            .await
+            .expect(204);
+    }
 }
 
 #[tokio::test]

@@ -111,6 +111,31 @@ async fn every_request_is_one_line_that_says_who_what_and_how() {
 }
 
 #[tokio::test]
+async fn secrets_in_addresses_are_masked_in_the_line_and_in_errors() {
+    let house = house().await;
+    let lines = Lines::default();
+    let guard = lines.collect();
+    let secret = house.token.split_once("csgn_u_").unwrap().1;
+    house
+        .get(&format!("/enrol/csgn_s_{secret}"))
+        .await
+        .expect(200);
+    let missing = house
+        .get(&format!("/nothing/{}/here", house.token))
+        .await
+        .expect(404);
+    house
+        .get(&format!("/files/{}/{}", "0".repeat(64), house.token))
+        .await
+        .expect(404);
+    drop(guard);
+    assert_eq!(lines.requests()[0]["path"], "/enrol/csgn_s_…");
+    assert_eq!(lines.requests()[1]["path"], "/nothing/csgn_u_…/here");
+    assert!(!lines.text().contains(secret), "{}", lines.text());
+    assert!(!missing.text().contains(secret), "{}", missing.text());
+}
+
+#[tokio::test]
 async fn the_line_can_be_switched_off() {
     let house = house_with(|_, face| face.request_log = false).await;
     let lines = Lines::default();

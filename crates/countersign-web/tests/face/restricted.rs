@@ -174,3 +174,18 @@ async fn publishing_without_a_token_is_403_here_too() {
         .expect(403);
     house.upload(&package).await.expect(200);
 }
+
+#[tokio::test]
+async fn an_enrolment_link_opens_for_whoever_has_no_token_yet_and_gives_nothing_away() {
+    let house = restricted().await;
+    let secret = "csgn_s_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG";
+    let page = house.get(&format!("/enrol/{secret}")).await.expect(200);
+    assert!(page.text().contains("later release"), "{}", page.text());
+    assert!(!page.text().contains("csgn_s"), "{}", page.text());
+    assert_eq!(page.header("cache-control"), "no-store");
+    assert_eq!(page.header("referrer-policy"), "no-referrer");
+    house
+        .ask(Method::POST, &format!("/enrol/{secret}"), &[], "")
+        .await
+        .expect(405);
+}
