@@ -6,7 +6,7 @@ use countersign_registry::{Kind, NewToken};
 use countersign_testkit::packages::Wheel;
 use countersign_trust::leaf::LeafKind;
 
-use crate::kit::{Database, TestRegistry, refused};
+use crate::kit::{TestRegistry, refused};
 use crate::on_both_databases;
 
 const PYPI: Ecosystem = Ecosystem::Pypi;

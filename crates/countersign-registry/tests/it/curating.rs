@@ -6,7 +6,7 @@ use countersign_registry::{DeletePolicy, Deletion, DocumentKey, Registry};
 use countersign_testkit::packages::{Package, Sdist, Wheel};
 use countersign_trust::leaf::LeafKind;
 
-use crate::kit::{Database, TestRegistry, refused};
+use crate::kit::{TestRegistry, refused};
 use crate::on_both_databases;
 
 const PYPI: Ecosystem = Ecosystem::Pypi;

@@ -6,7 +6,7 @@ use countersign_registry::{Deletion, DocumentKey, Kind};
 use countersign_testkit::packages::{Sdist, Wheel, hostile};
 use futures::StreamExt;
 
-use crate::kit::{Database, TestRegistry, noise, refused};
+use crate::kit::{TestRegistry, noise, refused};
 use crate::on_both_databases;
 
 const EVERYTHING: &str = "SELECT (SELECT count(*) FROM projects) + (SELECT count(*) FROM releases) + (SELECT count(*) FROM files) \
