@@ -179,7 +179,7 @@ impl Registry {
                 closed_leaves,
                 fetch: cache,
                 beat: Pulse::new(head),
-                desk: crate::publish::Desk::default(),
+                desk: Default::default(),
             }),
         }
     }
