@@ -88,7 +88,7 @@ fn add(common: &Common, url: &Url, yes: bool, replace: bool) -> Result<(), Failu
 }
 
 fn describe(pinned: &Pinned) {
-    line(&format!("{}", pinned.url.as_str().trim_end_matches('/')));
+    line(pinned.url.as_str().trim_end_matches('/'));
     line(&format!("  log origin     {}", pinned.origin));
     for key in &pinned.keys {
         line(&format!("  verifier key   {}", short(key)));

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use countersign_formats::Ecosystem;
+use countersign_formats::{Ecosystem, purl};
 use countersign_registry::model::{Actor, Receipt, Role};
-use countersign_registry::{Form, Kind, Registry};
+use countersign_registry::{Form, Registry};
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -62,15 +62,13 @@ pub async fn run(common: &Common, options: &Import) -> Result<(), Failure> {
         }
     }
     let beating = registry.start();
-    let before = projects_there(&registry, &files).await?;
     let outcomes = publish_all(&registry, files, usize::from(options.parallel), common.json).await;
     let given = match &options.owner {
-        Some(owner) => give_new_projects(&registry, owner, &before, &outcomes).await,
-        None => Ok(()),
+        Some(owner) => give_ownerless_projects(&registry, owner, &outcomes).await,
+        None => Vec::new(),
     };
     beating.stop().await;
-    given?;
-    summarise(common, &outcomes)
+    summarise(common, &outcomes, &given)
 }
 
 /// Wheels and sdists below a folder, in the order of their paths.
@@ -109,42 +107,6 @@ fn distributions(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
 fn filename(path: &Path) -> String {
     path.file_name()
         .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
-}
-
-/// The part of a file name before its version, as a project's name; the registry normalises it.
-fn project_of(path: &Path) -> String {
-    let name = filename(path);
-    if name.ends_with(".whl") {
-        return name.split('-').next().unwrap_or_default().to_owned();
-    }
-    // An sdist's version begins after its last hyphen; older ones have hyphens in the name.
-    let stem = name
-        .strip_suffix(".tar.gz")
-        .or_else(|| name.strip_suffix(".zip"))
-        .unwrap_or(&name);
-    stem.rsplit_once('-')
-        .map_or(stem, |(project, _)| project)
-        .to_owned()
-}
-
-/// The projects of `files` that are there before the import: those keep the owners that they have.
-async fn projects_there(
-    registry: &Registry,
-    files: &[PathBuf],
-) -> Result<BTreeSet<String>, Failure> {
-    let names: BTreeSet<String> = files.iter().map(|path| project_of(path)).collect();
-    let mut there = BTreeSet::new();
-    for name in names {
-        match registry.project(Ecosystem::Pypi, &name).await {
-            Ok(detail) if !detail.people.is_empty() => {
-                there.insert(name);
-            }
-            Ok(_) => {}
-            Err(error) if matches!(error.kind, Kind::NotFound | Kind::Rejected) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(there)
 }
 
 async fn publish_all(
@@ -207,32 +169,63 @@ async fn publish_one(registry: &Registry, path: &Path) -> Result<Receipt, Failur
     Ok(registry.publish(&actor, staged, Form::Nothing).await?)
 }
 
-async fn give_new_projects(
+/// A project that did not get its owner, and why.
+struct Ungiven {
+    project: String,
+    failure: Failure,
+}
+
+/// Makes `owner` the owner of every project among the receipts that has nobody; the others keep those that they have.
+async fn give_ownerless_projects(
     registry: &Registry,
     owner: &str,
-    before: &BTreeSet<String>,
     outcomes: &[Outcome],
-) -> Result<(), Failure> {
-    let published = outcomes
+) -> Vec<Ungiven> {
+    let projects: BTreeSet<String> = outcomes
         .iter()
-        .filter(|outcome| outcome.result.is_ok())
-        .map(|outcome| project_of(&outcome.path));
-    let fresh: BTreeSet<String> = published.filter(|name| !before.contains(name)).collect();
-    for name in fresh {
-        registry
-            .set_role(
-                &Actor::operator(),
-                Ecosystem::Pypi,
-                &name,
-                owner,
-                Some(Role::Owner),
-            )
-            .await?;
+        .filter_map(|outcome| outcome.result.as_ref().ok())
+        .map(|receipt| project_of(&receipt.purl))
+        .collect();
+    let mut ungiven = Vec::new();
+    for project in projects {
+        if let Err(failure) = give_if_ownerless(registry, owner, &project).await {
+            ungiven.push(Ungiven { project, failure });
+        }
     }
+    ungiven
+}
+
+/// The project that a receipt is about. A text that is no purl stands for itself, and fails by its own name later.
+fn project_of(receipt: &str) -> String {
+    purl::parse(receipt).map_or_else(
+        |_| receipt.to_owned(),
+        |purl| purl.name_key.as_str().to_owned(),
+    )
+}
+
+async fn give_if_ownerless(registry: &Registry, owner: &str, project: &str) -> Result<(), Failure> {
+    if !registry
+        .project(Ecosystem::Pypi, project)
+        .await?
+        .people
+        .is_empty()
+    {
+        return Ok(());
+    }
+    let operator = Actor::operator();
+    registry
+        .set_role(
+            &operator,
+            Ecosystem::Pypi,
+            project,
+            owner,
+            Some(Role::Owner),
+        )
+        .await?;
     Ok(())
 }
 
-fn summarise(common: &Common, outcomes: &[Outcome]) -> Result<(), Failure> {
+fn summarise(common: &Common, outcomes: &[Outcome], ungiven: &[Ungiven]) -> Result<(), Failure> {
     let (mut published, mut repeated, mut refused) = (0, 0, 0);
     for outcome in outcomes {
         match &outcome.result {
@@ -252,16 +245,35 @@ fn summarise(common: &Common, outcomes: &[Outcome]) -> Result<(), Failure> {
                 Err(failure) => json!({"file": filename(&outcome.path), "error": failure.json()["error"]}),
             })
             .collect();
-        report::json(
-            &json!({"published": published, "repeated": repeated, "refused": refused, "files": files}),
-        );
+        let without_owner: Vec<_> = ungiven
+            .iter()
+            .map(|Ungiven { project, failure }| json!({"project": project, "error": failure.json()["error"]}))
+            .collect();
+        report::json(&json!({
+            "published": published, "repeated": repeated, "refused": refused, "files": files,
+            "without_owner": without_owner,
+        }));
     } else {
+        for Ungiven { project, failure } in ungiven {
+            report::line(&format!("✗ {project} got no owner: {failure}"));
+        }
         report::line(&format!(
             "{published} published, {repeated} there already, {refused} refused."
         ));
     }
-    if refused == 0 {
+    if refused == 0 && ungiven.is_empty() {
         return Ok(());
+    }
+    if refused == 0 {
+        return Err(Failure::new(
+            Exit::Refused,
+            "import-without-owner",
+            format!(
+                "Every file is published, but {} projects did not get their owner; each reason stands above.",
+                ungiven.len()
+            ),
+        )
+        .remedy("Run the same command again after mending, or: countersignd admin project role PROJECT USER owner"));
     }
     Err(Failure::new(
         Exit::Refused,
@@ -281,17 +293,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_project_of_a_file_is_what_stands_before_its_version() {
-        for (file, project) in [
+    fn the_project_is_the_one_that_the_receipt_names() {
+        for (receipt, project) in [
             (
-                "zope.interface-6.0-cp311-cp311-manylinux_2_17_x86_64.whl",
-                "zope.interface",
+                "pkg:pypi/zope-interface@6.0?file_name=zope.interface-6.0-py3-none-any.whl",
+                "zope-interface",
             ),
-            ("python-dateutil-2.8.2.tar.gz", "python-dateutil"),
-            ("attrs-23.1.0.tar.gz", "attrs"),
-            ("old-1.0.zip", "old"),
+            (
+                "pkg:pypi/backports@1.0-1?file_name=backports-1.0-1.tar.gz",
+                "backports",
+            ),
+            ("nonsense", "nonsense"),
         ] {
-            assert_eq!(project_of(Path::new(file)), project);
+            assert_eq!(project_of(receipt), project);
         }
     }
 }

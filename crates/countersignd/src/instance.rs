@@ -43,8 +43,6 @@ impl Survey {
                 path.file_name()
                     .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
             })
-            // What a fresh file system holds by itself.
-            .filter(|name| name != "lost+found")
             .collect();
         let database = match &config.sqlite_file {
             // Connecting would create the file.
@@ -95,7 +93,7 @@ impl Survey {
     }
 }
 
-/// Everything in a directory; nothing if it is not there.
+/// Everything in a directory but what a fresh file system holds by itself; nothing if it is not there.
 fn contents(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries.collect::<io::Result<Vec<_>>>(),
@@ -108,7 +106,11 @@ fn contents(path: &Path) -> Result<Vec<PathBuf>, Failure> {
             format!("The directory {} can not be read: {error}.", path.display()),
         )
     })?;
-    Ok(entries.into_iter().map(|entry| entry.path()).collect())
+    Ok(entries
+        .into_iter()
+        .filter(|entry| entry.file_name() != "lost+found")
+        .map(|entry| entry.path())
+        .collect())
 }
 
 /// Makes a new instance: directories, keys, the log's first entry and checkpoint.
@@ -378,6 +380,18 @@ mod tests {
                 ("aws_endpoint".to_owned(), "http://localhost:1".to_owned())
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn a_fresh_file_system_counts_as_empty_wherever_it_is_mounted() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config::load(dir.path(), None, &Overrides::default()).unwrap();
+        for place in ["lost+found", "blobs/lost+found", "keys/lost+found"] {
+            fs::create_dir_all(dir.path().join(place)).unwrap();
+        }
+        let survey = Survey::take(&config).await.unwrap();
+        assert!(!survey.blobs && !survey.keys, "{survey:?}");
+        assert!(!survey.data.iter().any(|name| name == "lost+found"));
     }
 
     #[test]

@@ -90,6 +90,8 @@ pub fn face(config: &Config) -> FaceSettings {
     FaceSettings {
         security_contact: config.security_contact.iter().cloned().collect(),
         request_log: config.log_requests,
+        // Who ends TLS for us also writes down for whom.
+        behind_proxy: config.tls_terminated_by_proxy,
         ..FaceSettings::default()
     }
 }
@@ -160,5 +162,22 @@ impl Signals {
             tracing::warn!("second signal: stopping at once");
             std::process::exit(Exit::Environment as i32);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Overrides;
+
+    #[test]
+    fn a_proxy_that_ends_tls_is_believed_about_addresses_and_nobody_else_is() {
+        let dir = tempfile::tempdir().unwrap();
+        for (text, believed) in [("", false), ("tls_terminated_by_proxy = true\n", true)] {
+            let file = dir.path().join("countersign.toml");
+            std::fs::write(&file, text).unwrap();
+            let config = Config::load(dir.path(), Some(&file), &Overrides::default()).unwrap();
+            assert_eq!(face(&config).behind_proxy, believed);
+        }
     }
 }

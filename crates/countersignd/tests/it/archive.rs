@@ -71,3 +71,25 @@ fn a_damaged_backup_is_a_failed_verification_and_nothing_to_restore_is_usage() {
         .expect(3, &[]);
     other.run(&["restore"]).expect(2, &["--replay"]);
 }
+
+#[test]
+fn a_restore_that_nothing_proves_to_be_the_newest_begins_a_new_log_and_serves_the_old_files() {
+    let desk = furnished();
+    let file = desk.path("backup");
+    desk.run(&["backup", file.to_str().unwrap()]).expect(0, &[]);
+    let other = Desk::new();
+    other.run(&["restore", file.to_str().unwrap()]).expect(
+        0,
+        &[
+            "A new log begins",
+            "is closed",
+            "Tell whoever pinned its keys",
+        ],
+    );
+    other.run(&["doctor", "--deep"]).expect(0, &[]);
+    let server = other.serve(&[]);
+    get(&format!("{}/pypi/simple/thing/", server.site()))
+        .unwrap()
+        .expect_status(200)
+        .unwrap();
+}

@@ -146,6 +146,26 @@ fn what_an_operator_does_at_the_command_line_reaches_the_log_and_the_index() {
         .expect(4, &["nothing"]);
 }
 
+#[test]
+fn an_import_beside_a_running_server_is_served_by_it() {
+    let desk = Desk::new();
+    let server = desk.serve(&[]);
+    std::fs::create_dir_all(desk.path("dist")).unwrap();
+    for number in 0..12 {
+        Wheel::new(&format!("thing-{number}"), "1.0")
+            .build()
+            .write_to(&desk.path("dist"))
+            .unwrap();
+    }
+    desk.run(&["import", "dist", "--parallel", "6"])
+        .expect(0, &["12 published"]);
+    for number in 0..12 {
+        let page = format!("{}/pypi/simple/thing-{number}/", server.site());
+        wait_until(|| get(&page).unwrap().status == 200, "the import is served");
+    }
+    desk.run(&["doctor"]).expect(0, &["✓ log", "✓ tiles"]);
+}
+
 #[track_caller]
 fn wait_until(holds: impl Fn() -> bool, what: &str) {
     let begin = std::time::Instant::now();
