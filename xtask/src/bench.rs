@@ -488,9 +488,7 @@ impl Bench {
         for number in 0..self.projects {
             let folder = wheels.path().join(format!("{:03}", number / 1_000));
             fs::create_dir_all(&folder)?;
-            let name = project_name(number);
-            Wheel::new(&name, "1.0")
-                .file(&format!("{}/__init__.py", name.replace('-', "_")), "")
+            Wheel::new(&project_name(number), "1.0")
                 .build()
                 .write_to(&folder)?;
         }

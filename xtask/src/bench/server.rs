@@ -218,16 +218,12 @@ impl Instance {
     /// # Errors
     /// Where a file is refused.
     pub(super) fn import(&self, folder: &Path) -> Result<()> {
-        let mut command = self.command();
-        command
-            .arg("import")
-            .arg(folder)
-            .args(["--parallel", "64"])
-            .stdout(Stdio::null());
-        let status = command
-            .status()
-            .with_context(|| format!("cannot start {command:?}"))?;
-        ensure!(status.success(), "the import ended with {status}");
+        checked(
+            self.command()
+                .arg("import")
+                .arg(folder)
+                .args(["--parallel", "64"]),
+        )?;
         Ok(())
     }
 
