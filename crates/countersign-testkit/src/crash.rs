@@ -153,14 +153,17 @@ pub fn run(plan: &CrashPlan, say: &mut dyn FnMut(&str)) -> Result<CrashReport> {
             starts.push(server.ready_after());
             log = check_log(&server, &log, &witnessed, &mut report)?;
             let fresh = std::mem::take(&mut *locked(&witnessed.acknowledged));
-            check_files(&server, &log, &fresh)?;
             let sample: Vec<_> = (0..SAMPLE.min(all.len()))
                 .map(|_| all[random.random_range(0..all.len())].clone())
                 .collect();
-            check_files(&server, &log, &sample)?;
+            against_the_log(&server, &mut log, &|log| {
+                check_files(&server, log, &fresh)?;
+                check_files(&server, log, &sample)?;
+                check_unacknowledged(&server, log, &witnessed)?;
+                check_served(&server, log)
+            })?;
             all.extend(fresh);
-            check_unacknowledged(&server, &log, &witnessed)?;
-            check_served(&server, &log)
+            Ok(())
         })();
         outcome
             .with_context(|| format!("round {round} of the crash test with seed {}", plan.seed))?;
@@ -202,8 +205,10 @@ fn finish(
         );
     }
     *log = check_log(server, log, witnessed, report)?;
-    check_files(server, log, all)?;
-    check_served(server, log)?;
+    against_the_log(server, log, &|log| {
+        check_files(server, log, all)?;
+        check_served(server, log)
+    })?;
     server
         .run(&["doctor"])
         .context("doctor finds fault with what the crashes left")?;
@@ -211,6 +216,29 @@ fn finish(
     report.cut_off = witnessed.cut_off.load(Ordering::SeqCst);
     report.leaves = log.entries.len() as u64;
     Ok(())
+}
+
+/// Holds what is served against the log. After a restart the server goes on with what was committed before the kill, so
+/// the log may grow between our reading it and our reading a document: a fault counts only if the log has stood still.
+fn against_the_log(
+    server: &TestServer,
+    log: &mut CheckedLog,
+    check: &dyn Fn(&CheckedLog) -> Result<()>,
+) -> Result<()> {
+    loop {
+        let Err(fault) = check(log) else {
+            return Ok(());
+        };
+        let now = server.checked_log()?;
+        ensure!(
+            now.entries.starts_with(&log.entries),
+            "the log was rewritten while the server ran"
+        );
+        if now.entries.len() == log.entries.len() {
+            return Err(fault);
+        }
+        *log = now;
+    }
 }
 
 fn publish_until_killed(

@@ -142,13 +142,16 @@ fn every_sync_of_a_publish_precedes_its_acknowledgement() {
     let mut server = TestServer::start(options).unwrap();
     let token = server.publisher("ada").unwrap();
     let data = server.data().canonicalize().unwrap();
-    let packages: Vec<_> = (0..5)
+    // Small ones are held in memory until they are stored, large ones in the spool.
+    let mut packages: Vec<Package> = (0..5)
         .map(|number| {
+            let text = "x".repeat(50_000);
             Wheel::new("durable", &format!("1.{number}"))
-                .file("durable/data.txt", "x".repeat(50_000))
+                .file("durable/data.txt", text)
                 .build()
         })
         .collect();
+    packages.push(crate::large("durable", 5, 12_000_000));
     for package in &packages {
         server
             .publish(package, &token)

@@ -8,3 +8,19 @@ mod durability;
 mod hostile;
 mod outages;
 mod races;
+
+use countersign_testkit::packages::{Package, Wheel};
+use sha2::{Digest as _, Sha256};
+
+/// A wheel with that many bytes that do not compress.
+fn large(project: &str, number: u32, size: usize) -> Package {
+    let mut filler = Vec::with_capacity(size + 32);
+    let mut block = Sha256::digest(number.to_be_bytes());
+    while filler.len() < size {
+        filler.extend_from_slice(&block);
+        block = Sha256::digest(block);
+    }
+    Wheel::new(project, &format!("1.{number}"))
+        .file(&format!("{project}/filler.bin"), filler)
+        .build()
+}

@@ -5,23 +5,12 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use countersign_testkit::http::Response;
-use countersign_testkit::packages::{Package, Wheel};
+use countersign_testkit::packages::Package;
 use countersign_testkit::postgres::PostgresServer;
 use countersign_testkit::server::{ServerOptions, TestServer};
 use sha2::{Digest as _, Sha256};
 
-/// A wheel with that many bytes that do not compress.
-fn large(project: &str, number: u32, size: usize) -> Package {
-    let mut filler = Vec::with_capacity(size + 32);
-    let mut block = Sha256::digest(number.to_be_bytes());
-    while filler.len() < size {
-        filler.extend_from_slice(&block);
-        block = Sha256::digest(block);
-    }
-    Wheel::new(project, &format!("1.{number}"))
-        .file(&format!("{project}/filler.bin"), filler)
-        .build()
-}
+use crate::large;
 
 /// A refusal that is nobody's fault but ours, in words, and without the inner workings of this machine.
 fn assert_says_try_again(answer: &Response) {
