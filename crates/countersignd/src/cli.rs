@@ -238,7 +238,7 @@ pub struct Import {
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Read the configuration and say what counts, with every flag, variable and default weighed in.
-    Check(Place),
+    Check(Box<Place>),
     /// Print a configuration file with every key, its meaning and its default.
     Sample,
 }

@@ -41,7 +41,7 @@ pub async fn run(common: &Common, options: &Doctor) -> Result<(), Failure> {
             "ok": wrong == 0,
             "checks": found,
             "origin": keys.as_ref().map(LogKeys::origin),
-            "verifier_keys": keys.as_ref().map(|keys| texts(keys)),
+            "verifier_keys": keys.as_ref().map(texts),
         }));
     } else {
         for diagnosis in &found {

@@ -106,9 +106,3 @@ impl From<Error> for Failure {
         }
     }
 }
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        Self::environment("environment", format!("{error:#}"))
-    }
-}

@@ -142,10 +142,10 @@ async fn publish_all(
     while let Some(outcome) = reports.recv().await {
         bar.inc(1);
         bar.set_message(filename(&outcome.path));
-        if let Err(failure) = &outcome.result {
-            if !json {
-                bar.suspend(|| report::line(&format!("✗ {}: {failure}", filename(&outcome.path))));
-            }
+        if let Err(failure) = &outcome.result
+            && !json
+        {
+            bar.suspend(|| report::line(&format!("✗ {}: {failure}", filename(&outcome.path))));
         }
         outcomes.push(outcome);
     }

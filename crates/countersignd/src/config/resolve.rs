@@ -237,16 +237,15 @@ impl Config {
                 },
             ),
         };
-        if let Some(contact) = &file.security_contact {
-            if !contact.starts_with("mailto:") && !contact.starts_with("https:") {
-                return Err(Failure::usage(
-                    "config-value",
-                    format!(
-                        "security_contact = {contact:?} is not an address that RFC 9116 allows."
-                    ),
-                )
-                .remedy("Write it as \"mailto:NAME@HOST\" or \"https://…\"."));
-            }
+        if let Some(contact) = &file.security_contact
+            && !contact.starts_with("mailto:")
+            && !contact.starts_with("https:")
+        {
+            return Err(Failure::usage(
+                "config-value",
+                format!("security_contact = {contact:?} is not an address that RFC 9116 allows."),
+            )
+            .remedy("Write it as \"mailto:NAME@HOST\" or \"https://…\"."));
         }
         let defaults = Settings::new(url.clone(), PathBuf::new());
         let standard = Limits::default();
