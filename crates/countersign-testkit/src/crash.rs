@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rand::rngs::StdRng;
@@ -256,17 +256,10 @@ fn publish_until_killed(
             publish_on_and_on(&url, &token, &witnessed)
         }));
     }
-    let (url, observed) = (
-        format!("{}/checkpoint", server.log_url()),
-        witnessed.clone(),
-    );
+    let (simple, log, observed) = (server.simple_url(), server.log_url(), witnessed.clone());
     threads.push(std::thread::spawn(move || {
         while !observed.stop.load(Ordering::SeqCst) {
-            if let Ok(response) = http::get(&url)
-                && response.status == 200
-            {
-                note_checkpoint(&observed, response.text());
-            }
+            observe(&simple, &log, &observed);
             std::thread::sleep(Duration::from_millis(5));
         }
     }));
@@ -287,6 +280,56 @@ fn publish_until_killed(
         bail!("{fault}");
     }
     Ok(())
+}
+
+/// How long the served checkpoint may lag behind a served document. Both change in one transaction of the database; the
+/// server's memory of the checkpoint follows a moment later.
+const CHECKPOINT_LAG: Duration = Duration::from_secs(1);
+
+/// Reads a project's document and then the checkpoint, as a careful client does: each leaf that the document names is
+/// covered, at once or within [`CHECKPOINT_LAG`]. Answers that a kill cuts off say nothing.
+fn observe(simple: &str, log: &str, witnessed: &Witnessed) {
+    let project = witnessed.next.load(Ordering::SeqCst).saturating_sub(1) / RELEASES_PER_PROJECT;
+    let json = [("Accept", "application/vnd.pypi.simple.v1+json")];
+    let document = http::request("GET", &format!("{simple}crash-{project}/"), &json, &[])
+        .and_then(|document| document.expect_status(200)?.json())
+        .unwrap_or_default();
+    let leaves = document["files"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|file| file["_countersign"]["leaf"].as_u64());
+    let needed = leaves
+        .map(|leaf| leaf.map_or(u64::MAX, |leaf| leaf + 1))
+        .max()
+        .unwrap_or_default();
+    let begin = Instant::now();
+    loop {
+        let Ok(checkpoint) = http::get(&format!("{log}/checkpoint")) else {
+            return;
+        };
+        if checkpoint.status != 200 {
+            return;
+        }
+        let note = checkpoint.text();
+        let size = note
+            .lines()
+            .nth(1)
+            .and_then(|size| size.parse::<u64>().ok())
+            .unwrap_or_default();
+        note_checkpoint(witnessed, note);
+        if needed <= size {
+            return;
+        }
+        if begin.elapsed() > CHECKPOINT_LAG {
+            locked(&witnessed.faults).push(format!(
+                "crash-{project} names leaf {}, and after {CHECKPOINT_LAG:?} the checkpoint still covers {size} leaves",
+                needed.saturating_sub(1)
+            ));
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 fn note_checkpoint(witnessed: &Witnessed, note: String) {
