@@ -7,6 +7,7 @@ mod crash;
 mod durability;
 mod hostile;
 mod outages;
+mod pages;
 mod races;
 
 use countersign_testkit::packages::{Package, Wheel};
