@@ -8,6 +8,7 @@ mod curating;
 mod doctor;
 mod documents;
 mod faults;
+mod guards;
 mod kit;
 mod log;
 mod policy;
