@@ -37,6 +37,8 @@ pub struct Blobs {
     durable: Arc<dyn ObjectStore>,
     quick: Arc<dyn ObjectStore>,
     place: Arc<str>,
+    /// Bytes found in place may have been put there by a process that died before its sync.
+    syncs: bool,
 }
 
 /// Bytes that wait in memory or in a spool file.
@@ -79,6 +81,7 @@ impl Blobs {
             durable: open(sync)?,
             quick: open(false)?,
             place: folder.display().to_string().into(),
+            syncs: sync,
         })
     }
 
@@ -91,6 +94,7 @@ impl Blobs {
     pub fn from_store(store: Arc<dyn ObjectStore>) -> Self {
         Self {
             place: store.to_string().into(),
+            syncs: false,
             durable: store.clone(),
             quick: store,
         }
@@ -137,6 +141,7 @@ impl Blobs {
             durable: store.clone(),
             quick: store,
             place: url.to_string().into(),
+            syncs: false,
         })
     }
 
@@ -177,20 +182,23 @@ impl Blobs {
                 {
                     Ok(_) => Ok(Found::Now),
                     Err(object_store::Error::AlreadyExists { .. }) => {
-                        if self.artifact_digest(&sha256.to_string()).await? == Some(sha256) {
+                        let same = self.artifact_digest(&sha256.to_string()).await? == Some(sha256);
+                        if same && !self.syncs {
                             return Ok(Found::Before);
                         }
+                        let found = if same { Found::Before } else { Found::Now };
                         self.durable
                             .put(&path, PutPayload::from_bytes(bytes.clone()))
                             .await
-                            .map(|_| Found::Now)
+                            .map(|_| found)
                             .map_err(|source| self.failed(source))
                     }
                     Err(source) => Err(self.failed(source)),
                 }
             }
             Spooled::File { file, size } => {
-                if let Some(stat) = self.stat(path.as_ref()).await?
+                if !self.syncs
+                    && let Some(stat) = self.stat(path.as_ref()).await?
                     && stat.size == *size
                     && self.artifact_digest(&sha256.to_string()).await? == Some(sha256)
                 {

@@ -245,6 +245,8 @@ impl Registry {
         self.inner
             .fetch
             .put(key.clone(), document.clone(), now, epoch);
+        // Read from the database, it may name leaves that memory's checkpoint does not cover yet.
+        self.inner.beat.doubt_head();
         Ok(document)
     }
 

@@ -178,6 +178,11 @@ impl Pulse {
         self.head.load_full()
     }
 
+    /// The next reader of the checkpoint asks the database.
+    pub(crate) fn doubt_head(&self) {
+        self.head_checked.store(0, Ordering::Release);
+    }
+
     /// What keeps the log from moving, if anything.
     pub(crate) fn problem(&self) -> Option<String> {
         self.problem
@@ -653,19 +658,7 @@ impl Registry {
         tx.set_latest(&latest).await?;
         tx.commit().await?;
 
-        // 5. Memory follows; then the publishers hear of it. The leaves are served since the commit: a copy that fails is
-        // no reason to tell them otherwise, and the next beat or start writes it.
-        if let Err(error) = self
-            .inner
-            .blobs
-            .put_quick(
-                &tile_path(state.shard, "checkpoint"),
-                Bytes::from(head.checkpoint.clone()),
-            )
-            .await
-        {
-            tracing::warn!(%error, "the copy of the checkpoint beside the tiles is old");
-        }
+        // 5. Memory follows at once, then the copy beside the tiles; then the publishers hear of it.
         let stale: Vec<TileId> = state
             .edge
             .keys()
@@ -703,6 +696,17 @@ impl Registry {
                 .beat
                 .projects
                 .insert(page.row.project, page.fragments);
+        }
+        // The leaves are served since the commit: a copy that fails is no reason to tell publishers otherwise, and the
+        // next beat or start writes it.
+        let copy = Bytes::from(served.head.checkpoint.clone());
+        if let Err(error) = self
+            .inner
+            .blobs
+            .put_quick(&tile_path(state.shard, "checkpoint"), copy)
+            .await
+        {
+            tracing::warn!(%error, "the copy of the checkpoint beside the tiles is old");
         }
         for leaf in leaves {
             self.inner.beat.tell(
