@@ -353,7 +353,7 @@ impl Bench {
             Ok(url.strip_prefix(&ours.url).unwrap_or(url).to_owned())
         };
         let middling = Wheel::new("bench-sixty", "1.0")
-            .file("bench_sixty/noise.bin", noise(63 << 10))
+            .file("bench_sixty/noise.bin", noise(60 << 10))
             .build();
         self.upload(ours, &middling)?;
         let any = "*/*";
