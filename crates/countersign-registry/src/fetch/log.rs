@@ -1,0 +1,155 @@
+//! The log as static bytes: checkpoints, tiles, entries, proofs.
+
+use super::*;
+
+impl Registry {
+    /// The offline proof of a file, under the newest checkpoint.
+    ///
+    /// # Errors
+    /// As [`Registry::file`]. A withheld file keeps its proof: what was published stays provable.
+    pub async fn proof(&self, sha256: &str, filename: &str) -> Result<Document> {
+        let row = self.inner.store.file_by_digest(sha256, filename).await?;
+        let place = row.and_then(|row| row.leaf_shard.zip(row.leaf));
+        let (shard, leaf) = place.ok_or_else(|| {
+            Error::new(
+                Kind::NotFound,
+                "file-unknown",
+                format!("There is no file {filename} with this digest in the log."),
+            )
+            .remedy("Take the link from the project's index.")
+        })?;
+        self.leaf_proof(shard, leaf).await
+    }
+
+    /// The offline proof of any leaf.
+    ///
+    /// # Errors
+    /// `leaf-unknown`.
+    pub async fn leaf_proof(&self, shard: u64, index: u64) -> Result<Document> {
+        let unknown = || {
+            Error::new(
+                Kind::NotFound,
+                "leaf-unknown",
+                format!("The log has no leaf {index}."),
+            )
+            .remedy("Look at /log/ for its size.")
+        };
+        let served = self.shard_head(shard, index.saturating_add(1)).await?;
+        if served.head.size <= index {
+            return Err(unknown());
+        }
+        let leaf = self
+            .inner
+            .store
+            .leaves_from(shard, index, 1)
+            .await?
+            .pop()
+            .filter(|leaf| leaf.index == index)
+            .ok_or_else(unknown)?;
+        let proof = self.prove(&served, index, &leaf.body).await?;
+        Ok(Document::new(proof.to_string().into(), served.head.size))
+    }
+
+    pub(super) async fn shard_head(
+        &self,
+        shard: u64,
+        at_least: u64,
+    ) -> Result<Arc<crate::heartbeat::Served>> {
+        if shard == self.inner.shard {
+            return self.fresh_head(at_least).await;
+        }
+        match self.inner.store.head(shard).await? {
+            Some(head) => Ok(Arc::new(crate::heartbeat::Served {
+                head,
+                edge: HashMap::new(),
+            })),
+            None => Err(Error::new(
+                Kind::NotFound,
+                "log-unknown",
+                format!("There is no log {shard} here."),
+            )
+            .remedy("See /.well-known/countersign.json for the logs.")),
+        }
+    }
+
+    /// The newest checkpoint of a shard, a signed note.
+    ///
+    /// # Errors
+    /// `log-unknown`.
+    pub async fn checkpoint(&self, shard: u64) -> Result<Document> {
+        let served = self.shard_head(shard, 0).await?;
+        Ok(Document::new(
+            served.head.checkpoint.clone().into(),
+            served.head.size,
+        ))
+    }
+
+    /// A tile or entry bundle by its path (`tile/0/x001/067.p/3`, `tile/entries/000`).
+    ///
+    /// # Errors
+    /// `tile-path`, `tile-unknown`.
+    pub async fn tile(&self, shard: u64, path: &str) -> Result<Document> {
+        let served = self.shard_head(shard, 0).await?;
+        let unknown = || {
+            Error::new(
+                Kind::NotFound,
+                "tile-unknown",
+                format!("The log has no {path}."),
+            )
+            .remedy("Ask for tiles that the checkpoint's size implies.")
+        };
+        if path.starts_with("tile/entries/") {
+            let id = EntriesId::parse_path(path)
+                .map_err(|source| Error::new(Kind::NotFound, "tile-path", source.to_string()))?;
+            let within = EntriesId::in_log(id.index, served.head.size)
+                .is_some_and(|now| now.width >= id.width);
+            if !within {
+                return Err(unknown());
+            }
+            if let Some(bytes) = self
+                .inner
+                .blobs
+                .get(&tile_path(shard, path), 32 << 20)
+                .await?
+            {
+                return Ok(Document::new(bytes, served.head.size));
+            }
+            // An outgrown partial bundle was deleted: its text is still in the rows.
+            let leaves = self
+                .inner
+                .store
+                .leaves_from(shard, id.first_entry(), u64::from(id.width))
+                .await?;
+            let texts: Vec<&str> = leaves.iter().map(|leaf| leaf.body.as_str()).collect();
+            let bytes = countersign_trust::tlog::encode_entries(&texts)
+                .map_err(|source| Error::internal("an entry bundle can not be written", source))?;
+            return Ok(Document::new(bytes.into(), served.head.size));
+        }
+        let id = TileId::parse_path(path)
+            .map_err(|source| Error::new(Kind::NotFound, "tile-path", source.to_string()))?;
+        let within = TileId::in_tree(id.level, id.index, served.head.size)
+            .is_some_and(|now| now.width >= id.width);
+        if !within {
+            return Err(unknown());
+        }
+        if let Some(bytes) = served.edge.get(&id) {
+            return Ok(Document::new(bytes.clone(), served.head.size));
+        }
+        let bytes = self.cached_tile(shard, id).await?.ok_or_else(unknown)?;
+        Ok(Document::new(bytes, served.head.size))
+    }
+
+    pub(crate) async fn cached_tile(&self, shard: u64, id: TileId) -> Result<Option<Bytes>> {
+        let path = tile_path(shard, &id.path());
+        if let Some(bytes) = self.inner.fetch.tiles.get(&path) {
+            return Ok(Some(bytes));
+        }
+        let bytes = self.read_tile(shard, id).await?;
+        if let Some(bytes) = &bytes
+            && !id.is_partial()
+        {
+            self.inner.fetch.tiles.insert(path, bytes.clone());
+        }
+        Ok(bytes)
+    }
+}
