@@ -1,8 +1,9 @@
 //! Fetch hands out bytes that were rendered when something changed.
 //!
-//! Memory first. An entry is believed for [`FRESH`]; after that one small look-up asks whether the project's serial
-//! still stands, so that what another process withheld is withheld here too within that time. What this process
-//! withholds is withheld at its commit. Whether a file may be served is decided here and nowhere else.
+//! Memory first. A serving process asks ten times a second whether another one changed anything that is served; as long
+//! as none did, memory is right: what this process changes, it changes in memory too, at its commit. After a foreign
+//! change each entry is asked for once more, by its project's serial; so is an entry older than [`FRESH`] where nobody
+//! watches. Whether a file may be served is decided here and nowhere else.
 
 mod log;
 mod pages;
@@ -34,6 +35,9 @@ use crate::store::{FileRow, ProjectState, ReleaseRow};
 
 /// How long memory is believed without asking the database, in microseconds.
 pub(crate) const FRESH: i64 = 200_000;
+
+/// How often a serving process looks for foreign changes, in milliseconds.
+const WATCH: u64 = 100;
 
 /// The list of all names may lag behind by this much, in microseconds: it is large, and installers never read it.
 const INDEX_LAG: i64 = 10_000_000;
@@ -122,6 +126,10 @@ pub(crate) struct Cache {
     downloads: Mutex<HashMap<(FileId, ProjectId), u64>>,
     /// Grows with every [`Cache::forget`]: what was read before one may not be kept after it.
     epoch: AtomicU64,
+    /// When the last look for foreign changes began that found memory right.
+    watched: AtomicI64,
+    /// When the last look began that found a foreign change: older entries are in doubt.
+    changed: AtomicI64,
 }
 
 impl Cache {
@@ -146,7 +154,24 @@ impl Cache {
                 .build(),
             downloads: Mutex::default(),
             epoch: AtomicU64::new(0),
+            watched: AtomicI64::new(i64::MIN),
+            changed: AtomicI64::new(i64::MIN),
         }
+    }
+
+    /// May an entry that was checked then be handed out now?
+    fn is_fresh(&self, checked: i64, now: Time) -> bool {
+        let age = now.0.saturating_sub(checked);
+        let unwatched = now.0.saturating_sub(self.watched.load(Ordering::Acquire));
+        (0..FRESH).contains(&age)
+            || (age >= 0
+                && (0..2 * FRESH).contains(&unwatched)
+                && checked >= self.changed.load(Ordering::Acquire))
+    }
+
+    /// Somebody else changed what is served: entries checked before `now` are asked for once more.
+    pub(crate) fn doubt(&self, now: Time) {
+        self.changed.fetch_max(now.0, Ordering::AcqRel);
     }
 
     /// To be asked before anything is read that will be kept.
@@ -197,13 +222,40 @@ impl Registry {
             return None;
         }
         let entry = self.inner.fetch.documents.get(key)?;
-        let age = self.now().0 - entry.checked.load(Ordering::Relaxed);
-        let limit = if key.project().is_some() {
-            FRESH
-        } else {
-            INDEX_LAG
+        let (now, checked) = (self.now(), entry.checked.load(Ordering::Relaxed));
+        let fresh = match key.project() {
+            Some(_) => self.inner.fetch.is_fresh(checked, now),
+            None => (0..INDEX_LAG).contains(&(now.0 - checked)),
         };
-        (0..limit).contains(&age).then(|| entry.value.clone())
+        fresh.then(|| entry.value.clone())
+    }
+
+    /// Looks for changes that other processes made to what is served: their beats move the head, their withholding
+    /// moves a mark. Where the look fails, memory is soon in doubt by itself.
+    pub(crate) async fn watch(&self) {
+        let mut known = None;
+        loop {
+            let began = self.now().0;
+            let seen = async {
+                let mark = self.inner.store.instance("withheld").await?;
+                let head = self.inner.store.head(self.inner.shard).await?;
+                Ok::<_, Error>((mark, head.map_or(0, |head| head.size)))
+            };
+            if let Ok((mark, size)) = seen.await {
+                let foreign = size > self.inner.beat.served().head.size;
+                if foreign {
+                    self.inner.beat.doubt_head();
+                }
+                if foreign || known.as_ref() != Some(&mark) {
+                    self.inner.fetch.doubt(Time(began));
+                    known = Some(mark);
+                }
+                if !foreign || self.fresh_head(size).await.is_ok() {
+                    self.inner.fetch.watched.store(began, Ordering::Release);
+                }
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(WATCH)).await;
+        }
     }
 
     /// A document.
@@ -407,8 +459,9 @@ impl Registry {
             .fetch
             .files
             .get(&(sha256.to_owned(), filename.to_owned()))?;
-        let age = self.now().0 - entry.checked.load(Ordering::Relaxed);
-        (0..FRESH).contains(&age).then(|| entry.value.clone())
+        let checked = entry.checked.load(Ordering::Relaxed);
+        let fresh = self.inner.fetch.is_fresh(checked, self.now());
+        fresh.then(|| entry.value.clone())
     }
 
     /// A file that may be served.

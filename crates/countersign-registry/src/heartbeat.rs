@@ -244,7 +244,9 @@ impl Registry {
             }
         });
         let registry = self.clone();
-        let chores = tokio::spawn(async move { registry.chores().await });
+        let chores = tokio::spawn(async move {
+            tokio::join!(registry.chores(), registry.watch());
+        });
         Beating {
             registry: self.clone(),
             task,
@@ -524,11 +526,17 @@ impl Registry {
         state.edge = edge;
         state.bundle = bundle;
         state.frontier = frontier;
+        if self.inner.beat.served().head.size < old_size {
+            // Another process's beats lie between what memory showed and this one.
+            self.inner.fetch.doubt(self.now());
+        }
         self.inner.beat.show(&served);
         self.inner.beat.head_checked.store(now.0, Ordering::Release);
+        let mut epoch = epoch;
         for page in rendered {
             // What is derived from the document is derived anew: a receipt's file is in every rendering.
             self.inner.fetch.forget(page.ecosystem, &page.key, []);
+            epoch += 1;
             self.inner.fetch.put(
                 DocumentKey::SimpleJson(page.ecosystem, page.key),
                 Arc::new(page.document),
@@ -653,6 +661,8 @@ impl Registry {
         };
         self.inner.beat.head_checked.store(now.0, Ordering::Release);
         if head.size > served.head.size {
+            // Another process published: what memory holds was right before, and is in doubt now.
+            self.inner.fetch.doubt(now);
             let served = Arc::new(Served {
                 head,
                 edge: HashMap::new(),

@@ -369,6 +369,14 @@ impl Registry {
         let outcome = async {
             let mut tx = self.inner.store.write().await?;
             let mut answers = Vec::with_capacity(group.len());
+            if let [(publication, _)] = &group[..] {
+                // Alone: what is refused is rolled back with the whole transaction.
+                let recorded = self.record_publication(&mut tx, publication).await;
+                if recorded.is_ok() {
+                    tx.commit().await?;
+                }
+                return Ok(vec![recorded]);
+            }
             for (publication, _) in &group {
                 tx.savepoint().await?;
                 let recorded = self.record_publication(&mut tx, publication).await;

@@ -27,6 +27,10 @@ use crate::cli::{Cli, Command, Common, ConfigCommand, Place, Stores};
 use crate::config::{Config, shown_without_password};
 use crate::failure::Failure;
 
+/// Publishing allocates much from many threads; this allocator takes less of its time than the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let common = cli.common.clone();

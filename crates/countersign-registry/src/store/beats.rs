@@ -563,6 +563,14 @@ impl Tx {
             .execute(&mut *self.inner)
             .await
             .map_err(failed)?;
+        // The mark by which other processes see that their memory may be wrong.
+        sqlx::query(
+            "INSERT INTO instance (key, value) VALUES ('withheld', '1') ON CONFLICT (key) DO UPDATE \
+             SET value = CAST(CAST(instance.value AS BIGINT) + 1 AS TEXT)",
+        )
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
         Ok(())
     }
 
