@@ -128,7 +128,7 @@ pub(crate) struct Cache {
     epoch: AtomicU64,
     /// When the last look for foreign changes began that found memory right.
     watched: AtomicI64,
-    /// When the last look began that found a foreign change: older entries are in doubt.
+    /// When a foreign change was last noticed: older entries are in doubt.
     changed: AtomicI64,
 }
 
@@ -161,15 +161,15 @@ impl Cache {
 
     /// May an entry that was checked then be handed out now?
     fn is_fresh(&self, checked: i64, now: Time) -> bool {
-        let age = now.0.saturating_sub(checked);
         let unwatched = now.0.saturating_sub(self.watched.load(Ordering::Acquire));
-        (0..FRESH).contains(&age)
-            || (age >= 0
-                && (0..2 * FRESH).contains(&unwatched)
-                && checked >= self.changed.load(Ordering::Acquire))
+        if (0..2 * FRESH).contains(&unwatched) {
+            return checked <= now.0 && checked > self.changed.load(Ordering::Acquire);
+        }
+        (0..FRESH).contains(&now.0.saturating_sub(checked))
     }
 
-    /// Somebody else changed what is served: entries checked before `now` are asked for once more.
+    /// Somebody else changed what is served: entries checked until `now`, the time at which this was noticed, are asked
+    /// for once more.
     pub(crate) fn doubt(&self, now: Time) {
         self.changed.fetch_max(now.0, Ordering::AcqRel);
     }
@@ -247,7 +247,8 @@ impl Registry {
                     self.inner.beat.doubt_head();
                 }
                 if foreign || known.as_ref() != Some(&mark) {
-                    self.inner.fetch.doubt(Time(began));
+                    // Now, not when the look began: an entry checked meanwhile may be from before the change.
+                    self.inner.fetch.doubt(self.now());
                     known = Some(mark);
                 }
                 if !foreign || self.fresh_head(size).await.is_ok() {

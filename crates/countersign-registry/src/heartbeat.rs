@@ -662,7 +662,7 @@ impl Registry {
         self.inner.beat.head_checked.store(now.0, Ordering::Release);
         if head.size > served.head.size {
             // Another process published: what memory holds was right before, and is in doubt now.
-            self.inner.fetch.doubt(now);
+            self.inner.fetch.doubt(self.now());
             let served = Arc::new(Served {
                 head,
                 edge: HashMap::new(),

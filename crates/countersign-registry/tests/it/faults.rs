@@ -463,6 +463,8 @@ on_both_databases! {
         }
         beating.stop().await;
         other.store().close().await;
+        // What another process did is seen here within the time of a look.
+        tokio::time::sleep(Duration::from_millis(300)).await;
         test.check().await;
     }
 }
