@@ -569,7 +569,6 @@ impl Registry {
                 },
             );
         }
-        metrics::gauge!("countersign_log_size").set(new_size as f64);
         Ok(())
     }
 

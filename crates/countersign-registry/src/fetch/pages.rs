@@ -25,20 +25,22 @@ impl Registry {
         self.inner.store.newest(limit.min(100)).await
     }
 
+    /// The project that a name means, if readers see it.
+    async fn visible(&self, ecosystem: Ecosystem, name: &str) -> Result<(ProjectState, Time)> {
+        let key = format(ecosystem).name_key(name)?;
+        self.inner
+            .store
+            .visible_project(ecosystem, key.as_str())
+            .await?
+            .ok_or_else(|| unknown_project(name))
+    }
+
     /// A project.
     ///
     /// # Errors
     /// `project-unknown`; a refused name.
     pub async fn project(&self, ecosystem: Ecosystem, name: &str) -> Result<ProjectDetail> {
-        let key = format(ecosystem).name_key(name)?;
-        let Some((state, created)) = self
-            .inner
-            .store
-            .visible_project(ecosystem, key.as_str())
-            .await?
-        else {
-            return Err(unknown_project(name));
-        };
+        let (state, created) = self.visible(ecosystem, name).await?;
         let mut releases = self.inner.store.releases_of(&state.id).await?;
         releases.sort_by(|a, b| order(ecosystem, &b.version, &a.version));
         let people = self
@@ -78,15 +80,7 @@ impl Registry {
         name: &str,
         version: &str,
     ) -> Result<ReleaseDetail> {
-        let key = format(ecosystem).name_key(name)?;
-        let Some((state, _)) = self
-            .inner
-            .store
-            .visible_project(ecosystem, key.as_str())
-            .await?
-        else {
-            return Err(unknown_project(name));
-        };
+        let (state, _) = self.visible(ecosystem, name).await?;
         let wanted = format(ecosystem).version(version)?;
         let releases = self.inner.store.releases_of(&state.id).await?;
         let same = |release: &&ReleaseRow| {
@@ -135,15 +129,7 @@ impl Registry {
         let id = match project {
             None => None,
             Some((ecosystem, name)) => {
-                let key = format(ecosystem).name_key(name)?;
-                let Some((state, _)) = self
-                    .inner
-                    .store
-                    .visible_project(ecosystem, key.as_str())
-                    .await?
-                else {
-                    return Err(unknown_project(name));
-                };
+                let (state, _) = self.visible(ecosystem, name).await?;
                 Some(state.id)
             }
         };
