@@ -13,6 +13,8 @@ use countersign_web::{App, FaceSettings, app};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 
+use crate::request_log;
+
 /// A registry at work. Its folder goes when it does.
 pub struct House {
     pub app: App,
@@ -66,6 +68,7 @@ pub async fn house() -> House {
 
 /// A registry with settings of its own.
 pub async fn house_with(change: impl FnOnce(&mut Settings, &mut FaceSettings)) -> House {
+    request_log::listen();
     let folder = tempfile::tempdir().unwrap();
     let mut settings = Settings::new(
         "http://localhost:8417".parse().unwrap(),

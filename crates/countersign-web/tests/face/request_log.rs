@@ -1,18 +1,49 @@
 //! The one line per request: wide, and without secrets.
 
+use std::cell::RefCell;
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use countersign_testkit::packages::Wheel;
 
 use crate::house::{house, house_with};
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    /// Who collects what is logged on this thread. A test and all that it asks of the face run on one.
+    static COLLECTOR: RefCell<Option<Lines>> = const { RefCell::new(None) };
+}
 
-impl Write for Lines {
+/// Gives the whole test binary one subscriber, which hands every line to the collector of the thread that wrote it.
+///
+/// `tracing` remembers for the whole process whether anybody listens to a place that logs, and asks that once, on the
+/// thread that comes by first. A subscriber per thread is therefore missed when another test came by earlier. So this
+/// must have returned before anything of the face runs; [`house_with`] begins with it.
+pub fn listen() {
+    static LISTENING: OnceLock<()> = OnceLock::new();
+    LISTENING.get_or_init(|| {
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .with_writer(Collected::of_this_thread)
+            .finish();
+        tracing::subscriber::set_global_default(subscriber)
+            .expect("no other subscriber in this test binary");
+    });
+}
+
+/// Where a line goes: to the thread's collector, or nowhere.
+struct Collected(Option<Lines>);
+
+impl Collected {
+    fn of_this_thread() -> Self {
+        Self(COLLECTOR.with_borrow(Clone::clone))
+    }
+}
+
+impl Write for Collected {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        if let Some(lines) = &self.0 {
+            lines.0.lock().unwrap().extend_from_slice(bytes);
+        }
         Ok(bytes.len())
     }
 
@@ -21,18 +52,27 @@ impl Write for Lines {
     }
 }
 
+#[derive(Clone, Default)]
+pub struct Lines(Arc<Mutex<Vec<u8>>>);
+
+/// Ends the collecting of a thread when it goes.
+pub struct Collecting;
+
+impl Drop for Collecting {
+    fn drop(&mut self) {
+        COLLECTOR.set(None);
+    }
+}
+
 impl Lines {
     /// Collects what is logged on this thread until the guard goes.
-    fn collect(&self) -> tracing::subscriber::DefaultGuard {
-        let lines = self.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .json()
-            .with_writer(move || lines.clone())
-            .finish();
-        tracing::subscriber::set_default(subscriber)
+    pub fn collect(&self) -> Collecting {
+        let before = COLLECTOR.replace(Some(self.clone()));
+        assert!(before.is_none(), "this thread collects already");
+        Collecting
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
