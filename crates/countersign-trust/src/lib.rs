@@ -12,6 +12,7 @@
 //! - [`proof`]: self-contained proof files (C2SP tlog-proof).
 //! - [`policy`]: which logs and how many witnesses are enough (C2SP tlog-policy).
 //! - [`leaf`]: the grammar of what the log records (`docs/spec/leaf.md`).
+//! - [`oidc`]: tokens of CI systems, who may publish by them, and what their claims say (`docs/spec/trusted-publishing.md`).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod checkpoint;
@@ -19,6 +20,7 @@ pub mod cosignature;
 pub mod digest;
 pub mod leaf;
 pub mod note;
+pub mod oidc;
 pub mod policy;
 pub mod proof;
 pub mod tlog;
