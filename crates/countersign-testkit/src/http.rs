@@ -3,10 +3,15 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine as _;
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::authority::Authority;
 
 /// More than any test answer holds; a server that sends more has gone wrong.
 const LONGEST_BODY: u64 = 1 << 30;
@@ -67,9 +72,11 @@ impl Response {
     }
 }
 
-/// A plain-HTTP address taken apart.
+/// An HTTP address taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
+    /// Whether it is `https`.
+    pub tls: bool,
     /// `host:port`.
     pub authority: String,
     /// Path and query, beginning with a slash.
@@ -80,8 +87,10 @@ impl std::str::FromStr for Address {
     type Err = anyhow::Error;
 
     fn from_str(url: &str) -> Result<Self> {
-        let Some(rest) = url.strip_prefix("http://") else {
-            bail!("{url:?} is not a plain http:// address; this caller speaks no TLS");
+        let (tls, rest) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
+            (Some(rest), _) => (false, rest),
+            (_, Some(rest)) => (true, rest),
+            _ => bail!("{url:?} is neither an http:// nor an https:// address"),
         };
         let rest = rest.split('#').next().unwrap_or_default();
         let (authority, path) = match rest.find(['/', '?']) {
@@ -96,24 +105,89 @@ impl std::str::FromStr for Address {
         let authority = if has_port {
             authority.to_owned()
         } else {
-            format!("{authority}:80")
+            format!("{authority}:{}", if tls { 443 } else { 80 })
         };
-        Ok(Self { authority, path })
+        Ok(Self {
+            tls,
+            authority,
+            path,
+        })
     }
 }
 
-/// One TCP connection on which a test says what it likes.
+/// What a connection runs over.
+#[derive(Debug)]
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Stream {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => &stream.sock,
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read(into),
+            Self::Tls(stream) => stream.read(into),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.flush(),
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
+/// One connection on which a test says what it likes.
 #[derive(Debug)]
 pub struct Connection {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Stream>,
 }
 
 impl Connection {
-    /// Connects to `host:port`; reads and writes that stand still for 60 seconds fail.
+    /// Connects to `host:port` without TLS; reads and writes that stand still for 60 seconds fail.
     pub fn open(authority: &str) -> Result<Self> {
-        let stream = TcpStream::connect(authority)
+        Self::over(Stream::Plain(Self::connect(authority)?))
+    }
+
+    /// Connects to `host:port` by TLS, trusting [`Authority::of_this_process`] and nothing else.
+    pub fn open_tls(authority: &str) -> Result<Self> {
+        let host = authority
+            .rsplit_once(':')
+            .map_or(authority, |(host, _)| host);
+        let name = ServerName::try_from(host.to_owned())
+            .with_context(|| format!("{host:?} is no name of a TLS server"))?;
+        let session = ClientConnection::new(trust()?, name)?;
+        let stream = StreamOwned::new(session, Self::connect(authority)?);
+        Self::over(Stream::Tls(Box::new(stream)))
+    }
+
+    fn connect(authority: &str) -> Result<TcpStream> {
+        let socket = TcpStream::connect(authority)
             .with_context(|| format!("cannot connect to {authority}"))?;
-        stream.set_nodelay(true)?;
+        socket.set_nodelay(true)?;
+        Ok(socket)
+    }
+
+    fn over(stream: Stream) -> Result<Self> {
         let mut connection = Self {
             stream: BufReader::new(stream),
         };
@@ -123,16 +197,18 @@ impl Connection {
 
     /// How long a single read or write may stand still.
     pub fn patience(&mut self, limit: Duration) -> Result<()> {
-        self.stream.get_ref().set_read_timeout(Some(limit))?;
-        self.stream.get_ref().set_write_timeout(Some(limit))?;
+        let socket = self.stream.get_ref().socket();
+        socket.set_read_timeout(Some(limit))?;
+        socket.set_write_timeout(Some(limit))?;
         Ok(())
     }
 
     /// Sends bytes as they are.
     pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
-        self.stream
-            .get_mut()
+        let stream = self.stream.get_mut();
+        stream
             .write_all(bytes)
+            .and_then(|()| stream.flush())
             .context("the server closed the connection while we were sending")
     }
 
@@ -149,6 +225,7 @@ impl Connection {
     pub fn finish_sending(&mut self) -> Result<()> {
         self.stream
             .get_ref()
+            .socket()
             .shutdown(Shutdown::Write)
             .context("cannot half-close")
     }
@@ -281,10 +358,28 @@ impl Connection {
     }
 }
 
-/// One request on a connection of its own. `headers` are added to Host, Content-Length and `Connection: close`.
+/// Trust in the kit's own authority alone.
+fn trust() -> Result<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(
+        Authority::of_this_process()?.pem().as_bytes(),
+    )?)?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// One request on a connection of its own, by TLS where the address says so. `headers` are added to Host, Content-Length and `Connection: close`.
 pub fn request(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Response> {
     let address: Address = url.parse()?;
-    let mut connection = Connection::open(&address.authority)?;
+    let mut connection = if address.tls {
+        Connection::open_tls(&address.authority)?
+    } else {
+        Connection::open(&address.authority)?
+    };
     let mut head = format!(
         "{method} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
         address.path, address.authority
@@ -422,6 +517,7 @@ mod tests {
         assert_eq!(
             address,
             Address {
+                tls: false,
                 authority: "localhost:81".into(),
                 path: "/x?y".into()
             }
@@ -430,6 +526,11 @@ mod tests {
             "http://localhost".parse::<Address>().unwrap().authority,
             "localhost:80"
         );
-        assert!("https://localhost".parse::<Address>().is_err());
+        let secure: Address = "https://localhost/a".parse().unwrap();
+        assert_eq!(
+            (secure.tls, secure.authority.as_str(), secure.path.as_str()),
+            (true, "localhost:443", "/a")
+        );
+        assert!("ftp://localhost".parse::<Address>().is_err());
     }
 }

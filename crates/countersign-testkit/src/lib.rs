@@ -6,12 +6,15 @@
 //! other crate of the workspace (see `Cargo.toml`).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod authority;
 pub mod browser;
+pub mod claims;
 pub mod clients;
 pub mod corpus;
 pub mod crash;
 pub mod fsck;
 pub mod http;
+pub mod issuer;
 pub mod packages;
 pub mod postgres;
 pub mod s3;
