@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use crate::machine::{lock, output_of, run, target_folder};
+use crate::runner::Runner;
 
 pub use crate::machine::both_outputs;
 
@@ -23,6 +24,8 @@ pub struct Clients {
     bin: PathBuf,
     /// Home and temporary folder of the commands; a fresh one for each `Clients`.
     home: TempDir,
+    /// The certificates that the commands trust instead of the machine's.
+    ca: Option<PathBuf>,
 }
 
 impl Clients {
@@ -69,7 +72,15 @@ impl Clients {
         Ok(Self {
             bin: folder.join("bin"),
             home,
+            ca: None,
         })
+    }
+
+    /// The same, where every command trusts the certificates in this file and no others, by the variables that each
+    /// client has for it.
+    pub fn trusting(mut self, ca: &Path) -> Self {
+        self.ca = Some(ca.to_owned());
+        self
     }
 
     /// A command of the environment (`python`, `pip`, `uv`, `twine`) that sees nothing of this machine's settings.
@@ -101,6 +112,12 @@ impl Clients {
             .env("UV_PYTHON_DOWNLOADS", "never")
             .env("UV_HTTP_RETRIES", "0")
             .current_dir(home);
+        if let Some(ca) = &self.ca {
+            // uv and whatever asks OpenSSL or rustls; twine; pip.
+            for variable in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT"] {
+                command.env(variable, ca);
+            }
+        }
         command
     }
 
@@ -216,6 +233,28 @@ impl Clients {
             url,
         ]);
         output_of(command.args(["--token", token]).args(extra).args(files))
+    }
+
+    /// `uv publish --trusted-publishing always` of files to an upload address, in the job of a runner: no token is given,
+    /// uv asks the runner for one and exchanges it. uv talks https to the registry whatever the address says.
+    pub fn uv_publish_trusted(
+        &self,
+        runner: &Runner,
+        url: &str,
+        files: &[impl AsRef<OsStr>],
+        extra: &[&str],
+    ) -> Result<Output> {
+        let mut command = self.command("uv");
+        runner.apply(&mut command);
+        command.args([
+            "publish",
+            "--no-progress",
+            "--trusted-publishing",
+            "always",
+            "--publish-url",
+            url,
+        ]);
+        output_of(command.args(extra).args(files))
     }
 
     /// `twine upload` of files to an upload address.

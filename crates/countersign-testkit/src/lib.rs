@@ -1,6 +1,7 @@
 //! Everything the tests of Countersign need from the outside world, as small real things: builders of real
-//! distributions and of hostile ones, Debian's PostgreSQL, an S3-protocol server, pip, uv and twine, a headless
-//! browser, a raw HTTP caller, a system-call recorder and an independent checker of the log.
+//! distributions and of hostile ones, Debian's PostgreSQL, an S3-protocol server, an OpenID Connect provider under a
+//! private certificate authority, the environment of CI jobs, pip, uv and twine, a headless browser, a raw HTTP caller, a
+//! system-call recorder and an independent checker of the log.
 //!
 //! The kit is blocking on purpose: tests read top to bottom, and what they drive are processes. It depends on no
 //! other crate of the workspace (see `Cargo.toml`).
@@ -17,6 +18,7 @@ pub mod http;
 pub mod issuer;
 pub mod packages;
 pub mod postgres;
+pub mod runner;
 pub mod s3;
 pub mod server;
 pub mod strace;

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::authority::{Authority, TlsFiles};
 use crate::fsck::{CheckedLog, LogKey};
 use crate::http::{self, Response, basic_authorization, multipart};
 use crate::machine::{Leash, both_outputs, free_port, lock, output_of, run};
@@ -74,6 +75,8 @@ pub struct ServerOptions {
     pub room: Option<u64>,
     /// Records the system calls of `serve` (not of `init`) into [`TestServer::system_calls`].
     pub record_system_calls: bool,
+    /// Serves by TLS, certified by [`Authority::of_this_process`], at `https://localhost:PORT`.
+    pub tls: bool,
 }
 
 /// An instance of the registry; running, unless stopped or killed. Dropping it kills the process and removes its data.
@@ -87,7 +90,36 @@ pub struct TestServer {
     options: ServerOptions,
     ready_after: Duration,
     s3: Option<Arc<S3Server>>,
+    tls: Option<TlsFiles>,
     folder: TempDir,
+}
+
+/// Another serving process of an instance; see [`TestServer::second`]. Dropping it kills it.
+#[derive(Debug)]
+pub struct SecondProcess {
+    child: Child,
+    _leash: Leash,
+    url: String,
+}
+
+impl SecondProcess {
+    /// Its own base URL, without a slash at its end. Links in what it serves name the instance's URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where it takes uploads.
+    pub fn upload_url(&self) -> String {
+        format!("{}/pypi/legacy/", self.url)
+    }
+}
+
+impl Drop for SecondProcess {
+    fn drop(&mut self) {
+        // An error would mean that it is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 impl TestServer {
@@ -107,8 +139,18 @@ impl TestServer {
         let data = folder.path().join("data");
         fs::create_dir(&data)?;
         let port = free_port()?;
-        let mut configuration =
-            format!("url = \"http://127.0.0.1:{port}\"\nlisten = \"127.0.0.1:{port}\"\n");
+        let tls = match options.tls {
+            true => Some(Authority::of_this_process()?.write(folder.path())?),
+            false => None,
+        };
+        let url = base_url(tls.is_some(), port);
+        let mut configuration = format!("url = {url:?}\nlisten = \"127.0.0.1:{port}\"\n");
+        if let Some(files) = &tls {
+            configuration.push_str(&format!(
+                "tls.cert = {:?}\ntls.key = {:?}\n",
+                files.certificate, files.key
+            ));
+        }
         let database = match (&options.database_url, options.database) {
             (Some(url), _) => Some(url.clone()),
             (None, Database::Postgres) => Some(postgres::fresh_database()?),
@@ -137,6 +179,7 @@ impl TestServer {
             options,
             ready_after: Duration::ZERO,
             s3,
+            tls,
             folder,
         };
         let made = server.run(&["--json", "init"])?;
@@ -160,17 +203,10 @@ impl TestServer {
     pub fn serve(&mut self) -> Result<()> {
         let begin = Instant::now();
         let said = self.spawn()?;
-        let mut lines = BufReader::new(said).lines();
-        let first = lines.next().transpose()?.unwrap_or_default();
-        if !first.starts_with("countersignd serves ") {
+        if let Err(silence) = await_ready(said) {
             self.kill()?;
-            bail!(
-                "the server did not become ready (it said {first:?}); its log says:\n{}",
-                self.logs()
-            );
+            bail!("{silence:#}; its log says:\n{}", self.logs());
         }
-        // Someone must go on reading, or the server would stand still once its pipe is full.
-        std::thread::spawn(move || lines.for_each(drop));
         self.ready_after = begin.elapsed();
         ensure!(
             self.ready_after < START_LIMIT,
@@ -178,6 +214,38 @@ impl TestServer {
             self.ready_after
         );
         Ok(())
+    }
+
+    /// Starts another process that serves this instance's data at a port of its own; needs PostgreSQL, because SQLite
+    /// is for one process.
+    pub fn second(&self) -> Result<SecondProcess> {
+        let port = free_port()?;
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_path())?;
+        let mut command = Command::new(&self.binary);
+        self.environment(&mut command);
+        command.arg("--data").arg(self.data());
+        command
+            .arg("serve")
+            .args(["--listen", &format!("127.0.0.1:{port}")]);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log);
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.binary.display()))?;
+        let said = child.stdout.take().context("its output was piped")?;
+        let leash = Leash::tie(child.id(), None)?;
+        let second = SecondProcess {
+            child,
+            _leash: leash,
+            url: base_url(self.tls.is_some(), port),
+        };
+        await_ready(said).with_context(|| format!("its log says:\n{}", self.logs()))?;
+        Ok(second)
     }
 
     /// Starts `serve` without waiting for it, and returns its standard output; for tests that kill it while it starts.
@@ -370,7 +438,12 @@ impl TestServer {
 
     /// Base URL, without a slash at its end.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        base_url(self.tls.is_some(), self.port)
+    }
+
+    /// The certificate that its clients must be given, if it serves by TLS.
+    pub fn ca_file(&self) -> Option<&Path> {
+        self.tls.as_ref().map(|files| files.ca.as_path())
     }
 
     /// Where pip and uv read.
@@ -501,6 +574,27 @@ impl Drop for TestServer {
         // An error would mean that it is gone already.
         let _ = self.kill();
     }
+}
+
+fn base_url(tls: bool, port: u16) -> String {
+    if tls {
+        format!("https://localhost:{port}")
+    } else {
+        format!("http://127.0.0.1:{port}")
+    }
+}
+
+/// Waits until a server says that it is ready.
+fn await_ready(said: std::process::ChildStdout) -> Result<()> {
+    let mut lines = BufReader::new(said).lines();
+    let first = lines.next().transpose()?.unwrap_or_default();
+    ensure!(
+        first.starts_with("countersignd serves "),
+        "the server did not become ready (it said {first:?})"
+    );
+    // Someone must go on reading, or the server would stand still once its pipe is full.
+    std::thread::spawn(move || lines.for_each(drop));
+    Ok(())
 }
 
 /// Publishes a package to an upload address; see [`TestServer::publish_with`].

@@ -9,6 +9,7 @@ mod hostile;
 mod outages;
 mod pages;
 mod races;
+mod trusted;
 
 use countersign_testkit::packages::{Package, Wheel};
 use sha2::{Digest as _, Sha256};
