@@ -4,6 +4,7 @@
 //! neighbours in time; on a shared machine only ratios and requests per server CPU second mean anything, and each JSON
 //! line says how many cores strangers took (`strangers`) while it was measured.
 
+mod exchange;
 mod load;
 mod machine;
 mod report;
@@ -38,6 +39,8 @@ enum Part {
     Publish,
     /// Memory, start-up, binary size.
     Memory,
+    /// Exchanges of identity tokens against their bare cost, and in a storm of bad ones.
+    Exchange,
 }
 
 /// Options of `bench`.
@@ -97,14 +100,25 @@ pub fn run(options: &Options) -> Result<()> {
     let home = target.join("bench");
     fs::create_dir_all(&home)?;
     let home = home.canonicalize()?;
+    let binary = binary
+        .canonicalize()
+        .with_context(|| format!("{} is not there", binary.display()))?;
+    let wanted = |part: Part| options.only.is_empty() || options.only.contains(&part);
+    let mut report = Report::default();
+    // It needs none of the corpus that the others publish.
+    if wanted(Part::Exchange) {
+        exchange::measure(&binary, &home, options.quick, &mut report)?;
+        if options.only == [Part::Exchange] {
+            conclude(&report);
+            return Ok(());
+        }
+    }
     let scripts = options
         .scripts
         .clone()
         .unwrap_or_else(|| root().join("../shared/bench"));
     let mut bench = Bench {
-        binary: binary
-            .canonicalize()
-            .with_context(|| format!("{} is not there", binary.display()))?,
+        binary,
         corpus: Corpus::prepare(&scripts, &home)?,
         home,
         quick: options.quick,
@@ -114,9 +128,8 @@ pub fn run(options: &Options) -> Result<()> {
         } else {
             options.projects
         },
-        report: Report::default(),
+        report,
     };
-    let wanted = |part: Part| options.only.is_empty() || options.only.contains(&part);
     // Whatever is measured of reading needs the registry that publishing fills.
     let ours = bench.filled(wanted(Part::Publish))?;
     if wanted(Part::Pages) || wanted(Part::Files) {
@@ -134,12 +147,16 @@ pub fn run(options: &Options) -> Result<()> {
     if wanted(Part::Pages) || wanted(Part::Memory) {
         bench.large(&ours, wanted(Part::Pages), wanted(Part::Memory))?;
     }
-    let (table, missed) = bench.report.table();
+    conclude(&bench.report);
+    Ok(())
+}
+
+fn conclude(report: &Report) {
+    let (table, missed) = report.table();
     eprintln!("\n{table}");
     if !missed.is_empty() {
         eprintln!("Missed: {}.", missed.join(", "));
     }
-    Ok(())
 }
 
 impl Bench {

@@ -12,7 +12,7 @@ use super::machine::Meter;
 use super::server::Server;
 
 /// Where the load runs; servers run on core 0.
-const LOAD_CORE: &str = "1";
+pub(super) const LOAD_CORE: &str = "1";
 
 /// What a reader asks for.
 #[derive(Debug, Clone)]

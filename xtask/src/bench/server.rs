@@ -16,7 +16,7 @@ use countersign_testkit::http;
 use super::machine;
 
 /// Where servers run; the load runs on core 1.
-const SERVER_CORE: &str = "0";
+pub(super) const SERVER_CORE: &str = "0";
 
 /// How long a server may take to come up or to go.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -211,6 +211,14 @@ impl Instance {
         let mut command = Command::new(&self.binary);
         command.arg("--data").arg(&self.data).env_remove("RUST_LOG");
         command
+    }
+
+    /// Runs `countersignd admin …` on it.
+    ///
+    /// # Errors
+    /// Where that is refused.
+    pub(super) fn administer(&self, words: &[&str]) -> Result<String> {
+        checked(self.command().arg("admin").args(words))
     }
 
     /// Publishes a folder by `countersignd import`.
