@@ -31,6 +31,7 @@ const FACTS: &[&str] = &[
     "ReleaseFacts",
     "IdentifierFacts",
     "FileFacts",
+    "PolicyFacts",
 ];
 
 /// Ids and commitments are made where accounts are, and used wherever something is recorded.
@@ -38,7 +39,7 @@ const MINTED: &[&str] = &["new_id", "commitment"];
 
 /// The inner arrows of `countersign-registry`. A module that is not here may name nothing.
 ///
-/// Verbs (`publish`, `fetch`, `curate`, `accounts`, `archive`) do not call each other. What they share is named item
+/// Verbs (`publish`, `fetch`, `curate`, `accounts`, `trusted`, `archive`) do not call each other. What they share is named item
 /// by item: [`Change`](heartbeat) is how an event is recorded, and what the heartbeat renders is what `fetch` serves.
 const CORE: &[(&str, &[Arrow])] = &[
     // Nouns, words, settings: know nothing above themselves.
@@ -118,6 +119,18 @@ const CORE: &[(&str, &[Arrow])] = &[
             to("store"),
             only("accounts", MINTED),
             only("fetch", &["latest_of", "unknown_project"]),
+            only("heartbeat", &["Change"]),
+        ],
+    ),
+    (
+        "trusted",
+        &[
+            to("model"),
+            to("error"),
+            to("policy"),
+            to("store"),
+            to("seams"),
+            only("accounts", MINTED),
             only("heartbeat", &["Change"]),
         ],
     ),

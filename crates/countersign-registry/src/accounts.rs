@@ -1,5 +1,6 @@
 //! Who somebody is and what they hold: authentication, users, tokens, roles.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_formats::{Ecosystem, format, purl};
@@ -101,7 +102,42 @@ impl Registry {
                 );
             }
         };
+        let now = self.now();
         // The look-up is by the hash of a 256-bit secret: its timing tells nothing about any stored token.
+        if token.kind() == TokenKind::Workflow {
+            return match self
+                .inner
+                .store
+                .workflow_token_by_hash(token.hash())
+                .await?
+            {
+                None => refuse(
+                    "token-unknown",
+                    "This token is not known here, or ended long ago.".into(),
+                    "Exchange the workflow's identity token again; a minted token lives 15 minutes.",
+                ),
+                Some(row) if row.revoked.is_some() => refuse(
+                    "token-revoked",
+                    format!("The token {} was given back.", row.hint),
+                    "Exchange the workflow's identity token again.",
+                ),
+                Some(row) if row.expires <= now => refuse(
+                    "token-expired",
+                    format!("The token {} expired {}.", row.hint, row.expires.rfc3339()),
+                    "A minted token lives 15 minutes. Exchange the workflow's identity token again, right before the upload.",
+                ),
+                Some(row) => Ok(Actor {
+                    identity: Identity::Workflow(Arc::new(row.workflow)),
+                    strength: Strength::Workflow,
+                    scope: Some(Scope {
+                        ecosystem: Some(row.ecosystem),
+                        project: None,
+                        action: Action::Publish,
+                    }),
+                    credential: Some(row.id),
+                }),
+            };
+        }
         let Some(row) = self.inner.store.credential_by_hash(token.hash()).await? else {
             return refuse(
                 "token-unknown",
@@ -109,7 +145,6 @@ impl Registry {
                 "Was it made on another registry? Make one here.",
             );
         };
-        let now = self.now();
         if let Some(at) = row.revoked {
             return refuse(
                 "token-revoked",
@@ -216,7 +251,7 @@ impl Registry {
         }
         tx.insert_credential(&NewCredential {
             id: &credential,
-            account: &id,
+            account: Some(&id),
             kind: "enrolment",
             strength: Strength::Token,
             secret_hash: token.hash(),
@@ -308,7 +343,7 @@ impl Registry {
         let mut tx = self.inner.store.write().await?;
         tx.insert_credential(&NewCredential {
             id: &id,
-            account: &account,
+            account: Some(&account),
             kind: "token",
             strength: Strength::Token,
             secret_hash: token.hash(),
@@ -502,7 +537,34 @@ impl Registry {
         Ok(())
     }
 
-    async fn account(&self, user: &str) -> Result<AccountId> {
+    /// Ends the credential that the caller came with, at once: what the last step of a workflow does.
+    ///
+    /// # Errors
+    /// `token-needed` for callers without one.
+    pub async fn end_token(&self, actor: &Actor) -> Result<()> {
+        let Some(credential) = &actor.credential else {
+            return Err(Error::new(
+                Kind::Unauthenticated,
+                "token-needed",
+                "To give a token back, send it; none was sent.",
+            )
+            .remedy("Send it as Authorization: Bearer TOKEN."));
+        };
+        let now = self.now();
+        let mut tx = self.inner.store.write().await?;
+        if tx.revoke_credential(credential, "given-back", now).await? {
+            let account = match &actor.identity {
+                Identity::Account { id, .. } => Some(id),
+                _ => None,
+            };
+            let detail = json!({"credential": credential});
+            tx.note_event(&new_id(), now, "token-revoked", actor, account, detail)
+                .await?;
+        }
+        tx.commit().await
+    }
+
+    pub(crate) async fn account(&self, user: &str) -> Result<AccountId> {
         let key = user_key(user)?;
         match self.inner.store.account(&key).await? {
             Some(row) => Ok(row.id),
@@ -524,7 +586,7 @@ impl Registry {
         account: &AccountId,
         detail: serde_json::Value,
     ) -> Result<()> {
-        tx.note_event(&new_id(), self.now(), kind, actor, account, detail)
+        tx.note_event(&new_id(), self.now(), kind, actor, Some(account), detail)
             .await
     }
 

@@ -12,7 +12,7 @@ use crate::error::Result;
 const KEEP: i64 = 86_400;
 
 impl Registry {
-    /// Counts downloads every ten seconds, sweeps every six hours.
+    /// Counts downloads every ten seconds, forgets expired tokens every hour, sweeps every six hours.
     pub(crate) async fn chores(&self) {
         let mut tick = tokio::time::interval(Duration::from_secs(10));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -23,6 +23,11 @@ impl Registry {
             self.flush_downloads().await;
             if ticks.is_multiple_of(2_160) {
                 self.sweep_spool().await;
+            }
+            if ticks.is_multiple_of(360)
+                && let Err(error) = self.purge_expired().await
+            {
+                tracing::warn!(%error, "expired tokens could not be swept; it is tried again later");
             }
             if ticks.is_multiple_of(2_160)
                 && let Err(error) = self.sweep().await

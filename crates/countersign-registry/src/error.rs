@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use countersign_trust::oidc::{Difference, Refused};
+
 /// What a caller can do about an error; the only thing code may branch on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -39,6 +41,8 @@ pub struct Error {
     pub message: String,
     /// What to do next.
     pub remedy: Option<String>,
+    /// Claims or fields that were not as they should be, one by one; for trusted publishing.
+    pub differences: Vec<Difference>,
     /// The cause, for the log.
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -54,6 +58,7 @@ impl Error {
             code: Cow::Borrowed(code),
             message: message.into(),
             remedy: None,
+            differences: Vec::new(),
             source: None,
         }
     }
@@ -100,6 +105,7 @@ impl Error {
             code: self.code.clone(),
             message: self.message.clone(),
             remedy: self.remedy.clone(),
+            differences: self.differences.clone(),
             source: None,
         }
     }
@@ -138,6 +144,20 @@ impl From<countersign_formats::Rejection> for Error {
             code: Cow::Borrowed(rejection.code),
             message: rejection.message,
             remedy: rejection.remedy,
+            differences: Vec::new(),
+            source: None,
+        }
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        Self {
+            kind: Kind::Rejected,
+            code: Cow::Borrowed(refused.code),
+            message: refused.message,
+            remedy: Some(refused.remedy),
+            differences: refused.differences,
             source: None,
         }
     }

@@ -28,7 +28,7 @@ use crate::heartbeat::{
     document_path, file_url, file_view, newer, project_head, simple_path, tile_path,
 };
 use crate::model::{
-    FileDetail, FileId, FileState, Health, LoggedEvent, Page, ProjectDetail, ProjectId,
+    FileDetail, FileId, FileOrigin, FileState, Health, LoggedEvent, Page, ProjectDetail, ProjectId,
     ProjectStatus, ProjectSummary, ReleaseDetail, ReleaseSummary, Time,
 };
 use crate::store::{FileRow, ProjectState, ReleaseRow};

@@ -1,7 +1,7 @@
 //! The core of Countersign. It knows no HTTP.
 //!
 //! Nouns are in [`model`]; the verbs are methods of [`Registry`], one module each: `publish`, `fetch`, `curate`,
-//! `accounts`, `heartbeat`, `archive` (backup and restore), `doctor`. `policy` and `checks` decide and
+//! `accounts`, `trusted` (publishing), `heartbeat`, `archive` (backup and restore), `doctor`. `policy` and `checks` decide and
 //! know neither database nor clock; `store` holds all SQL; `blobs` the bytes.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -25,12 +25,14 @@ mod publish;
 mod seams;
 mod settings;
 mod store;
+mod trusted;
 
 use std::sync::Arc;
 
 pub use accounts::{NewToken, TokenSummary, UserSummary};
 pub use archive::{Continued, Restore, Restored, Summary};
 pub use blobs::Blobs;
+pub use countersign_trust::oidc;
 pub use curate::Deletion;
 pub use doctor::{Diagnosis, Patient, Severity, examine};
 pub use error::{Error, Kind, Result};
@@ -39,9 +41,16 @@ pub use heartbeat::Beating;
 pub use keys::LogKeys;
 pub use opening::LogIdentity;
 pub use publish::{Form, Staged};
-pub use seams::{Clock, Random, Seams, SystemClock, SystemRandom};
-pub use settings::{DeletePolicy, Settings};
+pub use seams::{
+    Clock, Outside, OutsideAnswer, OutsideError, OutsideRequest, Random, Seams, SystemClock,
+    SystemRandom,
+};
+pub use settings::{DeletePolicy, Settings, TrustedPublishing};
 pub use store::{Backend, Store};
+pub use trusted::{
+    FailedExchange, IssuerSummary, JudgedPublisher, Minted, NewIssuer, NewPublisher, Notice,
+    PolicyChange, ProjectPolicy, PublisherCheck, PublisherSummary, Refusal, TokenTest,
+};
 
 /// The one handle. Cheap to clone.
 #[derive(Clone)]
@@ -64,4 +73,5 @@ struct Inner {
     fetch: fetch::Cache,
     beat: heartbeat::Pulse,
     desk: publish::Desk,
+    issuers: trusted::Issuers,
 }

@@ -1,10 +1,14 @@
 //! The nouns. Ids are UUIDv7 text behind newtypes; times are microseconds since 1970 UTC behind [`Time`];
 //! a fact that happened is stored as its time, not as a flag.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use countersign_formats::{Ecosystem, Manifest};
 use countersign_trust::digest::Sha256;
+use countersign_trust::oidc::Provider;
+use countersign_trust::oidc::source::Source;
 use serde::{Deserialize, Serialize};
 
 /// Microseconds since 1970-01-01T00:00:00Z.
@@ -83,6 +87,8 @@ id!(
     FileId,
     /// An event.
     EventId,
+    /// A trusted publisher.
+    PublisherId,
 );
 
 /// Who may read this instance: index, files, log, TUF, pages, feeds and metrics alike.
@@ -204,11 +210,72 @@ pub enum Identity {
         /// Its user name.
         name: String,
     },
+    /// A run of a workflow, by a token that was minted for its identity token.
+    Workflow(Arc<Workflow>),
     /// The operator at the command line, or the registry itself.
     System {
         /// `operator` or the name of the part that acts.
         name: &'static str,
     },
+}
+
+/// Whom a minted token speaks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workflow {
+    /// In words: repository, workflow, environment.
+    pub label: String,
+    /// Where it runs.
+    pub provider: Provider,
+    /// Who said so.
+    pub issuer: String,
+    /// The publishers that matched when the token was minted. What they may do is asked anew at each use.
+    pub publishers: Vec<PublisherId>,
+    /// The claims kept of its identity token.
+    pub claims: BTreeMap<String, String>,
+}
+
+/// How much stands behind the publications of a project. Ordered: later is more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrustLevel {
+    /// Nothing is known.
+    None,
+    /// An account's API token.
+    Token,
+    /// A workflow's identity (trusted publishing).
+    Workflow,
+    /// A workflow's identity and verified provenance.
+    Provenance,
+}
+
+impl TrustLevel {
+    /// The stored and shown word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Token => "token",
+            Self::Workflow => "workflow",
+            Self::Provenance => "provenance",
+        }
+    }
+}
+
+impl std::str::FromStr for TrustLevel {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "none" => Self::None,
+            "token" => Self::Token,
+            "workflow" => Self::Workflow,
+            "provenance" => Self::Provenance,
+            other => {
+                return Err(format!(
+                    "{other:?} is not a trust level; use none, token, workflow or provenance"
+                ));
+            }
+        })
+    }
 }
 
 /// What a caller presented; untrusted until [`crate::Registry::authenticate`] has seen it. No `Debug`: it is a secret.
@@ -254,11 +321,12 @@ impl Actor {
         }
     }
 
-    /// The account's user name, or `anonymous`, or the system's part.
+    /// The account's user name, or the workflow in words, or `anonymous`, or the system's part.
     pub fn name(&self) -> &str {
         match &self.identity {
             Identity::Anonymous => "anonymous",
             Identity::Account { name, .. } => name,
+            Identity::Workflow(workflow) => &workflow.label,
             Identity::System { name } => name,
         }
     }
@@ -477,12 +545,29 @@ pub struct FileDetail {
     pub metadata_sha256: Option<String>,
     /// When it went live.
     pub uploaded: Time,
-    /// By whom: a user name, or `operator`.
+    /// By whom: a user name, a workflow in words, or `operator`.
     pub uploaded_by: String,
     /// Index of its leaf.
     pub leaf: u64,
     /// State now.
     pub state: FileState,
+    /// The workflow that published it, where it was one.
+    pub origin: Option<FileOrigin>,
+}
+
+/// The workflow that published a file, as its issuer vouched for it.
+#[derive(Clone, Debug, Serialize)]
+pub struct FileOrigin {
+    /// Where it ran.
+    pub provider: Provider,
+    /// Who vouched for it.
+    pub issuer: String,
+    /// In words: repository, workflow, environment.
+    pub label: String,
+    /// The claims kept of its identity token.
+    pub claims: BTreeMap<String, String>,
+    /// Repository, commit and run, where the provider tells them.
+    pub source: Option<Source>,
 }
 
 /// An event as the log page shows it.

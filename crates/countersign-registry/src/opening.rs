@@ -180,6 +180,7 @@ impl Registry {
                 fetch: cache,
                 beat: Pulse::new(head),
                 desk: Default::default(),
+                issuers: Default::default(),
             }),
         }
     }

@@ -1,15 +1,17 @@
 //! Pure rules: who may do what. No database, no clock: every fact is handed in.
 
 use countersign_formats::pypi::classifiers::{Standing, standing};
-use countersign_formats::{Ecosystem, Manifest};
+use countersign_formats::{Ecosystem, Manifest, NameKey};
+use countersign_trust::oidc::{self, Difference, Provider};
 
 use crate::checks::names::{NameFinding, new_name};
 use crate::error::{Error, Kind, Result};
 use crate::model::{
-    Action, Actor, FileState, Identity, ProjectStatus, Role, Scope, Strength, Time, Visibility,
+    Action, Actor, FileState, Identity, ProjectStatus, Role, Scope, Strength, Time, TrustLevel,
+    Visibility, Workflow,
 };
 use crate::settings::{DeletePolicy, Settings};
-use crate::store::{FileFacts, PublishFacts};
+use crate::store::{FileFacts, ProjectFacts, PublishFacts};
 
 /// What a publish that may go on turns out to be.
 #[derive(Debug)]
@@ -34,6 +36,11 @@ pub(crate) fn may_read(visibility: Visibility, actor: &Actor) -> Result<()> {
             "This registry is restricted; reading needs a token.",
         )
         .remedy("Ask its operator for a token with the read action and send it as the password.")),
+        (Visibility::Restricted, Identity::Workflow(_)) => Err(denied(
+            "token-action",
+            "A workflow's token publishes; it does not read this restricted registry.".to_owned(),
+            "Read with a token of a person, made with --action read.",
+        )),
         // What is read here is the whole instance: its index, its log, its pages. A token for one project is for less.
         (Visibility::Restricted, _) => match actor
             .scope
@@ -150,6 +157,13 @@ pub(crate) fn may_publish(
             } else {
                 project.role
             };
+            if let Identity::Workflow(workflow) = &actor.identity {
+                may_publish_here(workflow, project)?;
+            }
+            let role = match actor.identity {
+                Identity::Workflow(_) => Some(Role::Maintainer),
+                _ => role,
+            };
             let Some(role) = role else {
                 return Err(denied(
                     "role-missing",
@@ -161,6 +175,7 @@ pub(crate) fn may_publish(
                     "Ask an owner of the project for the maintainer role, or choose another name.",
                 ));
             };
+            meets_policy(actor, project)?;
             if project.removed.is_some() && role < Role::Owner {
                 return Err(denied(
                     "name-retired",
@@ -296,6 +311,94 @@ pub(crate) fn may_publish(
     Ok(Decision::New)
 }
 
+/// How much stands behind what this caller publishes.
+pub(crate) fn trust_of(actor: &Actor) -> TrustLevel {
+    match actor.strength {
+        Strength::None => TrustLevel::None,
+        Strength::Token | Strength::Operator => TrustLevel::Token,
+        Strength::Workflow | Strength::Phishproof => TrustLevel::Workflow,
+    }
+}
+
+/// Does one of the publishers that the token speaks for still belong to this project?
+fn may_publish_here(workflow: &Workflow, project: &ProjectFacts) -> Result<()> {
+    if project.publisher.is_some() {
+        return Ok(());
+    }
+    Err(denied(
+        "publisher-not-here",
+        format!(
+            "This token was minted for {}, which is not (or no longer) a trusted publisher of {}.",
+            workflow.label, project.name
+        ),
+        "An owner of the project adds it: `countersign publisher add`, or the project's settings.",
+    ))
+}
+
+/// Do the owners of the project let such a caller publish?
+fn meets_policy(actor: &Actor, project: &ProjectFacts) -> Result<()> {
+    if actor.strength == Strength::Operator {
+        return Ok(());
+    }
+    let (policy, name) = (&project.policy, &project.name);
+    if policy.trusted_only.is_some() && actor.strength < Strength::Workflow {
+        return Err(denied(
+            "trusted-publishing-only",
+            format!("{name} takes files from its trusted publishers only; API tokens are refused."),
+            "Publish from the project's workflow. An owner can lift this: `countersign publisher policy --trusted-only off`.",
+        ));
+    }
+    if let (Some(wanted), Identity::Workflow(workflow)) = (&policy.environment, &actor.identity) {
+        check_environment(wanted, workflow, name)?;
+    }
+    let level = trust_of(actor);
+    if let Some(minimum) = policy.minimum
+        && level < minimum
+    {
+        return Err(denied(
+            "trust-too-low",
+            format!(
+                "{name} takes files with the trust level {} or more; this is {}.",
+                minimum.as_str(),
+                level.as_str()
+            ),
+            "Publish from the project's workflow with an identity token, or ask an owner of the project.",
+        ));
+    }
+    Ok(())
+}
+
+/// Does the token carry the environment that the project demands?
+fn check_environment(wanted: &str, workflow: &Workflow, project: &str) -> Result<()> {
+    let seen = oidc::environment(workflow.provider, &workflow.claims);
+    // GitHub and those that imitate it do not tell the case of environments apart; GitLab does.
+    let fits = match (&seen, workflow.provider) {
+        (Some(seen), Provider::Github | Provider::Forgejo) => seen.eq_ignore_ascii_case(wanted),
+        (Some(seen), _) => seen == wanted,
+        (None, _) => false,
+    };
+    if fits {
+        return Ok(());
+    }
+    let mut error = denied(
+        "environment-missing",
+        format!(
+            "{project} takes files from the environment {wanted} only; the token carries {}.",
+            seen.as_ref()
+                .map_or_else(|| "none".to_owned(), |seen| format!("{seen:?}"))
+        ),
+        "Set that environment on the job which publishes.",
+    );
+    error.differences.push(Difference {
+        claim: "environment".to_owned(),
+        expected: wanted.to_owned(),
+        seen,
+        matched: false,
+        advice: Some("Set that environment on the job which publishes.".to_owned()),
+    });
+    Err(error)
+}
+
 fn may_create(
     settings: &Settings,
     actor: &Actor,
@@ -315,6 +418,17 @@ fn may_create(
             "Ask the operator of this registry to create it and to give you a role.",
         ));
     }
+    if let Identity::Workflow(workflow) = &actor.identity {
+        // The first words are those of the best-known registry: tools and answers on the web explain them.
+        return Err(denied(
+            "creation-needs-account",
+            format!(
+                "Non-user identities cannot create new projects: this token was minted for {}, and there is no project {} here.",
+                workflow.label, manifest.name
+            ),
+            "Check the name in the package's metadata against the registered one. For a new project, register a pending publisher under exactly this name.",
+        ));
+    }
     let Identity::Account { .. } = &actor.identity else {
         return Err(denied(
             "creation-needs-account",
@@ -325,10 +439,42 @@ fn may_create(
             "Publish the first release with a token of a person.",
         ));
     };
-    let name = &manifest.name;
-    let Some(finding) = new_name(
+    may_take_name(
+        settings,
+        &manifest.name,
         &manifest.name_key,
         &facts.lookalikes,
+    )
+}
+
+/// May this caller register a workflow that shall found a project?
+pub(crate) fn may_found(
+    settings: &Settings,
+    actor: &Actor,
+    ecosystem: Ecosystem,
+    project: &str,
+) -> Result<()> {
+    in_scope(actor, ecosystem, Some(project), Action::Manage)?;
+    if actor.strength == Strength::Operator || settings.open_creation {
+        return Ok(());
+    }
+    Err(denied(
+        "creation-closed",
+        format!("There is no project {project} here, and only the operator creates projects."),
+        "Ask the operator of this registry to register the pending publisher for you.",
+    ))
+}
+
+/// May a new project have this name? `lookalikes` are the projects with the same skeleton.
+pub(crate) fn may_take_name(
+    settings: &Settings,
+    name: &str,
+    key: &NameKey,
+    lookalikes: &[String],
+) -> Result<()> {
+    let Some(finding) = new_name(
+        key,
+        lookalikes,
         &settings.prohibited_names,
         &settings.protected_names,
     ) else {

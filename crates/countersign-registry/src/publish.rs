@@ -29,9 +29,10 @@ use crate::fetch::latest_of;
 use crate::heartbeat::{Change, Logged};
 use crate::model::{
     AccountId, Actor, EventId, FileId, FileState, Identity, ProjectId, Receipt, ReleaseId, Role,
+    TrustLevel,
 };
 use crate::policy::{self, Decision};
-use crate::store::{Backend, NewFile, Tx, WRITE_CONFLICT};
+use crate::store::{Backend, NewFile, NewProject, NoticeRow, ProjectFacts, Tx, WRITE_CONFLICT};
 
 /// Uploads up to this size stay in memory; larger ones wait in a spool file.
 const IN_MEMORY: usize = 1 << 20;
@@ -92,6 +93,8 @@ pub(crate) struct Recorded {
     repeated: bool,
     /// They were known from the log alone, and now are here again.
     came_home: bool,
+    /// What the publisher should know besides.
+    nudge: Option<String>,
 }
 
 type Waiting = (Arc<Publication>, oneshot::Sender<Result<Recorded>>);
@@ -241,6 +244,8 @@ impl Registry {
             inspected, purl, ..
         } = &*publication;
         let (event, repeated) = (recorded.event, recorded.repeated);
+        let mut warnings = inspected.warnings.clone();
+        warnings.extend(recorded.nudge);
         if found == Found::Before {
             // Bytes that lay here unclaimed may have been swept up between our look and our claim. Now nothing sweeps them.
             self.inner
@@ -259,7 +264,7 @@ impl Registry {
             sha256,
             leaf: logged.index,
             proof: proof.to_string(),
-            warnings: inspected.warnings.clone(),
+            warnings,
             repeated,
         })
     }
@@ -440,7 +445,7 @@ impl Registry {
                 identifier,
                 &inspected.filename_key,
                 &skeleton,
-                account,
+                &actor.identity,
             )
             .await?;
         let sha256 = staged.digests.sha256.to_string();
@@ -451,6 +456,7 @@ impl Registry {
                 event: file.event,
                 repeated: true,
                 came_home: false,
+                nudge: None,
             });
         }
         let project = match &facts.project {
@@ -545,8 +551,13 @@ impl Registry {
                 event,
                 repeated: true,
                 came_home: true,
+                nudge: None,
             });
         }
+        let nudge = match &facts.project {
+            Some(project) => self.note_trust(tx, actor, project, &file).await?,
+            None => None,
+        };
         let digests = vec![
             (Algorithm::Sha256, sha256),
             (Algorithm::Blake2b256, staged.digests.blake2b_256_hex()),
@@ -560,7 +571,53 @@ impl Registry {
             event,
             repeated: false,
             came_home: false,
+            nudge,
         })
+    }
+
+    /// Keeps where a workflow's file came from and the trust that the project reached; tells the owners of a publication
+    /// that a trusted publisher could have made.
+    async fn note_trust(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        project: &ProjectFacts,
+        file: &FileId,
+    ) -> Result<Option<String>> {
+        let now = self.now();
+        let level = policy::trust_of(actor);
+        if level > project.trust {
+            tx.reach_trust(&project.id, level, &source_of(actor), now)
+                .await?;
+        }
+        if let (Identity::Workflow(workflow), Some(publisher)) =
+            (&actor.identity, &project.publisher)
+        {
+            tx.insert_origin(file, publisher, workflow).await?;
+        }
+        let Some(credential) = actor
+            .credential
+            .as_ref()
+            .filter(|_| project.has_publisher && level < TrustLevel::Workflow)
+        else {
+            return Ok(None);
+        };
+        tx.put_notice(
+            &project.id,
+            &NoticeRow {
+                id: new_id(),
+                kind: "token-used-beside-publisher".to_owned(),
+                subject: credential.0.clone(),
+                at: now,
+                user: None,
+                detail: std::collections::BTreeMap::new(),
+            },
+        )
+        .await?;
+        Ok(Some(format!(
+            "{} has a trusted publisher, and this upload used an API token. Publish from the workflow instead, and revoke the token.",
+            project.name
+        )))
     }
 
     async fn create_project(
@@ -572,7 +629,17 @@ impl Registry {
         skeleton: &str,
     ) -> Result<ProjectId> {
         let (id, now) = (ProjectId(new_id()), self.now());
-        tx.insert_project(&id, manifest, skeleton, now).await?;
+        tx.insert_project(&NewProject {
+            id: &id,
+            ecosystem: manifest.ecosystem,
+            name: &manifest.name,
+            key: manifest.name_key.as_str(),
+            skeleton,
+            trust: policy::trust_of(actor),
+            trust_source: Some(&source_of(actor)),
+            now,
+        })
+        .await?;
         if let Some(account) = account {
             tx.insert_grant(&new_id(), &id, account, Role::Owner, now)
                 .await?;
@@ -666,6 +733,15 @@ impl Registry {
             served,
             body,
         }))
+    }
+}
+
+/// Who made a project reach its trust, as its row keeps it: the credential, or the part of the system.
+fn source_of(actor: &Actor) -> String {
+    match (&actor.identity, &actor.credential) {
+        (Identity::Workflow(workflow), _) => format!("{} {}", workflow.issuer, workflow.label),
+        (_, Some(credential)) => format!("credential:{credential}"),
+        (_, None) => "system".to_owned(),
     }
 }
 

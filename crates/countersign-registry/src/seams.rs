@@ -1,6 +1,11 @@
-//! What the outside world lends the core: the time and randomness. Tests lend a fake clock and a seeded source.
+//! What the outside world lends the core: the time, randomness, and what other hosts publish. Tests lend a clock that
+//! they turn and hosts of their own.
 
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
 
 use crate::model::Time;
 
@@ -47,21 +52,85 @@ impl Random for SystemRandom {
     }
 }
 
-/// The two together.
+/// A document that another host publishes, to be fetched.
+#[derive(Clone, Copy, Debug)]
+pub struct OutsideRequest<'a> {
+    /// Its `https://` address.
+    pub url: &'a str,
+    /// The most bytes that are taken.
+    pub most: usize,
+    /// How long all of it may last.
+    pub timeout: Duration,
+    /// Certificate authorities in PEM that are trusted besides the machine's own.
+    pub ca_pem: Option<&'a str>,
+    /// Media type asked for.
+    pub accept: &'a str,
+}
+
+/// What a host answered with status 200.
+#[derive(Clone, Debug)]
+pub struct OutsideAnswer {
+    /// The bytes; nothing is believed of them yet.
+    pub body: Vec<u8>,
+    /// How long its `Cache-Control` lets it be kept.
+    pub max_age: Option<Duration>,
+}
+
+/// Why there is no answer. Displays as a clause: `it …`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OutsideError {
+    /// No connection, no trust in its certificate, or no answer in time.
+    Unreachable(String),
+    /// It wanted to send us elsewhere; redirects are never followed.
+    Redirected(String),
+    /// Another status than 200.
+    Status(u16),
+    /// More bytes than were asked for.
+    TooLarge(usize),
+}
+
+impl fmt::Display for OutsideError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(why) => write!(f, "it can not be reached ({why})"),
+            Self::Redirected(to) => {
+                write!(f, "it redirects to {to}, and redirects are not followed")
+            }
+            Self::Status(status) => write!(f, "it answers with the status {status}"),
+            Self::TooLarge(most) => write!(f, "it answers with more than {most} bytes"),
+        }
+    }
+}
+
+impl std::error::Error for OutsideError {}
+
+/// Fetches what other hosts publish: over HTTPS only, no redirects followed, no credentials sent.
+pub trait Outside: Send + Sync + 'static {
+    /// One GET.
+    fn get<'a>(
+        &'a self,
+        request: OutsideRequest<'a>,
+    ) -> BoxFuture<'a, Result<OutsideAnswer, OutsideError>>;
+}
+
+/// All of them together.
 #[derive(Clone)]
 pub struct Seams {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub random: Arc<dyn Random>,
+    /// Other hosts.
+    pub outside: Arc<dyn Outside>,
 }
 
 impl Seams {
-    /// The real ones.
-    pub fn system() -> Self {
+    /// The machine's own clock and randomness, and the way outside that the caller has.
+    pub fn system(outside: Arc<dyn Outside>) -> Self {
         Self {
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
+            outside,
         }
     }
 }

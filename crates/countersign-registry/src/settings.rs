@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use countersign_formats::Limits;
+use countersign_trust::oidc::Provider;
 use url::Url;
 
 use crate::model::Visibility;
@@ -17,6 +18,34 @@ pub enum DeletePolicy {
     Within(Duration),
     /// Owners, always.
     Always,
+}
+
+/// Which identity tokens of workflows are taken at all.
+#[derive(Clone, Debug)]
+pub struct TrustedPublishing {
+    /// May anybody publish that way?
+    pub enabled: bool,
+    /// Providers whose own issuers are admitted without the operator adding them.
+    pub builtin: Vec<Provider>,
+    /// Days until a pending publisher lapses.
+    pub pending_days: u32,
+    /// Days within which immutable ids that the provider did not tell are taken from a publisher's first token.
+    pub pin_days: u32,
+}
+
+impl Default for TrustedPublishing {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            builtin: Provider::ALL
+                .iter()
+                .copied()
+                .filter(|provider| *provider != Provider::Generic)
+                .collect(),
+            pending_days: 30,
+            pin_days: 30,
+        }
+    }
 }
 
 /// The settings of an instance.
@@ -46,6 +75,8 @@ pub struct Settings {
     pub token_longest: Duration,
     /// Bytes of documents and small files kept in memory.
     pub memory_cache: u64,
+    /// Which identity tokens of workflows are taken.
+    pub trusted_publishing: TrustedPublishing,
 }
 
 impl Settings {
@@ -64,6 +95,7 @@ impl Settings {
             log_wait: Duration::from_secs(20),
             token_longest: Duration::from_secs(366 * 86_400),
             memory_cache: 256 << 20,
+            trusted_publishing: TrustedPublishing::default(),
         }
     }
 

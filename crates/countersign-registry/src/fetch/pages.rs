@@ -97,6 +97,7 @@ impl Registry {
             .remedy("Look at the project's page for its versions."));
         };
         let files = self.inner.store.files_of_release(&release.id).await?;
+        let mut origins = self.inner.store.origins_of_release(&release.id).await?;
         let Some(shown) = files
             .iter()
             .max_by_key(|file| file.filetype == "bdist_wheel")
@@ -110,7 +111,10 @@ impl Registry {
         Ok(ReleaseDetail {
             release: release_summary(release),
             manifest,
-            files: files.iter().map(file_detail).collect(),
+            files: files
+                .iter()
+                .map(|file| file_detail(file, origins.remove(&file.id)))
+                .collect(),
         })
     }
 
@@ -203,7 +207,7 @@ fn release_summary(row: &ReleaseRow) -> ReleaseSummary {
     }
 }
 
-fn file_detail(row: &FileRow) -> FileDetail {
+fn file_detail(row: &FileRow, origin: Option<FileOrigin>) -> FileDetail {
     FileDetail {
         filename: row.filename.clone(),
         purl: row.purl.clone(),
@@ -220,8 +224,10 @@ fn file_detail(row: &FileRow) -> FileDetail {
         uploaded_by: row
             .uploader
             .clone()
+            .or_else(|| origin.as_ref().map(|origin| origin.label.clone()))
             .unwrap_or_else(|| "operator".to_owned()),
         leaf: row.leaf.unwrap_or(0),
         state: row.state,
+        origin,
     }
 }

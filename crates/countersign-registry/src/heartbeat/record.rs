@@ -129,6 +129,9 @@ impl Registry {
         let who = match &change.actor.identity {
             Identity::Anonymous => None,
             Identity::Account { id, .. } => Some(format!("account:{id}")),
+            Identity::Workflow(workflow) => {
+                Some(format!("workflow:{} {}", workflow.issuer, workflow.label))
+            }
             Identity::System { name } => Some(format!("system:{name}")),
         };
         let at = self.now();

@@ -151,6 +151,11 @@ fn actor_columns(actor: &Actor) -> (&'static str, Option<String>) {
     match &actor.identity {
         Identity::Anonymous => ("anonymous", None),
         Identity::Account { id, .. } => ("account", Some(id.0.clone())),
+        // The first publisher that matched; the claims stand with the token and with each file.
+        Identity::Workflow(workflow) => (
+            "workflow",
+            workflow.publishers.first().map(|id| id.0.clone()),
+        ),
         Identity::System { name } => ("system", Some((*name).to_owned())),
     }
 }
@@ -342,7 +347,7 @@ impl Tx {
         at: Time,
         kind: &str,
         actor: &Actor,
-        account: &AccountId,
+        account: Option<&AccountId>,
         detail: serde_json::Value,
     ) -> Result<()> {
         let (actor_kind, actor_id) = actor_columns(actor);
@@ -356,7 +361,7 @@ impl Tx {
         .bind(actor_kind)
         .bind(actor_id)
         .bind(strength_word(actor.strength))
-        .bind(account.0.clone())
+        .bind(account.map(|id| id.0.clone()))
         .bind(detail.to_string())
         .execute(&mut *self.inner)
         .await

@@ -9,6 +9,7 @@ mod examining;
 mod people;
 mod publishing;
 mod reading;
+mod trusted;
 mod whole;
 
 use std::str::FromStr;
@@ -20,10 +21,11 @@ use sqlx::{Any, AnyPool, AssertSqlSafe, Row};
 pub(crate) use beats::{DocumentRow, Head, LeafFacts, NewEvent, NumberedLeaf, ProjectState};
 pub(crate) use curating::{CuratedFile, CuratedProject};
 pub(crate) use people::{CredentialRow, NewCredential};
-pub(crate) use publishing::{FileFacts, NewFile, PublishFacts};
+pub(crate) use publishing::{FileFacts, NewFile, NewProject, ProjectFacts, PublishFacts};
 #[cfg(test)]
-pub(crate) use publishing::{IdentifierFacts, ProjectFacts, ReleaseFacts};
+pub(crate) use publishing::{IdentifierFacts, ReleaseFacts};
 pub(crate) use reading::{FileRow, ReleaseRow, ecosystem};
+pub(crate) use trusted::{FailureRow, IssuerRow, NoticeRow, PolicyFacts, PublisherRow};
 pub(crate) use whole::{Column, TABLES};
 
 use crate::error::{Error, Kind, Result};

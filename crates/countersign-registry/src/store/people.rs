@@ -41,9 +41,9 @@ pub struct CredentialRow {
 pub struct NewCredential<'a> {
     /// Its id.
     pub id: &'a CredentialId,
-    /// The account.
-    pub account: &'a AccountId,
-    /// `token` or `enrolment`.
+    /// The account; `None` for what speaks for a workflow.
+    pub account: Option<&'a AccountId>,
+    /// `token`, `enrolment` or `workflow`.
     pub kind: &'a str,
     /// How strong it is.
     pub strength: Strength,
@@ -275,7 +275,7 @@ impl Tx {
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         )
         .bind(new.id.0.clone())
-        .bind(new.account.0.clone())
+        .bind(new.account.map(|id| id.0.clone()))
         .bind(new.kind.to_owned())
         .bind(strength)
         .bind(new.secret_hash.to_string())

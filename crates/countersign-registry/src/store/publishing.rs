@@ -1,12 +1,14 @@
 //! What a publish asks and writes.
 
-use countersign_formats::Manifest;
+use countersign_formats::{Ecosystem, Manifest};
 use countersign_trust::digest::Sha256;
 
+use super::trusted::{PolicyFacts, policy_facts};
 use super::{Tx, built, failed, maybe_text, maybe_time, signed, text, time, value_rows};
 use crate::error::{Error, Result};
 use crate::model::{
-    AccountId, EventId, FileId, FileState, ProjectId, ProjectStatus, ReleaseId, Role, Time,
+    AccountId, EventId, FileId, FileState, Identity, ProjectId, ProjectStatus, PublisherId,
+    ReleaseId, Role, Time, TrustLevel,
 };
 
 /// Everything [`crate::policy`] may ask about a publish, read in the transaction that will write it.
@@ -35,6 +37,14 @@ pub struct ProjectFacts {
     pub removed: Option<Time>,
     /// The caller's best role on it.
     pub role: Option<Role>,
+    /// Of the publishers that the caller's token speaks for, the first that is one of the project.
+    pub publisher: Option<PublisherId>,
+    /// The project has a publisher.
+    pub has_publisher: bool,
+    /// What its owners demand.
+    pub policy: PolicyFacts,
+    /// The highest trust that its publications ever reached.
+    pub trust: TrustLevel,
 }
 
 /// A release as a publish sees it.
@@ -68,6 +78,20 @@ pub struct FileFacts {
     pub state: FileState,
     /// The event of its publication.
     pub event: EventId,
+}
+
+/// A project to write.
+pub(crate) struct NewProject<'a> {
+    pub(crate) id: &'a ProjectId,
+    pub(crate) ecosystem: Ecosystem,
+    /// As its first publisher wrote it.
+    pub(crate) name: &'a str,
+    pub(crate) key: &'a str,
+    pub(crate) skeleton: &'a str,
+    /// How much stands behind its first publication, and who.
+    pub(crate) trust: TrustLevel,
+    pub(crate) trust_source: Option<&'a str>,
+    pub(crate) now: Time,
 }
 
 /// A file to write.
@@ -113,8 +137,12 @@ impl Tx {
         identifier: Sha256,
         filename_key: &str,
         skeleton: &str,
-        account: Option<&AccountId>,
+        identity: &Identity,
     ) -> Result<PublishFacts> {
+        let account = match identity {
+            Identity::Account { id, .. } => Some(id),
+            _ => None,
+        };
         let mut facts = PublishFacts::default();
         if self.backend == super::Backend::Postgres {
             // A statement of its own: the one below then sees what was committed while this one waited.
@@ -126,7 +154,8 @@ impl Tx {
                 .map_err(failed)?;
         }
         let row = sqlx::query(
-            "SELECT p.id, p.name, p.status, p.removed_at, r.id AS release_id, r.created_at, r.removed_at AS release_removed_at, \
+            "SELECT p.id, p.name, p.status, p.removed_at, p.trust_level, p.trusted_only_at, p.required_environment, p.minimum_trust, p.policy_at, \
+             (SELECT min(t.id) FROM publishers t WHERE t.project_id = p.id AND t.removed_at IS NULL) AS publisher, r.id AS release_id, r.created_at, r.removed_at AS release_removed_at, \
              (SELECT f.filename FROM files f WHERE f.release_id = r.id AND f.filetype = 'sdist' AND f.removed_at IS NULL) AS sdist, \
              (SELECT f.filename FROM files f WHERE f.release_id = r.id AND f.filename_key = $5 AND f.identifier <> $6) AS spelling, \
              (SELECT max(g.role) FROM grants g WHERE g.project_id = p.id AND g.ended_at IS NULL AND (g.account_id = $4 \
@@ -144,8 +173,19 @@ impl Tx {
         .await
         .map_err(failed)?;
         if let Some(row) = row {
+            let id = ProjectId(text(&row, "id")?);
+            let publisher = match identity {
+                Identity::Workflow(workflow) => {
+                    self.publisher_of(&id, &workflow.publishers).await?
+                }
+                _ => None,
+            };
             facts.project = Some(ProjectFacts {
-                id: ProjectId(text(&row, "id")?),
+                id,
+                publisher,
+                has_publisher: maybe_text(&row, "publisher")?.is_some(),
+                policy: policy_facts(&row)?,
+                trust: super::parsed(&row, "trust_level")?,
                 name: text(&row, "name")?,
                 status: super::parsed(&row, "status")?,
                 removed: maybe_time(&row, "removed_at")?,
@@ -168,29 +208,9 @@ impl Tx {
                 });
             }
         } else {
-            // Two new names that look alike must stand one behind the other; SQLite's one writer sees to that.
-            if self.backend == super::Backend::Postgres {
-                sqlx::query(
-                    "SELECT 1 AS n FROM (SELECT pg_advisory_xact_lock(hashtext($1))) AS held",
-                )
-                .bind(format!("{}/{skeleton}", manifest.ecosystem))
-                .fetch_one(&mut *self.inner)
-                .await
-                .map_err(failed)?;
-            }
-            let rows = sqlx::query(
-                "SELECT name FROM projects WHERE ecosystem = $1 AND skeleton = $2 AND key <> $3",
-            )
-            .bind(manifest.ecosystem.as_str())
-            .bind(skeleton.to_owned())
-            .bind(manifest.name_key.as_str().to_owned())
-            .fetch_all(&mut *self.inner)
-            .await
-            .map_err(failed)?;
-            facts.lookalikes = rows
-                .iter()
-                .map(|row| text(row, "name"))
-                .collect::<Result<_>>()?;
+            facts.lookalikes = self
+                .lookalikes(manifest.ecosystem, manifest.name_key.as_str(), skeleton)
+                .await?;
         }
         let row = sqlx::query(
             "SELECT i.sha256, f.id, f.state, f.event_id FROM identifiers i \
@@ -216,24 +236,48 @@ impl Tx {
         Ok(facts)
     }
 
-    /// Writes a new project, invisible until its first file is in the log.
-    pub(crate) async fn insert_project(
+    /// Names of other projects whose look-alike skeleton is the same as that of a new name. Two new names that look
+    /// alike stand one behind the other from here to the end of the transaction; SQLite's one writer sees to that by itself.
+    pub(crate) async fn lookalikes(
         &mut self,
-        id: &ProjectId,
-        manifest: &Manifest,
+        ecosystem: Ecosystem,
+        key: &str,
         skeleton: &str,
-        now: Time,
-    ) -> Result<()> {
-        sqlx::query(
-            "INSERT INTO projects (id, ecosystem, name, key, skeleton, status, status_at, trust_level, trust_at, summary, latest, \
-             serial, sequence, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, 'active', $6, 'none', $6, '', '', 0, 0, $6, $6)",
+    ) -> Result<Vec<String>> {
+        if self.backend == super::Backend::Postgres {
+            sqlx::query("SELECT 1 AS n FROM (SELECT pg_advisory_xact_lock(hashtext($1))) AS held")
+                .bind(format!("{ecosystem}/{skeleton}"))
+                .fetch_one(&mut *self.inner)
+                .await
+                .map_err(failed)?;
+        }
+        let rows = sqlx::query(
+            "SELECT name FROM projects WHERE ecosystem = $1 AND skeleton = $2 AND key <> $3",
         )
-        .bind(id.0.clone())
-        .bind(manifest.ecosystem.as_str())
-        .bind(manifest.name.clone())
-        .bind(manifest.name_key.as_str().to_owned())
+        .bind(ecosystem.as_str())
         .bind(skeleton.to_owned())
-        .bind(now.0)
+        .bind(key.to_owned())
+        .fetch_all(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        rows.iter().map(|row| text(row, "name")).collect()
+    }
+
+    /// Writes a new project, invisible until its first file is in the log.
+    pub(crate) async fn insert_project(&mut self, new: &NewProject<'_>) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO projects (id, ecosystem, name, key, skeleton, status, status_at, trust_level, trust_source, trust_at, summary, \
+             latest, serial, sequence, created_at, updated_at) \
+             VALUES ($1, $2, $3, $4, $5, 'active', $6, $7, $8, $6, '', '', 0, 0, $6, $6)",
+        )
+        .bind(new.id.0.clone())
+        .bind(new.ecosystem.as_str())
+        .bind(new.name.to_owned())
+        .bind(new.key.to_owned())
+        .bind(new.skeleton.to_owned())
+        .bind(new.now.0)
+        .bind(new.trust.as_str())
+        .bind(new.trust_source.map(str::to_owned))
         .execute(&mut *self.inner)
         .await
         .map_err(failed)?;

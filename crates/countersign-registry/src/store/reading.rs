@@ -1,5 +1,7 @@
 //! What pages, documents and downloads ask.
 
+use std::collections::HashMap;
+
 use countersign_formats::{Ecosystem, Manifest};
 use sqlx::any::AnyRow;
 
@@ -9,7 +11,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 use crate::model::{
-    FileId, FileState, LoggedEvent, Page, ProjectId, ProjectSummary, ReleaseId, Time,
+    FileId, FileOrigin, FileState, LoggedEvent, Page, ProjectId, ProjectSummary, ReleaseId, Time,
 };
 use crate::store::ProjectState;
 
@@ -167,6 +169,24 @@ impl Tx {
 }
 
 impl Store {
+    /// Where the files of a release came from, those that a workflow published.
+    pub(crate) async fn origins_of_release(
+        &self,
+        release: &ReleaseId,
+    ) -> Result<HashMap<FileId, FileOrigin>> {
+        let rows = sqlx::query(
+            "SELECT o.file_id, o.issuer, o.provider, o.label, o.claims FROM file_origins o JOIN files f ON f.id = o.file_id \
+             WHERE f.release_id = $1",
+        )
+        .bind(release.0.clone())
+        .fetch_all(&self.read)
+        .await
+        .map_err(failed)?;
+        rows.iter()
+            .map(|row| Ok((FileId(text(row, "file_id")?), super::trusted::origin(row)?)))
+            .collect()
+    }
+
     /// Some files by id, in the order of the log.
     pub(crate) async fn files_by_id(&self, ids: &[FileId]) -> Result<Vec<FileRow>> {
         let mut files = Vec::with_capacity(ids.len());

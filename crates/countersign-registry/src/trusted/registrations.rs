@@ -1,0 +1,1019 @@
+//! Managing publishers: list, add, check, try a token, remove; why exchanges failed; policies and notices of a project.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use countersign_formats::pypi::name;
+use countersign_formats::{Ecosystem, NameKey, format, purl};
+use countersign_trust::leaf::{self, LeafKind};
+use countersign_trust::oidc::{self, Asked, Difference, Provider, Registration, Rule};
+use serde::Serialize;
+use serde_json::json;
+
+use super::judgement::{self, Verdict, judge};
+use super::shown;
+use crate::Registry;
+use crate::accounts::new_id;
+use crate::error::{Error, Kind, Result};
+use crate::heartbeat::Change;
+use crate::model::{AccountId, Actor, Identity, ProjectId, PublisherId, Role, Time, TrustLevel};
+use crate::policy;
+use crate::seams::{OutsideError, OutsideRequest};
+use crate::store::{PolicyFacts, PublisherRow, Tx};
+
+/// Publishers that one account may have pending at a time. A bound against floods, not against use.
+const PENDING_AT_MOST: i64 = 100;
+
+/// The longest answer of a provider about a repository, in bytes.
+const IDENTITY_BYTES: usize = 256 << 10;
+
+/// A publisher as lists show it.
+#[derive(Clone, Debug, Serialize)]
+pub struct PublisherSummary {
+    /// Its id.
+    pub id: String,
+    /// The ecosystem.
+    pub ecosystem: Ecosystem,
+    /// The project's name.
+    pub project: String,
+    /// Pending: it founds the project, if it is used by then.
+    pub pending: Option<Time>,
+    /// True for a pending publisher whose project's name somebody else took.
+    pub lost: bool,
+    /// Where it runs.
+    pub provider: Provider,
+    /// The issuer's URL.
+    pub issuer: String,
+    /// In words: repository, workflow, environment.
+    pub label: String,
+    /// What was registered.
+    pub fields: BTreeMap<String, String>,
+    /// What is asked of a token's claims.
+    pub rules: Vec<Rule>,
+    /// Immutable ids: claim to value.
+    pub pinned: BTreeMap<String, String>,
+    /// Until when it must be used first, since its ids are learnt from its first token.
+    pub pin_by: Option<Time>,
+    /// When registered.
+    pub created: Time,
+    /// By whom: a user name or `operator`.
+    pub created_by: String,
+    /// When last used, to the minute.
+    pub last_used: Option<Time>,
+    /// What could be better.
+    pub warnings: Vec<String>,
+}
+
+/// A publisher to register.
+#[derive(Clone, Debug)]
+pub struct NewPublisher {
+    /// The ecosystem.
+    pub ecosystem: Ecosystem,
+    /// The project's name.
+    pub project: String,
+    /// An issuer's name, a preset's word, or a URL.
+    pub issuer: String,
+    /// The preset's fields.
+    pub fields: BTreeMap<String, String>,
+    /// Further rules.
+    pub claims: Vec<Rule>,
+    /// For a project that does not exist yet; the caller will own it.
+    pub pending: bool,
+    /// The same, and this user will own it; for the operator.
+    pub pending_for: Option<String>,
+}
+
+/// What a second look at a publisher found.
+#[derive(Clone, Debug, Serialize)]
+pub struct PublisherCheck {
+    /// Nothing speaks against it.
+    pub ok: bool,
+    /// Sentences, good and bad.
+    pub findings: Vec<String>,
+    /// The publisher.
+    pub publisher: PublisherSummary,
+}
+
+/// A refusal, as a test of a token shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Refusal {
+    /// Its code.
+    pub code: String,
+    /// What was wrong.
+    pub message: String,
+    /// The way out.
+    pub remedy: Option<String>,
+    /// Claims that differ.
+    pub differences: Vec<Difference>,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self {
+            code: error.code.into_owned(),
+            message: error.message,
+            remedy: error.remedy,
+            differences: error.differences,
+        }
+    }
+}
+
+/// One publisher in a test of a token.
+#[derive(Clone, Debug, Serialize)]
+pub struct JudgedPublisher {
+    /// Its id.
+    pub id: String,
+    /// In words.
+    pub label: String,
+    /// The token fits it.
+    pub matched: bool,
+    /// Rule by rule.
+    pub rules: Vec<Difference>,
+}
+
+/// What an exchange of a token would do for one project.
+#[derive(Clone, Debug, Serialize)]
+pub struct TokenTest {
+    /// `would-publish` or `refused`.
+    pub verdict: &'static str,
+    /// Why it would be refused.
+    pub refusal: Option<Refusal>,
+    /// The project's publishers.
+    pub publishers: Vec<JudgedPublisher>,
+    /// The token's claims; of one that is not genuine, none.
+    pub claims: BTreeMap<String, String>,
+}
+
+/// A refused exchange, for the owners.
+#[derive(Clone, Debug, Serialize)]
+pub struct FailedExchange {
+    /// When last.
+    pub at: Time,
+    /// The publisher it was nearest to.
+    pub publisher: String,
+    /// The issuer's URL.
+    pub issuer: String,
+    /// The error's code.
+    pub code: String,
+    /// What was wrong.
+    pub message: String,
+    /// Claims that differed.
+    pub differences: Vec<Difference>,
+    /// The token's claims, those that are kept.
+    pub claims: BTreeMap<String, String>,
+    /// How often at least; refusals within one second count once.
+    pub times: u64,
+}
+
+/// What the owners of a project demand of whoever publishes.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProjectPolicy {
+    /// API tokens are refused.
+    pub trusted_only: bool,
+    /// Identity tokens must carry this deployment environment.
+    pub environment: Option<String>,
+    /// The least trust a publication needs.
+    pub minimum_trust: TrustLevel,
+    /// When last changed.
+    pub changed: Option<Time>,
+}
+
+/// A change of a project's policy; what is `None` stays.
+#[derive(Clone, Debug, Default)]
+pub struct PolicyChange {
+    /// Refuse API tokens.
+    pub trusted_only: Option<bool>,
+    /// Demand this environment, or none.
+    pub environment: Option<Option<String>>,
+    /// The least trust.
+    pub minimum_trust: Option<TrustLevel>,
+}
+
+/// Something the owners of a project should know and could do.
+#[derive(Clone, Debug, Serialize)]
+pub struct Notice {
+    /// Its id.
+    pub id: String,
+    /// When it last arose.
+    pub at: Time,
+    /// `token-used-beside-publisher` or `environment-not-required`.
+    pub kind: String,
+    /// What happened.
+    pub text: String,
+    /// What to do.
+    pub advice: String,
+}
+
+fn summary(row: PublisherRow) -> PublisherSummary {
+    let mut warnings = row.registration.warnings.clone();
+    if let Some(by) = row.pin_by {
+        warnings.push(format!(
+            "The immutable ids of its repository are learnt from its first token, which must come before {}.",
+            by.rfc3339()
+        ));
+    }
+    PublisherSummary {
+        id: row.id.0,
+        ecosystem: row.ecosystem,
+        project: row.project_name,
+        pending: row.pending_until,
+        lost: matches!(&row.removed, Some((_, why)) if why == "lost"),
+        provider: row.registration.provider,
+        issuer: row.registration.issuer,
+        label: row.registration.label,
+        fields: row.registration.fields,
+        rules: row.registration.rules,
+        pinned: row.pinned,
+        pin_by: row.pin_by,
+        created: row.created,
+        created_by: row.account_name.unwrap_or_else(|| "operator".to_owned()),
+        last_used: row.last_used,
+        warnings,
+    }
+}
+
+fn policy_view(facts: PolicyFacts) -> ProjectPolicy {
+    ProjectPolicy {
+        trusted_only: facts.trusted_only.is_some(),
+        environment: facts.environment,
+        minimum_trust: facts.minimum.unwrap_or(TrustLevel::None),
+        changed: facts.changed,
+    }
+}
+
+fn unknown_publisher(id: &str) -> Error {
+    let shown: String = id.chars().take(80).collect();
+    Error::new(
+        Kind::NotFound,
+        "publisher-unknown",
+        format!("The project has no publisher {shown:?}."),
+    )
+    .remedy("List them with `countersign publisher list`.")
+}
+
+impl Registry {
+    /// A project that this actor manages; without locking anything.
+    async fn managed(
+        &self,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        project: &str,
+        needed: Role,
+        what: &str,
+    ) -> Result<(ProjectId, NameKey)> {
+        let key = format(ecosystem).name_key(project)?;
+        let mut tx = self.inner.store.write().await?;
+        let project = self
+            .project_for_change(&mut tx, actor, ecosystem, &key, needed, what)
+            .await?;
+        Ok((project.id, key))
+    }
+
+    /// The publishers of a project.
+    ///
+    /// # Errors
+    /// `role-missing` for others than its owners and maintainers; `project-unknown`.
+    pub async fn publishers(
+        &self,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        project: &str,
+    ) -> Result<Vec<PublisherSummary>> {
+        let (id, _) = self
+            .managed(
+                actor,
+                ecosystem,
+                project,
+                Role::Maintainer,
+                "list the publishers of",
+            )
+            .await?;
+        let rows = self.inner.store.publishers_of(&id).await?;
+        Ok(rows.into_iter().map(summary).collect())
+    }
+
+    /// Pending publishers of the caller; of everybody for the operator. Those that lost their name are among them.
+    ///
+    /// # Errors
+    /// `token-action` for tokens that may not manage.
+    pub async fn pending_publishers(&self, actor: &Actor) -> Result<Vec<PublisherSummary>> {
+        policy::may_see_tokens(actor)?;
+        let account = match &actor.identity {
+            Identity::Account { id, .. } => Some(id),
+            _ => {
+                policy::may_operate(actor, "list the pending publishers of all")?;
+                None
+            }
+        };
+        let rows = self.inner.store.pending_publishers(account).await?;
+        Ok(rows.into_iter().map(summary).collect())
+    }
+
+    /// Registers a publisher: its fields are checked, its issuer's keys fetched, and the provider asked for the
+    /// repository's immutable ids where it tells strangers; else they are learnt from the first token.
+    ///
+    /// # Errors
+    /// `role-missing`, `project-unknown` (with the way to a pending one), `issuer-unknown`, `publisher-invalid` with one
+    /// difference for each wrong field, `publisher-exists`, `repository-unknown`, `too-many-pending`, `name-refused`,
+    /// `project-exists` for a pending one, `creation-closed`.
+    pub async fn add_publisher(
+        &self,
+        actor: &Actor,
+        new: NewPublisher,
+    ) -> Result<PublisherSummary> {
+        self.oidc_audience(new.ecosystem)?;
+        let key = format(new.ecosystem).name_key(&new.project)?;
+        let pending = new.pending || new.pending_for.is_some();
+        // Who may not, is told so before anything is asked of anybody.
+        let owner = if pending {
+            Some(self.future_owner(actor, &new).await?)
+        } else {
+            let found = self
+                .managed(
+                    actor,
+                    new.ecosystem,
+                    &new.project,
+                    Role::Owner,
+                    "add publishers to",
+                )
+                .await;
+            found.map_err(|mut error| {
+                if error.code == "project-unknown" {
+                    error.remedy = Some(
+                        "For a project that its first workflow run shall found, register a pending publisher (--pending)."
+                            .to_owned(),
+                    );
+                }
+                error
+            })?;
+            None
+        };
+        let issuer = self.issuer_named(&new.issuer).await?;
+        let asked = Asked {
+            fields: new.fields.clone(),
+            claims: new.claims.clone(),
+        };
+        let mut registration = oidc::register(issuer.provider, &issuer.url, &asked)?;
+        if let Err(error) = self.keys_for(&issuer, None).await {
+            registration.warnings.push(format!(
+                "{} Nothing can be published by it before that works.",
+                error.message
+            ));
+        }
+        let (pinned, doubt) = self.ask_identity(&issuer, &registration).await?;
+        registration.warnings.extend(doubt);
+        let settings = &self.inner.settings.trusted_publishing;
+        let now = self.now();
+        let all_pinned = issuer
+            .provider
+            .pinned_claims()
+            .iter()
+            .all(|claim| pinned.contains_key(*claim));
+        let mut row = PublisherRow {
+            id: PublisherId(new_id()),
+            ecosystem: new.ecosystem,
+            project: None,
+            project_name: new.project.trim().to_owned(),
+            project_key: key.to_string(),
+            pinned,
+            pin_by: (!all_pinned).then(|| now.plus_seconds(i64::from(settings.pin_days) * 86_400)),
+            account: Self::account_of(actor).cloned(),
+            account_name: Self::account_of(actor).map(|_| actor.name().to_owned()),
+            account_disabled: None,
+            created: now,
+            pending_until: None,
+            last_used: None,
+            removed: None,
+            registration,
+        };
+        if let Some((account, name)) = owner {
+            row.pending_until = Some(now.plus_seconds(i64::from(settings.pending_days) * 86_400));
+            (row.account, row.account_name) = (Some(account), Some(name));
+            self.insert_pending(actor, &key, &row).await?;
+        } else {
+            self.insert_publisher(actor, &key, &mut row).await?;
+        }
+        Ok(summary(row))
+    }
+
+    /// Who will own the project that a pending publisher founds.
+    async fn future_owner(&self, actor: &Actor, new: &NewPublisher) -> Result<(AccountId, String)> {
+        if let Some(user) = &new.pending_for {
+            policy::may_operate(actor, "register pending publishers for others")?;
+            return Ok((self.account(user).await?, user.clone()));
+        }
+        policy::may_found(&self.inner.settings, actor, new.ecosystem, &new.project)?;
+        match &actor.identity {
+            Identity::Account { id, name } => Ok((id.clone(), name.clone())),
+            _ => Err(Error::new(
+                Kind::Rejected,
+                "pending-needs-owner",
+                "Somebody must own the project that a pending publisher founds.",
+            )
+            .remedy("Name a user: --pending-for USER.")),
+        }
+    }
+
+    async fn insert_publisher(
+        &self,
+        actor: &Actor,
+        key: &NameKey,
+        row: &mut PublisherRow,
+    ) -> Result<()> {
+        let mut tx = self.inner.store.write().await?;
+        let project = self
+            .project_for_change(
+                &mut tx,
+                actor,
+                row.ecosystem,
+                key,
+                Role::Owner,
+                "add publishers to",
+            )
+            .await?;
+        // The project's row is locked: nobody registers the same meanwhile.
+        let there = self.inner.store.publishers_of(&project.id).await?;
+        if let Some(same) = there.iter().find(|other| {
+            other.registration.issuer == row.registration.issuer
+                && other.registration.rules == row.registration.rules
+        }) {
+            return Err(Error::new(
+                Kind::Conflict,
+                "publisher-exists",
+                format!(
+                    "{} is a publisher of {} already.",
+                    same.registration.label, project.name
+                ),
+            )
+            .remedy("Remove it first if its ids are to be learnt anew."));
+        }
+        row.project = Some(project.id.clone());
+        row.project_name = project.name;
+        tx.insert_publisher(row).await?;
+        let subject = purl::project_purl(row.ecosystem, key);
+        let change = Change::about(actor, LeafKind::PublisherChanged, subject, &project.id)
+            .way(leaf::Change::Added, None);
+        self.record(&mut tx, change, json!({"publisher": row.id}))
+            .await?;
+        tx.commit().await?;
+        self.inner.beat.wake();
+        Ok(())
+    }
+
+    /// A pending publisher is the business of its account alone until it founds its project: an event, and no leaf.
+    async fn insert_pending(&self, actor: &Actor, key: &NameKey, row: &PublisherRow) -> Result<()> {
+        let mut tx = self.inner.store.write().await?;
+        let skeleton = name::skeleton(key);
+        let lookalikes = tx
+            .lookalikes(row.ecosystem, key.as_str(), &skeleton)
+            .await?;
+        if tx
+            .named_project(row.ecosystem, key.as_str())
+            .await?
+            .is_some()
+        {
+            return Err(Error::new(
+                Kind::Conflict,
+                "project-exists",
+                format!("There is, or was, a project {} already.", row.project_name),
+            )
+            .remedy("If it is yours, register the publisher for it without --pending. Else choose another name."));
+        }
+        policy::may_take_name(&self.inner.settings, &row.project_name, key, &lookalikes)?;
+        if let Some(account) = &row.account
+            && tx.pending_count(account, row.created).await? >= PENDING_AT_MOST
+        {
+            return Err(Error::new(
+                Kind::Limited,
+                "too-many-pending",
+                format!(
+                    "{PENDING_AT_MOST} publishers of this account wait for their projects already."
+                ),
+            )
+            .remedy("Use them or remove some first."));
+        }
+        tx.insert_publisher(row).await?;
+        let detail = json!({"publisher": row.id, "project": row.project_key});
+        tx.note_event(
+            &new_id(),
+            row.created,
+            "pending-publisher-added",
+            actor,
+            row.account.as_ref(),
+            detail,
+        )
+        .await?;
+        tx.commit().await
+    }
+
+    /// Asks the provider for a repository's immutable ids. What it does not tell is learnt from the first token.
+    async fn ask_identity(
+        &self,
+        issuer: &super::Issuer,
+        registration: &Registration,
+    ) -> Result<(BTreeMap<String, String>, Option<String>)> {
+        let Some(url) = oidc::identity_question(registration) else {
+            return Ok((BTreeMap::new(), None));
+        };
+        let answer = self
+            .inner
+            .seams
+            .outside
+            .get(OutsideRequest {
+                url: &url,
+                most: IDENTITY_BYTES,
+                timeout: Duration::from_secs(5),
+                ca_pem: issuer.ca_pem(),
+                accept: "application/json",
+            })
+            .await;
+        Ok(match answer {
+            Ok(answer) => match oidc::identity_answer(registration, &answer.body) {
+                Ok(ids) => (ids, None),
+                Err(refused) => (BTreeMap::new(), Some(refused.message)),
+            },
+            // Private repositories and those that do not exist look alike to strangers.
+            Err(OutsideError::Status(404)) => (
+                BTreeMap::new(),
+                Some(format!(
+                    "{} shows no such repository to strangers: it is private, or its name is wrong ({}).",
+                    issuer.name, registration.label
+                )),
+            ),
+            Err(error) => (
+                BTreeMap::new(),
+                Some(format!(
+                    "The repository's immutable ids could not be asked for: {url}: {error}."
+                )),
+            ),
+        })
+    }
+
+    /// Removes a publisher, or a pending one of the caller's. Tokens that it minted end with it.
+    ///
+    /// # Errors
+    /// `role-missing`, `project-unknown`, `publisher-unknown`.
+    pub async fn remove_publisher(
+        &self,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        project: &str,
+        id: &str,
+    ) -> Result<()> {
+        let key = format(ecosystem).name_key(project)?;
+        let wanted = PublisherId(id.to_owned());
+        let mut tx = self.inner.store.write().await?;
+        let row = tx.locked_publishers(&[&wanted]).await?.pop();
+        let row = row.filter(|row| row.ecosystem == ecosystem && row.project_key == key.as_str());
+        if let Some(row) = row.as_ref().filter(|row| row.project.is_none()) {
+            // Pending: its holder's business alone; to everybody else it is not there.
+            let own = row.account.as_ref() == Self::account_of(actor) && row.account.is_some();
+            if own {
+                policy::may_see_tokens(actor)?;
+            } else if policy::may_operate(actor, "remove the pending publishers of others").is_err()
+            {
+                return Err(unknown_publisher(id));
+            }
+            self.end_publisher(&mut tx, actor, row, "removed").await?;
+            return tx.commit().await;
+        }
+        let project = self
+            .project_for_change(
+                &mut tx,
+                actor,
+                ecosystem,
+                &key,
+                Role::Owner,
+                "remove publishers of",
+            )
+            .await?;
+        let Some(row) =
+            row.filter(|row| row.project.as_ref() == Some(&project.id) && row.removed.is_none())
+        else {
+            return Err(unknown_publisher(id));
+        };
+        self.end_publisher(&mut tx, actor, &row, "removed").await?;
+        tx.commit().await?;
+        self.inner.beat.wake();
+        Ok(())
+    }
+
+    /// Ends a publisher within a transaction; with a leaf where it had a project.
+    pub(super) async fn end_publisher(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        row: &PublisherRow,
+        why: &str,
+    ) -> Result<()> {
+        let now = self.now();
+        if !tx.remove_publisher(&row.id, why, now).await? {
+            return Ok(());
+        }
+        let detail = json!({"publisher": row.id, "why": why});
+        if let Some(project) = &row.project {
+            let key = format(row.ecosystem).name_key(&row.project_key)?;
+            let subject = purl::project_purl(row.ecosystem, &key);
+            let change = Change::about(actor, LeafKind::PublisherChanged, subject, project)
+                .way(leaf::Change::Removed, None);
+            self.record(tx, change, detail).await?;
+        } else {
+            tx.note_event(
+                &new_id(),
+                now,
+                "pending-publisher-removed",
+                actor,
+                row.account.as_ref(),
+                detail,
+            )
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Looks at a publisher again: are its issuer's keys to be had, and does the provider still give its repository the
+    /// same ids?
+    ///
+    /// # Errors
+    /// `role-missing`, `project-unknown`, `publisher-unknown`.
+    pub async fn check_publisher(
+        &self,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        project: &str,
+        id: &str,
+    ) -> Result<PublisherCheck> {
+        let (project, _) = self
+            .managed(
+                actor,
+                ecosystem,
+                project,
+                Role::Maintainer,
+                "check the publishers of",
+            )
+            .await?;
+        let rows = self.inner.store.publishers_of(&project).await?;
+        let Some(row) = rows.into_iter().find(|row| row.id.0 == id) else {
+            return Err(unknown_publisher(id));
+        };
+        let (mut ok, mut findings) = (true, Vec::new());
+        match self.admitted(&row.registration.issuer).await {
+            Err(error) => {
+                ok = false;
+                findings.push(error.text());
+            }
+            Ok(issuer) => {
+                match self.keys_for(&issuer, None).await {
+                    Ok(keys) => findings.push(format!(
+                        "{} answers, with {} keys that can be used.",
+                        issuer.url,
+                        keys.len()
+                    )),
+                    Err(error) => {
+                        ok = false;
+                        findings.push(error.text());
+                    }
+                }
+                let (ids, doubt) = self.ask_identity(&issuer, &row.registration).await?;
+                findings.extend(doubt);
+                for (claim, now) in ids {
+                    match row.pinned.get(&claim) {
+                        Some(pinned) if *pinned == now => {
+                            findings.push(format!("{claim} is {now}, as pinned."));
+                        }
+                        Some(pinned) => {
+                            ok = false;
+                            findings.push(format!(
+                                "{claim} is {now} today and {pinned} as pinned: the account or repository was deleted and made again, or moved. Tokens are refused. If that is meant, remove this publisher and register it anew."
+                            ));
+                        }
+                        None => findings.push(format!(
+                            "{claim} is {now}; it is pinned by the first token."
+                        )),
+                    }
+                }
+            }
+        }
+        let now = self.now();
+        if row.pin_by.is_some_and(|by| by <= now) {
+            ok = false;
+            findings.push(
+                "It was not used in time and is refused now. Remove it and register it anew."
+                    .to_owned(),
+            );
+        }
+        Ok(PublisherCheck {
+            ok,
+            findings,
+            publisher: summary(row),
+        })
+    }
+
+    /// Says rule by rule what an exchange of this token would do for a project. Uses nothing up.
+    ///
+    /// # Errors
+    /// `role-missing`, `project-unknown`.
+    pub async fn test_token(
+        &self,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        project: &str,
+        token: &str,
+    ) -> Result<TokenTest> {
+        let (project, _) = self
+            .managed(
+                actor,
+                ecosystem,
+                project,
+                Role::Maintainer,
+                "test tokens for",
+            )
+            .await?;
+        let refused = |error: Error, claims, publishers| TokenTest {
+            verdict: "refused",
+            refusal: Some(error.into()),
+            publishers,
+            claims,
+        };
+        let genuine = match self.genuine(ecosystem, token).await {
+            Ok(genuine) => genuine,
+            Err(error) => return Ok(refused(error, BTreeMap::new(), Vec::new())),
+        };
+        let claims = &genuine.verified.claims;
+        let now = self.now();
+        let rows = self.inner.store.publishers_of(&project).await?;
+        let judged: Vec<_> = rows
+            .into_iter()
+            .filter(|row| row.registration.issuer == genuine.issuer.url)
+            .map(|row| {
+                let judged = judge(&row, claims, now);
+                (row, judged)
+            })
+            .collect();
+        let publishers = judged
+            .iter()
+            .map(|(row, judged)| JudgedPublisher {
+                id: row.id.0.clone(),
+                label: row.registration.label.clone(),
+                matched: judged.verdict == Verdict::Fits,
+                rules: judged.outcomes.clone(),
+            })
+            .collect();
+        if judged
+            .iter()
+            .any(|(_, judged)| judged.verdict == Verdict::Fits)
+        {
+            return Ok(TokenTest {
+                verdict: "would-publish",
+                refusal: None,
+                publishers,
+                claims: shown(claims),
+            });
+        }
+        let refusal = judgement::refusal(&genuine.issuer, claims, &judged);
+        Ok(refused(refusal, shown(claims), publishers))
+    }
+
+    /// The last refused exchanges of a project's publishers, newest first.
+    ///
+    /// # Errors
+    /// `role-missing`, `project-unknown`.
+    pub async fn failed_exchanges(
+        &self,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        project: &str,
+    ) -> Result<Vec<FailedExchange>> {
+        let (id, _) = self
+            .managed(
+                actor,
+                ecosystem,
+                project,
+                Role::Maintainer,
+                "see the failures of",
+            )
+            .await?;
+        let rows = self.inner.store.failed_exchanges(&id).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| FailedExchange {
+                at: row.at,
+                publisher: row.publisher.0,
+                issuer: row.issuer,
+                code: row.code,
+                message: row.message,
+                differences: row.differences,
+                claims: row.claims,
+                times: row.times,
+            })
+            .collect())
+    }
+
+    /// What the owners of a project demand of whoever publishes.
+    ///
+    /// # Errors
+    /// `role-missing`, `project-unknown`.
+    pub async fn project_policy(
+        &self,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        project: &str,
+    ) -> Result<ProjectPolicy> {
+        let key = format(ecosystem).name_key(project)?;
+        let mut tx = self.inner.store.write().await?;
+        let project = self
+            .project_for_change(
+                &mut tx,
+                actor,
+                ecosystem,
+                &key,
+                Role::Maintainer,
+                "see the policy of",
+            )
+            .await?;
+        Ok(policy_view(tx.policy_of(&project.id).await?))
+    }
+
+    /// Changes what the owners of a project demand of whoever publishes. Takes effect at once.
+    ///
+    /// # Errors
+    /// `role-missing`, `project-unknown`, `policy-environment`, `policy-locks-out`, `trust-level-unavailable`.
+    pub async fn set_project_policy(
+        &self,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        project: &str,
+        wish: PolicyChange,
+    ) -> Result<ProjectPolicy> {
+        let key = format(ecosystem).name_key(project)?;
+        if let Some(Some(environment)) = &wish.environment
+            && (environment.trim().is_empty()
+                || environment.len() > 255
+                || environment.chars().any(char::is_control))
+        {
+            return Err(Error::new(
+                Kind::Rejected,
+                "policy-environment",
+                format!("{environment:?} can not be the name of an environment."),
+            )
+            .remedy("Give 1 to 255 bytes without control characters, or none."));
+        }
+        if wish.minimum_trust == Some(TrustLevel::Provenance) {
+            return Err(Error::new(
+                Kind::Rejected,
+                "trust-level-unavailable",
+                "This version of the registry does not verify provenance yet, so nobody could publish.",
+            )
+            .remedy("Use workflow, the highest level that it can check."));
+        }
+        let now = self.now();
+        let mut tx = self.inner.store.write().await?;
+        let project = self
+            .project_for_change(
+                &mut tx,
+                actor,
+                ecosystem,
+                &key,
+                Role::Owner,
+                "change the policy of",
+            )
+            .await?;
+        let before = tx.policy_of(&project.id).await?;
+        let mut after = before.clone();
+        if let Some(only) = wish.trusted_only {
+            after.trusted_only = only.then(|| before.trusted_only.unwrap_or(now));
+        }
+        if let Some(environment) = wish.environment {
+            after.environment = environment.map(|text| text.trim().to_owned());
+        }
+        if let Some(minimum) = wish.minimum_trust {
+            after.minimum = (minimum > TrustLevel::None).then_some(minimum);
+        }
+        let same = after.trusted_only == before.trusted_only
+            && after.environment == before.environment
+            && after.minimum == before.minimum;
+        if same {
+            return Ok(policy_view(before));
+        }
+        let shuts = |facts: &PolicyFacts| {
+            facts.trusted_only.is_some() || facts.minimum >= Some(TrustLevel::Workflow)
+        };
+        if shuts(&after)
+            && !shuts(&before)
+            && self
+                .inner
+                .store
+                .publishers_of(&project.id)
+                .await?
+                .is_empty()
+        {
+            return Err(Error::new(
+                Kind::Rejected,
+                "policy-locks-out",
+                format!(
+                    "{} has no trusted publisher; with this policy nobody could publish.",
+                    project.name
+                ),
+            )
+            .remedy("Register a publisher first: `countersign publisher add`."));
+        }
+        after.changed = Some(now);
+        tx.set_policy(&project.id, &after).await?;
+        let subject = purl::project_purl(ecosystem, &key);
+        let change = Change::about(actor, LeafKind::PolicyChanged, subject, &project.id)
+            .way(leaf::Change::Replaced, None);
+        let view = policy_view(after);
+        let detail = json!({"before": policy_view(before), "after": view});
+        self.record(&mut tx, change, detail).await?;
+        tx.commit().await?;
+        self.inner.beat.wake();
+        Ok(view)
+    }
+
+    /// What the owners of a project should know and could do.
+    ///
+    /// # Errors
+    /// `role-missing`, `project-unknown`.
+    pub async fn notices(
+        &self,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        project: &str,
+    ) -> Result<Vec<Notice>> {
+        let (id, _) = self
+            .managed(
+                actor,
+                ecosystem,
+                project,
+                Role::Maintainer,
+                "see the notices of",
+            )
+            .await?;
+        let rows = self.inner.store.notices(&id).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                let detail = |name: &str| row.detail.get(name).map_or("", String::as_str);
+                let (text, advice) = match row.kind.as_str() {
+                    "environment-not-required" => (
+                        format!(
+                            "The publisher {} requires no environment, and its job ran in {}.",
+                            detail("publisher"),
+                            detail("environment")
+                        ),
+                        "Register it with that environment, then remove the one without: no other job of the repository can publish then.",
+                    ),
+                    _ => (
+                        format!(
+                            "{} published with an API token, though the project has a trusted publisher.",
+                            row.user.as_deref().unwrap_or("Somebody")
+                        ),
+                        "Publish from the workflow and revoke the token; then refuse tokens: `countersign publisher policy --trusted-only on`.",
+                    ),
+                };
+                Notice {
+                    id: row.id,
+                    at: row.at,
+                    kind: row.kind,
+                    text,
+                    advice: advice.to_owned(),
+                }
+            })
+            .collect())
+    }
+
+    /// Takes a notice down; it does not come back for the same reason.
+    ///
+    /// # Errors
+    /// `role-missing`, `project-unknown`, `notice-unknown`.
+    pub async fn dismiss_notice(
+        &self,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        project: &str,
+        id: &str,
+    ) -> Result<()> {
+        let key = format(ecosystem).name_key(project)?;
+        let now = self.now();
+        let mut tx = self.inner.store.write().await?;
+        let project = self
+            .project_for_change(
+                &mut tx,
+                actor,
+                ecosystem,
+                &key,
+                Role::Owner,
+                "dismiss the notices of",
+            )
+            .await?;
+        if !tx.dismiss_notice(&project.id, id, now).await? {
+            return Err(Error::new(
+                Kind::NotFound,
+                "notice-unknown",
+                "The project has no such notice.",
+            )
+            .remedy("List them with `countersign publisher notices`."));
+        }
+        tx.commit().await
+    }
+}
