@@ -120,7 +120,7 @@ fn to_json<T: Serialize>(value: &T) -> Result<String> {
 fn provider(row: &AnyRow) -> Result<Provider> {
     text(row, "provider")?
         .parse()
-        .map_err(|source: String| Error::internal("a stored provider is unknown", source))
+        .map_err(|source| Error::internal("a stored provider is unknown", source))
 }
 
 fn ecosystem(row: &AnyRow) -> Result<Ecosystem> {
