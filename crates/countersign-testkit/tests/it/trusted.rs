@@ -1,54 +1,181 @@
-//! Trusted publishing from outside.
+//! Trusted publishing from outside: a real registry and a real OpenID Connect provider, both by TLS under a private
+//! authority; unmodified clients in the environment of a CI job; and whoever tries to get in.
 
-use countersign_testkit::clients::{Clients, both_outputs};
-use countersign_testkit::http;
-use countersign_testkit::packages::Wheel;
+mod identity;
+mod issuers;
+mod journey;
+mod processes;
+
+use countersign_testkit::claims::{self, Claims};
+use countersign_testkit::http::{self, Response};
+use countersign_testkit::issuer::{Issuer, OidcServer};
+use countersign_testkit::packages::{Package, Wheel};
 use countersign_testkit::server::{Database, ServerOptions, TestServer};
+use serde_json::{Value, json};
 
-#[test]
-fn pip_uv_and_twine_work_over_tls_with_the_private_authority() {
-    let server = TestServer::start(ServerOptions {
-        tls: true,
-        ..ServerOptions::default()
-    })
-    .unwrap();
-    let token = server.publisher("ada").unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let file = Wheel::new("secure", "1.0")
-        .build()
-        .write_to(folder.path())
+const REPOSITORY: &str = "octo/sample";
+const WORKFLOW: &str = "release.yml";
+const OWNER_ID: u64 = 65001;
+const REPOSITORY_ID: u64 = 74001;
+
+/// A registry whose operator has admitted the issuer `company`, a GitHub of the company's own.
+struct Stage {
+    server: TestServer,
+    oidc: OidcServer,
+    company: Issuer,
+    audience: String,
+    /// For what a test writes.
+    folder: tempfile::TempDir,
+}
+
+impl Stage {
+    fn start() -> Self {
+        Self::on(Database::Sqlite)
+    }
+
+    fn on(database: Database) -> Self {
+        let server = TestServer::start(ServerOptions {
+            tls: true,
+            database,
+            ..ServerOptions::default()
+        })
         .unwrap();
-    let clients = Clients::get().unwrap().trusting(server.ca_file().unwrap());
-    let said = clients
-        .twine_upload(&server.upload_url(), &token, &[&file], &[])
-        .unwrap();
-    assert!(said.status.success(), "{}", both_outputs(&said));
-    for (number, name) in ["pip", "uv"].into_iter().enumerate() {
-        let target = folder.path().join(name);
-        let said = if number == 0 {
-            clients.pip_install(&server.simple_url(), &["secure"], &target, &[])
-        } else {
-            clients.uv_pip_install(&server.simple_url(), &["secure"], &target, &[])
-        }
-        .unwrap();
-        assert!(said.status.success(), "{}", both_outputs(&said));
-        assert!(target.join("secure/__init__.py").is_file());
+        let oidc = OidcServer::start().unwrap();
+        let company = oidc.issuer("company").unwrap();
+        oidc.answer_github_repository(REPOSITORY, OWNER_ID, REPOSITORY_ID);
+        server.user("ada").unwrap();
+        let audience = http::get(&format!("{}/_/oidc/audience", server.url()))
+            .unwrap()
+            .expect_status(200)
+            .unwrap()
+            .json()
+            .unwrap();
+        let audience = audience["audience"].as_str().unwrap().to_owned();
+        let stage = Self {
+            server,
+            oidc,
+            company,
+            audience,
+            folder: tempfile::tempdir().unwrap(),
+        };
+        stage.admit("company", &stage.company);
+        stage
+    }
+
+    /// `admin issuer add` with the claims of GitHub.
+    fn admit(&self, name: &str, issuer: &Issuer) {
+        let ca = issuer.ca_file().to_str().unwrap();
+        let url = issuer.url();
+        let add = ["admin", "issuer", "add", name, "--url", &url];
+        let as_github = ["--preset", "github", "--ca", ca];
+        self.server.run(&[&add[..], &as_github].concat()).unwrap();
+    }
+
+    /// Runs an `admin publisher` command and returns the JSON that it prints.
+    fn publisher(&self, arguments: &[&str]) -> Value {
+        let command = [&["--json", "admin", "publisher"], arguments].concat();
+        let output = self.server.run(&command).unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Registers the workflow of [`REPOSITORY`] for a project; the publisher's id.
+    fn register(&self, project: &str, further: &[&str]) -> String {
+        let added = self.publisher(&[&registration(project), further].concat());
+        added["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Registers it for a project that does not exist yet, and that ada shall own.
+    fn register_pending(&self, project: &str) -> String {
+        self.register(project, &["--pending-for", "ada"])
+    }
+
+    /// A project of ada's with the release 1.0, published by a token, for which the workflow is registered.
+    fn project_with_publisher(&self, project: &str, further: &[&str]) -> String {
+        let token = self.server.token("ada", &[]).unwrap();
+        let first = release(project, "1.0");
+        self.server
+            .publish(&first, &token)
+            .unwrap()
+            .expect_status(200)
+            .unwrap();
+        self.register(project, further)
+    }
+
+    /// What a job of the registered workflow says.
+    fn claims(&self) -> Claims {
+        claims::github(REPOSITORY, WORKFLOW)
+    }
+
+    /// An identity token of `company` for this registry.
+    fn identity(&self, claims: &Claims) -> String {
+        self.company.token(&self.audience, claims).unwrap()
+    }
+
+    fn mint(&self, identity: &str) -> Response {
+        mint_at(&self.server.url(), identity)
+    }
+
+    /// A minted token of the registered workflow.
+    fn minted(&self) -> String {
+        token_of(self.mint(&self.identity(&self.claims())))
     }
 }
 
-#[test]
-fn second() {
-    let server = TestServer::start(ServerOptions {
-        tls: true,
-        database: Database::Postgres,
-        ..ServerOptions::default()
-    })
-    .unwrap();
-    let second = server.second().unwrap();
-    assert_eq!(
-        http::get(&format!("{}/pypi/simple/", second.url()))
-            .unwrap()
-            .status,
-        200
+fn registration(project: &str) -> [&str; 10] {
+    let (owner, repository) = REPOSITORY.split_once('/').unwrap();
+    let whose = ["--owner", owner, "--repository", repository];
+    let [a, b, c, d] = whose;
+    let issuer = ["add", project, "--issuer", "company"];
+    let [e, f, g, h] = issuer;
+    [e, f, g, h, a, b, c, d, "--workflow", WORKFLOW]
+}
+
+fn mint_at(server: &str, identity: &str) -> Response {
+    let body = json!({"token": identity}).to_string();
+    let headers = [
+        ("Content-Type", "application/json"),
+        ("Accept", "application/json"),
+    ];
+    let url = format!("{server}/_/oidc/mint-token");
+    http::request("POST", &url, &headers, body.as_bytes()).unwrap()
+}
+
+/// The token of a successful exchange.
+fn token_of(answer: Response) -> String {
+    let answer = answer.expect_status(200).unwrap().json().unwrap();
+    assert_eq!(answer["success"], true);
+    answer["token"].as_str().unwrap().to_owned()
+}
+
+/// The codes of a refused exchange, in the shape that uv and the publishing action print; its first error is returned.
+fn refused(answer: &Response, code: &str) -> Value {
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    let body = answer.json().unwrap();
+    assert_eq!(body["message"], "Token request failed");
+    assert!(body.get("token").is_none(), "{body}");
+    let first = body["errors"][0].clone();
+    assert_eq!(first["code"], code, "{body}");
+    assert!(
+        first["description"]
+            .as_str()
+            .is_some_and(|text| text.len() > 20),
+        "{body}"
     );
+    first
+}
+
+/// What a refused exchange says of a claim: expected and seen.
+fn differing(answer: &Response, claim: &str) -> (String, Value) {
+    let body = answer.json().unwrap();
+    let errors = body["errors"].as_array().unwrap();
+    let told = errors
+        .iter()
+        .find(|error| error["claim"] == claim)
+        .unwrap_or_else(|| panic!("{claim} is not said to differ: {body}"));
+    let expected = told["expected"].as_str().unwrap().to_owned();
+    (expected, told["seen"].clone())
+}
+
+fn release(project: &str, version: &str) -> Package {
+    Wheel::new(project, version).build()
 }
