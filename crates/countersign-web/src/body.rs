@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use countersign_registry::{Error, Kind};
 use futures::Stream;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
@@ -103,6 +104,22 @@ impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Body for SizedStream<S> {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
+    }
+}
+
+/// A request body as a whole, in memory.
+///
+/// # Errors
+/// `json-too-large` where it has more than `most` bytes or can not be read to its end.
+pub(crate) async fn whole(body: axum::body::Body, most: usize) -> Result<Bytes, Error> {
+    use http_body_util::BodyExt as _;
+    match http_body_util::Limited::new(body, most).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) => {
+            let message =
+                format!("The request body could not be read, or has more than {most} bytes.");
+            Err(Error::new(Kind::TooLarge, "json-too-large", message).because(error))
+        }
     }
 }
 

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use countersign_registry::oidc::Difference;
 use countersign_registry::{Error, Kind};
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper::ext::ReasonPhrase;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 pub use crate::error_codes::{ERROR_CODES, ErrorCode};
 
@@ -30,6 +31,9 @@ pub enum Dialect {
     /// The Python upload endpoint: the reason phrase, and the body by `Accept`; authentication failures are 403
     /// (401 makes some tools prompt) and conflicts 400 (what `--skip-existing` looks for).
     Upload,
+    /// The exchange of identity tokens: `{"message", "errors": […]}`, which publishing clients print, with the members
+    /// of RFC 9457 beside them. What is wrong with a token is 422, whatever its kind.
+    Exchange,
 }
 
 /// An error with the dialect it is to be told in.
@@ -66,11 +70,21 @@ impl Refusal {
         }
     }
 
+    /// For clients that exchange an identity token.
+    pub fn exchange(error: impl Into<Error>) -> Self {
+        Self {
+            error: error.into(),
+            dialect: Dialect::Exchange,
+        }
+    }
+
     /// The status this is answered with.
     pub fn status(&self) -> StatusCode {
         match (self.dialect, status_of(&self.error)) {
             (Dialect::Upload, StatusCode::UNAUTHORIZED) => StatusCode::FORBIDDEN,
             (Dialect::Upload, StatusCode::CONFLICT) => StatusCode::BAD_REQUEST,
+            (Dialect::Exchange, status) if exchanged_status(&self.error, status) => status,
+            (Dialect::Exchange, _) => StatusCode::UNPROCESSABLE_ENTITY,
             (_, status) => status,
         }
     }
@@ -102,6 +116,21 @@ pub fn status_of(error: &Error) -> StatusCode {
         Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
+}
+
+/// Whether an error of the exchange keeps its own status: trouble that is not the token's. Clients of the exchange know
+/// 403 as "switched off here", and take 5xx and 429 as worth another try.
+fn exchanged_status(error: &Error, status: StatusCode) -> bool {
+    status.is_server_error()
+        || status == StatusCode::TOO_MANY_REQUESTS
+        || matches!(
+            &*error.code,
+            "trusted-publishing-off"
+                | "cross-site"
+                | "method-not-allowed"
+                | "no-such-page"
+                | "json-too-large"
+        )
 }
 
 /// Nothing answers at this address.
@@ -163,6 +192,7 @@ pub(crate) fn render(
         Dialect::Text => Form::Text,
         Dialect::Problem => Form::Problem,
         Dialect::Upload => upload_form(headers),
+        Dialect::Exchange => Form::Exchange,
     };
     let (content_type, body) = match form {
         Form::Text => (
@@ -191,17 +221,14 @@ pub(crate) fn render(
         ),
         Form::Problem => (
             "application/problem+json",
-            json!({
-                "type": link,
-                "title": title,
-                "status": status.as_u16(),
-                "detail": error.message,
-                "code": error.code,
-                "remedy": error.remedy,
-                "request": request_id,
-            })
-            .to_string(),
+            Value::Object(problem(error, status, &link, request_id)).to_string(),
         ),
+        Form::Exchange => {
+            let mut members = problem(error, status, &link, request_id);
+            members.insert("message".to_owned(), "Token request failed".into());
+            members.insert("errors".to_owned(), reasons(error, &link).into());
+            ("application/json", Value::Object(members).to_string())
+        }
     };
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
@@ -216,7 +243,13 @@ pub(crate) fn render(
             );
         }
         StatusCode::SERVICE_UNAVAILABLE => {
-            out.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            // The log and the database are back in seconds; another host takes longer.
+            let wait = if error.code == "issuer-unreachable" {
+                "30"
+            } else {
+                "5"
+            };
+            out.insert(RETRY_AFTER, HeaderValue::from_static(wait));
         }
         StatusCode::TOO_MANY_REQUESTS => {
             out.insert(RETRY_AFTER, HeaderValue::from_static("30"));
@@ -229,6 +262,68 @@ pub(crate) fn render(
             .insert(reason_phrase(&error.message));
     }
     response
+}
+
+/// The members of an RFC 9457 problem, with ours beside them.
+fn problem(error: &Error, status: StatusCode, link: &str, request_id: &str) -> Map<String, Value> {
+    let members: [(&str, Value); 7] = [
+        ("type", link.into()),
+        ("title", status.canonical_reason().unwrap_or("Error").into()),
+        ("status", status.as_u16().into()),
+        ("detail", error.message.as_str().into()),
+        ("code", error.code.as_ref().into()),
+        ("remedy", error.remedy.as_deref().into()),
+        ("request", request_id.into()),
+    ];
+    let mut members: Map<String, Value> = members
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    if !error.differences.is_empty() {
+        let differences = error.differences.iter().map(|difference| json!(difference));
+        members.insert("differences".to_owned(), differences.collect());
+    }
+    members
+}
+
+/// The reasons as clients of the exchange print them, line by line, each from `code` and `description` alone: first the
+/// error as a whole, then every claim that differed.
+fn reasons(error: &Error, link: &str) -> Vec<Value> {
+    let whole = json!({
+        "code": error.code,
+        "description": format!("{} More: {link}", error.text()),
+    });
+    let claims = error
+        .differences
+        .iter()
+        .filter(|difference| !difference.matched)
+        .map(|difference| {
+            json!({
+                "code": error.code,
+                "description": difference_in_words(difference),
+                "claim": difference.claim,
+                "expected": difference.expected,
+                "seen": difference.seen,
+            })
+        });
+    std::iter::once(whole).chain(claims).collect()
+}
+
+/// One claim that differed, as a line for a person.
+fn difference_in_words(difference: &Difference) -> String {
+    let seen = difference
+        .seen
+        .as_deref()
+        .map_or_else(|| "nothing".to_owned(), shown);
+    let mut words = format!(
+        "Claim {}: expected {}, seen {seen}.",
+        difference.claim, difference.expected
+    );
+    if let Some(advice) = &difference.advice {
+        words.push(' ');
+        words.push_str(advice);
+    }
+    words
 }
 
 /// The sentence as HTTP/1.1 carries it: latin-1, no line ends, at most 200 characters.
@@ -257,6 +352,7 @@ enum Form {
     Problem,
     Json,
     Html,
+    Exchange,
 }
 
 fn upload_form(headers: &HeaderMap) -> Form {

@@ -193,6 +193,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "email-address" "E-mail address wrong"
         "The text is no e-mail address."
         "Correct it.";
+    "environment-missing" "Environment missing"
+        "The project takes files from jobs in one environment only, and the job ran in another one or in none."
+        "Set that environment on the job which publishes; an owner of the project can change which one it is.";
     "file-exists" "File already exists"
         "A file of this name was published before with other content. Files never change here."
         "Publish a new version, or tell your client to skip existing files.";
@@ -256,6 +259,18 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "internal" "Failed inside"
         "The registry failed in a way that it should not."
         "This is not your fault. Try again; if it stays, give the operator the request id.";
+    "issuer-exists" "Issuer exists"
+        "There is an issuer of this name or address already."
+        "Operators: remove it first, or choose another name.";
+    "issuer-name" "Issuer name not allowed"
+        "The text can not name an issuer."
+        "Operators: use letters, digits, dashes, dots and underscores, and none of the built-in names.";
+    "issuer-unknown" "Issuer not admitted"
+        "The identity token comes from an issuer that is not taken here."
+        "See /api/v1/issuers for those that are; the operator can admit others.";
+    "issuer-unreachable" "Issuer not reachable"
+        "The keys of the issuer could not be fetched, so its tokens can not be checked now."
+        "Run the job again in a minute; nothing was used up. If it stays, the provider is down or this registry can not reach it.";
     "json-malformed" "JSON malformed"
         "The body of the request is not the JSON that belongs there."
         "See the description of the API at /api/v1/openapi.json.";
@@ -415,12 +430,84 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "nothing-to-replay" "Nothing to replay"
         "The stored log holds no more than the database, so there is nothing to take from it."
         "Start the registry as it is, or bring it back with countersignd restore.";
+    "notice-unknown" "No such notice"
+        "The project has no such notice; somebody may have put it away."
+        "List them again.";
+    "oidc-algorithm-refused" "Signature algorithm refused"
+        "The identity token is signed in a way that is not taken from this issuer. What a token says of itself is not asked."
+        "Use the token as the CI system gives it. Operators of issuers: sign with RS256, ES256 or EdDSA.";
+    "oidc-audience-wrong" "Wrong audience"
+        "The identity token is for somebody else: its aud claim is not exactly the audience of this registry."
+        "Ask the CI system for a token with the audience that /_/oidc/audience gives, as one text and not as a list.";
+    "oidc-claim-missing" "Claim missing"
+        "The identity token lacks a claim that every token must have."
+        "Use the token as the CI system gives it.";
+    "oidc-discovery-issuer-wrong" "Discovery names another issuer"
+        "The issuer's discovery document names another issuer than its address; whose keys it tells is then unclear."
+        "Operators: give the issuer's URL exactly as it stands in its iss claim, to the last slash.";
+    "oidc-discovery-malformed" "Discovery not readable"
+        "The issuer's discovery document is not what OpenID Connect asks for."
+        "Operators: see what the issuer answers at /.well-known/openid-configuration.";
+    "oidc-expired" "Identity token expired"
+        "The identity token was good for a limited time, which is over."
+        "Ask for the token just before it is exchanged; building may take longer than it lives.";
+    "oidc-feature" "Feature not available"
+        "The client asks for upload tokens of a kind that is not to be had here."
+        "Ask for none, or for multi-use-token.";
+    "oidc-issuer-invalid" "Not an issuer"
+        "The text can not be the URL of an issuer."
+        "Give the https URL that stands in the iss claim.";
+    "oidc-issuer-wrong" "Wrong issuer"
+        "The identity token names another issuer than the one whose keys it was checked with."
+        "Use the token as the CI system gives it.";
+    "oidc-key-unknown" "Signing key unknown"
+        "The identity token names a key that its issuer does not publish."
+        "Get a new token and try again. If the issuer has just changed its keys, wait a minute.";
+    "oidc-keys-malformed" "Keys not readable"
+        "The key set that the issuer publishes can not be read."
+        "Operators: see what the issuer answers at its jwks_uri.";
+    "oidc-keys-unusable" "No usable key"
+        "The issuer publishes no key of a kind and a strength that is taken."
+        "Operators of issuers: sign with RSA of 2048 to 8192 bits, P-256 or Ed25519.";
+    "oidc-lifetime-too-long" "Identity token lives too long"
+        "The identity token is good for longer than tokens of this provider are."
+        "Use the token that the CI system gives to a job, and none that was made for longer use.";
+    "oidc-not-yet-valid" "Identity token not yet valid"
+        "The identity token begins later than now."
+        "Set the clock of the machine that signs; half a minute of difference is let pass.";
+    "oidc-replayed" "Identity token used before"
+        "Each identity token can be exchanged once, and this one was."
+        "Ask for a new one for each exchange. If nobody of yours used it, it has leaked: look at the job's log and steps.";
+    "oidc-signature-wrong" "Signature wrong"
+        "The identity token's signature does not fit what it says."
+        "Use the token as the CI system gives it, whole and unchanged.";
+    "oidc-token-malformed" "Not an identity token"
+        "The text is not a signed JSON Web Token."
+        "Send the identity token of the CI system, whole and unchanged.";
+    "oidc-token-too-large" "Identity token too large"
+        "The identity token is longer than this registry reads."
+        "Leave out claims that the CI system lets you add.";
     "operator-needed" "Operator only"
         "Only the operator of this registry may do this."
         "Ask the operator.";
     "page-not-found" "No such page"
         "There is no page at this address."
         "Check the address, or search.";
+    "pending-needs-owner" "Owner missing"
+        "A pending publisher founds a project, which somebody must own."
+        "Operators: name the user.";
+    "pending-publisher-expired" "Pending publisher lapsed"
+        "The pending publisher was not used in its time."
+        "Register it anew, and publish before it lapses.";
+    "pending-publisher-lost" "Name taken meanwhile"
+        "A project of this name came into being before the pending publisher was used; it reserved nothing."
+        "Choose another name, or ask that project's owners to register your workflow.";
+    "policy-environment" "Environment not allowed"
+        "The text can not be the name of an environment."
+        "Give the environment's name, or none.";
+    "policy-locks-out" "Nobody could publish"
+        "With this policy nobody could publish the project any more, because it has no trusted publisher."
+        "Register a publisher first.";
     "project-archived" "Project archived"
         "The project takes no files any more."
         "An owner can set its status back to active.";
@@ -433,6 +520,27 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "project-unknown" "No such project"
         "There is no project of this name here."
         "Check the spelling; the first upload makes a project.";
+    "publisher-exists" "Publisher exists"
+        "The project has this publisher already."
+        "Remove it first if its ids are to be learnt anew.";
+    "publisher-invalid" "Publisher not possible"
+        "Something that was given to register a publisher is missing or can not be right; the error names each field."
+        "Correct the fields. /help/trusted-publishing says what is asked for.";
+    "publisher-mismatch" "Workflow does not fit"
+        "The identity token is genuine, and a publisher for its repository is registered, but a claim differs. The error says which, what was expected and what was there."
+        "Change the workflow so that it fits, or let an owner of the project register a publisher that fits it.";
+    "publisher-none" "No publisher"
+        "The identity token is genuine, and no project here has a publisher for it."
+        "Register the workflow first; check owner and repository for misspellings.";
+    "publisher-not-here" "Not a publisher of this project"
+        "The upload token was made for a workflow that is no publisher of this project, or is none any more."
+        "Publish to the project that the workflow is registered for, or let an owner register it here.";
+    "publisher-pin-expired" "Publisher not used in time"
+        "The provider could not be asked for the repository's ids, so the first token was to tell them; it did not come in time."
+        "An owner removes the publisher and registers it anew, and then publishes soon.";
+    "publisher-unknown" "No such publisher"
+        "The project has no such publisher."
+        "List them again.";
     "purl-invalid" "Package URL malformed"
         "The text is not a package URL of the form that stands in the log."
         "Copy it from the file's page.";
@@ -520,6 +628,12 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "too-many-races" "Too many at once"
         "Others kept changing the same project at the same moment."
         RETRY;
+    "trusted-publishing-off" [403] "Trusted publishing switched off"
+        "The operator of this registry has switched trusted publishing off."
+        "Publish with a token, or ask the operator.";
+    "trusted-publishing-only" "Trusted publishers only"
+        "The project takes files from its registered workflows only; API tokens are refused."
+        "Publish from the workflow. An owner of the project can lift this.";
     "upload-cut-short" "Upload cut short"
         "The upload ended too early."
         RETRY;
@@ -584,8 +698,9 @@ mod tests {
     use super::*;
 
     /// The calls whose first text argument is a code.
-    const CALLS: [&str; 6] = [
+    const CALLS: [&str; 7] = [
         "Error::new(",
+        "Refused::new(",
         "unavailable(",
         "Rejection::new(",
         "denied(",
@@ -649,6 +764,7 @@ mod tests {
         for name in [
             "countersign-formats",
             "countersign-registry",
+            "countersign-trust",
             "countersign-web",
         ] {
             walk(

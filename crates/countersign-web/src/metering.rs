@@ -18,6 +18,8 @@ pub(crate) enum RouteClass {
     Log,
     /// Uploads.
     Upload,
+    /// The exchange of identity tokens.
+    Exchange,
     /// Legacy JSON.
     Json,
     /// Our API.
@@ -29,11 +31,12 @@ pub(crate) enum RouteClass {
 }
 
 impl RouteClass {
-    const ALL: [(Self, &'static str); 8] = [
+    const ALL: [(Self, &'static str); 9] = [
         (Self::Index, "index"),
         (Self::File, "file"),
         (Self::Log, "log"),
         (Self::Upload, "upload"),
+        (Self::Exchange, "exchange"),
         (Self::Json, "json"),
         (Self::Api, "api"),
         (Self::Operation, "operation"),
@@ -59,6 +62,7 @@ impl RouteClass {
             {
                 Self::Log
             }
+            ("_", "oidc") => Self::Exchange,
             ("api", _) => Self::Api,
             ("healthz" | "metrics" | ".well-known", _) => Self::Operation,
             _ => Self::Page,
@@ -67,9 +71,9 @@ impl RouteClass {
 }
 
 /// The statuses counted one by one; the last place is for all others.
-const STATUSES: [u16; 22] = [
-    200, 206, 301, 304, 308, 400, 401, 403, 404, 405, 406, 408, 409, 410, 413, 415, 416, 429, 431,
-    500, 503, 0,
+const STATUSES: [u16; 26] = [
+    200, 201, 202, 204, 206, 301, 304, 308, 400, 401, 403, 404, 405, 406, 408, 409, 410, 413, 415,
+    416, 422, 429, 431, 500, 503, 0,
 ];
 
 /// Upper bounds of the publish-latency buckets, in milliseconds.
@@ -226,6 +230,8 @@ mod tests {
             ("/pypi/simple/", RouteClass::Index),
             ("/pypi/simple/x/", RouteClass::Index),
             ("/pypi/legacy/", RouteClass::Upload),
+            ("/_/oidc/mint-token", RouteClass::Exchange),
+            ("/_/other", RouteClass::Page),
             ("/pypi/pypi/x/json", RouteClass::Json),
             ("/files/00/x.whl", RouteClass::File),
             ("/log/1/checkpoint", RouteClass::Log),

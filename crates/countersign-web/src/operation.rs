@@ -128,6 +128,7 @@ async fn countersign(State(site): State<Site>) -> Response {
                 "upload": format!("{url}/pypi/legacy/"),
                 "json": format!("{url}/pypi/{{project}}/json"),
             },
+            "trusted_publishing": format!("{url}/.well-known/pytp?discover={{upload_path}}"),
             "files": format!("{url}/files/{{sha256}}/{{filename}}"),
             "api": format!("{url}/api/v1/"),
             "openapi": format!("{url}/api/v1/openapi.json"),

@@ -379,11 +379,12 @@ impl Inner {
 }
 
 /// What a restricted instance answers to everyone: its health, whom to tell about a vulnerability, its style sheet,
-/// what an enrolment link is good for.
+/// what an enrolment link is good for, and the exchange of identity tokens, which is how a workflow gets a token.
 /// Publishing has its own check, whose refusals must be 403.
 fn is_open(method: &Method, path: &str) -> bool {
     match path {
-        "/healthz" | "/.well-known/security.txt" => true,
+        "/healthz" | "/.well-known/security.txt" | "/.well-known/pytp" => true,
+        "/_/oidc/audience" | "/_/oidc/mint-token" | "/_/oidc/burn-token" => true,
         "/pypi/legacy" | "/pypi/legacy/" => method == Method::POST,
         // Whoever follows an enrolment link has no token yet.
         _ => path.starts_with("/static/") || path.starts_with("/enrol/"),
@@ -394,7 +395,9 @@ fn is_open(method: &Method, path: &str) -> bool {
 fn dialect_of(method: &Method, path: &str) -> Dialect {
     if method == Method::POST && (path == "/pypi/legacy" || path == "/pypi/legacy/") {
         Dialect::Upload
-    } else if path.starts_with("/api/") {
+    } else if path.starts_with("/_/oidc/") {
+        Dialect::Exchange
+    } else if path.starts_with("/api/") || path == "/.well-known/pytp" {
         Dialect::Problem
     } else {
         Dialect::Text

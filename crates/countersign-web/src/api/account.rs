@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode};
 use super::view::{Caller, Problem, Tokens};
 use super::{Answer, json};
 use crate::error::Refusal;
-use crate::request_log::holds_token;
+use crate::request_log::{Noted, holds_token};
 use crate::site::Site;
 
 /// Who am I
@@ -27,7 +27,7 @@ pub(super) async fn tokens(State(site): State<Site>, headers: HeaderMap) -> Answ
     let actor = site.actor(&headers).await.map_err(Refusal::problem)?;
     let user = match &actor.identity {
         Identity::Account { name, .. } => Some(name.clone()),
-        Identity::Anonymous | Identity::System { .. } => None,
+        Identity::Anonymous | Identity::Workflow(_) | Identity::System { .. } => None,
     };
     let tokens = site
         .registry
@@ -68,4 +68,22 @@ pub(super) async fn revoke_token(
         .await
         .map_err(Refusal::problem)?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// End the token that this request is sent with
+#[utoipa::path(delete, path = "/api/v1/token", tag = "account", security(("token" = [])),
+    responses((status = NO_CONTENT, description = "Ended, with effect at once"),
+        (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn end_token(State(site): State<Site>, headers: HeaderMap) -> Answer {
+    let actor = site.actor(&headers).await.map_err(Refusal::problem)?;
+    site.registry
+        .end_token(&actor)
+        .await
+        .map_err(Refusal::problem)?;
+    let mut ended = StatusCode::NO_CONTENT.into_response();
+    ended.extensions_mut().insert(Noted {
+        actor: Some(actor.name().to_owned()),
+        ..Noted::default()
+    });
+    Ok(ended)
 }

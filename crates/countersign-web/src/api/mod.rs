@@ -6,6 +6,7 @@
 mod account;
 mod change;
 mod log;
+mod publisher;
 mod read;
 mod view;
 
@@ -18,7 +19,6 @@ use axum::routing::get;
 use countersign_formats::Ecosystem;
 use countersign_registry::{Error, Kind};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http_body_util::{BodyExt as _, Limited};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -26,6 +26,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::body::whole;
 use crate::error::Refusal;
 use crate::site::Site;
 
@@ -37,13 +38,14 @@ const LONGEST_BODY: usize = 64 << 10;
     info(
         title = "Countersign",
         description = "The registry's own API. Installers and publishing clients speak their own protocols; this is for \
-                       everything those lack: search, history, yanking, deleting, roles, tokens.",
+                       everything those lack: search, history, yanking, deleting, roles, tokens, trusted publishers.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     modifiers(&Bearer),
     tags(
         (name = "projects", description = "What is published"),
         (name = "curation", description = "Yanking, deleting, status, roles"),
+        (name = "publishers", description = "Trusted publishing: workflows that publish without a stored secret"),
         (name = "log", description = "What happened"),
         (name = "account", description = "The caller")
     )
@@ -79,6 +81,18 @@ fn documented() -> OpenApiRouter<Site> {
         .routes(routes!(account::whoami))
         .routes(routes!(account::tokens))
         .routes(routes!(account::revoke_token))
+        .routes(routes!(account::end_token))
+        .routes(routes!(publisher::providers))
+        .routes(routes!(publisher::issuers))
+        .routes(routes!(publisher::publishers, publisher::add_publisher))
+        .routes(routes!(publisher::test_token))
+        .routes(routes!(publisher::failures))
+        .routes(routes!(publisher::remove_publisher))
+        .routes(routes!(publisher::check_publisher))
+        .routes(routes!(publisher::pending))
+        .routes(routes!(publisher::policy, publisher::set_policy))
+        .routes(routes!(publisher::notices))
+        .routes(routes!(publisher::dismiss_notice))
 }
 
 /// The description of the API, as served and as committed in `docs/openapi.json`.
@@ -140,16 +154,7 @@ fn json<T: Serialize>(site: &Site, body: &T) -> Answer {
 }
 
 async fn body<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
-    let bytes = Limited::new(body, LONGEST_BODY)
-        .collect()
-        .await
-        .map_err(|error| {
-            let message = format!(
-                "The request body could not be read, or has more than {LONGEST_BODY} bytes."
-            );
-            Refusal::problem(Error::new(Kind::TooLarge, "json-too-large", message).because(error))
-        })?;
-    let bytes = bytes.to_bytes();
+    let bytes = whole(body, LONGEST_BODY).await.map_err(Refusal::problem)?;
     let bytes: &[u8] = if bytes.iter().all(u8::is_ascii_whitespace) {
         b"{}"
     } else {
@@ -157,6 +162,20 @@ async fn body<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
     };
     serde_json::from_slice(bytes).map_err(|error| {
         let message = format!("The request body is not the JSON that belongs here: {error}.");
+        let error = Error::new(Kind::Rejected, "json-malformed", message);
+        Refusal::problem(error.remedy("The form is described at /api/v1/openapi.json."))
+    })
+}
+
+/// Like [`body`], for bodies that hold a secret: the error says where it is and nothing of what stands there.
+async fn secret_body<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
+    let bytes = whole(body, LONGEST_BODY).await.map_err(Refusal::problem)?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let message = format!(
+            "The request body is not the JSON that belongs here (line {}, column {}).",
+            error.line(),
+            error.column()
+        );
         let error = Error::new(Kind::Rejected, "json-malformed", message);
         Refusal::problem(error.remedy("The form is described at /api/v1/openapi.json."))
     })
@@ -214,6 +233,6 @@ mod tests {
                 }
             }
         }
-        assert!(operations >= 14, "{operations}");
+        assert!(operations >= 27, "{operations}");
     }
 }

@@ -1,10 +1,12 @@
 //! What the API shows. These types are the API's promise; the core's may change without them.
 
-use countersign_registry::TokenSummary;
+use std::collections::BTreeMap;
+
 use countersign_registry::model::{
-    Actor, FileDetail, Identity, LoggedEvent, ProjectDetail, ProjectSummary, ReleaseDetail,
-    ReleaseSummary, Time,
+    Actor, FileDetail, FileOrigin, Identity, LoggedEvent, ProjectDetail, ProjectSummary,
+    ReleaseDetail, ReleaseSummary, Time,
 };
+use countersign_registry::{TokenSummary, oidc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -23,6 +25,8 @@ pub(super) struct Problem {
     code: String,
     /// What to do next.
     remedy: Option<String>,
+    /// Claims or fields that were not as they should be; left out where there are none.
+    differences: Option<Vec<DifferenceView>>,
     /// Id of the request, for the operator.
     request: String,
 }
@@ -217,6 +221,8 @@ pub(super) struct File {
     proof_url: String,
     /// `live`, `quarantined`, …
     state: String,
+    /// The workflow that published it; null where it was none.
+    origin: Option<Origin>,
 }
 
 impl File {
@@ -237,6 +243,56 @@ impl File {
             uploaded_by: file.uploaded_by,
             leaf: file.leaf,
             state: file.state.as_str().to_owned(),
+            origin: file.origin.map(Into::into),
+        }
+    }
+}
+
+/// The workflow that published a file, as its issuer vouched for it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Origin {
+    /// The CI system: `github`, `gitlab`, …
+    provider: String,
+    /// URL of the issuer that vouched for it.
+    issuer: String,
+    /// Repository, workflow and environment in words.
+    label: String,
+    /// The claims kept of its identity token.
+    claims: BTreeMap<String, String>,
+    /// Where it was built from, where the provider tells that.
+    source: Option<SourceView>,
+}
+
+/// Where a file was built from.
+#[derive(Serialize, ToSchema)]
+struct SourceView {
+    /// URL of the repository.
+    repository: String,
+    commit: Option<String>,
+    /// Branch or tag.
+    reference: Option<String>,
+    workflow: Option<String>,
+    /// URL of the run.
+    run: Option<String>,
+    environment: Option<String>,
+}
+
+impl From<FileOrigin> for Origin {
+    fn from(origin: FileOrigin) -> Self {
+        let source = origin.source.map(|source| SourceView {
+            repository: source.repository,
+            commit: source.commit,
+            reference: source.reference,
+            workflow: source.workflow,
+            run: source.run,
+            environment: source.environment,
+        });
+        Self {
+            provider: origin.provider.as_str().to_owned(),
+            issuer: origin.issuer,
+            label: origin.label,
+            claims: origin.claims,
+            source,
         }
     }
 }
@@ -309,7 +365,7 @@ impl From<countersign_registry::model::Scope> for ScopeView {
 /// Who is calling.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Caller {
-    /// `anonymous`, `account` or `system`.
+    /// `anonymous`, `account`, `workflow` or `system`.
     kind: String,
     name: String,
     scope: Option<ScopeView>,
@@ -320,6 +376,7 @@ impl From<Actor> for Caller {
         let kind = match &actor.identity {
             Identity::Anonymous => "anonymous",
             Identity::Account { .. } => "account",
+            Identity::Workflow(_) => "workflow",
             Identity::System { .. } => "system",
         };
         Self {
@@ -365,4 +422,29 @@ impl From<TokenSummary> for TokenView {
 #[derive(Serialize, ToSchema)]
 pub(super) struct Tokens {
     pub(super) items: Vec<TokenView>,
+}
+
+/// One claim or field, and what was asked of it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct DifferenceView {
+    claim: String,
+    /// What was asked of it, in words.
+    expected: String,
+    /// What was there; null where nothing was.
+    seen: Option<String>,
+    matched: bool,
+    /// What to change, and where.
+    advice: Option<String>,
+}
+
+impl From<oidc::Difference> for DifferenceView {
+    fn from(difference: oidc::Difference) -> Self {
+        Self {
+            claim: difference.claim,
+            expected: difference.expected,
+            seen: difference.seen,
+            matched: difference.matched,
+            advice: difference.advice,
+        }
+    }
 }

@@ -2,9 +2,11 @@
 
 use askama::Template;
 use axum::response::Response;
-use countersign_registry::Result;
+use countersign_formats::Ecosystem;
+use countersign_registry::oidc::Provider;
+use countersign_registry::{Kind, Result};
 
-use super::install::Setup;
+use super::install::{Setup, Trusted};
 use super::visit::{Answer, Frame, Page, Visit};
 use crate::error::{ERROR_CODES, ErrorCode};
 
@@ -27,6 +29,16 @@ struct PublishPage<'a> {
 struct VerifyPage<'a> {
     frame: &'a Frame,
     keys: Vec<String>,
+}
+
+#[derive(Template)]
+#[template(path = "help_trusted_publishing.html")]
+struct TrustedPublishingPage<'a> {
+    frame: &'a Frame,
+    /// What identity tokens must name; none: switched off.
+    audience: Option<&'a str>,
+    setup: Trusted,
+    providers: &'static [Provider],
 }
 
 #[derive(Template)]
@@ -79,6 +91,39 @@ async fn verify(visit: &Visit) -> Result<Answer> {
             })
         })
         .await
+}
+
+/// `GET /help/trusted-publishing`.
+pub(super) async fn show_trusted_publishing(visit: Visit) -> Response {
+    let outcome = trusted_publishing(&visit).await;
+    visit.answer(outcome)
+}
+
+async fn trusted_publishing(visit: &Visit) -> Result<Answer> {
+    let audience = match visit.site.registry.oidc_audience(Ecosystem::Pypi) {
+        Ok(audience) => Some(audience),
+        Err(error) if error.kind == Kind::Denied => None,
+        Err(error) => return Err(error),
+    };
+    visit
+        .cached(UNCHANGING, async {
+            Page::render(&TrustedPublishingPage::new(
+                &visit.frame,
+                audience.as_deref(),
+            ))
+        })
+        .await
+}
+
+impl<'a> TrustedPublishingPage<'a> {
+    fn new(frame: &'a Frame, audience: Option<&'a str>) -> Self {
+        Self {
+            frame,
+            audience,
+            setup: Trusted::of(frame, audience.unwrap_or_default()),
+            providers: &Provider::ALL,
+        }
+    }
 }
 
 /// `GET /help/errors`.
@@ -137,6 +182,16 @@ pub(super) fn samples() -> Vec<(&'static str, String)> {
             }
             .render()
             .unwrap(),
+        ),
+        (
+            "help-trusted-publishing",
+            TrustedPublishingPage::new(&frame, Some("https://packages.example.org/pypi"))
+                .render()
+                .unwrap(),
+        ),
+        (
+            "help-trusted-publishing-off",
+            TrustedPublishingPage::new(&frame, None).render().unwrap(),
         ),
         (
             "help-errors",

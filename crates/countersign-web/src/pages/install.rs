@@ -35,6 +35,65 @@ impl Setup {
     }
 }
 
+/// What goes into a CI system's files to publish here without a stored secret.
+pub(super) struct Trusted {
+    /// Where uploads go.
+    pub(super) upload: String,
+    /// A job of GitHub Actions.
+    pub(super) github: String,
+    /// Its last step by the well-known action.
+    pub(super) github_action: String,
+    /// A job of GitLab.
+    pub(super) gitlab: String,
+    /// The exchange by hand.
+    pub(super) exchange: String,
+    /// Ending the token by hand.
+    pub(super) end: String,
+}
+
+impl Trusted {
+    pub(super) fn of(frame: &Frame, audience: &str) -> Self {
+        let site = &frame.site;
+        let upload = format!("{site}/pypi/legacy/");
+        let uv = format!("uv publish --trusted-publishing always --publish-url {upload}");
+        Self {
+            github: format!(
+                "on:\n  push:\n    tags: [\"v*\"]\njobs:\n  publish:\n    runs-on: ubuntu-latest\n    environment: release\n    \
+                 permissions:\n      contents: read\n      id-token: write\n    steps:\n      - uses: actions/checkout@v5\n      \
+                 - uses: astral-sh/setup-uv@v7\n      - run: uv build\n      - run: {uv}"
+            ),
+            github_action: format!(
+                "      - uses: pypa/gh-action-pypi-publish@release/v1\n        with:\n          repository-url: {upload}"
+            ),
+            gitlab: format!(
+                "publish:\n  image: ghcr.io/astral-sh/uv:debian\n  rules:\n    - if: $CI_COMMIT_TAG\n  environment: release\n  \
+                 id_tokens:\n    {}:\n      aud: {audience}\n  script:\n    - uv build\n    - {uv}",
+                id_token_variable(audience)
+            ),
+            exchange: format!(
+                "curl --fail-with-body {site}/_/oidc/mint-token \\\n  --data '{{\"token\": \"'\"$ID_TOKEN\"'\"}}'"
+            ),
+            end: format!(
+                "curl --fail --request DELETE {site}/api/v1/token --header \"Authorization: Bearer $UPLOAD_TOKEN\""
+            ),
+            upload,
+        }
+    }
+}
+
+/// The variable in which uv looks for an identity token in a GitLab job.
+fn id_token_variable(audience: &str) -> String {
+    let mut name: String = audience
+        .chars()
+        .map(|c| match c.to_ascii_uppercase() {
+            c if c.is_ascii_alphanumeric() => c,
+            _ => '_',
+        })
+        .collect();
+    name.push_str("_ID_TOKEN");
+    name
+}
+
 /// The index's address, with a place for the token where reading needs one.
 fn index(frame: &Frame) -> String {
     let plain = format!("{}/pypi/simple/", frame.site);
@@ -64,6 +123,43 @@ impl Install {
         Self {
             pip: format!("pip install --index-url {index} {what}"),
             uv: format!("uv pip install --default-index {index} {what}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uv_finds_the_identity_token_in_a_gitlab_job() {
+        let trusted = Trusted::of(&Frame::sample(), "https://packages.example.org/pypi");
+        for line in [
+            "    HTTPS___PACKAGES_EXAMPLE_ORG_PYPI_ID_TOKEN:",
+            "      aud: https://packages.example.org/pypi",
+        ] {
+            assert!(
+                trusted.gitlab.lines().any(|found| found == line),
+                "{}",
+                trusted.gitlab
+            );
+        }
+    }
+
+    #[test]
+    fn jobs_are_indented_as_yaml_wants_it() {
+        let trusted = Trusted::of(&Frame::sample(), "https://packages.example.org/pypi");
+        for (text, line) in [
+            (&trusted.github, "    permissions:"),
+            (&trusted.github, "      id-token: write"),
+            (&trusted.github, "      - run: uv build"),
+            (
+                &trusted.github_action,
+                "          repository-url: https://packages.example.org/pypi/legacy/",
+            ),
+            (&trusted.gitlab, "  id_tokens:"),
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
     }
 }

@@ -55,7 +55,10 @@ const KINDS: &[(&str, &str)] = &[
         "publisher-changed",
         "The workflows that may publish a project changed.",
     ),
-    ("policy-changed", "The rules of this registry changed."),
+    (
+        "policy-changed",
+        "The rules of this registry changed, or what a project asks of those who publish it.",
+    ),
     (
         "token-revoked-leaked",
         "A token was revoked because it had become public.",

@@ -12,6 +12,7 @@ mod home;
 mod install;
 mod links;
 mod log;
+mod origin;
 mod phrase;
 mod project;
 mod readme;
@@ -51,6 +52,11 @@ pub fn routes() -> Router<Site> {
         .route("/help/publish/", get(slashless))
         .route("/help/verify", get(help::show_verify))
         .route("/help/verify/", get(slashless))
+        .route(
+            "/help/trusted-publishing",
+            get(help::show_trusted_publishing),
+        )
+        .route("/help/trusted-publishing/", get(slashless))
         .route("/help/errors", get(help::show_errors))
         .route("/help/errors/", get(slashless))
         .route("/robots.txt", get(assets::robots))

@@ -8,6 +8,7 @@ use countersign_registry::model::{ProjectDetail, ProjectStatus, ReleaseDetail, R
 use countersign_registry::{DocumentKey, Error, Kind, Result};
 
 use super::install::Install;
+use super::origin::Origins;
 use super::phrase::{self, Day};
 use super::readme::Readme;
 use super::release::Facts;
@@ -28,7 +29,7 @@ struct ProjectPage<'a> {
     created: Day,
     downloads: String,
     people: &'a [(String, countersign_registry::model::Role)],
-    newest: Option<Newest>,
+    newest: Option<Newest<'a>>,
     releases: Vec<ReleaseRow>,
     folded: Vec<ReleaseRow>,
     release_count: String,
@@ -36,11 +37,12 @@ struct ProjectPage<'a> {
 }
 
 /// What is shown of the newest release.
-struct Newest {
+struct Newest<'a> {
     version: String,
     page: String,
     created: Day,
     install: Install,
+    origins: Origins<'a>,
     facts: Facts,
     readme: Readme,
 }
@@ -225,7 +227,8 @@ impl<'a> ProjectPage<'a> {
                 page: links::release(project.ecosystem, &project.key, &detail.release.version),
                 created: Day(detail.release.created),
                 install: Install::of(frame, &project.key, None),
-                facts: Facts::of(&detail.manifest),
+                origins: Origins::of(&detail.files),
+                facts: Facts::of(detail),
                 readme: Readme::new(
                     detail.manifest.description.as_deref(),
                     detail.manifest.description_content_type.as_deref(),
@@ -265,6 +268,10 @@ pub(super) fn samples() -> Vec<(&'static str, String)> {
         (
             "project",
             page(&samples::project(), Some(&samples::release())),
+        ),
+        (
+            "project-traced",
+            page(&samples::project(), Some(&samples::traced_release())),
         ),
         (
             "project-rtl",

@@ -15,6 +15,7 @@ use url::Url;
 use super::install::Install;
 use super::links;
 use super::log::leaf_proof;
+use super::origin::{self, Origins};
 use super::phrase::{self, Breakable, Day};
 use super::project::{Addressed, Banner};
 use super::readme::Readme;
@@ -39,6 +40,7 @@ struct ReleasePage<'a> {
     install: Option<Install>,
     pinned: String,
     files: Vec<FileRow<'a>>,
+    origins: Origins<'a>,
     example: Option<&'a str>,
     needs: Vec<Need<'a>>,
     extras: Vec<(&'a str, Vec<Need<'a>>)>,
@@ -150,10 +152,13 @@ pub(super) struct FactLink {
     pub(super) label: String,
     pub(super) address: String,
     pub(super) host: String,
+    /// Whether it leads to where the release was published from.
+    pub(super) verified: bool,
 }
 
 impl Facts {
-    pub(super) fn of(manifest: &Manifest) -> Self {
+    pub(super) fn of(detail: &ReleaseDetail) -> Self {
+        let manifest = &detail.manifest;
         Self {
             licence: licence(manifest),
             requires_python: manifest
@@ -166,10 +171,15 @@ impl Facts {
                 .as_deref()
                 .map(|words| phrase::shortened(words, 200))
                 .filter(|words| !words.is_empty()),
-            links: fact_links(manifest),
+            links: fact_links(detail),
             classifiers: classifiers(&manifest.classifiers),
             extras: manifest.provides_extra.clone(),
         }
+    }
+
+    /// Whether a link of it leads to where it was published from.
+    pub(super) fn is_any_verified(&self) -> bool {
+        self.links.iter().any(|link| link.verified)
     }
 }
 
@@ -220,7 +230,8 @@ fn people(manifest: &Manifest) -> Vec<String> {
     names
 }
 
-fn fact_links(manifest: &Manifest) -> Vec<FactLink> {
+fn fact_links(detail: &ReleaseDetail) -> Vec<FactLink> {
+    let manifest = &detail.manifest;
     let older = [
         ("Home page", &manifest.home_page),
         ("Download", &manifest.download_url),
@@ -245,6 +256,7 @@ fn fact_links(manifest: &Manifest) -> Vec<FactLink> {
         links.push(FactLink {
             label,
             host: host.to_owned(),
+            verified: origin::is_verified(&detail.files, parsed.as_str()),
             address: parsed.into(),
         });
     }
@@ -367,6 +379,7 @@ impl<'a> ReleasePage<'a> {
             ),
             example: live().next().map(|row| row.file.filename.as_str()),
             files,
+            origins: Origins::of(&detail.files),
             needs: manifest
                 .dependencies
                 .iter()
@@ -374,7 +387,7 @@ impl<'a> ReleasePage<'a> {
                 .map(|dependency| Need::of(ecosystem, dependency))
                 .collect(),
             extras,
-            facts: Facts::of(manifest),
+            facts: Facts::of(detail),
             // A description is its author's own advertisement: none while the project is suspected.
             readme: if quarantined {
                 Readme::Missing
@@ -399,6 +412,14 @@ pub(super) fn samples() -> Vec<(&'static str, String)> {
     quarantined.status = ProjectStatus::Quarantined;
     vec![
         ("release", page(&samples::project(), &samples::release())),
+        (
+            "release-traced",
+            page(&samples::project(), &samples::traced_release()),
+        ),
+        (
+            "release-mixed",
+            page(&samples::project(), &samples::mixed_release()),
+        ),
         (
             "release-yanked",
             page(&samples::project(), &samples::yanked_release()),
@@ -491,9 +512,45 @@ mod tests {
             !page.to_lowercase().contains("href=\"javascript:") && !page.contains("href=\"data:")
         );
         let release = samples::hostile_release();
-        let links = fact_links(&release.manifest);
+        let links = fact_links(&release);
         assert!(links.iter().all(|link| link.address.starts_with("http")));
         assert_eq!(links.len(), 1);
+    }
+
+    #[test]
+    fn a_release_says_where_its_files_come_from() {
+        let page = sample("release-traced");
+        for said in [
+            "GitHub Actions",
+            "https://github.com/miriam/solstice/commit/8f14e45fceea167a5a36dedd4bea2543c2a91f6b",
+            "https://github.com/miriam/solstice/actions/runs/4521007",
+            "release.yml",
+            "tag v4.2.0",
+        ] {
+            assert!(page.contains(said), "{said}");
+        }
+        let by_token = sample("release");
+        assert!(by_token.contains("without a workflow") && !by_token.contains("identity token"));
+        let mixed = sample("release-mixed");
+        assert!(mixed.contains("GitLab") && mixed.contains("1 file uploaded without"));
+    }
+
+    #[test]
+    fn links_are_verified_only_where_the_release_was_published_from_there() {
+        let verified = |release: &ReleaseDetail| -> Vec<String> {
+            let links = fact_links(release).into_iter();
+            links
+                .filter(|link| link.verified)
+                .map(|link| link.label)
+                .collect()
+        };
+        assert_eq!(verified(&samples::traced_release()), ["Source", "Issues"]);
+        assert!(verified(&samples::mixed_release()).is_empty());
+        assert!(verified(&samples::release()).is_empty());
+        let page = sample("release-traced");
+        assert_eq!(page.matches(">verified<").count(), 2);
+        assert_eq!(page.matches("claimed by the author").count(), 2);
+        assert!(!sample("release-mixed").contains(">verified<"));
     }
 
     #[test]

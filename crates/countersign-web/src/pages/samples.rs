@@ -3,9 +3,11 @@
 
 use countersign_formats::{Dependency, Ecosystem, Manifest, NameKey};
 use countersign_registry::model::{
-    FileDetail, FileState, LoggedEvent, ProjectDetail, ProjectStatus, ProjectSummary,
+    FileDetail, FileOrigin, FileState, LoggedEvent, ProjectDetail, ProjectStatus, ProjectSummary,
     ReleaseDetail, ReleaseSummary, Role, Time,
 };
+use countersign_registry::oidc::Provider;
+use countersign_registry::oidc::source::Source;
 
 use super::{assets, enrol, failure, help, home, log, project, release, search};
 
@@ -243,6 +245,7 @@ fn file(filename: &str, size: u64, python_tag: &str, leaf: u64) -> FileDetail {
         uploaded_by: "miriam".to_owned(),
         leaf,
         state: FileState::Live,
+        origin: None,
         sha256,
     }
 }
@@ -262,6 +265,86 @@ pub(super) fn release() -> ReleaseDetail {
             file("solstice-4.2.0.tar.gz", 402_118, "source", 1_284_330),
         ],
     }
+}
+
+/// A run of GitHub Actions, as its token and the registration say.
+fn origin() -> FileOrigin {
+    let commit = "8f14e45fceea167a5a36dedd4bea2543c2a91f6b";
+    let claims = [
+        ("environment", "release"),
+        ("event_name", "push"),
+        (
+            "job_workflow_ref",
+            "miriam/solstice/.github/workflows/release.yml@refs/tags/v4.2.0",
+        ),
+        ("ref", "refs/tags/v4.2.0"),
+        ("repository", "miriam/solstice"),
+        ("repository_id", "74213"),
+        ("repository_owner", "miriam"),
+        ("repository_owner_id", "9301"),
+        ("repository_visibility", "public"),
+        ("run_attempt", "1"),
+        ("run_id", "4521007"),
+        ("runner_environment", "github-hosted"),
+        ("sha", commit),
+        (
+            "workflow_ref",
+            "miriam/solstice/.github/workflows/release.yml@refs/tags/v4.2.0",
+        ),
+    ];
+    FileOrigin {
+        provider: Provider::Github,
+        issuer: "https://token.actions.githubusercontent.com".to_owned(),
+        label: "miriam/solstice, release.yml, environment release".to_owned(),
+        claims: claims
+            .map(|(claim, value)| (claim.to_owned(), value.to_owned()))
+            .into(),
+        source: Some(Source {
+            provider: Provider::Github,
+            repository: "https://github.com/miriam/solstice".to_owned(),
+            commit: Some(commit.to_owned()),
+            reference: Some("refs/tags/v4.2.0".to_owned()),
+            workflow: Some("release.yml".to_owned()),
+            run: Some("https://github.com/miriam/solstice/actions/runs/4521007".to_owned()),
+            environment: Some("release".to_owned()),
+        }),
+    }
+}
+
+/// A release that a workflow published, with links to its repository and elsewhere.
+pub(super) fn traced_release() -> ReleaseDetail {
+    let mut release = release();
+    let origin = origin();
+    for file in &mut release.files {
+        file.uploaded_by = origin.label.clone();
+        file.origin = Some(origin.clone());
+    }
+    release.manifest.project_urls = [
+        ("Documentation", "https://miriam.github.io/solstice/"),
+        ("Source", "https://github.com/Miriam/solstice"),
+        ("Issues", "https://github.com/miriam/solstice/issues"),
+        ("Popular", "https://github.com/somebody/popular"),
+    ]
+    .map(|(label, address)| (label.to_owned(), address.to_owned()))
+    .to_vec();
+    release
+}
+
+/// Two runs on another provider and a file by hand; nothing is verified any more.
+pub(super) fn mixed_release() -> ReleaseDetail {
+    let mut release = traced_release();
+    let mut other = origin();
+    other.provider = Provider::Gitlab;
+    other.issuer = "https://gitlab.internal.example.org".to_owned();
+    other.label = "research/an-uncommonly-long-group-name/solstice, .gitlab-ci.yml".to_owned();
+    other
+        .claims
+        .retain(|claim, _| claim == "sha" || claim == "ref");
+    other.source = None;
+    release.files[1].origin = Some(other);
+    release.files[2].origin = None;
+    release.files[2].uploaded_by = "miriam".to_owned();
+    release
 }
 
 pub(super) fn yanked_release() -> ReleaseDetail {
@@ -340,6 +423,20 @@ pub(super) fn hostile_release() -> ReleaseDetail {
     ];
     release.manifest.provides_extra = vec![sting.to_owned()];
     release.files[0].uploaded_by = sting.to_owned();
+    let mut origin = origin();
+    origin.issuer = format!("https://evil.example/{sting}");
+    origin.label = sting.to_owned();
+    origin.claims.insert(sting.to_owned(), sting.to_owned());
+    release.files[1].origin = Some(origin.clone());
+    if let Some(source) = &mut origin.source {
+        source.repository = "https://evil.example/\"><script>alert(5)</script>".to_owned();
+        source.commit = Some(sting.to_owned());
+        source.reference = Some(format!("refs/tags/{sting}"));
+        source.workflow = Some(sting.to_owned());
+        source.run = Some("javascript:alert(6)".to_owned());
+        source.environment = Some(sting.to_owned());
+    }
+    release.files[0].origin = Some(origin);
     release
 }
 

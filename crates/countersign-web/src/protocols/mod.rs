@@ -3,6 +3,7 @@
 pub(crate) mod files;
 mod log;
 mod multipart;
+mod oidc;
 pub(crate) mod pypi;
 mod pypi_upload;
 
@@ -17,4 +18,5 @@ pub(crate) fn routes() -> Router<Site> {
         .merge(pypi_upload::routes())
         .merge(files::routes())
         .merge(log::routes())
+        .merge(oidc::routes())
 }
