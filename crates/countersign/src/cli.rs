@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use countersign::publisher::{ClaimRule, ProjectName};
 use url::Url;
 
-/// Checks what package registries say, instead of believing them.
+/// Checks what package registries say, instead of believing them, and publishes without stored secrets.
 #[derive(Debug, Parser)]
 #[command(
     name = "countersign",
@@ -15,9 +16,11 @@ Begin:
   countersign trust add https://packages.example.org      pins its log's keys, once, after asking
   countersign verify dist/thing-1.0-py3-none-any.whl      is it what the registry published?
   countersign log audit                                   checks every entry of the log
+  countersign publish dist/*                              from a CI job with an identity, or with COUNTERSIGN_TOKEN
+  countersign publisher list mypackage                    which CI identities may publish it
 
 Exit codes: 0 good, 1 a bug or the environment, 2 usage, 3 verification failed, 4 refused by the registry, 5 unreachable.
-COUNTERSIGN_TOKEN: a token for registries that are not public."
+COUNTERSIGN_TOKEN: a token, to publish and manage with and for registries that are not public."
 )]
 pub struct Cli {
     /// Options that every command takes.
@@ -31,12 +34,16 @@ pub struct Cli {
 /// Options that every command takes.
 #[derive(Args, Debug)]
 pub struct Common {
-    /// The pinned registry that is meant; needed only when several are pinned.
-    #[arg(long, global = true, value_name = "URL")]
+    /// The registry that is meant; not needed when just one is pinned.
+    #[arg(long, global = true, value_name = "URL", env = "COUNTERSIGN_REGISTRY")]
     pub registry: Option<Url>,
     /// The file of pinned registries [default: countersign/trust.toml in the user's configuration]
     #[arg(long, global = true, value_name = "FILE")]
     pub trust: Option<PathBuf>,
+    /// PEM certificates of authorities to believe besides those of this machine, for a registry or a CI system whose
+    /// certificate no public authority signed.
+    #[arg(long, global = true, value_name = "FILE", env = "COUNTERSIGN_CA")]
+    pub ca: Option<PathBuf>,
     /// Print results as JSON on standard output, and errors as JSON on standard error.
     #[arg(long, global = true)]
     pub json: bool,
@@ -53,6 +60,11 @@ pub enum Command {
     /// Read and audit a registry's log.
     #[command(subcommand)]
     Log(Log),
+    /// Publish wheels and sdists, and check the proof of each.
+    Publish(Publish),
+    /// Which CI identities may publish a project.
+    #[command(subcommand)]
+    Publisher(Publisher),
 }
 
 /// `trust …`
@@ -104,6 +116,234 @@ pub enum Log {
         #[arg(long, default_value_t = 20)]
         count: u64,
     },
+}
+
+/// Options of `publish`.
+///
+/// In a CI job the identity of the job is exchanged for a token that lives for minutes and is given back at the end,
+/// whatever happened. No secret is stored anywhere. A repeated run is safe: what is published already is not
+/// published twice.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  countersign publish --registry https://packages.example.org dist/*
+  countersign publish --dry-run dist/*              which CI, which claims, which files; sends no file
+  countersign publish --skip-existing dist/*        passes over file names that are taken
+  countersign publish --id-token-file token.jwt dist/*
+
+Where the identity comes from, the first that is there:
+  --id-token-file FILE                              a token of any provider
+  COUNTERSIGN_ID_TOKEN                              the same as a variable; in GitLab, a name below `id_tokens`
+  GitHub Actions                                    `permissions: id-token: write` in the job
+  Forgejo Actions                                   `enable-openid-connect: true` in the workflow
+  GitLab CI                                         PYPI_ID_TOKEN, or the variable named for the audience
+  CircleCI                                          `circleci run oidc get`
+  Buildkite                                         `buildkite-agent oidc request-token`
+Elsewhere, and where the registry takes no identities, COUNTERSIGN_TOKEN is used.
+
+Proofs are verified where the registry's key is pinned (countersign trust add URL, or --trust FILE with a file that is
+kept beside the source).")]
+pub struct Publish {
+    /// The files: wheels and sdists. Proofs and signatures among them are passed over.
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Say what would happen, and send no file.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Pass over a file whose name is taken by other bytes, instead of failing.
+    #[arg(long)]
+    pub skip_existing: bool,
+    /// A file with an identity token for this registry; - for standard input.
+    #[arg(long, value_name = "FILE|-")]
+    pub id_token_file: Option<PathBuf>,
+    /// In whose name: the job's identity, or the token in COUNTERSIGN_TOKEN [default: the identity where there is one]
+    #[arg(long, value_name = "WHICH")]
+    pub credential: Option<CredentialKind>,
+}
+
+/// In whose name files are published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CredentialKind {
+    /// The identity of the CI job.
+    Identity,
+    /// The token in COUNTERSIGN_TOKEN.
+    Token,
+}
+
+/// `publisher …`: needs COUNTERSIGN_TOKEN, a token with the manage action of an owner or maintainer.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+PROJECT is ECOSYSTEM:PROJECT, or just PROJECT for pypi.
+COUNTERSIGN_TOKEN must hold a token with the manage action; tokens of CI identities can not change publishers.")]
+pub enum Publisher {
+    /// Who may publish a project; without a project, your publishers of projects that do not exist yet.
+    List {
+        /// The project.
+        project: Option<ProjectName>,
+    },
+    /// Let a CI workflow publish a project, without a stored secret.
+    Add(AddPublisher),
+    /// What each provider asks for when a publisher is added.
+    Fields {
+        /// Only this provider: github, gitlab, google, circleci, buildkite, forgejo, activestate or generic.
+        provider: Option<countersign_trust::oidc::Provider>,
+    },
+    /// Say rule by rule whether an identity token would be let in. The token is not used up. Exit code 4 if it is not.
+    #[command(after_help = "\
+Example, in a job that has an identity:
+  countersign publisher test mypackage --token-file token.jwt")]
+    Test {
+        /// The project.
+        project: ProjectName,
+        /// A file with the token; - for standard input. Not an argument, because others can see those.
+        #[arg(long, value_name = "FILE|-")]
+        token_file: PathBuf,
+    },
+    /// Ask issuer and provider again whether a publisher is as it was registered. Exit code 4 if it is not.
+    Check {
+        /// The project.
+        project: ProjectName,
+        /// The publisher's id, as `list` shows it.
+        id: String,
+    },
+    /// Take a publisher away. Tokens that were minted for it stop at once.
+    Remove {
+        /// The project.
+        project: ProjectName,
+        /// The publisher's id, as `list` shows it.
+        id: String,
+    },
+    /// The last exchanges that were refused, claim by claim.
+    Failures {
+        /// The project.
+        project: ProjectName,
+    },
+    /// What a project asks of its publications; with options, change it.
+    #[command(after_help = "\
+Examples:
+  countersign publisher policy mypackage
+  countersign publisher policy mypackage --trusted-only on --environment release
+  countersign publisher policy mypackage --environment none")]
+    Policy {
+        /// The project.
+        project: ProjectName,
+        /// Refuse stored tokens: only CI identities may publish.
+        #[arg(long, value_name = "on|off")]
+        trusted_only: Option<Switch>,
+        /// The environment that each identity must come from; none for no such demand.
+        #[arg(long, value_name = "NAME|none")]
+        environment: Option<String>,
+        /// The least that stands behind a publication.
+        #[arg(long, value_name = "none|token|workflow|provenance")]
+        minimum_trust: Option<String>,
+    },
+    /// What the registry wants the project's owners to know.
+    Notices {
+        /// The project.
+        project: ProjectName,
+        /// Take this notice off the list.
+        #[arg(long, value_name = "ID")]
+        dismiss: Option<String>,
+    },
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
+/// Options of `publisher add`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  countersign publisher add mypackage --issuer github --owner octo --repository sample --workflow release.yml \\
+      --environment release
+  countersign publisher add mypackage --issuer gitlab --field namespace=group --field project=sample \\
+      --field workflow=.gitlab-ci.yml
+  countersign publisher add newpackage --issuer github --owner octo --repository sample --workflow release.yml --pending
+  countersign publisher add tool --issuer builds --claim 'sub=service:release' --claim 'ref~refs/tags/v*'
+
+Which fields a provider asks for: countersign publisher fields [PROVIDER]
+
+Rules for what no field covers:
+  --claim 'NAME=VALUE'         the claim is exactly VALUE
+  --claim 'NAME=ONE|TWO'       it is exactly one of these
+  --claim 'NAME~PATTERN'       it fits PATTERN, in which * is any run of characters
+  --claim 'NAME!=ONE|TWO'      where the claim is there, it fits none of these patterns
+A token that lacks a claim of the first three kinds is refused.")]
+pub struct AddPublisher {
+    /// The project.
+    pub project: ProjectName,
+    /// The issuer: the word for a built-in one (github, gitlab, …), the name an operator gave it, or its URL.
+    #[arg(long, value_name = "NAME")]
+    pub issuer: String,
+    /// User or organisation that owns the repository.
+    #[arg(long, value_name = "NAME")]
+    pub owner: Option<String>,
+    /// The repository's name.
+    #[arg(long, value_name = "NAME")]
+    pub repository: Option<String>,
+    /// The workflow file that is started, such as release.yml.
+    #[arg(long, value_name = "FILE")]
+    pub workflow: Option<String>,
+    /// The reusable workflow that it calls and that asks for the token: OWNER/REPOSITORY/PATH[@REF].
+    #[arg(long, value_name = "WORKFLOW")]
+    pub called_workflow: Option<String>,
+    /// The deployment environment of the job. Recommended: its protection rules decide who may release.
+    #[arg(long, value_name = "NAME")]
+    pub environment: Option<String>,
+    /// Pattern of branches or tags, such as refs/tags/v*.
+    #[arg(long = "ref", value_name = "PATTERN")]
+    pub reference: Option<String>,
+    /// Which runners may do it: github-hosted, self-hosted or any.
+    #[arg(long, value_name = "KIND")]
+    pub runner: Option<String>,
+    /// Any field by its name; again for each.
+    #[arg(long = "field", value_name = "NAME=VALUE", value_parser = field)]
+    pub fields: Vec<(String, String)>,
+    /// A further rule about a claim of the token; again for each.
+    #[arg(long = "claim", value_name = "RULE")]
+    pub claims: Vec<ClaimRule>,
+    /// The project may not exist yet; it is yours once its first release makes it. The name is not reserved.
+    #[arg(long)]
+    pub pending: bool,
+}
+
+impl AddPublisher {
+    /// The fields that were given, by options of their own or by `--field`; `Err` names one that was given twice.
+    pub fn fields(&self) -> Result<std::collections::BTreeMap<String, String>, String> {
+        let named = [
+            ("owner", &self.owner),
+            ("repository", &self.repository),
+            ("workflow", &self.workflow),
+            ("called_workflow", &self.called_workflow),
+            ("environment", &self.environment),
+            ("ref", &self.reference),
+            ("runner", &self.runner),
+        ];
+        let given = named
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)))
+            .chain(self.fields.iter().cloned());
+        let mut fields = std::collections::BTreeMap::new();
+        for (name, value) in given {
+            if fields.insert(name.clone(), value).is_some() {
+                return Err(name);
+            }
+        }
+        Ok(fields)
+    }
+}
+
+fn field(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! How a command ends when it does not end well.
 
+use std::borrow::Cow;
 use std::fmt;
+
+use countersign_trust::oidc::{Difference, Refused};
 
 /// The exit codes, stable and documented in `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,12 +25,14 @@ pub enum Exit {
 pub struct Failure {
     /// With which code the process ends.
     pub exit: Exit,
-    /// Stable kebab-case code.
-    pub code: &'static str,
+    /// Stable kebab-case code; the registry's own where it is the one that refuses.
+    pub code: Cow<'static, str>,
     /// What was wrong, with which value.
     pub message: String,
     /// The way out.
     pub remedy: Option<String>,
+    /// The claims that were not as a publisher expects them, for refused identities.
+    pub differences: Vec<Difference>,
 }
 
 /// Result of the library.
@@ -35,12 +40,13 @@ pub type Result<T> = std::result::Result<T, Failure>;
 
 impl Failure {
     /// A failure that ends with `exit`.
-    pub fn new(exit: Exit, code: &'static str, message: impl Into<String>) -> Self {
+    pub fn new(exit: Exit, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self {
             exit,
-            code,
+            code: code.into(),
             message: message.into(),
             remedy: None,
+            differences: Vec::new(),
         }
     }
 
@@ -60,6 +66,7 @@ impl Failure {
     pub fn json(&self) -> serde_json::Value {
         serde_json::json!({"error": {
             "code": self.code, "exit": self.exit as u8, "message": self.message, "remedy": self.remedy,
+            "differences": self.differences,
         }})
     }
 }
@@ -67,6 +74,9 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
+        for difference in &self.differences {
+            write!(f, "\n  {}", told(difference))?;
+        }
         match &self.remedy {
             Some(remedy) => write!(f, "\n  {}", remedy.replace('\n', "\n  ")),
             None => Ok(()),
@@ -75,3 +85,57 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+impl From<Refused> for Failure {
+    /// What is refused on this machine already, before anything was sent.
+    fn from(refused: Refused) -> Self {
+        Self {
+            exit: Exit::Usage,
+            code: refused.code.into(),
+            message: sentence(&refused.message),
+            remedy: Some(sentence(&refused.remedy)).filter(|remedy| !remedy.is_empty()),
+            differences: refused.differences,
+        }
+    }
+}
+
+/// One claim on one line: whether it fits, what was expected, what was seen, and what to change. Foreign text, so
+/// control characters stay out of the terminal.
+pub fn told(difference: &Difference) -> String {
+    let seen = match &difference.seen {
+        Some(seen) => format!("seen {seen}"),
+        None => "not in the token".to_owned(),
+    };
+    let (claim, expected) = (&difference.claim, &difference.expected);
+    let line = match &difference.advice {
+        _ if difference.matched => format!("✓ {claim}: {seen}, as expected: {expected}"),
+        Some(advice) => format!("✗ {claim}: expected {expected}, {seen}; {advice}"),
+        None => format!("✗ {claim}: expected {expected}, {seen}"),
+    };
+    plain(&line)
+}
+
+/// A clause as a sentence of its own.
+fn sentence(clause: &str) -> String {
+    let mut letters = clause.chars();
+    let mut text: String = letters
+        .next()
+        .into_iter()
+        .flat_map(char::to_uppercase)
+        .collect();
+    text.push_str(letters.as_str());
+    if !text.is_empty() && !text.ends_with(['.', '!', '?']) {
+        text.push('.');
+    }
+    text
+}
+
+/// Foreign text without the characters that steer a terminal or hide what stands there.
+pub fn plain(text: &str) -> String {
+    text.chars()
+        .filter(|c| {
+            !c.is_control()
+                && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        })
+        .collect()
+}

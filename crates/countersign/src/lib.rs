@@ -1,12 +1,20 @@
-//! The consumer's side of Countersign: checks what a registry says instead of believing it.
+//! The client's side of Countersign. For consumers: checks what a registry says instead of believing it. For
+//! publishers: sends files from a CI job that has an identity and no stored secret, and manages who may.
 //!
-//! [`trusted`] holds what was pinned, [`remote`] fetches within limits, [`verify`] checks a file against its proof,
-//! [`audit`] a whole log. Nothing here trusts an answer: each one is held against pinned keys.
+//! [`trusted`] holds what was pinned, [`remote`] talks within limits, [`verify`] checks a file against its proof,
+//! [`audit`] a whole log. No answer is trusted there: each one is held against pinned keys. [`ci`] gets the identity
+//! of a job, [`publish`] exchanges it, uploads and gives it back, [`actions`] tells the runner, and [`publisher`]
+//! reads and changes which identities a project accepts.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod actions;
 pub mod audit;
+pub mod ci;
 pub mod failure;
+mod form;
+pub mod publish;
+pub mod publisher;
 pub mod remote;
 pub mod trusted;
 pub mod verify;

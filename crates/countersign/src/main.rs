@@ -1,9 +1,10 @@
 //! `countersign`: the client binary.
 
 mod cli;
+mod command;
 
-use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -15,6 +16,7 @@ use serde_json::json;
 use url::Url;
 
 use cli::{Cli, Command, Common, Log, Trust};
+use command::{authorities, line, remote, trust_path};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -25,6 +27,8 @@ fn main() -> ExitCode {
         Command::Verify(options) => check(&cli.common, options),
         Command::Log(Log::Audit) => audit_log(&cli.common),
         Command::Log(Log::Show { from, count }) => show(&cli.common, *from, *count),
+        Command::Publish(options) => command::publish::run(&cli.common, options),
+        Command::Publisher(what) => command::publisher::run(&cli.common, what),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -39,34 +43,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints a line; a reader that went away is no failure of ours.
-fn line(text: &str) {
-    let mut out = std::io::stdout().lock();
-    if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
-        std::process::exit(0);
-    }
-}
-
-fn trust_path(common: &Common) -> Result<PathBuf, Failure> {
-    match &common.trust {
-        Some(path) => Ok(path.clone()),
-        None => trusted::default_path(),
-    }
-}
-
-fn remote(url: &Url) -> Result<Remote, Failure> {
-    Remote::new(
-        url,
-        std::env::var("COUNTERSIGN_TOKEN")
-            .ok()
-            .filter(|token| !token.is_empty()),
-    )
-}
-
 fn add(common: &Common, url: &Url, yes: bool, replace: bool) -> Result<(), Failure> {
     let path = trust_path(common)?;
     let mut trust = TrustFile::load(&path)?;
-    let fresh = trusted::announced(url, &remote(url)?)?;
+    let fresh = trusted::announced(url, &remote(common, url)?)?;
     if !common.json {
         describe(&fresh);
     }
@@ -142,7 +122,7 @@ fn check(common: &Common, options: &cli::Verify) -> Result<(), Failure> {
     let file = verify::measure(&options.file)?;
     let proof = match &options.proof {
         Some(source) if source.starts_with("http://") || source.starts_with("https://") => {
-            fetched(source, options.offline)?
+            fetched(common, source, options.offline)?
         }
         Some(path) => verify::proof_file(Path::new(path))?,
         None => match verify::proof_beside(&options.file)? {
@@ -153,7 +133,7 @@ fn check(common: &Common, options: &cli::Verify) -> Result<(), Failure> {
             }
             None => verify::fetch_proof(
                 &file,
-                &remote(&trust.registry(common.registry.as_ref())?.url)?,
+                &remote(common, &trust.registry(common.registry.as_ref())?.url)?,
             )?,
         },
     };
@@ -190,7 +170,7 @@ fn check(common: &Common, options: &cli::Verify) -> Result<(), Failure> {
 }
 
 /// A proof from any address: it needs no trust, since it is held against pinned keys.
-fn fetched(source: &str, offline: bool) -> Result<Vec<u8>, Failure> {
+fn fetched(common: &Common, source: &str, offline: bool) -> Result<Vec<u8>, Failure> {
     if offline {
         return Err(Failure::new(
             Exit::Usage,
@@ -209,7 +189,8 @@ fn fetched(source: &str, offline: bool) -> Result<Vec<u8>, Failure> {
     let url = Url::parse(source).map_err(wrong)?;
     let base = url.join("/").map_err(wrong)?;
     // The user's token is for the pinned registry and goes nowhere else.
-    Remote::new(&base, None)?.get(url.path(), countersign_trust::proof::MAX_PROOF_BYTES)
+    Remote::new(&base, None, authorities(common)?.as_deref())?
+        .get(url.path(), countersign_trust::proof::MAX_PROOF_BYTES)
 }
 
 fn audit_log(common: &Common) -> Result<(), Failure> {
@@ -226,7 +207,7 @@ fn audit_log(common: &Common) -> Result<(), Failure> {
     };
     let outcome = audit::audit(
         pinned,
-        &remote(&pinned.url)?,
+        &remote(common, &pinned.url)?,
         &Seen::of(&pinned.origin)?,
         &progress,
     );
@@ -260,7 +241,7 @@ fn audit_log(common: &Common) -> Result<(), Failure> {
 fn show(common: &Common, from: Option<u64>, count: u64) -> Result<(), Failure> {
     let trust = TrustFile::load(&trust_path(common)?)?;
     let pinned = trust.registry(common.registry.as_ref())?;
-    let (remote, seen) = (remote(&pinned.url)?, Seen::of(&pinned.origin)?);
+    let (remote, seen) = (remote(common, &pinned.url)?, Seen::of(&pinned.origin)?);
     let from = match from {
         Some(from) => from,
         None => audit::newest(pinned, &remote, &seen)?

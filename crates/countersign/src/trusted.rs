@@ -248,20 +248,15 @@ impl TrustFile {
     /// # Errors
     /// Exit 2 when none fits.
     pub fn registry(&self, url: Option<&Url>) -> Result<&Pinned> {
-        let same =
-            |a: &Url, b: &Url| a.as_str().trim_end_matches('/') == b.as_str().trim_end_matches('/');
         match (url, self.registries.as_slice()) {
-            (Some(url), all) => all
-                .iter()
-                .find(|pinned| same(&pinned.url, url))
-                .ok_or_else(|| {
-                    Failure::new(
-                        Exit::Usage,
-                        "not-pinned",
-                        format!("No key is pinned for {url}."),
-                    )
-                    .remedy(format!("Pin it: countersign trust add {url}"))
-                }),
+            (Some(url), _) => self.at(url.as_str()).ok_or_else(|| {
+                Failure::new(
+                    Exit::Usage,
+                    "not-pinned",
+                    format!("No key is pinned for {url}."),
+                )
+                .remedy(format!("Pin it: countersign trust add {url}"))
+            }),
             (None, [only]) => Ok(only),
             (None, []) => {
                 Err(
@@ -285,6 +280,13 @@ impl TrustFile {
                 )))
             }
         }
+    }
+
+    /// The pinned registry at this address, with or without a slash at its end.
+    pub fn at(&self, site: &str) -> Option<&Pinned> {
+        self.registries
+            .iter()
+            .find(|pinned| pinned.url.as_str().trim_end_matches('/') == site.trim_end_matches('/'))
     }
 
     /// The registry whose log has this origin.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use countersign_formats::{Artifact, Ecosystem, Limits, format, purl};
+use countersign_formats::{Artifact, Ecosystem, Limits, Manifest, Rejection, format, purl};
 use countersign_trust::digest::{Hasher, Sha256};
 use countersign_trust::leaf::{self, Leaf, LeafKind};
 use countersign_trust::proof::{MAX_PROOF_BYTES, TlogProof};
@@ -31,6 +31,14 @@ pub struct Measured {
 /// # Errors
 /// Exit 2 for a file that can not be read.
 pub fn measure(path: &Path) -> Result<Measured> {
+    inspect(path).map(|(measured, _)| measured)
+}
+
+/// As [`measure`], with all that the archive says about itself.
+///
+/// # Errors
+/// Exit 2 for a file that can not be read.
+pub fn inspect(path: &Path) -> Result<(Measured, std::result::Result<Manifest, Rejection>)> {
     let unreadable = |error: std::io::Error| {
         Failure::new(
             Exit::Usage,
@@ -58,15 +66,16 @@ pub fn measure(path: &Path) -> Result<Measured> {
         max_file_size: u64::MAX,
         ..Limits::default()
     };
-    let claims = format(Ecosystem::Pypi)
-        .inspect(
-            &mut Artifact {
-                filename: &filename,
-                size,
-                bytes: &mut file,
-            },
-            &limits,
-        )
+    let manifest = format(Ecosystem::Pypi).inspect(
+        &mut Artifact {
+            filename: &filename,
+            size,
+            bytes: &mut file,
+        },
+        &limits,
+    );
+    let claims = manifest
+        .as_ref()
         .map(|manifest| {
             purl::file_purl(
                 manifest.ecosystem,
@@ -75,13 +84,14 @@ pub fn measure(path: &Path) -> Result<Measured> {
                 &filename,
             )
         })
-        .map_err(|rejection| rejection.message);
-    Ok(Measured {
+        .map_err(|rejection| rejection.message.clone());
+    let measured = Measured {
         filename,
         sha256: digests.sha256,
         size,
         claims,
-    })
+    };
+    Ok((measured, manifest))
 }
 
 /// What was shown.

@@ -1,0 +1,414 @@
+//! The CI system that this process runs in: how it is recognised, and how it is asked for a token that says who we are.
+//!
+//! Nothing here prints or stores a token. What a token claims is read only to tell the person who runs the job, and
+//! to keep a token that is meant for somebody else from being sent to this registry.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use countersign_trust::oidc::{MAX_TOKEN_BYTES, Unverified};
+use serde::Serialize;
+use url::Url;
+
+use crate::failure::{Exit, Failure, Result, plain};
+use crate::remote::Remote;
+
+/// The variable that hands over a token in any CI system, and the default name in GitLab's `id_tokens`.
+pub const TOKEN_VARIABLE: &str = "COUNTERSIGN_ID_TOKEN";
+/// The names that GitLab jobs written for other registries use.
+const GITLAB_FALLBACK: &str = "PYPI_ID_TOKEN";
+const REQUEST_URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
+const REQUEST_TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
+
+/// How environment variables are looked up; tests hand in their own.
+pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The variables of this process; empty ones count as missing.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// A CI system that gives its jobs an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ci {
+    /// GitHub Actions, also of an enterprise server.
+    Github,
+    /// Forgejo Actions, as on Codeberg.
+    Forgejo,
+    /// GitLab CI, also self-managed.
+    Gitlab,
+    /// CircleCI.
+    Circleci,
+    /// Buildkite.
+    Buildkite,
+}
+
+impl fmt::Display for Ci {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Github => "GitHub Actions",
+            Self::Forgejo => "Forgejo Actions",
+            Self::Gitlab => "GitLab CI",
+            Self::Circleci => "CircleCI",
+            Self::Buildkite => "Buildkite",
+        })
+    }
+}
+
+impl Ci {
+    /// The CI system around this process, and the variable that shows it.
+    pub fn around(variables: Variables<'_>) -> Option<(Self, &'static str)> {
+        // Forgejo first: it sets GITHUB_ACTIONS too, for workflows that were written for GitHub.
+        [
+            (Self::Forgejo, "FORGEJO_ACTIONS"),
+            (Self::Forgejo, "GITEA_ACTIONS"),
+            (Self::Github, "GITHUB_ACTIONS"),
+            (Self::Gitlab, "GITLAB_CI"),
+            (Self::Circleci, "CIRCLECI"),
+            (Self::Buildkite, "BUILDKITE"),
+        ]
+        .into_iter()
+        .find(|(_, name)| variables(name).as_deref() == Some("true"))
+    }
+
+    /// Whether it reads GitHub's workflow commands and step summaries.
+    pub fn reads_workflow_commands(self) -> bool {
+        matches!(self, Self::Github | Self::Forgejo)
+    }
+
+    /// What to write into the job so that it gets an identity for `audience`.
+    pub fn how_to_allow(self, audience: &str) -> String {
+        match self {
+            Self::Github => "Add to the job (not to the whole workflow):\n  permissions:\n    id-token: write\nA pull request from a fork never gets an identity.".to_owned(),
+            Self::Forgejo => "Add to the workflow file, at the top level:\n  enable-openid-connect: true".to_owned(),
+            Self::Gitlab => format!("Add to the job:\n  id_tokens:\n    {TOKEN_VARIABLE}:\n      aud: {audience}"),
+            Self::Circleci => "The command `circleci run oidc get` gives one in every job that runs in CircleCI's own cloud, or on a server from version 4.4 on; builds of forks get none.".to_owned(),
+            Self::Buildkite => "Make buildkite-agent reachable in the job; in a container, mount it and propagate the environment.".to_owned(),
+        }
+    }
+}
+
+/// Where a token comes from.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A file that somebody else wrote.
+    File(PathBuf),
+    /// An environment variable.
+    Variable(String),
+    /// The runner's token endpoint, which wants the bearer secret of the job.
+    Endpoint {
+        /// Its address, without the audience.
+        url: String,
+        /// The job's own secret.
+        bearer: String,
+    },
+    /// A program of the CI system.
+    Program(Vec<String>),
+}
+
+impl fmt::Display for Source {
+    /// Where, never the token or the bearer secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "the file {}", path.display()),
+            Self::Variable(name) => write!(f, "the variable {name}"),
+            Self::Endpoint { .. } => write!(f, "the runner's endpoint in {REQUEST_URL}"),
+            Self::Program(words) => write!(f, "the command `{}`", words.join(" ")),
+        }
+    }
+}
+
+impl Source {
+    /// Where this job gets a token for `audience`: the file that was named, the variable that means one in any CI,
+    /// or the CI system's own way. `None` where nothing gives one and no CI system is around.
+    ///
+    /// # Errors
+    /// In a CI system that could give an identity but does not give one to this job; the remedy is what to write
+    /// into the job.
+    pub fn find(
+        file: Option<&Path>,
+        ci: Option<Ci>,
+        audience: &str,
+        variables: Variables<'_>,
+    ) -> Result<Option<Self>> {
+        if let Some(path) = file {
+            return Ok(Some(Self::File(path.to_owned())));
+        }
+        let named = |name: &str| {
+            variables(name)
+                .is_some()
+                .then(|| Self::Variable(name.to_owned()))
+        };
+        if let Some(given) = named(TOKEN_VARIABLE) {
+            return Ok(Some(given));
+        }
+        let Some(ci) = ci else {
+            return Ok(None);
+        };
+        let found = match ci {
+            Ci::Github | Ci::Forgejo => match (variables(REQUEST_URL), variables(REQUEST_TOKEN)) {
+                (Some(url), Some(bearer)) => Some(Self::Endpoint { url, bearer }),
+                _ => None,
+            },
+            Ci::Gitlab => named(&audience_variable(audience)).or_else(|| named(GITLAB_FALLBACK)),
+            Ci::Circleci => Some(Self::Program(
+                ["circleci", "run", "oidc", "get", "--claims"]
+                    .map(str::to_owned)
+                    .into_iter()
+                    .chain([serde_json::json!({"aud": audience}).to_string()])
+                    .collect(),
+            )),
+            Ci::Buildkite => Some(Self::Program(
+                // The two ids are not in a token unless they are asked for, and a publisher may be pinned to them.
+                ["buildkite-agent", "oidc", "request-token"]
+                    .into_iter()
+                    .chain(["--claim", "organization_id", "--claim", "pipeline_id"])
+                    .chain(["--audience", audience])
+                    .map(str::to_owned)
+                    .collect(),
+            )),
+        };
+        found.map(Some).ok_or_else(|| no_identity(ci, audience))
+    }
+
+    /// Whether asking again gives another token. A token is good for one exchange only.
+    pub fn gives_fresh_tokens(&self) -> bool {
+        matches!(self, Self::Endpoint { .. } | Self::Program(_))
+    }
+
+    /// Gets a token for `audience` and reads it; nothing in it is verified here.
+    ///
+    /// # Errors
+    /// Exit 1 where the CI system does not give one, exit 2 for what is no token, or is one for another audience.
+    pub fn token(
+        &self,
+        audience: &str,
+        ca: Option<&[u8]>,
+        variables: Variables<'_>,
+    ) -> Result<IdToken> {
+        let text = match self {
+            Self::File(path) => token_from_file(path)?,
+            Self::Variable(name) => variables(name).ok_or_else(|| {
+                Failure::new(
+                    Exit::Usage,
+                    "identity-missing",
+                    format!("{name} is not set."),
+                )
+            })?,
+            Self::Endpoint { url, bearer } => from_endpoint(url, bearer, audience, ca)?,
+            Self::Program(words) => match (from_program(words), self.stand_in(variables)) {
+                (Ok(token), _) | (Err(_), Some(token)) => token,
+                (Err(failure), None) => return Err(failure),
+            },
+        };
+        IdToken::read(text, audience, self)
+    }
+
+    /// What CircleCI sets besides; its audience fits only where an organisation set it so.
+    fn stand_in(&self, variables: Variables<'_>) -> Option<String> {
+        match self {
+            Self::Program(words) if words.first().is_some_and(|word| word == "circleci") => {
+                variables("CIRCLE_OIDC_TOKEN_V2").or_else(|| variables("CIRCLE_OIDC_TOKEN"))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn no_identity(ci: Ci, audience: &str) -> Failure {
+    let missing = match ci {
+        Ci::Github | Ci::Forgejo => format!("{REQUEST_URL} and {REQUEST_TOKEN} are not set"),
+        _ => format!(
+            "none of {TOKEN_VARIABLE}, {} and {GITLAB_FALLBACK} is set",
+            audience_variable(audience)
+        ),
+    };
+    Failure::new(
+        Exit::Usage,
+        "identity-missing",
+        format!("{ci} gives this job no identity: {missing}."),
+    )
+    .remedy(ci.how_to_allow(audience))
+}
+
+/// The name that other publishing clients give to the variable with a token for this audience.
+pub fn audience_variable(audience: &str) -> String {
+    let name: String = audience
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_uppercase()
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    format!("{name}_ID_TOKEN")
+}
+
+/// A token of a CI system, read but not verified. It has no `Debug`: it is a secret until it is exchanged.
+pub struct IdToken {
+    text: String,
+    claims: Vec<(String, String)>,
+    issuer: String,
+}
+
+impl IdToken {
+    /// Takes the token apart and looks whom it is for.
+    ///
+    /// # Errors
+    /// Exit 2 for what is no token, or is one for another audience.
+    fn read(text: String, audience: &str, source: &Source) -> Result<Self> {
+        let text = text.trim().to_owned();
+        let unverified = Unverified::parse(&text).map_err(|refused| {
+            let mut failure = Failure::from(refused);
+            failure.message = format!(
+                "What {source} gives is no identity token. {}",
+                failure.message
+            );
+            failure
+        })?;
+        let held = unverified.claims();
+        let intended = held.get("aud");
+        if intended.and_then(serde_json::Value::as_str) != Some(audience) {
+            let seen =
+                intended.map_or_else(|| "nobody".to_owned(), |value| plain(&value.to_string()));
+            return Err(Failure::new(
+                Exit::Usage,
+                "identity-audience",
+                format!("The token from {source} is meant for {seen}, not for {audience:?}, and was not sent anywhere."),
+            )
+            .remedy(format!("Ask for a token with just the audience {audience}, as one text; in GitLab that is `aud:` below the variable in id_tokens, in CircleCI `circleci run oidc get --claims`.")));
+        }
+        let claims = held
+            .as_map()
+            .iter()
+            .map(|(name, value)| {
+                let shown = value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned);
+                (plain(name), plain(&shown).chars().take(300).collect())
+            })
+            .collect();
+        Ok(Self {
+            claims,
+            issuer: plain(unverified.issuer()),
+            text,
+        })
+    }
+
+    /// The token, for the exchange and nothing else.
+    pub fn secret(&self) -> &str {
+        &self.text
+    }
+
+    /// Who says so, unverified.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// What it claims, unverified, as plain text in the order of the names.
+    pub fn claims(&self) -> &[(String, String)] {
+        &self.claims
+    }
+}
+
+/// Reads a token from a file, or from standard input where it is `-`.
+///
+/// # Errors
+/// Exit 2 where nothing can be read, or too much.
+pub fn token_from_file(path: &Path) -> Result<String> {
+    let unusable = |why: String| {
+        Failure::new(
+            Exit::Usage,
+            "identity-file",
+            format!("The token in {} can not be used: {why}.", path.display()),
+        )
+    };
+    let mut text = String::new();
+    let read = |reader: &mut dyn Read, text: &mut String| {
+        reader
+            .take(MAX_TOKEN_BYTES as u64 + 2)
+            .read_to_string(text)
+            .map_err(|error| unusable(error.to_string()))
+    };
+    if path == Path::new("-") {
+        read(&mut std::io::stdin().lock(), &mut text)?;
+    } else {
+        let mut file = File::open(path).map_err(|error| unusable(error.to_string()))?;
+        read(&mut file, &mut text)?;
+    }
+    if text.trim().is_empty() {
+        return Err(unusable("it is empty".to_owned()));
+    }
+    Ok(text)
+}
+
+fn from_endpoint(address: &str, bearer: &str, audience: &str, ca: Option<&[u8]>) -> Result<String> {
+    let failed = |why: String| {
+        Failure::new(
+            Exit::Environment,
+            "identity-request",
+            format!("The runner gives no identity token: {why}"),
+        )
+        .remedy("Run the job again; where this stays, look at the status page of the CI system.")
+    };
+    let mut url = Url::parse(address)
+        .map_err(|error| failed(format!("{REQUEST_URL} is no address ({error}).")))?;
+    url.query_pairs_mut().append_pair("audience", audience);
+    let base = url
+        .join("/")
+        .map_err(|error| failed(format!("{REQUEST_URL} is no address ({error}).")))?;
+    let path = format!("{}?{}", url.path(), url.query().unwrap_or_default());
+    let answer = Remote::new(&base, Some(bearer.to_owned()), ca)
+        .and_then(|remote| remote.get(&path, 4 * MAX_TOKEN_BYTES))
+        .map_err(|failure| failed(failure.message))?;
+    let answer: serde_json::Value = serde_json::from_slice(&answer)
+        .map_err(|error| failed(format!("its answer is not JSON ({error}).")))?;
+    answer["value"]
+        .as_str()
+        .map(str::to_owned)
+        .ok_or_else(|| failed("its answer has no value.".to_owned()))
+}
+
+fn from_program(words: &[String]) -> Result<String> {
+    let shown = words.join(" ");
+    let failed = |why: String| {
+        Failure::new(
+            Exit::Environment,
+            "identity-program",
+            format!("`{shown}` gives no identity token: {why}."),
+        )
+    };
+    let Some((program, arguments)) = words.split_first() else {
+        return Err(failed("there is no command".to_owned()));
+    };
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .map_err(|error| {
+            failed(error.to_string())
+                .remedy("Run this in a job of that CI system, with its own command on PATH.")
+        })?;
+    let mut text = String::new();
+    let read = child.stdout.take().map(|out| {
+        out.take(MAX_TOKEN_BYTES as u64 + 2)
+            .read_to_string(&mut text)
+    });
+    let status = child.wait().map_err(|error| failed(error.to_string()))?;
+    if let Some(Err(error)) = read {
+        return Err(failed(error.to_string()));
+    }
+    if status.success() {
+        Ok(text)
+    } else {
+        Err(failed(format!("it ended with {status}")))
+    }
+}
