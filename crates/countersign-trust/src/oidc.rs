@@ -9,6 +9,7 @@
 mod claims;
 mod keys;
 mod preset;
+mod registration;
 mod rules;
 pub mod source;
 mod token;
@@ -22,10 +23,8 @@ use serde::{Deserialize, Serialize};
 
 pub use claims::Claims;
 pub use keys::{Discovery, Jwks, discovery_url};
-pub use preset::{
-    Asked, Field, Provider, Registration, environment, identity_answer, identity_question,
-    register, snapshot,
-};
+pub use preset::{Field, Provider, environment, snapshot};
+pub use registration::{Asked, Registration, identity_answer, identity_question, register};
 pub use rules::{Rule, Test, evaluate, matches};
 pub use source::source;
 pub use token::{Demands, Unverified, Verified, verify};
