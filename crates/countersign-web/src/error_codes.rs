@@ -511,6 +511,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "project-archived" "Project archived"
         "The project takes no files any more."
         "An owner can set its status back to active.";
+    "project-exists" "Project exists"
+        "There is a project of this name, so no pending publisher can found it."
+        "If it is yours, register the publisher for it; else choose another name.";
     "project-quarantined" [403] "Project in quarantine"
         "The project is withheld because something about it may be harmful."
         "Choose another project, and read the reason given.";
@@ -538,6 +541,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "publisher-pin-expired" "Publisher not used in time"
         "The provider could not be asked for the repository's ids, so the first token was to tell them; it did not come in time."
         "An owner removes the publisher and registers it anew, and then publishes soon.";
+    "publisher-unconfirmed" "Publisher not confirmed"
+        "The issuer or the provider was asked about the workflow, and what was given can not be right."
+        "Check owner, repository and issuer; the error says what was found.";
     "publisher-unknown" "No such publisher"
         "The project has no such publisher."
         "List them again.";
@@ -625,9 +631,18 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "token-unknown" "Token unknown"
         "There is no such token here."
         "Was it made on another registry? Make one here.";
+    "too-many-pending" "Too many pending publishers"
+        "The account has as many pending publishers as it may have."
+        "Use some of them or remove those that are not needed.";
     "too-many-races" "Too many at once"
         "Others kept changing the same project at the same moment."
         RETRY;
+    "trust-level-unavailable" "Trust level not available"
+        "This version of the registry can not check that level of trust, so nobody could publish."
+        "Choose a lower level.";
+    "trust-too-low" "Trust too low"
+        "The project takes only files behind which more stands than behind this one."
+        "Publish from the project's registered workflow. An owner can lower the level.";
     "trusted-publishing-off" [403] "Trusted publishing switched off"
         "The operator of this registry has switched trusted publishing off."
         "Publish with a token, or ask the operator.";
@@ -698,9 +713,8 @@ mod tests {
     use super::*;
 
     /// The calls whose first text argument is a code.
-    const CALLS: [&str; 7] = [
+    const CALLS: [&str; 6] = [
         "Error::new(",
-        "Refused::new(",
         "unavailable(",
         "Rejection::new(",
         "denied(",
@@ -708,8 +722,11 @@ mod tests {
         "rejection(",
     ];
 
-    fn codes_in(text: &str, found: &mut BTreeSet<String>) {
-        for call in CALLS {
+    /// The same for tokens and registrations, where `refuse` names a field.
+    const TRUST_CALLS: [&str; 1] = ["Refused::new("];
+
+    fn codes_in(text: &str, calls: &[&str], found: &mut BTreeSet<String>) {
+        for call in calls {
             for (at, _) in text.match_indices(call) {
                 let mut rest = text[at + call.len()..].trim_start();
                 if let Some(after) = rest
@@ -737,11 +754,11 @@ mod tests {
         }
     }
 
-    fn walk(folder: &Path, found: &mut BTreeSet<String>) {
+    fn walk(folder: &Path, calls: &[&str], found: &mut BTreeSet<String>) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                walk(&path, found);
+                walk(&path, calls, found);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 // Tests make up codes of their own.
                 let text = std::fs::read_to_string(&path).unwrap();
@@ -753,7 +770,7 @@ mod tests {
                     .split("#[cfg(test)]\npub(super) fn samples")
                     .next()
                     .unwrap_or_default();
-                codes_in(text, found);
+                codes_in(text, calls, found);
             }
         }
     }
@@ -761,17 +778,18 @@ mod tests {
     #[test]
     fn every_code_used_in_the_tree_is_explained() {
         let mut used = BTreeSet::new();
-        for name in [
-            "countersign-formats",
-            "countersign-registry",
-            "countersign-trust",
-            "countersign-web",
+        for (name, calls) in [
+            ("countersign-formats", &CALLS[..]),
+            ("countersign-registry", &CALLS),
+            ("countersign-trust", &TRUST_CALLS),
+            ("countersign-web", &CALLS),
         ] {
             walk(
                 &Path::new(env!("CARGO_MANIFEST_DIR"))
                     .join("..")
                     .join(name)
                     .join("src"),
+                calls,
                 &mut used,
             );
         }
