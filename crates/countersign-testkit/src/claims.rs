@@ -192,10 +192,10 @@ pub fn gitlab(host: &str, project: &str, environment: Option<&str>) -> Claims {
         "groups_direct": [namespace],
         "runner_id": 1,
         "runner_environment": "gitlab-hosted",
-        "sha": "714a629c0b401fdce83e847fc9589983fc6f46bc",
+        "sha": "5d41402abc4b2a76b9719d911017c592aaaabbbb",
         "project_visibility": "public",
         "ci_config_ref_uri": format!("{host}/{project}//.gitlab-ci.yml@refs/tags/v1.0"),
-        "ci_config_sha": "714a629c0b401fdce83e847fc9589983fc6f46bc",
+        "ci_config_sha": "5d41402abc4b2a76b9719d911017c592aaaabbbb",
         "sub": format!("project_path:{project}:ref_type:tag:ref:v1.0"),
     });
     if let (Some(environment), Some(members)) = (environment, members.as_object_mut()) {
@@ -242,20 +242,20 @@ pub fn circleci(organization: &str, project: &str) -> Claims {
 
 /// A job of Buildkite on the branch `main` of a pipeline, with the optional ids in the token.
 pub fn buildkite(organization: &str, pipeline: &str) -> Claims {
-    let commit = "9f3182061f1e2cca4702c368cbc039b7dc9d4485";
+    let commit = "3a5c0e9f1b7d24680ace13579bdf02468ace1357";
     let members = json!({
         "sub": format!("organization:{organization}:pipeline:{pipeline}:ref:refs/heads/main:commit:{commit}:step:publish"),
         "organization_slug": organization,
-        "organization_id": "0184990a-477b-4fa8-9968-496074483cee",
+        "organization_id": "0190a1b2-0000-7000-8000-00000000c0de",
         "pipeline_slug": pipeline,
-        "pipeline_id": "0184990a-4782-42b5-afc1-16715b10b8ff",
+        "pipeline_id": "0190a1b2-0000-7000-8000-00000000beef",
         "build_number": 1,
         "build_branch": "main",
         "build_commit": commit,
         "build_source": "webhook",
         "step_key": "publish",
-        "job_id": "0184990a-477b-4fa8-9968-496074483k77",
-        "agent_id": "0184990a-4782-42b5-afc1-16715b10b1l0",
+        "job_id": "0190a1b2-0000-7000-8000-0000000000a1",
+        "agent_id": "0190a1b2-0000-7000-8000-0000000000a2",
         "runner_environment": "self-hosted",
     });
     Claims::of(members, 300, false)

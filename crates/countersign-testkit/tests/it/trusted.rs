@@ -5,6 +5,7 @@ mod identity;
 mod issuers;
 mod journey;
 mod processes;
+mod providers;
 
 use countersign_testkit::claims::{self, Claims};
 use countersign_testkit::http::{self, Response};
