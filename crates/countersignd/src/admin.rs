@@ -1,9 +1,11 @@
 //! `admin …`: what an operator does at the machine itself. Whoever can open the database is the operator.
 
+mod trusted;
+
 use std::time::Duration;
 
 use countersign_registry::model::{Actor, Time};
-use countersign_registry::{Deletion, NewToken, Registry, TokenSummary};
+use countersign_registry::{Deletion, NewToken, PolicyChange, Registry, TokenSummary};
 use serde_json::json;
 
 use crate::cli::{Admin, Common, Project, Quarantine, Stores, Token, User};
@@ -20,6 +22,8 @@ pub async fn run(common: &Common, command: &Admin) -> Result<(), Failure> {
         Admin::User(command) => user(common, command).await,
         Admin::Token(command) => token(common, command).await,
         Admin::Project(command) => project(common, command).await,
+        Admin::Issuer(command) => trusted::issuer(common, command).await,
+        Admin::Publisher(command) => trusted::publisher(common, command).await,
         Admin::Quarantine(command) => quarantine(common, command).await,
     }
 }
@@ -288,6 +292,25 @@ async fn project(common: &Common, command: &Project) -> Result<(), Failure> {
                 },
             );
         }
+        Project::Policy {
+            project,
+            trusted_only,
+            environment,
+            minimum_trust,
+            stores,
+        } => {
+            let change = PolicyChange {
+                trusted_only: *trusted_only,
+                environment: environment.as_ref().map(|asked| asked.0.clone()),
+                minimum_trust: *minimum_trust,
+            };
+            trusted::policy(common, project, change, stores).await?;
+        }
+        Project::Notices {
+            project,
+            dismiss,
+            stores,
+        } => trusted::notices(common, project, dismiss.as_deref(), stores).await?,
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `backup` and `restore`.
 
-use countersign_registry::{Continued, Registry, Restore, Seams};
+use countersign_registry::{Continued, Registry, Restore};
 use serde_json::json;
 
 use crate::cli::{Backup, Common, RestoreFrom};
@@ -84,7 +84,7 @@ pub async fn restore(common: &Common, options: &RestoreFrom) -> Result<(), Failu
         None => None,
     };
     instance::make_directories(&config)?;
-    let (settings, seams) = (config.settings(), Seams::system());
+    let (settings, seams) = (config.settings(), instance::seams());
     let (store, blobs) = (
         instance::connect(&config).await?,
         instance::open_blobs(&config)?,

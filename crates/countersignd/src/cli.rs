@@ -1,11 +1,15 @@
 //! The command line. What each command means stands here, where `--help` shows it.
 
+mod trusted;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use countersign_formats::Ecosystem;
-use countersign_registry::model::{Action, ProjectStatus, Role};
+use countersign_registry::model::{Action, ProjectStatus, Role, TrustLevel};
 use url::Url;
+
+pub use trusted::{Issuer, NewPublisherFlags, Publisher};
 
 use crate::config::{Overrides, Span, public_url};
 
@@ -252,9 +256,15 @@ pub enum Admin {
     /// API tokens.
     #[command(subcommand)]
     Token(Token),
-    /// Projects and their releases.
+    /// Projects, their releases and policies.
     #[command(subcommand)]
     Project(Project),
+    /// OpenID Connect issuers whose tokens are taken, besides the built-in ones.
+    #[command(subcommand)]
+    Issuer(Issuer),
+    /// Trusted publishers: which workflows may publish a project without a stored secret.
+    #[command(subcommand)]
+    Publisher(Publisher),
     /// Withhold files while somebody looks, and give them back.
     #[command(subcommand)]
     Quarantine(Quarantine),
@@ -415,7 +425,46 @@ pub enum Project {
         #[command(flatten)]
         stores: Stores,
     },
+    /// Show what the project asks of those who publish to it, and change it.
+    #[command(after_help = "Examples:
+  countersignd admin project policy mypackage                        shows it
+  countersignd admin project policy mypackage --trusted-only on      refuses API tokens from now on
+  countersignd admin project policy mypackage --environment release  takes only tokens of that deployment environment
+  countersignd admin project policy mypackage --environment none     takes that back")]
+    Policy {
+        /// The project.
+        #[command(flatten)]
+        project: ProjectName,
+        /// Refuse API tokens: only trusted publishers may publish.
+        #[arg(long, value_name = "on|off", value_parser = on_or_off)]
+        trusted_only: Option<bool>,
+        /// The deployment environment that a workflow's token must carry, or none.
+        #[arg(long, value_name = "NAME|none", value_parser = environment)]
+        environment: Option<EnvironmentOrNone>,
+        /// The least that must stand behind a publication: none, token, workflow or provenance.
+        #[arg(long, value_name = "LEVEL")]
+        minimum_trust: Option<TrustLevel>,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+    /// Show what the owners should know about how the project is published.
+    Notices {
+        /// The project.
+        #[command(flatten)]
+        project: ProjectName,
+        /// Put this notice away; its id stands in the list.
+        #[arg(long, value_name = "ID")]
+        dismiss: Option<String>,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
 }
+
+/// The name of a deployment environment, or `none`.
+#[derive(Clone, Debug)]
+pub struct EnvironmentOrNone(pub Option<String>);
 
 /// `owner`, `maintainer` or `none`.
 #[derive(Clone, Copy, Debug)]
@@ -466,6 +515,22 @@ fn project(text: &str) -> Result<(Ecosystem, String), String> {
         Err("the project's name is missing".to_owned())
     } else {
         Ok((system, name.to_owned()))
+    }
+}
+
+fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        other => Err(format!("{other:?} is neither on nor off")),
+    }
+}
+
+fn environment(text: &str) -> Result<EnvironmentOrNone, String> {
+    match text {
+        "" => Err("the environment's name is missing; write none to ask for none".to_owned()),
+        "none" => Ok(EnvironmentOrNone(None)),
+        name => Ok(EnvironmentOrNone(Some(name.to_owned()))),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use countersign_registry::{Diagnosis, LogKeys, Patient, Seams, Severity, examine};
+use countersign_registry::{Diagnosis, LogKeys, Patient, Severity, examine};
 use serde_json::json;
 
 use crate::cli::{Common, Doctor};
@@ -101,7 +101,7 @@ async fn look_inside(
     let (store, blobs, seams) = (
         instance::connect(config).await?,
         instance::open_blobs(config)?,
-        Seams::system(),
+        instance::seams(),
     );
     let settings = config.settings();
     let mut folders: Vec<&Path> = vec![&config.data];

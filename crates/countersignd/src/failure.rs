@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use countersign_registry::oidc::Difference;
 use countersign_registry::{Error, Kind};
 
 /// The exit codes, stable and documented in `--help`.
@@ -30,6 +31,8 @@ pub struct Failure {
     pub message: String,
     /// The way out.
     pub remedy: Option<String>,
+    /// Claims or fields that were not as they should be, one by one.
+    pub differences: Vec<Difference>,
 }
 
 impl Failure {
@@ -40,6 +43,7 @@ impl Failure {
             code: code.to_owned(),
             message: message.into(),
             remedy: None,
+            differences: Vec::new(),
         }
     }
 
@@ -62,20 +66,41 @@ impl Failure {
 
     /// The failure as the line that `--json` prints on standard error.
     pub fn json(&self) -> serde_json::Value {
-        serde_json::json!({"error": {
+        let mut error = serde_json::json!({
             "code": self.code, "exit": self.exit as u8, "message": self.message, "remedy": self.remedy,
-        }})
+        });
+        if !self.differences.is_empty() {
+            error["differences"] = serde_json::json!(self.differences);
+        }
+        serde_json::json!({"error": error})
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
+        for difference in &self.differences {
+            write!(f, "\n  {}", told(difference).replace('\n', "\n  "))?;
+        }
         match &self.remedy {
             Some(remedy) => write!(f, "\n  {}", remedy.replace('\n', "\n  ")),
             None => Ok(()),
         }
     }
+}
+
+/// One claim and what was asked of it, with the advice on a line of its own.
+pub fn told(difference: &Difference) -> String {
+    let mark = if difference.matched { "✓" } else { "✗" };
+    let seen = difference.seen.as_deref().unwrap_or("nothing");
+    let mut text = format!(
+        "{mark} {}: expected {}, saw {seen}",
+        difference.claim, difference.expected
+    );
+    if let Some(advice) = difference.advice.as_ref().filter(|_| !difference.matched) {
+        text.push_str(&format!("\n    {advice}"));
+    }
+    text
 }
 
 impl From<Error> for Failure {
@@ -103,6 +128,35 @@ impl From<Error> for Failure {
             code: error.code.into_owned(),
             message,
             remedy: error.remedy,
+            differences: error.differences,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_claim_that_differs_is_told_with_its_advice() {
+        let mut failure =
+            Failure::new(Exit::Refused, "publisher-mismatch", "No publisher matches.")
+                .remedy("Change one of them.");
+        assert!(failure.json()["error"].get("differences").is_none());
+        failure.differences = vec![Difference {
+            claim: "environment".to_owned(),
+            expected: "release".to_owned(),
+            seen: None,
+            matched: false,
+            advice: Some("Add it to the job.".to_owned()),
+        }];
+        assert_eq!(
+            failure.to_string(),
+            "No publisher matches.\n  ✗ environment: expected release, saw nothing\n      Add it to the job.\n  Change one of them."
+        );
+        assert_eq!(
+            failure.json()["error"]["differences"][0]["claim"],
+            "environment"
+        );
     }
 }

@@ -3,11 +3,13 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use countersign_registry::{Blobs, LogKeys, Registry, Seams, Store};
 
 use crate::config::{self, Config, shown_without_password};
 use crate::failure::{Exit, Failure};
+use crate::outside::Https;
 
 /// The number of the log that `init` makes. A restored registry that can not prove to be the newest begins the next.
 const FIRST_SHARD: u64 = 1;
@@ -142,7 +144,7 @@ pub async fn init(config: &Config) -> Result<Registry, Failure> {
         .remedy(remedy));
     }
     make_directories(config)?;
-    let (store, blobs, seams) = (connect(config).await?, open_blobs(config)?, Seams::system());
+    let (store, blobs, seams) = (connect(config).await?, open_blobs(config)?, seams());
     let settings = config.settings();
     let keys = LogKeys::generate(&origin(config)?, seams.random.as_ref())?;
     // Keys first: a log whose key is lost can not go on, a key without a log does no harm.
@@ -205,14 +207,7 @@ pub async fn open(config: &Config, migrate: bool) -> Result<Registry, Failure> {
     private_directory(&config.spool)?;
     let shard = store.newest_shard().await?.unwrap_or(FIRST_SHARD);
     let keys = LogKeys::load(&config.keys, shard)?;
-    Ok(Registry::open(
-        config.settings(),
-        store,
-        open_blobs(config)?,
-        keys,
-        Seams::system(),
-    )
-    .await?)
+    Ok(Registry::open(config.settings(), store, open_blobs(config)?, keys, seams()).await?)
 }
 
 /// Why there is nothing to open, and what to run.
@@ -267,6 +262,11 @@ fn quoted(word: &str) -> String {
     } else {
         format!("'{}'", word.replace('\'', "'\\''"))
     }
+}
+
+/// The machine's clock and randomness, and HTTPS to the outside.
+pub fn seams() -> Seams {
+    Seams::system(Arc::new(Https::from_environment()))
 }
 
 /// Connects to the database.

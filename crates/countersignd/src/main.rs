@@ -12,6 +12,7 @@ mod failure;
 mod import;
 mod instance;
 mod logging;
+mod outside;
 mod report;
 mod sample;
 mod serve;
@@ -185,6 +186,7 @@ fn check(common: &Common, place: &Place) -> Result<(), Failure> {
                 |files| files.cert.display().to_string(),
             ),
         ),
+        ("trusted publishing", trusted_publishing(&config)),
         (
             "max file size",
             format!("{} bytes", config.limits.max_file_size),
@@ -206,7 +208,25 @@ fn check(common: &Common, place: &Place) -> Result<(), Failure> {
         ),
     });
     for (name, value) in rows {
-        report::line(&format!("  {name:<14} {value}"));
+        report::line(&format!("  {name:<18} {value}"));
     }
     Ok(())
+}
+
+/// From whom identity tokens are taken, in a line.
+fn trusted_publishing(config: &Config) -> String {
+    let settings = &config.trusted_publishing;
+    if !settings.enabled {
+        return "off".to_owned();
+    }
+    let names: Vec<_> = settings
+        .builtin
+        .iter()
+        .map(|provider| provider.as_str())
+        .collect();
+    if names.is_empty() {
+        "on, with issuers of your own alone".to_owned()
+    } else {
+        format!("on: {}", names.join(", "))
+    }
 }

@@ -13,7 +13,9 @@ use toml::de::{DeTable, DeValue};
 use url::Url;
 
 pub use resolve::{Blobs, Config, Overrides, Tls, shown_without_password};
-pub use value::{Bytes, Count, LogFormat, Names, OpenDays, Setting, Span, public_url};
+pub use value::{
+    Bytes, Count, Days, LogFormat, Names, OpenDays, Providers, Setting, Span, public_url,
+};
 
 use crate::failure::Failure;
 
@@ -116,6 +118,16 @@ keys! {
     "limits.strict_sdist_name" => strict_sdist_name: bool = "false";
     /// Accept wheels tagged plain linux_x86_64 and the like, which do not say which C library they need.
     "limits.allow_plain_linux" => allow_plain_linux: bool = "false";
+    /// May workflows publish with identity tokens of their CI system, without a stored secret (trusted publishing)?
+    "trusted_publishing.enabled" => trusted_enabled: bool = "true";
+    /// Which issuers are known from the start. Any other, such as a GitLab of your own, is added with
+    /// `countersignd admin issuer add`.
+    "trusted_publishing.builtin_issuers" => builtin_issuers: Providers = "[\"github\", \"gitlab\", \"google\", \"circleci\", \"buildkite\", \"forgejo\", \"activestate\"]";
+    /// Days after which a pending publisher, which waits for the first release of its project, lapses.
+    "trusted_publishing.pending_days" => pending_days: Days = "30";
+    /// Days within which a publisher takes the ids of its owner and repository from its first token, where the provider
+    /// could not be asked for them. After that it must be registered again, so that nobody picks up a name that was left.
+    "trusted_publishing.pin_days" => pin_days: Days = "30";
     /// Write one line per request.
     "log.requests" => log_requests: bool = "true";
     /// How log lines look: "auto" (for people on a terminal, JSON otherwise), "human" or "json".
@@ -340,6 +352,7 @@ mod tests {
                 && file.log_filter.is_some()
                 && file.max_ratio.is_some()
                 && file.tls_key.is_some()
+                && file.builtin_issuers.is_some()
         );
     }
 
@@ -439,6 +452,26 @@ mod tests {
             ),
             ("release_open_days = 0", &["it is 0", "above 0"]),
             ("release_open_days = \"never\"", &["or \"always\""]),
+            (
+                "trusted_publishing.pin_days = 0",
+                &["it is 0", "from 1 to 366"],
+            ),
+            (
+                "trusted_publishing.pending_days = 367",
+                &["it is 367", "from 1 to 366"],
+            ),
+            (
+                "trusted_publishing.builtin_issuers = [\"githup\"]",
+                &["githup", "[\"github\", \"gitlab\"]"],
+            ),
+            (
+                "trusted_publishing.builtin_issuers = [\"generic\"]",
+                &["has no issuer of its own", "admin issuer add"],
+            ),
+            (
+                "trusted_publishing.builtin_issuers = [\"github\", \"github\"]",
+                &["\"github\" stands in it twice"],
+            ),
             (
                 "prohibited_names = [\"Some_Name\"]",
                 &["\"Some_Name\" is not normalised", "some-name"],

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use countersign_formats::Limits;
 use countersign_registry::model::Visibility;
-use countersign_registry::{DeletePolicy, Settings};
+use countersign_registry::{DeletePolicy, Settings, TrustedPublishing};
 use url::Url;
 
 use super::{File, LogFormat};
@@ -87,6 +87,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Limits of inspection.
     pub limits: Limits,
+    /// Which identity tokens of workflows are taken.
+    pub trusted_publishing: TrustedPublishing,
     /// One line per request?
     pub log_requests: bool,
     /// How log lines look.
@@ -307,6 +309,20 @@ impl Config {
             tls_terminated_by_proxy: file.tls_terminated_by_proxy.unwrap_or(false),
             tls,
             limits,
+            trusted_publishing: TrustedPublishing {
+                enabled: file
+                    .trusted_enabled
+                    .unwrap_or(defaults.trusted_publishing.enabled),
+                builtin: file
+                    .builtin_issuers
+                    .map_or(defaults.trusted_publishing.builtin, |list| list.0),
+                pending_days: file
+                    .pending_days
+                    .map_or(defaults.trusted_publishing.pending_days, |days| days.0),
+                pin_days: file
+                    .pin_days
+                    .map_or(defaults.trusted_publishing.pin_days, |days| days.0),
+            },
             log_requests: file.log_requests.unwrap_or(true),
             log_format: file.log_format.unwrap_or(LogFormat::Auto),
             log_filter: file.log_filter.unwrap_or_else(|| "info".to_owned()),
@@ -336,6 +352,7 @@ impl Config {
             log_wait: self.log_wait,
             token_longest: self.token_longest,
             memory_cache: self.memory_cache,
+            trusted_publishing: self.trusted_publishing.clone(),
         }
     }
 
@@ -470,6 +487,7 @@ pub fn shown_without_password(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use countersign_registry::oidc::Provider;
 
     fn resolved(
         file: &str,
@@ -581,6 +599,25 @@ mod tests {
                 "{file}"
             );
         }
+    }
+
+    #[test]
+    fn trusted_publishing_reaches_the_settings_of_the_core() {
+        let text = "[trusted_publishing]\nenabled = false\nbuiltin_issuers = [\"gitlab\"]\npending_days = 3\npin_days = 4";
+        let config = resolved(text, &Overrides::default(), &[]).unwrap();
+        let settings = config.settings().trusted_publishing;
+        assert!(!settings.enabled);
+        assert_eq!(settings.builtin, [Provider::Gitlab]);
+        assert_eq!((settings.pending_days, settings.pin_days), (3, 4));
+        let silent = resolved("", &Overrides::default(), &[]).unwrap();
+        assert!(silent.settings().trusted_publishing.enabled);
+        let none = resolved(
+            "[trusted_publishing]\nbuiltin_issuers = []",
+            &Overrides::default(),
+            &[],
+        )
+        .unwrap();
+        assert!(none.settings().trusted_publishing.builtin.is_empty());
     }
 
     #[test]

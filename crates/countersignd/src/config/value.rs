@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use countersign_registry::DeletePolicy;
 use countersign_registry::model::Visibility;
+use countersign_registry::oidc::{Provider, Refused};
 use toml::de::DeValue;
 use url::Url;
 
@@ -94,6 +95,51 @@ impl Setting for Count {
             Ok(count) => Ok(Self(count)),
             Err(error) => Err(error.to_string()),
         }
+    }
+}
+
+/// A number of days that a person can wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Days(pub u32);
+
+impl Setting for Days {
+    const EXPECTED: &'static str = "a whole number of days from 1 to 366, without quotes";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let count = Count::read(value)?.0;
+        u32::try_from(count)
+            .ok()
+            .filter(|days| *days <= 366)
+            .map(Self)
+            .ok_or_else(|| format!("it is {count}"))
+    }
+}
+
+/// Providers whose issuers are known from the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Providers(pub Vec<Provider>);
+
+impl Setting for Providers {
+    const EXPECTED: &'static str = "a list such as [\"github\", \"gitlab\"]";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let mut providers = Vec::new();
+        for item in value.as_array().ok_or_else(String::new)?.iter() {
+            let name = text(item.get_ref())?;
+            let provider: Provider = name
+                .parse()
+                .map_err(|refused: Refused| refused.to_string())?;
+            if provider == Provider::Generic {
+                return Err(format!(
+                    "{name:?} has no issuer of its own, add yours with `countersignd admin issuer add`"
+                ));
+            }
+            if providers.contains(&provider) {
+                return Err(format!("{name:?} stands in it twice"));
+            }
+            providers.push(provider);
+        }
+        Ok(Self(providers))
     }
 }
 

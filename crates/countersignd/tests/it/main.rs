@@ -10,3 +10,4 @@ mod machine;
 mod setting_up;
 mod stopping;
 mod transport;
+mod trusted;
