@@ -294,8 +294,15 @@ mod tests {
     impl Host {
         /// `None` never answers.
         fn start(name: &str, answer: Option<Vec<u8>>) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = listener.local_addr().unwrap().port();
             let ca_key = rcgen::KeyPair::generate().unwrap();
             let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+            // A name of its own, or another authority's certificate would be taken for this one's and fail otherwise.
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            params
+                .distinguished_name
+                .push(rcgen::DnType::CommonName, format!("authority {port}"));
             params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
             let ca = params.self_signed(&ca_key).unwrap();
             let issuer = rcgen::Issuer::new(params, ca_key);
@@ -315,8 +322,6 @@ mod tests {
                     )
                     .unwrap();
             let config = Arc::new(config);
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let port = listener.local_addr().unwrap().port();
             let (tell, asked) = channel();
             std::thread::spawn(move || {
                 for socket in listener.incoming() {
@@ -573,7 +578,8 @@ mod tests {
             ca_pem: Some(&host.ca_pem),
             accept: "*/*",
         };
-        assert_eq!(outside.get(with(&host.url())).await.unwrap().body, b"{}");
+        let url = host.url();
+        assert_eq!(outside.get(with(&url)).await.unwrap().body, b"{}");
 
         let (tell, asked) = channel();
         std::thread::spawn(move || {
@@ -599,7 +605,7 @@ mod tests {
 
         let broken =
             Https::new(&|name| (name == "HTTPS_PROXY").then(|| "http://user:secret@[".to_owned()));
-        let text = why(broken.get(with(&host.url())).await.unwrap_err());
+        let text = why(broken.get(with(&url)).await.unwrap_err());
         assert!(
             text.contains("HTTPS_PROXY") && !text.contains("secret"),
             "{text}"
