@@ -48,8 +48,7 @@ pub fn source(
     };
     // Built from signed claims, but a link on a public page must be plain whatever the issuer signs.
     let read = Url::parse(&repository).ok()?;
-    if !super::keys::plain_https(&read) || read.as_str() != repository || repository.contains("//.")
-    {
+    if !super::keys::plain_https(&read) || read.as_str() != repository {
         return None;
     }
     let number =
@@ -108,12 +107,8 @@ impl Source {
     /// slash, query and fragment do not count. Everything that could lead elsewhere is refused: credentials, another
     /// port, `..`, escapes and backslashes in the path, another host (also the pages host of the same owner).
     pub fn verifies(&self, link: &str) -> bool {
-        let path_of = |text: &str| {
-            let end = text.find(['?', '#']).unwrap_or(text.len());
-            text[..end].to_owned()
-        };
-        let written = path_of(link);
-        // A reader of URLs would quietly resolve these; what resolves to the repository is not the repository.
+        let written = link.split(['?', '#']).next().unwrap_or(link);
+        // A reader of URLs would quietly resolve these; what only resolves to the repository is not verified.
         let plain = written.bytes().all(|byte| byte.is_ascii_graphic())
             && !written.contains(['\\', '%', '@'])
             && !written.split('/').any(|part| part == "." || part == "..");
@@ -134,8 +129,8 @@ impl Source {
         if link.port() != own.port() {
             return false;
         }
-        let own_path = own.path().trim_matches('/').to_ascii_lowercase();
-        let path = link.path().trim_matches('/').to_ascii_lowercase();
+        let own_path = own.path().to_ascii_lowercase();
+        let path = link.path().to_ascii_lowercase();
         let Some(rest) = path.strip_prefix(&own_path) else {
             return false;
         };
