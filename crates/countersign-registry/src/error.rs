@@ -155,10 +155,25 @@ impl From<Refused> for Error {
         Self {
             kind: Kind::Rejected,
             code: Cow::Borrowed(refused.code),
-            message: refused.message,
-            remedy: Some(refused.remedy),
+            message: sentence(&refused.message),
+            remedy: Some(sentence(&refused.remedy)),
             differences: refused.differences,
             source: None,
         }
     }
+}
+
+/// A clause as a sentence: with a capital letter and a full stop.
+pub(crate) fn sentence(clause: &str) -> String {
+    let mut rest = clause.trim().chars();
+    let mut sentence: String = rest
+        .next()
+        .into_iter()
+        .flat_map(char::to_uppercase)
+        .collect();
+    sentence.push_str(rest.as_str());
+    if !sentence.ends_with(['.', '!', '?']) {
+        sentence.push('.');
+    }
+    sentence
 }

@@ -467,7 +467,7 @@ impl Registry {
     ///
     /// # Errors
     /// Where the database fails.
-    pub(crate) async fn purge_expired(&self) -> Result<u64> {
+    pub async fn purge_expired(&self) -> Result<u64> {
         let now = self.now();
         self.inner
             .store

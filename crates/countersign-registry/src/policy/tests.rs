@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::model::{AccountId, EventId, ProjectId, ReleaseId};
-use crate::store::{IdentifierFacts, ProjectFacts, ReleaseFacts};
+use crate::model::{AccountId, EventId, ProjectId, PublisherId, ReleaseId};
+use crate::store::{IdentifierFacts, PolicyFacts, ProjectFacts, ReleaseFacts};
 
 const DAY: i64 = 86_400_000_000;
 const NOW: Time = Time(1_000 * DAY);
@@ -63,6 +63,10 @@ fn project(status: ProjectStatus, role: Option<Role>, removed: bool) -> Option<P
         status,
         removed: removed.then_some(NOW),
         role,
+        publisher: None,
+        has_publisher: false,
+        policy: PolicyFacts::default(),
+        trust: TrustLevel::None,
     })
 }
 
@@ -100,6 +104,99 @@ fn outcome(settings: &Settings, actor: &Actor, facts: &PublishFacts, filetype: &
             error.code.into_owned()
         }
     }
+}
+
+/// A run whose token was minted for some publisher, in that environment.
+fn run(environment: Option<&str>) -> Actor {
+    Actor {
+        identity: Identity::Workflow(std::sync::Arc::new(Workflow {
+            label: "octo/sample, release.yml".into(),
+            provider: Provider::Github,
+            issuer: "https://issuer.example".into(),
+            publishers: vec![PublisherId("t".into())],
+            claims: environment
+                .map(|name| ("environment".to_owned(), name.to_owned()))
+                .into_iter()
+                .collect(),
+        })),
+        strength: Strength::Workflow,
+        scope: Some(Scope {
+            ecosystem: Some(Ecosystem::Pypi),
+            project: None,
+            action: Action::Publish,
+        }),
+        credential: None,
+    }
+}
+
+#[test]
+fn what_owners_demand_holds_for_everybody_but_the_operator() {
+    let with = |policy: PolicyFacts, publisher: bool| {
+        let mut project = active(Role::Owner).unwrap();
+        project.policy = policy;
+        project.publisher = publisher.then(|| PublisherId("t".into()));
+        PublishFacts {
+            project: Some(project),
+            ..PublishFacts::default()
+        }
+    };
+    let only = PolicyFacts {
+        trusted_only: Some(NOW),
+        ..PolicyFacts::default()
+    };
+    let placed = PolicyFacts {
+        environment: Some("release".into()),
+        ..PolicyFacts::default()
+    };
+    let least = PolicyFacts {
+        minimum: Some(TrustLevel::Workflow),
+        ..PolicyFacts::default()
+    };
+    let (ann, operator) = (token(None, Action::Publish), Actor::operator());
+    let none = PolicyFacts::default;
+    for (actor, facts, expected) in [
+        (&ann, with(none(), false), "new"),
+        (&ann, with(only.clone(), true), "trusted-publishing-only"),
+        (&ann, with(least.clone(), true), "trust-too-low"),
+        // An environment is a demand on workflows; people have none.
+        (&ann, with(placed.clone(), false), "new"),
+        (&operator, with(only.clone(), false), "new"),
+        (&operator, with(least.clone(), false), "new"),
+        (&run(None), with(none(), true), "new"),
+        (&run(None), with(none(), false), "publisher-not-here"),
+        (&run(None), with(only, true), "new"),
+        (&run(None), with(least, true), "new"),
+        (
+            &run(None),
+            with(placed.clone(), true),
+            "environment-missing",
+        ),
+        (
+            &run(Some("other")),
+            with(placed.clone(), true),
+            "environment-missing",
+        ),
+        (&run(Some("Release")), with(placed, true), "new"),
+        (
+            &run(None),
+            PublishFacts::default(),
+            "creation-needs-account",
+        ),
+    ] {
+        let seen = outcome(&settings(), actor, &facts, "sdist");
+        assert_eq!(seen, expected, "{} {:?}", actor.name(), facts.project);
+    }
+    // A run never owns: the name of a removed project is not its to take up again.
+    let mut removed = project(ProjectStatus::Active, Some(Role::Owner), true).unwrap();
+    removed.publisher = Some(PublisherId("t".into()));
+    let facts = PublishFacts {
+        project: Some(removed),
+        ..PublishFacts::default()
+    };
+    assert_eq!(
+        outcome(&settings(), &run(None), &facts, "sdist"),
+        "name-retired"
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! bounds; a key id that is not among them is a reason to look again, but not more often than once a minute, whatever
 //! comes; while the issuer can not be reached the last keys go on being good for a day.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -184,8 +184,13 @@ impl Registry {
         .remedy("GET /api/v1/issuers lists those that are; the operator adds others with `countersignd admin issuer add`."))
     }
 
-    /// The issuer that a person means by a name, a preset's word, or a URL.
-    pub(super) async fn issuer_named(&self, text: &str) -> Result<Issuer> {
+    /// The issuer that a person means by a name, a preset's word, or a URL. Where each customer of a provider has one,
+    /// the fields say which.
+    pub(super) async fn issuer_named(
+        &self,
+        text: &str,
+        fields: &BTreeMap<String, String>,
+    ) -> Result<Issuer> {
         let rows = self.inner.store.issuers().await?;
         if let Some(row) = rows
             .into_iter()
@@ -200,16 +205,17 @@ impl Registry {
         }
         let builtin = &self.inner.settings.trusted_publishing.builtin;
         let meant = builtin.iter().copied().find_map(|provider| {
-            let own = provider.issuer().filter(|_| {
-                provider.as_str() == text || provider.title().eq_ignore_ascii_case(text)
-            });
-            own.or_else(|| provider.owns_issuer(text).then_some(text))
+            let by_word = provider.as_str() == text || provider.title().eq_ignore_ascii_case(text);
+            by_word
+                .then(|| provider.issuer_for(fields))
+                .flatten()
+                .or_else(|| provider.owns_issuer(text).then(|| text.to_owned()))
                 .map(|url| (provider, url))
         });
         if let Some((provider, url)) = meant {
             return Ok(Issuer {
                 name: provider.title().to_owned(),
-                url: url.to_owned(),
+                url,
                 provider,
                 ca_pem: None,
             });
@@ -221,7 +227,6 @@ impl Registry {
         );
         let mut known: Vec<String> = builtin
             .iter()
-            .filter(|provider| provider.issuer().is_some())
             .map(|provider| provider.as_str().to_owned())
             .collect();
         known.extend(
@@ -233,7 +238,7 @@ impl Registry {
                 .map(|row| row.name),
         );
         error.remedy = Some(format!(
-            "Use one of {}, or let the operator add yours with `countersignd admin issuer add`. CircleCI's is a URL for each organisation.",
+            "Use one of {} (circleci needs the field organization_id), or let the operator add yours with `countersignd admin issuer add`.",
             known.join(", ")
         ));
         Err(error)

@@ -14,7 +14,7 @@ use super::judgement::{self, Verdict, judge};
 use super::shown;
 use crate::Registry;
 use crate::accounts::new_id;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, sentence};
 use crate::heartbeat::Change;
 use crate::model::{AccountId, Actor, Identity, ProjectId, PublisherId, Role, Time, TrustLevel};
 use crate::policy;
@@ -348,12 +348,15 @@ impl Registry {
             })?;
             None
         };
-        let issuer = self.issuer_named(&new.issuer).await?;
+        let issuer = self.issuer_named(&new.issuer, &new.fields).await?;
         let asked = Asked {
             fields: new.fields.clone(),
             claims: new.claims.clone(),
         };
         let mut registration = oidc::register(issuer.provider, &issuer.url, &asked)?;
+        for warning in &mut registration.warnings {
+            *warning = sentence(warning);
+        }
         if let Err(error) = self.keys_for(&issuer, None).await {
             registration.warnings.push(format!(
                 "{} Nothing can be published by it before that works.",
@@ -530,7 +533,7 @@ impl Registry {
         Ok(match answer {
             Ok(answer) => match oidc::identity_answer(registration, &answer.body) {
                 Ok(ids) => (ids, None),
-                Err(refused) => (BTreeMap::new(), Some(refused.message)),
+                Err(refused) => (BTreeMap::new(), Some(sentence(&refused.message))),
             },
             // Private repositories and those that do not exist look alike to strangers.
             Err(OutsideError::Status(404)) => (

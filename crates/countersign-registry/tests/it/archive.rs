@@ -103,6 +103,7 @@ fn seams() -> Seams {
     Seams {
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
+        outside: Arc::new(crate::kit::World),
     }
 }
 

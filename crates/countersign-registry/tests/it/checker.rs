@@ -49,7 +49,8 @@ const INVARIANTS: &[(&str, &str)] = &[
     ),
     (
         "projects without a release",
-        "SELECT count(*) AS n FROM projects p WHERE NOT EXISTS (SELECT 1 FROM releases r WHERE r.project_id = p.id)",
+        "SELECT count(*) AS n FROM projects p WHERE NOT EXISTS (SELECT 1 FROM releases r WHERE r.project_id = p.id) \
+         AND NOT EXISTS (SELECT 1 FROM publishers t WHERE t.project_id = p.id)",
     ),
     (
         "metadata of no file",
@@ -59,7 +60,21 @@ const INVARIANTS: &[(&str, &str)] = &[
         "events that are neither in the log nor on their way",
         "SELECT count(*) AS n FROM events e WHERE NOT EXISTS (SELECT 1 FROM leaves l WHERE l.event_id = e.id) \
          AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.event_id = e.id) \
-         AND e.kind NOT IN ('account-made', 'token-made', 'token-revoked')",
+         AND e.kind NOT IN ('account-made', 'token-made', 'token-revoked', 'token-minted', 'pending-publisher-added', 'pending-publisher-removed')",
+    ),
+    (
+        "publishers with a project that still wait for one, or the reverse",
+        "SELECT count(*) AS n FROM publishers WHERE (project_id IS NULL) <> (pending_until IS NOT NULL)",
+    ),
+    (
+        "two publishers waiting for a name that a project has",
+        "SELECT count(*) AS n FROM publishers t JOIN projects p ON p.ecosystem = t.ecosystem AND p.key = t.project_key \
+         WHERE t.project_id IS NULL AND t.removed_at IS NULL AND p.trust_source LIKE 'https:%' AND p.visible_at IS NULL",
+    ),
+    (
+        "origins of files that are of another project's publisher",
+        "SELECT count(*) AS n FROM file_origins o JOIN files f ON f.id = o.file_id JOIN publishers t ON t.id = o.publisher_id \
+         WHERE t.project_id <> f.project_id",
     ),
     (
         "accounts with two roles on one project",

@@ -8,11 +8,11 @@ use countersign_formats::Ecosystem;
 use countersign_formats::pypi::upload::UploadForm;
 use countersign_registry::model::{Action, Actor, Presented, Receipt, Time};
 use countersign_registry::{
-    Beating, Blobs, Clock, DocumentKey, Error, Form, Kind, LogKeys, NewToken, Registry, Seams,
-    Settings, Store, SystemRandom,
+    Beating, Blobs, Clock, DocumentKey, Error, Form, Kind, LogKeys, NewToken, Outside,
+    OutsideAnswer, OutsideError, OutsideRequest, Registry, Seams, Settings, Store, SystemRandom,
 };
 use countersign_testkit::packages::Package;
-use countersign_testkit::postgres;
+use countersign_testkit::{http, postgres};
 use countersign_trust::note::VerifierKey;
 use countersign_trust::proof::TlogProof;
 
@@ -75,6 +75,36 @@ impl Clock for TurnedClock {
     }
 }
 
+/// The way outside: real HTTPS, to hosts that the test kit's authority certifies. The server's own way (`countersignd`)
+/// is tested where it is.
+pub struct World;
+
+impl Outside for World {
+    fn get<'a>(
+        &'a self,
+        request: OutsideRequest<'a>,
+    ) -> futures::future::BoxFuture<'a, Result<OutsideAnswer, OutsideError>> {
+        let (url, most) = (request.url.to_owned(), request.most);
+        Box::pin(async move {
+            let answer = tokio::task::spawn_blocking(move || http::get(&url))
+                .await
+                .unwrap()
+                .map_err(|error| OutsideError::Unreachable(error.to_string()))?;
+            match answer.status {
+                200 if answer.body.len() > most => Err(OutsideError::TooLarge(most)),
+                200 => Ok(OutsideAnswer {
+                    body: answer.body,
+                    max_age: None,
+                }),
+                300..400 => Err(OutsideError::Redirected(
+                    answer.header("location").unwrap_or_default().to_owned(),
+                )),
+                status => Err(OutsideError::Status(status)),
+            }
+        })
+    }
+}
+
 pub struct TestRegistry {
     pub registry: Registry,
     pub clock: Arc<TurnedClock>,
@@ -134,6 +164,7 @@ impl TestRegistry {
         let seams = Seams {
             clock: clock.clone(),
             random: Arc::new(SystemRandom),
+            outside: Arc::new(World),
         };
         let store = Store::connect(&database).await.unwrap();
         Registry::create(&settings, &store, &blobs, &keys, &seams)
@@ -170,6 +201,7 @@ impl TestRegistry {
         let seams = Seams {
             clock: self.clock.clone(),
             random: Arc::new(SystemRandom),
+            outside: Arc::new(World),
         };
         let store = Store::connect(&self.database).await?;
         let keys = LogKeys::load(&self.folder.path().join("keys"), 1)?;
@@ -200,6 +232,11 @@ impl TestRegistry {
         self.clock
             .0
             .fetch_add(i64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
+    }
+
+    /// The registry's time, in seconds since 1970.
+    pub fn registry_now(&self) -> i64 {
+        self.clock.now().seconds()
     }
 
     /// Stops the heartbeat, so that a test can look at what waits.

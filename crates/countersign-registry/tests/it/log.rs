@@ -136,7 +136,7 @@ on_both_databases! {
     async fn a_log_is_made_once_and_opened_with_its_own_key_only(test: TestRegistry) {
         let settings = test.registry.settings().clone();
         let store = Store::connect(&test.database).await.unwrap();
-        let seams = Seams::system();
+        let seams = Seams::system(std::sync::Arc::new(crate::kit::World));
         let keys = LogKeys::load(&test.folder.path().join("keys"), 1).unwrap();
         let blobs = Blobs::local(&test.folder.path().join("blobs"), false).unwrap();
         refused(Registry::create(&settings, &store, &blobs, &keys, &seams).await, "log-exists");

@@ -13,3 +13,4 @@ mod kit;
 mod log;
 mod policy;
 mod publishing;
+mod trusted;
