@@ -542,8 +542,8 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
         "The provider could not be asked for the repository's ids, so the first token was to tell them; it did not come in time."
         "An owner removes the publisher and registers it anew, and then publishes soon.";
     "publisher-unconfirmed" "Publisher not confirmed"
-        "The issuer or the provider was asked about the workflow, and what was given can not be right."
-        "Check owner, repository and issuer; the error says what was found.";
+        "The provider was asked about the repository, and its answer can not be used or is about another one."
+        "Check owner and repository, and that the issuer is of the kind that it is registered as.";
     "publisher-unknown" "No such publisher"
         "The project has no such publisher."
         "List them again.";

@@ -89,10 +89,10 @@ pub(super) async fn providers(State(site): State<Site>) -> Answer {
 }
 
 /// Issuers whose identity tokens are taken
-#[utoipa::path(get, path = "/api/v1/issuers", tag = "publishers", security(("token" = [])),
+#[utoipa::path(get, path = "/api/v1/issuers", tag = "publishers",
     responses((status = OK, body = Issuers), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn issuers(State(site): State<Site>, headers: HeaderMap) -> Answer {
-    let actor = site.actor(&headers).await.map_err(Refusal::problem)?;
+    let actor = site.viewer(&headers).await.map_err(Refusal::problem)?;
     let issuers = site
         .registry
         .issuers(&actor)

@@ -143,17 +143,25 @@ async fn burn(State(site): State<Site>, body: Body) -> Result<Response, Refusal>
 /// whatever their tool sends by itself.
 async fn secret<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
     let bytes = whole(body, LONGEST_BODY).await.map_err(Refusal::exchange)?;
-    serde_json::from_slice(&bytes).map_err(|error| {
-        // The parser's own words repeat what they stumbled over.
-        let message = format!(
-            "The request body is not a JSON object with a text named token (line {}, column {}).",
-            error.line(),
-            error.column()
-        );
+    let refused = |place: String| {
+        let message =
+            format!("The request body is not a JSON object with a text named token{place}.");
         let error = Error::new(Kind::Rejected, "json-malformed", message);
         Refusal::exchange(
             error.remedy("Send {\"token\": \"…\"} with the identity token of the CI system."),
         )
+    };
+    // A list would be read as the members in their order.
+    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        return Err(refused(String::new()));
+    }
+    // The parser's own words repeat what they stumbled over.
+    serde_json::from_slice(&bytes).map_err(|error| {
+        refused(format!(
+            " (line {}, column {})",
+            error.line(),
+            error.column()
+        ))
     })
 }
 

@@ -4,7 +4,7 @@ use http::Method;
 use crate::house::{Answer, House, house};
 
 impl House {
-    async fn call(&self, method: Method, path: &str, body: &str) -> Answer {
+    pub async fn call(&self, method: Method, path: &str, body: &str) -> Answer {
         let bearer = format!("Bearer {}", self.token);
         self.ask(method, path, &[("authorization", &bearer)], body.to_owned())
             .await

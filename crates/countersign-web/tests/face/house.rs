@@ -1,11 +1,12 @@
 //! A registry with its face, in this process, on a fresh SQLite file and blobs in memory.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_registry::model::{Action, Actor};
 use countersign_registry::{
-    Blobs, LogKeys, NewToken, Registry, Seams, Settings, Store, SystemRandom,
+    Blobs, LogKeys, NewToken, Outside, Registry, Seams, Settings, Store, SystemRandom,
 };
 use countersign_testkit::http::multipart;
 use countersign_testkit::packages::{Package, Wheel};
@@ -13,6 +14,7 @@ use countersign_web::{App, FaceSettings, app};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 
+use crate::issuer::Issuer;
 use crate::request_log;
 
 /// A registry at work. Its folder goes when it does.
@@ -21,6 +23,8 @@ pub struct House {
     pub registry: Registry,
     /// Of the user `alice`, for everything.
     pub token: String,
+    /// The issuer that the registry knows as GitHub's.
+    pub issuer: Arc<Issuer>,
     _folder: tempfile::TempDir,
 }
 
@@ -87,10 +91,12 @@ pub async fn house_with(change: impl FnOnce(&mut Settings, &mut FaceSettings)) -
     .unwrap();
     let blobs = Blobs::memory();
     let keys = LogKeys::generate("localhost:8417/log/1", &SystemRandom).unwrap();
-    Registry::create(&settings, &store, &blobs, &keys, &Seams::system())
+    let issuer = Arc::new(Issuer::default());
+    let seams = Seams::system(Arc::clone(&issuer) as Arc<dyn Outside>);
+    Registry::create(&settings, &store, &blobs, &keys, &seams)
         .await
         .unwrap();
-    let registry = Registry::open(settings, store, blobs, keys, Seams::system())
+    let registry = Registry::open(settings, store, blobs, keys, seams)
         .await
         .unwrap();
     // The heart beats for as long as the test's runtime does.
@@ -108,6 +114,7 @@ pub async fn house_with(change: impl FnOnce(&mut Settings, &mut FaceSettings)) -
         app: app(registry.clone(), face),
         registry,
         token: String::new(),
+        issuer,
         _folder: folder,
     };
     let token = house.token_for("alice", Action::Manage).await;

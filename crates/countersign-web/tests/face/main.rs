@@ -5,11 +5,13 @@
 mod api;
 mod files;
 mod house;
+mod issuer;
 mod log;
 mod operation;
 mod pages;
 mod request_log;
 mod restricted;
 mod simple_index;
+mod trusted;
 mod upload;
 mod wire;

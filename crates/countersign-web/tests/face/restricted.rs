@@ -22,6 +22,7 @@ fn addresses(package_path: &str) -> Vec<String> {
         "/help/",
         "/help/errors",
         "/help/publish",
+        "/help/trusted-publishing",
         "/help/verify",
         "/robots.txt",
         "/favicon.ico",
