@@ -24,7 +24,7 @@ use clap::Parser;
 use serde_json::json;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::cli::{Cli, Command, Common, ConfigCommand, Place, Stores};
+use crate::cli::{Admin, Cli, Command, Common, ConfigCommand, Place, Stores};
 use crate::config::{Config, shown_without_password};
 use crate::failure::Failure;
 
@@ -62,6 +62,10 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Serve(_) => {}
         // The demo damages a file on purpose, and tells about it itself.
         Command::Demo(_) => logging::start_quietly(LevelFilter::OFF),
+        // What is found out about an issuer stands in the answer.
+        Command::Admin(Admin::Issuer(_) | Admin::Publisher(_)) => {
+            logging::start_quietly(LevelFilter::ERROR);
+        }
         _ => logging::start_quietly(LevelFilter::WARN),
     }
     match &cli.command {

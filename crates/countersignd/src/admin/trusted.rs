@@ -246,10 +246,12 @@ async fn add(common: &Common, flags: &NewPublisherFlags) -> Result<(), Failure> 
         made.id, made.project
     ));
     show(&made);
-    report::line(&format!(
-        "Try it with a token of that workflow: countersignd admin publisher test {}:{} --token-file FILE",
-        ecosystem, made.project
-    ));
+    if made.pending.is_none() {
+        report::line(&format!(
+            "Try it with a token of that workflow: countersignd admin publisher test {}:{} --token-file FILE",
+            ecosystem, made.project
+        ));
+    }
     Ok(())
 }
 
@@ -272,15 +274,6 @@ fn show(publisher: &PublisherSummary) {
     }
     for (claim, value) in &publisher.pinned {
         line("pinned", &format!("{claim} {value}"));
-    }
-    if let Some(by) = publisher.pin_by {
-        line(
-            "pins",
-            &format!(
-                "the ids of its first token, which must come before {}",
-                day(by)
-            ),
-        );
     }
     for warning in &publisher.warnings {
         line("warning", warning);
@@ -364,16 +357,19 @@ fn fields(common: &Common, provider: Option<Provider>) {
             .map_or_else(String::new, |url| format!(", {url}"));
         report::line(&format!("{provider}: {}{issuer}", provider.title()));
         for field in provider.fields() {
-            let must = if field.required { " (needed)" } else { "" };
+            let mark = if field.required { '*' } else { ' ' };
             report::line(&format!(
-                "  {:<18} {}{must}, e.g. {}",
+                "  {mark} {:<22}  {} E.g. {}",
                 field.name, field.help, field.example
             ));
         }
         if provider.fields().iter().all(|field| !field.required) {
-            report::line("  Say with --claim what its tokens must carry.");
+            report::line("    Say with --claim what its tokens must carry.");
         }
     }
+    report::line(
+        "* can not be left out. Give each with --field NAME=VALUE, or with a flag of its own.",
+    );
 }
 
 /// The flags that a publisher at this provider can not do without.

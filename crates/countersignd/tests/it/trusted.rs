@@ -175,7 +175,7 @@ fn an_issuer_is_asked_before_it_is_admitted_and_a_private_one_needs_its_authorit
             Fault::NamesIssuer("https://evil.example".to_owned()),
         )
         .unwrap();
-    add(&ca).expect(4, &["evil.example"]);
+    add(&ca).expect(5, &["evil.example"]);
     other.heal().unwrap();
     other
         .fail(Document::Keys, Fault::Oversized(300_000))
@@ -433,7 +433,7 @@ fn a_project_s_policy_is_shown_changed_and_taken_back() {
     house
         .desk
         .run(&["admin", "project", "notices", "thing", "--dismiss", "none"])
-        .expect(4, &["none"]);
+        .expect(4, &["no such notice"]);
     house.desk.run(&["doctor"]).expect(0, &["✓ log"]);
 }
 
@@ -464,5 +464,5 @@ fn trusted_publishing_can_be_switched_off_and_narrowed_in_the_configuration() {
         "[trusted_publishing]\nenabled = false\n",
     );
     desk.run(&["config", "check"])
-        .expect(0, &["trusted publishing  off"]);
+        .expect(0, &["trusted publishing off"]);
 }
