@@ -1,9 +1,11 @@
 //! Help: how to install, publish and verify, and every error code with its way out.
 
+use std::fmt;
+
 use askama::Template;
 use axum::response::Response;
 use countersign_formats::Ecosystem;
-use countersign_registry::oidc::Provider;
+use countersign_registry::oidc::{Field, Provider};
 use countersign_registry::{Kind, Result};
 
 use super::install::{Setup, Trusted};
@@ -113,6 +115,20 @@ async fn trusted_publishing(visit: &Visit) -> Result<Answer> {
             ))
         })
         .await
+}
+
+/// A field as it is given on a command line, with its example for a value.
+struct Given<'a>(&'a Field);
+
+impl fmt::Display for Given<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Field { name, example, .. } = self.0;
+        if example.contains([' ', '*']) {
+            write!(f, "'{name}={example}'")
+        } else {
+            write!(f, "{name}={example}")
+        }
+    }
 }
 
 impl<'a> TrustedPublishingPage<'a> {

@@ -34,8 +34,9 @@ pub(super) struct Origin<'a> {
     pub(super) run: Option<Place>,
     pub(super) environment: Option<&'a str>,
     pub(super) claims: &'a BTreeMap<String, String>,
-    count: u64,
-    /// How many files, in words.
+    /// Its files.
+    pub(super) names: Vec<&'a str>,
+    /// How many they are, in words.
     pub(super) files: String,
 }
 
@@ -118,7 +119,7 @@ impl<'a> Origin<'a> {
             run: source.and_then(|source| Place::of(source.run.as_deref()?)),
             environment: source.and_then(|source| source.environment.as_deref()),
             claims: &of.claims,
-            count: 0,
+            names: Vec::new(),
             files: String::new(),
         }
     }
@@ -144,15 +145,15 @@ impl<'a> Origins<'a> {
                 continue;
             };
             match workflows.iter_mut().find(|known| known.is(origin)) {
-                Some(known) => known.count += 1,
+                Some(known) => known.names.push(&file.filename),
                 None => workflows.push(Origin {
-                    count: 1,
+                    names: vec![&file.filename],
                     ..Origin::of(origin)
                 }),
             }
         }
         for workflow in &mut workflows {
-            workflow.files = phrase::counted(workflow.count, "file", "files");
+            workflow.files = phrase::counted(workflow.names.len() as u64, "file", "files");
         }
         Self {
             workflows,
@@ -163,6 +164,11 @@ impl<'a> Origins<'a> {
     /// Whether nothing came from a workflow.
     pub(super) fn is_unknown(&self) -> bool {
         self.workflows.is_empty()
+    }
+
+    /// Whether files came by different ways.
+    pub(super) fn is_mixed(&self) -> bool {
+        self.workflows.len() + usize::from(self.by_hand.is_some()) > 1
     }
 }
 
