@@ -48,7 +48,8 @@ pub fn source(
     };
     // Built from signed claims, but a link on a public page must be plain whatever the issuer signs.
     let read = Url::parse(&repository).ok()?;
-    if !super::keys::plain_https(&read) || read.as_str() != repository {
+    let plain = super::keys::plain_https(&read) && !repository.contains(['?', '#']);
+    if !plain || read.as_str() != repository {
         return None;
     }
     let number =
