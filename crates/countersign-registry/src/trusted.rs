@@ -67,6 +67,9 @@ pub struct Minted {
 #[derive(Default)]
 pub(crate) struct Issuers {
     keys: issuers::KeyCache,
+    /// Identity tokens issued before are not taken (seconds since 1970): which of them were exchanged already was lost
+    /// with what a restore could not bring back.
+    since: tokio::sync::OnceCell<i64>,
     /// When a refusal was last written down for a publisher.
     noted: Mutex<HashMap<PublisherId, Time>>,
 }
@@ -102,7 +105,7 @@ impl Registry {
     ///
     /// # Errors
     /// `trusted-publishing-off`; `issuer-unknown`, `issuer-unreachable` (unavailable: try again); `oidc-…` for a token
-    /// that is not genuine, current and for this registry; `oidc-replayed`; `publisher-none`, `publisher-mismatch`,
+    /// that is not genuine, current and for this registry; `oidc-before-restore`; `oidc-replayed`; `publisher-none`, `publisher-mismatch`,
     /// `publisher-pin-expired`, `pending-publisher-expired`, `pending-publisher-lost`, `account-disabled`; for a pending
     /// publisher also the refusal of its project's name. Differing claims stand in [`Error::differences`].
     pub async fn exchange(&self, ecosystem: Ecosystem, token: &str) -> Result<Minted> {
@@ -157,6 +160,23 @@ impl Registry {
             jti_required: issuer.provider.has_jti(),
         };
         let verified = oidc::verify(&token, &keys, &demands, self.now().seconds())?;
+        let since = self
+            .inner
+            .issuers
+            .since
+            .get_or_try_init(|| async {
+                let stored = self.inner.store.instance("identity_tokens_since").await?;
+                Ok::<_, Error>(stored.and_then(|text| text.parse().ok()).unwrap_or(i64::MIN))
+            })
+            .await?;
+        if verified.issued < *since {
+            return Err(Error::new(
+                Kind::Rejected,
+                "oidc-before-restore",
+                "This registry was restored from a backup after the identity token was issued, and can not know whether it was exchanged before.",
+            )
+            .remedy("Ask the CI system for a new identity token: run the job again."));
+        }
         Ok(Genuine { issuer, verified })
     }
 

@@ -328,6 +328,9 @@ async fn settle(plan: &Restore<'_>, progress: Progress<'_>) -> Result<Restored> 
     let mut tx = store.write().await?;
     tx.unset_instance("restoring").await?;
     tx.set_instance("restored_at", &now.rfc3339()).await?;
+    // Which identity tokens were exchanged after the backup is not known any more: none issued before now is taken.
+    tx.set_instance("identity_tokens_since", &now.seconds().to_string())
+        .await?;
     tx.commit().await?;
     // From here on it is an instance like any other: what waits gets its leaves.
     registry.guard_against_forks().await?;

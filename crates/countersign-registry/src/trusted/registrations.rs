@@ -24,6 +24,9 @@ use crate::store::{PolicyFacts, PublisherRow, Tx};
 /// Publishers that one account may have pending at a time. A bound against floods, not against use.
 const PENDING_AT_MOST: i64 = 100;
 
+/// Publishers that one project may have: each token that could fit is held against all of them.
+const PUBLISHERS_AT_MOST: usize = 1_000;
+
 /// The longest answer of a provider about a repository, in bytes.
 const IDENTITY_BYTES: usize = 256 << 10;
 
@@ -449,6 +452,14 @@ impl Registry {
                 ),
             )
             .remedy("Remove it first if its ids are to be learnt anew."));
+        }
+        if there.len() >= PUBLISHERS_AT_MOST {
+            return Err(Error::new(
+                Kind::Limited,
+                "too-many-publishers",
+                format!("{} has {PUBLISHERS_AT_MOST} publishers already.", project.name),
+            )
+            .remedy("Remove those that are no longer used; a rule with a pattern may take the place of many."));
         }
         row.project = Some(project.id.clone());
         row.project_name = project.name;

@@ -718,6 +718,23 @@ on_both_databases! {
         assert_eq!(test.count("SELECT count(*) AS n FROM workflow_tokens").await, 0);
     }
 
+    async fn after_a_restore_only_tokens_issued_since_are_taken(test: TestRegistry) {
+        let sample = sample(&test, &[]).await;
+        let old = token(&sample.issuer, &release());
+        let since = test.registry_now() + 60;
+        let mut connection = test.connection().await;
+        sqlx::query("INSERT INTO instance (key, value) VALUES ('identity_tokens_since', $1)")
+            .bind(since.to_string())
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        sqlx::Connection::close(connection).await.unwrap();
+        let restored = test.reopened().await.unwrap();
+        says(&refused(restored.exchange(PYPI, &old).await.map(|_| ()), "oidc-before-restore"), &["restored", "run the job again"]);
+        test.turn_clock(Duration::from_secs(61));
+        restored.exchange(PYPI, &token(&sample.issuer, &later(&test, release()))).await.unwrap();
+    }
+
     async fn trusted_publishing_can_be_switched_off(database: Database) {
         let test = TestRegistry::with(database, |settings| settings.trusted_publishing.enabled = false).await;
         let error = refused(test.registry.exchange(PYPI, "x.y.z").await.map(|_| ()), "trusted-publishing-off");
