@@ -39,43 +39,39 @@ pub enum Dialect {
 /// An error with the dialect it is to be told in.
 #[derive(Debug)]
 pub struct Refusal {
-    /// What went wrong.
-    pub error: Error,
+    /// What went wrong. Boxed, because most results are none.
+    pub error: Box<Error>,
     /// For whom it is worded.
     pub dialect: Dialect,
 }
 
 impl Refusal {
+    /// For whoever reads that dialect.
+    pub fn new(error: impl Into<Error>, dialect: Dialect) -> Self {
+        Self {
+            error: Box::new(error.into()),
+            dialect,
+        }
+    }
+
     /// For installers and people.
     pub fn text(error: impl Into<Error>) -> Self {
-        Self {
-            error: error.into(),
-            dialect: Dialect::Text,
-        }
+        Self::new(error, Dialect::Text)
     }
 
     /// For callers of our API.
     pub fn problem(error: impl Into<Error>) -> Self {
-        Self {
-            error: error.into(),
-            dialect: Dialect::Problem,
-        }
+        Self::new(error, Dialect::Problem)
     }
 
     /// For publishing clients.
     pub fn upload(error: impl Into<Error>) -> Self {
-        Self {
-            error: error.into(),
-            dialect: Dialect::Upload,
-        }
+        Self::new(error, Dialect::Upload)
     }
 
     /// For clients that exchange an identity token.
     pub fn exchange(error: impl Into<Error>) -> Self {
-        Self {
-            error: error.into(),
-            dialect: Dialect::Exchange,
-        }
+        Self::new(error, Dialect::Exchange)
     }
 
     /// The status this is answered with.
@@ -185,7 +181,7 @@ pub(crate) fn render(
     request_id: &str,
 ) -> Response {
     let status = refusal.status();
-    let error = &refusal.error;
+    let error: &Error = &refusal.error;
     let link = format!("{site}/help/errors#{}", error.code);
     let title = status.canonical_reason().unwrap_or("Error");
     let form = match refusal.dialect {

@@ -64,9 +64,12 @@ pub fn app(registry: Registry, face: FaceSettings) -> App {
         .merge(api::routes())
         .merge(operation::routes())
         .merge(pages::routes())
-        .fallback(async |request: Request<Body>| Refusal {
-            error: error::no_such_page(request.uri().path()),
-            dialect: dialect_of(request.method(), request.uri().path()),
+        .fallback(async |request: Request<Body>| {
+            let path = request.uri().path();
+            Refusal::new(
+                error::no_such_page(path),
+                dialect_of(request.method(), path),
+            )
         })
         .with_state(site.clone());
     let public = site.is_public();
@@ -185,10 +188,10 @@ impl Inner {
                     .await;
                 outcome.unwrap_or_else(|never| match never {})
             }
-            Err(error) => axum::response::IntoResponse::into_response(Refusal {
+            Err(error) => axum::response::IntoResponse::into_response(Refusal::new(
                 error,
-                dialect: dialect_of(&method, path),
-            }),
+                dialect_of(&method, path),
+            )),
         };
 
         let failed = response.status().is_client_error() || response.status().is_server_error();
@@ -204,10 +207,10 @@ impl Inner {
                 ),
             )
             .remedy("Nothing was stored. Send it again over a better connection; repeating a publish is safe.");
-            response = axum::response::IntoResponse::into_response(Refusal {
+            response = axum::response::IntoResponse::into_response(Refusal::new(
                 error,
-                dialect: dialect_of(&method, path),
-            });
+                dialect_of(&method, path),
+            ));
         }
         if let Some(more) = response.extensions_mut().remove::<Noted>() {
             noted = Noted {
@@ -219,10 +222,9 @@ impl Inner {
             && response.extensions().get::<Arc<Refusal>>().is_none()
         {
             let error = error::method_not_allowed(&method, path);
-            response.extensions_mut().insert(Arc::new(Refusal {
-                error,
-                dialect: dialect_of(&method, path),
-            }));
+            response
+                .extensions_mut()
+                .insert(Arc::new(Refusal::new(error, dialect_of(&method, path))));
         }
         if let Some(refusal) = response.extensions_mut().remove::<Arc<Refusal>>() {
             complain(&refusal, &id);
@@ -441,7 +443,7 @@ fn stamp<B>(response: &mut Response<B>, id: &str) {
 
 /// Tells the log about errors that are ours, with their causes, which the answer never shows.
 fn complain(refusal: &Refusal, id: &str) {
-    let error = &refusal.error;
+    let error: &countersign_registry::Error = &refusal.error;
     if !matches!(error.kind, Kind::Internal | Kind::Unavailable) {
         return;
     }
