@@ -439,6 +439,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "oidc-audience-wrong" "Wrong audience"
         "The identity token is for somebody else: its aud claim is not exactly the audience of this registry."
         "Ask the CI system for a token with the audience that /_/oidc/audience gives, as one text and not as a list.";
+    "oidc-before-restore" "Token from before a restore"
+        "This registry was restored from a backup, which may not know that the identity token was used already; so those from before are refused."
+        "Ask the CI system for a new identity token: run the job again.";
     "oidc-claim-missing" "Claim missing"
         "The identity token lacks a claim that every token must have."
         "Use the token as the CI system gives it.";
@@ -634,6 +637,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "too-many-pending" "Too many pending publishers"
         "The account has as many pending publishers as it may have."
         "Use some of them or remove those that are not needed.";
+    "too-many-publishers" "Too many publishers"
+        "The project has as many trusted publishers as it may have."
+        "Remove those that are not used, or let one with a pattern stand for several.";
     "too-many-races" "Too many at once"
         "Others kept changing the same project at the same moment."
         RETRY;
