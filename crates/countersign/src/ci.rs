@@ -412,3 +412,141 @@ fn from_program(words: &[String]) -> Result<String> {
         Err(failed(format!("it ended with {status}")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    const AUDIENCE: &str = "https://registry.example:8417/pypi";
+
+    fn variables(set: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
+        let set: BTreeMap<String, String> = set
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        move |name| set.get(name).cloned()
+    }
+
+    fn found(set: &[(&str, &str)]) -> std::result::Result<Option<String>, Failure> {
+        let variables = variables(set);
+        let ci = Ci::around(&variables).map(|(ci, _)| ci);
+        Source::find(None, ci, AUDIENCE, &variables).map(|source| source.map(|it| it.to_string()))
+    }
+
+    #[test]
+    fn each_system_is_known_by_its_variable() {
+        for (set, ci) in [
+            (&[("GITHUB_ACTIONS", "true")][..], Some(Ci::Github)),
+            (
+                &[("GITHUB_ACTIONS", "true"), ("FORGEJO_ACTIONS", "true")],
+                Some(Ci::Forgejo),
+            ),
+            (
+                &[("GITHUB_ACTIONS", "true"), ("GITEA_ACTIONS", "true")],
+                Some(Ci::Forgejo),
+            ),
+            (&[("GITLAB_CI", "true")], Some(Ci::Gitlab)),
+            (&[("CIRCLECI", "true")], Some(Ci::Circleci)),
+            (&[("BUILDKITE", "true")], Some(Ci::Buildkite)),
+            (&[("CI", "true"), ("GITHUB_ACTIONS", "false")], None),
+        ] {
+            assert_eq!(Ci::around(&variables(set)).map(|(ci, _)| ci), ci, "{set:?}");
+        }
+    }
+
+    #[test]
+    fn the_token_that_was_handed_over_comes_before_the_systems_own() {
+        let github = [
+            ("GITHUB_ACTIONS", "true"),
+            (REQUEST_URL, "https://runner.example/token?v=2"),
+            (REQUEST_TOKEN, "secret-of-the-job"),
+        ];
+        let source = found(&github).unwrap().unwrap();
+        assert_eq!(
+            source,
+            "the runner's endpoint in ACTIONS_ID_TOKEN_REQUEST_URL"
+        );
+        let handed = [&github[..], &[(TOKEN_VARIABLE, "x")]].concat();
+        let source = found(&handed).unwrap().unwrap();
+        assert_eq!(source, "the variable COUNTERSIGN_ID_TOKEN");
+        let file = Source::find(Some(Path::new("t")), None, AUDIENCE, &variables(&handed)).unwrap();
+        assert!(file == Some(Source::File("t".into())));
+        assert!(found(&[]).unwrap().is_none());
+    }
+
+    #[test]
+    fn gitlab_has_three_names_and_says_them() {
+        let derived = "HTTPS___REGISTRY_EXAMPLE_8417_PYPI_ID_TOKEN";
+        assert_eq!(audience_variable(AUDIENCE), derived);
+        for name in [TOKEN_VARIABLE, derived, GITLAB_FALLBACK] {
+            let source = found(&[("GITLAB_CI", "true"), (name, "x")])
+                .unwrap()
+                .unwrap();
+            assert_eq!(source, format!("the variable {name}"));
+        }
+        let text = found(&[("GITLAB_CI", "true")]).unwrap_err().to_string();
+        for part in [
+            derived,
+            "id_tokens:",
+            "aud: https://registry.example:8417/pypi",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_job_without_permission_is_told_the_line() {
+        for (variable, line) in [
+            ("GITHUB_ACTIONS", "id-token: write"),
+            ("FORGEJO_ACTIONS", "enable-openid-connect: true"),
+        ] {
+            // One of the two variables alone is of no use.
+            let failure = found(&[(variable, "true"), (REQUEST_URL, "https://x")]).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.to_string().contains(line), "{failure}");
+        }
+    }
+
+    #[test]
+    fn programs_are_asked_for_this_audience_and_their_failure_is_told() {
+        let circle = found(&[("CIRCLECI", "true")]).unwrap().unwrap();
+        assert_eq!(
+            circle,
+            "the command `circleci run oidc get --claims {\"aud\":\"https://registry.example:8417/pypi\"}`"
+        );
+        let kite = found(&[("BUILDKITE", "true")]).unwrap().unwrap();
+        assert!(
+            kite.ends_with("--audience https://registry.example:8417/pypi`"),
+            "{kite}"
+        );
+        for (words, phrase) in [
+            (
+                &["countersign-no-such-program"][..],
+                "gives no identity token",
+            ),
+            (&["false"], "it ended with"),
+            (&["echo", "no token"], "is no identity token"),
+            (&["yes"], "it ended with"),
+        ] {
+            let source = Source::Program(words.iter().map(|word| (*word).to_owned()).collect());
+            let failure = source.token(AUDIENCE, None, &|_| None).err().unwrap();
+            assert!(failure.to_string().contains(phrase), "{failure}");
+        }
+    }
+
+    #[test]
+    fn the_bearer_secret_of_the_job_goes_nowhere_in_the_clear() {
+        let source = Source::Endpoint {
+            url: "http://runner.example/token".into(),
+            bearer: "secret-of-the-job".into(),
+        };
+        let failure = source.token(AUDIENCE, None, &|_| None).err().unwrap();
+        let text = failure.to_string();
+        assert!(
+            text.contains("in the clear") && !text.contains("secret-of-the-job"),
+            "{text}"
+        );
+    }
+}
