@@ -267,6 +267,7 @@ impl<'a> Form<'a> {
                 && text.len() <= 100
                 && text != "."
                 && text != ".."
+                && !text.ends_with(".git")
                 && text
                     .bytes()
                     .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
@@ -597,7 +598,7 @@ impl<'a> Form<'a> {
             .trim_start_matches("./")
             .trim_start_matches('/')
             .to_owned();
-        if is_yaml_path(&path) && !path.contains("//") {
+        if is_yaml_path(&path) {
             self.keep("workflow", path.as_str());
         } else {
             self.refuse(
@@ -712,6 +713,7 @@ impl<'a> Form<'a> {
                 && parts[0].contains('.')
                 && parts.iter().all(|part| {
                     !part.is_empty()
+                        && !part.ends_with(".git")
                         && part
                             .bytes()
                             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
@@ -748,6 +750,14 @@ impl<'a> Form<'a> {
                 .split([',', ' '])
                 .filter(|one| !one.is_empty())
                 .collect();
+            if ids.is_empty() {
+                self.refuse(
+                    "context_id",
+                    "a UUID",
+                    Some(&text),
+                    "copy it from the organisation's settings, or leave the field out",
+                );
+            }
             let contexts: Option<Vec<String>> =
                 ids.iter().map(|one| self.uuid("context_id", one)).collect();
             if let Some(contexts) = contexts {
@@ -789,15 +799,26 @@ impl<'a> Form<'a> {
             ("tag", "build_tag"),
             ("step", "step_key"),
         ] {
-            if let Some(text) = self.optional(name) {
-                let bare = text
-                    .strip_prefix("refs/heads/")
-                    .or(text.strip_prefix("refs/tags/"))
-                    .unwrap_or(&text)
-                    .to_owned();
-                self.keep(name, bare.as_str());
-                self.exact_or_pattern(claim, bare);
+            let Some(text) = self.optional(name) else {
+                continue;
+            };
+            let bare = text
+                .strip_prefix("refs/heads/")
+                .or(text.strip_prefix("refs/tags/"))
+                .unwrap_or(&text)
+                .to_owned();
+            if bare.is_empty() || bare.starts_with("refs/") {
+                let expected = format!("the name of a {name}, without refs/");
+                self.refuse(
+                    name,
+                    &expected,
+                    Some(&text),
+                    "write it as Buildkite's pages do",
+                );
+                continue;
             }
+            self.keep(name, bare.as_str());
+            self.exact_or_pattern(claim, bare);
         }
         for name in ["organization_id", "pipeline_id"] {
             if let Some(text) = self.optional(name)
@@ -1002,15 +1023,17 @@ fn plain(character: char) -> bool {
         || (!character.is_ascii() && character.is_alphanumeric())
 }
 
-/// A path that ends in `.yml` or `.yaml`, without anything that a ref or a pattern would need.
+/// A plain relative path that ends in `.yml` or `.yaml`, without anything that a ref or a pattern would need.
 fn is_yaml_path(path: &str) -> bool {
     let stem = path
         .strip_suffix(".yml")
         .or_else(|| path.strip_suffix(".yaml"));
-    stem.is_some_and(|stem| !stem.is_empty() && (!stem.ends_with('/') || path.starts_with('.')))
+    stem.is_some_and(|stem| !stem.is_empty() && !stem.ends_with('/'))
         && path.is_ascii()
         && !path.contains(['@', '*', ':', '?', '#'])
-        && !path.split('/').any(|part| part == "..")
+        && path
+            .split('/')
+            .all(|part| !part.is_empty() && part != "." && part != "..")
 }
 
 /// What Git allows in a ref, and `*` (git-check-ref-format).
