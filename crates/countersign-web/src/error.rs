@@ -118,7 +118,10 @@ pub fn status_of(error: &Error) -> StatusCode {
 /// 403 as "switched off here", and take 5xx and 429 as worth another try.
 fn exchanged_status(error: &Error, status: StatusCode) -> bool {
     status.is_server_error()
-        || status == StatusCode::TOO_MANY_REQUESTS
+        || matches!(
+            status,
+            StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS
+        )
         || matches!(
             &*error.code,
             "trusted-publishing-off"
