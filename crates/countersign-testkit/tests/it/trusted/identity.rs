@@ -7,9 +7,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_testkit::claims::{self, Claims};
 use countersign_testkit::http;
 use countersign_testkit::issuer::{KeyId, Signing};
+use countersign_testkit::server::{Database, ServerOptions};
 use serde_json::{Value, json};
 
-use super::{OWNER_ID, REPOSITORY, Stage, WORKFLOW, differing, refused, release};
+use super::{OWNER_ID, REPOSITORY, Stage, WORKFLOW, differing, refused, release, token_of};
 
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -21,14 +22,14 @@ fn an_identity_token_is_good_once() {
     let stage = Stage::start();
     stage.project_with_publisher("sample", &[]);
     let identity = stage.identity(&stage.claims());
-    super::token_of(stage.mint(&identity));
+    token_of(stage.mint(&identity));
     refused(&stage.mint(&identity), "oidc-replayed");
     // The id alone makes it the same token, however else it differs.
     let claims = stage.claims().set("jti", "one-and-the-same");
-    super::token_of(stage.mint(&stage.identity(&claims)));
+    token_of(stage.mint(&stage.identity(&claims)));
     let again = stage.identity(&claims.set("run_attempt", "3"));
     refused(&stage.mint(&again), "oidc-replayed");
-    super::token_of(stage.mint(&stage.identity(&stage.claims())));
+    token_of(stage.mint(&stage.identity(&stage.claims())));
 }
 
 #[test]
@@ -64,7 +65,7 @@ fn forged_signatures_are_refused_whatever_the_header_says() {
     refused(&forged(Signing::Es256, &current), "oidc-algorithm-refused");
     let other = KeyId::Named("not-a-key".to_owned());
     refused(&forged(Signing::Rs256, &other), "oidc-key-unknown");
-    super::token_of(forged(Signing::Rs256, &current));
+    token_of(forged(Signing::Rs256, &current));
 }
 
 #[test]
@@ -100,7 +101,7 @@ fn tokens_for_others_and_of_other_times_are_refused() {
     refused(&try_with(long), "oidc-lifetime-too-long");
     let elsewhere = good().set("iss", "https://issuer.example.org");
     refused(&try_with(elsewhere), "issuer-unknown");
-    super::token_of(try_with(good()));
+    token_of(try_with(good()));
 }
 
 #[test]
@@ -124,10 +125,13 @@ fn what_is_no_token_is_refused_in_the_same_shape() {
 
 #[test]
 fn neither_identity_tokens_nor_minted_ones_reach_the_log_or_an_error() {
-    let stage = Stage::start();
+    let stage = Stage::with(ServerOptions {
+        configuration: "[log]\nfilter = \"trace\"\n".to_owned(),
+        ..ServerOptions::default()
+    });
     stage.project_with_publisher("sample", &[]);
     let good = stage.identity(&stage.claims());
-    let minted = super::token_of(stage.mint(&good));
+    let minted = token_of(stage.mint(&good));
     let mut answers = vec![stage.mint(&good)];
     let bad = stage.identity(&claims::github(REPOSITORY, "test.yml"));
     answers.push(stage.mint(&bad));
@@ -141,10 +145,17 @@ fn neither_identity_tokens_nor_minted_ones_reach_the_log_or_an_error() {
     );
     let said: Vec<String> = answers.iter().map(http::Response::text).collect();
     let log = stage.server.logs();
+    assert!(
+        log.contains("/_/oidc/mint-token") && log.contains("TRACE"),
+        "what is said at the lowest level is not in the log"
+    );
     for secret in [&good, &minted, &bad, &bent] {
         // Of an identity token its signature is the secret part.
+        let basic = http::basic_authorization("__token__", secret);
+        let basic = basic.rsplit(' ').next().unwrap();
         let secret = secret.rsplit('.').next().unwrap();
         assert!(!log.contains(secret), "a token is in the log");
+        assert!(!log.contains(basic), "a token is in the log, encoded");
         for text in &said {
             assert!(!text.contains(secret), "a token is in an answer: {text}");
         }
@@ -185,7 +196,7 @@ fn ids_that_the_provider_does_not_tell_are_learnt_from_the_first_token() {
     let before = stage.publisher(&["list", "sample"]);
     assert_eq!(before[0]["pinned"], json!({}));
     assert!(!before[0]["pin_by"].is_null(), "{before}");
-    super::token_of(stage.mint(&stage.identity(&stage.claims())));
+    token_of(stage.mint(&stage.identity(&stage.claims())));
     let after = stage.publisher(&["list", "sample"]);
     assert_eq!(
         after[0]["pinned"]["repository_owner_id"],
@@ -239,7 +250,7 @@ fn a_job_outside_the_required_environment_is_refused_with_the_line_to_add() {
         answer.text()
     );
     let inside = claims::github_in_environment(REPOSITORY, WORKFLOW, "release");
-    super::token_of(stage.mint(&stage.identity(&inside)));
+    token_of(stage.mint(&stage.identity(&inside)));
 }
 
 #[test]
@@ -277,7 +288,7 @@ fn the_environment_of_gitlab_is_compared_in_its_exact_case() {
             ("Release".to_owned(), json!(wrong))
         );
     }
-    super::token_of(mint(Some("Release")));
+    token_of(mint(Some("Release")));
 }
 
 #[test]
@@ -291,7 +302,7 @@ fn a_self_hosted_runner_is_refused_where_only_the_providers_are_allowed() {
         differing(&answer, "runner_environment"),
         ("github-hosted".to_owned(), json!("self-hosted"))
     );
-    super::token_of(stage.mint(&stage.identity(&stage.claims())));
+    token_of(stage.mint(&stage.identity(&stage.claims())));
 }
 
 #[test]
@@ -309,7 +320,7 @@ fn a_called_workflow_is_a_constraint_of_its_own() {
         let claims = claims::github_reusable(REPOSITORY, WORKFLOW, called);
         stage.mint(&stage.identity(&claims))
     };
-    super::token_of(calling(shared));
+    token_of(calling(shared));
     let answer = calling("mallory/shared/.github/workflows/publish.yml@refs/tags/v2");
     refused(&answer, "publisher-mismatch");
     differing(&answer, "job_workflow_ref");
@@ -494,5 +505,97 @@ fn the_owners_see_the_last_refusals_and_can_test_a_token_without_using_it_up() {
             (Some(0), Some("would-publish"))
         );
     }
-    super::token_of(stage.mint(&inside));
+    token_of(stage.mint(&inside));
+}
+
+/// Every claim with values of every kind that JSON has, and texts that databases and pages stumble over.
+fn odd_claims_are_refused_or_taken(database: Database) {
+    let stage = Stage::on(database);
+    stage.project_with_publisher("sample", &[]);
+    let odd = [
+        Value::Null,
+        json!(0),
+        json!(-1),
+        json!(1.5e300),
+        json!(u64::MAX),
+        json!(true),
+        json!([]),
+        json!(["a", {"b": [null]}]),
+        json!({}),
+        json!({"release": "release"}),
+        json!(""),
+        json!(" "),
+        json!("\u{0}"),
+        json!("a\u{0}b\r\nX: y"),
+        json!("\u{202e}gnp.exe"),
+        json!("'; DROP TABLE publishers; --"),
+        json!("<script>alert(1)</script>"),
+        json!("*"),
+        json!("x".repeat(3000)),
+        json!("\u{1f980}".repeat(300)),
+    ];
+    let names = [
+        "repository",
+        "repository_owner",
+        "repository_owner_id",
+        "repository_id",
+        "workflow_ref",
+        "job_workflow_ref",
+        "event_name",
+        "environment",
+        "ref",
+        "sha",
+        "run_id",
+        "runner_environment",
+        "sub",
+        "jti",
+        "iat",
+        "nbf",
+        "exp",
+        "iss",
+        "aud",
+        "a claim that nobody knows",
+    ];
+    let mut minted = 0;
+    for name in names {
+        for value in &odd {
+            let claims = stage.claims().set(name, value.clone());
+            let answer = stage.mint(&stage.identity(&claims));
+            let text = answer.text();
+            match answer.status {
+                200 => {
+                    minted += 1;
+                    let version = format!("2.{minted}");
+                    let package = release("sample", &version);
+                    let upload = stage.server.publish(&package, &token_of(answer));
+                    let upload = upload.unwrap();
+                    assert_eq!(upload.status, 200, "{name} {value}: {}", upload.text());
+                    let page = format!("/project/pypi/sample/{version}/");
+                    let page = stage.server.get(&page).unwrap();
+                    assert_eq!(page.status, 200, "{name} {value}: {}", page.text());
+                    assert!(!page.text().contains("<script>alert"), "{name}");
+                }
+                422 => assert!(
+                    answer.json().unwrap()["errors"][0]["code"].is_string(),
+                    "{name} {value}: {text}"
+                ),
+                other => panic!("{name} {value}: {other} {text}"),
+            }
+        }
+    }
+    assert!(minted > 20, "{minted}");
+    let failures = stage.publisher(&["failures", "sample"]);
+    assert!(!failures.as_array().unwrap().is_empty());
+    assert!(!stage.server.logs().contains("panicked"));
+    stage.server.run(&["doctor"]).unwrap();
+}
+
+#[test]
+fn odd_claims_are_refused_or_taken_but_break_nothing_on_sqlite() {
+    odd_claims_are_refused_or_taken(Database::Sqlite);
+}
+
+#[test]
+fn odd_claims_are_refused_or_taken_but_break_nothing_on_postgres() {
+    odd_claims_are_refused_or_taken(Database::Postgres);
 }
