@@ -146,9 +146,10 @@ pub struct Difference {
     pub advice: Option<String>,
 }
 
-/// Foreign text for messages: in quotes, control characters and look-alikes escaped, cut after 120 characters.
-pub(crate) fn quoted(text: &str) -> String {
-    let mut out = String::from("`");
+/// Foreign text as a message may show it: what is not visible ASCII is escaped (control characters, look-alikes), and
+/// all after 120 characters is cut.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut out = String::new();
     for (at, character) in text.chars().enumerate() {
         if at == 120 {
             out.push('…');
@@ -160,6 +161,10 @@ pub(crate) fn quoted(text: &str) -> String {
             out.extend(character.escape_unicode());
         }
     }
-    out.push('`');
     out
+}
+
+/// Foreign text in a sentence.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("`{}`", escaped(text))
 }

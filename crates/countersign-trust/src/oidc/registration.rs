@@ -9,7 +9,7 @@ use url::Url;
 use super::claims::strict_object;
 use super::preset::{is_uuid, pages, rest};
 use super::token::MAX_NAME;
-use super::{Difference, Provider, Refused, Rule, Test, keys, quoted};
+use super::{Difference, Provider, Refused, Rule, Test, escaped, keys, quoted};
 
 /// How many rules a registration may have in all, and how many texts one rule.
 const MAX_RULES: usize = 64;
@@ -152,7 +152,7 @@ impl<'a> Form<'a> {
                     format!("one of the fields {}", fields.join(", "))
                 };
                 let advice = format!("{} has no such field: leave it out", provider.title());
-                form.refuse(&quoted(&name), &expected, Some(text), &advice);
+                form.refuse(&escaped(&name), &expected, Some(text), &advice);
             } else if text.len() > MAX_NAME {
                 let seen = format!("{} bytes", text.len());
                 form.refuse(&name, "at most 255 bytes", Some(&seen), "shorten it");
@@ -175,7 +175,7 @@ impl<'a> Form<'a> {
         self.wrong.push(Difference {
             claim: field.to_owned(),
             expected: expected.to_owned(),
-            seen: seen.map(quoted),
+            seen: seen.map(escaped),
             matched: false,
             advice: Some(advice.to_owned()),
         });
@@ -416,13 +416,13 @@ impl<'a> Form<'a> {
         self.rule(claim, Test::OneOf(events));
     }
 
-    /// One of a few words; `any` means no rule.
+    /// One of a few words; `any` (or `false`, for what is only switched on) means no rule.
     fn choice(&mut self, name: &str, claim: &str, words: &[&str]) {
         let Some(text) = self.optional(name) else {
             return;
         };
         let lower = text.to_ascii_lowercase();
-        if lower == "any" {
+        if lower == "any" || lower == "false" {
             return;
         }
         if !words.contains(&lower.as_str()) {
@@ -994,7 +994,9 @@ impl<'a> Form<'a> {
                 if let [one] = &self.wrong[..] {
                     message.push_str(&format!(
                         ", which is {} and should be {}",
-                        one.seen.as_deref().unwrap_or("missing"),
+                        one.seen
+                            .as_deref()
+                            .map_or("missing".to_owned(), |seen| format!("`{seen}`")),
                         one.expected
                     ));
                 }
@@ -1187,7 +1189,7 @@ pub fn identity_answer(
         .with(Difference {
             claim: name_key.to_owned(),
             expected: registration.lookup.clone(),
-            seen: Some(quoted(name)),
+            seen: Some(escaped(name)),
             matched: false,
             advice: None,
         }));

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::claims::scalar;
-use super::{Claims, Difference, quoted};
+use super::{Claims, Difference, escaped};
 
 /// A rule over one claim. In JSON: `{"claim": "repository", "test": "equal", "value": "octo/sample"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,10 +143,7 @@ fn is_file(wanted: &str, seen: &str) -> bool {
 
 /// A claim's value as a message shows it.
 fn shown(value: &Value) -> String {
-    let text = scalar(value).unwrap_or_else(|| value.to_string());
-    let quoted = quoted(&text);
-    // The same text without the quotes: they are for sentences.
-    quoted[1..quoted.len() - 1].to_owned()
+    escaped(&scalar(value).unwrap_or_else(|| value.to_string()))
 }
 
 fn listed(texts: &[String]) -> String {
@@ -208,10 +205,18 @@ fn advice(rule: &Rule, rules: &[Rule], claims: &Claims) -> String {
             "the job runs in {seen}: call the registered workflow from {file}, or change the publisher's field \
              `called_workflow`"
         ),
-        ("event_name" | "pipeline_source", Some(seen), Test::NoneOf(_)) => format!(
-            "`{seen}` can run with changes of strangers: publish on a pushed tag or a release, in a workflow of its own; \
-             or list the events you allow in the publisher's field `events`"
+        (
+            "event_name" | "pipeline_source",
+            Some("pull_request_target" | "workflow_run"),
+            Test::NoneOf(_),
+        ) => format!(
+            "this event can run with what strangers wrote: publish on a pushed tag or a release, in a workflow of its \
+             own; or, if {file} is safe for it, list the events you allow in the publisher's field `events`"
         ),
+        ("event_name" | "pipeline_source", Some(_), Test::NoneOf(_)) => {
+            "a pull request never publishes, since strangers can write it: publish on a pushed tag or a release"
+                .to_owned()
+        }
         ("event_name" | "pipeline_source", Some(seen), _) => format!(
             "the job was started by `{seen}`: start it by {wanted}, or change the publisher's field `events`"
         ),

@@ -962,7 +962,7 @@ fn wrong_input_is_refused_field_by_field() {
         let named: Vec<_> = refused
             .differences
             .iter()
-            .map(|one| one.claim.trim_matches('`'))
+            .map(|one| one.claim.as_str())
             .collect();
         assert_eq!(named, [field], "{wrong}");
         assert!(!refused.differences[0].matched && refused.differences[0].advice.is_some());

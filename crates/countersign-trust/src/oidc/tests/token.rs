@@ -97,10 +97,7 @@ fn a_wrong_audience_is_refused_with_what_was_seen() {
         let refused = refusal(&json!({"aud": wrong}));
         assert_eq!(refused.code, "oidc-audience-wrong");
         assert_eq!(refused.differences[0].expected, AUDIENCE);
-        assert_eq!(
-            refused.differences[0].seen.as_deref(),
-            Some(format!("`{wrong}`").as_str())
-        );
+        assert_eq!(refused.differences[0].seen.as_deref(), Some(wrong));
         assert!(refused.remedy.contains(AUDIENCE));
     }
     assert_eq!(code(&json!({"aud": null})), "oidc-claim-missing");
