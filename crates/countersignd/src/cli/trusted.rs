@@ -81,7 +81,7 @@ Claim rules, for what no field covers:
   --claim 'NAME~PATTERN'       it fits PATTERN, in which * is any run of characters
   --claim 'NAME!=ONE|TWO'      where the claim is there, it fits none of these patterns
 A token that lacks a claim of the first three kinds is refused.")]
-    Add(NewPublisherFlags),
+    Add(Box<NewPublisherFlags>),
     /// List the publishers of a project; without one, all pending publishers.
     List {
         /// ECOSYSTEM:PROJECT, or just PROJECT for pypi.
