@@ -4,6 +4,8 @@
 mod identity;
 mod issuers;
 mod journey;
+mod minted;
+mod odd;
 mod processes;
 mod providers;
 
