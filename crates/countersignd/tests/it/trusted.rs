@@ -8,7 +8,7 @@ use countersign_testkit::http;
 use countersign_testkit::issuer::{Document, Fault, Issuer, OidcServer};
 use countersign_testkit::packages::Wheel;
 
-use crate::machine::{Desk, Ran};
+use crate::machine::{self, Desk, Ran};
 
 /// What a fresh registry without a URL of its own asks identity tokens to name.
 const AUDIENCE: &str = "http://localhost:8417/pypi";
@@ -215,6 +215,12 @@ fn an_issuer_is_asked_before_it_is_admitted_and_a_private_one_needs_its_authorit
         .desk
         .run(&["admin", "issuer", "remove", "other"])
         .expect(4, &["other"]);
+    // An authority that the whole machine trusts needs no mention.
+    let mut command = house
+        .desk
+        .command(&["admin", "issuer", "add", "other", "--url", &url]);
+    command.env("SSL_CERT_FILE", house.server.ca_file());
+    machine::ran(command).expect(0, &["Tokens of"]);
 }
 
 #[test]
