@@ -213,7 +213,7 @@ fn no_rule_is_no_match() {
     assert!(!matches(&evaluate(&[], &claims(&json!({"a": 1})))));
     let good = outcome(Test::Equal(text("a")), &json!("a"));
     let bad = outcome(Test::Equal(text("a")), &json!("b"));
-    assert!(matches(&[good.clone()]));
+    assert!(matches(std::slice::from_ref(&good)));
     assert!(!matches(&[good, bad]));
 }
 
