@@ -261,6 +261,10 @@ async fn each_refusal_names_the_claim_that_differed_what_was_expected_and_what_w
             description.contains(claim) && description.contains(expected),
             "{description}"
         );
+        assert!(
+            description.starts_with("Claim ") && description.ends_with('.'),
+            "{description}"
+        );
         let signature = token.rsplit('.').next().unwrap();
         assert!(
             !answer.text().contains(signature),
