@@ -1,6 +1,7 @@
 //! What a maintainer sees of it when all is well.
 
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use countersign_testkit::claims;
 use countersign_testkit::clients::{Clients, both_outputs};
@@ -200,6 +201,12 @@ fn twine_publishes_with_a_minted_token_until_its_holder_revokes_it() {
     let told = answer.json().unwrap();
     let token = token_of(answer);
     assert_eq!(told["projects"], serde_json::json!(["sample"]));
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let left = told["expires"]
+        .as_u64()
+        .unwrap()
+        .checked_sub(since.as_secs());
+    assert!(left.is_some_and(|left| left <= 900), "{told}");
     let clients = Clients::get()
         .unwrap()
         .trusting(stage.server.ca_file().unwrap());

@@ -1,10 +1,12 @@
 //! Tokens minted from good identities: what they are good for, and what a project may ask besides.
 
+use std::time::{Duration, Instant};
+
 use countersign_testkit::claims;
 use countersign_testkit::http;
 use serde_json::{Value, json};
 
-use super::{REPOSITORY, Stage, WORKFLOW, refused, release};
+use super::{REPOSITORY, Stage, WORKFLOW, refused, release, token_of};
 
 #[test]
 fn a_minted_token_is_good_for_its_own_projects_only() {
@@ -136,4 +138,73 @@ fn the_owners_are_told_of_an_api_token_beside_a_publisher_and_of_an_unused_envir
         kinds,
         ["environment-not-required", "token-used-beside-publisher"]
     );
+}
+
+#[test]
+fn a_project_takes_only_what_its_policy_asks_for() {
+    let stage = Stage::start();
+    stage.project_with_publisher("sample", &[]);
+    let ada = stage.server.token("ada", &[]).unwrap();
+    let policy = |change: &[&str]| {
+        let command = ["admin", "project", "policy", "sample"];
+        stage.server.run(&[&command[..], change].concat()).unwrap();
+    };
+    let publish = |version: &str, token: &str| {
+        let package = release("sample", version);
+        stage.server.publish(&package, token).unwrap()
+    };
+    let refused_as = |answer: http::Response, code: &str| {
+        assert_eq!(answer.status, 403, "{}", answer.text());
+        assert!(answer.text().contains(code), "{}", answer.text());
+    };
+    policy(&["--environment", "release"]);
+    refused_as(publish("1.1", &stage.minted()), "environment-missing");
+    let inside = claims::github_in_environment(REPOSITORY, WORKFLOW, "release");
+    let inside = token_of(stage.mint(&stage.identity(&inside)));
+    publish("1.1", &inside).expect_status(200).unwrap();
+
+    policy(&["--environment", "none", "--minimum-trust", "workflow"]);
+    refused_as(publish("1.2", &ada), "trust-too-low");
+    publish("1.2", &stage.minted()).expect_status(200).unwrap();
+
+    policy(&["--minimum-trust", "none"]);
+    publish("1.3", &ada).expect_status(200).unwrap();
+}
+
+#[test]
+fn every_change_of_who_may_publish_is_an_event_in_the_log() {
+    let stage = Stage::start();
+    let count = |kind: &str| {
+        let log = stage.server.checked_log().unwrap();
+        log.leaves_containing(kind).len()
+    };
+    // The commands write the log in processes of their own; the serving one looks for that now and then.
+    let becomes = |kind: &str, wanted: usize| {
+        let begin = Instant::now();
+        while count(kind) != wanted && begin.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert_eq!(count(kind), wanted, "{kind}");
+    };
+    // The issuer that the stage admits.
+    becomes("policy-changed", 1);
+    let id = stage.project_with_publisher("sample", &[]);
+    becomes("publisher-changed", 1);
+    let policy = ["admin", "project", "policy", "sample", "--trusted-only"];
+    stage.server.run(&[&policy[..], &["on"]].concat()).unwrap();
+    becomes("policy-changed", 2);
+    stage
+        .server
+        .run(&["admin", "publisher", "remove", "sample", &id])
+        .unwrap();
+    becomes("publisher-changed", 2);
+    stage
+        .server
+        .run(&["admin", "issuer", "remove", "company"])
+        .unwrap();
+    becomes("policy-changed", 3);
+    // Nothing personal and no claim is in it.
+    for word in ["octo", WORKFLOW, "65001"] {
+        assert_eq!(count(word), 0, "{word}");
+    }
 }
