@@ -7,6 +7,7 @@
 //! Nothing here knows the time, the network or a database: documents and `now` are handed in.
 
 mod claims;
+mod identity;
 mod keys;
 mod preset;
 mod registration;
@@ -22,9 +23,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use claims::Claims;
+pub use identity::{identity_answer, identity_question};
 pub use keys::{Discovery, Jwks, discovery_url};
 pub use preset::{Field, Provider, environment, snapshot};
-pub use registration::{Asked, Registration, identity_answer, identity_question, register};
+pub use registration::{Asked, Registration, register};
 pub use rules::{Rule, Test, evaluate, matches};
 pub use source::source;
 pub use token::{Demands, Unverified, Verified, verify};
