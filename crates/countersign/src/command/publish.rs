@@ -3,14 +3,15 @@
 use countersign::actions::Runner;
 use countersign::ci::{Ci, variable};
 use countersign::publish::{
-    Claimant, Explained, Outcome, Plan, Published, Wanted, explain, prepare, publish, summary,
+    Claimant, Credential, Explained, Held, Outcome, Plan, Published, Wanted, explain, prepare,
+    publish, summary,
 };
 use countersign::remote::Remote;
 use countersign::trusted::TrustFile;
 use countersign::{Failure, publisher};
 use serde_json::json;
 
-use super::{authorities, line, meant, stored_token, trust_path};
+use super::{authorities, interrupt, line, meant, stored_token, trust_path};
 use crate::cli::{Common, CredentialKind, Publish};
 
 /// Publishes, or says what would happen.
@@ -52,6 +53,7 @@ fn deed(
         },
         variables: &variable,
     };
+    let held = Held::default();
     let plan = Plan {
         remote: &remote,
         ca: ca.as_deref(),
@@ -59,6 +61,7 @@ fn deed(
         skip_existing: options.skip_existing,
         runner,
         variables: &variable,
+        held: &held,
         progress: !common.json,
         say: &say,
     };
@@ -71,6 +74,9 @@ fn deed(
         } else {
             tell_plan(&explained)
         };
+    }
+    if matches!(credential, Credential::Identity { .. }) {
+        interrupt::give_back(held.clone())?;
     }
     let done = |published: &Published| {
         if !common.json {

@@ -254,7 +254,7 @@ fn the_action_fails_with_the_claim_that_differs_and_uses_no_stored_token() {
     github(&stage, &runner, &[]).expect(
         4,
         &[
-            "✗ environment: expected release, not in the token",
+            "✗ environment: expected release (in any case), not in the token",
             "::error title=",
         ],
     );
@@ -417,7 +417,8 @@ fn unmodified_uv_publishes_from_the_gitlab_variable_that_the_readme_names() {
     let variable = countersign::ci::audience_variable(&audience);
     let runner = Runner::gitlab(&issuer, &claims, &variable, &audience).unwrap();
     let [wheel, _] = built(&runner.folder(), "sample", "1.0");
-    let mut command = Clients::get().unwrap().command("uv");
+    let clients = Clients::get().unwrap();
+    let mut command = clients.command("uv");
     runner.apply(&mut command);
     command
         .args([

@@ -99,7 +99,7 @@ fn a_refused_identity_names_each_claim_that_differs_and_publishes_nothing() {
     let ran = publish(&stage, &runner, &[]).expect(
         4,
         &[
-            "✗ environment: expected release, not in the token; add `environment: release` to the job in",
+            "✗ environment: expected release (in any case), not in the token. Add `environment: release` to the job in",
             "✗ ref: expected refs/tags/v*",
             "seen refs/heads/main",
             "::error title=",
@@ -232,9 +232,19 @@ fn jobs_of_circleci_buildkite_and_forgejo_publish_with_their_identity() {
     let forge = stage.issuer("forge", "forgejo");
     stage
         .oidc
-        .answer_forgejo_repository(REPOSITORY, 65001, 74001);
+        .answer_forgejo_repository(REPOSITORY, 123456, 456789);
     let project_field = format!("project_id={project}");
-    stage.register("one", "circle", &["--field", &project_field, "--pending"]);
+    stage.register(
+        "one",
+        "circle",
+        &[
+            "--field",
+            &project_field,
+            "--repository",
+            "github.com/octo/sample",
+            "--pending",
+        ],
+    );
     stage.register(
         "two",
         "kite",
@@ -284,9 +294,16 @@ fn any_other_system_hands_its_token_over_in_a_file_or_a_variable() {
         .expect(0, &["Published: ", "proof not verified", "trust add"]);
     user.run_with(&publish, &[("COUNTERSIGN_ID_TOKEN", &token())])
         .expect(0, &["Already published: "]);
+    // The authority by the variable that many programs know, in place of --ca.
+    let by_variable = [
+        ("COUNTERSIGN_ID_TOKEN", &*token()),
+        ("SSL_CERT_FILE", stage.ca()),
+    ];
+    let ran = user.run_with(&["publish", "--registry", &url, wheel], &by_variable);
+    ran.expect(0, &["Already published: "]);
     // A token is good for one exchange.
     user.run(&[&publish[..], &["--id-token-file", "token.jwt"]].concat())
-        .expect(4, &["oidc-replayed"]);
+        .expect(4, &["was exchanged before"]);
     fs::write(user.path("token.jwt"), "nonsense").unwrap();
     user.run(&[&publish[..], &["--id-token-file", "token.jwt"]].concat())
         .expect(2, &["is no identity token"]);
@@ -313,11 +330,11 @@ fn without_an_identity_the_stored_token_publishes_and_the_proof_is_verified() {
     // A proof that does not hold is a failed verification, whoever signed the receipt.
     let trust = stage.ada.path("home/trust.toml");
     let text = fs::read_to_string(&trust).unwrap();
-    let key = stage.server.verifier_keys()[0].clone();
-    let swapped = text.replace(
-        &key,
-        "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k",
-    );
+    let foreign = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
+    let keys = stage.server.verifier_keys();
+    let swapped = keys
+        .iter()
+        .fold(text.clone(), |text, key| text.replace(key, foreign));
     assert_ne!(text, swapped);
     fs::write(&trust, swapped).unwrap();
     stage
@@ -641,4 +658,52 @@ fn a_repeated_exchange_takes_a_fresh_identity_token() {
             && last.to_lowercase().contains("bearer minted-for-a-test"),
         "{last}"
     );
+}
+
+#[test]
+fn a_job_that_is_cancelled_gives_its_token_back() {
+    let oidc = countersign_testkit::issuer::OidcServer::start().unwrap();
+    let issuer = oidc.issuer("any").unwrap();
+    let runner = Runner::github(&oidc, &issuer, &claims::github(REPOSITORY, WORKFLOW)).unwrap();
+    built(&runner.folder(), "sample", "1.0");
+    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+        let stub = Stub::start(|_, request| match request.split(' ').nth(1) {
+            Some("/_/oidc/audience") => {
+                Answer::status(200, "{\"audience\":\"https://registry.example/pypi\"}")
+            }
+            Some("/_/oidc/mint-token") => Answer::status(200, "{\"token\":\"minted-for-a-test\"}"),
+            Some("/pypi/legacy/") => Answer::silence(),
+            _ => Answer::status(204, ""),
+        });
+        let mut command = std::process::Command::new(crate::user::CLIENT);
+        runner.apply(&mut command);
+        let mut child = command
+            .args([
+                "publish",
+                "--registry",
+                &stub.url(),
+                "dist/sample-1.0.tar.gz",
+            ])
+            .env("COUNTERSIGN_HOME", runner.folder())
+            .env("COUNTERSIGN_CA", oidc.ca_file())
+            .spawn()
+            .unwrap();
+        while !stub
+            .seen()
+            .iter()
+            .any(|request| request.starts_with("POST /pypi/legacy/ "))
+        {
+            assert!(child.try_wait().unwrap().is_none());
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let sent = std::process::Command::new("kill")
+            .arg(signal)
+            .arg(child.id().to_string())
+            .status()
+            .unwrap();
+        assert!(sent.success());
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        let last = stub.seen().pop().unwrap();
+        assert!(last.starts_with("DELETE /api/v1/token "), "{last}");
+    }
 }

@@ -127,7 +127,7 @@ fn a_token_is_tested_rule_by_rule_and_is_still_good_afterwards() {
         4,
         &[
             "✓ repository",
-            "✗ environment: expected release, not in the token",
+            "✗ environment: expected release (in any case), not in the token",
             "This token would be refused",
         ],
     );

@@ -4,9 +4,12 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// What is answered; no status is none at all.
+/// What is answered.
 pub struct Answer {
+    /// None is no answer at all.
     status: Option<u16>,
+    /// Whether the connection stays open without one.
+    silent: bool,
     headers: String,
     body: String,
 }
@@ -15,6 +18,7 @@ impl Answer {
     pub fn status(status: u16, body: &str) -> Self {
         Self {
             status: Some(status),
+            silent: false,
             headers: String::new(),
             body: body.to_owned(),
         }
@@ -23,8 +27,17 @@ impl Answer {
     pub fn hang_up() -> Self {
         Self {
             status: None,
+            silent: false,
             headers: String::new(),
             body: String::new(),
+        }
+    }
+
+    /// Says nothing and keeps the line.
+    pub fn silence() -> Self {
+        Self {
+            silent: true,
+            ..Self::hang_up()
         }
     }
 
@@ -47,12 +60,17 @@ impl Stub {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let memory = seen.clone();
         std::thread::spawn(move || {
+            let mut open = Vec::new();
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
                 let request = read(&mut stream);
                 let number = memory.lock().unwrap().len();
                 let answer = answer(number, &request);
                 memory.lock().unwrap().push(request);
+                if answer.silent {
+                    open.push(stream);
+                    continue;
+                }
                 let Some(status) = answer.status else {
                     continue;
                 };
