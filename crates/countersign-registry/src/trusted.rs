@@ -70,8 +70,8 @@ pub(crate) struct Issuers {
     /// Identity tokens issued before are not taken (seconds since 1970): which of them were exchanged already was lost
     /// with what a restore could not bring back.
     since: tokio::sync::OnceCell<i64>,
-    /// When a refusal was last written down for a publisher.
-    noted: Mutex<HashMap<PublisherId, Time>>,
+    /// When a refusal of one kind was last written down for a publisher.
+    noted: Mutex<HashMap<(PublisherId, String), Time>>,
 }
 
 /// An identity token that is genuine, current and meant for this registry. Whether anybody wants it is another matter.
@@ -130,6 +130,16 @@ impl Registry {
             self.note_refusal(&genuine, &judged, &refusal).await;
             return Err(refusal);
         }
+        // A storm of replays must not queue for the one writer. The fence is in the transaction; this is only a look.
+        let Genuine { issuer, verified } = &genuine;
+        if self
+            .inner
+            .store
+            .is_replay(&issuer.url, &verified.replay_key)
+            .await?
+        {
+            return Err(replayed());
+        }
         let mut races = 0;
         loop {
             match self.mint(ecosystem, &genuine, &fitting).await {
@@ -166,7 +176,11 @@ impl Registry {
             .since
             .get_or_try_init(|| async {
                 let stored = self.inner.store.instance("identity_tokens_since").await?;
-                Ok::<_, Error>(stored.and_then(|text| text.parse().ok()).unwrap_or(i64::MIN))
+                Ok::<_, Error>(
+                    stored
+                        .and_then(|text| text.parse().ok())
+                        .unwrap_or(i64::MIN),
+                )
             })
             .await?;
         if verified.issued < *since {
@@ -250,12 +264,7 @@ impl Registry {
             .insert_replay(&issuer.url, &verified.replay_key, keep_until)
             .await?
         {
-            return Err(Error::new(
-                Kind::Rejected,
-                "oidc-replayed",
-                "This identity token was exchanged before; each is good once.",
-            )
-            .remedy("Ask the CI system for a new identity token. If nobody of yours exchanged this one, it has leaked: look at the job's log and steps."));
+            return Err(replayed());
         }
         let rules: Vec<oidc::Rule> = minted_for
             .iter()
@@ -421,8 +430,8 @@ impl Registry {
         ))
     }
 
-    /// Writes down for the owners why a genuine token of theirs was refused; at most once a second for each publisher,
-    /// so that a storm of such tokens does not become a storm of writes. A failure here is not the caller's business.
+    /// Writes down for the owners why a genuine token of theirs was refused; at most once a second for each publisher
+    /// and code, so that a storm of such tokens does not become a storm of writes. A failure here is not the caller's business.
     async fn note_refusal(
         &self,
         genuine: &Genuine,
@@ -443,10 +452,11 @@ impl Registry {
             for (row, judged) in judged {
                 // Only those that the refusal is about: other publishers of the repository are not meant.
                 let same = judged.code() == refusal.code;
-                if !same || row.project.is_none() || noted.contains_key(&row.id) {
+                let key = (row.id.clone(), refusal.code.to_string());
+                if !same || row.project.is_none() || noted.contains_key(&key) {
                     continue;
                 }
-                noted.insert(row.id.clone(), now);
+                noted.insert(key, now);
                 failures.push(FailureRow {
                     publisher: row.id.clone(),
                     issuer: genuine.issuer.url.clone(),
@@ -494,6 +504,15 @@ impl Registry {
             .purge_expired(now, now.plus_seconds(-30 * 86_400))
             .await
     }
+}
+
+fn replayed() -> Error {
+    Error::new(
+        Kind::Rejected,
+        "oidc-replayed",
+        "This identity token was exchanged before; each is good once.",
+    )
+    .remedy("Ask the CI system for a new identity token. If nobody of yours exchanged this one, it has leaked: look at the job's log and steps.")
 }
 
 /// The claims as text, for whoever holds the token anyway.

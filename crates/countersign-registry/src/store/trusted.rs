@@ -278,6 +278,18 @@ impl Store {
         .transpose()
     }
 
+    /// Was this identity token exchanged before? What it answers may change at once.
+    pub(crate) async fn is_replay(&self, issuer: &str, token_key: &str) -> Result<bool> {
+        let row =
+            sqlx::query("SELECT expires_at FROM oidc_replays WHERE issuer = $1 AND token_key = $2")
+                .bind(issuer.to_owned())
+                .bind(token_key.to_owned())
+                .fetch_optional(&self.read)
+                .await
+                .map_err(failed)?;
+        Ok(row.is_some())
+    }
+
     /// The last refusals of a project's publishers, newest first.
     pub(crate) async fn failed_exchanges(&self, project: &ProjectId) -> Result<Vec<FailureRow>> {
         let rows = sqlx::query(

@@ -96,7 +96,9 @@ pub(super) fn judge(row: &PublisherRow, claims: &Claims, now: Time) -> Judged {
         })
         .collect();
     let mut ids = oidc::evaluate(&ids, claims);
-    for outcome in ids.iter_mut().filter(|outcome| !outcome.matched) {
+    // An id that is not told at all is another matter, and has its own advice.
+    let another = |outcome: &&mut Difference| !outcome.matched && outcome.seen.is_some();
+    for outcome in ids.iter_mut().filter(another) {
         outcome.advice = Some(
             "This id never changes while an account or repository lives: it was deleted and made again, or moved to another owner. \
              If that is meant, an owner of the project removes this publisher and registers it anew."

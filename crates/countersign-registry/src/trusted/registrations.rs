@@ -554,6 +554,14 @@ impl Registry {
                     issuer.name, registration.label
                 )),
             ),
+            // What was renamed or moved is answered with where it is now.
+            Err(OutsideError::Redirected(_)) => (
+                BTreeMap::new(),
+                Some(format!(
+                    "{} says that this repository was renamed or moved ({}). Register it under its present name: tokens carry that one.",
+                    issuer.name, registration.label
+                )),
+            ),
             Err(error) => (
                 BTreeMap::new(),
                 Some(format!(

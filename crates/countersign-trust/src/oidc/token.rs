@@ -103,6 +103,9 @@ impl Unverified {
         };
         let claims = Claims::parse(&decode("payload", payload)?)
             .map_err(|why| malformed(format!("in its claims, {why}")))?;
+        if signature.is_empty() {
+            return Err(malformed("it is not signed at all".to_owned()));
+        }
         decode("signature", signature)?;
         let issuer = match claims.get("iss") {
             Some(Value::String(issuer)) if issuer.len() <= MAX_NAME => issuer.clone(),

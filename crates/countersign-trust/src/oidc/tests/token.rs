@@ -407,6 +407,27 @@ fn an_oversized_token_is_refused_before_it_is_read() {
 }
 
 #[test]
+fn a_claim_with_u_0000_and_a_token_without_signature_are_refused() {
+    for claims in [
+        r#"{"iss":"https://a.example\u0000"}"#,
+        r#"{"iss":"https://a.example","list":["a\u0000"]}"#,
+        r#"{"iss":"https://a.example","a\u0000":1}"#,
+    ] {
+        let why = Claims::parse(claims.as_bytes()).unwrap_err();
+        assert!(why.contains("U+0000"), "{why}");
+    }
+    let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    let unsigned = format!(
+        "{}.{}.",
+        part(r#"{"alg":"none"}"#),
+        part(r#"{"iss":"https://a.example"}"#)
+    );
+    let refused = Unverified::parse(&unsigned).unwrap_err();
+    assert_eq!(refused.code, "oidc-token-malformed");
+    assert!(refused.message.contains("not signed"), "{refused}");
+}
+
+#[test]
 fn a_claim_that_stands_twice_is_refused() {
     let good = registered().to_string();
     let twice = format!("{{\"aud\":\"https://other.example\",{}", &good[1..]);
