@@ -49,7 +49,7 @@ impl Prepared {
     /// What would be sent, for people: identifier, digest, size and the metadata's first lines.
     pub fn described(&self) -> Value {
         json!({
-            "file": self.path,
+            "file": self.path.display().to_string(),
             "purl": self.purl,
             "sha256": self.measured.sha256.to_hex(),
             "size": self.measured.size,
@@ -102,7 +102,7 @@ pub fn prepare(paths: &[PathBuf]) -> Result<(Vec<Prepared>, Vec<PathBuf>)> {
         "files-unfit",
         format!("Nothing was sent. {}.", wrong.join(".\n  ")),
     )
-    .remedy("Build the wheel and the sdist again, and name just them."))
+    .remedy("Name wheels and sdists as they were built, and nothing else."))
 }
 
 fn prepared(path: &Path) -> std::result::Result<Prepared, String> {
@@ -262,7 +262,7 @@ struct Minted {
 }
 
 fn exchange(plan: &Plan<'_>, source: &Source, audience: &str) -> Result<Minted> {
-    let first = source.token(audience, plan.ca, plan.variables)?;
+    let first = source.token(audience, plan.ca, plan.variables, plan.say)?;
     (plan.say)(&format!(
         "Exchanging the identity from {source} ({}) with {}.",
         first.issuer(),
@@ -273,7 +273,7 @@ fn exchange(plan: &Plan<'_>, source: &Source, audience: &str) -> Result<Minted> 
         // A repetition takes a fresh token where there is one: the first may have been used up before its answer was lost.
         let token = match next.take() {
             Some(token) => token,
-            None => source.token(audience, plan.ca, plan.variables)?,
+            None => source.token(audience, plan.ca, plan.variables, plan.say)?,
         };
         Ok(Some(json!({"token": token.secret()})))
     };
@@ -343,7 +343,7 @@ pub struct Plan<'a> {
 #[derive(Debug, Serialize)]
 pub struct Published {
     /// Where it was on this machine.
-    pub file: PathBuf,
+    pub file: String,
     /// Its identifier.
     pub purl: String,
     /// SHA-256, in hex.
@@ -368,7 +368,7 @@ pub struct Outcome {
     /// In the log now.
     pub published: Vec<Published>,
     /// Passed over, since other bytes have that name.
-    pub skipped: Vec<PathBuf>,
+    pub skipped: Vec<String>,
     /// Why it ended early.
     pub failure: Option<Failure>,
 }
@@ -490,7 +490,7 @@ pub fn publish(
                     file.path.display(),
                     failure.message
                 ));
-                outcome.skipped.push(file.path.clone());
+                outcome.skipped.push(file.path.display().to_string());
             }
             Err(failure) => {
                 outcome.failure = Some(failure);
@@ -552,7 +552,7 @@ fn send(file: &Prepared, remote: &Remote, plan: &Plan<'_>) -> Result<Published> 
     }
     let verified = verified(file, receipt.proof.as_deref(), remote, plan)?;
     Ok(Published {
-        file: file.path.clone(),
+        file: file.path.display().to_string(),
         purl: file.purl.clone(),
         sha256,
         size: file.measured.size,
@@ -638,10 +638,7 @@ pub fn summary(site: &str, outcome: &Outcome) -> String {
         ));
     }
     for skipped in &outcome.skipped {
-        page.push_str(&format!(
-            "\nPassed over: {}\n",
-            cell(&skipped.display().to_string())
-        ));
+        page.push_str(&format!("\nPassed over: {}\n", cell(skipped)));
     }
     if let Some(failure) = &outcome.failure {
         page.push_str(&format!("\n**Failed** ({})\n\n", cell(&failure.code)));
@@ -694,7 +691,7 @@ pub fn explain(
     let Credential::Identity { source, audience } = credential else {
         return Ok(explained);
     };
-    let token = source.token(audience, plan.ca, plan.variables)?;
+    let token = source.token(audience, plan.ca, plan.variables, plan.say)?;
     explained.credential = format!("the identity that {source} gives");
     explained.audience = Some(audience.clone());
     explained.claims = shown(&token);

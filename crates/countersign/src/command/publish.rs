@@ -31,7 +31,14 @@ fn deed(
     ci: Option<(Ci, &'static str)>,
     runner: Option<&Runner>,
 ) -> Result<(), Failure> {
-    let say = |text: &str| eprintln!("{text}");
+    // With --json, each line on standard error is JSON too, but for the commands to a runner.
+    let say = |text: &str| {
+        if common.json {
+            eprintln!("{}", json!({"note": text}));
+        } else {
+            eprintln!("{text}");
+        }
+    };
     let (files, aside) = prepare(&options.files)?;
     for path in aside {
         say(&format!(

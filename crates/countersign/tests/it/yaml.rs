@@ -123,10 +123,9 @@ impl<'a> Reader<'a> {
 
 /// `name: rest` or `name:`, with the name in quotes or not.
 fn entry(text: &str) -> Option<(&str, &str)> {
-    let from = if text.starts_with('"') {
-        text[1..].find('"')? + 2
-    } else {
-        0
+    let from = match text.strip_prefix('"') {
+        Some(rest) => rest.find('"')? + 2,
+        None => 0,
     };
     let colon = from + text[from..].find(':')?;
     let rest = &text[colon + 1..];
