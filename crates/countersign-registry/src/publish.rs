@@ -640,6 +640,21 @@ impl Registry {
             now,
         })
         .await?;
+        let lost = tx
+            .lose_pending(manifest.ecosystem, manifest.name_key.as_str(), now)
+            .await?;
+        if lost > 0 {
+            let detail = json!({"project": id, "publishers": lost});
+            tx.note_event(
+                &new_id(),
+                now,
+                "pending-publishers-lost",
+                actor,
+                None,
+                detail,
+            )
+            .await?;
+        }
         if let Some(account) = account {
             tx.insert_grant(&new_id(), &id, account, Role::Owner, now)
                 .await?;

@@ -48,6 +48,9 @@ const MINTED_SECONDS: i64 = 900;
 /// A replay is remembered this much longer than its token could be taken, in seconds beyond the leeway.
 const REPLAY_MARGIN: i64 = 60;
 
+/// Publishers for which one refusal is written down.
+const NOTED_AT_MOST: usize = 20;
+
 /// How often a mint that lost a race for a project's name is tried again.
 const RACES: u32 = 4;
 
@@ -223,23 +226,31 @@ impl Registry {
         let now = self.now();
         let mut tx = self.inner.store.write().await?;
         // As they are now: one may have been removed, used up or pinned to other ids since it was judged.
-        let mut publishers: Vec<PublisherRow> = tx
-            .locked_publishers(fitting)
-            .await?
-            .into_iter()
+        let rows = tx.locked_publishers(fitting).await?;
+        let mut publishers: Vec<PublisherRow> = rows
+            .iter()
             .filter(|row| judge(row, &verified.claims, now).verdict == Verdict::Fits)
+            .cloned()
             .collect();
-        let (mut minted_for, mut lost) = (Vec::new(), None);
-        let mut logged = false;
+        let (mut minted_for, mut warnings) = (Vec::new(), Vec::new());
+        let (mut logged, mut refusal) = (false, None);
+        let disputed = judgement::disputed(&publishers);
         for row in &mut publishers {
             if row.project.is_none() {
-                match self.found_project(&mut tx, row, now).await? {
-                    Some(project) => {
+                let founded = if disputed.contains(&row.project_key) {
+                    Err(judgement::dispute(&row.project_name))
+                } else {
+                    self.found_project(&mut tx, row, now).await?
+                };
+                match founded {
+                    Ok(project) => {
                         row.project = Some(project);
                         logged = true;
                     }
-                    None => {
-                        lost = Some(row.project_name.clone());
+                    // One publisher that comes to nothing must not stop the others: somebody else may have made it.
+                    Err(error) => {
+                        warnings.push(error.text());
+                        refusal = Some(error);
                         continue;
                     }
                 }
@@ -249,10 +260,16 @@ impl Registry {
         let Some(first) = minted_for.first() else {
             // What was lost is written down, so that its holder sees it.
             tx.commit().await?;
-            return Err(match lost {
-                Some(project) => judgement::lost(&project),
-                None => judgement::none(issuer, &verified.claims),
-            });
+            return Err(refusal.unwrap_or_else(|| {
+                let judged: Vec<_> = rows
+                    .into_iter()
+                    .map(|row| {
+                        let judged = judge(&row, &verified.claims, now);
+                        (row, judged)
+                    })
+                    .collect();
+                judgement::refusal(issuer, &verified.claims, &judged)
+            }));
         };
         let keep_until = Time(0).plus_seconds(
             verified
@@ -295,21 +312,35 @@ impl Registry {
         .await?;
         tx.insert_workflow_token(&credential, ecosystem, &workflow)
             .await?;
-        let mut warnings = Vec::new();
+        let mut newly_pinned = BTreeMap::new();
         let carried = oidc::environment(issuer.provider, &workflow.claims);
         for row in &minted_for {
-            let (pinned, pin_by) = judgement::pins(row, &verified.claims);
+            let pinned = judgement::pins(row, &verified.claims);
             // A write for each use would be one too many; to the minute is enough.
-            if pinned != row.pinned || row.last_used.is_none_or(|at| at.plus_seconds(60) <= now) {
-                tx.use_publisher(&row.id, &pinned, pin_by, now).await?;
+            let noted = row.last_used.is_some_and(|at| at.plus_seconds(60) > now);
+            if row.pin_by.is_some() || !noted {
+                tx.use_publisher(&row.id, &pinned, now).await?;
+            }
+            if row.pin_by.is_some() {
+                if pinned.is_empty() {
+                    warnings.push(format!(
+                        "This identity token tells no immutable id of the repository, so the publisher of {} has none: a repository that is deleted and made again would be taken for it.",
+                        row.project_name
+                    ));
+                }
+                newly_pinned.insert(row.id.0.clone(), pinned);
             }
             if let (Some(carried), None, Some(project)) =
                 (&carried, &row.registration.environment, &row.project)
             {
-                warnings.push(
-                    self.nudge_environment(&mut tx, row, project, carried)
-                        .await?,
-                );
+                if !noted {
+                    self.note_environment(&mut tx, row, project, carried)
+                        .await?;
+                }
+                warnings.push(format!(
+                    "The job ran in the environment {carried}, which the trusted publisher of {} does not require. Register it with that environment, so that no other job can publish.",
+                    row.project_name
+                ));
             }
         }
         let actor = Actor {
@@ -318,7 +349,7 @@ impl Registry {
             scope: None,
             credential: Some(credential.clone()),
         };
-        let detail = json!({"credential": credential, "expires": expires});
+        let detail = json!({"credential": credential, "expires": expires, "pinned": newly_pinned});
         tx.note_event(&new_id(), now, "token-minted", &actor, None, detail)
             .await?;
         tx.commit().await?;
@@ -334,13 +365,14 @@ impl Registry {
     }
 
     /// A pending publisher's first token founds its project: project, owner and publisher, in the transaction of the
-    /// mint. `None` where the name was taken meanwhile: it was never reserved.
+    /// mint. The inner error says why it did not: the name was taken meanwhile (it was never reserved), or may not be
+    /// taken any more.
     async fn found_project(
         &self,
         tx: &mut Tx,
         row: &PublisherRow,
         now: Time,
-    ) -> Result<Option<ProjectId>> {
+    ) -> Result<Result<ProjectId>> {
         let key = format(row.ecosystem).name_key(&row.project_name)?;
         let skeleton = name::skeleton(&key);
         // From here on no other project of this or a like name can come to be before this transaction ends.
@@ -352,36 +384,42 @@ impl Registry {
             .await?
             .is_some()
         {
-            tx.remove_publisher(&row.id, "lost", now).await?;
-            return Ok(None);
+            tx.lose_pending(row.ecosystem, key.as_str(), now).await?;
+            return Ok(Err(judgement::lost(&row.project_name)));
         }
-        policy::may_take_name(&self.inner.settings, &row.project_name, &key, &lookalikes)?;
+        let settings = &self.inner.settings;
+        let named = policy::may_take_name(settings, &row.project_name, &key, &lookalikes);
+        let open = policy::may_still_found(settings, row.by_operator, &row.project_name);
+        if let Err(error) = named.and(open) {
+            return Ok(Err(error));
+        }
         let project = ProjectId(new_id());
-        let source = format!("{} {}", row.registration.issuer, row.registration.label);
         tx.insert_project(&NewProject {
             id: &project,
             ecosystem: row.ecosystem,
             name: &row.project_name,
             key: key.as_str(),
             skeleton: &skeleton,
-            trust: TrustLevel::Workflow,
-            trust_source: Some(&source),
+            // Nothing is published yet.
+            trust: TrustLevel::None,
+            trust_source: None,
             now,
         })
         .await?;
         tx.settle_publisher(&row.id, &project).await?;
         tx.lose_pending(row.ecosystem, key.as_str(), now).await?;
-        let actor = Actor {
-            identity: Identity::Workflow(Arc::new(Workflow {
-                label: row.registration.label.clone(),
-                provider: row.registration.provider,
-                issuer: row.registration.issuer.clone(),
-                publishers: vec![row.id.clone()],
-                claims: BTreeMap::new(),
-            })),
-            strength: Strength::Workflow,
-            scope: None,
-            credential: None,
+        // It was the account that wanted this project; the workflow only did not know better.
+        let actor = match (&row.account, &row.account_name) {
+            (Some(id), Some(name)) => Actor {
+                identity: Identity::Account {
+                    id: id.clone(),
+                    name: name.clone(),
+                },
+                strength: Strength::Token,
+                scope: None,
+                credential: None,
+            },
+            _ => Actor::operator(),
         };
         let subject = purl::project_purl(row.ecosystem, &key);
         if let Some(account) = &row.account {
@@ -397,17 +435,17 @@ impl Registry {
             .way(leaf::Change::Added, None);
         self.record(tx, change, json!({"publisher": row.id, "founded": true}))
             .await?;
-        Ok(Some(project))
+        Ok(Ok(project))
     }
 
-    async fn nudge_environment(
+    /// Tells the owners that they could bind a publisher to the environment its job runs in.
+    async fn note_environment(
         &self,
         tx: &mut Tx,
         row: &PublisherRow,
         project: &ProjectId,
         carried: &str,
-    ) -> Result<String> {
-        let label = &row.registration.label;
+    ) -> Result<()> {
         tx.put_notice(
             project,
             &NoticeRow {
@@ -418,16 +456,12 @@ impl Registry {
                 user: None,
                 detail: [
                     ("environment".to_owned(), carried.to_owned()),
-                    ("publisher".to_owned(), label.clone()),
+                    ("publisher".to_owned(), row.registration.label.clone()),
                 ]
                 .into(),
             },
         )
-        .await?;
-        Ok(format!(
-            "The job ran in the environment {carried}, which the trusted publisher of {} does not require. Register it with that environment, so that no other job can publish.",
-            row.project_name
-        ))
+        .await
     }
 
     /// Writes down for the owners why a genuine token of theirs was refused; at most once a second for each publisher
@@ -450,13 +484,18 @@ impl Registry {
                 .unwrap_or_else(PoisonError::into_inner);
             noted.retain(|_, at| at.plus_seconds(1) > now);
             for (row, judged) in judged {
-                // Only those that the refusal is about: other publishers of the repository are not meant.
                 let same = judged.code() == refusal.code;
                 let key = (row.id.clone(), refusal.code.to_string());
                 if !same || row.project.is_none() || noted.contains_key(&key) {
                     continue;
                 }
+                if failures.len() == NOTED_AT_MOST {
+                    break;
+                }
                 noted.insert(key, now);
+                // Anybody can register anybody's repository. What its runs tell is shown only where its immutable ids
+                // are known and are those of the token.
+                let known = judged.ids_match;
                 failures.push(FailureRow {
                     publisher: row.id.clone(),
                     issuer: genuine.issuer.url.clone(),
@@ -468,13 +507,20 @@ impl Registry {
                         .outcomes
                         .iter()
                         .filter(|outcome| !outcome.matched)
-                        .cloned()
+                        .map(|outcome| {
+                            let mut outcome = outcome.clone();
+                            if !known || oidc::is_personal(provider, &outcome.claim) {
+                                (outcome.seen, outcome.advice) = (None, None);
+                            }
+                            outcome
+                        })
                         .collect(),
-                    claims: oidc::snapshot(
-                        provider,
-                        &genuine.verified.claims,
-                        &row.registration.rules,
-                    ),
+                    claims: if known {
+                        let rules = &row.registration.rules;
+                        oidc::snapshot(provider, &genuine.verified.claims, rules)
+                    } else {
+                        BTreeMap::new()
+                    },
                 });
             }
         }

@@ -23,9 +23,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use claims::Claims;
-pub use identity::{identity_answer, identity_question};
+pub use identity::{MAX_IDENTITY_BYTES, identity_answer, identity_question};
 pub use keys::{Discovery, Jwks, discovery_url};
-pub use preset::{Field, Provider, environment, snapshot};
+pub use preset::{Field, Provider, environment, is_personal, snapshot};
 pub use registration::{Asked, Registration, register};
 pub use rules::{Rule, Test, evaluate, matches};
 pub use source::source;

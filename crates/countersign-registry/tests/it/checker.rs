@@ -60,7 +60,7 @@ const INVARIANTS: &[(&str, &str)] = &[
         "events that are neither in the log nor on their way",
         "SELECT count(*) AS n FROM events e WHERE NOT EXISTS (SELECT 1 FROM leaves l WHERE l.event_id = e.id) \
          AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.event_id = e.id) \
-         AND e.kind NOT IN ('account-made', 'token-made', 'token-revoked', 'token-minted', 'pending-publisher-added', 'pending-publisher-removed')",
+         AND e.kind NOT IN ('account-made', 'token-made', 'token-revoked', 'token-minted', 'pending-publisher-added', 'pending-publisher-removed', 'pending-publishers-lost', 'notice-dismissed')",
     ),
     (
         "publishers with a project that still wait for one, or the reverse",

@@ -10,7 +10,7 @@ use super::preset::rest;
 use super::{Difference, Provider, Refused, Registration, escaped, keys, quoted};
 
 /// The longest answer that is read, in bytes.
-const MAX_IDENTITY_BYTES: usize = 256 * 1024;
+pub const MAX_IDENTITY_BYTES: usize = 256 * 1024;
 
 /// Where the provider can be asked for the ids that stay when a name is given up: an `https` URL whose answer is
 /// for [`identity_answer`]. `None` where a provider does not say. Redirects must not be followed: they are how a

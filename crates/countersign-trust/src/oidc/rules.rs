@@ -124,8 +124,21 @@ fn repository_and_path(file: &str) -> Option<(&str, &str)> {
     Some((&file[..owner.len() + 1 + name.len()], path))
 }
 
+/// What may stand behind the `@` of a workflow: a full ref or a commit. A file's own name may hold an `@` too
+/// (`release.yml@x.yml`), and then something else begins behind the first one.
+fn is_ref_or_commit(text: &str) -> bool {
+    let commit =
+        matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    commit || (text.starts_with("refs/") && !text.contains("@refs/"))
+}
+
 fn is_file(wanted: &str, seen: &str) -> bool {
-    let (seen_file, seen_ref) = seen.split_once('@').unwrap_or((seen, ""));
+    let Some((seen_file, seen_ref)) = seen
+        .split_once('@')
+        .filter(|(_, reference)| is_ref_or_commit(reference))
+    else {
+        return false;
+    };
     let (wanted_file, wanted_ref) = match wanted.split_once('@') {
         Some((file, reference)) => (file, Some(reference)),
         None => (wanted, None),

@@ -155,7 +155,6 @@ fn a_file_is_compared_by_its_repository_in_any_case_and_its_path_exactly() {
     for good in [
         "octo/SAMPLE/.github/workflows/release.yml@refs/tags/v1",
         "Octo/sample/.github/workflows/release.yml@refs/heads/main@2",
-        "Octo/sample/.github/workflows/release.yml",
     ] {
         assert!(holds(test(), json!(good)), "{good}");
     }
@@ -289,6 +288,22 @@ fn slowly(pattern: &[char], text: &[char]) -> bool {
         [] => text.is_empty(),
         ['*', rest @ ..] => (0..=text.len()).any(|skip| slowly(rest, &text[skip..])),
         [one, rest @ ..] => text.first() == Some(one) && slowly(rest, &text[1..]),
+    }
+}
+
+#[test]
+fn a_file_with_an_at_sign_in_its_name_is_another_file() {
+    let fits = |seen: &str| {
+        let test = Test::File("octo/sample/.github/workflows/release.yml".to_owned());
+        let rule = Rule { claim: "workflow_ref".to_owned(), test };
+        matches(&evaluate(&[rule], &claims(&json!({"workflow_ref": seen}))))
+    };
+    let file = "octo/sample/.github/workflows/release.yml";
+    assert!(fits(&format!("{file}@refs/heads/main")));
+    assert!(fits(&format!("{file}@refs/tags/v1@2")));
+    assert!(fits(&format!("{file}@{}", "a".repeat(40))));
+    for evil in ["@x.yml@refs/heads/main", "@refs/heads/x.yml@refs/heads/main", "@main", "@", ""] {
+        assert!(!fits(&format!("{file}{evil}")), "{evil}");
     }
 }
 
