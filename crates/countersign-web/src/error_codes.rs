@@ -499,6 +499,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "pending-needs-owner" "Owner missing"
         "A pending publisher founds a project, which somebody must own."
         "Operators: name the user.";
+    "pending-publisher-disputed" "Two accounts, one workflow"
+        "Several accounts registered workflows of one repository for the same new project, and only one of them can own it. Nothing was made."
+        "If one of them is not yours, ask the operator to remove it; or publish the first release with a token of yours.";
     "pending-publisher-expired" "Pending publisher lapsed"
         "The pending publisher was not used in its time."
         "Register it anew, and publish before it lapses.";
@@ -638,7 +641,7 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
         "The account has as many pending publishers as it may have."
         "Use some of them or remove those that are not needed.";
     "too-many-publishers" "Too many publishers"
-        "The project has as many trusted publishers as it may have."
+        "The project has as many trusted publishers as it may have, or you have registered as many for one repository."
         "Remove those that are not used, or let one with a pattern stand for several.";
     "too-many-races" "Too many at once"
         "Others kept changing the same project at the same moment."
