@@ -127,8 +127,7 @@ fn repository_and_path(file: &str) -> Option<(&str, &str)> {
 /// What may stand behind the `@` of a workflow: a full ref or a commit. A file's own name may hold an `@` too
 /// (`release.yml@x.yml`), and then something else begins behind the first one.
 fn is_ref_or_commit(text: &str) -> bool {
-    let commit =
-        matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let commit = matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     commit || (text.starts_with("refs/") && !text.contains("@refs/"))
 }
 

@@ -295,14 +295,23 @@ fn slowly(pattern: &[char], text: &[char]) -> bool {
 fn a_file_with_an_at_sign_in_its_name_is_another_file() {
     let fits = |seen: &str| {
         let test = Test::File("octo/sample/.github/workflows/release.yml".to_owned());
-        let rule = Rule { claim: "workflow_ref".to_owned(), test };
+        let rule = Rule {
+            claim: "workflow_ref".to_owned(),
+            test,
+        };
         matches(&evaluate(&[rule], &claims(&json!({"workflow_ref": seen}))))
     };
     let file = "octo/sample/.github/workflows/release.yml";
     assert!(fits(&format!("{file}@refs/heads/main")));
     assert!(fits(&format!("{file}@refs/tags/v1@2")));
     assert!(fits(&format!("{file}@{}", "a".repeat(40))));
-    for evil in ["@x.yml@refs/heads/main", "@refs/heads/x.yml@refs/heads/main", "@main", "@", ""] {
+    for evil in [
+        "@x.yml@refs/heads/main",
+        "@refs/heads/x.yml@refs/heads/main",
+        "@main",
+        "@",
+        "",
+    ] {
         assert!(!fits(&format!("{file}{evil}")), "{evil}");
     }
 }
