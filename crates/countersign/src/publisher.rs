@@ -84,44 +84,6 @@ fn segment(text: &str) -> String {
     encoded.replace('+', "%20")
 }
 
-/// A rule about a claim as the command line writes it: `NAME=VALUE`, `NAME=ONE|TWO`, `NAME~PATTERN`,
-/// `NAME!=ONE|TWO`; the server's command line reads the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClaimRule(pub Rule);
-
-impl FromStr for ClaimRule {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        const FORMS: &str = "write NAME=VALUE, NAME=ONE|TWO, NAME~PATTERN or NAME!=ONE|TWO";
-        let Some(at) = text.find(['=', '~']) else {
-            return Err(format!("it has no = nor ~; {FORMS}"));
-        };
-        let (claim, value) = (&text[..at], &text[at + 1..]);
-        let several = || value.split('|').map(str::to_owned).collect::<Vec<_>>();
-        let pattern = text.as_bytes()[at] == b'~';
-        let (claim, test) = match claim.strip_suffix('!') {
-            Some(_) if pattern => {
-                return Err("there is no !~; the values of != are patterns already".to_owned());
-            }
-            Some(claim) => (claim, Test::NoneOf(several())),
-            None if pattern => (claim, Test::Pattern(value.to_owned())),
-            None if value.contains('|') => (claim, Test::OneOf(several())),
-            None => (claim, Test::Equal(value.to_owned())),
-        };
-        if claim.is_empty() {
-            return Err(format!("the name of the claim is missing; {FORMS}"));
-        }
-        if value.split('|').any(str::is_empty) {
-            return Err(format!("a value for {claim} is empty; {FORMS}"));
-        }
-        Ok(Self(Rule {
-            claim: claim.to_owned(),
-            test,
-        }))
-    }
-}
-
 /// A rule in words.
 fn in_words(rule: &Rule) -> String {
     let claim = &rule.claim;
@@ -581,7 +543,7 @@ mod tests {
 
     #[test]
     fn a_claim_rule_is_read_in_each_of_its_forms() {
-        let rule = |text: &str| text.parse::<ClaimRule>().map(|rule| in_words(&rule.0));
+        let rule = |text: &str| text.parse::<Rule>().map(|rule| in_words(&rule));
         for (text, words) in [
             ("sub=a=b~c", "sub is a=b~c"),
             ("sub=a|b", "sub is a or b"),

@@ -41,6 +41,49 @@ pub enum Test {
     File(String),
 }
 
+impl std::str::FromStr for Rule {
+    type Err = String;
+
+    /// A rule as command lines write it: `NAME=VALUE`, `NAME=ONE|TWO`, `NAME~PATTERN`, `NAME!=ONE|TWO`. Of the ways to
+    /// compare, those without regard to case and values with a `|` can not be written so.
+    fn from_str(text: &str) -> Result<Self, String> {
+        const FORMS: &str = "write NAME=VALUE, NAME=ONE|TWO, NAME~PATTERN or NAME!=ONE|TWO";
+        let Some(at) = text.find(['=', '~']) else {
+            return Err(format!("it has no = nor ~; {FORMS}"));
+        };
+        let (name, value) = (&text[..at], &text[at + 1..]);
+        let several = || value.split('|').map(str::to_owned).collect::<Vec<_>>();
+        let pattern = text.as_bytes()[at] == b'~';
+        let (claim, test) = match name.strip_suffix('!') {
+            Some(_) if pattern => {
+                return Err(
+                    "there is no !~; != takes patterns already: NAME!=refs/pull/*".to_owned(),
+                );
+            }
+            Some(claim) => (claim, Test::NoneOf(several())),
+            None if pattern => (name, Test::Pattern(value.to_owned())),
+            None if value.contains('|') => (name, Test::OneOf(several())),
+            None => (name, Test::Equal(value.to_owned())),
+        };
+        if claim.is_empty() {
+            return Err(format!("the name of the claim is missing; {FORMS}"));
+        }
+        let empty = match &test {
+            Test::OneOf(values) | Test::NoneOf(values) => values.iter().any(String::is_empty),
+            _ => value.is_empty(),
+        };
+        if empty {
+            return Err(format!(
+                "a value for {claim} is empty; a claim that is empty or missing never counts"
+            ));
+        }
+        Ok(Self {
+            claim: claim.to_owned(),
+            test,
+        })
+    }
+}
+
 /// Holds claims against rules: one outcome per rule, in order, matched or not.
 pub fn evaluate(rules: &[Rule], claims: &Claims) -> Vec<Difference> {
     rules

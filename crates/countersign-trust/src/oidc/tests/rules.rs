@@ -316,6 +316,53 @@ fn a_file_with_an_at_sign_in_its_name_is_another_file() {
     }
 }
 
+fn written(text: &str) -> Result<(String, Test), String> {
+    text.parse::<Rule>().map(|rule| (rule.claim, rule.test))
+}
+
+#[test]
+fn each_kind_of_claim_rule_is_read() {
+    let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+    for (text, claim, test) in [
+        ("sub=a:b=c~d", "sub", Test::Equal("a:b=c~d".to_owned())),
+        ("sub=one|two", "sub", Test::OneOf(texts(&["one", "two"]))),
+        (
+            "ref~refs/tags/v*",
+            "ref",
+            Test::Pattern("refs/tags/v*".to_owned()),
+        ),
+        (
+            "event_name!=pull_request_target|workflow_run",
+            "event_name",
+            Test::NoneOf(texts(&["pull_request_target", "workflow_run"])),
+        ),
+        (
+            "https://example.org/project=7",
+            "https://example.org/project",
+            Test::Equal("7".to_owned()),
+        ),
+    ] {
+        assert_eq!(written(text), Ok((claim.to_owned(), test)), "{text}");
+    }
+}
+
+#[test]
+fn a_claim_rule_that_says_nothing_is_refused() {
+    for (text, phrase) in [
+        ("sub", "no = nor ~"),
+        ("=x", "name of the claim is missing"),
+        ("!=x", "name of the claim is missing"),
+        ("sub=", "is empty"),
+        ("sub=a|", "is empty"),
+        ("sub!=", "is empty"),
+        ("sub~", "is empty"),
+        ("sub!~x", "!= takes patterns already"),
+    ] {
+        let wrong = written(text).unwrap_err();
+        assert!(wrong.contains(phrase), "{text}: {wrong}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
