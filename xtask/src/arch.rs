@@ -131,6 +131,7 @@ const CORE: &[(&str, &[Arrow])] = &[
             to("store"),
             to("seams"),
             only("accounts", MINTED),
+            only("fetch", &["unknown_project"]),
             only("heartbeat", &["Change"]),
         ],
     ),
