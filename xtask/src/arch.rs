@@ -46,6 +46,7 @@ const CORE: &[(&str, &[Arrow])] = &[
     ("error", &[]),
     ("model", &[only("error", &["Error", "Kind", "Result"])]),
     ("settings", &[to("model"), to("error")]),
+    ("texts", &[]),
     ("seams", &[to("model")]),
     ("keys", &[to("error"), to("seams"), to("model")]),
     // Judgement: pure.
@@ -61,13 +62,14 @@ const CORE: &[(&str, &[Arrow])] = &[
         ],
     ),
     // Storage.
-    ("store", &[to("model"), to("error")]),
+    ("store", &[to("model"), to("error"), to("texts")]),
     ("blobs", &[to("error")]),
     // Verbs.
     (
         "accounts",
         &[
             to("model"),
+            only("texts", &["NoticeKind"]),
             to("error"),
             to("policy"),
             to("store"),
@@ -78,6 +80,7 @@ const CORE: &[(&str, &[Arrow])] = &[
         "publish",
         &[
             to("model"),
+            only("texts", &["NoticeKind"]),
             to("error"),
             to("policy"),
             to("store"),
@@ -114,6 +117,7 @@ const CORE: &[(&str, &[Arrow])] = &[
         "curate",
         &[
             to("model"),
+            only("texts", &["NoticeKind"]),
             to("error"),
             to("policy"),
             to("store"),
@@ -126,12 +130,37 @@ const CORE: &[(&str, &[Arrow])] = &[
         "trusted",
         &[
             to("model"),
+            only("texts", &["NoticeKind"]),
             to("error"),
             to("policy"),
             to("store"),
             to("seams"),
             only("accounts", MINTED),
             only("heartbeat", &["Change"]),
+        ],
+    ),
+    (
+        "mail",
+        &[
+            to("model"),
+            to("error"),
+            to("policy"),
+            to("store"),
+            to("seams"),
+            only("accounts", MINTED),
+            only("notices", &["holder"]),
+            to("texts"),
+        ],
+    ),
+    (
+        "notices",
+        &[
+            to("model"),
+            to("error"),
+            to("policy"),
+            to("store"),
+            only("accounts", MINTED),
+            to("texts"),
         ],
     ),
     (

@@ -29,6 +29,11 @@ impl Registry {
             {
                 tracing::warn!(%error, "expired tokens could not be swept; it is tried again later");
             }
+            if ticks.is_multiple_of(360)
+                && let Err(error) = self.purge_mail().await
+            {
+                tracing::warn!(%error, "mail that ended could not be swept; it is tried again later");
+            }
             if ticks.is_multiple_of(2_160)
                 && let Err(error) = self.sweep().await
             {

@@ -18,13 +18,16 @@ mod error;
 mod fetch;
 mod heartbeat;
 pub mod keys;
+mod mail;
 pub mod model;
+mod notices;
 mod opening;
 mod policy;
 mod publish;
 mod seams;
 mod settings;
 mod store;
+mod texts;
 mod trusted;
 
 use std::sync::Arc;
@@ -39,14 +42,17 @@ pub use error::{Error, Kind, Result};
 pub use fetch::{Document, DocumentKey, ServedFile};
 pub use heartbeat::Beating;
 pub use keys::LogKeys;
+pub use mail::{MailLink, MailState};
+pub use notices::AccountNotice;
 pub use opening::LogIdentity;
 pub use publish::{Form, Staged};
 pub use seams::{
-    Clock, Outside, OutsideAnswer, OutsideError, OutsideRequest, Random, Seams, SystemClock,
-    SystemRandom,
+    Clock, DomainIntel, DomainReport, Message, Outside, OutsideAnswer, OutsideError,
+    OutsideRequest, Post, PostError, Random, Seams, SystemClock, SystemRandom,
 };
 pub use settings::{DeletePolicy, Settings, TrustedPublishing};
 pub use store::{Backend, Store};
+pub use texts::{MailKind, NoticeKind};
 pub use trusted::{
     FailedExchange, IssuerSummary, JudgedPublisher, Minted, NewIssuer, NewPublisher, Notice,
     PolicyChange, ProjectPolicy, PublisherCheck, PublisherSummary, Refusal, TokenTest,
@@ -74,4 +80,5 @@ struct Inner {
     beat: heartbeat::Pulse,
     desk: publish::Desk,
     issuers: trusted::Issuers,
+    office: mail::Office,
 }

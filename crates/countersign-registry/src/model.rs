@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use countersign_formats::{Ecosystem, Manifest};
@@ -90,6 +91,70 @@ id!(
     /// A trusted publisher.
     PublisherId,
 );
+
+/// Where a request came from, as the face in front saw it. Personal data: kept in account tables only, for a set time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallerOrigin {
+    /// The client's address, behind whatever proxies the operator trusts.
+    pub address: IpAddr,
+    /// What it calls itself (`User-Agent`), cut short.
+    pub agent: String,
+}
+
+/// An e-mail address that can stand in a mail's header: ASCII, no blanks, quotes or control characters, one `@`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct EmailAddress(String);
+
+impl EmailAddress {
+    /// Reads an address; `None` for what is not one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (local, domain) = text.split_once('@')?;
+        let atom = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.".contains(&c);
+        let local_fits = !local.is_empty()
+            && local.len() <= 64
+            && local.bytes().all(atom)
+            && !local.starts_with('.')
+            && !local.ends_with('.')
+            && !local.contains("..");
+        let label_fits = |label: &str| {
+            !label.is_empty()
+                && label.len() <= 63
+                && label
+                    .bytes()
+                    .all(|c| c.is_ascii_alphanumeric() || c == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        let fits = text.len() <= 254 && local_fits && domain.split('.').all(label_fits);
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    /// As written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The form under which two spellings are the same.
+    pub fn key(&self) -> String {
+        self.0.to_ascii_lowercase()
+    }
+
+    /// What stands behind the `@`, in lower case.
+    pub fn domain(&self) -> String {
+        self.0
+            .rsplit('@')
+            .next()
+            .unwrap_or_default()
+            .to_ascii_lowercase()
+    }
+}
+
+impl fmt::Display for EmailAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// Who may read this instance: index, files, log, TUF, pages, feeds and metrics alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

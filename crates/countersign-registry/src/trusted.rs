@@ -166,7 +166,11 @@ impl Registry {
             .since
             .get_or_try_init(|| async {
                 let stored = self.inner.store.instance("identity_tokens_since").await?;
-                Ok::<_, Error>(stored.and_then(|text| text.parse().ok()).unwrap_or(i64::MIN))
+                Ok::<_, Error>(
+                    stored
+                        .and_then(|text| text.parse().ok())
+                        .unwrap_or(i64::MIN),
+                )
             })
             .await?;
         if verified.issued < *since {

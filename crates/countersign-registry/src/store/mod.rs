@@ -6,6 +6,7 @@
 mod beats;
 mod curating;
 mod examining;
+mod mail;
 mod people;
 mod publishing;
 mod reading;
@@ -20,6 +21,7 @@ use sqlx::{Any, AnyPool, AssertSqlSafe, Row};
 
 pub(crate) use beats::{DocumentRow, Head, LeafFacts, NewEvent, NumberedLeaf, ProjectState};
 pub(crate) use curating::{CuratedFile, CuratedProject};
+pub(crate) use mail::{AccountNoticeRow, AddressRow, MailRow, MailSecretRow, NewMail};
 pub(crate) use people::{CredentialRow, NewCredential};
 pub(crate) use publishing::{FileFacts, NewFile, NewProject, ProjectFacts, PublishFacts};
 #[cfg(test)]

@@ -154,6 +154,16 @@ impl Store {
         self.account_rows("$1 = ''", "").await
     }
 
+    /// The user name of an account.
+    pub(crate) async fn account_name(&self, account: &AccountId) -> Result<Option<String>> {
+        let row = sqlx::query("SELECT name FROM accounts WHERE id = $1")
+            .bind(account.0.clone())
+            .fetch_optional(&self.read)
+            .await
+            .map_err(failed)?;
+        row.map(|row| text(&row, "name")).transpose()
+    }
+
     async fn account_rows(&self, condition: &'static str, value: &str) -> Result<Vec<AccountRow>> {
         let sql = super::built(format!(
             "SELECT a.id, a.name, a.operator_since, a.created_at, a.disabled_at, \

@@ -104,6 +104,8 @@ fn seams() -> Seams {
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
         outside: Arc::new(crate::kit::World),
+        post: None,
+        domains: None,
     }
 }
 

@@ -165,6 +165,8 @@ impl TestRegistry {
             clock: clock.clone(),
             random: Arc::new(SystemRandom),
             outside: Arc::new(World),
+            post: None,
+            domains: None,
         };
         let store = Store::connect(&database).await.unwrap();
         Registry::create(&settings, &store, &blobs, &keys, &seams)
@@ -202,6 +204,8 @@ impl TestRegistry {
             clock: self.clock.clone(),
             random: Arc::new(SystemRandom),
             outside: Arc::new(World),
+            post: None,
+            domains: None,
         };
         let store = Store::connect(&self.database).await?;
         let keys = LogKeys::load(&self.folder.path().join("keys"), 1)?;

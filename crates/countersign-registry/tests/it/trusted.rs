@@ -9,8 +9,7 @@ use countersign_formats::Ecosystem;
 use countersign_registry::model::{Action, Actor, Identity, Presented, Role, TrustLevel};
 use countersign_registry::oidc::{Provider, Rule, Test};
 use countersign_registry::{
-    Error, Kind, Minted, NewIssuer, NewPublisher, PolicyChange,
-    PublisherSummary, Registry,
+    Error, Kind, Minted, NewIssuer, NewPublisher, PolicyChange, PublisherSummary, Registry,
 };
 use countersign_testkit::authority::Authority;
 use countersign_testkit::claims::{self, Claims};
@@ -33,7 +32,11 @@ fn wheel(name: &str, version: &str) -> Package {
 
 /// An issuer of that preset, admitted. Its name is its path.
 async fn issuer(test: &TestRegistry, provider: Provider) -> (String, Issuer) {
-    let name = format!("{}-{}", provider.as_str(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    let name = format!(
+        "{}-{}",
+        provider.as_str(),
+        NUMBER.fetch_add(1, Ordering::Relaxed)
+    );
     let path = name.clone();
     let issuer = tokio::task::spawn_blocking(move || SERVER.issuer(&path).unwrap())
         .await
@@ -44,7 +47,10 @@ async fn issuer(test: &TestRegistry, provider: Provider) -> (String, Issuer) {
         provider,
         ca_pem: Some(Authority::of_this_process().unwrap().pem().to_owned()),
     };
-    test.registry.add_issuer(&Actor::operator(), new).await.unwrap();
+    test.registry
+        .add_issuer(&Actor::operator(), new)
+        .await
+        .unwrap();
     (name, issuer)
 }
 
@@ -56,7 +62,11 @@ fn fields(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 fn github(issuer: &str, project: &str, more: &[(&str, &str)]) -> NewPublisher {
-    let mut given = fields(&[("owner", "octo"), ("repository", "sample"), ("workflow", "release.yml")]);
+    let mut given = fields(&[
+        ("owner", "octo"),
+        ("repository", "sample"),
+        ("workflow", "release.yml"),
+    ]);
     given.extend(fields(more));
     NewPublisher {
         ecosystem: PYPI,
@@ -84,7 +94,11 @@ fn token(issuer: &Issuer, claims: &Claims) -> String {
     issuer.token(AUDIENCE, claims).unwrap()
 }
 
-async fn minted(registry: &Registry, issuer: &Issuer, claims: &Claims) -> Result<(Actor, Minted), Error> {
+async fn minted(
+    registry: &Registry,
+    issuer: &Issuer,
+    claims: &Claims,
+) -> Result<(Actor, Minted), Error> {
     let minted = registry.exchange(PYPI, &token(issuer, claims)).await?;
     let actor = registry
         .authenticate(Presented::Token(minted.token.clone()))
@@ -109,7 +123,12 @@ async fn sample(test: &TestRegistry, more: &[(&str, &str)]) -> Sample {
         .add_publisher(&ada, github(&name, "sample", more))
         .await
         .unwrap();
-    Sample { ada, name, issuer, publisher }
+    Sample {
+        ada,
+        name,
+        issuer,
+        publisher,
+    }
 }
 
 /// As when a person says it: the sentence names each of these.

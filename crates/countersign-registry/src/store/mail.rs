@@ -1,0 +1,476 @@
+//! Mail that waits, links that were mailed, notices, addresses.
+
+use countersign_trust::digest::Sha256;
+use sqlx::any::AnyRow;
+
+use super::{Store, Tx, failed, maybe_text, maybe_time, number, signed, text, time, unsigned};
+use crate::error::{Error, Result};
+use crate::model::{AccountId, ProjectId, Time};
+use crate::texts::{Data, MailKind};
+
+/// A mail to send.
+pub(crate) struct NewMail<'a> {
+    /// A fresh id.
+    pub(crate) id: &'a str,
+    pub(crate) kind: MailKind,
+    pub(crate) account: Option<&'a AccountId>,
+    /// An address as it was accepted before; read again when it is sent.
+    pub(crate) address: &'a str,
+    /// What the link is about, for mails with one: the id of an invitation, the key of an address.
+    pub(crate) subject: &'a str,
+    /// Fills the text. No secret.
+    pub(crate) data: &'a Data,
+    pub(crate) now: Time,
+}
+
+/// A mail that is to be sent now.
+pub(crate) struct MailRow {
+    pub(crate) id: String,
+    pub(crate) account: Option<AccountId>,
+    pub(crate) kind: String,
+    pub(crate) address: String,
+    pub(crate) subject: String,
+    pub(crate) data: Data,
+    pub(crate) created: Time,
+    pub(crate) attempts: u64,
+}
+
+/// What a mailed link is good for.
+#[derive(Clone, Debug)]
+pub(crate) struct MailSecretRow {
+    pub(crate) subject: String,
+    pub(crate) account: Option<AccountId>,
+    pub(crate) address: String,
+    pub(crate) expires: Time,
+}
+
+/// A notice of an account.
+pub(crate) struct AccountNoticeRow {
+    pub(crate) id: String,
+    pub(crate) account: AccountId,
+    pub(crate) kind: String,
+    pub(crate) data: Data,
+    pub(crate) at: Time,
+    pub(crate) address: Option<String>,
+    pub(crate) agent: Option<String>,
+    pub(crate) seen: Option<Time>,
+}
+
+/// An address of an account; `pending`: its holder has not proved it yet and it counts for nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct AddressRow {
+    pub(crate) id: String,
+    pub(crate) account: AccountId,
+    pub(crate) address: String,
+    pub(crate) verified: Option<Time>,
+    pub(crate) primary: Option<Time>,
+    pub(crate) abandoned: Option<(Time, String)>,
+    pub(crate) pending: bool,
+}
+
+fn to_data(row: &AnyRow) -> Result<Data> {
+    serde_json::from_str(&text(row, "data")?)
+        .map_err(|source| Error::internal("stored JSON can not be read", source))
+}
+
+fn from_data(data: &Data) -> Result<String> {
+    serde_json::to_string(data)
+        .map_err(|source| Error::internal("a value can not be written as JSON", source))
+}
+
+/// Under which an address can be counted after it was emptied from its row.
+fn address_hash(address: &str) -> String {
+    Sha256::of(address.to_ascii_lowercase().as_bytes()).to_string()
+}
+
+fn mail(row: &AnyRow) -> Result<MailRow> {
+    Ok(MailRow {
+        id: text(row, "id")?,
+        account: maybe_text(row, "account_id")?.map(AccountId),
+        kind: text(row, "kind")?,
+        address: text(row, "address")?,
+        subject: text(row, "subject")?,
+        data: to_data(row)?,
+        created: time(row, "created_at")?,
+        attempts: unsigned(row, "attempts")?,
+    })
+}
+
+fn secret(row: &AnyRow) -> Result<MailSecretRow> {
+    Ok(MailSecretRow {
+        subject: text(row, "subject")?,
+        account: maybe_text(row, "account_id")?.map(AccountId),
+        address: text(row, "address")?,
+        expires: time(row, "expires_at")?,
+    })
+}
+
+fn address(row: &AnyRow) -> Result<AddressRow> {
+    let abandoned = match maybe_time(row, "abandoned_at")? {
+        None => None,
+        Some(at) => Some((at, maybe_text(row, "abandoned_why")?.unwrap_or_default())),
+    };
+    Ok(AddressRow {
+        id: text(row, "id")?,
+        account: AccountId(text(row, "account_id")?),
+        address: text(row, "address")?,
+        verified: maybe_time(row, "verified_at")?,
+        primary: maybe_time(row, "primary_at")?,
+        abandoned,
+        pending: number(row, "pending")? == 1,
+    })
+}
+
+const ADDRESS: &str = "SELECT id, account_id, address, verified_at, primary_at, abandoned_at, abandoned_why, 0 AS pending \
+     FROM account_emails";
+
+const MAIL_SECRET: &str = "SELECT subject, account_id, address, expires_at FROM mail_secrets WHERE purpose = $1 AND secret_hash = $2 AND expires_at > $3";
+
+impl Store {
+    /// Takes mails that are due, for the length of a lease: nobody else sends them meanwhile.
+    pub(crate) async fn lease_mails(
+        &self,
+        now: Time,
+        until: Time,
+        limit: u64,
+    ) -> Result<Vec<MailRow>> {
+        let rows = sqlx::query(
+            "UPDATE mails SET lease_until = $2, attempts = attempts + 1 WHERE id IN (SELECT id FROM mails \
+             WHERE sent_at IS NULL AND given_up_at IS NULL AND run_at <= $1 AND (lease_until IS NULL OR lease_until <= $1) \
+             ORDER BY run_at, id LIMIT $3) AND sent_at IS NULL AND given_up_at IS NULL AND (lease_until IS NULL OR lease_until <= $1) \
+             RETURNING id, account_id, kind, address, subject, data, created_at, attempts",
+        )
+        .bind(now.0)
+        .bind(until.0)
+        .bind(signed(limit))
+        .fetch_all(&self.write)
+        .await
+        .map_err(failed)?;
+        let mut mails = rows.iter().map(mail).collect::<Result<Vec<_>>>()?;
+        mails.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(mails)
+    }
+
+    /// The mail went out: what it said is forgotten.
+    pub(crate) async fn mail_sent(&self, id: &str, now: Time) -> Result<()> {
+        sqlx::query("UPDATE mails SET sent_at = $2, lease_until = NULL, last_error = NULL, address = '', data = '{}', subject = '' WHERE id = $1")
+            .bind(id.to_owned())
+            .bind(now.0)
+            .execute(&self.write)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    /// The mail did not go out: it is tried again at `again`, or never.
+    pub(crate) async fn mail_failed(
+        &self,
+        id: &str,
+        why: &str,
+        again: Option<Time>,
+        now: Time,
+    ) -> Result<()> {
+        let sql = match again {
+            Some(_) => {
+                "UPDATE mails SET run_at = $2, last_error = $3, lease_until = NULL WHERE id = $1"
+            }
+            None => {
+                "UPDATE mails SET given_up_at = $2, last_error = $3, lease_until = NULL, address = '', data = '{}', subject = '' WHERE id = $1"
+            }
+        };
+        sqlx::query(sql)
+            .bind(id.to_owned())
+            .bind(again.unwrap_or(now).0)
+            .bind(why.to_owned())
+            .execute(&self.write)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    /// How many mails wait, since when the oldest does, how many were given up lately, and the last fault.
+    pub(crate) async fn mail_state(&self) -> Result<(u64, Option<Time>, u64, Option<String>)> {
+        let row = sqlx::query(
+            "SELECT (SELECT count(*) FROM mails WHERE sent_at IS NULL AND given_up_at IS NULL) AS waiting, \
+             (SELECT min(created_at) FROM mails WHERE sent_at IS NULL AND given_up_at IS NULL) AS oldest, \
+             (SELECT count(*) FROM mails WHERE given_up_at IS NOT NULL) AS given_up, \
+             (SELECT last_error FROM mails WHERE last_error IS NOT NULL ORDER BY id DESC LIMIT 1) AS fault",
+        )
+        .fetch_one(&self.read)
+        .await
+        .map_err(failed)?;
+        Ok((
+            unsigned(&row, "waiting")?,
+            maybe_time(&row, "oldest")?,
+            unsigned(&row, "given_up")?,
+            maybe_text(&row, "fault")?,
+        ))
+    }
+
+    /// What a mailed link is good for, without using it up.
+    pub(crate) async fn mail_secret(
+        &self,
+        purpose: MailKind,
+        hash: Sha256,
+        now: Time,
+    ) -> Result<Option<MailSecretRow>> {
+        let row = sqlx::query(MAIL_SECRET)
+            .bind(purpose.as_str())
+            .bind(hash.to_string())
+            .bind(now.0)
+            .fetch_optional(&self.read)
+            .await
+            .map_err(failed)?;
+        row.as_ref().map(secret).transpose()
+    }
+
+    /// Notices of an account, newest first.
+    pub(crate) async fn account_notices(
+        &self,
+        account: &AccountId,
+    ) -> Result<Vec<AccountNoticeRow>> {
+        let rows = sqlx::query(
+            "SELECT id, account_id, kind, data, at, origin_address, origin_agent, seen_at FROM account_notices \
+             WHERE account_id = $1 ORDER BY at DESC, id DESC LIMIT 200",
+        )
+        .bind(account.0.clone())
+        .fetch_all(&self.read)
+        .await
+        .map_err(failed)?;
+        rows.iter()
+            .map(|row| {
+                Ok(AccountNoticeRow {
+                    id: text(row, "id")?,
+                    account: AccountId(text(row, "account_id")?),
+                    kind: text(row, "kind")?,
+                    data: to_data(row)?,
+                    at: time(row, "at")?,
+                    address: maybe_text(row, "origin_address")?,
+                    agent: maybe_text(row, "origin_agent")?,
+                    seen: maybe_time(row, "seen_at")?,
+                })
+            })
+            .collect()
+    }
+
+    /// Addresses of an account, the main one first; then those that wait for their proof.
+    pub(crate) async fn addresses(&self, account: &AccountId) -> Result<Vec<AddressRow>> {
+        let rows = sqlx::query(super::built(format!(
+            "{ADDRESS} WHERE account_id = $1 UNION ALL SELECT id, account_id, address, NULL, NULL, NULL, NULL, 1 AS pending \
+             FROM pending_addresses WHERE account_id = $1"
+        )))
+        .bind(account.0.clone())
+        .fetch_all(&self.read)
+        .await
+        .map_err(failed)?;
+        let mut rows = rows.iter().map(address).collect::<Result<Vec<_>>>()?;
+        rows.sort_by(|a, b| {
+            (a.primary.is_none(), a.pending, &a.id).cmp(&(b.primary.is_none(), b.pending, &b.id))
+        });
+        Ok(rows)
+    }
+
+    /// The address as some account has it, verified or not.
+    pub(crate) async fn address_by_key(&self, key: &str) -> Result<Option<AddressRow>> {
+        let row = sqlx::query(super::built(format!("{ADDRESS} WHERE address_key = $1")))
+            .bind(key.to_owned())
+            .fetch_optional(&self.read)
+            .await
+            .map_err(failed)?;
+        row.as_ref().map(address).transpose()
+    }
+
+    /// Deletes mails that ended before `kept`, and links that are good no longer.
+    pub(crate) async fn purge_mail(&self, now: Time, kept: Time) -> Result<u64> {
+        let mut gone = 0;
+        for (sql, before) in [
+            ("DELETE FROM mail_secrets WHERE expires_at < $1", now),
+            (
+                "DELETE FROM mails WHERE (sent_at IS NOT NULL OR given_up_at IS NOT NULL) AND created_at < $1",
+                kept,
+            ),
+            ("DELETE FROM pending_addresses WHERE created_at < $1", kept),
+        ] {
+            gone += sqlx::query(sql)
+                .bind(before.0)
+                .execute(&self.write)
+                .await
+                .map_err(failed)?
+                .rows_affected();
+        }
+        Ok(gone)
+    }
+}
+
+impl Tx {
+    /// Puts a mail into the outbox; it is sent after the commit, at least once.
+    pub(crate) async fn put_mail(&mut self, new: &NewMail<'_>) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO mails (id, account_id, kind, address, address_hash, subject, data, created_at, run_at, attempts) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, 0)",
+        )
+        .bind(new.id.to_owned())
+        .bind(new.account.map(|id| id.0.clone()))
+        .bind(new.kind.as_str())
+        .bind(new.address.to_owned())
+        .bind(address_hash(new.address))
+        .bind(new.subject.to_owned())
+        .bind(from_data(new.data)?)
+        .bind(new.now.0)
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    /// How many mails of this kind an address was sent since then.
+    pub(crate) async fn mails_since(
+        &mut self,
+        address: &str,
+        kind: MailKind,
+        since: Time,
+    ) -> Result<u64> {
+        let row = sqlx::query(
+            "SELECT count(*) AS n FROM mails WHERE address_hash = $1 AND kind = $2 AND created_at > $3",
+        )
+        .bind(address_hash(address))
+        .bind(kind.as_str())
+        .bind(since.0)
+        .fetch_one(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        unsigned(&row, "n")
+    }
+
+    /// Stores the hash of a link's secret, made while its mail goes out.
+    pub(crate) async fn insert_mail_secret(
+        &mut self,
+        purpose: MailKind,
+        hash: Sha256,
+        row: &MailSecretRow,
+        now: Time,
+    ) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO mail_secrets (secret_hash, purpose, subject, account_id, address, created_at, expires_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(hash.to_string())
+        .bind(purpose.as_str())
+        .bind(row.subject.clone())
+        .bind(row.account.as_ref().map(|id| id.0.clone()))
+        .bind(row.address.clone())
+        .bind(now.0)
+        .bind(row.expires.0)
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Uses up a mailed link, with all others of its purpose and subject. `None`: unknown, used or too old.
+    pub(crate) async fn take_mail_secret(
+        &mut self,
+        purpose: MailKind,
+        hash: Sha256,
+        now: Time,
+    ) -> Result<Option<MailSecretRow>> {
+        let row = sqlx::query(
+            "DELETE FROM mail_secrets WHERE purpose = $1 AND secret_hash = $2 AND expires_at > $3 \
+             RETURNING subject, account_id, address, expires_at",
+        )
+        .bind(purpose.as_str())
+        .bind(hash.to_string())
+        .bind(now.0)
+        .fetch_optional(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        let Some(row) = row.as_ref().map(secret).transpose()? else {
+            return Ok(None);
+        };
+        self.end_mail_secrets(purpose, &row.subject).await?;
+        Ok(Some(row))
+    }
+
+    /// Ends every mailed link of a purpose and subject, and mails that would carry further ones.
+    pub(crate) async fn end_mail_secrets(
+        &mut self,
+        purpose: MailKind,
+        subject: &str,
+    ) -> Result<()> {
+        sqlx::query("DELETE FROM mail_secrets WHERE purpose = $1 AND subject = $2")
+            .bind(purpose.as_str())
+            .bind(subject.to_owned())
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        sqlx::query("DELETE FROM mails WHERE kind = $1 AND subject = $2 AND sent_at IS NULL AND given_up_at IS NULL")
+            .bind(purpose.as_str())
+            .bind(subject.to_owned())
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Writes a notice of an account.
+    pub(crate) async fn insert_account_notice(&mut self, row: &AccountNoticeRow) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO account_notices (id, account_id, kind, data, at, origin_address, origin_agent) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(row.id.clone())
+        .bind(row.account.0.clone())
+        .bind(row.kind.clone())
+        .bind(from_data(&row.data)?)
+        .bind(row.at.0)
+        .bind(row.address.clone())
+        .bind(row.agent.clone())
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Puts a notice aside; false where the account has no such notice.
+    pub(crate) async fn see_account_notice(
+        &mut self,
+        account: &AccountId,
+        id: &str,
+        now: Time,
+    ) -> Result<bool> {
+        let done = sqlx::query("UPDATE account_notices SET seen_at = COALESCE(seen_at, $3) WHERE account_id = $1 AND id = $2")
+            .bind(account.0.clone())
+            .bind(id.to_owned())
+            .bind(now.0)
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Addresses of an account that were proved, the main one first.
+    pub(crate) async fn verified_addresses(&mut self, account: &AccountId) -> Result<Vec<String>> {
+        let rows = sqlx::query(
+            "SELECT address FROM account_emails WHERE account_id = $1 AND verified_at IS NOT NULL \
+             ORDER BY CASE WHEN primary_at IS NULL THEN 1 ELSE 0 END, id",
+        )
+        .bind(account.0.clone())
+        .fetch_all(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        rows.iter().map(|row| text(row, "address")).collect()
+    }
+
+    /// Accounts that own a project by themselves.
+    pub(crate) async fn owner_accounts(&mut self, project: &ProjectId) -> Result<Vec<AccountId>> {
+        let rows = sqlx::query(
+            "SELECT account_id FROM grants WHERE project_id = $1 AND role = 'owner' AND ended_at IS NULL AND account_id IS NOT NULL ORDER BY id",
+        )
+        .bind(project.0.clone())
+        .fetch_all(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        rows.iter()
+            .map(|row| text(row, "account_id").map(AccountId))
+            .collect()
+    }
+}
