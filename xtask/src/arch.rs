@@ -69,6 +69,7 @@ const CORE: &[(&str, &[Arrow])] = &[
         "accounts",
         &[
             to("model"),
+            only("mail", &["read_address"]),
             only("texts", &["NoticeKind"]),
             to("error"),
             to("policy"),
@@ -148,7 +149,7 @@ const CORE: &[(&str, &[Arrow])] = &[
             to("store"),
             to("seams"),
             only("accounts", MINTED),
-            only("notices", &["holder"]),
+            only("notices", &["fresh_holder", "holder"]),
             to("texts"),
         ],
     ),

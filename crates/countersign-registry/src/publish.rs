@@ -33,6 +33,7 @@ use crate::model::{
 };
 use crate::policy::{self, Decision};
 use crate::store::{Backend, NewFile, NewProject, NoticeRow, ProjectFacts, Tx, WRITE_CONFLICT};
+use crate::texts::NoticeKind;
 
 /// Uploads up to this size stay in memory; larger ones wait in a spool file.
 const IN_MEMORY: usize = 1 << 20;
@@ -602,18 +603,19 @@ impl Registry {
         else {
             return Ok(None);
         };
-        tx.put_notice(
-            &project.id,
-            &NoticeRow {
-                id: new_id(),
-                kind: "token-used-beside-publisher".to_owned(),
-                subject: credential.0.clone(),
-                at: now,
-                user: None,
-                detail: std::collections::BTreeMap::new(),
-            },
-        )
-        .await?;
+        let notice = NoticeRow {
+            id: new_id(),
+            kind: "token-used-beside-publisher".to_owned(),
+            subject: credential.0.clone(),
+            at: now,
+            user: None,
+            detail: std::collections::BTreeMap::new(),
+        };
+        if tx.put_notice(&project.id, &notice).await? {
+            let data = [("who", actor.name()), ("project", project.name.as_str())];
+            self.notify_owners(tx, &project.id, None, NoticeKind::WeakerPublish, &data)
+                .await?;
+        }
         Ok(Some(format!(
             "{} has a trusted publisher, and this upload used an API token. Publish from the workflow instead, and revoke the token.",
             project.name

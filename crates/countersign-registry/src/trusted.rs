@@ -33,6 +33,7 @@ use crate::policy;
 use crate::store::{
     FailureRow, NewCredential, NewProject, NoticeRow, PublisherRow, Tx, WRITE_CONFLICT,
 };
+use crate::texts::NoticeKind;
 
 use issuers::Issuer;
 pub use issuers::{IssuerSummary, NewIssuer};
@@ -403,22 +404,27 @@ impl Registry {
         carried: &str,
     ) -> Result<String> {
         let label = &row.registration.label;
-        tx.put_notice(
-            project,
-            &NoticeRow {
-                id: new_id(),
-                kind: "environment-not-required".to_owned(),
-                subject: row.id.0.clone(),
-                at: self.now(),
-                user: None,
-                detail: [
-                    ("environment".to_owned(), carried.to_owned()),
-                    ("publisher".to_owned(), label.clone()),
-                ]
-                .into(),
-            },
-        )
-        .await?;
+        let notice = NoticeRow {
+            id: new_id(),
+            kind: "environment-not-required".to_owned(),
+            subject: row.id.0.clone(),
+            at: self.now(),
+            user: None,
+            detail: [
+                ("environment".to_owned(), carried.to_owned()),
+                ("publisher".to_owned(), label.clone()),
+            ]
+            .into(),
+        };
+        if tx.put_notice(project, &notice).await? {
+            let data = [
+                ("publisher", label.as_str()),
+                ("project", &row.project_name),
+                ("environment", carried),
+            ];
+            let kind = NoticeKind::EnvironmentNotRequired;
+            self.notify_owners(tx, project, None, kind, &data).await?;
+        }
         Ok(format!(
             "The job ran in the environment {carried}, which the trusted publisher of {} does not require. Register it with that environment, so that no other job can publish.",
             row.project_name

@@ -49,6 +49,21 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "account-disabled" "Account disabled"
         "The account that the token belongs to was disabled."
         "Ask the operator of this registry.";
+    "address-main" "Main address"
+        "The main address of an account can not be removed."
+        "Make another address the main one first.";
+    "address-taken" "Address taken"
+        "Another account has proved this address."
+        "Sign in with that account, or use another address.";
+    "address-unknown" "No such address"
+        "The account has no such address."
+        "Open the list of addresses again.";
+    "address-unproved" "Address not proved"
+        "Only an address that was proved can be the main one."
+        "Open the link that was mailed to it, or ask for another one.";
+    "addresses-many" "Too many addresses"
+        "An account may have a few addresses, those that wait for their proof among them."
+        "Remove one first.";
     "archive-corrupt" "Archive damaged"
         "The compressed data of the archive can not be read."
         REBUILD;
@@ -286,6 +301,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "licence-file-missing" "Licence file missing"
         "The metadata names a licence file that is not in the archive."
         "Put it in, or take the name out of the metadata.";
+    "link-unknown" "Link not good"
+        "The link was used, is too old, or never was one: each is good once and for a short time."
+        "Ask for another mail, and open the link of the newest one.";
     "log-ahead" "Log ahead of the database"
         "The stored log has more leaves than the database: the database was put back to an older state. Nothing is signed."
         "Operators: bring the newest database back, or run `countersignd restore`.";
@@ -580,6 +598,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "second-sdist" "Second source distribution"
         "A release has one source distribution, and this one has it already."
         "Publish a new version.";
+    "session-needed" "Sign in"
+        "This is for the holder of an account, signed in in a browser; a token is not enough."
+        "Sign in, then open the page again.";
     "sign-in-needed" "Sign in to read"
         "This registry shows its packages to known users only."
         "Send a token with the read action as the password, with any user name.";

@@ -270,16 +270,6 @@ impl Store {
         Ok(rows)
     }
 
-    /// The address as some account has it, verified or not.
-    pub(crate) async fn address_by_key(&self, key: &str) -> Result<Option<AddressRow>> {
-        let row = sqlx::query(super::built(format!("{ADDRESS} WHERE address_key = $1")))
-            .bind(key.to_owned())
-            .fetch_optional(&self.read)
-            .await
-            .map_err(failed)?;
-        row.as_ref().map(address).transpose()
-    }
-
     /// Deletes mails that ended before `kept`, and links that are good no longer.
     pub(crate) async fn purge_mail(&self, now: Time, kept: Time) -> Result<u64> {
         let mut gone = 0;
@@ -472,5 +462,139 @@ impl Tx {
         rows.iter()
             .map(|row| text(row, "account_id").map(AccountId))
             .collect()
+    }
+
+    /// The user name of an account; `None` too where it is disabled.
+    pub(crate) async fn account_name(&mut self, account: &AccountId) -> Result<Option<String>> {
+        let row = sqlx::query("SELECT name FROM accounts WHERE id = $1 AND disabled_at IS NULL")
+            .bind(account.0.clone())
+            .fetch_optional(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        row.map(|row| text(&row, "name")).transpose()
+    }
+
+    /// The account that has proved an address.
+    pub(crate) async fn verified_holder(&mut self, key: &str) -> Result<Option<AccountId>> {
+        let row = sqlx::query(
+            "SELECT account_id FROM account_emails WHERE address_key = $1 AND verified_at IS NOT NULL",
+        )
+        .bind(key.to_owned())
+        .fetch_optional(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        row.map(|row| text(&row, "account_id").map(AccountId))
+            .transpose()
+    }
+
+    /// The address as some account has it, verified or not.
+    pub(crate) async fn address_by_key(&mut self, key: &str) -> Result<Option<AddressRow>> {
+        let row = sqlx::query(super::built(format!("{ADDRESS} WHERE address_key = $1")))
+            .bind(key.to_owned())
+            .fetch_optional(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        row.as_ref().map(address).transpose()
+    }
+
+    /// Notes that an account wants an address; once only.
+    pub(crate) async fn insert_pending_address(
+        &mut self,
+        id: &str,
+        account: &AccountId,
+        address: &str,
+        key: &str,
+        now: Time,
+    ) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO pending_addresses (id, account_id, address, address_key, created_at) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (account_id, address_key) DO NOTHING",
+        )
+        .bind(id.to_owned())
+        .bind(account.0.clone())
+        .bind(address.to_owned())
+        .bind(key.to_owned())
+        .bind(now.0)
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    /// The account no longer wants, or now has, an address; false where it did not want it.
+    pub(crate) async fn remove_pending_address(
+        &mut self,
+        account: &AccountId,
+        key: &str,
+    ) -> Result<bool> {
+        let done =
+            sqlx::query("DELETE FROM pending_addresses WHERE account_id = $1 AND address_key = $2")
+                .bind(account.0.clone())
+                .bind(key.to_owned())
+                .execute(&mut *self.inner)
+                .await
+                .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Stores a further address.
+    pub(crate) async fn insert_address(
+        &mut self,
+        row: &AddressRow,
+        key: &str,
+        now: Time,
+    ) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO account_emails (id, account_id, address, address_key, created_at) VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(row.id.clone())
+        .bind(row.account.0.clone())
+        .bind(row.address.clone())
+        .bind(key.to_owned())
+        .bind(now.0)
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    /// The holder proved the address now; an earlier doubt about its domain is over.
+    pub(crate) async fn prove_address(&mut self, id: &str, now: Time) -> Result<()> {
+        sqlx::query("UPDATE account_emails SET verified_at = $2, abandoned_at = NULL, abandoned_why = NULL WHERE id = $1")
+            .bind(id.to_owned())
+            .bind(now.0)
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Makes one address of an account its main one.
+    pub(crate) async fn set_primary(
+        &mut self,
+        account: &AccountId,
+        id: &str,
+        now: Time,
+    ) -> Result<()> {
+        sqlx::query(
+            "UPDATE account_emails SET primary_at = CASE WHEN id = $2 THEN COALESCE(primary_at, $3) ELSE NULL END WHERE account_id = $1",
+        )
+        .bind(account.0.clone())
+        .bind(id.to_owned())
+        .bind(now.0)
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Deletes an address.
+    pub(crate) async fn delete_address(&mut self, id: &str) -> Result<()> {
+        sqlx::query("DELETE FROM account_emails WHERE id = $1")
+            .bind(id.to_owned())
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(())
     }
 }

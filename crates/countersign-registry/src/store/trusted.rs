@@ -629,26 +629,39 @@ impl Tx {
         Ok(())
     }
 
-    /// Puts up a notice, or brings an open one up to date. One that was dismissed stays so.
+    /// Puts up a notice, or brings an open one up to date. One that was dismissed stays so. True where it is new.
     pub(crate) async fn put_notice(
         &mut self,
         project: &ProjectId,
         notice: &NoticeRow,
-    ) -> Result<()> {
-        sqlx::query(
+    ) -> Result<bool> {
+        let detail = to_json(&notice.detail)?;
+        let made = sqlx::query(
             "INSERT INTO notices (id, project_id, kind, subject, at, detail) VALUES ($1, $2, $3, $4, $5, $6) \
-             ON CONFLICT (project_id, kind, subject) DO UPDATE SET at = excluded.at, detail = excluded.detail",
+             ON CONFLICT (project_id, kind, subject) DO NOTHING",
         )
         .bind(notice.id.clone())
         .bind(project.0.clone())
         .bind(notice.kind.clone())
         .bind(notice.subject.clone())
         .bind(notice.at.0)
-        .bind(to_json(&notice.detail)?)
+        .bind(detail.clone())
         .execute(&mut *self.inner)
         .await
         .map_err(failed)?;
-        Ok(())
+        if made.rows_affected() == 1 {
+            return Ok(true);
+        }
+        sqlx::query("UPDATE notices SET at = $4, detail = $5 WHERE project_id = $1 AND kind = $2 AND subject = $3")
+            .bind(project.0.clone())
+            .bind(notice.kind.clone())
+            .bind(notice.subject.clone())
+            .bind(notice.at.0)
+            .bind(detail)
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(false)
     }
 
     /// Takes a notice down; false where there is none.

@@ -20,6 +20,7 @@ use crate::model::{AccountId, Actor, Identity, ProjectId, PublisherId, Role, Tim
 use crate::policy;
 use crate::seams::{OutsideError, OutsideRequest};
 use crate::store::{PolicyFacts, PublisherRow, Tx};
+use crate::texts::NoticeKind;
 
 /// Publishers that one account may have pending at a time. A bound against floods, not against use.
 const PENDING_AT_MOST: i64 = 100;
@@ -464,6 +465,18 @@ impl Registry {
         row.project = Some(project.id.clone());
         row.project_name = project.name;
         tx.insert_publisher(row).await?;
+        let data = [
+            ("publisher", row.registration.label.as_str()),
+            ("project", &row.project_name),
+        ];
+        self.notify_owners(
+            &mut tx,
+            &project.id,
+            None,
+            NoticeKind::PublisherAdded,
+            &data,
+        )
+        .await?;
         let subject = purl::project_purl(row.ecosystem, key);
         let change = Change::about(actor, LeafKind::PublisherChanged, subject, &project.id)
             .way(leaf::Change::Added, None);
@@ -631,6 +644,12 @@ impl Registry {
             let change = Change::about(actor, LeafKind::PublisherChanged, subject, project)
                 .way(leaf::Change::Removed, None);
             self.record(tx, change, detail).await?;
+            let data = [
+                ("publisher", row.registration.label.as_str()),
+                ("project", &row.project_name),
+            ];
+            self.notify_owners(tx, project, None, NoticeKind::PublisherRemoved, &data)
+                .await?;
         } else {
             tx.note_event(
                 &new_id(),
@@ -938,6 +957,13 @@ impl Registry {
             .way(leaf::Change::Replaced, None);
         let view = policy_view(after);
         let detail = json!({"before": policy_view(before), "after": view});
+        let now_is = detail.get("after").map(ToString::to_string);
+        let data = [
+            ("project", project.name.as_str()),
+            ("change", now_is.as_deref().unwrap_or_default()),
+        ];
+        self.notify_owners(&mut tx, &project.id, None, NoticeKind::PolicyChanged, &data)
+            .await?;
         self.record(&mut tx, change, detail).await?;
         tx.commit().await?;
         self.inner.beat.wake();
