@@ -138,6 +138,7 @@ impl Registry {
                         action: Action::Publish,
                     }),
                     credential: Some(row.id),
+                    session: None,
                 }),
             };
         }
@@ -192,6 +193,7 @@ impl Registry {
             strength: Strength::Token,
             scope: row.scope,
             credential: Some(row.id),
+            session: None,
         })
     }
 

@@ -90,6 +90,10 @@ id!(
     EventId,
     /// A trusted publisher.
     PublisherId,
+    /// A session of a person who signed in.
+    SessionId,
+    /// A passkey, a security key, or an app that makes one-time codes.
+    FactorId,
 );
 
 /// Where a request came from, as the face in front saw it. Personal data: kept in account tables only, for a set time.
@@ -99,6 +103,22 @@ pub struct CallerOrigin {
     pub address: IpAddr,
     /// What it calls itself (`User-Agent`), cut short.
     pub agent: String,
+}
+
+impl CallerOrigin {
+    /// The network that limits count: the /24 of an IPv4 address, the /56 of an IPv6 one.
+    pub fn network(&self) -> String {
+        match self.address.to_canonical() {
+            IpAddr::V4(address) => {
+                let [a, b, c, _] = address.octets();
+                format!("{a}.{b}.{c}.0/24")
+            }
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                format!("{a:x}:{b:x}:{c:x}:{:x}::/56", d & 0xff00)
+            }
+        }
+    }
 }
 
 /// An e-mail address that can stand in a mail's header: ASCII, no blanks, quotes or control characters, one `@`.
@@ -350,6 +370,57 @@ pub enum Presented {
     Nothing,
     /// A token, whichever way it came (Basic password, Bearer, bare).
     Token(String),
+    /// The value of a session's cookie.
+    Session(String),
+}
+
+/// How a person signed in. Ordered: later is stronger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// A password alone.
+    Password,
+    /// A password and a code, or an external provider that vouches for as much.
+    TwoFactor,
+    /// A passkey or security key, bound to this site's name.
+    Phishproof,
+}
+
+impl Level {
+    /// The stored word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::TwoFactor => "two-factor",
+            Self::Phishproof => "phishproof",
+        }
+    }
+}
+
+impl std::str::FromStr for Level {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "password" => Self::Password,
+            "two-factor" => Self::TwoFactor,
+            "phishproof" => Self::Phishproof,
+            other => return Err(format!("{other:?} is not a level of sign-in")),
+        })
+    }
+}
+
+/// What a session adds to who its holder is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionFacts {
+    /// The session.
+    pub id: SessionId,
+    /// How its holder signed in.
+    pub level: Level,
+    /// Until when its holder counts as having proved themselves just now; `None` once that time is over.
+    pub fresh_until: Option<Time>,
+    /// The account is an operator's.
+    pub operator: bool,
 }
 
 /// An authenticated caller. Made only by [`crate::Registry::authenticate`] and [`Actor::operator`].
@@ -363,6 +434,8 @@ pub struct Actor {
     pub scope: Option<Scope>,
     /// The credential, where there is one.
     pub credential: Option<CredentialId>,
+    /// The session, for people who signed in.
+    pub session: Option<SessionFacts>,
 }
 
 impl Actor {
@@ -373,6 +446,7 @@ impl Actor {
             strength: Strength::None,
             scope: None,
             credential: None,
+            session: None,
         }
     }
 
@@ -383,6 +457,7 @@ impl Actor {
             strength: Strength::Operator,
             scope: None,
             credential: None,
+            session: None,
         }
     }
 

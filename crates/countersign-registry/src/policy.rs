@@ -7,8 +7,8 @@ use countersign_trust::oidc::{self, Difference, Provider};
 use crate::checks::names::{NameFinding, new_name};
 use crate::error::{Error, Kind, Result};
 use crate::model::{
-    Action, Actor, FileState, Identity, ProjectStatus, Role, Scope, Strength, Time, TrustLevel,
-    Visibility, Workflow,
+    Action, Actor, FileState, Identity, Level, ProjectStatus, Role, Scope, Strength, Time,
+    TrustLevel, Visibility, Workflow,
 };
 use crate::settings::{DeletePolicy, Settings};
 use crate::store::{FileFacts, ProjectFacts, PublishFacts};
@@ -530,10 +530,30 @@ pub(crate) fn may_curate(
     ))
 }
 
-/// May only the operator do this?
+/// Has the holder of this session proved themselves just now?
+pub(crate) fn is_fresh(actor: &Actor, now: Time) -> bool {
+    actor
+        .session
+        .as_ref()
+        .and_then(|session| session.fresh_until)
+        .is_some_and(|until| now < until)
+}
+
+/// May only the operator do this? At the command line, or signed in just now with a passkey.
 pub(crate) fn may_operate(actor: &Actor, what: &str) -> Result<()> {
     if actor.strength == Strength::Operator {
         return Ok(());
+    }
+    if let Some(session) = actor.session.as_ref().filter(|session| session.operator) {
+        // Whether it is still fresh was asked when the caller was authenticated, in the same request.
+        if session.level == Level::Phishproof && session.fresh_until.is_some() {
+            return Ok(());
+        }
+        return Err(denied(
+            "step-up-needed",
+            format!("To {what}, an operator shows a passkey just before."),
+            "Confirm with your passkey and try again.",
+        ));
     }
     Err(denied(
         "operator-needed",

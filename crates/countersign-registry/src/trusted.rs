@@ -313,6 +313,7 @@ impl Registry {
             strength: Strength::Workflow,
             scope: None,
             credential: Some(credential.clone()),
+            session: None,
         };
         let detail = json!({"credential": credential, "expires": expires});
         tx.note_event(&new_id(), now, "token-minted", &actor, None, detail)
@@ -378,6 +379,7 @@ impl Registry {
             strength: Strength::Workflow,
             scope: None,
             credential: None,
+            session: None,
         };
         let subject = purl::project_purl(row.ecosystem, &key);
         if let Some(account) = &row.account {

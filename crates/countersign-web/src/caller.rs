@@ -55,7 +55,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, value.parse().unwrap());
         match presented(&headers) {
-            Presented::Nothing => None,
+            Presented::Nothing | Presented::Session(_) => None,
             Presented::Token(token) => Some(token),
         }
     }

@@ -32,6 +32,7 @@ fn account(scope: Option<Scope>) -> Actor {
         strength: Strength::Token,
         scope,
         credential: None,
+        session: None,
     }
 }
 
@@ -49,6 +50,7 @@ fn workflow() -> Actor {
         strength: Strength::Workflow,
         scope: None,
         credential: None,
+        session: None,
     }
 }
 
@@ -126,6 +128,7 @@ fn run(environment: Option<&str>) -> Actor {
             action: Action::Publish,
         }),
         credential: None,
+        session: None,
     }
 }
 
