@@ -141,6 +141,19 @@ const CORE: &[(&str, &[Arrow])] = &[
         ],
     ),
     (
+        "leaks",
+        &[
+            to("model"),
+            to("error"),
+            to("settings"),
+            to("seams"),
+            to("store"),
+            to("texts"),
+            only("accounts", MINTED),
+            only("heartbeat", &["Change"]),
+        ],
+    ),
+    (
         "mail",
         &[
             to("model"),

@@ -18,6 +18,7 @@ mod error;
 mod fetch;
 mod heartbeat;
 pub mod keys;
+mod leaks;
 mod mail;
 pub mod model;
 mod notices;
@@ -42,6 +43,7 @@ pub use error::{Error, Kind, Result};
 pub use fetch::{Document, DocumentKey, ServedFile};
 pub use heartbeat::Beating;
 pub use keys::LogKeys;
+pub use leaks::LeakAnswer;
 pub use mail::{AddressSummary, MailLink, MailState};
 pub use notices::AccountNotice;
 pub use opening::LogIdentity;
@@ -50,7 +52,7 @@ pub use seams::{
     Clock, DomainIntel, DomainReport, Message, Outside, OutsideAnswer, OutsideError,
     OutsideRequest, Post, PostError, Random, Seams, SystemClock, SystemRandom,
 };
-pub use settings::{DeletePolicy, Settings, TrustedPublishing};
+pub use settings::{DeletePolicy, ScanPartner, Settings, TrustedPublishing};
 pub use store::{Backend, Store};
 pub use texts::{MailKind, NoticeKind};
 pub use trusted::{
@@ -81,4 +83,5 @@ struct Inner {
     desk: publish::Desk,
     issuers: trusted::Issuers,
     office: mail::Office,
+    keyring: leaks::Keyring,
 }

@@ -182,6 +182,7 @@ impl Registry {
                 desk: Default::default(),
                 issuers: Default::default(),
                 office: Default::default(),
+                keyring: Default::default(),
             }),
         }
     }

@@ -48,6 +48,34 @@ impl Default for TrustedPublishing {
     }
 }
 
+/// A secret scanner that reports leaked tokens in GitHub's partner protocol.
+#[derive(Clone, Debug)]
+pub struct ScanPartner {
+    /// What it is called, to people.
+    pub name: String,
+    /// The header with the id of its key, in lower case.
+    pub key_header: String,
+    /// The header with its signature, in lower case.
+    pub signature_header: String,
+    /// Where it publishes its keys.
+    pub keys_url: String,
+    /// A certificate authority to trust for that address besides the machine's own.
+    pub ca_pem: Option<String>,
+}
+
+impl ScanPartner {
+    /// GitHub's secret scanning.
+    pub fn github() -> Self {
+        Self {
+            name: "GitHub secret scanning".to_owned(),
+            key_header: "github-public-key-identifier".to_owned(),
+            signature_header: "github-public-key-signature".to_owned(),
+            keys_url: "https://api.github.com/meta/public_keys/secret_scanning".to_owned(),
+            ca_pem: None,
+        }
+    }
+}
+
 /// The settings of an instance.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -77,6 +105,12 @@ pub struct Settings {
     pub memory_cache: u64,
     /// Which identity tokens of workflows are taken.
     pub trusted_publishing: TrustedPublishing,
+    /// Whose reports of leaked tokens are taken.
+    pub scan_partners: Vec<ScanPartner>,
+    /// Must an account have a proved main address to publish?
+    pub verified_address_to_publish: bool,
+    /// How long addresses and programs of clients are kept.
+    pub keep_origins: Duration,
 }
 
 impl Settings {
@@ -96,6 +130,9 @@ impl Settings {
             token_longest: Duration::from_secs(366 * 86_400),
             memory_cache: 256 << 20,
             trusted_publishing: TrustedPublishing::default(),
+            scan_partners: vec![ScanPartner::github()],
+            verified_address_to_publish: false,
+            keep_origins: Duration::from_secs(30 * 86_400),
         }
     }
 

@@ -589,6 +589,24 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "role-missing" "Role missing"
         "You lack the role on this project that this needs; the message names it."
         "Ask an owner of the project for it.";
+    "scan-body" "Report not readable"
+        "The signed report is no JSON list."
+        "Send a list of objects with token, type, url and source.";
+    "scan-headers" "Not a scanner's report"
+        "The address takes the signed reports of secret scanners, and the headers of none of them are there."
+        "Anybody else may paste a leaked token on the page for leaked tokens.";
+    "scan-key" "Key not current"
+        "The scanner publishes no current key of the id that the report names."
+        "Sign with a current key.";
+    "scan-keys-unreachable" "Keys of the scanner unreachable"
+        "The keys that the scanner publishes can not be fetched or read now, so its report can not be checked."
+        "Send the report again later.";
+    "scan-signature" "Report not signed"
+        "The signature is not one of this very report by that key."
+        "Sign the body exactly as it is sent.";
+    "scan-too-large" "Report too large"
+        "The report is larger than this registry reads."
+        "Send it in parts.";
     "sdist-pkg-info" "PKG-INFO missing"
         "The source distribution has no PKG-INFO in its top folder."
         REBUILD;

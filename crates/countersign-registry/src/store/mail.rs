@@ -5,7 +5,7 @@ use sqlx::any::AnyRow;
 
 use super::{Store, Tx, failed, maybe_text, maybe_time, number, signed, text, time, unsigned};
 use crate::error::{Error, Result};
-use crate::model::{AccountId, ProjectId, Time};
+use crate::model::{AccountId, CredentialId, ProjectId, Time};
 use crate::texts::{Data, MailKind};
 
 /// A mail to send.
@@ -592,6 +592,37 @@ impl Tx {
     pub(crate) async fn delete_address(&mut self, id: &str) -> Result<()> {
         sqlx::query("DELETE FROM account_emails WHERE id = $1")
             .bind(id.to_owned())
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Ends a mailed link that somebody found; true where it was one.
+    pub(crate) async fn end_leaked_link(&mut self, hash: Sha256) -> Result<bool> {
+        let done = sqlx::query("DELETE FROM mail_secrets WHERE secret_hash = $1")
+            .bind(hash.to_string())
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Keeps who reported a token, and where it stood: reporter, source, address.
+    pub(crate) async fn insert_leak_report(
+        &mut self,
+        id: &str,
+        credential: &CredentialId,
+        (reporter, source, url): (&str, &str, &str),
+        now: Time,
+    ) -> Result<()> {
+        sqlx::query("INSERT INTO leak_reports (id, credential_id, reporter, source, url, at) VALUES ($1, $2, $3, $4, $5, $6)")
+            .bind(id.to_owned())
+            .bind(credential.0.clone())
+            .bind(reporter.to_owned())
+            .bind(source.to_owned())
+            .bind(url.to_owned())
+            .bind(now.0)
             .execute(&mut *self.inner)
             .await
             .map_err(failed)?;
