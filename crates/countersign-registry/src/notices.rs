@@ -7,6 +7,7 @@ use crate::Registry;
 use crate::accounts::new_id;
 use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, Actor, CallerOrigin, Identity, ProjectId, Time};
+use crate::policy;
 use crate::store::{AccountNoticeRow, NewMail, Tx};
 use crate::texts::{Data, MailKind, NoticeKind};
 
@@ -165,8 +166,8 @@ pub(crate) fn place(origin: &CallerOrigin) -> String {
 
 /// The account that the caller has signed in to. A token is not enough: who finds one must not learn whose it is.
 pub(crate) fn holder(actor: &Actor) -> Result<&AccountId> {
-    match &actor.identity {
-        Identity::Account { id, .. } if actor.credential.is_none() => Ok(id),
+    match (&actor.identity, &actor.session) {
+        (Identity::Account { id, .. }, Some(_)) => Ok(id),
         _ => Err(Error::new(
             Kind::Unauthenticated,
             "session-needed",
@@ -176,8 +177,16 @@ pub(crate) fn holder(actor: &Actor) -> Result<&AccountId> {
     }
 }
 
-/// [`holder`], who proved it was them a short while ago.
+/// [`holder`], who proved just now that it is them.
 pub(crate) fn fresh_holder(actor: &Actor, now: Time) -> Result<&AccountId> {
-    let _ = now;
-    holder(actor)
+    let account = holder(actor)?;
+    if policy::is_fresh(actor, now) {
+        return Ok(account);
+    }
+    Err(Error::new(
+        Kind::Denied,
+        "step-up-needed",
+        "This needs a fresh proof that it is you.",
+    )
+    .remedy("Confirm with your passkey, or with password and code, and do it again."))
 }

@@ -60,7 +60,7 @@ impl Registry {
     /// Begins to add an address: a link is mailed to it. The answer is the same whether or not somebody else has it.
     ///
     /// # Errors
-    /// `session-needed`, `fresh-needed`, `email-address`, `addresses-many`, `mail-limit`.
+    /// `session-needed`, `step-up-needed`, `email-address`, `addresses-many`, `mail-limit`.
     pub async fn add_address(&self, actor: &Actor, address: &str) -> Result<()> {
         let account = fresh_holder(actor, self.now())?;
         let address = read_address(address)?;
@@ -280,7 +280,7 @@ impl Registry {
     /// Makes one of the caller's proved addresses the main one. Old and new one are told.
     ///
     /// # Errors
-    /// `session-needed`, `fresh-needed`, `address-unknown`, `address-unproved`.
+    /// `session-needed`, `step-up-needed`, `address-unknown`, `address-unproved`.
     pub async fn make_primary(
         &self,
         actor: &Actor,
@@ -329,7 +329,7 @@ impl Registry {
     /// Removes one of the caller's addresses. It is told too.
     ///
     /// # Errors
-    /// `session-needed`, `fresh-needed`, `address-unknown`, `address-main`.
+    /// `session-needed`, `step-up-needed`, `address-unknown`, `address-main`.
     pub async fn remove_address(
         &self,
         actor: &Actor,
