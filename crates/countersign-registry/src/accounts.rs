@@ -338,6 +338,8 @@ impl Registry {
         let id = CredentialId(new_id());
         let expires = now.plus_seconds(i64::try_from(new.expires.as_secs()).unwrap_or(i64::MAX));
         let mut tx = self.inner.store.write().await?;
+        self.not_just_recovered(&mut tx, actor, "make tokens")
+            .await?;
         tx.insert_credential(&NewCredential {
             id: &id,
             account: Some(&account),
@@ -666,7 +668,7 @@ fn token_summary(row: CredentialRow) -> TokenSummary {
 }
 
 /// The form under which two spellings of a user name are the same: ASCII letters, digits, `-` and `_`, at most 64, lower case.
-fn user_key(name: &str) -> Result<String> {
+pub(crate) fn user_key(name: &str) -> Result<String> {
     let fits = !name.is_empty()
         && name.len() <= 64
         && name

@@ -142,6 +142,7 @@ impl Registry {
         let project = self
             .project_for_change(&mut tx, actor, ecosystem, &key, Role::Owner, "delete from")
             .await?;
+        self.not_just_recovered(&mut tx, actor, "delete").await?;
         let files = tx.curated_files(&project.id).await?;
         let (doomed, subject): (Vec<CuratedFile>, String) = match what {
             Deletion::File(filename) => {

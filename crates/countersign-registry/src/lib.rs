@@ -24,7 +24,9 @@ pub mod model;
 mod notices;
 mod opening;
 mod policy;
+mod privacy;
 mod publish;
+mod recovery;
 mod seams;
 mod settings;
 mod store;
@@ -48,6 +50,7 @@ pub use mail::{AddressSummary, MailLink, MailState};
 pub use notices::AccountNotice;
 pub use opening::LogIdentity;
 pub use publish::{Form, Staged};
+pub use recovery::{RecoveryCase, RecoveryPolicy};
 pub use seams::{
     Clock, DomainIntel, DomainReport, Message, Outside, OutsideAnswer, OutsideError,
     OutsideRequest, Post, PostError, Random, Seams, SystemClock, SystemRandom,

@@ -8,8 +8,10 @@ mod curating;
 mod examining;
 mod mail;
 mod people;
+mod privacy;
 mod publishing;
 mod reading;
+mod recovery;
 mod trusted;
 mod whole;
 
@@ -27,6 +29,7 @@ pub(crate) use publishing::{FileFacts, NewFile, NewProject, ProjectFacts, Publis
 #[cfg(test)]
 pub(crate) use publishing::{IdentifierFacts, ReleaseFacts};
 pub(crate) use reading::{FileRow, ReleaseRow, ecosystem};
+pub(crate) use recovery::RecoveryRow;
 pub(crate) use trusted::{FailureRow, IssuerRow, NoticeRow, PolicyFacts, PublisherRow};
 pub(crate) use whole::{Column, TABLES};
 

@@ -5,7 +5,7 @@ use countersign_trust::digest::Sha256;
 use sqlx::any::AnyRow;
 
 use super::{Store, Tx, failed, maybe_text, maybe_time, number, text, time};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, Action, CredentialId, ProjectId, Role, Scope, Strength, Time};
 
 /// A credential with the account it belongs to.
@@ -228,7 +228,7 @@ impl Store {
 }
 
 impl Tx {
-    /// Stores an account.
+    /// Stores an account. A name in use, or one that somebody had who is gone, is a `write-conflict`.
     pub(crate) async fn insert_account(
         &mut self,
         id: &AccountId,
@@ -237,6 +237,14 @@ impl Tx {
         operator_since: Option<Time>,
         now: Time,
     ) -> Result<()> {
+        if self.name_is_retired(name_key).await? {
+            return Err(Error::new(
+                Kind::Conflict,
+                super::WRITE_CONFLICT,
+                "Somebody who is gone had this name.",
+            )
+            .remedy("Choose another name."));
+        }
         sqlx::query("INSERT INTO accounts (id, name, name_key, operator_since, created_at) VALUES ($1, $2, $3, $4, $5)")
             .bind(id.0.clone())
             .bind(name.to_owned())
