@@ -32,6 +32,7 @@ const FACTS: &[&str] = &[
     "IdentifierFacts",
     "FileFacts",
     "PolicyFacts",
+    "NamespaceFacts",
 ];
 
 /// Ids and commitments are made where accounts are, and used wherever something is recorded.
@@ -75,6 +76,28 @@ const CORE: &[(&str, &[Arrow])] = &[
             to("policy"),
             to("store"),
             only("heartbeat", &["Change"]),
+        ],
+    ),
+    (
+        "approvals",
+        &[
+            to("model"),
+            to("error"),
+            to("policy"),
+            to("store"),
+            only("texts", &["NoticeKind"]),
+            only("accounts", MINTED),
+        ],
+    ),
+    (
+        "organisations",
+        &[
+            to("model"),
+            to("error"),
+            to("policy"),
+            to("store"),
+            only("texts", &["Data", "MailKind", "NoticeKind"]),
+            only("accounts", &["is_settled", "new_id", "user_key"]),
         ],
     ),
     (
@@ -164,29 +187,6 @@ const CORE: &[(&str, &[Arrow])] = &[
             only("accounts", MINTED),
             only("notices", &["fresh_holder", "holder"]),
             to("texts"),
-        ],
-    ),
-    (
-        "privacy",
-        &[
-            to("model"),
-            to("error"),
-            to("store"),
-            only("accounts", &["new_id", "user_key"]),
-            only("notices", &["fresh_holder"]),
-        ],
-    ),
-    (
-        "recovery",
-        &[
-            to("model"),
-            to("error"),
-            to("policy"),
-            to("store"),
-            to("texts"),
-            only("accounts", &["new_id", "user_key"]),
-            only("mail", &["minute", "unknown_link"]),
-            only("notices", &["fresh_holder", "holder"]),
         ],
     ),
     (

@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod accounts;
+mod approvals;
 mod archive;
 mod audit;
 mod blobs;
@@ -23,10 +24,9 @@ mod mail;
 pub mod model;
 mod notices;
 mod opening;
+mod organisations;
 mod policy;
-mod privacy;
 mod publish;
-mod recovery;
 mod seams;
 mod settings;
 mod store;
@@ -36,6 +36,7 @@ mod trusted;
 use std::sync::Arc;
 
 pub use accounts::{NewToken, TokenSummary, UserSummary};
+pub use approvals::Approval;
 pub use archive::{Continued, Restore, Restored, Summary};
 pub use blobs::Blobs;
 pub use countersign_trust::oidc;
@@ -49,8 +50,13 @@ pub use leaks::LeakAnswer;
 pub use mail::{AddressSummary, MailLink, MailState};
 pub use notices::AccountNotice;
 pub use opening::LogIdentity;
+pub use organisations::{
+    Invitation, Member, Namespace, OrganisationDetail, OrganisationSummary, ProjectName, Proposal, Team,
+    TeamRole, Wish,
+};
+pub use policy::permissions::page as permissions_page;
+pub use policy::{Act, Need, PERMISSIONS, Permission, Who};
 pub use publish::{Form, Staged};
-pub use recovery::{RecoveryCase, RecoveryPolicy};
 pub use seams::{
     Clock, DomainIntel, DomainReport, Message, Outside, OutsideAnswer, OutsideError,
     OutsideRequest, Post, PostError, Random, Seams, SystemClock, SystemRandom,

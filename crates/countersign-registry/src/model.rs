@@ -94,6 +94,10 @@ id!(
     SessionId,
     /// A passkey, a security key, or an app that makes one-time codes.
     FactorId,
+    /// An organisation.
+    OrganisationId,
+    /// A team of an organisation.
+    TeamId,
 );
 
 /// Where a request came from, as the face in front saw it. Personal data: kept in account tables only, for a set time.
@@ -247,26 +251,45 @@ pub struct Scope {
     pub ecosystem: Option<Ecosystem>,
     /// Only this project (its name key within `ecosystem`).
     pub project: Option<String>,
+    /// Only projects whose key is this or begins with this and `-`, within `ecosystem`.
+    pub namespace: Option<String>,
     /// The most it may do.
     pub action: Action,
+    /// Only from these networks; empty: from everywhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<Network>,
 }
 
-/// A role on a project. Ordered: later includes earlier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// A role on a project: a set of acts. What each may do stands in the table of permissions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// May publish and yank.
-    Maintainer,
-    /// May also delete and change roles.
+    /// Everything; the only one that gives and takes roles.
     Owner,
+    /// Manages releases: publishes and yanks.
+    Maintainer,
+    /// Uploads and nothing else.
+    Publisher,
+    /// The security contact: withholds the project's files and sees its settings; uploads nothing.
+    Security,
 }
 
 impl Role {
+    /// Every role, the widest first.
+    pub const ALL: [Self; 4] = [
+        Self::Owner,
+        Self::Maintainer,
+        Self::Publisher,
+        Self::Security,
+    ];
+
     /// The stored and shown word.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Maintainer => "maintainer",
             Self::Owner => "owner",
+            Self::Maintainer => "maintainer",
+            Self::Publisher => "publisher",
+            Self::Security => "security",
         }
     }
 }
@@ -275,11 +298,154 @@ impl std::str::FromStr for Role {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "maintainer" => Ok(Self::Maintainer),
-            "owner" => Ok(Self::Owner),
-            other => Err(format!("{other:?} is not a role; use owner or maintainer")),
+        Self::ALL
+            .into_iter()
+            .find(|role| role.as_str() == text)
+            .ok_or_else(|| {
+                format!("{text:?} is not a role; use owner, maintainer, publisher or security")
+            })
+    }
+}
+
+/// The roles that somebody has on a project, by whatever way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Roles(u8);
+
+impl Roles {
+    /// None at all.
+    pub const NONE: Self = Self(0);
+
+    /// These and one more.
+    #[must_use]
+    pub fn with(self, role: Role) -> Self {
+        Self(self.0 | 1 << role as u8)
+    }
+
+    /// Is this one among them?
+    pub fn has(self, role: Role) -> bool {
+        self.0 & 1 << role as u8 != 0
+    }
+
+    /// True where there is none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Each, the widest first.
+    pub fn iter(self) -> impl Iterator<Item = Role> {
+        Role::ALL.into_iter().filter(move |role| self.has(*role))
+    }
+}
+
+impl FromIterator<Role> for Roles {
+    fn from_iter<T: IntoIterator<Item = Role>>(roles: T) -> Self {
+        roles.into_iter().fold(Self::NONE, Self::with)
+    }
+}
+
+/// Somebody's standing in an organisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Membership {
+    /// Owns the organisation's projects and says who else does.
+    Owner,
+    /// Manages members and teams.
+    Manager,
+    /// Has the roles that the teams have.
+    Member,
+}
+
+impl Membership {
+    /// Every standing, the widest first.
+    pub const ALL: [Self; 3] = [Self::Owner, Self::Manager, Self::Member];
+
+    /// The stored and shown word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Manager => "manager",
+            Self::Member => "member",
         }
+    }
+}
+
+impl std::str::FromStr for Membership {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|standing| standing.as_str() == text)
+            .ok_or_else(|| {
+                format!("{text:?} is no standing in an organisation; use owner, manager or member")
+            })
+    }
+}
+
+/// Addresses that start with the same bits, such as `192.0.2.0/24`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Network {
+    address: IpAddr,
+    bits: u8,
+}
+
+impl Network {
+    /// Is this address in it? An IPv4 address that came in IPv6's clothes is itself.
+    pub fn holds(&self, address: IpAddr) -> bool {
+        let same = |ours: u128, theirs: u128, width: u32| {
+            let free = width - u32::from(self.bits);
+            ours.checked_shr(free).unwrap_or(0) == theirs.checked_shr(free).unwrap_or(0)
+        };
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(ours), IpAddr::V4(theirs)) => {
+                same(u128::from(ours.to_bits()), u128::from(theirs.to_bits()), 32)
+            }
+            (IpAddr::V6(ours), IpAddr::V6(theirs)) => same(ours.to_bits(), theirs.to_bits(), 128),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.bits)
+    }
+}
+
+impl std::str::FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refuse =
+            || format!("{text:?} is not a network; write it as 192.0.2.0/24 or 2001:db8::/32");
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| refuse())?;
+        let width = if address.is_ipv4() { 32 } else { 128 };
+        let bits: u8 = match bits {
+            None => width,
+            Some(bits) => bits.parse().map_err(|_| refuse())?,
+        };
+        if bits > width {
+            return Err(refuse());
+        }
+        Ok(Self { address, bits })
+    }
+}
+
+impl Serialize for Network {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 

@@ -16,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 use countersign_formats::pypi::{filename, name, upload};
 use countersign_formats::{Artifact, Ecosystem, Manifest, format, purl};
 use countersign_trust::digest::{Digests, Hasher, Sha256};
-use countersign_trust::leaf::{self, Algorithm, LeafKind, identifier_hash};
+use countersign_trust::leaf::{Algorithm, LeafKind, identifier_hash};
 use futures::{Stream, StreamExt};
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -28,11 +28,13 @@ use crate::error::{Error, Kind, Result};
 use crate::fetch::latest_of;
 use crate::heartbeat::{Change, Logged};
 use crate::model::{
-    AccountId, Actor, EventId, FileId, FileState, Identity, ProjectId, Receipt, ReleaseId, Role,
+    AccountId, Actor, EventId, FileId, FileState, Identity, ProjectId, Receipt, ReleaseId,
     TrustLevel,
 };
 use crate::policy::{self, Decision};
-use crate::store::{Backend, NewFile, NewProject, NoticeRow, ProjectFacts, Tx, WRITE_CONFLICT};
+use crate::store::{
+    Backend, NamespaceFacts, NewFile, NewProject, NoticeRow, ProjectFacts, Tx, WRITE_CONFLICT,
+};
 use crate::texts::NoticeKind;
 
 /// Uploads up to this size stay in memory; larger ones wait in a spool file.
@@ -119,7 +121,7 @@ impl Registry {
     /// # Errors
     /// Policy's refusals.
     pub fn may_upload(&self, actor: &Actor, ecosystem: Ecosystem) -> Result<()> {
-        policy::may_upload(actor, ecosystem)
+        policy::may_upload(actor, ecosystem, self.now())
     }
 
     /// Takes the bytes in: asks policy whether this caller may send any, caps and hashes while they arrive.
@@ -137,7 +139,7 @@ impl Registry {
         S: Stream<Item = Result<Bytes, E>> + Unpin,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        policy::may_upload(actor, ecosystem)?;
+        policy::may_upload(actor, ecosystem, self.now())?;
         let most = self.inner.settings.limits.max_file_size;
         let mut hasher = Hasher::new(false);
         let mut size = 0_u64;
@@ -468,7 +470,8 @@ impl Registry {
                 project.id.clone()
             }
             None => {
-                self.create_project(tx, actor, account, manifest, &skeleton)
+                let namespace = facts.namespace.as_ref();
+                self.create_project(tx, actor, account, manifest, &skeleton, namespace)
                     .await?
             }
         };
@@ -629,6 +632,7 @@ impl Registry {
         account: Option<&AccountId>,
         manifest: &Manifest,
         skeleton: &str,
+        namespace: Option<&NamespaceFacts>,
     ) -> Result<ProjectId> {
         let (id, now) = (ProjectId(new_id()), self.now());
         tx.insert_project(&NewProject {
@@ -642,16 +646,8 @@ impl Registry {
             now,
         })
         .await?;
-        if let Some(account) = account {
-            tx.insert_grant(&new_id(), &id, account, Role::Owner, now)
-                .await?;
-            let subject = purl::project_purl(manifest.ecosystem, &manifest.name_key);
-            let change = Change::about(actor, LeafKind::OwnerChanged, subject, &id)
-                .affecting(account)
-                .way(leaf::Change::Added, None);
-            self.record(tx, change, json!({"after": Role::Owner.as_str()}))
-                .await?;
-        }
+        self.settle_owner(tx, actor, &id, account, namespace)
+            .await?;
         Ok(id)
     }
 

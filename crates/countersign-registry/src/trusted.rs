@@ -26,8 +26,7 @@ use crate::accounts::new_id;
 use crate::error::{Error, Kind, Result};
 use crate::heartbeat::Change;
 use crate::model::{
-    Actor, CredentialId, Identity, ProjectId, PublisherId, Role, Strength, Time, TrustLevel,
-    Workflow,
+    Actor, CredentialId, Identity, ProjectId, PublisherId, Strength, Time, TrustLevel, Workflow,
 };
 use crate::policy;
 use crate::store::{
@@ -353,6 +352,10 @@ impl Registry {
             return Ok(None);
         }
         policy::may_take_name(&self.inner.settings, &row.project_name, &key, &lookalikes)?;
+        let namespace = tx
+            .namespace_over(row.ecosystem, key.as_str(), row.account.as_ref())
+            .await?;
+        policy::may_take_namespace(namespace.as_ref())?;
         let project = ProjectId(new_id());
         let source = format!("{} {}", row.registration.issuer, row.registration.label);
         tx.insert_project(&NewProject {
@@ -382,15 +385,14 @@ impl Registry {
             session: None,
         };
         let subject = purl::project_purl(row.ecosystem, &key);
-        if let Some(account) = &row.account {
-            tx.insert_grant(&new_id(), &project, account, Role::Owner, now)
-                .await?;
-            let change = Change::about(&actor, LeafKind::OwnerChanged, subject.clone(), &project)
-                .affecting(account)
-                .way(leaf::Change::Added, None);
-            self.record(tx, change, json!({"after": Role::Owner.as_str()}))
-                .await?;
-        }
+        self.settle_owner(
+            tx,
+            &actor,
+            &project,
+            row.account.as_ref(),
+            namespace.as_ref(),
+        )
+        .await?;
         let change = Change::about(&actor, LeafKind::PublisherChanged, subject, &project)
             .way(leaf::Change::Added, None);
         self.record(tx, change, json!({"publisher": row.id, "founded": true}))

@@ -49,6 +49,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "account-disabled" "Account disabled"
         "The account that the token belongs to was disabled."
         "Ask the operator of this registry.";
+    "account-needed" "Only a person does this"
+        "What was asked is for accounts: it is not for workflows, nor for the operator at the command line."
+        "Sign in as the person whose business it is.";
     "address-main" "Main address"
         "The main address of an account can not be removed."
         "Make another address the main one first.";
@@ -64,6 +67,21 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "addresses-many" "Too many addresses"
         "An account may have a few addresses, those that wait for their proof among them."
         "Remove one first.";
+    "approval-act" "No such act for an approval"
+        "Only some acts take an approval; the table of permissions names them."
+        "Name one of them.";
+    "approval-needed" "An approval is needed"
+        "This takes the consent of a passkey to this very act on this very thing, given within the last two minutes and not used yet."
+        "Ask for an approval, answer it at the page of approvals, and try again at once.";
+    "approval-over" "The request is over"
+        "The request for an approval was answered already, or nobody answered it in time."
+        "Ask again.";
+    "approval-subject" "What is to be approved is unclear"
+        "The digest of what is to be approved is not written as a SHA-256."
+        "Give 64 lower-case hexadecimal digits.";
+    "approval-unknown" "No such request"
+        "There is no request for an approval of this id or code among those of the account."
+        "Look at the page of approvals; requests end after ten minutes.";
     "archive-corrupt" "Archive damaged"
         "The compressed data of the archive can not be read."
         REBUILD;
@@ -211,9 +229,6 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "environment-missing" "Environment missing"
         "The project takes files from jobs in one environment only, and the job ran in another one or in none."
         "Set that environment on the job which publishes; an owner of the project can change which one it is.";
-    "erase-confirm" "Name not confirmed"
-        "To erase an account its own name is typed, and this was another one."
-        "Type the account's own name.";
     "file-exists" "File already exists"
         "A file of this name was published before with other content. Files never change here."
         "Publish a new version, or tell your client to skip existing files.";
@@ -277,6 +292,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "internal" "Failed inside"
         "The registry failed in a way that it should not."
         "This is not your fault. Try again; if it stays, give the operator the request id.";
+    "invitation-unknown" "Invitation not usable"
+        "The invitation is for somebody else, was used, was taken back, or is over."
+        "Ask for another one.";
     "issuer-exists" "Issuer exists"
         "There is an issuer of this name or address already."
         "Operators: remove it first, or choose another name.";
@@ -352,6 +370,15 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "log-unknown" "No such log"
         "There is no log of this number here."
         "The log is at /log/1/.";
+    "member-exists" "A member already"
+        "Whoever is invited is a member of the organisation already."
+        "Change their standing instead.";
+    "member-unknown" "No member"
+        "The user is no member of the organisation."
+        "Invite them first.";
+    "membership-missing" "Not yours to do"
+        "The organisation leaves this to its owners, or to its owners and managers."
+        "Ask an owner of the organisation.";
     "metadata-classifier" "Classifier malformed"
         "A classifier in the metadata is not of the right form."
         "Correct it in the project's configuration and rebuild.";
@@ -430,9 +457,21 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "name-retired" "Name used before"
         "A project of this name was deleted; only its former owners may use the name."
         "Choose another name.";
+    "name-taken" "Name taken"
+        "A user, an organisation or a team has this name, or had it once. Names are never used again."
+        "Choose another name.";
     "name-too-long" "Name too long"
         "The name is too long."
         "Choose a shorter one.";
+    "namespace-owned" "Names of an organisation"
+        "Names that begin like this are reserved for an organisation."
+        "Choose another name, or ask an owner of the organisation.";
+    "namespace-taken" "Namespace taken"
+        "The namespace belongs to another organisation."
+        "The operator frees it first.";
+    "namespace-unknown" "No such namespace"
+        "The organisation has no such namespace."
+        "Ask the operator of this registry to reserve it.";
     "no-such-page" "Nothing there"
         "Nothing answers at this address."
         "Begin at the front page.";
@@ -511,9 +550,24 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "operator-needed" "Operator only"
         "Only the operator of this registry may do this."
         "Ask the operator.";
+    "organisation-name" "Name for people refused"
+        "The name for people is one line of 1 to 100 bytes."
+        "Shorten it.";
+    "organisation-owns-projects" "It owns projects"
+        "An organisation that owns projects is not removed."
+        "Transfer or delete the projects first.";
+    "organisation-unknown" "No such organisation"
+        "There is no organisation of this name here."
+        "Check its name.";
+    "owner-needed" "An owner is needed"
+        "Every organisation has an owner, and none was named."
+        "Name a user as its owner.";
     "page-not-found" "No such page"
         "There is no page at this address."
         "Check the address, or search.";
+    "passkey-needed" "A passkey is needed"
+        "This is done only in a session that was signed in to with a passkey or security key."
+        "Add one to the account, sign in with it, and try again.";
     "pending-needs-owner" "Owner missing"
         "A pending publisher founds a project, which somebody must own."
         "Operators: name the user.";
@@ -532,6 +586,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "project-archived" "Project archived"
         "The project takes no files any more."
         "An owner can set its status back to active.";
+    "project-elsewhere" "No organisation owns it"
+        "Teams have roles on the projects of their own organisation only."
+        "Transfer the project to the organisation first.";
     "project-exists" "Project exists"
         "There is a project of this name, so no pending publisher can found it."
         "If it is yours, register the publisher for it; else choose another name.";
@@ -544,6 +601,18 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "project-unknown" "No such project"
         "There is no project of this name here."
         "Check the spelling; the first upload makes a project.";
+    "proposal-exists" "Asked for already"
+        "The same request waits already."
+        "Confirm it or stop it.";
+    "proposal-too-early" "Not yet"
+        "The request waits for some days, so that every owner can stop it."
+        "Come back when the time is over.";
+    "proposal-unknown" "No such request"
+        "The request was done, was stopped, is over, or is not yours."
+        "Look at the settings for requests that wait.";
+    "proposal-void" "The request makes no sense any more"
+        "Who asked is an owner no longer, or what was asked for is so already."
+        "Stop it, and ask anew if it is still meant.";
     "publisher-exists" "Publisher exists"
         "The project has this publisher already."
         "Remove it first if its ids are to be learnt anew.";
@@ -577,18 +646,6 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "reason" "Reason not allowed"
         "A reason is one short line."
         "Shorten it, and link to more.";
-    "recently-recovered" "Recovered a short while ago"
-        "For a week after its recovery an account can neither delete, hand over, nor make tokens."
-        "Wait until then, or ask another owner.";
-    "recovery-identity" "Not a sign-in at a provider"
-        "The session did not begin at a provider that is linked to the account."
-        "Sign in by the provider that is linked to the account.";
-    "recovery-own" "Your own recovery"
-        "Nobody agrees to the recovery of their own account."
-        "Ask another operator.";
-    "recovery-unknown" "No such recovery"
-        "There is no such recovery, it has ended, or you own nothing together with the account."
-        "Begin again with the user name or an address of the account.";
     "release-closed" "Release closed"
         "The release is too old to take further files."
         "Publish a new version.";
@@ -628,6 +685,12 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "sdist-top-directory" "Top folder wrong"
         "The top folder of a source distribution must be NAME-VERSION."
         REBUILD;
+    "second-factor-needed" "A second factor is needed"
+        "This is done only in a session that was signed in to with a second factor or a passkey."
+        "Add one to the account, sign in with it, and try again.";
+    "second-person-needed" "A second person is needed"
+        "The last owner who is hard to phish goes only with the word of a second owner of some days' standing, or after a waiting time."
+        "Ask for the removal; another owner confirms it, or you do when the time is over.";
     "second-sdist" "Second source distribution"
         "A release has one source distribution, and this one has it already."
         "Publish a new version.";
@@ -640,6 +703,15 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "spool-unwritable" "Upload not stored"
         "The registry could not write the upload to its disk."
         RETRY;
+    "step-up-needed" "Prove again that it is you"
+        "This is done only within some minutes after you have shown a passkey, or password and second factor."
+        "Confirm, and try again.";
+    "team-owner" "Teams are no owners"
+        "A team can not have the role of an owner; the owners of its organisation are owners of its projects."
+        "Give it the role maintainer, publisher or security.";
+    "team-unknown" "No such team"
+        "The organisation has no team of this name."
+        "Look at the organisation's page for its teams.";
     "tile-missing" "Part of the log missing"
         "A stored part of the log can not be found; nothing is signed until it is back."
         "Operators: run `countersignd doctor`.";
@@ -670,9 +742,18 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "token-malformed" "Not a token"
         "The text sent is not a token of such a registry, or was not copied whole."
         "Check that all of it was copied; it begins with csgn_.";
+    "token-namespace" "Token for another namespace"
+        "The token is for the projects of one namespace only, and this project is not in it."
+        "Use a token for this namespace, or one without a namespace.";
     "token-needed" "Token needed"
         "This needs a token, and none was sent."
         "Send an API token as the password, with the user name __token__.";
+    "token-network" "Token for other networks"
+        "The token may be used from some networks only, and the request came from elsewhere."
+        "Use it from there, or make another token.";
+    "token-networks" "Too many networks"
+        "A token may name only so many networks."
+        "Name wider ones.";
     "token-not-for-this" "Another kind of secret"
         "The secret is not for this use."
         "Use an API token.";
@@ -685,6 +766,12 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "token-unknown" "Token unknown"
         "There is no such token here."
         "Was it made on another registry? Make one here.";
+    "too-many-approvals" "Too many requests wait"
+        "The account has too many requests for approvals that nobody answered."
+        "Answer or refuse them first.";
+    "too-many-organisations" "Too many organisations"
+        "An account owns only so many organisations."
+        "Remove one that is no longer used, or ask the operator.";
     "too-many-pending" "Too many pending publishers"
         "The account has as many pending publishers as it may have."
         "Use some of them or remove those that are not needed.";

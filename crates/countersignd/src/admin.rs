@@ -121,6 +121,8 @@ async fn token(common: &Common, command: &Token) -> Result<(), Failure> {
                 ecosystem: ecosystem.or(project
                     .as_ref()
                     .map(|_| countersign_formats::Ecosystem::Pypi)),
+                namespace: None,
+                networks: Vec::new(),
                 project: project.clone(),
                 action: *action,
                 expires: whole_seconds(expires.0)?,

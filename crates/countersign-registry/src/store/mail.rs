@@ -5,7 +5,7 @@ use sqlx::any::AnyRow;
 
 use super::{Store, Tx, failed, maybe_text, maybe_time, number, signed, text, time, unsigned};
 use crate::error::{Error, Result};
-use crate::model::{AccountId, CredentialId, ProjectId, Time};
+use crate::model::{AccountId, CredentialId, Time};
 use crate::texts::{Data, MailKind};
 
 /// A mail to send.
@@ -448,20 +448,6 @@ impl Tx {
         .await
         .map_err(failed)?;
         rows.iter().map(|row| text(row, "address")).collect()
-    }
-
-    /// Accounts that own a project by themselves.
-    pub(crate) async fn owner_accounts(&mut self, project: &ProjectId) -> Result<Vec<AccountId>> {
-        let rows = sqlx::query(
-            "SELECT account_id FROM grants WHERE project_id = $1 AND role = 'owner' AND ended_at IS NULL AND account_id IS NOT NULL ORDER BY id",
-        )
-        .bind(project.0.clone())
-        .fetch_all(&mut *self.inner)
-        .await
-        .map_err(failed)?;
-        rows.iter()
-            .map(|row| text(row, "account_id").map(AccountId))
-            .collect()
     }
 
     /// The user name of an account; `None` too where it is disabled.

@@ -7,11 +7,10 @@ mod beats;
 mod curating;
 mod examining;
 mod mail;
+mod organisations;
 mod people;
-mod privacy;
 mod publishing;
 mod reading;
-mod recovery;
 mod trusted;
 mod whole;
 
@@ -24,12 +23,14 @@ use sqlx::{Any, AnyPool, AssertSqlSafe, Row};
 pub(crate) use beats::{DocumentRow, Head, LeafFacts, NewEvent, NumberedLeaf, ProjectState};
 pub(crate) use curating::{CuratedFile, CuratedProject};
 pub(crate) use mail::{AccountNoticeRow, AddressRow, MailRow, MailSecretRow, NewMail};
+pub(crate) use organisations::{
+    ApprovalRow, InvitationRow, OrganisationRow, OwnedProject, ProposalKind, ProposalRow, TeamRow,
+};
 pub(crate) use people::{CredentialRow, NewCredential};
-pub(crate) use publishing::{FileFacts, NewFile, NewProject, ProjectFacts, PublishFacts};
+pub(crate) use publishing::{FileFacts, NamespaceFacts, NewFile, NewProject, ProjectFacts, PublishFacts};
 #[cfg(test)]
 pub(crate) use publishing::{IdentifierFacts, ReleaseFacts};
 pub(crate) use reading::{FileRow, ReleaseRow, ecosystem};
-pub(crate) use recovery::RecoveryRow;
 pub(crate) use trusted::{FailureRow, IssuerRow, NoticeRow, PolicyFacts, PublisherRow};
 pub(crate) use whole::{Column, TABLES};
 

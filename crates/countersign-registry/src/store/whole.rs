@@ -22,6 +22,8 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
     ("recovery_cases", "id"),
     ("recovery_proofs", "case_id, kind, proof"),
     ("retired_names", "name_hash"),
+    ("organisations", "id"),
+    ("organisation_members", "organisation_id, account_id"),
     ("teams", "id"),
     ("team_members", "team_id, account_id"),
     ("credentials", "id"),
@@ -38,6 +40,9 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
     ("namespaces", "id"),
     ("projects", "id"),
     ("grants", "id"),
+    ("invitations", "id"),
+    ("proposals", "id"),
+    ("approvals", "id"),
     ("releases", "id"),
     ("metadata_texts", "sha256"),
     ("dependencies", "metadata_sha256, position"),
@@ -142,11 +147,6 @@ fn column(row: &sqlx::any::AnyRow) -> Result<Column> {
 }
 
 impl Snapshot {
-    /// To read by.
-    pub(super) fn connection(&mut self) -> &mut sqlx::AnyConnection {
-        &mut self.inner
-    }
-
     /// Columns of a table.
     pub(crate) async fn columns(&mut self, table: &str) -> Result<Vec<Column>> {
         let rows = sqlx::query(columns_query(self.backend))

@@ -16,8 +16,8 @@ use crate::Registry;
 use crate::accounts::new_id;
 use crate::error::{Error, Kind, Result, sentence};
 use crate::heartbeat::Change;
-use crate::model::{AccountId, Actor, Identity, ProjectId, PublisherId, Role, Time, TrustLevel};
-use crate::policy;
+use crate::model::{AccountId, Actor, Identity, ProjectId, PublisherId, Time, TrustLevel};
+use crate::policy::{self, Act, On};
 use crate::seams::{OutsideError, OutsideRequest};
 use crate::store::{PolicyFacts, PublisherRow, Tx};
 use crate::texts::NoticeKind;
@@ -262,13 +262,12 @@ impl Registry {
         actor: &Actor,
         ecosystem: Ecosystem,
         project: &str,
-        needed: Role,
-        what: &str,
+        act: Act,
     ) -> Result<(ProjectId, NameKey)> {
         let key = format(ecosystem).name_key(project)?;
         let mut tx = self.inner.store.write().await?;
         let project = self
-            .project_for_change(&mut tx, actor, ecosystem, &key, needed, what)
+            .project_for_change(&mut tx, actor, ecosystem, &key, act)
             .await?;
         Ok((project.id, key))
     }
@@ -284,13 +283,7 @@ impl Registry {
         project: &str,
     ) -> Result<Vec<PublisherSummary>> {
         let (id, _) = self
-            .managed(
-                actor,
-                ecosystem,
-                project,
-                Role::Maintainer,
-                "list the publishers of",
-            )
+            .managed(actor, ecosystem, project, Act::SeeSettings)
             .await?;
         let rows = self.inner.store.publishers_of(&id).await?;
         Ok(rows.into_iter().map(summary).collect())
@@ -301,9 +294,15 @@ impl Registry {
     /// # Errors
     /// `token-action` for tokens that may not manage.
     pub async fn pending_publishers(&self, actor: &Actor) -> Result<Vec<PublisherSummary>> {
-        policy::may_see_tokens(actor)?;
         let account = match &actor.identity {
-            Identity::Account { id, .. } => Some(id),
+            Identity::Account { id, .. } => {
+                policy::may(Act::SeePending, actor, On::Own, self.now())?;
+                Some(id)
+            }
+            Identity::Workflow(_) => {
+                policy::may(Act::SeePending, actor, On::Own, self.now())?;
+                None
+            }
             _ => {
                 policy::may_operate(actor, "list the pending publishers of all")?;
                 None
@@ -333,13 +332,7 @@ impl Registry {
             Some(self.future_owner(actor, &new).await?)
         } else {
             let found = self
-                .managed(
-                    actor,
-                    new.ecosystem,
-                    &new.project,
-                    Role::Owner,
-                    "add publishers to",
-                )
+                .managed(actor, new.ecosystem, &new.project, Act::ManagePublishers)
                 .await;
             found.map_err(|mut error| {
                 if error.code == "project-unknown" {
@@ -409,7 +402,14 @@ impl Registry {
             policy::may_operate(actor, "register pending publishers for others")?;
             return Ok((self.account(user).await?, user.clone()));
         }
-        policy::may_found(&self.inner.settings, actor, new.ecosystem, &new.project)?;
+        let key = format(new.ecosystem).name_key(&new.project)?;
+        policy::may_found(
+            &self.inner.settings,
+            actor,
+            new.ecosystem,
+            key.as_str(),
+            self.now(),
+        )?;
         match &actor.identity {
             Identity::Account { id, name } => Ok((id.clone(), name.clone())),
             _ => Err(Error::new(
@@ -429,14 +429,7 @@ impl Registry {
     ) -> Result<()> {
         let mut tx = self.inner.store.write().await?;
         let project = self
-            .project_for_change(
-                &mut tx,
-                actor,
-                row.ecosystem,
-                key,
-                Role::Owner,
-                "add publishers to",
-            )
+            .project_for_change(&mut tx, actor, row.ecosystem, key, Act::ManagePublishers)
             .await?;
         // The project's row is locked: nobody registers the same meanwhile.
         let there = self.inner.store.publishers_of(&project.id).await?;
@@ -507,6 +500,10 @@ impl Registry {
             .remedy("If it is yours, register the publisher for it without --pending. Else choose another name."));
         }
         policy::may_take_name(&self.inner.settings, &row.project_name, key, &lookalikes)?;
+        let namespace = tx
+            .namespace_over(row.ecosystem, key.as_str(), row.account.as_ref())
+            .await?;
+        policy::may_take_namespace(namespace.as_ref())?;
         if let Some(account) = &row.account
             && tx.pending_count(account, row.created).await? >= PENDING_AT_MOST
         {
@@ -596,7 +593,7 @@ impl Registry {
             // Pending: its holder's business alone; to everybody else it is not there.
             let own = row.account.as_ref() == Self::account_of(actor) && row.account.is_some();
             if own {
-                policy::may_see_tokens(actor)?;
+                policy::may(Act::SeePending, actor, On::Own, self.now())?;
             } else if policy::may_operate(actor, "remove the pending publishers of others").is_err()
             {
                 return Err(unknown_publisher(id));
@@ -605,14 +602,7 @@ impl Registry {
             return tx.commit().await;
         }
         let project = self
-            .project_for_change(
-                &mut tx,
-                actor,
-                ecosystem,
-                &key,
-                Role::Owner,
-                "remove publishers of",
-            )
+            .project_for_change(&mut tx, actor, ecosystem, &key, Act::ManagePublishers)
             .await?;
         let Some(row) =
             row.filter(|row| row.project.as_ref() == Some(&project.id) && row.removed.is_none())
@@ -677,13 +667,7 @@ impl Registry {
         id: &str,
     ) -> Result<PublisherCheck> {
         let (project, _) = self
-            .managed(
-                actor,
-                ecosystem,
-                project,
-                Role::Maintainer,
-                "check the publishers of",
-            )
+            .managed(actor, ecosystem, project, Act::SeeSettings)
             .await?;
         let rows = self.inner.store.publishers_of(&project).await?;
         let Some(row) = rows.into_iter().find(|row| row.id.0 == id) else {
@@ -754,13 +738,7 @@ impl Registry {
         token: &str,
     ) -> Result<TokenTest> {
         let (project, _) = self
-            .managed(
-                actor,
-                ecosystem,
-                project,
-                Role::Maintainer,
-                "test tokens for",
-            )
+            .managed(actor, ecosystem, project, Act::SeeSettings)
             .await?;
         let refused = |error: Error, claims, publishers| TokenTest {
             verdict: "refused",
@@ -818,13 +796,7 @@ impl Registry {
         project: &str,
     ) -> Result<Vec<FailedExchange>> {
         let (id, _) = self
-            .managed(
-                actor,
-                ecosystem,
-                project,
-                Role::Maintainer,
-                "see the failures of",
-            )
+            .managed(actor, ecosystem, project, Act::SeeSettings)
             .await?;
         let rows = self.inner.store.failed_exchanges(&id).await?;
         Ok(rows
@@ -855,14 +827,7 @@ impl Registry {
         let key = format(ecosystem).name_key(project)?;
         let mut tx = self.inner.store.write().await?;
         let project = self
-            .project_for_change(
-                &mut tx,
-                actor,
-                ecosystem,
-                &key,
-                Role::Maintainer,
-                "see the policy of",
-            )
+            .project_for_change(&mut tx, actor, ecosystem, &key, Act::SeeSettings)
             .await?;
         Ok(policy_view(tx.policy_of(&project.id).await?))
     }
@@ -902,14 +867,7 @@ impl Registry {
         let now = self.now();
         let mut tx = self.inner.store.write().await?;
         let project = self
-            .project_for_change(
-                &mut tx,
-                actor,
-                ecosystem,
-                &key,
-                Role::Owner,
-                "change the policy of",
-            )
+            .project_for_change(&mut tx, actor, ecosystem, &key, Act::ManagePolicy)
             .await?;
         let before = tx.policy_of(&project.id).await?;
         let mut after = before.clone();
@@ -981,13 +939,7 @@ impl Registry {
         project: &str,
     ) -> Result<Vec<Notice>> {
         let (id, _) = self
-            .managed(
-                actor,
-                ecosystem,
-                project,
-                Role::Maintainer,
-                "see the notices of",
-            )
+            .managed(actor, ecosystem, project, Act::SeeSettings)
             .await?;
         let rows = self.inner.store.notices(&id).await?;
         Ok(rows
@@ -1037,14 +989,7 @@ impl Registry {
         let now = self.now();
         let mut tx = self.inner.store.write().await?;
         let project = self
-            .project_for_change(
-                &mut tx,
-                actor,
-                ecosystem,
-                &key,
-                Role::Owner,
-                "dismiss the notices of",
-            )
+            .project_for_change(&mut tx, actor, ecosystem, &key, Act::DismissNotice)
             .await?;
         if !tx.dismiss_notice(&project.id, id, now).await? {
             return Err(Error::new(

@@ -18,7 +18,7 @@ impl TestRegistry {
         let new = NewToken {
             user: user.to_owned(),
             ecosystem: None,
-            project: None,
+            namespace: None, networks: Vec::new(), project: None,
             action: Action::Publish,
             expires,
             label: "laptop".to_owned(),
@@ -74,7 +74,7 @@ on_both_databases! {
         let error = refused(test.present(&secret).await, "token-expired");
         assert_eq!(error.kind, Kind::Unauthenticated);
         for expires in [Duration::ZERO, DAY * 367] {
-            let new = NewToken { user: "ann".into(), ecosystem: None, project: None, action: Action::Read, expires, label: String::new() };
+            let new = NewToken { user: "ann".into(), ecosystem: None, namespace: None, networks: Vec::new(), project: None, action: Action::Read, expires, label: String::new() };
             refused(test.registry.create_token(&Actor::operator(), new).await, "token-lifetime");
         }
     }
@@ -151,7 +151,7 @@ on_both_databases! {
     async fn only_the_operator_makes_users_and_tokens(test: TestRegistry) {
         let ann = test.user("ann").await;
         test.user("bob").await;
-        let new = NewToken { user: "bob".into(), ecosystem: None, project: None, action: Action::Read, expires: DAY, label: String::new() };
+        let new = NewToken { user: "bob".into(), ecosystem: None, namespace: None, networks: Vec::new(), project: None, action: Action::Read, expires: DAY, label: String::new() };
         refused(test.registry.create_user(&ann, "carl", None, true).await, "operator-needed");
         refused(test.registry.create_token(&ann, new.clone()).await, "operator-needed");
         refused(test.registry.users(&ann).await, "operator-needed");

@@ -363,6 +363,8 @@ impl TestRegistry {
         let new = NewToken {
             user: user.to_owned(),
             ecosystem: None,
+            namespace: None,
+            networks: Vec::new(),
             project: project.map(str::to_owned),
             action,
             expires: Duration::from_secs(30 * 86_400),

@@ -278,7 +278,7 @@ on_both_databases! {
         let new = countersign_registry::NewToken {
             user: "ann".to_owned(),
             ecosystem: None,
-            project: None,
+            namespace: None, networks: Vec::new(), project: None,
             action: Action::Publish,
             expires: Duration::from_secs(86_400),
             label: "x\r\nBcc: victim@example.org\r\n\r\n<script>alert(1)</script>".to_owned(),

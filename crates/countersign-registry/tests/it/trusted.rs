@@ -545,7 +545,7 @@ on_both_databases! {
         refused(registry.dismiss_notice(&robot, PYPI, "sample", "x").await, "token-action");
         refused(registry.test_token(&robot, PYPI, "sample", "x").await, "token-action");
         refused(registry.failed_exchanges(&robot, PYPI, "sample").await, "token-action");
-        refused(registry.create_token(&robot, countersign_registry::NewToken { user: "ada".to_owned(), ecosystem: None, project: None, action: Action::Read, expires: Duration::from_secs(60), label: String::new() }).await.map(|_| ()), "operator-needed");
+        refused(registry.create_token(&robot, countersign_registry::NewToken { user: "ada".to_owned(), ecosystem: None, namespace: None, networks: Vec::new(), project: None, action: Action::Read, expires: Duration::from_secs(60), label: String::new() }).await.map(|_| ()), "operator-needed");
         assert!(matches!(robot.identity, Identity::Workflow(_)));
         // What it is for still works.
         test.publish(&robot, &wheel("sample", "1.0")).await.unwrap();

@@ -126,6 +126,8 @@ impl House {
         let new = NewToken {
             user: user.to_owned(),
             ecosystem: None,
+            namespace: None,
+            networks: Vec::new(),
             project: None,
             action,
             expires: Duration::from_secs(3_600),

@@ -1,0 +1,388 @@
+//! Approvals: a person's consent to one act on one thing, given with a passkey, good once and for two minutes.
+//!
+//! Whoever wants to act asks first ([`Registry::request_approval`]) with the act's word, the purl and, where there are
+//! bytes, their SHA-256. The person sees exactly these and answers with a passkey that is asked for this very request
+//! (see `sign_in`). The act then uses the approval up in its own transaction.
+
+use countersign_formats::purl;
+use serde::Serialize;
+
+use crate::Registry;
+use crate::accounts::new_id;
+use crate::error::{Error, Kind, Result};
+use crate::model::{AccountId, Actor, Identity, Time};
+use crate::policy::{self, Act, On, PERMISSIONS};
+use crate::store::{ApprovalRow, Tx};
+use crate::texts::NoticeKind;
+
+/// How long a request waits for its answer, in seconds.
+const WAITS: i64 = 600;
+
+/// How long a granted approval can be used, in seconds.
+const HOLDS: i64 = 120;
+
+/// Requests of one account that may wait at a time.
+const WAITING_AT_MOST: i64 = 20;
+
+/// An approval as its page and lists show it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Approval {
+    /// Its id.
+    pub id: String,
+    /// What people compare and type.
+    pub code: String,
+    /// The act's word.
+    pub act: String,
+    /// The act in words.
+    pub what: String,
+    /// On what.
+    pub purl: String,
+    /// SHA-256 of the bytes concerned, where there are any.
+    pub digest: Option<String>,
+    /// What asked: a token's id, or a session.
+    pub asked_by: String,
+    /// When.
+    pub created: Time,
+    /// Until when it can be answered.
+    pub expires: Time,
+    /// `waiting`, `granted`, `refused`, `used` or `expired`.
+    pub state: &'static str,
+    /// Until when it can be used.
+    pub granted_until: Option<Time>,
+}
+
+/// A passkey's answer to the question whether this account consents to this request; made by `sign_in` alone, which
+/// has verified the person behind the passkey for a challenge that was made for this request and no other.
+pub(crate) struct Consent {
+    /// Whose passkey.
+    pub(crate) account: AccountId,
+    /// The request that the challenge was made for.
+    pub(crate) approval: String,
+}
+
+fn unknown(which: &str) -> Error {
+    let shown: String = which.chars().take(80).collect();
+    Error::new(
+        Kind::NotFound,
+        "approval-unknown",
+        format!("There is no request for an approval {shown:?} of yours."),
+    )
+    .remedy("Ask again; a request waits ten minutes.")
+}
+
+fn over(state: &str) -> Error {
+    Error::new(
+        Kind::Conflict,
+        "approval-over",
+        format!("This request for an approval is over: {state}."),
+    )
+    .remedy("Ask again.")
+}
+
+fn state_of(row: &ApprovalRow, now: Time) -> &'static str {
+    match row {
+        row if row.used.is_some() => "used",
+        row if row.refused.is_some() => "refused",
+        row => match row.granted_until {
+            Some(until) if now < until => "granted",
+            None if now < row.expires => "waiting",
+            _ => "expired",
+        },
+    }
+}
+
+fn view(row: ApprovalRow, now: Time) -> Approval {
+    let what = PERMISSIONS
+        .iter()
+        .find(|permission| permission.word == row.act)
+        .map_or("", |permission| permission.what);
+    Approval {
+        state: state_of(&row, now),
+        what: what.to_owned(),
+        id: row.id,
+        code: row.code,
+        act: row.act,
+        purl: row.purl,
+        digest: (!row.digest.is_empty()).then_some(row.digest),
+        asked_by: row.asked_by,
+        created: row.created,
+        expires: row.expires,
+        granted_until: row.granted_until,
+    }
+}
+
+/// Who asks and answers; only accounts do.
+fn person(actor: &Actor) -> Result<&AccountId> {
+    match &actor.identity {
+        Identity::Account { id, .. } => Ok(id),
+        _ => Err(Error::new(
+            Kind::Denied,
+            "account-needed",
+            "Approvals are given by accounts.",
+        )
+        .remedy("Use a credential of a person.")),
+    }
+}
+
+impl Registry {
+    /// Asks the caller's account for its consent to one act on one thing.
+    ///
+    /// # Errors
+    /// `approval-act` for an act that takes none, `approval-subject`, `too-many-approvals`.
+    pub async fn request_approval(
+        &self,
+        actor: &Actor,
+        act: &str,
+        subject: &str,
+        digest: Option<&str>,
+    ) -> Result<Approval> {
+        let now = self.now();
+        policy::may(Act::RequestApproval, actor, On::Own, now)?;
+        let account = person(actor)?;
+        if !PERMISSIONS
+            .iter()
+            .any(|permission| permission.approval && permission.word == act)
+        {
+            let shown: String = act.chars().take(80).collect();
+            return Err(Error::new(
+                Kind::Rejected,
+                "approval-act",
+                format!("{shown:?} is nothing that takes an approval."),
+            )
+            .remedy("See the table of permissions for the acts that do."));
+        }
+        // Only the one way to write it: what is compared later is the text.
+        let parsed = purl::parse(subject)?;
+        let subject = match (&parsed.version, &parsed.filename) {
+            (Some(version), Some(filename)) => {
+                purl::file_purl(parsed.ecosystem, &parsed.name_key, version, filename)
+            }
+            (Some(version), None) => {
+                purl::release_purl(parsed.ecosystem, &parsed.name_key, version)
+            }
+            (None, _) => purl::project_purl(parsed.ecosystem, &parsed.name_key),
+        };
+        let digest = digest.unwrap_or_default();
+        let fits = digest.is_empty()
+            || (digest.len() == 64
+                && digest
+                    .bytes()
+                    .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')));
+        if !fits {
+            return Err(Error::new(
+                Kind::Rejected,
+                "approval-subject",
+                "The digest is no SHA-256 in lower-case hexadecimal.",
+            )
+            .remedy("Give the 64 digits of the file's SHA-256."));
+        }
+        let row = ApprovalRow {
+            id: new_id(),
+            code: code(self.inner.seams.random.bytes32()),
+            account: account.clone(),
+            act: act.to_owned(),
+            purl: subject,
+            digest: digest.to_owned(),
+            asked_by: match (&actor.credential, &actor.session) {
+                (Some(credential), _) => format!("token {credential}"),
+                (None, _) => "session".to_owned(),
+            },
+            created: now,
+            expires: now.plus_seconds(WAITS),
+            granted_until: None,
+            refused: None,
+            used: None,
+        };
+        let mut tx = self.inner.store.write().await?;
+        if tx.waiting_approvals(account, now).await? >= WAITING_AT_MOST {
+            return Err(Error::new(
+                Kind::Limited,
+                "too-many-approvals",
+                format!("{WAITING_AT_MOST} requests wait for an answer of this account already."),
+            )
+            .remedy("Answer or refuse them first; they end by themselves after ten minutes."));
+        }
+        tx.insert_approval(&row).await?;
+        self.note_approval(&mut tx, actor, "approval-asked", &row)
+            .await?;
+        self.tell_of_approval(&mut tx, actor, &row, NoticeKind::ApprovalAsked)
+            .await?;
+        tx.commit().await?;
+        Ok(view(row, now))
+    }
+
+    /// The caller's approvals of the last day, newest first.
+    ///
+    /// # Errors
+    /// `session-needed` for tokens.
+    pub async fn approvals(&self, actor: &Actor) -> Result<Vec<Approval>> {
+        let now = self.now();
+        policy::may(Act::Approve, actor, On::Own, now)?;
+        let rows = self
+            .inner
+            .store
+            .approvals(person(actor)?, now.plus_seconds(-86_400))
+            .await?;
+        Ok(rows.into_iter().map(|row| view(row, now)).collect())
+    }
+
+    /// One of the caller's approvals by its id, or in a session by its code: also for whoever asked and waits.
+    ///
+    /// # Errors
+    /// `approval-unknown`.
+    pub async fn approval(&self, actor: &Actor, which: &str) -> Result<Approval> {
+        let now = self.now();
+        policy::may(Act::RequestApproval, actor, On::Own, now)?;
+        Ok(view(self.own_approval(actor, which).await?, now))
+    }
+
+    /// Refuses a request.
+    ///
+    /// # Errors
+    /// `session-needed` for tokens, `approval-unknown`, `approval-over`.
+    pub async fn refuse_approval(&self, actor: &Actor, which: &str) -> Result<()> {
+        let now = self.now();
+        policy::may(Act::Approve, actor, On::Own, now)?;
+        let row = self.own_approval(actor, which).await?;
+        let mut tx = self.inner.store.write().await?;
+        if !tx.answer_approval(&row.id, None, now).await? {
+            return Err(over(state_of(&row, now)));
+        }
+        self.note_approval(&mut tx, actor, "approval-refused", &row)
+            .await?;
+        tx.commit().await
+    }
+
+    /// The request that a passkey is to be asked about: the caller's own, and still waiting.
+    pub(crate) async fn approval_to_answer(
+        &self,
+        actor: &Actor,
+        which: &str,
+    ) -> Result<ApprovalRow> {
+        let now = self.now();
+        policy::may(Act::Approve, actor, On::Own, now)?;
+        let row = self.own_approval(actor, which).await?;
+        match state_of(&row, now) {
+            "waiting" => Ok(row),
+            state => Err(over(state)),
+        }
+    }
+
+    /// Grants what a passkey has consented to, for two minutes from now.
+    pub(crate) async fn grant_approval(&self, actor: &Actor, consent: Consent) -> Result<Approval> {
+        let now = self.now();
+        let row = self.own_approval(actor, &consent.approval).await?;
+        if row.account != consent.account || row.id != consent.approval {
+            return Err(unknown(&consent.approval));
+        }
+        let until = now.plus_seconds(HOLDS);
+        let mut tx = self.inner.store.write().await?;
+        if !tx.answer_approval(&row.id, Some(until), now).await? {
+            return Err(over(state_of(&row, now)));
+        }
+        self.note_approval(&mut tx, actor, "approval-granted", &row)
+            .await?;
+        self.tell_of_approval(&mut tx, actor, &row, NoticeKind::ApprovalGranted)
+            .await?;
+        tx.commit().await?;
+        let row = ApprovalRow {
+            granted_until: Some(until),
+            ..row
+        };
+        Ok(view(row, now))
+    }
+
+    /// Uses up the caller's approval for exactly this, within the transaction of the act. The operator needs none.
+    pub(crate) async fn use_approval(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        act: Act,
+        subject: &str,
+        digest: &str,
+    ) -> Result<()> {
+        if !act.permission().approval || policy::operates(actor) {
+            return Ok(());
+        }
+        let now = self.now();
+        let word = act.permission().word;
+        if let Identity::Account { id, .. } = &actor.identity
+            && let Some(approval) = tx.granted_approval(id, word, subject, digest, now).await?
+            && tx.use_approval(&approval, now).await?
+        {
+            let detail = serde_json::json!({"approval": approval, "act": word, "subject": subject});
+            return tx
+                .note_event(&new_id(), now, "approval-used", actor, Some(id), detail)
+                .await;
+        }
+        Err(Error::new(
+            Kind::Denied,
+            "approval-needed",
+            format!("To {} {subject} takes an approval: the consent of a passkey to this and nothing else.", act.permission().what),
+        )
+        .remedy(format!(
+            "Ask for one ({word} on {subject}), answer it at this registry's page of approvals, and try again within two minutes."
+        )))
+    }
+
+    async fn own_approval(&self, actor: &Actor, which: &str) -> Result<ApprovalRow> {
+        let account = person(actor)?;
+        let which = which.trim();
+        let row = self.inner.store.approval(which).await?;
+        // The code is for eyes and fingers of a person who is signed in; a program knows the id.
+        row.filter(|row| row.account == *account && (actor.session.is_some() || row.id == which))
+            .ok_or_else(|| unknown(which))
+    }
+
+    async fn tell_of_approval(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        row: &ApprovalRow,
+        kind: NoticeKind,
+    ) -> Result<()> {
+        let who = match &actor.credential {
+            Some(_) => "One of your tokens",
+            None => actor.name(),
+        };
+        let act = PERMISSIONS
+            .iter()
+            .find(|permission| permission.word == row.act)
+            .map_or("", |permission| permission.what);
+        let data = [("who", who), ("act", act), ("purl", &row.purl)];
+        self.notify(tx, &row.account, kind, &data, None).await
+    }
+
+    async fn note_approval(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        kind: &str,
+        row: &ApprovalRow,
+    ) -> Result<()> {
+        let detail = serde_json::json!({
+            "approval": row.id, "act": row.act, "subject": row.purl, "digest": row.digest,
+        });
+        tx.note_event(
+            &new_id(),
+            self.now(),
+            kind,
+            actor,
+            Some(&row.account),
+            detail,
+        )
+        .await
+    }
+}
+
+/// Eight characters that nobody mistakes for each other, in two groups.
+fn code(random: [u8; 32]) -> String {
+    const LETTERS: &[u8; 32] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
+    let mut code: String = random
+        .iter()
+        .take(8)
+        .map(|byte| char::from(LETTERS[usize::from(byte % 32)]))
+        .collect();
+    code.insert(4, '-');
+    code
+}
