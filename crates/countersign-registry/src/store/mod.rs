@@ -9,8 +9,10 @@ mod examining;
 mod mail;
 mod organisations;
 mod people;
+mod privacy;
 mod publishing;
 mod reading;
+mod recovery;
 mod trusted;
 mod whole;
 
@@ -31,6 +33,7 @@ pub(crate) use publishing::{FileFacts, NamespaceFacts, NewFile, NewProject, Proj
 #[cfg(test)]
 pub(crate) use publishing::{IdentifierFacts, ReleaseFacts};
 pub(crate) use reading::{FileRow, ReleaseRow, ecosystem};
+pub(crate) use recovery::RecoveryRow;
 pub(crate) use trusted::{FailureRow, IssuerRow, NoticeRow, PolicyFacts, PublisherRow};
 pub(crate) use whole::{Column, TABLES};
 
