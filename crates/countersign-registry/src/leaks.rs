@@ -382,6 +382,7 @@ impl Registry {
                 timeout: Duration::from_secs(10),
                 ca_pem: partner.ca_pem.as_deref(),
                 accept: "application/json",
+                headers: &[],
             })
             .await
             .map_err(|error| unreachable(error.to_string()))?;

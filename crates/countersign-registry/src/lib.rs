@@ -26,11 +26,10 @@ mod notices;
 mod opening;
 mod organisations;
 mod policy;
-mod privacy;
 mod publish;
-mod recovery;
 mod seams;
 mod settings;
+mod sign_in;
 mod store;
 mod texts;
 mod trusted;
@@ -53,18 +52,24 @@ pub use mail::{AddressSummary, MailLink, MailState};
 pub use notices::AccountNotice;
 pub use opening::LogIdentity;
 pub use organisations::{
-    Invitation, Member, Namespace, OrganisationDetail, OrganisationSummary, ProjectName, Proposal, Team,
-    TeamRole, Wish,
+    Invitation, Member, Namespace, OrganisationDetail, OrganisationSummary, ProjectName, Proposal,
+    Team, TeamRole, Wish,
 };
 pub use policy::permissions::page as permissions_page;
 pub use policy::{Act, Need, PERMISSIONS, Permission, Who};
 pub use publish::{Form, Staged};
-pub use recovery::{RecoveryCase, RecoveryPolicy};
 pub use seams::{
     Clock, DomainIntel, DomainReport, Message, Outside, OutsideAnswer, OutsideError,
     OutsideRequest, Post, PostError, Random, Seams, SystemClock, SystemRandom,
 };
-pub use settings::{DeletePolicy, ScanPartner, Settings, TrustedPublishing};
+pub use settings::{
+    DeletePolicy, ScanPartner, Settings, SignIn, SignInProvider, TrustedPublishing,
+};
+pub use sign_in::{
+    Answer, Ceremony, Demand, Departure, Enrolling, Enrolment, FactorNeed, FactorPolicy,
+    FactorSummary, HalfSession, KeyKind, LinkedIdentity, ProviderSummary, RecoveryCodes,
+    SecondFactor, Security, SessionSummary, SignInStep, SignedIn, TotpSetup, import_breached,
+};
 pub use store::{Backend, Store};
 pub use texts::{MailKind, NoticeKind};
 pub use trusted::{
@@ -94,6 +99,7 @@ struct Inner {
     beat: heartbeat::Pulse,
     desk: publish::Desk,
     issuers: trusted::Issuers,
+    door: sign_in::Door,
     office: mail::Office,
     keyring: leaks::Keyring,
 }

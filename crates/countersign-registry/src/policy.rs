@@ -1,5 +1,7 @@
 //! Pure rules: who may do what. No database, no clock: every fact is handed in.
 
+mod factors;
+
 use countersign_formats::pypi::classifiers::{Standing, standing};
 use countersign_formats::{Ecosystem, Manifest, NameKey};
 use countersign_trust::oidc::{self, Difference, Provider};
@@ -17,6 +19,8 @@ pub(crate) mod permissions;
 
 pub use self::permissions::{Act, Need, PERMISSIONS, Permission, Who};
 pub(crate) use self::permissions::{On, may, may_operate, operates};
+
+pub(crate) use factors::{critical, is_upward, may_do_without, meets_demands, missing};
 
 /// What a publish that may go on turns out to be.
 #[derive(Debug)]
@@ -534,24 +538,6 @@ fn exists(manifest: &Manifest, how: &str) -> Error {
         format!("File already exists ({}) {how}.", manifest.filename),
     )
     .remedy("Files never change here. Publish a new version, or skip existing files.")
-}
-
-/// For this many days after its recovery an account can neither delete, hand over, nor make tokens.
-pub(crate) const RESTRICTED_DAYS: i64 = 7;
-
-/// May an account that came back at that time do what could not be undone?
-pub(crate) fn not_just_recovered(recovered: Option<Time>, now: Time, what: &str) -> Result<()> {
-    match recovered.map(|at| at.plus_seconds(RESTRICTED_DAYS * 86_400)) {
-        Some(until) if now < until => Err(denied(
-            "recently-recovered",
-            format!(
-                "The account came back by recovery and may not {what} before {}.",
-                until.rfc3339()
-            ),
-            "Wait until then, or ask another owner.",
-        )),
-        _ => Ok(()),
-    }
 }
 
 /// May files that went live at `live` still be deleted by an owner?

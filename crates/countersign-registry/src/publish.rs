@@ -451,6 +451,8 @@ impl Registry {
                 &actor.identity,
             )
             .await?;
+        let project = facts.project.as_ref().map(|project| &project.id);
+        self.demands_met(tx, actor, project).await?;
         let sha256 = staged.digests.sha256.to_string();
         if let Decision::Repeat(file) =
             policy::may_publish(&self.inner.settings, actor, &facts, manifest, &sha256, now)?

@@ -65,6 +65,8 @@ pub struct OutsideRequest<'a> {
     pub ca_pem: Option<&'a str>,
     /// Media type asked for.
     pub accept: &'a str,
+    /// Further headers.
+    pub headers: &'a [(&'a str, &'a str)],
 }
 
 /// What a host answered with status 200.
@@ -104,12 +106,19 @@ impl fmt::Display for OutsideError {
 
 impl std::error::Error for OutsideError {}
 
-/// Fetches what other hosts publish: over HTTPS only, no redirects followed, no credentials sent.
+/// Fetches what other hosts publish, and trades codes at sign-in providers: over HTTPS only, no redirects followed.
 pub trait Outside: Send + Sync + 'static {
     /// One GET.
     fn get<'a>(
         &'a self,
         request: OutsideRequest<'a>,
+    ) -> BoxFuture<'a, Result<OutsideAnswer, OutsideError>>;
+
+    /// One POST of a form (`application/x-www-form-urlencoded`).
+    fn post<'a>(
+        &'a self,
+        request: OutsideRequest<'a>,
+        form: &'a str,
     ) -> BoxFuture<'a, Result<OutsideAnswer, OutsideError>>;
 }
 

@@ -259,7 +259,12 @@ impl Registry {
     }
 
     /// An address that another account never proved goes to the one that did.
-    async fn lose_address(&self, tx: &mut Tx, actor: &Actor, row: &AddressRow) -> Result<()> {
+    pub(crate) async fn lose_address(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        row: &AddressRow,
+    ) -> Result<()> {
         tx.delete_address(&row.id).await?;
         let detail = json!({"address": row.id, "why": "proved-by-another"});
         let id = new_id();

@@ -9,10 +9,9 @@ mod examining;
 mod mail;
 mod organisations;
 mod people;
-mod privacy;
 mod publishing;
 mod reading;
-mod recovery;
+mod sign_in;
 mod trusted;
 mod whole;
 
@@ -29,11 +28,16 @@ pub(crate) use organisations::{
     ApprovalRow, InvitationRow, OrganisationRow, OwnedProject, ProposalKind, ProposalRow, TeamRow,
 };
 pub(crate) use people::{CredentialRow, NewCredential};
-pub(crate) use publishing::{FileFacts, NamespaceFacts, NewFile, NewProject, ProjectFacts, PublishFacts};
+pub(crate) use publishing::{
+    FileFacts, NamespaceFacts, NewFile, NewProject, ProjectFacts, PublishFacts,
+};
 #[cfg(test)]
 pub(crate) use publishing::{IdentifierFacts, ReleaseFacts};
 pub(crate) use reading::{FileRow, ReleaseRow, ecosystem};
-pub(crate) use recovery::RecoveryRow;
+pub(crate) use sign_in::{
+    CeremonyRow, FactorFacts, FactorRow, LinkedRow, NewSession, PasswordRow, PersonRow, SessionRow,
+    SignUpRow,
+};
 pub(crate) use trusted::{FailureRow, IssuerRow, NoticeRow, PolicyFacts, PublisherRow};
 pub(crate) use whole::{Column, TABLES};
 

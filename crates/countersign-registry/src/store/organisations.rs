@@ -7,9 +7,7 @@ use sqlx::any::AnyRow;
 use super::publishing::NamespaceFacts;
 use super::{Backend, Store, Tx, built, failed, maybe_text, maybe_time, number, text, time};
 use crate::error::{Error, Result};
-use crate::model::{
-    AccountId, Membership, OrganisationId, ProjectId, Role, Roles, TeamId, Time,
-};
+use crate::model::{AccountId, Membership, OrganisationId, ProjectId, Role, Roles, TeamId, Time};
 
 /// An organisation.
 #[derive(Clone, Debug)]
@@ -461,7 +459,10 @@ impl Store {
         let mut projects: Vec<(OwnedProject, Roles)> = Vec::new();
         for row in &rows {
             let (project, role) = (owned_project(row)?, super::parsed::<Role>(row, "role")?);
-            match projects.last_mut().filter(|(last, _)| last.id == project.id) {
+            match projects
+                .last_mut()
+                .filter(|(last, _)| last.id == project.id)
+            {
                 Some((_, roles)) => *roles = roles.with(role),
                 None => projects.push((project, Roles::NONE.with(role))),
             }
@@ -660,11 +661,12 @@ impl Tx {
 
     /// The name key of an organisation by its id.
     pub(crate) async fn organisation_key(&mut self, id: &OrganisationId) -> Result<Option<String>> {
-        let row = sqlx::query("SELECT name_key FROM organisations WHERE id = $1 AND removed_at IS NULL")
-            .bind(id.0.clone())
-            .fetch_optional(&mut *self.inner)
-            .await
-            .map_err(failed)?;
+        let row =
+            sqlx::query("SELECT name_key FROM organisations WHERE id = $1 AND removed_at IS NULL")
+                .bind(id.0.clone())
+                .fetch_optional(&mut *self.inner)
+                .await
+                .map_err(failed)?;
         row.map(|row| text(&row, "name_key")).transpose()
     }
 
@@ -800,11 +802,12 @@ impl Tx {
         organisation: &OrganisationId,
         key: &str,
     ) -> Result<Option<TeamRow>> {
-        let row = sqlx::query("SELECT id, name FROM teams WHERE name_key = $1 AND removed_at IS NULL")
-            .bind(format!("{organisation}/{key}"))
-            .fetch_optional(&mut *self.inner)
-            .await
-            .map_err(failed)?;
+        let row =
+            sqlx::query("SELECT id, name FROM teams WHERE name_key = $1 AND removed_at IS NULL")
+                .bind(format!("{organisation}/{key}"))
+                .fetch_optional(&mut *self.inner)
+                .await
+                .map_err(failed)?;
         row.map(|row| {
             Ok(TeamRow {
                 id: TeamId(text(&row, "id")?),

@@ -7,8 +7,8 @@ use super::trusted::{PolicyFacts, policy_facts};
 use super::{Tx, built, failed, maybe_text, maybe_time, signed, text, time, value_rows};
 use crate::error::{Error, Result};
 use crate::model::{
-    AccountId, EventId, FileId, FileState, Identity, OrganisationId, ProjectId, ProjectStatus, PublisherId,
-    ReleaseId, Roles, Time, TrustLevel,
+    AccountId, EventId, FileId, FileState, Identity, OrganisationId, ProjectId, ProjectStatus,
+    PublisherId, ReleaseId, Roles, Time, TrustLevel,
 };
 
 /// Everything [`crate::policy`] may ask about a publish, read in the transaction that will write it.

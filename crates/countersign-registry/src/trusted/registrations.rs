@@ -549,6 +549,7 @@ impl Registry {
                 timeout: Duration::from_secs(5),
                 ca_pem: issuer.ca_pem(),
                 accept: "application/json",
+                headers: &[],
             })
             .await;
         Ok(match answer {

@@ -18,7 +18,9 @@ impl TestRegistry {
         let new = NewToken {
             user: user.to_owned(),
             ecosystem: None,
-            namespace: None, networks: Vec::new(), project: None,
+            namespace: None,
+            networks: Vec::new(),
+            project: None,
             action: Action::Publish,
             expires,
             label: "laptop".to_owned(),

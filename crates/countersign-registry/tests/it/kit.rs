@@ -85,25 +85,58 @@ impl Outside for World {
         &'a self,
         request: OutsideRequest<'a>,
     ) -> futures::future::BoxFuture<'a, Result<OutsideAnswer, OutsideError>> {
-        let (url, most) = (request.url.to_owned(), request.most);
-        Box::pin(async move {
-            let answer = tokio::task::spawn_blocking(move || http::get(&url))
-                .await
-                .unwrap()
-                .map_err(|error| OutsideError::Unreachable(error.to_string()))?;
-            match answer.status {
-                200 if answer.body.len() > most => Err(OutsideError::TooLarge(most)),
-                200 => Ok(OutsideAnswer {
-                    body: answer.body,
-                    max_age: None,
-                }),
-                300..400 => Err(OutsideError::Redirected(
-                    answer.header("location").unwrap_or_default().to_owned(),
-                )),
-                status => Err(OutsideError::Status(status)),
-            }
-        })
+        asked(request, "GET", String::new())
     }
+
+    fn post<'a>(
+        &'a self,
+        request: OutsideRequest<'a>,
+        form: &'a str,
+    ) -> futures::future::BoxFuture<'a, Result<OutsideAnswer, OutsideError>> {
+        asked(request, "POST", form.to_owned())
+    }
+}
+
+fn asked(
+    request: OutsideRequest<'_>,
+    method: &'static str,
+    body: String,
+) -> futures::future::BoxFuture<'static, Result<OutsideAnswer, OutsideError>> {
+    let (url, most) = (request.url.to_owned(), request.most);
+    let mut headers: Vec<(String, String)> = request
+        .headers
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    if method == "POST" {
+        headers.push((
+            "Content-Type".to_owned(),
+            "application/x-www-form-urlencoded".to_owned(),
+        ));
+    }
+    Box::pin(async move {
+        let answer = tokio::task::spawn_blocking(move || {
+            let headers: Vec<(&str, &str)> = headers
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str()))
+                .collect();
+            http::request(method, &url, &headers, body.as_bytes())
+        })
+        .await
+        .unwrap()
+        .map_err(|error| OutsideError::Unreachable(error.to_string()))?;
+        match answer.status {
+            200 if answer.body.len() > most => Err(OutsideError::TooLarge(most)),
+            200 => Ok(OutsideAnswer {
+                body: answer.body,
+                max_age: None,
+            }),
+            300..400 => Err(OutsideError::Redirected(
+                answer.header("location").unwrap_or_default().to_owned(),
+            )),
+            status => Err(OutsideError::Status(status)),
+        }
+    })
 }
 
 /// A mail server in this process: keeps what it was handed, or refuses it for a while.

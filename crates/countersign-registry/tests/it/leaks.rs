@@ -85,7 +85,9 @@ impl Desk {
         let new = NewToken {
             user: user.to_owned(),
             ecosystem: None,
-            namespace: None, networks: Vec::new(), project: None,
+            namespace: None,
+            networks: Vec::new(),
+            project: None,
             action: Action::Publish,
             expires: Duration::from_secs(86_400),
             label: "ci".to_owned(),

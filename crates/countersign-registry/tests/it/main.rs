@@ -14,7 +14,5 @@ mod leaks;
 mod log;
 mod mail;
 mod policy;
-mod privacy;
 mod publishing;
-mod recovery;
 mod trusted;

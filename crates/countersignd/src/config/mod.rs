@@ -14,7 +14,8 @@ use url::Url;
 
 pub use resolve::{Blobs, Config, Overrides, Tls, shown_without_password};
 pub use value::{
-    Bytes, Count, Days, LogFormat, Names, OpenDays, Providers, Setting, Span, public_url,
+    Bytes, Count, Days, LogFormat, Names, OpenDays, Providers, Setting, SignInProviders, Span,
+    public_url,
 };
 
 use crate::failure::Failure;
@@ -128,6 +129,16 @@ keys! {
     /// Days within which a publisher takes the ids of its owner and repository from its first token, where the provider
     /// could not be asked for them. After that it must be registered again, so that nobody picks up a name that was left.
     "trusted_publishing.pin_days" => pin_days: Days = "30";
+    /// May anybody with an e-mail address make an account? Otherwise the operator makes them.
+    "sign_in.open" => sign_up_open: bool = "true";
+    /// The base of a service that knows breached passwords, in the protocol of Have I Been Pwned: it is sent the first five
+    /// digits of a password's SHA-1, never more. For a registry without a way outside, set it to "off" and import a list.
+    "sign_in.breach_service" => breach_service: String = "\"https://api.pwnedpasswords.com/range/\"";
+    /// A file of breached passwords, as `countersignd admin breached import` makes it.
+    "sign_in.breach_file" => breach_file: PathBuf = "\"/var/lib/countersign/breached\"";
+    /// OpenID providers that people sign in with, one a text: name, issuer, client id, the file with the client secret, and
+    /// what its words for how it checked a person are worth (password, two-factor, phishproof).
+    "sign_in.providers" => sign_in_providers: SignInProviders = "[\"company https://login.example.org countersign /etc/countersign/company.secret mfa=two-factor phr=phishproof\"]";
     /// Write one line per request.
     "log.requests" => log_requests: bool = "true";
     /// How log lines look: "auto" (for people on a terminal, JSON otherwise), "human" or "json".
@@ -145,6 +156,8 @@ const EXAMPLES_ONLY: &[&str] = &[
     "security_contact",
     "tls.cert",
     "tls.key",
+    "sign_in.breach_file",
+    "sign_in.providers",
 ];
 
 impl File {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use countersign_formats::Limits;
 use countersign_registry::model::Visibility;
-use countersign_registry::{DeletePolicy, Settings, TrustedPublishing};
+use countersign_registry::{DeletePolicy, Settings, SignIn, SignInProvider, TrustedPublishing};
 use url::Url;
 
 use super::{File, LogFormat};
@@ -37,6 +37,9 @@ pub struct Tls {
     /// Private key, PEM.
     pub key: PathBuf,
 }
+
+/// The service that is asked about breached passwords unless the file says otherwise.
+const BREACH_SERVICE: &str = "https://api.pwnedpasswords.com/range/";
 
 /// What counts.
 #[derive(Clone, Debug)]
@@ -89,6 +92,8 @@ pub struct Config {
     pub limits: Limits,
     /// Which identity tokens of workflows are taken.
     pub trusted_publishing: TrustedPublishing,
+    /// How people sign in.
+    pub sign_in: SignIn,
     /// One line per request?
     pub log_requests: bool,
     /// How log lines look.
@@ -272,7 +277,43 @@ impl Config {
             allow_plain_linux: file.allow_plain_linux.unwrap_or(standard.allow_plain_linux),
             ..standard
         };
+        let keys = file.keys.map_or_else(|| data.join("keys"), &placed);
+        let mut providers = Vec::new();
+        for line in file.sign_in_providers.map_or_else(Vec::new, |list| list.0) {
+            let secret = placed(line.secret);
+            let text = std::fs::read_to_string(&secret).map_err(|source| {
+                Failure::usage(
+                    "config-value",
+                    format!(
+                        "The secret of the sign-in provider {} can not be read from {}: {source}.",
+                        line.name,
+                        secret.display()
+                    ),
+                )
+                .remedy("Put the secret that the provider gave you into that file, readable by the server alone.")
+            })?;
+            providers.push(SignInProvider {
+                name: line.name,
+                issuer: line.issuer,
+                client_id: line.client_id,
+                client_secret: text.trim().to_owned(),
+                ca_pem: None,
+                strengths: line.strengths,
+            });
+        }
+        let sign_in = SignIn {
+            open: file.sign_up_open.unwrap_or(defaults.sign_in.open),
+            key_folder: keys.clone(),
+            breach_service: match file.breach_service.as_deref() {
+                None => Some(BREACH_SERVICE.to_owned()),
+                Some("off") => None,
+                Some(base) => Some(base.to_owned()),
+            },
+            breach_file: file.breach_file.map(&placed),
+            providers,
+        };
         Ok(Self {
+            sign_in,
             data: data.to_owned(),
             file: path.clone(),
             url,
@@ -281,7 +322,7 @@ impl Config {
             database,
             sqlite_file,
             blobs,
-            keys: file.keys.map_or_else(|| data.join("keys"), &placed),
+            keys,
             spool: file.spool.map_or_else(|| data.join("spool"), &placed),
             visibility: file.visibility.unwrap_or(defaults.visibility),
             security_contact: file.security_contact,
@@ -353,6 +394,8 @@ impl Config {
             token_longest: self.token_longest,
             memory_cache: self.memory_cache,
             trusted_publishing: self.trusted_publishing.clone(),
+            sign_in: self.sign_in.clone(),
+            ..Settings::new(self.url.clone(), self.spool.clone())
         }
     }
 
