@@ -190,6 +190,29 @@ const CORE: &[(&str, &[Arrow])] = &[
         ],
     ),
     (
+        "privacy",
+        &[
+            to("model"),
+            to("error"),
+            to("store"),
+            only("accounts", &["new_id", "user_key"]),
+            only("notices", &["fresh_holder"]),
+        ],
+    ),
+    (
+        "recovery",
+        &[
+            to("model"),
+            to("error"),
+            to("policy"),
+            to("store"),
+            to("texts"),
+            only("accounts", &["new_id", "user_key"]),
+            only("mail", &["minute", "unknown_link"]),
+            only("notices", &["fresh_holder", "holder"]),
+        ],
+    ),
+    (
         "notices",
         &[
             to("model"),

@@ -12,7 +12,8 @@ use crate::error::Result;
 const KEEP: i64 = 86_400;
 
 impl Registry {
-    /// Counts downloads every ten seconds, forgets expired tokens every hour, sweeps every six hours.
+    /// Counts downloads every ten seconds, looks after accounts every minute, forgets expired tokens every hour, sweeps
+    /// every six hours.
     pub(crate) async fn chores(&self) {
         let mut tick = tokio::time::interval(Duration::from_secs(10));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -29,10 +30,10 @@ impl Registry {
             {
                 tracing::warn!(%error, "expired tokens could not be swept; it is tried again later");
             }
-            if ticks.is_multiple_of(360)
-                && let Err(error) = self.purge_mail().await
+            if ticks.is_multiple_of(6)
+                && let Err(error) = self.look_after_accounts().await
             {
-                tracing::warn!(%error, "mail that ended could not be swept; it is tried again later");
+                tracing::warn!(%error, "accounts could not be looked after; it is tried again");
             }
             if ticks.is_multiple_of(360)
                 && let Err(error) = self.purge_sign_in().await
@@ -50,6 +51,17 @@ impl Registry {
                 tracing::warn!(%error, "the sweep of the blob store broke off; it runs again later");
             }
         }
+    }
+
+    /// Recoveries whose waiting time is over, mail and links that ended. Part of the chores.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn look_after_accounts(&self) -> Result<()> {
+        self.look_after_recoveries().await?;
+        self.purge_mail().await?;
+        self.forget_origins().await?;
+        Ok(())
     }
 
     /// Deletes what uploads left in the spool folder when their process was killed.

@@ -154,6 +154,7 @@ impl Registry {
         let project = self
             .project_for_change(&mut tx, actor, ecosystem, &key, act)
             .await?;
+        self.not_just_recovered(&mut tx, actor, "delete").await?;
         let files = tx.curated_files(&project.id).await?;
         let (doomed, subject): (Vec<CuratedFile>, String) = match what {
             Deletion::File(filename) => {

@@ -26,7 +26,9 @@ mod notices;
 mod opening;
 mod organisations;
 mod policy;
+mod privacy;
 mod publish;
+mod recovery;
 mod seams;
 mod settings;
 mod sign_in;
@@ -58,6 +60,7 @@ pub use organisations::{
 pub use policy::permissions::page as permissions_page;
 pub use policy::{Act, Need, PERMISSIONS, Permission, Who};
 pub use publish::{Form, Staged};
+pub use recovery::{RecoveryCase, RecoveryPolicy};
 pub use seams::{
     Clock, DomainIntel, DomainReport, Message, Outside, OutsideAnswer, OutsideError,
     OutsideRequest, Post, PostError, Random, Seams, SystemClock, SystemRandom,

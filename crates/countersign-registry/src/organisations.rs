@@ -259,7 +259,8 @@ impl Registry {
         };
         let mut tx = self.inner.store.write().await?;
         tx.lock_name(&key).await?;
-        if tx.is_account_name(&key).await? || tx.is_organisation_name(&key).await? {
+        let retired = tx.name_is_retired(&key).await?;
+        if retired || tx.is_account_name(&key).await? || tx.is_organisation_name(&key).await? {
             return Err(taken());
         }
         if !policy::operates(actor) && tx.owned_organisations(&owner).await? >= OWNED_AT_MOST {

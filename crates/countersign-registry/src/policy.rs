@@ -540,6 +540,24 @@ fn exists(manifest: &Manifest, how: &str) -> Error {
     .remedy("Files never change here. Publish a new version, or skip existing files.")
 }
 
+/// For this many days after its recovery an account can neither delete, hand over, nor make tokens.
+pub(crate) const RESTRICTED_DAYS: i64 = 7;
+
+/// May an account that came back at that time do what could not be undone?
+pub(crate) fn not_just_recovered(recovered: Option<Time>, now: Time, what: &str) -> Result<()> {
+    match recovered.map(|at| at.plus_seconds(RESTRICTED_DAYS * 86_400)) {
+        Some(until) if now < until => Err(denied(
+            "recently-recovered",
+            format!(
+                "The account came back by recovery and may not {what} before {}.",
+                until.rfc3339()
+            ),
+            "Wait until then, or ask another owner.",
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// May files that went live at `live` still be deleted by an owner?
 pub(crate) fn may_delete(
     policy: DeletePolicy,

@@ -229,6 +229,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "environment-missing" "Environment missing"
         "The project takes files from jobs in one environment only, and the job ran in another one or in none."
         "Set that environment on the job which publishes; an owner of the project can change which one it is.";
+    "erase-confirm" "Name not confirmed"
+        "To erase an account its own name is typed, and this was another one."
+        "Type the account's own name.";
     "file-exists" "File already exists"
         "A file of this name was published before with other content. Files never change here."
         "Publish a new version, or tell your client to skip existing files.";
@@ -646,6 +649,18 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "reason" "Reason not allowed"
         "A reason is one short line."
         "Shorten it, and link to more.";
+    "recently-recovered" "Recovered a short while ago"
+        "For a week after its recovery an account can neither delete, hand over, nor make tokens."
+        "Wait until then, or ask another owner.";
+    "recovery-identity" "Not a sign-in at a provider"
+        "The session did not begin at a provider that is linked to the account."
+        "Sign in by the provider that is linked to the account.";
+    "recovery-own" "Your own recovery"
+        "Nobody agrees to the recovery of their own account."
+        "Ask another operator.";
+    "recovery-unknown" "No such recovery"
+        "There is no such recovery, it has ended, or you own nothing together with the account."
+        "Begin again with the user name or an address of the account.";
     "release-closed" "Release closed"
         "The release is too old to take further files."
         "Publish a new version.";

@@ -9,8 +9,10 @@ mod examining;
 mod mail;
 mod organisations;
 mod people;
+mod privacy;
 mod publishing;
 mod reading;
+mod recovery;
 mod sign_in;
 mod trusted;
 mod whole;
@@ -34,6 +36,7 @@ pub(crate) use publishing::{
 #[cfg(test)]
 pub(crate) use publishing::{IdentifierFacts, ReleaseFacts};
 pub(crate) use reading::{FileRow, ReleaseRow, ecosystem};
+pub(crate) use recovery::RecoveryRow;
 pub(crate) use sign_in::{
     CeremonyRow, FactorFacts, FactorRow, LinkedRow, NewSession, PasswordRow, PersonRow, SessionRow,
     SignUpRow,

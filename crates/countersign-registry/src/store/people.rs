@@ -230,7 +230,7 @@ impl Store {
 }
 
 impl Tx {
-    /// Stores an account.
+    /// Stores an account. A name in use, or one that somebody had who is gone, is a `write-conflict`.
     pub(crate) async fn insert_account(
         &mut self,
         id: &AccountId,
@@ -239,13 +239,14 @@ impl Tx {
         operator_since: Option<Time>,
         now: Time,
     ) -> Result<()> {
-        // Users and organisations share one name space.
+        // Users and organisations share one name space; a name that somebody had is never another's.
         self.lock_name(name_key).await?;
-        if self.is_organisation_name(name_key).await? {
+        let retired = self.name_is_retired(name_key).await?;
+        if retired || self.is_organisation_name(name_key).await? {
             return Err(Error::new(
                 Kind::Conflict,
                 super::WRITE_CONFLICT,
-                "An organisation has this name.",
+                "An organisation has this name, or somebody who is gone had it.",
             )
             .remedy("Choose another name."));
         }

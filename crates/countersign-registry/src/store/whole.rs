@@ -145,6 +145,11 @@ fn column(row: &sqlx::any::AnyRow) -> Result<Column> {
 }
 
 impl Snapshot {
+    /// To read by.
+    pub(super) fn connection(&mut self) -> &mut sqlx::AnyConnection {
+        &mut self.inner
+    }
+
     /// Columns of a table.
     pub(crate) async fn columns(&mut self, table: &str) -> Result<Vec<Column>> {
         let rows = sqlx::query(columns_query(self.backend))

@@ -18,6 +18,8 @@ use crate::kit::TestRegistry;
 
 /// Events that get no leaf: who holds what is the instance's own business.
 const LEAFLESS: &[&str] = &[
+    "account-erased",
+    "account-exported",
     "account-made",
     "address-asked",
     "address-primary",
@@ -25,6 +27,12 @@ const LEAFLESS: &[&str] = &[
     "address-verified",
     "pending-publisher-added",
     "pending-publisher-removed",
+    "recovery-approved",
+    "recovery-finished",
+    "recovery-opened",
+    "recovery-stopped",
+    "recovery-vouched",
+    "recovery-waits",
     "token-made",
     "token-minted",
     "token-revoked",

@@ -14,5 +14,7 @@ mod leaks;
 mod log;
 mod mail;
 mod policy;
+mod privacy;
 mod publishing;
+mod recovery;
 mod trusted;
