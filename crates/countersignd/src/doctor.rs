@@ -101,7 +101,7 @@ async fn look_inside(
     let (store, blobs, seams) = (
         instance::connect(config).await?,
         instance::open_blobs(config)?,
-        instance::seams(),
+        instance::seams(config)?,
     );
     let settings = config.settings();
     let mut folders: Vec<&Path> = vec![&config.data];

@@ -13,6 +13,7 @@ mod import;
 mod instance;
 mod logging;
 mod outside;
+mod post;
 mod report;
 mod sample;
 mod serve;

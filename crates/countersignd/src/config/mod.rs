@@ -12,7 +12,7 @@ use countersign_registry::model::Visibility;
 use toml::de::{DeTable, DeValue};
 use url::Url;
 
-pub use resolve::{Blobs, Config, Overrides, Tls, shown_without_password};
+pub use resolve::{Blobs, Config, Mail, MailServer, Overrides, Tls, shown_without_password};
 pub use value::{
     Bytes, Count, Days, LogFormat, Names, OpenDays, Providers, Setting, SignInProviders, Span,
     public_url,
@@ -139,6 +139,24 @@ keys! {
     /// OpenID providers that people sign in with, one a text: name, issuer, client id, the file with the client secret, and
     /// what its words for how it checked a person are worth (password, two-factor, phishproof).
     "sign_in.providers" => sign_in_providers: SignInProviders = "[\"company https://login.example.org countersign /etc/countersign/company.secret mfa=two-factor phr=phishproof\"]";
+    /// How mail goes out: "smtps://HOST" (TLS from the start), "smtp://HOST:587" (STARTTLS, which must succeed),
+    /// "plain://127.0.0.1:25" (a server on this machine), "file:DIRECTORY" or "console" (for development: nothing is sent).
+    /// Without it mail waits and nobody can recover an account or prove an address. The server's certificate is checked.
+    "mail.server" => mail_server: String = "\"smtp://mail.example.org:587\"";
+    /// The address that mail comes from.
+    "mail.from" => mail_from: String = "\"no-reply@packages.example.org\"";
+    /// The user name for the mail server. Its password comes from the environment alone: COUNTERSIGN_SMTP_PASSWORD.
+    "mail.user" => mail_user: String = "\"countersign\"";
+    /// A certificate authority in PEM to trust for the mail server, besides the machine's own.
+    "mail.ca" => mail_ca: PathBuf = "\"/etc/countersign/mail-ca.pem\"";
+    /// Look daily whether domains of addresses are abandoned (DNS, and RDAP over HTTPS); such addresses recover no account.
+    "mail.check_domains" => mail_check_domains: bool = "true";
+    /// Must an account have a proved main address to publish?
+    "accounts.verified_address_to_publish" => verified_address_to_publish: bool = "false";
+    /// How long addresses and programs of clients are kept with sessions and notices.
+    "accounts.keep_client_addresses" => keep_client_addresses: Span = "\"30d\"";
+    /// Take signed reports of leaked tokens from GitHub's secret scanning at /_/secrets/disclose-token?
+    "secret_scanning.github" => secret_scanning_github: bool = "true";
     /// Write one line per request.
     "log.requests" => log_requests: bool = "true";
     /// How log lines look: "auto" (for people on a terminal, JSON otherwise), "human" or "json".
@@ -158,6 +176,10 @@ const EXAMPLES_ONLY: &[&str] = &[
     "tls.key",
     "sign_in.breach_file",
     "sign_in.providers",
+    "mail.server",
+    "mail.from",
+    "mail.user",
+    "mail.ca",
 ];
 
 impl File {

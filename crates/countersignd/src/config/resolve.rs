@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use countersign_formats::Limits;
-use countersign_registry::model::Visibility;
-use countersign_registry::{DeletePolicy, Settings, SignIn, SignInProvider, TrustedPublishing};
+use countersign_registry::model::{EmailAddress, Visibility};
+use countersign_registry::{
+    DeletePolicy, ScanPartner, Settings, SignIn, SignInProvider, TrustedPublishing,
+};
 use url::Url;
 
 use super::{File, LogFormat};
@@ -94,12 +96,109 @@ pub struct Config {
     pub trusted_publishing: TrustedPublishing,
     /// How people sign in.
     pub sign_in: SignIn,
+    /// How mail goes out, where it is set up.
+    pub mail: Option<Mail>,
+    /// Must an account have a proved main address to publish?
+    pub verified_address_to_publish: bool,
+    /// How long addresses of clients are kept.
+    pub keep_client_addresses: Duration,
+    /// Whose reports of leaked tokens are taken.
+    pub scan_partners: Vec<ScanPartner>,
     /// One line per request?
     pub log_requests: bool,
     /// How log lines look.
     pub log_format: LogFormat,
     /// What is logged.
     pub log_filter: String,
+}
+
+/// How mail goes out.
+#[derive(Clone)]
+pub struct Mail {
+    /// By which way.
+    pub server: MailServer,
+    /// From whom.
+    pub from: EmailAddress,
+    /// User name and password for the server.
+    pub login: Option<(String, String)>,
+    /// A certificate authority to trust for it.
+    pub ca: Option<PathBuf>,
+    /// Look after the domains of addresses?
+    pub check_domains: bool,
+}
+
+impl std::fmt::Debug for Mail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Without the password.
+        f.debug_struct("Mail")
+            .field("server", &self.server)
+            .field("from", &self.from)
+            .field("user", &self.login.as_ref().map(|(user, _)| user))
+            .finish_non_exhaustive()
+    }
+}
+
+/// The ways that mail can go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MailServer {
+    /// TLS from the start: host and port.
+    Tls(String, u16),
+    /// STARTTLS, required.
+    StartTls(String, u16),
+    /// In the clear, on this machine alone.
+    Plain(String, u16),
+    /// One file for each mail.
+    Folder(PathBuf),
+    /// On standard error.
+    Console,
+}
+
+impl MailServer {
+    /// Reads `mail.server`.
+    fn read(text: &str, placed: impl Fn(PathBuf) -> PathBuf) -> Result<Self, Failure> {
+        let wrong = |why: String| {
+            Failure::usage("config-value", format!("mail.server = {text:?}: {why}."))
+                .remedy("Use \"smtps://HOST\", \"smtp://HOST:587\", \"plain://127.0.0.1:25\", \"file:DIRECTORY\" or \"console\".")
+        };
+        if text == "console" {
+            return Ok(Self::Console);
+        }
+        if let Some(folder) = text.strip_prefix("file:") {
+            return Ok(Self::Folder(placed(PathBuf::from(folder))));
+        }
+        let url = Url::parse(text).map_err(|error| wrong(format!("it is not a URL ({error})")))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(wrong(
+                "it carries a user name or password; those stand in mail.user and in the environment".to_owned(),
+            ));
+        }
+        if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+            return Err(wrong("it says more than a host and a port".to_owned()));
+        }
+        let host = url
+            .host_str()
+            .filter(|host| !host.is_empty())
+            .ok_or_else(|| wrong("it names no host".to_owned()))?
+            .trim_matches(['[', ']'])
+            .to_owned();
+        match url.scheme() {
+            "smtps" => Ok(Self::Tls(host, url.port().unwrap_or(465))),
+            "smtp" => Ok(Self::StartTls(host, url.port().unwrap_or(587))),
+            "plain" => {
+                let local = host == "localhost"
+                    || host
+                        .parse()
+                        .is_ok_and(|address: IpAddr| address.is_loopback());
+                if !local {
+                    return Err(wrong(
+                        "links that open accounts would cross the network in the clear".to_owned(),
+                    ));
+                }
+                Ok(Self::Plain(host, url.port().unwrap_or(25)))
+            }
+            other => Err(wrong(format!("{other:?} is no way to send mail"))),
+        }
+    }
 }
 
 /// Where blobs are.
@@ -254,6 +353,35 @@ impl Config {
             )
             .remedy("Write it as \"mailto:NAME@HOST\" or \"https://…\"."));
         }
+        let login = match (&file.mail_user, environment("COUNTERSIGN_SMTP_PASSWORD")) {
+            (Some(user), Some(password)) => Some((user.clone(), password)),
+            (None, _) => None,
+            (Some(user), None) => {
+                return Err(Failure::usage(
+                    "config-value",
+                    format!("mail.user = {user:?}, and there is no password for it."),
+                )
+                .remedy("Set COUNTERSIGN_SMTP_PASSWORD in the environment, or remove mail.user."));
+            }
+        };
+        let mail = match (&file.mail_server, &file.mail_from) {
+            (None, None) => None,
+            (Some(server), Some(from)) => Some(Mail {
+                server: MailServer::read(server, &placed)?,
+                from: EmailAddress::parse(from).ok_or_else(|| {
+                    Failure::usage(
+                        "config-value",
+                        format!("mail.from = {from:?} is not an e-mail address."),
+                    )
+                    .remedy("Write it as \"no-reply@packages.example.org\", without a name.")
+                })?,
+                login,
+                ca: file.mail_ca.map(&placed),
+                check_domains: file.mail_check_domains.unwrap_or(true),
+            }),
+            (Some(_), None) => return Err(half_mail("mail.server", "mail.from")),
+            (None, Some(_)) => return Err(half_mail("mail.from", "mail.server")),
+        };
         let defaults = Settings::new(url.clone(), PathBuf::new());
         let standard = Limits::default();
         let limits = Limits {
@@ -364,6 +492,18 @@ impl Config {
                     .pin_days
                     .map_or(defaults.trusted_publishing.pin_days, |days| days.0),
             },
+            mail,
+            verified_address_to_publish: file
+                .verified_address_to_publish
+                .unwrap_or(defaults.verified_address_to_publish),
+            keep_client_addresses: file
+                .keep_client_addresses
+                .map_or(defaults.keep_origins, |span| span.0),
+            scan_partners: if file.secret_scanning_github.unwrap_or(true) {
+                defaults.scan_partners
+            } else {
+                Vec::new()
+            },
             log_requests: file.log_requests.unwrap_or(true),
             log_format: file.log_format.unwrap_or(LogFormat::Auto),
             log_filter: file.log_filter.unwrap_or_else(|| "info".to_owned()),
@@ -395,6 +535,9 @@ impl Config {
             memory_cache: self.memory_cache,
             trusted_publishing: self.trusted_publishing.clone(),
             sign_in: self.sign_in.clone(),
+            scan_partners: self.scan_partners.clone(),
+            verified_address_to_publish: self.verified_address_to_publish,
+            keep_origins: self.keep_client_addresses,
             ..Settings::new(self.url.clone(), self.spool.clone())
         }
     }
@@ -448,6 +591,14 @@ impl Config {
         }
         Ok(())
     }
+}
+
+fn half_mail(there: &str, missing: &str) -> Failure {
+    Failure::usage(
+        "config-value",
+        format!("{there} is set and {missing} is not."),
+    )
+    .remedy("Mail needs both; set the other one, or remove this one.")
 }
 
 /// `http://localhost:PORT`: a name and not an address, because passkeys need one.
