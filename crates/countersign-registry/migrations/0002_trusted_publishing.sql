@@ -16,6 +16,7 @@ CREATE UNIQUE INDEX issuers_name ON issuers (name) WHERE removed_at IS NULL;
 -- Who may publish a project from where: an issuer and rules over the claims of its tokens, as registered (JSON).
 -- project_id is NULL while the publisher is pending: it then waits until pending_until for a project of this name, whose
 -- owner will be account_id. lookup: a claim's value that the rules demand, to find the row by; '' fits every token.
+-- operator_at: set where the operator registered it, for that account or for the project.
 -- pinned: immutable ids (JSON, claim to value). pin_by: until when those that are missing are taken from a first token.
 CREATE TABLE publishers (
     id             TEXT   NOT NULL PRIMARY KEY,
@@ -30,6 +31,7 @@ CREATE TABLE publishers (
     pinned         TEXT   NOT NULL,
     pin_by         BIGINT,
     account_id     TEXT   REFERENCES accounts (id),
+    operator_at    BIGINT,
     created_at     BIGINT NOT NULL,
     pending_until  BIGINT,
     last_used_at   BIGINT,

@@ -364,8 +364,8 @@ fn meets_policy(actor: &Actor, project: &ProjectFacts) -> Result<()> {
             "Publish from the project's workflow. An owner can lift this: `countersign publisher policy --trusted-only off`.",
         ));
     }
-    if let (Some(wanted), Identity::Workflow(workflow)) = (&policy.environment, &actor.identity) {
-        check_environment(wanted, workflow, name)?;
+    if let Some(wanted) = &policy.environment {
+        check_environment(wanted, actor, name)?;
     }
     let level = trust_of(actor);
     if let Some(minimum) = policy.minimum
@@ -384,14 +384,20 @@ fn meets_policy(actor: &Actor, project: &ProjectFacts) -> Result<()> {
     Ok(())
 }
 
-/// Does the token carry the environment that the project demands?
-fn check_environment(wanted: &str, workflow: &Workflow, project: &str) -> Result<()> {
-    let seen = oidc::environment(workflow.provider, &workflow.claims);
-    // GitHub and those that imitate it do not tell the case of environments apart; GitLab does.
-    let fits = match (&seen, workflow.provider) {
-        (Some(seen), Provider::Github | Provider::Forgejo) => seen.eq_ignore_ascii_case(wanted),
-        (Some(seen), _) => seen == wanted,
-        (None, _) => false,
+/// Does the token carry the environment that the project demands? An API token carries none.
+fn check_environment(wanted: &str, actor: &Actor, project: &str) -> Result<()> {
+    let (seen, provider) = match &actor.identity {
+        Identity::Workflow(workflow) => (
+            oidc::environment(workflow.provider, &workflow.claims),
+            Some(workflow.provider),
+        ),
+        _ => (None, None),
+    };
+    // GitHub does not tell the case of environments apart; GitLab does.
+    let fits = match &seen {
+        Some(seen) if provider == Some(Provider::Github) => seen.eq_ignore_ascii_case(wanted),
+        Some(seen) => seen == wanted,
+        None => false,
     };
     if fits {
         return Ok(());
@@ -399,11 +405,11 @@ fn check_environment(wanted: &str, workflow: &Workflow, project: &str) -> Result
     let mut error = denied(
         "environment-missing",
         format!(
-            "{project} takes files from the environment {wanted} only; the token carries {}.",
+            "{project} takes files from the deployment environment {wanted} only; the token carries {}.",
             seen.as_ref()
                 .map_or_else(|| "none".to_owned(), |seen| format!("{seen:?}"))
         ),
-        "Set that environment on the job which publishes.",
+        "Publish from the project's workflow, in a job with that environment.",
     );
     error.differences.push(Difference {
         claim: "environment".to_owned(),
@@ -497,6 +503,20 @@ pub(crate) fn may_take_namespace(namespace: Option<&NamespaceFacts>) -> Result<(
         )),
         _ => Ok(()),
     }
+}
+
+/// May a workflow found a project now that was registered for it earlier?
+pub(crate) fn may_still_found(settings: &Settings, by_operator: bool, project: &str) -> Result<()> {
+    if by_operator || settings.open_creation {
+        return Ok(());
+    }
+    Err(denied(
+        "creation-closed",
+        format!(
+            "There is no project {project} here, and by now only the operator creates projects."
+        ),
+        "Ask the operator of this registry to register the pending publisher for you.",
+    ))
 }
 
 /// May a new project have this name? `lookalikes` are the projects with the same skeleton.

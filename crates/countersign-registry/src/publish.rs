@@ -648,6 +648,21 @@ impl Registry {
             now,
         })
         .await?;
+        let lost = tx
+            .lose_pending(manifest.ecosystem, manifest.name_key.as_str(), now)
+            .await?;
+        if lost > 0 {
+            let detail = json!({"project": id, "publishers": lost});
+            tx.note_event(
+                &new_id(),
+                now,
+                "pending-publishers-lost",
+                actor,
+                None,
+                detail,
+            )
+            .await?;
+        }
         self.settle_owner(tx, actor, &id, account, namespace)
             .await?;
         Ok(id)

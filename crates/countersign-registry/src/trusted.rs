@@ -48,6 +48,9 @@ const MINTED_SECONDS: i64 = 900;
 /// A replay is remembered this much longer than its token could be taken, in seconds beyond the leeway.
 const REPLAY_MARGIN: i64 = 60;
 
+/// Publishers for which one refusal is written down.
+const NOTED_AT_MOST: usize = 20;
+
 /// How often a mint that lost a race for a project's name is tried again.
 const RACES: u32 = 4;
 
@@ -70,8 +73,8 @@ pub(crate) struct Issuers {
     /// Identity tokens issued before are not taken (seconds since 1970): which of them were exchanged already was lost
     /// with what a restore could not bring back.
     since: tokio::sync::OnceCell<i64>,
-    /// When a refusal was last written down for a publisher.
-    noted: Mutex<HashMap<PublisherId, Time>>,
+    /// When a refusal of one kind was last written down for a publisher.
+    noted: Mutex<HashMap<(PublisherId, String), Time>>,
 }
 
 /// An identity token that is genuine, current and meant for this registry. Whether anybody wants it is another matter.
@@ -129,6 +132,16 @@ impl Registry {
             let refusal = judgement::refusal(&genuine.issuer, claims, &judged);
             self.note_refusal(&genuine, &judged, &refusal).await;
             return Err(refusal);
+        }
+        // A storm of replays must not queue for the one writer. The fence is in the transaction; this is only a look.
+        let Genuine { issuer, verified } = &genuine;
+        if self
+            .inner
+            .store
+            .is_replay(&issuer.url, &verified.replay_key)
+            .await?
+        {
+            return Err(replayed());
         }
         let mut races = 0;
         loop {
@@ -213,23 +226,31 @@ impl Registry {
         let now = self.now();
         let mut tx = self.inner.store.write().await?;
         // As they are now: one may have been removed, used up or pinned to other ids since it was judged.
-        let mut publishers: Vec<PublisherRow> = tx
-            .locked_publishers(fitting)
-            .await?
-            .into_iter()
+        let rows = tx.locked_publishers(fitting).await?;
+        let mut publishers: Vec<PublisherRow> = rows
+            .iter()
             .filter(|row| judge(row, &verified.claims, now).verdict == Verdict::Fits)
+            .cloned()
             .collect();
-        let (mut minted_for, mut lost) = (Vec::new(), None);
-        let mut logged = false;
+        let (mut minted_for, mut warnings) = (Vec::new(), Vec::new());
+        let (mut logged, mut refusal) = (false, None);
+        let disputed = judgement::disputed(&publishers);
         for row in &mut publishers {
             if row.project.is_none() {
-                match self.found_project(&mut tx, row, now).await? {
-                    Some(project) => {
+                let founded = if disputed.contains(&row.project_key) {
+                    Err(judgement::dispute(&row.project_name))
+                } else {
+                    self.found_project(&mut tx, row, now).await?
+                };
+                match founded {
+                    Ok(project) => {
                         row.project = Some(project);
                         logged = true;
                     }
-                    None => {
-                        lost = Some(row.project_name.clone());
+                    // One publisher that comes to nothing must not stop the others: somebody else may have made it.
+                    Err(error) => {
+                        warnings.push(error.text());
+                        refusal = Some(error);
                         continue;
                     }
                 }
@@ -239,10 +260,16 @@ impl Registry {
         let Some(first) = minted_for.first() else {
             // What was lost is written down, so that its holder sees it.
             tx.commit().await?;
-            return Err(match lost {
-                Some(project) => judgement::lost(&project),
-                None => judgement::none(issuer, &verified.claims),
-            });
+            return Err(refusal.unwrap_or_else(|| {
+                let judged: Vec<_> = rows
+                    .into_iter()
+                    .map(|row| {
+                        let judged = judge(&row, &verified.claims, now);
+                        (row, judged)
+                    })
+                    .collect();
+                judgement::refusal(issuer, &verified.claims, &judged)
+            }));
         };
         let keep_until = Time(0).plus_seconds(
             verified
@@ -254,12 +281,7 @@ impl Registry {
             .insert_replay(&issuer.url, &verified.replay_key, keep_until)
             .await?
         {
-            return Err(Error::new(
-                Kind::Rejected,
-                "oidc-replayed",
-                "This identity token was exchanged before; each is good once.",
-            )
-            .remedy("Ask the CI system for a new identity token. If nobody of yours exchanged this one, it has leaked: look at the job's log and steps."));
+            return Err(replayed());
         }
         let rules: Vec<oidc::Rule> = minted_for
             .iter()
@@ -290,21 +312,35 @@ impl Registry {
         .await?;
         tx.insert_workflow_token(&credential, ecosystem, &workflow)
             .await?;
-        let mut warnings = Vec::new();
+        let mut newly_pinned = BTreeMap::new();
         let carried = oidc::environment(issuer.provider, &workflow.claims);
         for row in &minted_for {
-            let (pinned, pin_by) = judgement::pins(row, &verified.claims);
+            let pinned = judgement::pins(row, &verified.claims);
             // A write for each use would be one too many; to the minute is enough.
-            if pinned != row.pinned || row.last_used.is_none_or(|at| at.plus_seconds(60) <= now) {
-                tx.use_publisher(&row.id, &pinned, pin_by, now).await?;
+            let noted = row.last_used.is_some_and(|at| at.plus_seconds(60) > now);
+            if row.pin_by.is_some() || !noted {
+                tx.use_publisher(&row.id, &pinned, now).await?;
+            }
+            if row.pin_by.is_some() {
+                if pinned.is_empty() {
+                    warnings.push(format!(
+                        "This identity token tells no immutable id of the repository, so the publisher of {} has none: a repository that is deleted and made again would be taken for it.",
+                        row.project_name
+                    ));
+                }
+                newly_pinned.insert(row.id.0.clone(), pinned);
             }
             if let (Some(carried), None, Some(project)) =
                 (&carried, &row.registration.environment, &row.project)
             {
-                warnings.push(
-                    self.nudge_environment(&mut tx, row, project, carried)
-                        .await?,
-                );
+                if !noted {
+                    self.note_environment(&mut tx, row, project, carried)
+                        .await?;
+                }
+                warnings.push(format!(
+                    "The job ran in the environment {carried}, which the trusted publisher of {} does not require. Register it with that environment, so that no other job can publish.",
+                    row.project_name
+                ));
             }
         }
         let actor = Actor {
@@ -314,7 +350,7 @@ impl Registry {
             credential: Some(credential.clone()),
             session: None,
         };
-        let detail = json!({"credential": credential, "expires": expires});
+        let detail = json!({"credential": credential, "expires": expires, "pinned": newly_pinned});
         tx.note_event(&new_id(), now, "token-minted", &actor, None, detail)
             .await?;
         tx.commit().await?;
@@ -330,13 +366,14 @@ impl Registry {
     }
 
     /// A pending publisher's first token founds its project: project, owner and publisher, in the transaction of the
-    /// mint. `None` where the name was taken meanwhile: it was never reserved.
+    /// mint. The inner error says why it did not: the name was taken meanwhile (it was never reserved), or may not be
+    /// taken any more.
     async fn found_project(
         &self,
         tx: &mut Tx,
         row: &PublisherRow,
         now: Time,
-    ) -> Result<Option<ProjectId>> {
+    ) -> Result<Result<ProjectId>> {
         let key = format(row.ecosystem).name_key(&row.project_name)?;
         let skeleton = name::skeleton(&key);
         // From here on no other project of this or a like name can come to be before this transaction ends.
@@ -348,41 +385,47 @@ impl Registry {
             .await?
             .is_some()
         {
-            tx.remove_publisher(&row.id, "lost", now).await?;
-            return Ok(None);
+            tx.lose_pending(row.ecosystem, key.as_str(), now).await?;
+            return Ok(Err(judgement::lost(&row.project_name)));
         }
-        policy::may_take_name(&self.inner.settings, &row.project_name, &key, &lookalikes)?;
+        let settings = &self.inner.settings;
+        let named = policy::may_take_name(settings, &row.project_name, &key, &lookalikes);
+        let open = policy::may_still_found(settings, row.by_operator, &row.project_name);
         let namespace = tx
             .namespace_over(row.ecosystem, key.as_str(), row.account.as_ref())
             .await?;
-        policy::may_take_namespace(namespace.as_ref())?;
+        let placed = policy::may_take_namespace(namespace.as_ref());
+        if let Err(error) = named.and(open).and(placed) {
+            return Ok(Err(error));
+        }
         let project = ProjectId(new_id());
-        let source = format!("{} {}", row.registration.issuer, row.registration.label);
         tx.insert_project(&NewProject {
             id: &project,
             ecosystem: row.ecosystem,
             name: &row.project_name,
             key: key.as_str(),
             skeleton: &skeleton,
-            trust: TrustLevel::Workflow,
-            trust_source: Some(&source),
+            // Nothing is published yet.
+            trust: TrustLevel::None,
+            trust_source: None,
             now,
         })
         .await?;
         tx.settle_publisher(&row.id, &project).await?;
         tx.lose_pending(row.ecosystem, key.as_str(), now).await?;
-        let actor = Actor {
-            identity: Identity::Workflow(Arc::new(Workflow {
-                label: row.registration.label.clone(),
-                provider: row.registration.provider,
-                issuer: row.registration.issuer.clone(),
-                publishers: vec![row.id.clone()],
-                claims: BTreeMap::new(),
-            })),
-            strength: Strength::Workflow,
-            scope: None,
-            credential: None,
-            session: None,
+        // It was the account that wanted this project; the workflow only did not know better.
+        let actor = match (&row.account, &row.account_name) {
+            (Some(id), Some(name)) => Actor {
+                identity: Identity::Account {
+                    id: id.clone(),
+                    name: name.clone(),
+                },
+                strength: Strength::Token,
+                scope: None,
+                credential: None,
+                session: None,
+            },
+            _ => Actor::operator(),
         };
         let subject = purl::project_purl(row.ecosystem, &key);
         self.settle_owner(
@@ -397,16 +440,17 @@ impl Registry {
             .way(leaf::Change::Added, None);
         self.record(tx, change, json!({"publisher": row.id, "founded": true}))
             .await?;
-        Ok(Some(project))
+        Ok(Ok(project))
     }
 
-    async fn nudge_environment(
+    /// Tells the owners that they could bind a publisher to the environment its job runs in.
+    async fn note_environment(
         &self,
         tx: &mut Tx,
         row: &PublisherRow,
         project: &ProjectId,
         carried: &str,
-    ) -> Result<String> {
+    ) -> Result<()> {
         let label = &row.registration.label;
         let notice = NoticeRow {
             id: new_id(),
@@ -429,14 +473,11 @@ impl Registry {
             let kind = NoticeKind::EnvironmentNotRequired;
             self.notify_owners(tx, project, None, kind, &data).await?;
         }
-        Ok(format!(
-            "The job ran in the environment {carried}, which the trusted publisher of {} does not require. Register it with that environment, so that no other job can publish.",
-            row.project_name
-        ))
+        Ok(())
     }
 
-    /// Writes down for the owners why a genuine token of theirs was refused; at most once a second for each publisher,
-    /// so that a storm of such tokens does not become a storm of writes. A failure here is not the caller's business.
+    /// Writes down for the owners why a genuine token of theirs was refused; at most once a second for each publisher
+    /// and code, so that a storm of such tokens does not become a storm of writes. A failure here is not the caller's business.
     async fn note_refusal(
         &self,
         genuine: &Genuine,
@@ -455,12 +496,18 @@ impl Registry {
                 .unwrap_or_else(PoisonError::into_inner);
             noted.retain(|_, at| at.plus_seconds(1) > now);
             for (row, judged) in judged {
-                // Only those that the refusal is about: other publishers of the repository are not meant.
                 let same = judged.code() == refusal.code;
-                if !same || row.project.is_none() || noted.contains_key(&row.id) {
+                let key = (row.id.clone(), refusal.code.to_string());
+                if !same || row.project.is_none() || noted.contains_key(&key) {
                     continue;
                 }
-                noted.insert(row.id.clone(), now);
+                if failures.len() == NOTED_AT_MOST {
+                    break;
+                }
+                noted.insert(key, now);
+                // Anybody can register anybody's repository. What its runs tell is shown only where its immutable ids
+                // are known and are those of the token.
+                let known = judged.ids_match;
                 failures.push(FailureRow {
                     publisher: row.id.clone(),
                     issuer: genuine.issuer.url.clone(),
@@ -472,13 +519,20 @@ impl Registry {
                         .outcomes
                         .iter()
                         .filter(|outcome| !outcome.matched)
-                        .cloned()
+                        .map(|outcome| {
+                            let mut outcome = outcome.clone();
+                            if !known || oidc::is_personal(provider, &outcome.claim) {
+                                (outcome.seen, outcome.advice) = (None, None);
+                            }
+                            outcome
+                        })
                         .collect(),
-                    claims: oidc::snapshot(
-                        provider,
-                        &genuine.verified.claims,
-                        &row.registration.rules,
-                    ),
+                    claims: if known {
+                        let rules = &row.registration.rules;
+                        oidc::snapshot(provider, &genuine.verified.claims, rules)
+                    } else {
+                        BTreeMap::new()
+                    },
                 });
             }
         }
@@ -508,6 +562,15 @@ impl Registry {
             .purge_expired(now, now.plus_seconds(-30 * 86_400))
             .await
     }
+}
+
+fn replayed() -> Error {
+    Error::new(
+        Kind::Rejected,
+        "oidc-replayed",
+        "This identity token was exchanged before; each is good once.",
+    )
+    .remedy("Ask the CI system for a new identity token. If nobody of yours exchanged this one, it has leaked: look at the job's log and steps.")
 }
 
 /// The claims as text, for whoever holds the token anyway.

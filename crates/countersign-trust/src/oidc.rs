@@ -7,6 +7,7 @@
 //! Nothing here knows the time, the network or a database: documents and `now` are handed in.
 
 mod claims;
+mod identity;
 mod keys;
 mod preset;
 mod registration;
@@ -22,9 +23,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use claims::Claims;
+pub use identity::{MAX_IDENTITY_BYTES, identity_answer, identity_question};
 pub use keys::{Discovery, Jwks, discovery_url};
-pub use preset::{Field, Provider, environment, snapshot};
-pub use registration::{Asked, Registration, identity_answer, identity_question, register};
+pub use preset::{Field, Provider, environment, is_personal, snapshot};
+pub use registration::{Asked, Registration, register};
 pub use rules::{Rule, Test, evaluate, matches};
 pub use source::source;
 pub use token::{Demands, Unverified, Verified, verify};
@@ -146,9 +148,10 @@ pub struct Difference {
     pub advice: Option<String>,
 }
 
-/// Foreign text for messages: in quotes, control characters and look-alikes escaped, cut after 120 characters.
-pub(crate) fn quoted(text: &str) -> String {
-    let mut out = String::from("`");
+/// Foreign text as a message may show it: what is not visible ASCII is escaped (control characters, look-alikes), and
+/// all after 120 characters is cut.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut out = String::new();
     for (at, character) in text.chars().enumerate() {
         if at == 120 {
             out.push('…');
@@ -160,6 +163,10 @@ pub(crate) fn quoted(text: &str) -> String {
             out.extend(character.escape_unicode());
         }
     }
-    out.push('`');
     out
+}
+
+/// Foreign text in a sentence.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("`{}`", escaped(text))
 }

@@ -110,15 +110,20 @@ impl<S: Stream<Item = std::io::Result<Bytes>> + Unpin> Body for SizedStream<S> {
 /// A request body as a whole, in memory.
 ///
 /// # Errors
-/// `json-too-large` where it has more than `most` bytes or can not be read to its end.
+/// `json-too-large` where it has more than `most` bytes, `upload-cut-short` where it does not come to its end.
 pub(crate) async fn whole(body: axum::body::Body, most: usize) -> Result<Bytes, Error> {
     use http_body_util::BodyExt as _;
     match http_body_util::Limited::new(body, most).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            let message = format!("The request body has more than {most} bytes.");
+            let error = Error::new(Kind::TooLarge, "json-too-large", message);
+            Err(error.remedy("Send what belongs here, and nothing else."))
+        }
         Err(error) => {
-            let message =
-                format!("The request body could not be read, or has more than {most} bytes.");
-            Err(Error::new(Kind::TooLarge, "json-too-large", message).because(error))
+            let message = "The request body did not come to its end.";
+            let refusal = Error::new(Kind::Rejected, "upload-cut-short", message).because(error);
+            Err(refusal.remedy("Nothing was done. Send it again."))
         }
     }
 }

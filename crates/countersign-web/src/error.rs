@@ -118,7 +118,10 @@ pub fn status_of(error: &Error) -> StatusCode {
 /// 403 as "switched off here", and take 5xx and 429 as worth another try.
 fn exchanged_status(error: &Error, status: StatusCode) -> bool {
     status.is_server_error()
-        || status == StatusCode::TOO_MANY_REQUESTS
+        || matches!(
+            status,
+            StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS
+        )
         || matches!(
             &*error.code,
             "trusted-publishing-off"
@@ -316,8 +319,14 @@ fn difference_in_words(difference: &Difference) -> String {
         difference.claim, difference.expected
     );
     if let Some(advice) = &difference.advice {
+        // A clause as it comes; here it stands as a sentence of its own.
+        let mut rest = advice.chars();
         words.push(' ');
-        words.push_str(advice);
+        words.extend(rest.next().into_iter().flat_map(char::to_uppercase));
+        words.push_str(rest.as_str());
+        if !words.ends_with('.') {
+            words.push('.');
+        }
     }
     words
 }

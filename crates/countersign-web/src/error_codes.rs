@@ -502,6 +502,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "oidc-audience-wrong" "Wrong audience"
         "The identity token is for somebody else: its aud claim is not exactly the audience of this registry."
         "Ask the CI system for a token with the audience that /_/oidc/audience gives, as one text and not as a list.";
+    "oidc-before-restore" "Token from before a restore"
+        "This registry was restored from a backup, which may not know that the identity token was used already; so those from before are refused."
+        "Ask the CI system for a new identity token: run the job again.";
     "oidc-claim-missing" "Claim missing"
         "The identity token lacks a claim that every token must have."
         "Use the token as the CI system gives it.";
@@ -574,6 +577,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "pending-needs-owner" "Owner missing"
         "A pending publisher founds a project, which somebody must own."
         "Operators: name the user.";
+    "pending-publisher-disputed" "Two accounts, one workflow"
+        "Several accounts registered workflows of one repository for the same new project, and only one of them can own it. Nothing was made."
+        "If one of them is not yours, ask the operator to remove it; or publish the first release with a token of yours.";
     "pending-publisher-expired" "Pending publisher lapsed"
         "The pending publisher was not used in its time."
         "Register it anew, and publish before it lapses.";
@@ -790,6 +796,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "too-many-pending" "Too many pending publishers"
         "The account has as many pending publishers as it may have."
         "Use some of them or remove those that are not needed.";
+    "too-many-publishers" "Too many publishers"
+        "The project has as many trusted publishers as it may have, or you have registered as many for one repository."
+        "Remove those that are not used, or let one with a pattern stand for several.";
     "too-many-races" "Too many at once"
         "Others kept changing the same project at the same moment."
         RETRY;

@@ -386,7 +386,10 @@ impl Inner {
 fn is_open(method: &Method, path: &str) -> bool {
     match path {
         "/healthz" | "/.well-known/security.txt" | "/.well-known/pytp" => true,
-        "/_/oidc/audience" | "/_/oidc/mint-token" | "/_/oidc/burn-token" => true,
+        "/_/oidc/audience"
+        | "/_/oidc/mint-token"
+        | "/_/oidc/github/mint-token"
+        | "/_/oidc/burn-token" => true,
         "/pypi/legacy" | "/pypi/legacy/" => method == Method::POST,
         // A workflow's token reads nothing and can still be given back; the handler asks for it.
         "/api/v1/token" => method == Method::DELETE,

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use countersign_trust::oidc::{MAX_TOKEN_BYTES, Unverified};
+use reqwest::Method;
 use serde::Serialize;
 use url::Url;
 
@@ -75,20 +76,26 @@ impl Ci {
         .find(|(_, name)| variables(name).as_deref() == Some("true"))
     }
 
+    fn program(self, words: &[&str]) -> Source {
+        Source::Program {
+            ci: self,
+            words: words.iter().map(|word| (*word).to_owned()).collect(),
+        }
+    }
+
+    /// What CircleCI sets besides; its audience fits only where an organisation set it so.
+    fn stand_in(self, variables: Variables<'_>) -> Option<String> {
+        match self {
+            Self::Circleci => {
+                variables("CIRCLE_OIDC_TOKEN_V2").or_else(|| variables("CIRCLE_OIDC_TOKEN"))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether it reads GitHub's workflow commands and step summaries.
     pub fn reads_workflow_commands(self) -> bool {
         matches!(self, Self::Github | Self::Forgejo)
-    }
-
-    /// What to write into the job so that it gets an identity for `audience`.
-    pub fn how_to_allow(self, audience: &str) -> String {
-        match self {
-            Self::Github => "Add to the job (not to the whole workflow):\n  permissions:\n    id-token: write\nA pull request from a fork never gets an identity.".to_owned(),
-            Self::Forgejo => "Add to the workflow file, at the top level:\n  enable-openid-connect: true".to_owned(),
-            Self::Gitlab => format!("Add to the job:\n  id_tokens:\n    {TOKEN_VARIABLE}:\n      aud: {audience}"),
-            Self::Circleci => "The command `circleci run oidc get` gives one in every job that runs in CircleCI's own cloud, or on a server from version 4.4 on; builds of forks get none.".to_owned(),
-            Self::Buildkite => "Make buildkite-agent reachable in the job; in a container, mount it and propagate the environment.".to_owned(),
-        }
     }
 }
 
@@ -106,8 +113,13 @@ pub enum Source {
         /// The job's own secret.
         bearer: String,
     },
-    /// A program of the CI system.
-    Program(Vec<String>),
+    /// A command of the CI system, for this audience.
+    Program {
+        /// Whose it is.
+        ci: Ci,
+        /// The command and its arguments.
+        words: Vec<String>,
+    },
 }
 
 impl fmt::Display for Source {
@@ -117,7 +129,7 @@ impl fmt::Display for Source {
             Self::File(path) => write!(f, "the file {}", path.display()),
             Self::Variable(name) => write!(f, "the variable {name}"),
             Self::Endpoint { .. } => write!(f, "the runner's endpoint in {REQUEST_URL}"),
-            Self::Program(words) => write!(f, "the command `{}`", words.join(" ")),
+            Self::Program { words, .. } => write!(f, "the command `{}`", words.join(" ")),
         }
     }
 }
@@ -149,38 +161,47 @@ impl Source {
         let Some(ci) = ci else {
             return Ok(None);
         };
-        let found = match ci {
+        Ok(Some(match ci {
             Ci::Github | Ci::Forgejo => match (variables(REQUEST_URL), variables(REQUEST_TOKEN)) {
-                (Some(url), Some(bearer)) => Some(Self::Endpoint { url, bearer }),
-                _ => None,
+                (Some(url), Some(bearer)) => Self::Endpoint { url, bearer },
+                _ => return Err(without_permission(ci)),
             },
-            Ci::Gitlab => named(&audience_variable(audience)).or_else(|| named(GITLAB_FALLBACK)),
-            Ci::Circleci => Some(Self::Program(
-                ["circleci", "run", "oidc", "get", "--claims"]
-                    .map(str::to_owned)
-                    .into_iter()
-                    .chain([serde_json::json!({"aud": audience}).to_string()])
-                    .collect(),
-            )),
-            Ci::Buildkite => Some(Self::Program(
-                // The two ids are not in a token unless they are asked for, and a publisher may be pinned to them.
-                ["buildkite-agent", "oidc", "request-token"]
-                    .into_iter()
-                    .chain(["--claim", "organization_id", "--claim", "pipeline_id"])
-                    .chain(["--audience", audience])
-                    .map(str::to_owned)
-                    .collect(),
-            )),
-        };
-        found.map(Some).ok_or_else(|| no_identity(ci, audience))
+            Ci::Gitlab => {
+                let derived = audience_variable(audience);
+                named(&derived)
+                    .or_else(|| named(GITLAB_FALLBACK))
+                    .ok_or_else(|| without_id_tokens(&derived, audience))?
+            }
+            Ci::Circleci => ci.program(&[
+                "circleci",
+                "run",
+                "oidc",
+                "get",
+                "--claims",
+                &serde_json::json!({"aud": audience}).to_string(),
+            ]),
+            // The two ids are not in a token unless they are asked for, and a publisher may be pinned to them.
+            Ci::Buildkite => ci.program(&[
+                "buildkite-agent",
+                "oidc",
+                "request-token",
+                "--claim",
+                "organization_id",
+                "--claim",
+                "pipeline_id",
+                "--audience",
+                audience,
+            ]),
+        }))
     }
 
     /// Whether asking again gives another token. A token is good for one exchange only.
     pub fn gives_fresh_tokens(&self) -> bool {
-        matches!(self, Self::Endpoint { .. } | Self::Program(_))
+        matches!(self, Self::Endpoint { .. } | Self::Program { .. })
     }
 
-    /// Gets a token for `audience` and reads it; nothing in it is verified here.
+    /// Gets a token for `audience` and reads it; nothing in it is verified here. `say` hears when the runner has to be
+    /// asked again.
     ///
     /// # Errors
     /// Exit 1 where the CI system does not give one, exit 2 for what is no token, or is one for another audience.
@@ -189,6 +210,7 @@ impl Source {
         audience: &str,
         ca: Option<&[u8]>,
         variables: Variables<'_>,
+        say: &dyn Fn(&str),
     ) -> Result<IdToken> {
         let text = match self {
             Self::File(path) => token_from_file(path)?,
@@ -199,40 +221,42 @@ impl Source {
                     format!("{name} is not set."),
                 )
             })?,
-            Self::Endpoint { url, bearer } => from_endpoint(url, bearer, audience, ca)?,
-            Self::Program(words) => match (from_program(words), self.stand_in(variables)) {
+            Self::Endpoint { url, bearer } => from_endpoint(url, bearer, audience, ca, say)?,
+            Self::Program { ci, words } => match (from_program(*ci, words), ci.stand_in(variables))
+            {
                 (Ok(token), _) | (Err(_), Some(token)) => token,
                 (Err(failure), None) => return Err(failure),
             },
         };
         IdToken::read(text, audience, self)
     }
-
-    /// What CircleCI sets besides; its audience fits only where an organisation set it so.
-    fn stand_in(&self, variables: Variables<'_>) -> Option<String> {
-        match self {
-            Self::Program(words) if words.first().is_some_and(|word| word == "circleci") => {
-                variables("CIRCLE_OIDC_TOKEN_V2").or_else(|| variables("CIRCLE_OIDC_TOKEN"))
-            }
-            _ => None,
-        }
-    }
 }
 
-fn no_identity(ci: Ci, audience: &str) -> Failure {
-    let missing = match ci {
-        Ci::Github | Ci::Forgejo => format!("{REQUEST_URL} and {REQUEST_TOKEN} are not set"),
-        _ => format!(
-            "none of {TOKEN_VARIABLE}, {} and {GITLAB_FALLBACK} is set",
-            audience_variable(audience)
-        ),
-    };
+/// A job whose runner offers no endpoint to ask for a token.
+fn without_permission(ci: Ci) -> Failure {
+    let missing = format!("{REQUEST_URL} and {REQUEST_TOKEN} are not set");
+    no_identity(ci, &missing).remedy(if ci == Ci::Forgejo {
+        "Add to the workflow file, at the top level:\n  enable-openid-connect: true"
+    } else {
+        "Add to the job (not to the whole workflow):\n  permissions:\n    id-token: write\n\
+         A pull request from a fork never gets an identity."
+    })
+}
+
+/// A job of GitLab with no variable for this audience.
+fn without_id_tokens(derived: &str, audience: &str) -> Failure {
+    let missing = format!("none of {TOKEN_VARIABLE}, {derived} and {GITLAB_FALLBACK} is set");
+    no_identity(Ci::Gitlab, &missing).remedy(format!(
+        "Add to the job:\n  id_tokens:\n    {TOKEN_VARIABLE}:\n      aud: {audience}"
+    ))
+}
+
+fn no_identity(ci: Ci, missing: &str) -> Failure {
     Failure::new(
         Exit::Usage,
         "identity-missing",
         format!("{ci} gives this job no identity: {missing}."),
     )
-    .remedy(ci.how_to_allow(audience))
 }
 
 /// The name that other publishing clients give to the variable with a token for this audience.
@@ -348,7 +372,13 @@ pub fn token_from_file(path: &Path) -> Result<String> {
     Ok(text)
 }
 
-fn from_endpoint(address: &str, bearer: &str, audience: &str, ca: Option<&[u8]>) -> Result<String> {
+fn from_endpoint(
+    address: &str,
+    bearer: &str,
+    audience: &str,
+    ca: Option<&[u8]>,
+    say: &dyn Fn(&str),
+) -> Result<String> {
     let failed = |why: String| {
         Failure::new(
             Exit::Environment,
@@ -357,32 +387,33 @@ fn from_endpoint(address: &str, bearer: &str, audience: &str, ca: Option<&[u8]>)
         )
         .remedy("Run the job again; where this stays, look at the status page of the CI system.")
     };
-    let mut url = Url::parse(address)
-        .map_err(|error| failed(format!("{REQUEST_URL} is no address ({error}).")))?;
+    let unusable = |error| failed(format!("{REQUEST_URL} is no address ({error})."));
+    let mut url = Url::parse(address).map_err(unusable)?;
     url.query_pairs_mut().append_pair("audience", audience);
-    let base = url
-        .join("/")
-        .map_err(|error| failed(format!("{REQUEST_URL} is no address ({error}).")))?;
+    let base = url.join("/").map_err(unusable)?;
     let path = format!("{}?{}", url.path(), url.query().unwrap_or_default());
     let answer = Remote::new(&base, Some(bearer.to_owned()), ca)
-        .and_then(|remote| remote.get(&path, 4 * MAX_TOKEN_BYTES))
+        .and_then(|remote| remote.call_again(Method::GET, &path, || Ok(None), say))
         .map_err(|failure| failed(failure.message))?;
-    let answer: serde_json::Value = serde_json::from_slice(&answer)
-        .map_err(|error| failed(format!("its answer is not JSON ({error}).")))?;
     answer["value"]
         .as_str()
         .map(str::to_owned)
         .ok_or_else(|| failed("its answer has no value.".to_owned()))
 }
 
-fn from_program(words: &[String]) -> Result<String> {
+fn from_program(ci: Ci, words: &[String]) -> Result<String> {
     let shown = words.join(" ");
     let failed = |why: String| {
-        Failure::new(
+        let failure = Failure::new(
             Exit::Environment,
             "identity-program",
             format!("`{shown}` gives no identity token: {why}."),
-        )
+        );
+        match ci {
+            Ci::Circleci => failure.remedy("It is there in every job of CircleCI's own cloud, and on servers from version 4.4 on. Builds of forks get no identity."),
+            Ci::Buildkite => failure.remedy("Make buildkite-agent reachable in the job: in a container, mount it and propagate the environment."),
+            Ci::Github | Ci::Forgejo | Ci::Gitlab => failure,
+        }
     };
     let Some((program, arguments)) = words.split_first() else {
         return Err(failed("there is no command".to_owned()));
@@ -393,10 +424,7 @@ fn from_program(words: &[String]) -> Result<String> {
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .spawn()
-        .map_err(|error| {
-            failed(error.to_string())
-                .remedy("Run this in a job of that CI system, with its own command on PATH.")
-        })?;
+        .map_err(|error| failed(error.to_string()))?;
     let mut text = String::new();
     let read = child.stdout.take().map(|out| {
         out.take(MAX_TOKEN_BYTES as u64 + 2)
@@ -410,5 +438,149 @@ fn from_program(words: &[String]) -> Result<String> {
         Ok(text)
     } else {
         Err(failed(format!("it ended with {status}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    const AUDIENCE: &str = "https://registry.example:8417/pypi";
+
+    fn variables(set: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
+        let set: BTreeMap<String, String> = set
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        move |name| set.get(name).cloned()
+    }
+
+    fn found(set: &[(&str, &str)]) -> std::result::Result<Option<String>, Failure> {
+        let variables = variables(set);
+        let ci = Ci::around(&variables).map(|(ci, _)| ci);
+        Source::find(None, ci, AUDIENCE, &variables).map(|source| source.map(|it| it.to_string()))
+    }
+
+    #[test]
+    fn each_system_is_known_by_its_variable() {
+        for (set, ci) in [
+            (&[("GITHUB_ACTIONS", "true")][..], Some(Ci::Github)),
+            (
+                &[("GITHUB_ACTIONS", "true"), ("FORGEJO_ACTIONS", "true")],
+                Some(Ci::Forgejo),
+            ),
+            (
+                &[("GITHUB_ACTIONS", "true"), ("GITEA_ACTIONS", "true")],
+                Some(Ci::Forgejo),
+            ),
+            (&[("GITLAB_CI", "true")], Some(Ci::Gitlab)),
+            (&[("CIRCLECI", "true")], Some(Ci::Circleci)),
+            (&[("BUILDKITE", "true")], Some(Ci::Buildkite)),
+            (&[("CI", "true"), ("GITHUB_ACTIONS", "false")], None),
+        ] {
+            assert_eq!(Ci::around(&variables(set)).map(|(ci, _)| ci), ci, "{set:?}");
+        }
+    }
+
+    #[test]
+    fn the_token_that_was_handed_over_comes_before_the_systems_own() {
+        let github = [
+            ("GITHUB_ACTIONS", "true"),
+            (REQUEST_URL, "https://runner.example/token?v=2"),
+            (REQUEST_TOKEN, "secret-of-the-job"),
+        ];
+        let source = found(&github).unwrap().unwrap();
+        assert_eq!(
+            source,
+            "the runner's endpoint in ACTIONS_ID_TOKEN_REQUEST_URL"
+        );
+        let handed = [&github[..], &[(TOKEN_VARIABLE, "x")]].concat();
+        let source = found(&handed).unwrap().unwrap();
+        assert_eq!(source, "the variable COUNTERSIGN_ID_TOKEN");
+        let file = Source::find(Some(Path::new("t")), None, AUDIENCE, &variables(&handed)).unwrap();
+        assert!(file == Some(Source::File("t".into())));
+        assert!(found(&[]).unwrap().is_none());
+    }
+
+    #[test]
+    fn gitlab_has_three_names_and_says_them() {
+        let derived = "HTTPS___REGISTRY_EXAMPLE_8417_PYPI_ID_TOKEN";
+        assert_eq!(audience_variable(AUDIENCE), derived);
+        for name in [TOKEN_VARIABLE, derived, GITLAB_FALLBACK] {
+            let source = found(&[("GITLAB_CI", "true"), (name, "x")])
+                .unwrap()
+                .unwrap();
+            assert_eq!(source, format!("the variable {name}"));
+        }
+        let text = found(&[("GITLAB_CI", "true")]).unwrap_err().to_string();
+        for part in [
+            derived,
+            "id_tokens:",
+            "aud: https://registry.example:8417/pypi",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_job_without_permission_is_told_the_line() {
+        for (variable, line) in [
+            ("GITHUB_ACTIONS", "id-token: write"),
+            ("FORGEJO_ACTIONS", "enable-openid-connect: true"),
+        ] {
+            // One of the two variables alone is of no use.
+            let failure = found(&[(variable, "true"), (REQUEST_URL, "https://x")]).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.to_string().contains(line), "{failure}");
+        }
+    }
+
+    #[test]
+    fn programs_are_asked_for_this_audience_and_their_failure_is_told() {
+        let circle = found(&[("CIRCLECI", "true")]).unwrap().unwrap();
+        assert_eq!(
+            circle,
+            "the command `circleci run oidc get --claims {\"aud\":\"https://registry.example:8417/pypi\"}`"
+        );
+        let kite = found(&[("BUILDKITE", "true")]).unwrap().unwrap();
+        assert!(
+            kite.ends_with("--audience https://registry.example:8417/pypi`"),
+            "{kite}"
+        );
+        for (words, phrase) in [
+            (
+                &["countersign-no-such-program"][..],
+                "gives no identity token",
+            ),
+            (&["false"], "it ended with"),
+            (&["echo", "no token"], "is no identity token"),
+            (&["yes"], "it ended with"),
+        ] {
+            let source = Ci::Buildkite.program(words);
+            let failure = source
+                .token(AUDIENCE, None, &|_| None, &|_| ())
+                .err()
+                .unwrap();
+            assert!(failure.to_string().contains(phrase), "{failure}");
+        }
+    }
+
+    #[test]
+    fn the_bearer_secret_of_the_job_goes_nowhere_in_the_clear() {
+        let source = Source::Endpoint {
+            url: "http://runner.example/token".into(),
+            bearer: "secret-of-the-job".into(),
+        };
+        let failure = source
+            .token(AUDIENCE, None, &|_| None, &|_| ())
+            .err()
+            .unwrap();
+        let text = failure.to_string();
+        assert!(
+            text.contains("in the clear") && !text.contains("secret-of-the-job"),
+            "{text}"
+        );
     }
 }

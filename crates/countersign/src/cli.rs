@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use countersign::publisher::{ClaimRule, ProjectName};
+use countersign::publisher::ProjectName;
+use countersign_trust::oidc::Rule;
 use url::Url;
 
 /// Checks what package registries say, instead of believing them, and publishes without stored secrets.
@@ -307,7 +308,7 @@ pub struct AddPublisher {
     pub fields: Vec<(String, String)>,
     /// A further rule about a claim of the token; again for each.
     #[arg(long = "claim", value_name = "RULE")]
-    pub claims: Vec<ClaimRule>,
+    pub claims: Vec<Rule>,
     /// The project may not exist yet; it is yours once its first release makes it. The name is not reserved.
     #[arg(long)]
     pub pending: bool,

@@ -109,7 +109,10 @@ pub fn told(difference: &Difference) -> String {
     let (claim, expected) = (&difference.claim, &difference.expected);
     let line = match &difference.advice {
         _ if difference.matched => format!("✓ {claim}: {seen}, as expected: {expected}"),
-        Some(advice) => format!("✗ {claim}: expected {expected}, {seen}; {advice}"),
+        Some(advice) => format!(
+            "✗ {claim}: expected {expected}, {seen}. {}",
+            sentence(advice)
+        ),
         None => format!("✗ {claim}: expected {expected}, {seen}"),
     };
     plain(&line)

@@ -60,7 +60,7 @@ fn add(common: &Common, url: &Url, yes: bool, replace: bool) -> Result<(), Failu
     trust.pin(fresh.clone(), replace)?;
     trust.save(&path)?;
     if common.json {
-        line(&json!({"pinned": fresh, "file": path}).to_string());
+        line(&json!({"pinned": fresh, "file": path.display().to_string()}).to_string());
     } else {
         line(&format!("Pinned in {}", path.display()));
     }

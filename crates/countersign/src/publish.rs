@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use countersign_formats::Manifest;
@@ -48,7 +49,7 @@ impl Prepared {
     /// What would be sent, for people: identifier, digest, size and the metadata's first lines.
     pub fn described(&self) -> Value {
         json!({
-            "file": self.path,
+            "file": self.path.display().to_string(),
             "purl": self.purl,
             "sha256": self.measured.sha256.to_hex(),
             "size": self.measured.size,
@@ -101,7 +102,7 @@ pub fn prepare(paths: &[PathBuf]) -> Result<(Vec<Prepared>, Vec<PathBuf>)> {
         "files-unfit",
         format!("Nothing was sent. {}.", wrong.join(".\n  ")),
     )
-    .remedy("Build the wheel and the sdist again, and name just them."))
+    .remedy("Name wheels and sdists as they were built, and nothing else."))
 }
 
 fn prepared(path: &Path) -> std::result::Result<Prepared, String> {
@@ -261,7 +262,7 @@ struct Minted {
 }
 
 fn exchange(plan: &Plan<'_>, source: &Source, audience: &str) -> Result<Minted> {
-    let first = source.token(audience, plan.ca, plan.variables)?;
+    let first = source.token(audience, plan.ca, plan.variables, plan.say)?;
     (plan.say)(&format!(
         "Exchanging the identity from {source} ({}) with {}.",
         first.issuer(),
@@ -272,7 +273,7 @@ fn exchange(plan: &Plan<'_>, source: &Source, audience: &str) -> Result<Minted> 
         // A repetition takes a fresh token where there is one: the first may have been used up before its answer was lost.
         let token = match next.take() {
             Some(token) => token,
-            None => source.token(audience, plan.ca, plan.variables)?,
+            None => source.token(audience, plan.ca, plan.variables, plan.say)?,
         };
         Ok(Some(json!({"token": token.secret()})))
     };
@@ -330,6 +331,8 @@ pub struct Plan<'a> {
     pub runner: Option<&'a Runner>,
     /// The environment.
     pub variables: Variables<'a>,
+    /// Where the minted token is while it is good.
+    pub held: &'a Held,
     /// Whether a progress bar may be shown.
     pub progress: bool,
     /// Hears what happens, line by line.
@@ -340,7 +343,7 @@ pub struct Plan<'a> {
 #[derive(Debug, Serialize)]
 pub struct Published {
     /// Where it was on this machine.
-    pub file: PathBuf,
+    pub file: String,
     /// Its identifier.
     pub purl: String,
     /// SHA-256, in hex.
@@ -365,7 +368,7 @@ pub struct Outcome {
     /// In the log now.
     pub published: Vec<Published>,
     /// Passed over, since other bytes have that name.
-    pub skipped: Vec<PathBuf>,
+    pub skipped: Vec<String>,
     /// Why it ended early.
     pub failure: Option<Failure>,
 }
@@ -384,10 +387,36 @@ struct Receipt {
     repeated: bool,
 }
 
-/// A registry addressed with a token that may be used, and is given back where it was minted for this.
+/// The minted token while it is good: whoever takes it out gives it back to the registry, which happens once.
+#[derive(Clone, Default)]
+pub struct Held(Arc<Mutex<Option<Remote>>>);
+
+impl Held {
+    /// Gives the token back, if there is one. That it could not be is worth a line, no more: it dies by itself within
+    /// minutes.
+    pub fn give_back(&self, say: &dyn Fn(&str)) {
+        let held = self.slot().take();
+        let Some(remote) = held else { return };
+        match remote.call(Method::DELETE, "/api/v1/token", None) {
+            Ok(_) => say("The token was given back."),
+            Err(failure) => say(&format!(
+                "Warning: the token could not be given back, and is good until it expires, within minutes. {}",
+                failure.message
+            )),
+        }
+    }
+
+    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Remote>> {
+        // Nobody panics between taking and putting, so what is in there is whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A registry addressed with a token that may publish.
 struct Session {
     remote: Remote,
-    minted: Option<Option<i64>>,
+    /// When the token ends, in seconds since 1970, where the registry says it.
+    expires: Option<i64>,
 }
 
 impl Session {
@@ -395,32 +424,20 @@ impl Session {
         match credential {
             Credential::Stored(token) => Ok(Self {
                 remote: plan.remote.with_token(Some(token.clone()))?,
-                minted: None,
+                expires: None,
             }),
             Credential::Identity { source, audience } => {
                 let minted = exchange(plan, source, audience)?;
+                let remote = plan.remote.with_token(Some(minted.token))?;
+                *plan.held.slot() = Some(remote.clone());
                 for warning in &minted.warnings {
                     (plan.say)(&format!("Warning: {warning}"));
                 }
                 Ok(Self {
-                    remote: plan.remote.with_token(Some(minted.token))?,
-                    minted: Some(minted.expires),
+                    remote,
+                    expires: minted.expires,
                 })
             }
-        }
-    }
-
-    /// Gives a minted token back. That it could not be is worth a line, no more: it dies by itself within minutes.
-    fn close(self, say: &dyn Fn(&str)) {
-        if self.minted.is_none() {
-            return;
-        }
-        match self.remote.call(Method::DELETE, "/api/v1/token", None) {
-            Ok(_) => say("The token was given back."),
-            Err(failure) => say(&format!(
-                "Warning: the token could not be given back, and is good until it expires, within minutes. {}",
-                failure.message
-            )),
         }
     }
 
@@ -430,8 +447,7 @@ impl Session {
             .map_or(i64::MAX, |since| {
                 i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
             });
-        self.minted
-            .flatten()
+        self.expires
             .is_some_and(|expires| expires.saturating_sub(now) < SHORT_LIFE)
     }
 }
@@ -454,7 +470,7 @@ pub fn publish(
     for (index, file) in files.iter().enumerate() {
         let fresh = matches!(credential, Credential::Identity { source, .. } if source.gives_fresh_tokens());
         if index > 0 && fresh && session.ends_soon() {
-            session.close(plan.say);
+            plan.held.give_back(plan.say);
             session = match Session::open(credential, plan) {
                 Ok(session) => session,
                 Err(failure) => {
@@ -474,7 +490,7 @@ pub fn publish(
                     file.path.display(),
                     failure.message
                 ));
-                outcome.skipped.push(file.path.clone());
+                outcome.skipped.push(file.path.display().to_string());
             }
             Err(failure) => {
                 outcome.failure = Some(failure);
@@ -482,7 +498,7 @@ pub fn publish(
             }
         }
     }
-    session.close(plan.say);
+    plan.held.give_back(plan.say);
     outcome
 }
 
@@ -536,7 +552,7 @@ fn send(file: &Prepared, remote: &Remote, plan: &Plan<'_>) -> Result<Published> 
     }
     let verified = verified(file, receipt.proof.as_deref(), remote, plan)?;
     Ok(Published {
-        file: file.path.clone(),
+        file: file.path.display().to_string(),
         purl: file.purl.clone(),
         sha256,
         size: file.measured.size,
@@ -622,10 +638,7 @@ pub fn summary(site: &str, outcome: &Outcome) -> String {
         ));
     }
     for skipped in &outcome.skipped {
-        page.push_str(&format!(
-            "\nPassed over: {}\n",
-            cell(&skipped.display().to_string())
-        ));
+        page.push_str(&format!("\nPassed over: {}\n", cell(skipped)));
     }
     if let Some(failure) = &outcome.failure {
         page.push_str(&format!("\n**Failed** ({})\n\n", cell(&failure.code)));
@@ -678,7 +691,7 @@ pub fn explain(
     let Credential::Identity { source, audience } = credential else {
         return Ok(explained);
     };
-    let token = source.token(audience, plan.ca, plan.variables)?;
+    let token = source.token(audience, plan.ca, plan.variables, plan.say)?;
     explained.credential = format!("the identity that {source} gives");
     explained.audience = Some(audience.clone());
     explained.claims = shown(&token);

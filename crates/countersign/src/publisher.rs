@@ -84,44 +84,6 @@ fn segment(text: &str) -> String {
     encoded.replace('+', "%20")
 }
 
-/// A rule about a claim as the command line writes it: `NAME=VALUE`, `NAME=ONE|TWO`, `NAME~PATTERN`,
-/// `NAME!=ONE|TWO`; the server's command line reads the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClaimRule(pub Rule);
-
-impl FromStr for ClaimRule {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        const FORMS: &str = "write NAME=VALUE, NAME=ONE|TWO, NAME~PATTERN or NAME!=ONE|TWO";
-        let Some(at) = text.find(['=', '~']) else {
-            return Err(format!("it has no = nor ~; {FORMS}"));
-        };
-        let (claim, value) = (&text[..at], &text[at + 1..]);
-        let several = || value.split('|').map(str::to_owned).collect::<Vec<_>>();
-        let pattern = text.as_bytes()[at] == b'~';
-        let (claim, test) = match claim.strip_suffix('!') {
-            Some(_) if pattern => {
-                return Err("there is no !~; the values of != are patterns already".to_owned());
-            }
-            Some(claim) => (claim, Test::NoneOf(several())),
-            None if pattern => (claim, Test::Pattern(value.to_owned())),
-            None if value.contains('|') => (claim, Test::OneOf(several())),
-            None => (claim, Test::Equal(value.to_owned())),
-        };
-        if claim.is_empty() {
-            return Err(format!("the name of the claim is missing; {FORMS}"));
-        }
-        if value.split('|').any(str::is_empty) {
-            return Err(format!("a value for {claim} is empty; {FORMS}"));
-        }
-        Ok(Self(Rule {
-            claim: claim.to_owned(),
-            test,
-        }))
-    }
-}
-
 /// A rule in words.
 fn in_words(rule: &Rule) -> String {
     let claim = &rule.claim;
@@ -291,15 +253,17 @@ struct Publisher {
     id: String,
     ecosystem: String,
     project: String,
-    pending: Option<Value>,
-    issuer_name: String,
+    pending: Option<String>,
+    #[serde(default)]
+    lost: bool,
+    issuer: String,
     label: String,
     #[serde(default)]
     rules: Vec<Rule>,
     #[serde(default)]
     pinned: BTreeMap<String, String>,
-    pin_by: Option<Value>,
-    last_used: Option<Value>,
+    pin_by: Option<String>,
+    last_used: Option<String>,
     #[serde(default)]
     warnings: Vec<String>,
 }
@@ -334,7 +298,7 @@ struct TestedPublisher {
 
 #[derive(Deserialize)]
 struct Failed {
-    at: Value,
+    at: String,
     issuer: String,
     code: String,
     message: String,
@@ -352,7 +316,7 @@ struct Policy {
 #[derive(Deserialize)]
 struct Notice {
     id: String,
-    at: Value,
+    at: String,
     text: String,
     advice: String,
 }
@@ -368,17 +332,6 @@ fn read<T: DeserializeOwned>(answer: &Value) -> Result<T> {
     })
 }
 
-/// A time of the API: text as it is, microseconds since 1970 by the calendar.
-fn time(value: &Value) -> String {
-    match value {
-        Value::String(text) => plain(text),
-        other => other
-            .as_i64()
-            .and_then(countersign_trust::leaf::format_time)
-            .unwrap_or_else(|| other.to_string()),
-    }
-}
-
 fn publisher_lines(publisher: &Publisher) -> Vec<String> {
     let mut lines = vec![
         format!("{}  {}", publisher.id, publisher.label),
@@ -386,18 +339,21 @@ fn publisher_lines(publisher: &Publisher) -> Vec<String> {
             "    publishes {}:{} with an identity of {}{}",
             publisher.ecosystem,
             publisher.project,
-            publisher.issuer_name,
+            publisher.issuer,
             publisher.last_used.as_ref().map_or_else(
                 || ", never used yet".to_owned(),
-                |at| format!(", used last {}", time(at))
+                |at| format!(", used last {at}")
             )
         ),
     ];
     if let Some(until) = &publisher.pending {
-        lines.push(format!(
-            "    pending: the project does not exist; its first release makes it, until {}. The name is not reserved.",
-            time(until)
-        ));
+        lines.push(if publisher.lost {
+            "    lost: somebody else's project has this name now; remove it".to_owned()
+        } else {
+            format!(
+                "    pending until {until}: the first release makes the project; its name is not reserved"
+            )
+        });
     }
     for rule in &publisher.rules {
         lines.push(format!("    rule: {}", in_words(rule)));
@@ -407,8 +363,7 @@ fn publisher_lines(publisher: &Publisher) -> Vec<String> {
     }
     if let Some(by) = &publisher.pin_by {
         lines.push(format!(
-            "    not pinned yet: must be used until {}, which pins the account's and the repository's ids",
-            time(by)
+            "    not pinned yet: its first use until {by} pins the ids of account and repository"
         ));
     }
     for warning in &publisher.warnings {
@@ -524,9 +479,7 @@ pub fn describe_failures(answer: &Value) -> Result<Vec<String>> {
         };
         lines.push(format!(
             "{}{times}: {} ({})",
-            time(&failed.at),
-            failed.message,
-            failed.code
+            failed.at, failed.message, failed.code
         ));
         lines.push(format!("    from {}", failed.issuer));
         lines.extend(
@@ -576,7 +529,7 @@ pub fn describe_notices(answer: &Value) -> Result<Vec<String>> {
             .iter()
             .flat_map(|notice| {
                 [
-                    format!("{}  {}: {}", notice.id, time(&notice.at), notice.text),
+                    format!("{}  {}: {}", notice.id, notice.at, notice.text),
                     format!("    {}", notice.advice),
                 ]
             })
@@ -590,7 +543,7 @@ mod tests {
 
     #[test]
     fn a_claim_rule_is_read_in_each_of_its_forms() {
-        let rule = |text: &str| text.parse::<ClaimRule>().map(|rule| in_words(&rule.0));
+        let rule = |text: &str| text.parse::<Rule>().map(|rule| in_words(&rule));
         for (text, words) in [
             ("sub=a=b~c", "sub is a=b~c"),
             ("sub=a|b", "sub is a or b"),
@@ -652,7 +605,7 @@ mod tests {
         );
         assert_eq!(
             lines[2],
-            "    ✗ environment: expected release, not in the token; add it"
+            "    ✗ environment: expected release, not in the token. Add it."
         );
         assert_eq!(failure.unwrap().exit, Exit::Refused);
         let (_, fine) =

@@ -28,9 +28,9 @@ const NEVER_PROXIED: &str = "localhost,127.0.0.0/8,::1";
 /// Fetches over HTTPS, each answer within the limits that its request sets.
 ///
 /// What is guarded: plain HTTP and credentials in a URL are refused; certificates are checked against this machine's
-/// authorities and, for this request alone, the authority that the operator gave for the issuer; a redirect is an
-/// error that names its target and is never followed; an answer is read up to its limit and no further; no cookies, no
-/// compression, no HTTP/2.
+/// authorities (where `SSL_CERT_FILE` is set, those in it) and, for this request alone, the authority that the operator
+/// gave for the issuer; a redirect is an error that names its target and is never followed; an answer is read up to its
+/// limit and no further; no cookies, no compression, no HTTP/2.
 ///
 /// What is not guarded: which address a name leads to. Issuers are the operator's allow list, and many of them stand in
 /// private networks, so private addresses are allowed. An issuer's discovery document names where its keys are; a
@@ -87,6 +87,7 @@ impl Https {
         let mut builder = Client::builder()
             .user_agent(concat!("countersignd/", env!("CARGO_PKG_VERSION")))
             .https_only(true)
+            .http1_only()
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT)
             .referer(false)

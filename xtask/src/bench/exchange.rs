@@ -15,7 +15,7 @@ use aws_lc_rs::signature::{
 };
 use countersign_testkit::claims;
 use countersign_testkit::http::{self, Connection};
-use countersign_testkit::issuer::{Issuer, KeyId, OidcServer, Signing};
+use countersign_testkit::issuer::{Document, Issuer, KeyId, OidcServer, Signing};
 use serde_json::{Value, json};
 
 use super::load::{LOAD_CORE, median};
@@ -160,6 +160,7 @@ fn in_a_storm(stage: &Stage, quick: bool, report: &mut Report) -> Result<()> {
     let (rounds, seconds) = if quick { (2, 3) } else { (5, 6) };
     let bad = stage.bad(200)?;
     let (mut pairs, mut seen, mut strangers) = (Vec::new(), BTreeMap::new(), Vec::new());
+    let (mut stormed, fetched) = (Duration::ZERO, stage.issuer.requests(Document::Keys));
     eprintln!("bench: exchanging in a storm of bad tokens");
     for _ in 0..rounds {
         let count = (PACE * seconds) as usize;
@@ -167,6 +168,7 @@ fn in_a_storm(stage: &Stage, quick: bool, report: &mut Report) -> Result<()> {
         let meter = Meter::start(stage.server.pid());
         let calm = stage.exchange(&calm, 4, Some(PACE))?;
         let over = AtomicBool::new(false);
+        let begin = Instant::now();
         let (stormy, answers) = std::thread::scope(|scope| -> Result<_> {
             let storm = scope.spawn(|| stage.storm(&bad, &over));
             let stormy = stage.exchange(&stormy, 4, Some(PACE));
@@ -174,12 +176,14 @@ fn in_a_storm(stage: &Stage, quick: bool, report: &mut Report) -> Result<()> {
             let answers = storm.join().map_err(|_| anyhow!("the storm panicked"))??;
             Ok((stormy?, answers))
         })?;
+        stormed += begin.elapsed();
         strangers.push(meter.stop().strangers);
         pairs.push((stormy.p99(), calm.p99(), stormy.median(), calm.median()));
         for (status, times) in answers {
             *seen.entry(status.to_string()).or_insert(0_u64) += times;
         }
     }
+    let bad_per_minute = seen.values().sum::<u64>() as f64 * 60.0 / stormed.as_secs_f64();
     report.add(Figure {
         name: "exchange, p99 under 10,000 bad tokens a minute",
         ours: median(pairs.iter().map(|pair| pair.0)),
@@ -194,7 +198,8 @@ fn in_a_storm(stage: &Stage, quick: bool, report: &mut Report) -> Result<()> {
             "ratios": pairs.iter().map(|pair| (pair.0 / pair.1 * 1e3).round() / 1e3).collect::<Vec<_>>(),
             "median_ms": median(pairs.iter().map(|pair| pair.2)),
             "calm_median_ms": median(pairs.iter().map(|pair| pair.3)),
-            "good_per_s": PACE, "answers_to_bad": seen, "strangers": median(strangers),
+            "good_per_s": PACE, "bad_per_minute": bad_per_minute.round(), "answers_to_bad": seen,
+            "fetches_of_keys": stage.issuer.requests(Document::Keys) - fetched, "strangers": median(strangers),
         }),
     });
     Ok(())

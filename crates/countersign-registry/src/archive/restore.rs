@@ -263,7 +263,7 @@ async fn settle(plan: &Restore<'_>, progress: Progress<'_>) -> Result<Restored> 
             (keys, Continued::SameLog)
         }
         Err(why) => {
-            notes.push("Tokens that were revoked, and roles that were taken away, after this backup was made count again: look through them.".to_owned());
+            notes.push("Tokens that were revoked, roles that were taken away and trusted publishers that were removed after this backup was made count again: look through them.".to_owned());
             let keys = begin_new_log(plan, &head).await?;
             (
                 keys,

@@ -166,8 +166,9 @@ fn what_owners_demand_holds_for_everybody_but_the_operator() {
         (&ann, with(none(), false), "new"),
         (&ann, with(only.clone(), true), "trusted-publishing-only"),
         (&ann, with(least.clone(), true), "trust-too-low"),
-        // An environment is a demand on workflows; people have none.
-        (&ann, with(placed.clone(), false), "new"),
+        // A person's token carries no environment.
+        (&ann, with(placed.clone(), false), "environment-missing"),
+        (&operator, with(placed.clone(), false), "new"),
         (&operator, with(only.clone(), false), "new"),
         (&operator, with(least.clone(), false), "new"),
         (&run(None), with(none(), true), "new"),

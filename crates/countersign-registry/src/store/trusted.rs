@@ -14,7 +14,8 @@ use super::{
 };
 use crate::error::{Error, Result};
 use crate::model::{
-    AccountId, CredentialId, FileId, FileOrigin, ProjectId, PublisherId, Time, TrustLevel, Workflow,
+    AccountId, CredentialId, FileId, FileOrigin, ProjectId, PublisherId, Roles, Time, TrustLevel,
+    Workflow,
 };
 
 /// An issuer that the operator admitted.
@@ -46,6 +47,8 @@ pub(crate) struct PublisherRow {
     pub(crate) account: Option<AccountId>,
     pub(crate) account_name: Option<String>,
     pub(crate) account_disabled: Option<Time>,
+    /// The operator registered it.
+    pub(crate) by_operator: bool,
     pub(crate) created: Time,
     pub(crate) pending_until: Option<Time>,
     pub(crate) last_used: Option<Time>,
@@ -100,11 +103,16 @@ pub struct PolicyFacts {
     pub changed: Option<Time>,
 }
 
+/// Publishers that one token is held against.
+const CANDIDATES: i64 = 2_000;
+
 const ISSUER: &str =
     "SELECT id, name, url, provider, ca_pem, created_at FROM issuers WHERE removed_at IS NULL";
 
+const POLICY: &str = "SELECT trusted_only_at, required_environment, minimum_trust, policy_at FROM projects WHERE id = $1";
+
 const PUBLISHER: &str = "SELECT p.id, p.ecosystem, p.project_id, p.project_name, p.project_key, p.registration, p.pinned, p.pin_by, \
-     p.account_id, p.created_at, p.pending_until, p.last_used_at, p.removed_at, p.removed_why, a.name AS account_name, a.disabled_at \
+     p.account_id, p.operator_at, p.created_at, p.pending_until, p.last_used_at, p.removed_at, p.removed_why, a.name AS account_name, a.disabled_at \
      FROM publishers p LEFT JOIN accounts a ON a.id = p.account_id";
 
 fn json<T: DeserializeOwned>(row: &AnyRow, column: &str) -> Result<T> {
@@ -157,6 +165,7 @@ fn publisher(row: &AnyRow) -> Result<PublisherRow> {
         account: maybe_text(row, "account_id")?.map(AccountId),
         account_name: maybe_text(row, "account_name")?,
         account_disabled: maybe_time(row, "disabled_at")?,
+        by_operator: maybe_time(row, "operator_at")?.is_some(),
         created: time(row, "created_at")?,
         pending_until: maybe_time(row, "pending_until")?,
         last_used: maybe_time(row, "last_used_at")?,
@@ -184,7 +193,8 @@ impl Store {
         row.as_ref().map(issuer).transpose()
     }
 
-    /// Publishers that a token of this issuer could fit, oldest first; among them pending ones that lost their name,
+    /// Publishers that a token of this issuer could fit, oldest first and not without end: whoever floods a repository
+    /// with registrations stands behind those that were there before; among them pending ones that lost their name,
     /// so that the refusal can say so.
     pub(crate) async fn publisher_candidates(
         &self,
@@ -194,11 +204,12 @@ impl Store {
     ) -> Result<Vec<PublisherRow>> {
         let rows = sqlx::query(built(format!(
             "{PUBLISHER} WHERE p.issuer = $1 AND p.lookup IN ($2, '') AND p.ecosystem = $3 \
-             AND (p.removed_at IS NULL OR p.removed_why = 'lost') ORDER BY p.id"
+             AND (p.removed_at IS NULL OR p.removed_why = 'lost') ORDER BY p.id LIMIT $4"
         )))
         .bind(issuer.to_owned())
         .bind(lookup.to_owned())
         .bind(ecosystem.as_str())
+        .bind(CANDIDATES)
         .fetch_all(&self.read)
         .await
         .map_err(failed)?;
@@ -232,6 +243,61 @@ impl Store {
         .await
         .map_err(failed)?;
         rows.iter().map(publisher).collect()
+    }
+
+    /// Does anybody have a publisher of this issuer?
+    pub(crate) async fn has_publishers_of(&self, issuer: &str) -> Result<bool> {
+        let row = sqlx::query(
+            "SELECT id FROM publishers WHERE issuer = $1 AND removed_at IS NULL LIMIT 1",
+        )
+        .bind(issuer.to_owned())
+        .fetch_optional(&self.read)
+        .await
+        .map_err(failed)?;
+        Ok(row.is_some())
+    }
+
+    /// A project by its key, whether it is critical, and the roles of an account on it; without locking anything.
+    pub(crate) async fn managed_project(
+        &self,
+        ecosystem: Ecosystem,
+        key: &str,
+        account: Option<&AccountId>,
+    ) -> Result<Option<(ProjectId, bool, Roles)>> {
+        let rows = sqlx::query(
+            "SELECT p.id, p.critical_at, e.role FROM projects p \
+             LEFT JOIN effective_roles e ON e.project_id = p.id AND e.account_id = $3 \
+             WHERE p.ecosystem = $1 AND p.key = $2 AND p.removed_at IS NULL",
+        )
+        .bind(ecosystem.as_str())
+        .bind(key.to_owned())
+        .bind(account.map_or("", |id| id.0.as_str()).to_owned())
+        .fetch_all(&self.read)
+        .await
+        .map_err(failed)?;
+        let Some(first) = rows.first() else {
+            return Ok(None);
+        };
+        let mut roles = Roles::NONE;
+        for row in &rows {
+            if let Some(word) = maybe_text(row, "role")? {
+                roles = roles.with(word.parse().map_err(|source: String| {
+                    Error::internal("a stored role is unknown", source)
+                })?);
+            }
+        }
+        let critical = maybe_time(first, "critical_at")?.is_some();
+        Ok(Some((ProjectId(text(first, "id")?), critical, roles)))
+    }
+
+    /// The policies of a project.
+    pub(crate) async fn policy_of(&self, project: &ProjectId) -> Result<PolicyFacts> {
+        let row = sqlx::query(POLICY)
+            .bind(project.0.clone())
+            .fetch_one(&self.read)
+            .await
+            .map_err(failed)?;
+        policy_facts(&row)
     }
 
     /// The publishers of an issuer, pending ones too.
@@ -278,6 +344,18 @@ impl Store {
         .transpose()
     }
 
+    /// Was this identity token exchanged before? What it answers may change at once.
+    pub(crate) async fn is_replay(&self, issuer: &str, token_key: &str) -> Result<bool> {
+        let row =
+            sqlx::query("SELECT expires_at FROM oidc_replays WHERE issuer = $1 AND token_key = $2")
+                .bind(issuer.to_owned())
+                .bind(token_key.to_owned())
+                .fetch_optional(&self.read)
+                .await
+                .map_err(failed)?;
+        Ok(row.is_some())
+    }
+
     /// The last refusals of a project's publishers, newest first.
     pub(crate) async fn failed_exchanges(&self, project: &ProjectId) -> Result<Vec<FailureRow>> {
         let rows = sqlx::query(
@@ -309,7 +387,9 @@ impl Store {
         let rows = sqlx::query(
             "SELECT n.id, n.kind, n.subject, n.at, n.detail, a.name AS user_name FROM notices n \
              LEFT JOIN credentials c ON c.id = n.subject LEFT JOIN accounts a ON a.id = c.account_id \
-             WHERE n.project_id = $1 AND n.dismissed_at IS NULL ORDER BY n.at DESC LIMIT 100",
+             LEFT JOIN publishers p ON p.id = n.subject \
+             WHERE n.project_id = $1 AND n.dismissed_at IS NULL AND c.revoked_at IS NULL AND p.removed_at IS NULL \
+             ORDER BY n.at DESC LIMIT 100",
         )
         .bind(project.0.clone())
         .fetch_all(&self.read)
@@ -330,11 +410,16 @@ impl Store {
     }
 
     /// Deletes what can no longer matter: replays of tokens that are refused as expired by now, and minted tokens whose
-    /// end is older than `kept`.
+    /// end is older than `kept`. Pending publishers that lapsed before it are ended.
     pub(crate) async fn purge_expired(&self, now: Time, kept: Time) -> Result<u64> {
         let mut gone = 0;
         for (sql, before) in [
             ("DELETE FROM oidc_replays WHERE expires_at < $1", now),
+            (
+                "UPDATE publishers SET removed_at = pending_until, removed_why = 'lapsed' WHERE project_id IS NULL AND pending_until < $1 \
+                 AND (removed_at IS NULL OR removed_why = 'lost')",
+                kept,
+            ),
             (
                 "DELETE FROM workflow_tokens WHERE credential_id IN (SELECT id FROM credentials WHERE kind = 'workflow' AND expires_at < $1)",
                 kept,
@@ -387,7 +472,8 @@ impl Tx {
     pub(crate) async fn insert_publisher(&mut self, row: &PublisherRow) -> Result<()> {
         sqlx::query(
             "INSERT INTO publishers (id, ecosystem, project_id, project_name, project_key, issuer, provider, lookup, registration, \
-             pinned, pin_by, account_id, created_at, pending_until) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+             pinned, pin_by, account_id, created_at, pending_until, operator_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
         )
         .bind(row.id.0.clone())
         .bind(row.ecosystem.as_str())
@@ -403,6 +489,7 @@ impl Tx {
         .bind(row.account.as_ref().map(|id| id.0.clone()))
         .bind(row.created.0)
         .bind(row.pending_until.map(|at| at.0))
+        .bind(row.by_operator.then_some(row.created.0))
         .execute(&mut *self.inner)
         .await
         .map_err(failed)?;
@@ -419,7 +506,8 @@ impl Tx {
         }
         let lock = match self.backend {
             Backend::Sqlite => "",
-            Backend::Postgres => " FOR UPDATE OF p",
+            // Not against those that only point to it: a publish that holds the project keeps an origin beside it.
+            Backend::Postgres => " FOR NO KEY UPDATE OF p",
         };
         let sql = built(format!(
             "{PUBLISHER} WHERE p.id IN ({}) ORDER BY p.id{lock}",
@@ -446,14 +534,46 @@ impl Tx {
         super::number(&row, "n")
     }
 
-    /// Ends a publisher; false where it had ended before.
+    /// Who else waits for this name on behalf of the same workflow.
+    pub(crate) async fn pending_rival(&mut self, row: &PublisherRow) -> Result<bool> {
+        let rival = sqlx::query(
+            "SELECT id FROM publishers WHERE ecosystem = $1 AND project_key = $2 AND issuer = $3 AND lookup = $4 AND account_id <> $5 \
+             AND project_id IS NULL AND removed_at IS NULL AND pending_until > $6 LIMIT 1",
+        )
+        .bind(row.ecosystem.as_str())
+        .bind(row.project_key.clone())
+        .bind(row.registration.issuer.clone())
+        .bind(row.registration.lookup.clone())
+        .bind(row.account.as_ref().map_or("", |id| id.0.as_str()).to_owned())
+        .bind(row.created.0)
+        .fetch_optional(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(rival.is_some())
+    }
+
+    /// How many publishers one account has registered for one workflow's repository.
+    pub(crate) async fn registered_count(&mut self, row: &PublisherRow) -> Result<i64> {
+        let counted = sqlx::query(
+            "SELECT count(*) AS n FROM publishers WHERE issuer = $1 AND lookup = $2 AND account_id = $3 AND removed_at IS NULL",
+        )
+        .bind(row.registration.issuer.clone())
+        .bind(row.registration.lookup.clone())
+        .bind(row.account.as_ref().map_or("", |id| id.0.as_str()).to_owned())
+        .fetch_one(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        super::number(&counted, "n")
+    }
+
+    /// Ends a publisher, also a pending one that had lost its name; false where it had ended before.
     pub(crate) async fn remove_publisher(
         &mut self,
         id: &PublisherId,
         why: &str,
         now: Time,
     ) -> Result<bool> {
-        let done = sqlx::query("UPDATE publishers SET removed_at = $2, removed_why = $3 WHERE id = $1 AND removed_at IS NULL")
+        let done = sqlx::query("UPDATE publishers SET removed_at = $2, removed_why = $3 WHERE id = $1 AND (removed_at IS NULL OR removed_why = 'lost')")
             .bind(id.0.clone())
             .bind(now.0)
             .bind(why.to_owned())
@@ -463,21 +583,19 @@ impl Tx {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Notes a publisher's use, and the ids that its first token told.
+    /// Notes a publisher's use, and the ids that its first token told; from then on none are learnt.
     pub(crate) async fn use_publisher(
         &mut self,
         id: &PublisherId,
         pinned: &BTreeMap<String, String>,
-        pin_by: Option<Time>,
         now: Time,
     ) -> Result<()> {
         sqlx::query(
-            "UPDATE publishers SET last_used_at = $2, pinned = $3, pin_by = $4 WHERE id = $1",
+            "UPDATE publishers SET last_used_at = $2, pinned = $3, pin_by = NULL WHERE id = $1",
         )
         .bind(id.0.clone())
         .bind(now.0)
         .bind(to_json(pinned)?)
-        .bind(pin_by.map(|at| at.0))
         .execute(&mut *self.inner)
         .await
         .map_err(failed)?;
@@ -683,7 +801,7 @@ impl Tx {
 
     /// The policies of a project.
     pub(crate) async fn policy_of(&mut self, project: &ProjectId) -> Result<PolicyFacts> {
-        let row = sqlx::query("SELECT trusted_only_at, required_environment, minimum_trust, policy_at FROM projects WHERE id = $1")
+        let row = sqlx::query(POLICY)
             .bind(project.0.clone())
             .fetch_one(&mut *self.inner)
             .await

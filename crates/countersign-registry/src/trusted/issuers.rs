@@ -2,8 +2,8 @@
 //!
 //! Issuers are an allow list: the built-in ones of the settings, and those that the operator added. A token of any other
 //! issuer is refused before anything is fetched. Keys are fetched once and kept as long as the issuer says, within
-//! bounds; a key id that is not among them is a reason to look again, but not more often than once a minute, whatever
-//! comes; while the issuer can not be reached the last keys go on being good for a day.
+//! bounds; a key id that is not among them is a reason to look again, but not more often than once a minute, and a
+//! failed look is not repeated for ten seconds, whatever comes; while the issuer can not be reached the last keys go on being good for a day.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,8 +35,10 @@ const STALE_AT_MOST: i64 = 86_400;
 const UNKNOWN_KEY_PAUSE: i64 = 60;
 /// After a failed look the next one waits this many seconds.
 const FAILED_PAUSE: i64 = 10;
+/// Issuers whose keys are remembered; where each customer of a provider has one, people can name any number.
+const SLOTS: usize = 1_024;
 /// How long one answer of an issuer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An issuer whose tokens are taken.
 #[derive(Clone, Debug)]
@@ -90,7 +92,7 @@ pub struct NewIssuer {
 #[derive(Default)]
 struct Slot {
     /// Held by the one that fetches.
-    turn: tokio::sync::Mutex<()>,
+    turn: Arc<tokio::sync::Mutex<()>>,
     known: Mutex<Known>,
 }
 
@@ -108,6 +110,12 @@ struct Keys {
     jwks: Arc<Jwks>,
     fetched: Time,
     fresh_until: Time,
+}
+
+impl Keys {
+    fn usable(&self, now: Time) -> bool {
+        self.fetched <= now && now < self.fetched.plus_seconds(STALE_AT_MOST)
+    }
 }
 
 impl Slot {
@@ -129,6 +137,12 @@ impl KeyCache {
             issuer.ca_pem.as_deref().unwrap_or_default()
         );
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if slots.len() >= SLOTS && !slots.contains_key(&key) {
+            slots.retain(|_, slot| slot.known().keys.is_some());
+            if slots.len() >= SLOTS {
+                slots.clear();
+            }
+        }
         slots.entry(key).or_default().clone()
     }
 }
@@ -164,8 +178,8 @@ impl Registry {
         if let Some(provider) = known {
             // Where each customer has an issuer, only those that somebody registered are asked for keys: a token can
             // name any.
-            let named = provider.issuer().is_some()
-                || !self.inner.store.publishers_of_issuer(url).await?.is_empty();
+            let named =
+                provider.issuer().is_some() || self.inner.store.has_publishers_of(url).await?;
             if named {
                 return Ok(Issuer {
                     name: provider.title().to_owned(),
@@ -192,6 +206,7 @@ impl Registry {
         fields: &BTreeMap<String, String>,
     ) -> Result<Issuer> {
         let rows = self.inner.store.issuers().await?;
+        let added: Vec<String> = rows.iter().map(|row| row.name.clone()).collect();
         if let Some(row) = rows
             .into_iter()
             .find(|row| row.name == text || row.url == text)
@@ -229,14 +244,7 @@ impl Registry {
             .iter()
             .map(|provider| provider.as_str().to_owned())
             .collect();
-        known.extend(
-            self.inner
-                .store
-                .issuers()
-                .await?
-                .into_iter()
-                .map(|row| row.name),
-        );
+        known.extend(added);
         error.remedy = Some(format!(
             "Use one of {} (circleci needs the field organization_id), or let the operator add yours with `countersignd admin issuer add`.",
             known.join(", ")
@@ -270,9 +278,6 @@ impl Registry {
         let slot = self.inner.issuers.keys.slot(issuer);
         let before = self.now();
         let holds = |keys: &Keys| key_id.is_none_or(|id| keys.jwks.has(id));
-        let usable = |keys: &Keys, now: Time| {
-            now < keys.fetched.plus_seconds(STALE_AT_MOST) && keys.fetched <= now
-        };
         let due = |known: &Known, now: Time| {
             let pause = match &known.keys {
                 Some(keys) if known.problem.is_none() && now < keys.fresh_until => {
@@ -287,7 +292,7 @@ impl Registry {
         };
         {
             let known = slot.known();
-            if let Some(keys) = known.keys.as_ref().filter(|keys| usable(keys, before)) {
+            if let Some(keys) = known.keys.as_ref().filter(|keys| keys.usable(before)) {
                 let current = before < keys.fresh_until && holds(keys);
                 if current || !due(&known, before) {
                     return Ok(keys.jwks.clone());
@@ -301,21 +306,21 @@ impl Registry {
             .known()
             .keys
             .clone()
-            .filter(|keys| usable(keys, before) && holds(keys));
+            .filter(|keys| keys.usable(before) && holds(keys));
         let turn = match &fallback {
             // Keys that are only due for a look serve meanwhile.
-            Some(keys) => match slot.turn.try_lock() {
+            Some(keys) => match slot.turn.clone().try_lock_owned() {
                 Ok(turn) => turn,
                 Err(_) => return Ok(keys.jwks.clone()),
             },
-            None => slot.turn.lock().await,
+            None => slot.turn.clone().lock_owned().await,
         };
         let now = self.now();
         {
             // Whoever waited finds what the one before fetched, or why that failed.
             let mut known = slot.known();
             if !due(&known, now) {
-                return match known.keys.as_ref().filter(|keys| usable(keys, now)) {
+                return match known.keys.as_ref().filter(|keys| keys.usable(now)) {
                     Some(keys) => Ok(keys.jwks.clone()),
                     None => Err(unreachable(
                         issuer,
@@ -325,8 +330,20 @@ impl Registry {
             }
             known.tried = Some(now);
         }
+        // In a task of its own: a caller that hangs up must not leave a look without its end.
+        let (registry, issuer, slot) = (self.clone(), issuer.clone(), slot.clone());
+        tokio::spawn(async move {
+            let looked = registry.look(&issuer, &slot, now).await;
+            drop(turn);
+            looked
+        })
+        .await
+        .map_err(|source| Error::internal("the look at an issuer's keys broke off", source))?
+    }
+
+    /// Fetches the keys of an issuer and keeps them, or why they can not be had.
+    async fn look(&self, issuer: &Issuer, slot: &Slot, now: Time) -> Result<Arc<Jwks>> {
         let fetched = self.fetch_keys(issuer).await;
-        drop(turn);
         let mut known = slot.known();
         match fetched {
             Ok((jwks, max_age)) => {
@@ -350,7 +367,7 @@ impl Registry {
                     "the keys of an issuer can not be had"
                 );
                 known.problem = Some(why.clone());
-                match known.keys.as_ref().filter(|keys| usable(keys, now)) {
+                match known.keys.as_ref().filter(|keys| keys.usable(now)) {
                     Some(keys) => Ok(keys.jwks.clone()),
                     None => Err(unreachable(issuer, &why)),
                 }
@@ -481,7 +498,13 @@ impl Registry {
             ca_pem: new.ca_pem,
             created: now,
         };
+        // Publishers that somebody registered while an issuer of this URL was removed must not come back with it.
+        let left = self.inner.store.publishers_of_issuer(&row.url).await?;
         let mut tx = self.inner.store.write().await?;
+        for publisher in &left {
+            self.end_publisher(&mut tx, actor, publisher, "issuer-removed")
+                .await?;
+        }
         tx.insert_issuer(&row).await.map_err(|error| {
             if error.code == WRITE_CONFLICT {
                 return exists(&format!("of this name or URL ({name})"));
@@ -527,7 +550,12 @@ impl Registry {
             .remedy("Built-in ones are switched off in the configuration: trusted_publishing.builtin_issuers."));
         };
         let now = self.now();
+        let publishers = self.inner.store.publishers_of_issuer(&row.url).await?;
         let mut tx = self.inner.store.write().await?;
+        for publisher in &publishers {
+            self.end_publisher(&mut tx, actor, publisher, "issuer-removed")
+                .await?;
+        }
         if tx.remove_issuer(&row.id, now).await? {
             let change =
                 Change::registry(actor, LeafKind::PolicyChanged).way(leaf::Change::Removed, None);
@@ -539,13 +567,6 @@ impl Registry {
             .await?;
         }
         tx.commit().await?;
-        // *Crash here*: the issuer is gone, so none of its publishers can mint; what they minted ends within minutes.
-        for publisher in self.inner.store.publishers_of_issuer(&row.url).await? {
-            let mut tx = self.inner.store.write().await?;
-            self.end_publisher(&mut tx, actor, &publisher, "issuer-removed")
-                .await?;
-            tx.commit().await?;
-        }
         self.inner.beat.wake();
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! Does a genuine token fit a publisher? Pure: publisher, claims and time are handed in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use countersign_trust::oidc::{self, Claims, Difference, Rule, Test};
+use countersign_trust::oidc::{self, Claims, Difference, Provider, Rule, Test};
 
 use super::issuers::Issuer;
 use crate::error::{Error, Kind};
@@ -32,6 +32,8 @@ pub(super) struct Judged {
     pub(super) verdict: Verdict,
     /// One for each rule and each pinned id, matched or not.
     pub(super) outcomes: Vec<Difference>,
+    /// There are pinned ids, and the token has the same.
+    pub(super) ids_match: bool,
 }
 
 impl Judged {
@@ -96,13 +98,20 @@ pub(super) fn judge(row: &PublisherRow, claims: &Claims, now: Time) -> Judged {
         })
         .collect();
     let mut ids = oidc::evaluate(&ids, claims);
-    for outcome in ids.iter_mut().filter(|outcome| !outcome.matched) {
+    // An id that is not told at all is another matter, and has its own advice.
+    let another = |outcome: &&mut Difference| !outcome.matched && outcome.seen.is_some();
+    for outcome in ids.iter_mut().filter(another) {
         outcome.advice = Some(
             "This id never changes while an account or repository lives: it was deleted and made again, or moved to another owner. \
              If that is meant, an owner of the project removes this publisher and registers it anew."
                 .to_owned(),
         );
     }
+    // Forgejo tells the ids to whoever asks, and only its newer versions put them into tokens.
+    if row.registration.provider == Provider::Forgejo {
+        ids.retain(|outcome| outcome.seen.is_some());
+    }
+    let ids_match = oidc::matches(&ids);
     let fits = oidc::matches(&outcomes) && ids.iter().all(|outcome| outcome.matched);
     outcomes.extend(ids);
     let waiting = row.project.is_none();
@@ -125,14 +134,16 @@ pub(super) fn judge(row: &PublisherRow, claims: &Claims, now: Time) -> Judged {
     } else {
         verdict
     };
-    Judged { verdict, outcomes }
+    Judged {
+        verdict,
+        outcomes,
+        ids_match,
+    }
 }
 
-/// The ids that a fitting token pins, and whether any is still missing. What the provider told at registration stays.
-pub(super) fn pins(
-    row: &PublisherRow,
-    claims: &Claims,
-) -> (BTreeMap<String, String>, Option<Time>) {
+/// The ids that a publisher has after a fitting token: those that the provider told at registration, and the token's
+/// where they were still to be learnt.
+pub(super) fn pins(row: &PublisherRow, claims: &Claims) -> BTreeMap<String, String> {
     let mut pinned = row.pinned.clone();
     if row.pin_by.is_some() {
         for claim in row.registration.provider.pinned_claims() {
@@ -141,8 +152,29 @@ pub(super) fn pins(
             }
         }
     }
-    // The first token tells all that there is to know; a provider that leaves an id out now will do so later.
-    (pinned, None)
+    pinned
+}
+
+/// Names that several accounts want this very token to found.
+pub(super) fn disputed(publishers: &[PublisherRow]) -> BTreeSet<String> {
+    let waiting = || publishers.iter().filter(|row| row.project.is_none());
+    waiting()
+        .filter(|row| {
+            waiting()
+                .any(|other| other.project_key == row.project_key && other.account != row.account)
+        })
+        .map(|row| row.project_key.clone())
+        .collect()
+}
+
+/// Two accounts registered the same workflow for the same new project: whom the workflow means can not be known.
+pub(super) fn dispute(project: &str) -> Error {
+    Error::new(
+        Kind::Rejected,
+        "pending-publisher-disputed",
+        format!("Several accounts wait for this workflow to found {project}, and only one can own it."),
+    )
+    .remedy("If one of them is not yours, ask the operator of this registry to remove it; else remove all but one.")
 }
 
 /// Why no publisher fits, told for the one that came nearest.
@@ -157,9 +189,11 @@ pub(super) fn refusal(
             .iter()
             .filter(|outcome| !outcome.matched)
             .count();
-        // A live publisher is nearer than one that is gone.
+        // A live publisher is nearer than one that is gone; one that knows the repository's ids nearer than one that
+        // anybody may have registered.
         (
             judged.verdict == Verdict::Differs,
+            !judged.ids_match,
             wrong,
             row.removed.is_some(),
         )

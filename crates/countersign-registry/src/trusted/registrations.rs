@@ -1,7 +1,6 @@
 //! Managing publishers: list, add, check, try a token, remove; why exchanges failed; policies and notices of a project.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use countersign_formats::pypi::name;
 use countersign_formats::{Ecosystem, NameKey, format, purl};
@@ -10,11 +9,13 @@ use countersign_trust::oidc::{self, Asked, Difference, Provider, Registration, R
 use serde::Serialize;
 use serde_json::json;
 
+use super::issuers::PATIENCE;
 use super::judgement::{self, Verdict, judge};
 use super::shown;
 use crate::Registry;
 use crate::accounts::new_id;
 use crate::error::{Error, Kind, Result, sentence};
+use crate::fetch::unknown_project;
 use crate::heartbeat::Change;
 use crate::model::{AccountId, Actor, Identity, ProjectId, PublisherId, Time, TrustLevel};
 use crate::policy::{self, Act, On};
@@ -28,8 +29,8 @@ const PENDING_AT_MOST: i64 = 100;
 /// Publishers that one project may have: each token that could fit is held against all of them.
 const PUBLISHERS_AT_MOST: usize = 1_000;
 
-/// The longest answer of a provider about a repository, in bytes.
-const IDENTITY_BYTES: usize = 256 << 10;
+/// Publishers that one account may have for one repository.
+const REGISTERED_AT_MOST: i64 = 500;
 
 /// A publisher as lists show it.
 #[derive(Clone, Debug, Serialize)]
@@ -256,7 +257,7 @@ fn unknown_publisher(id: &str) -> Error {
 }
 
 impl Registry {
-    /// A project that this actor manages; without locking anything.
+    /// A project that this actor manages, looked at without locking anything: what is written asks again.
     async fn managed(
         &self,
         actor: &Actor,
@@ -265,11 +266,22 @@ impl Registry {
         act: Act,
     ) -> Result<(ProjectId, NameKey)> {
         let key = format(ecosystem).name_key(project)?;
-        let mut tx = self.inner.store.write().await?;
-        let project = self
-            .project_for_change(&mut tx, actor, ecosystem, &key, act)
+        let found = self
+            .inner
+            .store
+            .managed_project(ecosystem, key.as_str(), Self::account_of(actor))
             .await?;
-        Ok((project.id, key))
+        let Some((id, critical, roles)) = found else {
+            return Err(unknown_project(key.as_str()));
+        };
+        let on = On::Project {
+            ecosystem,
+            key: key.as_str(),
+            roles,
+            critical,
+        };
+        policy::may(act, actor, on, self.now())?;
+        Ok((id, key))
     }
 
     /// The publishers of a project.
@@ -329,7 +341,7 @@ impl Registry {
         let pending = new.pending || new.pending_for.is_some();
         // Who may not, is told so before anything is asked of anybody.
         let owner = if pending {
-            Some(self.future_owner(actor, &new).await?)
+            Some(self.future_owner(actor, &key, &new).await?)
         } else {
             let found = self
                 .managed(actor, new.ecosystem, &new.project, Act::ManagePublishers)
@@ -380,6 +392,7 @@ impl Registry {
             account: Self::account_of(actor).cloned(),
             account_name: Self::account_of(actor).map(|_| actor.name().to_owned()),
             account_disabled: None,
+            by_operator: Self::account_of(actor).is_none(),
             created: now,
             pending_until: None,
             last_used: None,
@@ -397,12 +410,16 @@ impl Registry {
     }
 
     /// Who will own the project that a pending publisher founds.
-    async fn future_owner(&self, actor: &Actor, new: &NewPublisher) -> Result<(AccountId, String)> {
+    async fn future_owner(
+        &self,
+        actor: &Actor,
+        key: &NameKey,
+        new: &NewPublisher,
+    ) -> Result<(AccountId, String)> {
         if let Some(user) = &new.pending_for {
             policy::may_operate(actor, "register pending publishers for others")?;
             return Ok((self.account(user).await?, user.clone()));
         }
-        let key = format(new.ecosystem).name_key(&new.project)?;
         policy::may_found(
             &self.inner.settings,
             actor,
@@ -455,6 +472,7 @@ impl Registry {
             )
             .remedy("Remove those that are no longer used; a rule with a pattern may take the place of many."));
         }
+        self.within_count(&mut tx, row).await?;
         row.project = Some(project.id.clone());
         row.project_name = project.name;
         tx.insert_publisher(row).await?;
@@ -478,6 +496,20 @@ impl Registry {
         tx.commit().await?;
         self.inner.beat.wake();
         Ok(())
+    }
+
+    /// Each registration for a repository is looked at whenever that repository's workflows publish anything: no account
+    /// may fill their way with them.
+    async fn within_count(&self, tx: &mut Tx, row: &PublisherRow) -> Result<()> {
+        if row.by_operator || tx.registered_count(row).await? < REGISTERED_AT_MOST {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Limited,
+            "too-many-publishers",
+            format!("You have registered {REGISTERED_AT_MOST} publishers for this repository already."),
+        )
+        .remedy("Remove those that are no longer used, or let the operator of this registry register more."))
     }
 
     /// A pending publisher is the business of its account alone until it founds its project: an event, and no leaf.
@@ -516,6 +548,18 @@ impl Registry {
             )
             .remedy("Use them or remove some first."));
         }
+        if tx.pending_rival(row).await? {
+            return Err(Error::new(
+                Kind::Conflict,
+                "pending-publisher-disputed",
+                format!(
+                    "Somebody else registered a workflow of this repository for {} already, and only one can own the project.",
+                    row.project_name
+                ),
+            )
+            .remedy("If it is not one of yours, ask the operator of this registry to remove it; or publish the first release with a token."));
+        }
+        self.within_count(&mut tx, row).await?;
         tx.insert_publisher(row).await?;
         let detail = json!({"publisher": row.id, "project": row.project_key});
         tx.note_event(
@@ -545,8 +589,8 @@ impl Registry {
             .outside
             .get(OutsideRequest {
                 url: &url,
-                most: IDENTITY_BYTES,
-                timeout: Duration::from_secs(5),
+                most: oidc::MAX_IDENTITY_BYTES,
+                timeout: PATIENCE,
                 ca_pem: issuer.ca_pem(),
                 accept: "application/json",
                 headers: &[],
@@ -562,6 +606,14 @@ impl Registry {
                 BTreeMap::new(),
                 Some(format!(
                     "{} shows no such repository to strangers: it is private, or its name is wrong ({}).",
+                    issuer.name, registration.label
+                )),
+            ),
+            // What was renamed or moved is answered with where it is now.
+            Err(OutsideError::Redirected(_)) => (
+                BTreeMap::new(),
+                Some(format!(
+                    "{} says that this repository was renamed or moved ({}). Register it under its present name: tokens carry that one.",
                     issuer.name, registration.label
                 )),
             ),
@@ -589,7 +641,10 @@ impl Registry {
         let wanted = PublisherId(id.to_owned());
         let mut tx = self.inner.store.write().await?;
         let row = tx.locked_publishers(&[&wanted]).await?.pop();
-        let row = row.filter(|row| row.ecosystem == ecosystem && row.project_key == key.as_str());
+        let row = row.filter(|row| {
+            let gone = matches!(&row.removed, Some((_, why)) if why != "lost");
+            row.ecosystem == ecosystem && row.project_key == key.as_str() && !gone
+        });
         if let Some(row) = row.as_ref().filter(|row| row.project.is_none()) {
             // Pending: its holder's business alone; to everybody else it is not there.
             let own = row.account.as_ref() == Self::account_of(actor) && row.account.is_some();
@@ -749,6 +804,13 @@ impl Registry {
         };
         let genuine = match self.genuine(ecosystem, token).await {
             Ok(genuine) => genuine,
+            // What is our own fault says nothing about the token.
+            Err(error)
+                if matches!(error.kind, Kind::Internal | Kind::Unavailable)
+                    && error.code != "issuer-unreachable" =>
+            {
+                return Err(error);
+            }
             Err(error) => return Ok(refused(error, BTreeMap::new(), Vec::new())),
         };
         let claims = &genuine.verified.claims;
@@ -825,12 +887,10 @@ impl Registry {
         ecosystem: Ecosystem,
         project: &str,
     ) -> Result<ProjectPolicy> {
-        let key = format(ecosystem).name_key(project)?;
-        let mut tx = self.inner.store.write().await?;
-        let project = self
-            .project_for_change(&mut tx, actor, ecosystem, &key, Act::SeeSettings)
+        let (id, _) = self
+            .managed(actor, ecosystem, project, Act::SeeSettings)
             .await?;
-        Ok(policy_view(tx.policy_of(&project.id).await?))
+        Ok(policy_view(self.inner.store.policy_of(&id).await?))
     }
 
     /// Changes what the owners of a project demand of whoever publishes. Takes effect at once.
@@ -888,22 +948,28 @@ impl Registry {
             return Ok(policy_view(before));
         }
         let shuts = |facts: &PolicyFacts| {
-            facts.trusted_only.is_some() || facts.minimum >= Some(TrustLevel::Workflow)
+            facts.trusted_only.is_some()
+                || facts.environment.is_some()
+                || facts.minimum >= Some(TrustLevel::Workflow)
         };
-        if shuts(&after)
-            && !shuts(&before)
-            && self
-                .inner
-                .store
-                .publishers_of(&project.id)
-                .await?
-                .is_empty()
-        {
+        let publishers = self.inner.store.publishers_of(&project.id).await?;
+        // Only these providers' tokens carry an environment.
+        let placed = |row: &PublisherRow| {
+            matches!(
+                row.registration.provider,
+                Provider::Github | Provider::Gitlab
+            )
+        };
+        let nobody = publishers.is_empty()
+            || (after.environment.is_some() && !publishers.iter().any(placed));
+        let widened = shuts(&after) && !shuts(&before)
+            || after.environment.is_some() && before.environment.is_none();
+        if widened && nobody {
             return Err(Error::new(
                 Kind::Rejected,
                 "policy-locks-out",
                 format!(
-                    "{} has no trusted publisher; with this policy nobody could publish.",
+                    "{} has no trusted publisher that this policy lets in; nobody could publish.",
                     project.name
                 ),
             )
@@ -1000,6 +1066,16 @@ impl Registry {
             )
             .remedy("List them with `countersign publisher notices`."));
         }
+        let detail = json!({"project": project.id, "notice": id});
+        tx.note_event(
+            &new_id(),
+            now,
+            "notice-dismissed",
+            actor,
+            Self::account_of(actor),
+            detail,
+        )
+        .await?;
         tx.commit().await
     }
 }

@@ -25,6 +25,8 @@ const LEAFLESS: &[&str] = &[
     "address-primary",
     "address-removed",
     "address-verified",
+    "notice-dismissed",
+    "pending-publishers-lost",
     "pending-publisher-added",
     "pending-publisher-removed",
     "recovery-approved",

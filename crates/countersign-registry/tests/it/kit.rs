@@ -372,6 +372,11 @@ impl TestRegistry {
             .fetch_add(i64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
     }
 
+    /// Where its bytes are.
+    pub fn blobs(&self) -> Blobs {
+        self.blobs.clone()
+    }
+
     /// The registry's time, in seconds since 1970.
     pub fn registry_now(&self) -> i64 {
         self.clock.now().seconds()

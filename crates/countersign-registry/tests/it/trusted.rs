@@ -624,6 +624,13 @@ on_both_databases! {
         refused(set(PolicyChange { environment: Some(Some("\n".to_owned())), ..PolicyChange::default() }).await, "policy-environment");
         set(PolicyChange { minimum_trust: Some(TrustLevel::None), ..PolicyChange::default() }).await.unwrap();
         test.publish(&sample.ada, &wheel("sample", "1.2")).await.unwrap();
+        // Nobody's tokens of this issuer carry an environment.
+        let (plain, _) = issuer(&test, Provider::Buildkite).await;
+        test.publish(&sample.ada, &wheel("built", "1.0")).await.unwrap();
+        let kite = NewPublisher { fields: fields(&[("organization", "octo"), ("pipeline", "release")]), ..github(&plain, "built", &[]) };
+        registry.add_publisher(&sample.ada, kite).await.unwrap();
+        let placed = PolicyChange { environment: Some(Some("release".to_owned())), ..PolicyChange::default() };
+        refused(registry.set_project_policy(&sample.ada, PYPI, "built", placed).await, "policy-locks-out");
         // A policy that shuts everybody out is a mistake.
         test.publish(&sample.ada, &wheel("lonely", "1.0")).await.unwrap();
         let change = PolicyChange { trusted_only: Some(true), ..PolicyChange::default() };
@@ -657,7 +664,12 @@ on_both_databases! {
     async fn the_last_failures_are_shown_to_the_owners(test: TestRegistry) {
         let sample = sample(&test, &[("environment", "release")]).await;
         let registry = &test.registry;
+        // Before its ids are known, anybody could have registered this repository: the claims stay with the job.
         refused(minted(registry, &sample.issuer, &release()).await.map(|_| ()), "publisher-mismatch");
+        let failures = registry.failed_exchanges(&sample.ada, PYPI, "sample").await.unwrap();
+        assert_eq!(failures[0].differences[0].claim, "environment");
+        assert!(failures[0].claims.is_empty() && failures[0].differences[0].seen.is_none(), "{failures:?}");
+        minted(registry, &sample.issuer, &claims::github_in_environment("octo/sample", "release.yml", "release")).await.unwrap();
         test.turn_clock(Duration::from_secs(2));
         refused(minted(registry, &sample.issuer, &release()).await.map(|_| ()), "publisher-mismatch");
         let failures = registry.failed_exchanges(&sample.ada, PYPI, "sample").await.unwrap();
@@ -694,6 +706,92 @@ on_both_databases! {
         test.turn_clock(Duration::from_secs(2 * 86_400));
         let checked = registry.check_publisher(&sample.ada, PYPI, "sample", &sample.publisher.id).await.unwrap();
         assert!(!checked.ok && checked.findings.iter().any(|finding| finding.contains("503")), "{:?}", checked.findings);
+    }
+
+    async fn failures_tell_no_personal_claim(test: TestRegistry) {
+        let sample = sample(&test, &[]).await;
+        let registry = &test.registry;
+        minted(registry, &sample.issuer, &release()).await.unwrap();
+        registry.remove_publisher(&sample.ada, PYPI, "sample", &sample.publisher.id).await.unwrap();
+        let rule = Rule { claim: "actor".to_owned(), test: Test::Equal("hubber".to_owned()) };
+        let new = NewPublisher { claims: vec![rule], ..github(&sample.name, "sample", &[]) };
+        registry.add_publisher(&sample.ada, new).await.unwrap();
+        minted(registry, &sample.issuer, &release().set("actor", "hubber")).await.unwrap();
+        let refusal = refused(minted(registry, &sample.issuer, &release()).await.map(|_| ()), "publisher-mismatch");
+        says(&refusal, &["octocat"]);
+        let failures = registry.failed_exchanges(&sample.ada, PYPI, "sample").await.unwrap();
+        assert_eq!(failures[0].differences[0].claim, "actor");
+        assert!(!format!("{failures:?}").contains("octocat"), "{failures:?}");
+        assert_eq!(test.count("SELECT count(*) AS n FROM failed_exchanges WHERE differences LIKE '%octocat%' OR claims LIKE '%octocat%'").await, 0);
+    }
+
+    async fn nobody_else_comes_to_own_what_a_workflow_founds(test: TestRegistry) {
+        let (ada, eve) = (test.user("ada").await, test.user("eve").await);
+        let (name, issuer) = issuer(&test, Provider::Github).await;
+        let registry = &test.registry;
+        registry.add_publisher(&ada, pending(&name, "newlib")).await.unwrap();
+        let wider = NewPublisher { fields: github(&name, "newlib", &[("visibility", "public")]).fields, ..pending(&name, "newlib") };
+        let error = refused(registry.add_publisher(&eve, wider.clone()).await, "pending-publisher-disputed");
+        says(&error, &["operator"]);
+        // And where two came to stand side by side all the same, nothing is founded.
+        registry.add_publisher(&ada, wider).await.unwrap();
+        test.execute("UPDATE publishers SET account_id = (SELECT id FROM accounts WHERE name = 'eve') WHERE registration LIKE '%visibility%'").await;
+        refused(minted(registry, &issuer, &release()).await.map(|_| ()), "pending-publisher-disputed");
+        assert_eq!(test.count("SELECT count(*) AS n FROM projects").await, 0);
+        test.execute("UPDATE publishers SET removed_at = 1, removed_why = 'removed' WHERE registration LIKE '%visibility%'").await;
+        minted(registry, &issuer, &release()).await.unwrap();
+        assert_eq!(test.count("SELECT count(*) AS n FROM grants g JOIN accounts a ON a.id = g.account_id WHERE a.name = 'ada'").await, 1);
+        // It has published nothing yet.
+        assert_eq!(test.count("SELECT count(*) AS n FROM projects WHERE trust_level = 'none'").await, 1);
+    }
+
+    async fn what_strangers_register_for_a_repository_stops_nobody(test: TestRegistry) {
+        let sample = sample(&test, &[]).await;
+        let eve = test.user("eve").await;
+        test.registry.add_publisher(&eve, pending(&sample.name, "abcl-thing")).await.unwrap();
+        test.registry.add_publisher(&eve, pending(&sample.name, "xyz-thing")).await.unwrap();
+        // A look-alike of the one, and the other itself, are taken before the workflow runs.
+        test.publish(&eve, &wheel("abc1-thing", "1.0")).await.unwrap();
+        test.publish(&eve, &wheel("xyz-thing", "1.0")).await.unwrap();
+        let (robot, minted_now) = minted(&test.registry, &sample.issuer, &release()).await.unwrap();
+        assert_eq!(minted_now.projects, ["sample"]);
+        assert!(minted_now.warnings.iter().any(|warning| warning.contains("abcl-thing")), "{:?}", minted_now.warnings);
+        test.publish(&robot, &wheel("sample", "1.0")).await.unwrap();
+        let mine = test.registry.pending_publishers(&eve).await.unwrap();
+        assert_eq!(mine.iter().map(|publisher| publisher.lost).collect::<Vec<_>>(), [false, true]);
+        // What is lost can be put away, once.
+        test.registry.remove_publisher(&eve, PYPI, "xyz-thing", &mine[1].id).await.unwrap();
+        refused(test.registry.remove_publisher(&eve, PYPI, "xyz-thing", &mine[1].id).await, "publisher-unknown");
+        assert_eq!(test.registry.pending_publishers(&eve).await.unwrap().len(), 1);
+        test.check().await;
+    }
+
+    async fn where_creation_is_closed_nothing_is_founded_but_for_the_operator(test: TestRegistry) {
+        let ada = test.user("ada").await;
+        let (name, issuer) = issuer(&test, Provider::Github).await;
+        test.registry.add_publisher(&ada, pending(&name, "earlier")).await.unwrap();
+        let closed = test.reopened_where(test.blobs(), |settings| settings.open_creation = false).await.unwrap();
+        refused(closed.add_publisher(&ada, pending(&name, "later")).await, "creation-closed");
+        refused(minted(&closed, &issuer, &release()).await.map(|_| ()), "creation-closed");
+        let new = NewPublisher { pending_for: Some("ada".to_owned()), ..pending(&name, "ordered") };
+        closed.add_publisher(&Actor::operator(), new).await.unwrap();
+        let (_, minted_now) = minted(&closed, &issuer, &release()).await.unwrap();
+        assert_eq!(minted_now.projects, ["ordered"]);
+    }
+
+    async fn a_forgejo_that_tells_no_ids_in_its_tokens_can_publish(test: TestRegistry) {
+        let ada = test.user("ada").await;
+        test.publish(&ada, &wheel("sample", "0.1")).await.unwrap();
+        let (name, issuer) = issuer(&test, Provider::Forgejo).await;
+        let answer = serde_json::json!({"id": 7, "full_name": "octo/sample", "owner": {"id": 8, "login": "octo"}});
+        SERVER.answer("/api/v1/repos/octo/sample", Some(answer.clone()));
+        SERVER.answer(&format!("/{name}/api/v1/repos/octo/sample"), Some(answer));
+        let publisher = test.registry.add_publisher(&ada, github(&name, "sample", &[])).await.unwrap();
+        assert_eq!(publisher.pinned.len(), 2, "{:?}", publisher.warnings);
+        let old = claims::forgejo("octo/sample", "release.yml").without("repository_id").without("repository_owner_id");
+        minted(&test.registry, &issuer, &old).await.unwrap();
+        let other = claims::forgejo("octo/sample", "release.yml").set("repository_id", "7").set("repository_owner_id", "99");
+        refused(minted(&test.registry, &issuer, &other).await.map(|_| ()), "publisher-mismatch");
     }
 
     async fn only_owners_manage_publishers(test: TestRegistry) {

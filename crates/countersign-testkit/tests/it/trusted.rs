@@ -4,6 +4,8 @@
 mod identity;
 mod issuers;
 mod journey;
+mod minted;
+mod odd;
 mod processes;
 mod providers;
 
@@ -35,10 +37,24 @@ impl Stage {
     }
 
     fn on(database: Database) -> Self {
-        let server = TestServer::start(ServerOptions {
-            tls: true,
+        Self::with(ServerOptions {
             database,
             ..ServerOptions::default()
+        })
+    }
+
+    /// On a database of the test's own.
+    fn at(database_url: String) -> Self {
+        Self::with(ServerOptions {
+            database_url: Some(database_url),
+            ..ServerOptions::default()
+        })
+    }
+
+    fn with(options: ServerOptions) -> Self {
+        let server = TestServer::start(ServerOptions {
+            tls: true,
+            ..options
         })
         .unwrap();
         let oidc = OidcServer::start().unwrap();
@@ -132,13 +148,18 @@ fn registration(project: &str) -> [&str; 10] {
 }
 
 fn mint_at(server: &str, identity: &str) -> Response {
+    try_mint_at(server, identity).unwrap()
+}
+
+/// An error means that the server went away.
+fn try_mint_at(server: &str, identity: &str) -> anyhow::Result<Response> {
     let body = json!({"token": identity}).to_string();
     let headers = [
         ("Content-Type", "application/json"),
         ("Accept", "application/json"),
     ];
     let url = format!("{server}/_/oidc/mint-token");
-    http::request("POST", &url, &headers, body.as_bytes()).unwrap()
+    http::request("POST", &url, &headers, body.as_bytes())
 }
 
 /// The token of a successful exchange.

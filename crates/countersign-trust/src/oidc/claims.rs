@@ -124,12 +124,12 @@ impl<'de> Visitor<'de> for Strict<'_> {
             .ok_or_else(|| E::custom("a number that is not finite"))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+    // U+0000 stands in no claim of any provider, and PostgreSQL can not store it.
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
+        if value.contains('\0') {
+            return Err(E::custom("a text holds U+0000"));
+        }
         Ok(Value::String(value.to_owned()))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
@@ -152,6 +152,9 @@ impl<'de> Visitor<'de> for Strict<'_> {
                 depth,
                 left: &mut *self.left,
             })?;
+            if name.contains('\0') {
+                return Err(A::Error::custom("a name holds U+0000"));
+            }
             if map.contains_key(&name) {
                 return Err(A::Error::custom(format!(
                     "the name {} stands twice",

@@ -7,9 +7,8 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::claims::strict_object;
-use super::{
-    Algorithm, Difference, MAX_DISCOVERY_BYTES, MAX_JWKS_BYTES, Refused, quoted, token::MAX_NAME,
-};
+use super::token::MAX_NAME;
+use super::{Algorithm, Difference, MAX_DISCOVERY_BYTES, MAX_JWKS_BYTES, Refused, escaped, quoted};
 
 /// The part of an issuer's discovery document that is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +65,7 @@ impl Discovery {
             .with(Difference {
                 claim: "issuer".to_owned(),
                 expected: expected_issuer.to_owned(),
-                seen: Some(quoted(issuer)),
+                seen: Some(escaped(issuer)),
                 matched: false,
                 advice: None,
             }));

@@ -384,7 +384,7 @@ const REPOSITORY: Field = field(
 const EVENTS: Field = field(
     "events",
     "Events",
-    "The events that may start the job, with commas between. Empty: all but those that strangers can cause.",
+    "The events that may start the job, with commas between. Empty: all but pull requests and those that run with the base branch's rights for them.",
     "push, release, workflow_dispatch",
     false,
 );
@@ -711,6 +711,12 @@ const PERSONAL: &[&str] = &[
     "username",
 ];
 
+/// Is this claim of that provider's tokens about a person, so that its value must not be kept? Google's `email` is not:
+/// it is that of a service account.
+pub fn is_personal(provider: Provider, claim: &str) -> bool {
+    PERSONAL.contains(&claim) && !provider.kept_claims().contains(&claim)
+}
+
 /// The longest kept claim, in bytes.
 const MAX_KEPT: usize = 1024;
 
@@ -720,12 +726,11 @@ const MAX_KEPT: usize = 1024;
 pub fn snapshot(provider: Provider, claims: &Claims, rules: &[Rule]) -> BTreeMap<String, String> {
     let known = provider.kept_claims();
     let named = rules.iter().map(|rule| rule.claim.as_str());
-    let personal = |claim: &&str| !PERSONAL.contains(claim) || known.contains(claim);
     known
         .iter()
         .copied()
         .chain(named)
-        .filter(personal)
+        .filter(|claim| !is_personal(provider, claim))
         .filter_map(|claim| {
             let text = match claims.get(claim)? {
                 Value::Array(list) => list

@@ -3,18 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use url::Url;
 
-use super::claims::strict_object;
-use super::preset::{is_uuid, pages, rest};
+use super::preset::{is_uuid, pages};
 use super::token::MAX_NAME;
-use super::{Difference, Provider, Refused, Rule, Test, keys, quoted};
+use super::{Difference, Provider, Refused, Rule, Test, escaped, keys, quoted};
 
 /// How many rules a registration may have in all, and how many texts one rule.
 const MAX_RULES: usize = 64;
-/// The longest answer about ids that is read, in bytes.
-const MAX_IDENTITY_BYTES: usize = 256 * 1024;
 
 /// Events and pipeline sources that run with what strangers wrote, or on their occasion.
 const GITHUB_FORBIDDEN: &[&str] = &[
@@ -152,7 +147,7 @@ impl<'a> Form<'a> {
                     format!("one of the fields {}", fields.join(", "))
                 };
                 let advice = format!("{} has no such field: leave it out", provider.title());
-                form.refuse(&quoted(&name), &expected, Some(text), &advice);
+                form.refuse(&escaped(&name), &expected, Some(text), &advice);
             } else if text.len() > MAX_NAME {
                 let seen = format!("{} bytes", text.len());
                 form.refuse(&name, "at most 255 bytes", Some(&seen), "shorten it");
@@ -175,7 +170,7 @@ impl<'a> Form<'a> {
         self.wrong.push(Difference {
             claim: field.to_owned(),
             expected: expected.to_owned(),
-            seen: seen.map(quoted),
+            seen: seen.map(escaped),
             matched: false,
             advice: Some(advice.to_owned()),
         });
@@ -267,6 +262,7 @@ impl<'a> Form<'a> {
                 && text.len() <= 100
                 && text != "."
                 && text != ".."
+                && !text.ends_with(".git")
                 && text
                     .bytes()
                     .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
@@ -415,13 +411,13 @@ impl<'a> Form<'a> {
         self.rule(claim, Test::OneOf(events));
     }
 
-    /// One of a few words; `any` means no rule.
+    /// One of a few words; `any` (or `false`, for what is only switched on) means no rule.
     fn choice(&mut self, name: &str, claim: &str, words: &[&str]) {
         let Some(text) = self.optional(name) else {
             return;
         };
         let lower = text.to_ascii_lowercase();
-        if lower == "any" {
+        if lower == "any" || lower == "false" {
             return;
         }
         if !words.contains(&lower.as_str()) {
@@ -597,7 +593,7 @@ impl<'a> Form<'a> {
             .trim_start_matches("./")
             .trim_start_matches('/')
             .to_owned();
-        if is_yaml_path(&path) && !path.contains("//") {
+        if is_yaml_path(&path) {
             self.keep("workflow", path.as_str());
         } else {
             self.refuse(
@@ -712,6 +708,7 @@ impl<'a> Form<'a> {
                 && parts[0].contains('.')
                 && parts.iter().all(|part| {
                     !part.is_empty()
+                        && !part.ends_with(".git")
                         && part
                             .bytes()
                             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
@@ -748,6 +745,14 @@ impl<'a> Form<'a> {
                 .split([',', ' '])
                 .filter(|one| !one.is_empty())
                 .collect();
+            if ids.is_empty() {
+                self.refuse(
+                    "context_id",
+                    "a UUID",
+                    Some(&text),
+                    "copy it from the organisation's settings, or leave the field out",
+                );
+            }
             let contexts: Option<Vec<String>> =
                 ids.iter().map(|one| self.uuid("context_id", one)).collect();
             if let Some(contexts) = contexts {
@@ -789,15 +794,26 @@ impl<'a> Form<'a> {
             ("tag", "build_tag"),
             ("step", "step_key"),
         ] {
-            if let Some(text) = self.optional(name) {
-                let bare = text
-                    .strip_prefix("refs/heads/")
-                    .or(text.strip_prefix("refs/tags/"))
-                    .unwrap_or(&text)
-                    .to_owned();
-                self.keep(name, bare.as_str());
-                self.exact_or_pattern(claim, bare);
+            let Some(text) = self.optional(name) else {
+                continue;
+            };
+            let bare = text
+                .strip_prefix("refs/heads/")
+                .or(text.strip_prefix("refs/tags/"))
+                .unwrap_or(&text)
+                .to_owned();
+            if bare.is_empty() || bare.starts_with("refs/") {
+                let expected = format!("the name of a {name}, without refs/");
+                self.refuse(
+                    name,
+                    &expected,
+                    Some(&text),
+                    "write it as Buildkite's pages do",
+                );
+                continue;
             }
+            self.keep(name, bare.as_str());
+            self.exact_or_pattern(claim, bare);
         }
         for name in ["organization_id", "pipeline_id"] {
             if let Some(text) = self.optional(name)
@@ -973,7 +989,9 @@ impl<'a> Form<'a> {
                 if let [one] = &self.wrong[..] {
                     message.push_str(&format!(
                         ", which is {} and should be {}",
-                        one.seen.as_deref().unwrap_or("missing"),
+                        one.seen
+                            .as_deref()
+                            .map_or("missing".to_owned(), |seen| format!("`{seen}`")),
                         one.expected
                     ));
                 }
@@ -1002,15 +1020,17 @@ fn plain(character: char) -> bool {
         || (!character.is_ascii() && character.is_alphanumeric())
 }
 
-/// A path that ends in `.yml` or `.yaml`, without anything that a ref or a pattern would need.
+/// A plain relative path that ends in `.yml` or `.yaml`, without anything that a ref or a pattern would need.
 fn is_yaml_path(path: &str) -> bool {
     let stem = path
         .strip_suffix(".yml")
         .or_else(|| path.strip_suffix(".yaml"));
-    stem.is_some_and(|stem| !stem.is_empty() && (!stem.ends_with('/') || path.starts_with('.')))
+    stem.is_some_and(|stem| !stem.is_empty() && !stem.ends_with('/'))
         && path.is_ascii()
         && !path.contains(['@', '*', ':', '?', '#'])
-        && !path.split('/').any(|part| part == "..")
+        && path
+            .split('/')
+            .all(|part| !part.is_empty() && part != "." && part != "..")
 }
 
 /// What Git allows in a ref, and `*` (git-check-ref-format).
@@ -1090,94 +1110,4 @@ fn split_repository(
         }
         _ => Err("give OWNER/REPOSITORY, or the URL of the repository".to_owned()),
     }
-}
-
-/// Where the provider can be asked for the ids that stay when a name is given up: an `https` URL whose answer is
-/// for [`identity_answer`]. `None` where a provider does not say. Redirects must not be followed: they are how a
-/// renamed repository answers to its old name.
-pub fn identity_question(registration: &Registration) -> Option<String> {
-    let base = rest(registration.provider, &registration.issuer)?;
-    let field = |name: &str| registration.fields.get(name);
-    let url = match registration.provider {
-        Provider::Github | Provider::Forgejo => {
-            format!("{base}/repos/{}/{}", field("owner")?, field("repository")?)
-        }
-        Provider::Gitlab => {
-            let namespace = field("namespace")?.replace('/', "%2F");
-            format!("{base}/projects/{namespace}%2F{}", field("project")?)
-        }
-        _ => return None,
-    };
-    let read = Url::parse(&url).ok()?;
-    (keys::plain_https(&read) && read.as_str() == url).then_some(url)
-}
-
-/// Reads the answer to [`identity_question`]: the ids by the claims that carry them. The answer must be about the
-/// repository that was asked for.
-///
-/// # Errors
-///
-/// `publisher-unconfirmed` where the answer is no such thing or names another repository.
-pub fn identity_answer(
-    registration: &Registration,
-    body: &[u8],
-) -> Result<BTreeMap<String, String>, Refused> {
-    let unconfirmed = |what: String| {
-        Refused::new(
-            "publisher-unconfirmed",
-            format!(
-                "the answer of {} about {} is not usable: {what}",
-                registration.provider.title(),
-                quoted(&registration.label)
-            ),
-            "check that the issuer is of the registered kind; without the answer, ids are pinned on first use",
-        )
-    };
-    if body.len() > MAX_IDENTITY_BYTES {
-        return Err(unconfirmed(format!(
-            "it has {} bytes, more than {MAX_IDENTITY_BYTES}",
-            body.len()
-        )));
-    }
-    let answer = strict_object(body).map_err(&unconfirmed)?;
-    let (name_key, owner_key, claims) = match registration.provider {
-        Provider::Github | Provider::Forgejo => (
-            "full_name",
-            "owner",
-            ["repository_owner_id", "repository_id"],
-        ),
-        Provider::Gitlab => (
-            "path_with_namespace",
-            "namespace",
-            ["namespace_id", "project_id"],
-        ),
-        _ => return Err(unconfirmed("this provider is not asked".to_owned())),
-    };
-    let Some(Value::String(name)) = answer.get(name_key) else {
-        return Err(unconfirmed(format!("it has no text `{name_key}`")));
-    };
-    if registration.provider.lookup_form(name) != registration.lookup {
-        return Err(unconfirmed(format!(
-            "it is about {}; if the repository was renamed, register its new name",
-            quoted(name)
-        ))
-        .with(Difference {
-            claim: name_key.to_owned(),
-            expected: registration.lookup.clone(),
-            seen: Some(quoted(name)),
-            matched: false,
-            advice: None,
-        }));
-    }
-    let id = |value: Option<&Value>| value.and_then(Value::as_u64).filter(|id| *id > 0);
-    let owner = id(answer.get(owner_key).and_then(|owner| owner.get("id")));
-    let own = id(answer.get("id"));
-    let (Some(owner), Some(own)) = (owner, own) else {
-        return Err(unconfirmed(format!("it has no `id` or `{owner_key}.id`")));
-    };
-    let [owner_claim, own_claim] = claims;
-    Ok(BTreeMap::from([
-        (owner_claim.to_owned(), owner.to_string()),
-        (own_claim.to_owned(), own.to_string()),
-    ]))
 }

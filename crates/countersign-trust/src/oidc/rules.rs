@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::claims::scalar;
-use super::{Claims, Difference, quoted};
+use super::{Claims, Difference, escaped};
 
 /// A rule over one claim. In JSON: `{"claim": "repository", "test": "equal", "value": "octo/sample"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,49 @@ pub enum Test {
     /// anything, or exactly `REF`. A pattern would not do: a branch may be named so that a claim about another file
     /// ends like one about this file.
     File(String),
+}
+
+impl std::str::FromStr for Rule {
+    type Err = String;
+
+    /// A rule as command lines write it: `NAME=VALUE`, `NAME=ONE|TWO`, `NAME~PATTERN`, `NAME!=ONE|TWO`. Of the ways to
+    /// compare, those without regard to case and values with a `|` can not be written so.
+    fn from_str(text: &str) -> Result<Self, String> {
+        const FORMS: &str = "write NAME=VALUE, NAME=ONE|TWO, NAME~PATTERN or NAME!=ONE|TWO";
+        let Some(at) = text.find(['=', '~']) else {
+            return Err(format!("it has no = nor ~; {FORMS}"));
+        };
+        let (name, value) = (&text[..at], &text[at + 1..]);
+        let several = || value.split('|').map(str::to_owned).collect::<Vec<_>>();
+        let pattern = text.as_bytes()[at] == b'~';
+        let (claim, test) = match name.strip_suffix('!') {
+            Some(_) if pattern => {
+                return Err(
+                    "there is no !~; != takes patterns already: NAME!=refs/pull/*".to_owned(),
+                );
+            }
+            Some(claim) => (claim, Test::NoneOf(several())),
+            None if pattern => (name, Test::Pattern(value.to_owned())),
+            None if value.contains('|') => (name, Test::OneOf(several())),
+            None => (name, Test::Equal(value.to_owned())),
+        };
+        if claim.is_empty() {
+            return Err(format!("the name of the claim is missing; {FORMS}"));
+        }
+        let empty = match &test {
+            Test::OneOf(values) | Test::NoneOf(values) => values.iter().any(String::is_empty),
+            _ => value.is_empty(),
+        };
+        if empty {
+            return Err(format!(
+                "a value for {claim} is empty; a claim that is empty or missing never counts"
+            ));
+        }
+        Ok(Self {
+            claim: claim.to_owned(),
+            test,
+        })
+    }
 }
 
 /// Holds claims against rules: one outcome per rule, in order, matched or not.
@@ -124,8 +167,20 @@ fn repository_and_path(file: &str) -> Option<(&str, &str)> {
     Some((&file[..owner.len() + 1 + name.len()], path))
 }
 
+/// What may stand behind the `@` of a workflow: a full ref or a commit. A file's own name may hold an `@` too
+/// (`release.yml@x.yml`), and then something else begins behind the first one.
+fn is_ref_or_commit(text: &str) -> bool {
+    let commit = matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    commit || (text.starts_with("refs/") && !text.contains("@refs/"))
+}
+
 fn is_file(wanted: &str, seen: &str) -> bool {
-    let (seen_file, seen_ref) = seen.split_once('@').unwrap_or((seen, ""));
+    let Some((seen_file, seen_ref)) = seen
+        .split_once('@')
+        .filter(|(_, reference)| is_ref_or_commit(reference))
+    else {
+        return false;
+    };
     let (wanted_file, wanted_ref) = match wanted.split_once('@') {
         Some((file, reference)) => (file, Some(reference)),
         None => (wanted, None),
@@ -143,10 +198,7 @@ fn is_file(wanted: &str, seen: &str) -> bool {
 
 /// A claim's value as a message shows it.
 fn shown(value: &Value) -> String {
-    let text = scalar(value).unwrap_or_else(|| value.to_string());
-    let quoted = quoted(&text);
-    // The same text without the quotes: they are for sentences.
-    quoted[1..quoted.len() - 1].to_owned()
+    escaped(&scalar(value).unwrap_or_else(|| value.to_string()))
 }
 
 fn listed(texts: &[String]) -> String {
@@ -208,10 +260,18 @@ fn advice(rule: &Rule, rules: &[Rule], claims: &Claims) -> String {
             "the job runs in {seen}: call the registered workflow from {file}, or change the publisher's field \
              `called_workflow`"
         ),
-        ("event_name" | "pipeline_source", Some(seen), Test::NoneOf(_)) => format!(
-            "`{seen}` can run with changes of strangers: publish on a pushed tag or a release, in a workflow of its own; \
-             or list the events you allow in the publisher's field `events`"
+        (
+            "event_name" | "pipeline_source",
+            Some("pull_request_target" | "workflow_run"),
+            Test::NoneOf(_),
+        ) => format!(
+            "this event can run with what strangers wrote: publish on a pushed tag or a release, in a workflow of its \
+             own; or, if {file} is safe for it, list the events you allow in the publisher's field `events`"
         ),
+        ("event_name" | "pipeline_source", Some(_), Test::NoneOf(_)) => {
+            "a pull request never publishes, since strangers can write it: publish on a pushed tag or a release"
+                .to_owned()
+        }
         ("event_name" | "pipeline_source", Some(seen), _) => format!(
             "the job was started by `{seen}`: start it by {wanted}, or change the publisher's field `events`"
         ),

@@ -7,7 +7,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use super::claims::strict_object;
-use super::{Algorithm, Claims, Difference, Jwks, LEEWAY, MAX_TOKEN_BYTES, Refused, quoted};
+use super::{
+    Algorithm, Claims, Difference, Jwks, LEEWAY, MAX_TOKEN_BYTES, Refused, escaped, quoted,
+};
 use crate::digest::Sha256;
 
 /// The longest issuer, key id or field, in bytes.
@@ -101,6 +103,9 @@ impl Unverified {
         };
         let claims = Claims::parse(&decode("payload", payload)?)
             .map_err(|why| malformed(format!("in its claims, {why}")))?;
+        if signature.is_empty() {
+            return Err(malformed("it is not signed at all".to_owned()));
+        }
         decode("signature", signature)?;
         let issuer = match claims.get("iss") {
             Some(Value::String(issuer)) if issuer.len() <= MAX_NAME => issuer.clone(),
@@ -207,7 +212,7 @@ pub fn verify(
         .with(difference(
             "iss",
             demands.issuer,
-            Some(quoted(&token.issuer)),
+            Some(escaped(&token.issuer)),
         )));
     }
     let algorithm = demands
@@ -277,7 +282,7 @@ fn audience(claims: &Claims, expected: &str) -> Result<(), Refused> {
                 quoted(seen),
                 quoted(expected)
             ),
-            quoted(seen),
+            escaped(seen),
         )),
         Some(Value::Array(list)) => Err(refused(
             format!(
@@ -285,11 +290,11 @@ fn audience(claims: &Claims, expected: &str) -> Result<(), Refused> {
                 list.len(),
                 quoted(expected)
             ),
-            quoted(&Value::from(list.clone()).to_string()),
+            escaped(&Value::from(list.clone()).to_string()),
         )),
         Some(other) => Err(refused(
             "the token's audience is not a text".to_owned(),
-            quoted(&other.to_string()),
+            escaped(&other.to_string()),
         )),
     }
 }

@@ -42,6 +42,8 @@ pub(super) fn routes() -> Router<Site> {
     Router::new()
         .route("/_/oidc/audience", get(audience))
         .route("/_/oidc/mint-token", post(mint))
+        // Where early releases of the publishing action ask, which workflows still pin.
+        .route("/_/oidc/github/mint-token", post(mint))
         .route("/_/oidc/burn-token", post(burn))
         .route("/.well-known/pytp", get(discover))
 }

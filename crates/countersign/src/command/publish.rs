@@ -3,14 +3,15 @@
 use countersign::actions::Runner;
 use countersign::ci::{Ci, variable};
 use countersign::publish::{
-    Claimant, Explained, Outcome, Plan, Published, Wanted, explain, prepare, publish, summary,
+    Claimant, Credential, Explained, Held, Outcome, Plan, Published, Wanted, explain, prepare,
+    publish, summary,
 };
 use countersign::remote::Remote;
 use countersign::trusted::TrustFile;
 use countersign::{Failure, publisher};
 use serde_json::json;
 
-use super::{authorities, line, meant, stored_token, trust_path};
+use super::{authorities, interrupt, line, meant, stored_token, trust_path};
 use crate::cli::{Common, CredentialKind, Publish};
 
 /// Publishes, or says what would happen.
@@ -30,7 +31,14 @@ fn deed(
     ci: Option<(Ci, &'static str)>,
     runner: Option<&Runner>,
 ) -> Result<(), Failure> {
-    let say = |text: &str| eprintln!("{text}");
+    // With --json, each line on standard error is JSON too, but for the commands to a runner.
+    let say = |text: &str| {
+        if common.json {
+            eprintln!("{}", json!({"note": text}));
+        } else {
+            eprintln!("{text}");
+        }
+    };
     let (files, aside) = prepare(&options.files)?;
     for path in aside {
         say(&format!(
@@ -52,6 +60,7 @@ fn deed(
         },
         variables: &variable,
     };
+    let held = Held::default();
     let plan = Plan {
         remote: &remote,
         ca: ca.as_deref(),
@@ -59,6 +68,7 @@ fn deed(
         skip_existing: options.skip_existing,
         runner,
         variables: &variable,
+        held: &held,
         progress: !common.json,
         say: &say,
     };
@@ -71,6 +81,9 @@ fn deed(
         } else {
             tell_plan(&explained)
         };
+    }
+    if matches!(credential, Credential::Identity { .. }) {
+        interrupt::give_back(held.clone())?;
     }
     let done = |published: &Published| {
         if !common.json {

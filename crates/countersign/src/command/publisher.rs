@@ -145,7 +145,7 @@ fn new(options: &AddPublisher) -> Result<NewPublisher, Failure> {
     Ok(NewPublisher {
         issuer: options.issuer.clone(),
         fields,
-        claims: options.claims.iter().map(|rule| rule.0.clone()).collect(),
+        claims: options.claims.clone(),
         pending: options.pending,
     })
 }

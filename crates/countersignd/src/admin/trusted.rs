@@ -231,7 +231,7 @@ async fn add(common: &Common, flags: &NewPublisherFlags) -> Result<(), Failure> 
         project: name.clone(),
         issuer: flags.issuer.clone(),
         fields,
-        claims: flags.claims.iter().map(|claim| claim.0.clone()).collect(),
+        claims: flags.claims.clone(),
         pending_for: flags.pending_for.clone(),
         pending: flags.pending_for.is_some(),
     };

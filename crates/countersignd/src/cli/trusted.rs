@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use countersign_registry::oidc::{Provider, Refused, Rule, Test};
+use countersign_registry::oidc::{Provider, Refused, Rule};
 
 use super::{ProjectName, Stores};
 
@@ -81,7 +81,7 @@ Claim rules, for what no field covers:
   --claim 'NAME~PATTERN'       it fits PATTERN, in which * is any run of characters
   --claim 'NAME!=ONE|TWO'      where the claim is there, it fits none of these patterns
 A token that lacks a claim of the first three kinds is refused.")]
-    Add(NewPublisherFlags),
+    Add(Box<NewPublisherFlags>),
     /// List the publishers of a project; without one, all pending publishers.
     List {
         /// ECOSYSTEM:PROJECT, or just PROJECT for pypi.
@@ -176,7 +176,7 @@ pub struct NewPublisherFlags {
     pub fields: Vec<(String, String)>,
     /// A further rule about a claim of the token; again for each.
     #[arg(long = "claim", value_name = "RULE")]
-    pub claims: Vec<ClaimRule>,
+    pub claims: Vec<Rule>,
     /// The project does not exist yet: this user owns it once the first release makes it.
     #[arg(long, value_name = "USER")]
     pub pending_for: Option<String>,
@@ -211,51 +211,6 @@ impl NewPublisherFlags {
     }
 }
 
-/// A rule about a claim as the command line writes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClaimRule(pub Rule);
-
-impl std::str::FromStr for ClaimRule {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let at = text.find(['=', '~']).ok_or_else(|| {
-            "it has no = nor ~; write NAME=VALUE, NAME=ONE|TWO, NAME~PATTERN or NAME!=VALUE"
-                .to_owned()
-        })?;
-        let (name, rest) = text.split_at(at);
-        let (kind, value) = rest.split_at(1);
-        let values = || value.split('|').map(str::to_owned).collect::<Vec<_>>();
-        let (claim, test) = match (kind, name.strip_suffix('!')) {
-            ("=", Some(claim)) => (claim, Test::NoneOf(values())),
-            ("=", None) if value.contains('|') => (name, Test::OneOf(values())),
-            ("=", None) => (name, Test::Equal(value.to_owned())),
-            (_, None) => (name, Test::Pattern(value.to_owned())),
-            (_, Some(_)) => {
-                return Err(
-                    "there is no !~ ; != takes patterns already: NAME!=refs/pull/*".to_owned(),
-                );
-            }
-        };
-        if claim.is_empty() {
-            return Err("the name of the claim is missing".to_owned());
-        }
-        let empty = match &test {
-            Test::OneOf(values) | Test::NoneOf(values) => values.iter().any(String::is_empty),
-            _ => value.is_empty(),
-        };
-        if empty {
-            return Err(format!(
-                "a value for {claim} is empty; a claim that is empty or missing never counts"
-            ));
-        }
-        Ok(Self(Rule {
-            claim: claim.to_owned(),
-            test,
-        }))
-    }
-}
-
 fn provider(text: &str) -> Result<Provider, String> {
     text.parse().map_err(|refused: Refused| refused.to_string())
 }
@@ -264,58 +219,5 @@ fn field(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("write NAME=VALUE".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rule(text: &str) -> Result<(String, Test), String> {
-        text.parse::<ClaimRule>()
-            .map(|ClaimRule(rule)| (rule.claim, rule.test))
-    }
-
-    #[test]
-    fn each_kind_of_claim_rule_is_read() {
-        let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
-        for (text, claim, test) in [
-            ("sub=a:b=c~d", "sub", Test::Equal("a:b=c~d".to_owned())),
-            ("sub=one|two", "sub", Test::OneOf(texts(&["one", "two"]))),
-            (
-                "ref~refs/tags/v*",
-                "ref",
-                Test::Pattern("refs/tags/v*".to_owned()),
-            ),
-            (
-                "event_name!=pull_request_target|workflow_run",
-                "event_name",
-                Test::NoneOf(texts(&["pull_request_target", "workflow_run"])),
-            ),
-            (
-                "https://example.org/project=7",
-                "https://example.org/project",
-                Test::Equal("7".to_owned()),
-            ),
-        ] {
-            assert_eq!(rule(text), Ok((claim.to_owned(), test)), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_claim_rule_that_says_nothing_is_refused() {
-        for (text, phrase) in [
-            ("sub", "no = nor ~"),
-            ("=x", "name of the claim is missing"),
-            ("!=x", "name of the claim is missing"),
-            ("sub=", "is empty"),
-            ("sub=a|", "is empty"),
-            ("sub!=", "is empty"),
-            ("sub~", "is empty"),
-            ("sub!~x", "!= takes patterns already"),
-        ] {
-            let wrong = rule(text).unwrap_err();
-            assert!(wrong.contains(phrase), "{text}: {wrong}");
-        }
     }
 }

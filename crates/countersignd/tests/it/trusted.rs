@@ -1,11 +1,14 @@
 //! Trusted publishing at the command line: issuers, publishers, policies.
 
+use std::time::Duration;
+
 use countersign_testkit::authority::Authority;
 use countersign_testkit::claims::{self, Claims};
+use countersign_testkit::http;
 use countersign_testkit::issuer::{Document, Fault, Issuer, OidcServer};
 use countersign_testkit::packages::Wheel;
 
-use crate::machine::{Desk, Ran};
+use crate::machine::{self, Desk, Ran};
 
 /// What a fresh registry without a URL of its own asks identity tokens to name.
 const AUDIENCE: &str = "http://localhost:8417/pypi";
@@ -212,6 +215,12 @@ fn an_issuer_is_asked_before_it_is_admitted_and_a_private_one_needs_its_authorit
         .desk
         .run(&["admin", "issuer", "remove", "other"])
         .expect(4, &["other"]);
+    // An authority that the whole machine trusts needs no mention.
+    let mut command = house
+        .desk
+        .command(&["admin", "issuer", "add", "other", "--url", &url]);
+    command.env("SSL_CERT_FILE", house.server.ca_file());
+    machine::ran(command).expect(0, &["Tokens of"]);
 }
 
 #[test]
@@ -297,6 +306,73 @@ fn a_publisher_is_added_listed_tested_rule_by_rule_and_removed() {
         .expect(0, &[])
         .json();
     assert_eq!(listed, serde_json::json!([]));
+}
+
+#[test]
+fn what_the_server_refused_is_shown_at_the_command_line_claim_by_claim() {
+    let house = House::new();
+    house
+        .publisher("thing", &["--environment", "release"])
+        .expect(0, &[]);
+    let server = house.desk.serve(&[]);
+    let audience = format!("http://localhost:{}/pypi", server.port);
+    let mint = |claims: &Claims| {
+        let token = house.issuer.token(&audience, claims).unwrap();
+        let answer = http::request(
+            "POST",
+            &format!("{}/_/oidc/mint-token", server.site()),
+            &[("Content-Type", "application/json")],
+            serde_json::json!({"token": token}).to_string().as_bytes(),
+        )
+        .unwrap();
+        assert!(!server.log().contains(&token), "{}", server.log());
+        answer
+    };
+    let elsewhere = claims::github_in_environment("octo/sample", "release.yml", "staging");
+    mint(&elsewhere).expect_status(422).unwrap();
+    house
+        .desk
+        .run(&["admin", "publisher", "failures", "thing"])
+        .expect(
+            0,
+            &[
+                "publisher-mismatch",
+                &house.issuer.url(),
+                "✗ environment: expected",
+                "staging",
+            ],
+        );
+    let good = claims::github_in_environment("octo/sample", "release.yml", "release");
+    let minted = mint(&good).expect_status(200).unwrap().json().unwrap();
+    let token = minted["token"].as_str().unwrap();
+    assert!(!server.log().contains(token), "{}", server.log());
+    let listed = house
+        .desk
+        .run(&["--json", "admin", "publisher", "list", "thing"])
+        .expect(0, &[])
+        .json();
+    assert!(!listed[0]["last_used"].is_null(), "{listed}");
+    assert_eq!(
+        listed[0]["pinned"]["repository_owner_id"],
+        good.text("repository_owner_id"),
+        "{listed}"
+    );
+    // The account was deleted and somebody else made one of the same name.
+    let recreated = good.clone().set("repository_owner_id", "99999");
+    // Refusals are noted once a second for each publisher, however many there are.
+    let noted = (0..40).any(|_| {
+        mint(&recreated).expect_status(422).unwrap();
+        let told = house
+            .desk
+            .run(&["admin", "publisher", "failures", "thing"])
+            .expect(0, &[]);
+        let noted = told.out.contains("✗ repository_owner_id") && told.out.contains("99999");
+        if !noted {
+            std::thread::sleep(Duration::from_millis(250));
+        }
+        noted
+    });
+    assert!(noted, "the recreated account was never noted");
 }
 
 #[test]

@@ -1,13 +1,16 @@
-//! Identity tokens that are not what they should be, and tokens minted from good ones that are used for more.
+//! Identity tokens that are not what they should be, and publishers that they do not fit.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_testkit::claims::{self, Claims};
 use countersign_testkit::http;
 use countersign_testkit::issuer::{KeyId, Signing};
+use countersign_testkit::server::ServerOptions;
 use serde_json::{Value, json};
 
-use super::{OWNER_ID, REPOSITORY, Stage, WORKFLOW, differing, refused, release};
+use super::{OWNER_ID, REPOSITORY, Stage, WORKFLOW, differing, refused, release, token_of};
 
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -19,14 +22,14 @@ fn an_identity_token_is_good_once() {
     let stage = Stage::start();
     stage.project_with_publisher("sample", &[]);
     let identity = stage.identity(&stage.claims());
-    super::token_of(stage.mint(&identity));
+    token_of(stage.mint(&identity));
     refused(&stage.mint(&identity), "oidc-replayed");
     // The id alone makes it the same token, however else it differs.
     let claims = stage.claims().set("jti", "one-and-the-same");
-    super::token_of(stage.mint(&stage.identity(&claims)));
+    token_of(stage.mint(&stage.identity(&claims)));
     let again = stage.identity(&claims.set("run_attempt", "3"));
     refused(&stage.mint(&again), "oidc-replayed");
-    super::token_of(stage.mint(&stage.identity(&stage.claims())));
+    token_of(stage.mint(&stage.identity(&stage.claims())));
 }
 
 #[test]
@@ -41,8 +44,13 @@ fn forged_signatures_are_refused_whatever_the_header_says() {
         stage.mint(&token.unwrap())
     };
     let current = KeyId::Current;
+    // Without a signature it is no signed token at all; with another's, the algorithm is what is wrong.
+    refused(&forged(Signing::Unsigned, &current), "oidc-token-malformed");
+    let genuine = stage.identity(&stage.claims());
+    let rest = genuine.split_once('.').unwrap().1;
+    let none = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
     refused(
-        &forged(Signing::Unsigned, &current),
+        &stage.mint(&format!("{none}.{rest}")),
         "oidc-algorithm-refused",
     );
     refused(
@@ -55,10 +63,9 @@ fn forged_signatures_are_refused_whatever_the_header_says() {
     );
     // The registry pins GitHub to RS256, so the same issuer's other key does not count either.
     refused(&forged(Signing::Es256, &current), "oidc-algorithm-refused");
-    // Two keys are published, of which one fits the algorithm: a token without a key id may use it.
     let other = KeyId::Named("not-a-key".to_owned());
     refused(&forged(Signing::Rs256, &other), "oidc-key-unknown");
-    super::token_of(forged(Signing::Rs256, &current));
+    token_of(forged(Signing::Rs256, &current));
 }
 
 #[test]
@@ -94,7 +101,7 @@ fn tokens_for_others_and_of_other_times_are_refused() {
     refused(&try_with(long), "oidc-lifetime-too-long");
     let elsewhere = good().set("iss", "https://issuer.example.org");
     refused(&try_with(elsewhere), "issuer-unknown");
-    super::token_of(try_with(good()));
+    token_of(try_with(good()));
 }
 
 #[test]
@@ -103,7 +110,7 @@ fn what_is_no_token_is_refused_in_the_same_shape() {
     for text in ["", "x", "a.b.c", "a.b", "....", "é.é.é"] {
         refused(&stage.mint(text), "oidc-token-malformed");
     }
-    let mut long = stage.identity(&stage.claims().set("filler", "x".repeat(20_000)));
+    let mut long = stage.identity(&stage.claims().set("filler", "x".repeat(12_500)));
     refused(&stage.mint(&long), "oidc-token-too-large");
     long = "x".repeat(3 << 20);
     let answer = stage.mint(&long);
@@ -118,10 +125,13 @@ fn what_is_no_token_is_refused_in_the_same_shape() {
 
 #[test]
 fn neither_identity_tokens_nor_minted_ones_reach_the_log_or_an_error() {
-    let stage = Stage::start();
+    let stage = Stage::with(ServerOptions {
+        configuration: "[log]\nfilter = \"trace\"\n".to_owned(),
+        ..ServerOptions::default()
+    });
     stage.project_with_publisher("sample", &[]);
     let good = stage.identity(&stage.claims());
-    let minted = super::token_of(stage.mint(&good));
+    let minted = token_of(stage.mint(&good));
     let mut answers = vec![stage.mint(&good)];
     let bad = stage.identity(&claims::github(REPOSITORY, "test.yml"));
     answers.push(stage.mint(&bad));
@@ -135,10 +145,17 @@ fn neither_identity_tokens_nor_minted_ones_reach_the_log_or_an_error() {
     );
     let said: Vec<String> = answers.iter().map(http::Response::text).collect();
     let log = stage.server.logs();
+    assert!(
+        log.contains("/_/oidc/mint-token") && log.contains("TRACE"),
+        "what is said at the lowest level is not in the log"
+    );
     for secret in [&good, &minted, &bad, &bent] {
         // Of an identity token its signature is the secret part.
+        let basic = http::basic_authorization("__token__", secret);
+        let basic = basic.rsplit(' ').next().unwrap();
         let secret = secret.rsplit('.').next().unwrap();
         assert!(!log.contains(secret), "a token is in the log");
+        assert!(!log.contains(basic), "a token is in the log, encoded");
         for text in &said {
             assert!(!text.contains(secret), "a token is in an answer: {text}");
         }
@@ -178,8 +195,8 @@ fn ids_that_the_provider_does_not_tell_are_learnt_from_the_first_token() {
     stage.project_with_publisher("sample", &[]);
     let before = stage.publisher(&["list", "sample"]);
     assert_eq!(before[0]["pinned"], json!({}));
-    assert!(before[0]["pin_by"].is_string(), "{before}");
-    super::token_of(stage.mint(&stage.identity(&stage.claims())));
+    assert!(!before[0]["pin_by"].is_null(), "{before}");
+    token_of(stage.mint(&stage.identity(&stage.claims())));
     let after = stage.publisher(&["list", "sample"]);
     assert_eq!(
         after[0]["pinned"]["repository_owner_id"],
@@ -224,17 +241,16 @@ fn a_job_outside_the_required_environment_is_refused_with_the_line_to_add() {
     stage.project_with_publisher("sample", &["--environment", "release"]);
     let answer = stage.mint(&stage.identity(&stage.claims()));
     refused(&answer, "publisher-mismatch");
-    assert_eq!(
-        differing(&answer, "environment"),
-        ("release".to_owned(), Value::Null)
-    );
+    let (expected, seen) = differing(&answer, "environment");
+    assert!(expected.contains("release"), "{expected}");
+    assert_eq!(seen, Value::Null);
     assert!(
         answer.text().contains("environment: release"),
         "{}",
         answer.text()
     );
     let inside = claims::github_in_environment(REPOSITORY, WORKFLOW, "release");
-    super::token_of(stage.mint(&stage.identity(&inside)));
+    token_of(stage.mint(&stage.identity(&inside)));
 }
 
 #[test]
@@ -272,7 +288,7 @@ fn the_environment_of_gitlab_is_compared_in_its_exact_case() {
             ("Release".to_owned(), json!(wrong))
         );
     }
-    super::token_of(mint(Some("Release")));
+    token_of(mint(Some("Release")));
 }
 
 #[test]
@@ -286,7 +302,7 @@ fn a_self_hosted_runner_is_refused_where_only_the_providers_are_allowed() {
         differing(&answer, "runner_environment"),
         ("github-hosted".to_owned(), json!("self-hosted"))
     );
-    super::token_of(stage.mint(&stage.identity(&stage.claims())));
+    token_of(stage.mint(&stage.identity(&stage.claims())));
 }
 
 #[test]
@@ -304,145 +320,13 @@ fn a_called_workflow_is_a_constraint_of_its_own() {
         let claims = claims::github_reusable(REPOSITORY, WORKFLOW, called);
         stage.mint(&stage.identity(&claims))
     };
-    super::token_of(calling(shared));
+    token_of(calling(shared));
     let answer = calling("mallory/shared/.github/workflows/publish.yml@refs/tags/v2");
     refused(&answer, "publisher-mismatch");
     differing(&answer, "job_workflow_ref");
     // Called by another workflow of the same repository.
     let claims = claims::github_reusable(REPOSITORY, "test.yml", shared);
     refused(&stage.mint(&stage.identity(&claims)), "publisher-mismatch");
-}
-
-#[test]
-fn a_minted_token_is_good_for_its_own_projects_only() {
-    let stage = Stage::start();
-    stage.project_with_publisher("sample", &[]);
-    let token = stage.minted();
-    let ada = stage.server.token("ada", &[]).unwrap();
-    let theirs = stage.server.publish(&release("others", "1.0"), &ada);
-    theirs.unwrap().expect_status(200).unwrap();
-    for project in ["others", "brand-new"] {
-        let answer = stage
-            .server
-            .publish(&release(project, "2.0"), &token)
-            .unwrap();
-        assert_eq!(answer.status, 403, "{project}: {}", answer.text());
-    }
-    assert_eq!(stage.server.project("brand-new").unwrap(), None);
-    let own = stage.server.publish(&release("sample", "2.0"), &token);
-    own.unwrap().expect_status(200).unwrap();
-}
-
-#[test]
-fn a_minted_token_changes_neither_publishers_nor_policies_nor_tokens() {
-    let stage = Stage::start();
-    let id = stage.project_with_publisher("sample", &[]);
-    let authorization = format!("Bearer {}", stage.minted());
-    let project = "/api/v1/projects/pypi/sample";
-    let publisher = json!({"issuer": "company", "fields": {
-        "owner": "mallory", "repository": "sample", "workflow": WORKFLOW,
-    }})
-    .to_string();
-    let policy = json!({"trusted_only": false}).to_string();
-    for (method, path, body) in [
-        ("POST", format!("{project}/publishers"), publisher.as_str()),
-        ("DELETE", format!("{project}/publishers/{id}"), ""),
-        ("PUT", format!("{project}/policy"), policy.as_str()),
-        ("GET", format!("{project}/publishers/failures"), ""),
-        ("GET", "/api/v1/tokens".to_owned(), ""),
-    ] {
-        let headers = [
-            ("Authorization", authorization.as_str()),
-            ("Content-Type", "application/json"),
-        ];
-        let url = format!("{}{path}", stage.server.url());
-        let answer = http::request(method, &url, &headers, body.as_bytes()).unwrap();
-        assert_eq!(answer.status, 403, "{method} {path}: {}", answer.text());
-    }
-    assert_eq!(stage.publisher(&["list", "sample"])[0]["id"], id.as_str());
-}
-
-#[test]
-fn a_minted_token_ends_with_its_publisher() {
-    let stage = Stage::start();
-    let id = stage.project_with_publisher("sample", &[]);
-    let token = stage.minted();
-    let publish = |version: &str| {
-        stage
-            .server
-            .publish(&release("sample", version), &token)
-            .unwrap()
-    };
-    publish("1.1").expect_status(200).unwrap();
-    stage
-        .server
-        .run(&["admin", "publisher", "remove", "sample", &id])
-        .unwrap();
-    let answer = publish("1.2");
-    assert_eq!(answer.status, 403, "{}", answer.text());
-    refused(
-        &stage.mint(&stage.identity(&stage.claims())),
-        "publisher-none",
-    );
-}
-
-#[test]
-fn where_only_trusted_publishing_is_allowed_an_api_token_is_refused() {
-    let stage = Stage::start();
-    stage.project_with_publisher("sample", &[]);
-    let ada = stage.server.token("ada", &[]).unwrap();
-    let policy = ["admin", "project", "policy", "sample", "--trusted-only"];
-    stage.server.run(&[&policy[..], &["on"]].concat()).unwrap();
-    let answer = stage
-        .server
-        .publish(&release("sample", "1.1"), &ada)
-        .unwrap();
-    assert_eq!(answer.status, 403, "{}", answer.text());
-    assert!(
-        answer.text().contains("trusted-publishing-only"),
-        "{}",
-        answer.text()
-    );
-    let by_workflow = stage
-        .server
-        .publish(&release("sample", "1.1"), &stage.minted());
-    by_workflow.unwrap().expect_status(200).unwrap();
-    stage.server.run(&[&policy[..], &["off"]].concat()).unwrap();
-    let again = stage.server.publish(&release("sample", "1.2"), &ada);
-    again.unwrap().expect_status(200).unwrap();
-}
-
-#[test]
-fn the_owners_are_told_of_an_api_token_beside_a_publisher_and_of_an_unused_environment() {
-    let stage = Stage::start();
-    stage.project_with_publisher("sample", &[]);
-    let ada = stage.server.token("ada", &[]).unwrap();
-    stage
-        .server
-        .publish(&release("sample", "1.1"), &ada)
-        .unwrap()
-        .expect_status(200)
-        .unwrap();
-    let inside = claims::github_in_environment(REPOSITORY, WORKFLOW, "release");
-    let told = stage.mint(&stage.identity(&inside)).json().unwrap();
-    assert!(
-        told["warnings"].to_string().contains("environment"),
-        "{told}"
-    );
-    let command = ["--json", "admin", "project", "notices", "sample"];
-    let output = stage.server.run(&command).unwrap();
-    let notices: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let mut kinds: Vec<&str> = notices
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|notice| notice["kind"].as_str().unwrap())
-        .collect();
-    kinds.sort_unstable();
-    assert_eq!(
-        kinds,
-        ["environment-not-required", "token-used-beside-publisher"]
-    );
 }
 
 #[test]
@@ -489,5 +373,5 @@ fn the_owners_see_the_last_refusals_and_can_test_a_token_without_using_it_up() {
             (Some(0), Some("would-publish"))
         );
     }
-    super::token_of(stage.mint(&inside));
+    token_of(stage.mint(&inside));
 }

@@ -1,10 +1,12 @@
 //! What a maintainer sees of it when all is well.
 
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use countersign_testkit::claims;
 use countersign_testkit::clients::{Clients, both_outputs};
 use countersign_testkit::http;
+use countersign_testkit::packages::Wheel;
 use countersign_testkit::runner::{self, Runner};
 use countersign_testkit::server::{ServerOptions, TestServer};
 use serde_json::Value;
@@ -199,6 +201,12 @@ fn twine_publishes_with_a_minted_token_until_its_holder_revokes_it() {
     let told = answer.json().unwrap();
     let token = token_of(answer);
     assert_eq!(told["projects"], serde_json::json!(["sample"]));
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let left = told["expires"]
+        .as_u64()
+        .unwrap()
+        .checked_sub(since.as_secs());
+    assert!(left.is_some_and(|left| left <= 900), "{told}");
     let clients = Clients::get()
         .unwrap()
         .trusting(stage.server.ca_file().unwrap());
@@ -246,21 +254,44 @@ fn one_workflow_publishes_several_projects_and_one_project_has_several_workflows
     assert_eq!(told["projects"], serde_json::json!(["first"]));
 }
 
+/// Whether the page of a release marks the link to `address`, among those of its metadata, as verified; `None` if
+/// there is no such link.
+fn marked_verified(page: &str, address: &str) -> Option<bool> {
+    let (_, links) = page.split_once("<dt>Links</dt>")?;
+    let (_, rest) = links.split_once(&format!("href=\"{address}\""))?;
+    let (entry, _) = rest.split_once("</dd>")?;
+    let (verified, claimed) = (entry.contains(">verified<"), entry.contains(">claimed by"));
+    assert_ne!(verified, claimed, "{entry}");
+    Some(verified)
+}
+
 #[test]
-fn the_origin_of_a_file_is_shown_with_its_claims() {
+fn a_source_link_is_verified_only_where_that_very_release_came_from_there() {
     let stage = Stage::start();
     stage.project_with_publisher("sample", &[]);
-    let token = stage.minted();
-    stage
-        .server
-        .publish(&release("sample", "1.1"), &token)
-        .unwrap()
-        .expect_status(200)
-        .unwrap();
-    let page = stage.server.get("/pypi/sample/1.1/").unwrap();
-    let page = page.expect_status(200).unwrap().text();
-    assert!(
-        page.contains(REPOSITORY) && page.contains(WORKFLOW),
-        "{page}"
-    );
+    let ours = format!("{}/{REPOSITORY}", stage.oidc.url());
+    let famous = "https://github.com/famous/project";
+    let package = |version: &str| {
+        Wheel::new("sample", version)
+            .metadata_line(&format!("Project-URL: Source, {ours}"))
+            .metadata_line(&format!("Project-URL: Homepage, {famous}"))
+            .build()
+    };
+    let ada = stage.server.token("ada", &[]).unwrap();
+    for (version, token) in [("1.1", &stage.minted()), ("1.2", &ada)] {
+        let answer = stage.server.publish(&package(version), token).unwrap();
+        answer.expect_status(200).unwrap();
+    }
+    let page = |version: &str| {
+        let path = format!("/project/pypi/sample/{version}/");
+        let page = stage.server.get(&path).unwrap();
+        page.expect_status(200).unwrap().text()
+    };
+    let by_workflow = page("1.1");
+    assert_eq!(marked_verified(&by_workflow, &ours), Some(true));
+    assert_eq!(marked_verified(&by_workflow, famous), Some(false));
+    assert!(by_workflow.contains(WORKFLOW) && by_workflow.contains(REPOSITORY));
+    let by_token = page("1.2");
+    assert_eq!(marked_verified(&by_token, &ours), Some(false));
+    assert!(!by_token.contains(WORKFLOW));
 }

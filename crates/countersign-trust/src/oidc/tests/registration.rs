@@ -927,6 +927,7 @@ fn wrong_input_is_refused_field_by_field() {
         ("workflow", "../release.yml"),
         ("workflow", "release*.yml"),
         ("workflow", "release.yml@v1"),
+        ("repository", "sample.git.git"),
         ("environment", "rel\u{202e}ease"),
         ("environment", "rel\nease"),
         ("environment", "\"release\""),
@@ -961,7 +962,7 @@ fn wrong_input_is_refused_field_by_field() {
         let named: Vec<_> = refused
             .differences
             .iter()
-            .map(|one| one.claim.trim_matches('`'))
+            .map(|one| one.claim.as_str())
             .collect();
         assert_eq!(named, [field], "{wrong}");
         assert!(!refused.differences[0].matched && refused.differences[0].advice.is_some());
@@ -1350,6 +1351,21 @@ fn every_field_teaches() {
                     .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
             );
         }
+    }
+}
+
+#[test]
+fn what_was_understood_is_understood_the_same_way_again() {
+    for (registration, _) in pairs() {
+        let again = Asked {
+            fields: registration.fields.clone(),
+            claims: match registration.provider {
+                Provider::Generic => registration.rules.clone(),
+                _ => Vec::new(),
+            },
+        };
+        let read = register(registration.provider, &registration.issuer, &again).unwrap();
+        assert_eq!(read, registration);
     }
 }
 

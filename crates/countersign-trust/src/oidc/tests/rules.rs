@@ -155,7 +155,6 @@ fn a_file_is_compared_by_its_repository_in_any_case_and_its_path_exactly() {
     for good in [
         "octo/SAMPLE/.github/workflows/release.yml@refs/tags/v1",
         "Octo/sample/.github/workflows/release.yml@refs/heads/main@2",
-        "Octo/sample/.github/workflows/release.yml",
     ] {
         assert!(holds(test(), json!(good)), "{good}");
     }
@@ -213,7 +212,7 @@ fn no_rule_is_no_match() {
     assert!(!matches(&evaluate(&[], &claims(&json!({"a": 1})))));
     let good = outcome(Test::Equal(text("a")), &json!("a"));
     let bad = outcome(Test::Equal(text("a")), &json!("b"));
-    assert!(matches(&[good.clone()]));
+    assert!(matches(std::slice::from_ref(&good)));
     assert!(!matches(&[good, bad]));
 }
 
@@ -292,6 +291,78 @@ fn slowly(pattern: &[char], text: &[char]) -> bool {
     }
 }
 
+#[test]
+fn a_file_with_an_at_sign_in_its_name_is_another_file() {
+    let fits = |seen: &str| {
+        let test = Test::File("octo/sample/.github/workflows/release.yml".to_owned());
+        let rule = Rule {
+            claim: "workflow_ref".to_owned(),
+            test,
+        };
+        matches(&evaluate(&[rule], &claims(&json!({"workflow_ref": seen}))))
+    };
+    let file = "octo/sample/.github/workflows/release.yml";
+    assert!(fits(&format!("{file}@refs/heads/main")));
+    assert!(fits(&format!("{file}@refs/tags/v1@2")));
+    assert!(fits(&format!("{file}@{}", "a".repeat(40))));
+    for evil in [
+        "@x.yml@refs/heads/main",
+        "@refs/heads/x.yml@refs/heads/main",
+        "@main",
+        "@",
+        "",
+    ] {
+        assert!(!fits(&format!("{file}{evil}")), "{evil}");
+    }
+}
+
+fn written(text: &str) -> Result<(String, Test), String> {
+    text.parse::<Rule>().map(|rule| (rule.claim, rule.test))
+}
+
+#[test]
+fn each_kind_of_claim_rule_is_read() {
+    let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+    for (text, claim, test) in [
+        ("sub=a:b=c~d", "sub", Test::Equal("a:b=c~d".to_owned())),
+        ("sub=one|two", "sub", Test::OneOf(texts(&["one", "two"]))),
+        (
+            "ref~refs/tags/v*",
+            "ref",
+            Test::Pattern("refs/tags/v*".to_owned()),
+        ),
+        (
+            "event_name!=pull_request_target|workflow_run",
+            "event_name",
+            Test::NoneOf(texts(&["pull_request_target", "workflow_run"])),
+        ),
+        (
+            "https://example.org/project=7",
+            "https://example.org/project",
+            Test::Equal("7".to_owned()),
+        ),
+    ] {
+        assert_eq!(written(text), Ok((claim.to_owned(), test)), "{text}");
+    }
+}
+
+#[test]
+fn a_claim_rule_that_says_nothing_is_refused() {
+    for (text, phrase) in [
+        ("sub", "no = nor ~"),
+        ("=x", "name of the claim is missing"),
+        ("!=x", "name of the claim is missing"),
+        ("sub=", "is empty"),
+        ("sub=a|", "is empty"),
+        ("sub!=", "is empty"),
+        ("sub~", "is empty"),
+        ("sub!~x", "!= takes patterns already"),
+    ] {
+        let wrong = written(text).unwrap_err();
+        assert!(wrong.contains(phrase), "{text}: {wrong}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
@@ -310,7 +381,7 @@ proptest! {
     }
 
     #[test]
-    fn rules_never_panic(wanted in ".{0,30}", seen in ".{0,30}") {
+    fn rules_never_panic(wanted in ".{0,30}", seen in "[^\\x00]{0,30}") {
         for test in [Test::Pattern(wanted.clone()), Test::PatternIgnoringCase(wanted.clone()), Test::File(wanted.clone())] {
             let rule = Rule { claim: "workflow_ref".to_owned(), test };
             let _ = evaluate(&[rule], &claims(&json!({"workflow_ref": seen})));

@@ -1,93 +1,13 @@
-//! The client binary against a real server, honest and not.
-
-#![allow(clippy::unwrap_used)]
+//! Verifying and auditing against a real server, honest and not.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use countersign_testkit::packages::{Package, Wheel};
 use countersign_testkit::server::{ServerOptions, TestServer};
-use tempfile::TempDir;
 
-/// A user with a home directory.
-struct User {
-    home: TempDir,
-}
-
-#[derive(Debug)]
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Ran {
-    #[track_caller]
-    fn expect(self, code: i32, phrases: &[&str]) -> Self {
-        assert_eq!(self.code, code, "{self:#?}");
-        for phrase in phrases {
-            assert!(
-                self.out.contains(phrase) || self.err.contains(phrase),
-                "{phrase:?} is missing in {self:#?}"
-            );
-        }
-        self
-    }
-}
-
-impl User {
-    fn new() -> Self {
-        Self {
-            home: tempfile::tempdir().unwrap(),
-        }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.home.path().join(name)
-    }
-
-    fn run(&self, arguments: &[&str]) -> Ran {
-        let output = Command::new(env!("CARGO_BIN_EXE_countersign"))
-            .args(arguments)
-            .current_dir(self.home.path())
-            .env("COUNTERSIGN_HOME", self.path("home"))
-            .env_remove("COUNTERSIGN_TOKEN")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        Ran {
-            code: output.status.code().unwrap_or(-1),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-
-    /// One who has pinned the server.
-    fn of(server: &TestServer) -> Self {
-        let user = Self::new();
-        user.run(&["trust", "add", &server.url(), "--yes"])
-            .expect(0, &["Pinned"]);
-        user
-    }
-
-    /// Puts a file, and its proof if the server has it, into the home directory.
-    fn download(&self, server: &TestServer, package: &Package) -> String {
-        fs::write(self.path(&package.filename), &package.bytes).unwrap();
-        let path = format!(
-            "/files/{}/{}.tlog-proof",
-            package.sha256(),
-            package.filename
-        );
-        let proof = server.get(&path).unwrap().expect_status(200).unwrap();
-        fs::write(
-            self.path(&format!("{}.tlog-proof", package.filename)),
-            proof.body,
-        )
-        .unwrap();
-        package.filename.clone()
-    }
-}
+use crate::user::User;
 
 fn publish(server: &TestServer, token: &str, name: &str) -> Package {
     let package = Wheel::new(name, "1.0").build();
@@ -237,7 +157,7 @@ fn a_file_that_the_registry_never_published_is_a_failed_verification() {
     let server = TestServer::start(ServerOptions::default()).unwrap();
     let user = User::of(&server);
     let package = Wheel::new("thing", "1.0").build();
-    package.write_to(user.home.path()).unwrap();
+    package.write_to(&user.path(".")).unwrap();
     user.run(&["verify", &package.filename]).expect(
         3,
         &[

@@ -1,0 +1,12 @@
+//! The client binary against real servers.
+
+#![allow(clippy::unwrap_used)]
+
+mod client;
+mod integrations;
+mod publish;
+mod publisher;
+mod stage;
+mod stub;
+mod user;
+mod yaml;
