@@ -53,13 +53,14 @@ impl Registry {
         }
     }
 
-    /// Recoveries whose waiting time is over, mail and links that ended. Part of the chores.
+    /// Recoveries whose waiting time is over, mail, links and programs that ended. Part of the chores.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn look_after_accounts(&self) -> Result<()> {
         self.look_after_recoveries().await?;
         self.purge_mail().await?;
+        self.purge_devices().await?;
         self.forget_origins().await?;
         Ok(())
     }

@@ -88,15 +88,24 @@ impl Registry {
     /// Asks for the link that begins a recovery, by user name or address. The answer comes at once and is always the
     /// same, whoever asks and whatever for; the work is done behind it.
     pub fn begin_recovery(&self, who: &str) {
+        self.mail_behind(MailKind::RecoveryBegin, who);
+    }
+
+    /// Asks for the link by which a new password is chosen; answered like [`Registry::begin_recovery`].
+    pub fn begin_password_reset(&self, who: &str) {
+        self.mail_behind(MailKind::PasswordReset, who);
+    }
+
+    fn mail_behind(&self, kind: MailKind, who: &str) {
         let (registry, who) = (self.clone(), who.trim().to_owned());
         tokio::spawn(async move {
-            if let Err(error) = registry.mail_recovery(&who).await {
-                tracing::warn!(%error, "the mail for a recovery could not be written");
+            if let Err(error) = registry.mail_way_back(kind, &who).await {
+                tracing::warn!(%error, kind = kind.as_str(), "a mail to get back in could not be written");
             }
         });
     }
 
-    async fn mail_recovery(&self, who: &str) -> Result<()> {
+    async fn mail_way_back(&self, kind: MailKind, who: &str) -> Result<()> {
         let mut tx = self.inner.store.write().await?;
         let address = if who.contains('@') {
             Some(who.to_owned())
@@ -115,7 +124,7 @@ impl Registry {
         };
         self.put_link(
             &mut tx,
-            MailKind::RecoveryBegin,
+            kind,
             Some(&account),
             &address,
             &format!("{account} {}", address.to_ascii_lowercase()),

@@ -14,7 +14,6 @@ use webauthn_rs::prelude::{
 use super::{Enrolling, Entry, SignedIn, disabled, factor_unknown, label_of, session_of, usable};
 use crate::Registry;
 use crate::accounts::new_id;
-use crate::approvals::{Approval, Consent};
 use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, Actor, CallerOrigin, FactorId, Level, SessionId};
 use crate::store::{CeremonyRow, FactorRow, Tx, WRITE_CONFLICT};
@@ -694,40 +693,6 @@ impl Registry {
             .await?;
         tx.commit().await?;
         Ok(signed_in)
-    }
-
-    /// Asks the caller's passkey about one request for an approval, and nothing else.
-    ///
-    /// # Errors
-    /// `approval-unknown`, `approval-over`, `sign-in-needed`, `factor-unknown`.
-    pub async fn approval_ask(&self, actor: &Actor, which: &str) -> Result<Ceremony> {
-        let (account, session) = session_of(actor)?;
-        let row = self.approval_to_answer(actor, which).await?;
-        let purpose = format!("approval {}", row.id);
-        self.ask_for_key(account, Some(&session.id), &purpose).await
-    }
-
-    /// Grants the request that the passkey was asked about, once, for two minutes.
-    ///
-    /// # Errors
-    /// `approval-unknown`, `approval-over`, `ceremony-unknown`, `passkey-not-yours`, `passkey-refused`, `passkey-cloned`.
-    pub async fn approve(
-        &self,
-        actor: &Actor,
-        which: &str,
-        answer: &Answer,
-        origin: &CallerOrigin,
-    ) -> Result<Approval> {
-        let (account, session) = session_of(actor)?;
-        let row = self.approval_to_answer(actor, which).await?;
-        let purpose = format!("approval {}", row.id);
-        self.check_key(answer, account, Some(&session.id), &purpose, origin)
-            .await?;
-        let consent = Consent {
-            account: account.clone(),
-            approval: row.id,
-        };
-        self.grant_approval(actor, consent).await
     }
 
     /// Is the caller's session held by somebody who can show a passkey now?

@@ -53,6 +53,7 @@ pub(crate) const PERSONAL: &[Personal] = &[
     personal("ceremonies", "account_id = $1", Fate::Delete),
     personal("devices", "account_id = $1", Fate::Delete),
     personal("linked_identities", "account_id = $1", Fate::Delete),
+    personal("device_logins", "account_id = $1", Fate::Delete),
     personal("team_members", "account_id = $1", Fate::Delete),
     personal(
         "credentials",

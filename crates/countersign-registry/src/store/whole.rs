@@ -35,6 +35,7 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
     ("recovery_codes", "code_hash"),
     ("devices", "account_id, device_hash"),
     ("linked_identities", "id"),
+    ("device_logins", "secret_hash"),
     ("namespaces", "id"),
     ("projects", "id"),
     ("grants", "id"),

@@ -2,6 +2,7 @@
 //! it is linked once.
 #![allow(clippy::unwrap_used)]
 
+mod accounts;
 mod clients;
 mod crash;
 mod durability;

@@ -5,6 +5,8 @@
 
 mod account;
 mod change;
+mod device;
+mod leaks;
 mod log;
 mod publisher;
 mod read;
@@ -15,7 +17,7 @@ use std::sync::LazyLock;
 use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use countersign_formats::Ecosystem;
 use countersign_registry::{Error, Kind};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -82,6 +84,9 @@ fn documented() -> OpenApiRouter<Site> {
         .routes(routes!(account::tokens))
         .routes(routes!(account::revoke_token))
         .routes(routes!(account::end_token))
+        .routes(routes!(leaks::report))
+        .routes(routes!(device::begin))
+        .routes(routes!(device::poll))
         .routes(routes!(publisher::providers))
         .routes(routes!(publisher::issuers))
         .routes(routes!(publisher::publishers, publisher::add_publisher))
@@ -119,7 +124,9 @@ pub(crate) fn routes() -> Router<Site> {
         )
     };
     let (router, _) = documented().split_for_parts();
-    router.route("/api/v1/openapi.json", get(description))
+    router
+        .route("/api/v1/openapi.json", get(description))
+        .route("/_/secrets/disclose-token", post(leaks::disclose))
 }
 
 type Answer = Result<Response, Refusal>;
