@@ -82,6 +82,7 @@ const CORE: &[(&str, &[Arrow])] = &[
         "approvals",
         &[
             to("model"),
+            only("sign_in", &["Answer", "Ceremony"]),
             to("error"),
             to("policy"),
             to("store"),

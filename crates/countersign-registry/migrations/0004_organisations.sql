@@ -39,20 +39,23 @@ CREATE UNIQUE INDEX grants_team_once ON grants (project_id, team_id) WHERE ended
 CREATE UNIQUE INDEX grants_namespace_once ON grants (namespace_id, team_id) WHERE ended_at IS NULL AND namespace_id IS NOT NULL;
 CREATE UNIQUE INDEX grants_one_organisation ON grants (project_id) WHERE ended_at IS NULL AND organisation_id IS NOT NULL;
 
--- The one place that says which roles an account has on a project, and through what. A team counts only for those who
--- are in its organisation still, and only on projects that the organisation owns still.
+-- The one place that says which roles an account has on a project, through what, and since when (the latest link of
+-- the chain). A team counts only for those who are in its organisation still, and only on projects that the organisation
+-- owns still.
 CREATE VIEW effective_roles AS
-    SELECT g.project_id AS project_id, g.account_id AS account_id, g.role AS role, 'account' AS via
+    SELECT g.project_id AS project_id, g.account_id AS account_id, g.role AS role, 'account' AS via, g.created_at AS since
     FROM grants g
     WHERE g.ended_at IS NULL AND g.project_id IS NOT NULL AND g.account_id IS NOT NULL
   UNION ALL
-    SELECT g.project_id AS project_id, m.account_id AS account_id, 'owner' AS role, 'organisation' AS via
+    SELECT g.project_id AS project_id, m.account_id AS account_id, 'owner' AS role, 'organisation' AS via,
+           CASE WHEN m.since > g.created_at THEN m.since ELSE g.created_at END AS since
     FROM grants g
     JOIN organisations o ON o.id = g.organisation_id AND o.removed_at IS NULL
     JOIN organisation_members m ON m.organisation_id = o.id AND m.role = 'owner'
     WHERE g.ended_at IS NULL AND g.project_id IS NOT NULL
   UNION ALL
-    SELECT g.project_id AS project_id, m.account_id AS account_id, g.role AS role, 'team' AS via
+    SELECT g.project_id AS project_id, m.account_id AS account_id, g.role AS role, 'team' AS via,
+           CASE WHEN m.since > g.created_at THEN m.since ELSE g.created_at END AS since
     FROM grants g
     JOIN teams t ON t.id = g.team_id AND t.removed_at IS NULL
     JOIN team_members m ON m.team_id = t.id
@@ -60,7 +63,8 @@ CREATE VIEW effective_roles AS
     JOIN grants w ON w.project_id = g.project_id AND w.organisation_id = t.organisation_id AND w.ended_at IS NULL
     WHERE g.ended_at IS NULL AND g.project_id IS NOT NULL AND g.role <> 'owner'
   UNION ALL
-    SELECT p.id AS project_id, m.account_id AS account_id, g.role AS role, 'namespace' AS via
+    SELECT p.id AS project_id, m.account_id AS account_id, g.role AS role, 'namespace' AS via,
+           CASE WHEN m.since > g.created_at THEN m.since ELSE g.created_at END AS since
     FROM grants g
     JOIN namespaces n ON n.id = g.namespace_id
     JOIN projects p ON p.namespace_id = n.id

@@ -2,7 +2,7 @@
 //!
 //! Whoever wants to act asks first ([`Registry::request_approval`]) with the act's word, the purl and, where there are
 //! bytes, their SHA-256. The person sees exactly these and answers with a passkey that is asked for this very request
-//! (see `sign_in`). The act then uses the approval up in its own transaction.
+//! ([`Registry::approval_start`], [`Registry::approval_finish`]). The act then uses the approval up in its own transaction.
 
 use countersign_formats::purl;
 use serde::Serialize;
@@ -10,8 +10,9 @@ use serde::Serialize;
 use crate::Registry;
 use crate::accounts::new_id;
 use crate::error::{Error, Kind, Result};
-use crate::model::{AccountId, Actor, Identity, Time};
+use crate::model::{AccountId, Actor, CallerOrigin, Identity, SessionId, Time};
 use crate::policy::{self, Act, On, PERMISSIONS};
+use crate::sign_in::{Answer, Ceremony};
 use crate::store::{ApprovalRow, Tx};
 use crate::texts::NoticeKind;
 
@@ -49,15 +50,6 @@ pub struct Approval {
     pub state: &'static str,
     /// Until when it can be used.
     pub granted_until: Option<Time>,
-}
-
-/// A passkey's answer to the question whether this account consents to this request; made by `sign_in` alone, which
-/// has verified the person behind the passkey for a challenge that was made for this request and no other.
-pub(crate) struct Consent {
-    /// Whose passkey.
-    pub(crate) account: AccountId,
-    /// The request that the challenge was made for.
-    pub(crate) approval: String,
 }
 
 fn unknown(which: &str) -> Error {
@@ -122,6 +114,25 @@ fn person(actor: &Actor) -> Result<&AccountId> {
         )
         .remedy("Use a credential of a person.")),
     }
+}
+
+/// The session of who answers; the answer is given in it.
+fn in_person(actor: &Actor, now: Time) -> Result<&SessionId> {
+    policy::may(Act::Approve, actor, On::Own, now)?;
+    match &actor.session {
+        Some(session) => Ok(&session.id),
+        None => Err(Error::new(
+            Kind::Denied,
+            "session-needed",
+            "Approvals are given by people who are signed in.",
+        )
+        .remedy("Sign in at this registry's pages and answer there.")),
+    }
+}
+
+/// What the question of a passkey is kept under, so that the answer to one request is none to another.
+fn purpose(row: &ApprovalRow) -> String {
+    format!("approval:{}", row.id)
 }
 
 impl Registry {
@@ -253,28 +264,41 @@ impl Registry {
         tx.commit().await
     }
 
-    /// The request that a passkey is to be asked about: the caller's own, and still waiting.
-    pub(crate) async fn approval_to_answer(
-        &self,
-        actor: &Actor,
-        which: &str,
-    ) -> Result<ApprovalRow> {
+    /// Asks the browser for a passkey that consents to this request: the question is made for it and no other.
+    ///
+    /// # Errors
+    /// `session-needed` for tokens, `approval-unknown`, `approval-over`, `factor-unknown` where the account has no key.
+    pub async fn approval_start(&self, actor: &Actor, which: &str) -> Result<Ceremony> {
         let now = self.now();
-        policy::may(Act::Approve, actor, On::Own, now)?;
+        let session = in_person(actor, now)?;
         let row = self.own_approval(actor, which).await?;
         match state_of(&row, now) {
-            "waiting" => Ok(row),
+            "waiting" => {
+                self.ask_for_key(&row.account, Some(session), &purpose(&row))
+                    .await
+            }
             state => Err(over(state)),
         }
     }
 
-    /// Grants what a passkey has consented to, for two minutes from now.
-    pub(crate) async fn grant_approval(&self, actor: &Actor, consent: Consent) -> Result<Approval> {
+    /// Grants the request, for two minutes from now, if the answer is a passkey's of this account, with the person
+    /// behind it verified, to the question that was made for this very request in this very session.
+    ///
+    /// # Errors
+    /// `session-needed` for tokens, `approval-unknown`, `approval-over`, `ceremony-unknown`, `passkey-not-yours`,
+    /// `passkey-refused`, `passkey-cloned`.
+    pub async fn approval_finish(
+        &self,
+        actor: &Actor,
+        which: &str,
+        answer: &Answer,
+        origin: &CallerOrigin,
+    ) -> Result<Approval> {
+        let session = in_person(actor, self.now())?;
+        let row = self.own_approval(actor, which).await?;
+        self.check_key(answer, &row.account, Some(session), &purpose(&row), origin)
+            .await?;
         let now = self.now();
-        let row = self.own_approval(actor, &consent.approval).await?;
-        if row.account != consent.account || row.id != consent.approval {
-            return Err(unknown(&consent.approval));
-        }
         let until = now.plus_seconds(HOLDS);
         let mut tx = self.inner.store.write().await?;
         if !tx.answer_approval(&row.id, Some(until), now).await? {

@@ -416,6 +416,16 @@ impl Registry {
             critical: project.critical.is_some(),
         };
         policy::may(act, actor, on, self.now())?;
+        // Looking, withholding, stopping and leaving are never made to wait for a factor.
+        let free = [
+            Act::SeeSettings,
+            Act::Quarantine,
+            Act::Cancel,
+            Act::LeaveProject,
+        ];
+        if !free.contains(&act) && !policy::operates(actor) {
+            self.demands_met(tx, actor, Some(&project.id)).await?;
+        }
         Ok(project)
     }
 

@@ -188,7 +188,9 @@ pub(crate) fn may_publish(
                 may_publish_here(workflow, project)?;
             }
             let former_owner = operator || roles.has(Role::Owner);
-            meets_policy(actor, project)?;
+            if !facts.excepted {
+                meets_policy(actor, project)?;
+            }
             if project.removed.is_some() && !former_owner {
                 return Err(denied(
                     "name-retired",
@@ -349,6 +351,11 @@ fn may_publish_here(workflow: &Workflow, project: &ProjectFacts) -> Result<()> {
         ),
         "An owner of the project adds it: `countersign publisher add`, or the project's settings.",
     ))
+}
+
+/// Is this refusal one that an owner's approval of the very file overcomes?
+pub(crate) fn is_below_trust(error: &Error) -> bool {
+    matches!(error.code.as_ref(), "trusted-publishing-only" | "trust-too-low")
 }
 
 /// Do the owners of the project let such a caller publish?

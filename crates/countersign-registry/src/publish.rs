@@ -31,9 +31,9 @@ use crate::model::{
     AccountId, Actor, EventId, FileId, FileState, Identity, ProjectId, Receipt, ReleaseId,
     TrustLevel,
 };
-use crate::policy::{self, Decision};
+use crate::policy::{self, Act, Decision, On};
 use crate::store::{
-    Backend, NamespaceFacts, NewFile, NewProject, NoticeRow, ProjectFacts, Tx, WRITE_CONFLICT,
+    Backend, NamespaceFacts, NewFile, NewProject, NoticeRow, ProjectFacts, PublishFacts, Tx, WRITE_CONFLICT,
 };
 use crate::texts::NoticeKind;
 
@@ -442,7 +442,7 @@ impl Registry {
         };
         let skeleton = name::skeleton(&manifest.name_key);
         let now = self.now();
-        let facts = tx
+        let mut facts = tx
             .publish_facts(
                 manifest,
                 identifier,
@@ -454,9 +454,18 @@ impl Registry {
         let project = facts.project.as_ref().map(|project| &project.id);
         self.demands_met(tx, actor, project).await?;
         let sha256 = staged.digests.sha256.to_string();
-        if let Decision::Repeat(file) =
-            policy::may_publish(&self.inner.settings, actor, &facts, manifest, &sha256, now)?
+        let settings = &self.inner.settings;
+        let mut decision = policy::may_publish(settings, actor, &facts, manifest, &sha256, now);
+        if let Err(refusal) = &decision
+            && policy::is_below_trust(refusal)
+            && self
+                .is_excepted(tx, actor, &facts, manifest, purl, &sha256)
+                .await?
         {
+            facts.excepted = true;
+            decision = policy::may_publish(settings, actor, &facts, manifest, &sha256, now);
+        }
+        if let Decision::Repeat(file) = decision? {
             return Ok(Recorded {
                 event: file.event,
                 repeated: true,
@@ -579,6 +588,36 @@ impl Registry {
             came_home: false,
             nudge,
         })
+    }
+
+    /// Did an owner, who is the caller, approve this very file below the demanded trust? Uses the approval up.
+    async fn is_excepted(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        facts: &PublishFacts,
+        manifest: &Manifest,
+        purl: &str,
+        sha256: &str,
+    ) -> Result<bool> {
+        let Some(project) = &facts.project else {
+            return Ok(false);
+        };
+        let on = On::Project {
+            ecosystem: manifest.ecosystem,
+            key: manifest.name_key.as_str(),
+            roles: project.roles,
+            critical: project.critical,
+        };
+        let act = Act::PublishException;
+        if policy::may(act, actor, on, self.now()).is_err() {
+            return Ok(false);
+        }
+        match self.use_approval(tx, actor, act, purl, sha256).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.code == "approval-needed" => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Keeps where a workflow's file came from and the trust that the project reached; tells the owners of a publication

@@ -135,6 +135,7 @@ impl Registry {
         let project = self
             .project_for_change(&mut tx, actor, ecosystem, &key, Act::Propose)
             .await?;
+        self.not_just_recovered(&mut tx, actor, "hand over").await?;
         let (by, by_name) = person(actor)?;
         let (kind, account, organisation) = match &wish {
             Wish::RemoveOwner(user) => {

@@ -219,6 +219,7 @@ fn publishing_is_decided_by_role_status_and_what_is_there() {
         identifier,
         lookalikes: Vec::new(),
         namespace: None,
+        excepted: false,
     };
     let stranger = || project(ProjectStatus::Active, None, false);
     let gone = |role| project(ProjectStatus::Active, role, true);

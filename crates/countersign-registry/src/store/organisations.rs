@@ -1160,12 +1160,7 @@ impl Tx {
         account: &AccountId,
     ) -> Result<Option<Time>> {
         let row = sqlx::query(
-            "SELECT min(w.since) AS since FROM ( \
-               SELECT g.created_at AS since FROM grants g WHERE g.project_id = $1 AND g.account_id = $2 AND g.role = 'owner' AND g.ended_at IS NULL \
-               UNION ALL \
-               SELECT CASE WHEN m.since > g.created_at THEN m.since ELSE g.created_at END AS since FROM grants g \
-               JOIN organisation_members m ON m.organisation_id = g.organisation_id AND m.account_id = $2 AND m.role = 'owner' \
-               WHERE g.project_id = $1 AND g.ended_at IS NULL) AS w",
+            "SELECT min(since) AS since FROM effective_roles WHERE project_id = $1 AND account_id = $2 AND role = 'owner'",
         )
         .bind(project.0.clone())
         .bind(account.0.clone())

@@ -24,6 +24,8 @@ pub struct PublishFacts {
     pub lookalikes: Vec<String>,
     /// The organisation's namespace that a new name falls into.
     pub namespace: Option<NamespaceFacts>,
+    /// An owner approved this very file below the trust that the project demands.
+    pub excepted: bool,
 }
 
 /// A namespace as the founding of a project in it sees it.

@@ -237,10 +237,9 @@ const FACTOR_FACTS: &str = "SELECT a.operator_since, \
      (SELECT count(*) FROM factors f WHERE f.account_id = a.id AND f.removed_at IS NULL AND f.confirmed_at IS NOT NULL AND f.cloned_at IS NULL) AS factors, \
      (SELECT count(*) FROM factors f WHERE f.account_id = a.id AND f.removed_at IS NULL AND f.confirmed_at IS NOT NULL AND f.cloned_at IS NULL \
       AND f.kind <> 'totp') AS keys, \
-     (SELECT min(g.created_at) FROM grants g WHERE g.ended_at IS NULL AND (g.account_id = a.id OR g.team_id IN \
-      (SELECT m.team_id FROM team_members m WHERE m.account_id = a.id))) AS maintains, \
-     (SELECT min(p.critical_at) FROM grants g JOIN projects p ON p.id = g.project_id WHERE g.ended_at IS NULL AND p.critical_at IS NOT NULL \
-      AND (g.account_id = a.id OR g.team_id IN (SELECT m.team_id FROM team_members m WHERE m.account_id = a.id))) AS critical \
+     (SELECT min(e.since) FROM effective_roles e WHERE e.account_id = a.id) AS maintains, \
+     (SELECT min(p.critical_at) FROM effective_roles e JOIN projects p ON p.id = e.project_id \
+      WHERE e.account_id = a.id AND p.critical_at IS NOT NULL) AS critical \
      FROM accounts a WHERE a.id = $1";
 
 fn factor_facts(row: &AnyRow) -> Result<FactorFacts> {
