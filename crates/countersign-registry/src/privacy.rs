@@ -63,11 +63,8 @@ impl Registry {
             .await?;
         let alone = tx.owned_alone(&account).await?;
         if !alone.is_empty() {
-            let names: Vec<&str> = alone
-                .iter()
-                .map(|(_, name)| name.as_str())
-                .take(10)
-                .collect();
+            let names = alone.iter().take(10).map(String::as_str);
+            let names: Vec<&str> = names.collect();
             return Err(Error::new(
                 Kind::Rejected,
                 "last-owner",

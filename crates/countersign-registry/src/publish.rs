@@ -33,7 +33,8 @@ use crate::model::{
 };
 use crate::policy::{self, Act, Decision, On};
 use crate::store::{
-    Backend, NamespaceFacts, NewFile, NewProject, NoticeRow, ProjectFacts, PublishFacts, Tx, WRITE_CONFLICT,
+    Backend, NamespaceFacts, NewFile, NewProject, NoticeRow, ProjectFacts, PublishFacts, Tx,
+    WRITE_CONFLICT,
 };
 use crate::texts::NoticeKind;
 

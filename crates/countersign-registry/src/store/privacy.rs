@@ -7,7 +7,7 @@ use sqlx::Row;
 
 use super::{Column, Store, Tx, built, failed, number, text};
 use crate::error::Result;
-use crate::model::{AccountId, ProjectId, Time};
+use crate::model::{AccountId, Time};
 
 /// What an erasure does with an account's rows of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,14 @@ pub(crate) const PERSONAL: &[Personal] = &[
     personal("linked_identities", "account_id = $1", Fate::Delete),
     personal("device_logins", "account_id = $1", Fate::Delete),
     personal("team_members", "account_id = $1", Fate::Delete),
+    personal("organisation_members", "account_id = $1", Fate::Delete),
+    personal("invitations", "account_id = $1", Fate::Delete),
+    personal("approvals", "account_id = $1", Fate::Delete),
+    personal(
+        "proposals",
+        "account_id = $1 OR by_account_id = $1",
+        Fate::Keep,
+    ),
     personal(
         "credentials",
         "account_id = $1",
@@ -243,24 +251,24 @@ impl Tx {
         Ok(number(&row, "n")? > 0)
     }
 
-    /// Projects that an account owns with nobody beside it.
-    pub(crate) async fn owned_alone(
-        &mut self,
-        account: &AccountId,
-    ) -> Result<Vec<(ProjectId, String)>> {
+    /// Names of projects and organisations that an account owns with nobody beside it.
+    pub(crate) async fn owned_alone(&mut self, account: &AccountId) -> Result<Vec<String>> {
         let rows = sqlx::query(
-            "SELECT p.id, p.name FROM grants g JOIN projects p ON p.id = g.project_id \
-             WHERE g.account_id = $1 AND g.role = 'owner' AND g.ended_at IS NULL AND p.removed_at IS NULL \
-             AND NOT EXISTS (SELECT 1 FROM grants o WHERE o.project_id = g.project_id AND o.role = 'owner' AND o.ended_at IS NULL AND o.id <> g.id) \
-             ORDER BY p.name",
+            "SELECT p.name FROM projects p WHERE p.removed_at IS NULL \
+             AND EXISTS (SELECT 1 FROM effective_roles e WHERE e.project_id = p.id AND e.role = 'owner' AND e.account_id = $1) \
+             AND NOT EXISTS (SELECT 1 FROM effective_roles e JOIN accounts a ON a.id = e.account_id AND a.disabled_at IS NULL \
+               WHERE e.project_id = p.id AND e.role = 'owner' AND e.account_id <> $1) \
+             UNION \
+             SELECT o.name FROM organisations o JOIN organisation_members m ON m.organisation_id = o.id AND m.role = 'owner' AND m.account_id = $1 \
+             WHERE o.removed_at IS NULL AND NOT EXISTS (SELECT 1 FROM organisation_members w JOIN accounts a ON a.id = w.account_id AND a.disabled_at IS NULL \
+               WHERE w.organisation_id = o.id AND w.role = 'owner' AND w.account_id <> $1) \
+             ORDER BY name",
         )
         .bind(account.0.clone())
         .fetch_all(&mut *self.inner)
         .await
         .map_err(failed)?;
-        rows.iter()
-            .map(|row| Ok((ProjectId(text(row, "id")?), text(row, "name")?)))
-            .collect()
+        rows.iter().map(|row| text(row, "name")).collect()
     }
 }
 

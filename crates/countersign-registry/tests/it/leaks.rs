@@ -35,6 +35,14 @@ impl countersign_registry::Outside for Scanner {
             max_age: None,
         })))
     }
+
+    fn post<'a>(
+        &'a self,
+        request: OutsideRequest<'a>,
+        _: &'a str,
+    ) -> futures::future::BoxFuture<'a, Result<OutsideAnswer, OutsideError>> {
+        panic!("nothing is posted to {}", request.url);
+    }
 }
 
 fn key(seed: u8) -> SigningKey {
