@@ -32,6 +32,7 @@ const FACTS: &[&str] = &[
     "IdentifierFacts",
     "FileFacts",
     "PolicyFacts",
+    "FactorFacts",
     "NamespaceFacts",
 ];
 
@@ -198,6 +199,20 @@ const CORE: &[(&str, &[Arrow])] = &[
             to("store"),
             only("accounts", &["new_id", "user_key"]),
             only("notices", &["fresh_holder"]),
+        ],
+    ),
+    (
+        "sign_in",
+        &[
+            to("model"),
+            to("error"),
+            to("settings"),
+            to("policy"),
+            to("store"),
+            to("seams"),
+            to("texts"),
+            only("accounts", &["new_id", "user_key"]),
+            only("heartbeat", &["Change"]),
         ],
     ),
     (

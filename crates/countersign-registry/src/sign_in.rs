@@ -662,19 +662,6 @@ impl Registry {
             .await
     }
 
-    /// Ends every way into an account: what a finished recovery does before it gives a new one.
-    pub(crate) async fn forget_ways_in(&self, tx: &mut Tx, account: &AccountId) -> Result<()> {
-        let now = self.now();
-        for factor in tx.factors(account).await? {
-            tx.remove_factor(account, &factor.id, now).await?;
-        }
-        tx.remove_password(account).await?;
-        tx.replace_recovery_codes(account, &[], now).await?;
-        tx.end_sessions(account, None, "the account was recovered", now)
-            .await?;
-        tx.forget_devices(account).await
-    }
-
     /// The caller's account and session, where the holder proved themselves just now.
     fn fresh_session<'a>(&self, actor: &'a Actor) -> Result<(&'a AccountId, &'a SessionFacts)> {
         let found = session_of(actor)?;

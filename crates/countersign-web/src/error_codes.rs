@@ -175,12 +175,24 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "body-too-slow" [408] "Request too slow"
         "The body of the request arrived more slowly than this registry waits for."
         "Nothing was stored. Try again over a better connection.";
+    "breach-file" "List not importable"
+        "A list of breached passwords could not be read or written."
+        "Look at both paths and at the free space.";
+    "breach-list" "Not such a list"
+        "A list of breached passwords has one SHA-1 in hexadecimal a line, in order."
+        "Give the list as the service offers it.";
+    "ceremony-unknown" "Question over"
+        "A passkey answers one question, once, within five minutes, in the session that asked."
+        "Begin again.";
     "checkpoint-wrong" "Checkpoint not of this log"
         "A checkpoint does not belong to the log, or its signature does not hold."
         ASK_OPERATOR;
     "classifier-unknown" "Classifier unknown"
         "A classifier in the metadata is not on the list of known ones."
         "Correct it, or use one that begins with \"Private :: \".";
+    "code-wrong" "Wrong code"
+        "The code is wrong, too old, or was used before."
+        "Wait for the next code; if it stays wrong, set the clock of your device.";
     "creation-closed" "New projects not open"
         "Only the operator makes projects here."
         "Ask the operator to make it and to give you a role.";
@@ -232,6 +244,30 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "erase-confirm" "Name not confirmed"
         "To erase an account its own name is typed, and this was another one."
         "Type the account's own name.";
+    "factor-demanded" "Factor needed"
+        "The account needs what would be taken away: because of its roles, of a critical project, or as an operator's."
+        "Add another one first.";
+    "factor-label" "Not a name for it"
+        "Passkeys and keys have names of 1 to 64 characters on one line."
+        "Choose a name by which you will know it again.";
+    "factor-last" "Last way in"
+        "Without it nobody could sign in to the account any more."
+        "Add a passkey first.";
+    "factor-locked" "Factor locked for a time"
+        "After ten wrong codes in a row a factor is locked for an hour; the account is not."
+        "Use a passkey, a recovery code, or a browser that you used before.";
+    "factor-needed" "Account needs a factor"
+        "Who changes projects needs a second factor, and for critical ones a passkey or security key; the time to add one is over."
+        "Sign in in a browser and add a passkey on the security page; then the same token works again.";
+    "factor-policy-down" "Rules go upward"
+        "The rule on which factors accounts need is lowered only with a reason, which the log shows."
+        "Give a reason, or leave it.";
+    "factor-unknown" "No such factor"
+        "The account has no such passkey, key or app for codes."
+        "Open the security page again.";
+    "factors-many" "Too many keys"
+        "An account has twenty passkeys and security keys at most."
+        "Remove one that you no longer use.";
     "file-exists" "File already exists"
         "A file of this name was published before with other content. Files never change here."
         "Publish a new version, or tell your client to skip existing files.";
@@ -295,6 +331,15 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "form-too-large" [413] "Form too large"
         "The text fields of the upload form are too many or too long."
         "Shorten the description; the file itself does not count here.";
+    "identity-not-linked" "Not linked"
+        "The account has no such link to an external provider."
+        "Open the security page again.";
+    "identity-taken" "Linked elsewhere"
+        "Who you are at the provider is linked to an account here already."
+        "Sign in with it and unlink it there first.";
+    "identity-unknown" "Not linked to an account"
+        "No account here is linked to who you are at the provider."
+        "Sign in another way and link it on the security page.";
     "internal" "Failed inside"
         "The registry failed in a way that it should not."
         "This is not your fault. Try again; if it stays, give the operator the request id.";
@@ -328,6 +373,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "licence-file-missing" "Licence file missing"
         "The metadata names a licence file that is not in the archive."
         "Put it in, or take the name out of the metadata.";
+    "link-not-for-this" "Link for a new password"
+        "A link for a new password does not register passkeys: that would get round the second factor."
+        "Sign in with the new password, then add a passkey.";
     "link-unknown" "Link not good"
         "The link was used, is too old, or never was one: each is good once and for a short time."
         "Ask for another mail, and open the link of the newest one.";
@@ -496,6 +544,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "not-quarantined" "Not in quarantine"
         "What was to be released from quarantine is not in it."
         "There is nothing to do.";
+    "not-yourself" "Not your own account"
+        "An operator does not disable their own account."
+        "Ask another operator.";
     "nothing-to-replay" "Nothing to replay"
         "The stored log holds no more than the database, so there is nothing to take from it."
         "Start the registry as it is, or bring it back with countersignd restore.";
@@ -577,9 +628,45 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "page-not-found" "No such page"
         "There is no page at this address."
         "Check the address, or search.";
+    "passkey-cloned" "Copied key"
+        "The counter of the key went backwards, as it does when there is a copy of it. The key is locked."
+        "Sign in another way, remove the key, register another one.";
+    "passkey-exists" "Registered already"
+        "This key is registered already."
+        "Use another device, or sign in with this one.";
+    "passkey-malformed" "Not a passkey's answer"
+        "What was sent is not the answer of a passkey."
+        "Send the credential as the browser's toJSON() gives it.";
     "passkey-needed" "A passkey is needed"
         "This is done only in a session that was signed in to with a passkey or security key."
         "Add one to the account, sign in with it, and try again.";
+    "passkey-not-yours" "Another account's key"
+        "Only a key of your own account confirms this."
+        "Use one that stands on your security page.";
+    "passkey-refused" "Answer refused"
+        "The passkey's answer is for another site or question, or the device did not check who uses it."
+        "Try again on this site's own address.";
+    "passkey-unknown" "Unknown passkey"
+        "The passkey is not registered here, or was removed."
+        "Use another one, or another way to sign in.";
+    "passkeys-need-a-name" "Registry without a name"
+        "Passkeys belong to a host name, and this registry's URL has an address instead."
+        "The operator sets url to a name in the configuration.";
+    "passkeys-of-another-name" "Registry was moved"
+        "Passkeys here were made for another name; they can not be moved."
+        "The operator serves the registry under its former name again.";
+    "password-breached" "Stolen password"
+        "The password stands in a collection of stolen ones, so it no longer opens the account."
+        "Ask for a new password by mail, or sign in with a passkey.";
+    "password-common" "Too common"
+        "The password is one of the first that anybody would try."
+        "Use several words that do not belong together, or a password manager.";
+    "password-known" "Stolen password"
+        "The password stands in a collection of stolen ones."
+        "Choose one that you use nowhere else.";
+    "password-length" "Length of a password"
+        "A password has 8 characters or more, and at most 4096 bytes."
+        "Use several words, or better a passkey.";
     "pending-needs-owner" "Owner missing"
         "A pending publisher founds a project, which somebody must own."
         "Operators: name the user.";
@@ -628,6 +715,12 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "proposal-void" "The request makes no sense any more"
         "Who asked is an owner no longer, or what was asked for is so already."
         "Stop it, and ask anew if it is still meant.";
+    "provider-failed" "Provider failed"
+        "The external provider did not finish the sign-in."
+        "Try again, or sign in another way.";
+    "provider-unknown" "No such provider"
+        "There is no such sign-in provider here."
+        "Open the sign-in page again.";
     "publisher-exists" "Publisher exists"
         "The project has this publisher already."
         "Remove it first if its ids are to be learnt anew.";
@@ -727,15 +820,42 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "session-needed" "Sign in"
         "This is for the holder of an account, signed in in a browser; a token is not enough."
         "Sign in, then open the page again.";
+    "session-over" "Signed out"
+        "There is no session, or it has ended."
+        "Sign in again.";
+    "session-unknown" "No such session"
+        "The session is not one of yours, or it has ended."
+        "Open the list of sessions again.";
+    "sign-in-busy" "Too busy"
+        "Passwords are checked by few at a time, and too many wait."
+        "Try again in a minute; passkeys are not affected.";
+    "sign-in-key-missing" "Key missing"
+        "The key that codes are sealed with is not in the folder of keys."
+        "The operator puts it back; passkeys and recovery codes work without it.";
+    "sign-in-key-wrong" "Wrong key"
+        "The key in the folder is not the one that codes here were sealed with."
+        "The operator puts the right one back.";
     "sign-in-needed" "Sign in to read"
         "This registry shows its packages to known users only."
         "Send a token with the read action as the password, with any user name.";
+    "sign-in-unknown" "Sign-in over"
+        "The sign-in was finished before, took too long, or began in another browser."
+        "Begin again from the sign-in page.";
+    "sign-in-wrong" "Wrong name or password"
+        "The user name or the password is wrong; which of them is not said."
+        "Try again, use a passkey, or ask for a new password.";
+    "sign-up-closed" "No sign-up"
+        "Accounts are made by the operator of this registry."
+        "Ask them for one.";
     "spool-unwritable" "Upload not stored"
         "The registry could not write the upload to its disk."
         RETRY;
     "step-up-needed" "Prove again that it is you"
         "This is done only within some minutes after you have shown a passkey, or password and second factor."
         "Confirm, and try again.";
+    "step-up-needs-passkey" "Passkey needed"
+        "The account has a passkey, so that is what confirms this; a password can be tricked out of people."
+        "Use your passkey.";
     "team-owner" "Teams are no owners"
         "A team can not have the role of an owner; the owners of its organisation are owners of its projects."
         "Give it the role maintainer, publisher or security.";
@@ -799,6 +919,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "too-many-approvals" "Too many requests wait"
         "The account has too many requests for approvals that nobody answered."
         "Answer or refuse them first.";
+    "too-many-attempts" "Too many attempts"
+        "Attempts are counted for each account and each network; passkeys, and browsers that you used before, are not held up by others."
+        "Wait until the time that the message names, or use a passkey.";
     "too-many-organisations" "Too many organisations"
         "An account owns only so many organisations."
         "Remove one that is no longer used, or ask the operator.";
@@ -811,6 +934,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "too-many-races" "Too many at once"
         "Others kept changing the same project at the same moment."
         RETRY;
+    "totp-exists" "App for codes exists"
+        "An account has one app for codes."
+        "Remove that one first.";
     "trust-level-unavailable" "Trust level not available"
         "This version of the registry can not check that level of trust, so nobody could publish."
         "Choose a lower level.";

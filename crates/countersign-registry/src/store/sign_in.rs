@@ -707,16 +707,16 @@ impl Tx {
         row.as_ref().map(sign_up).transpose()
     }
 
-    /// Is this user name an account's, or was it an erased one's? Such names are never given out again.
+    /// Is this name an account's or organisation's, or was it an erased one's? Such names are never given out again.
     pub(crate) async fn name_taken(&mut self, name_key: &str) -> Result<bool> {
-        let row = sqlx::query(
-            "SELECT (SELECT count(*) FROM accounts WHERE name_key = $1) + (SELECT count(*) FROM retired_names WHERE name_hash = $2) AS n",
-        )
-        .bind(name_key.to_owned())
-        .bind(Sha256::of(name_key.as_bytes()).to_string())
-        .fetch_one(&mut *self.inner)
-        .await
-        .map_err(failed)?;
+        if self.name_is_retired(name_key).await? || self.is_organisation_name(name_key).await? {
+            return Ok(true);
+        }
+        let row = sqlx::query("SELECT count(*) AS n FROM accounts WHERE name_key = $1")
+            .bind(name_key.to_owned())
+            .fetch_one(&mut *self.inner)
+            .await
+            .map_err(failed)?;
         Ok(number(&row, "n")? > 0)
     }
 
@@ -1159,16 +1159,6 @@ impl Tx {
         .execute(&mut *self.inner)
         .await
         .map_err(failed)?;
-        Ok(())
-    }
-
-    /// Forgets all browsers of an account.
-    pub(crate) async fn forget_devices(&mut self, account: &AccountId) -> Result<()> {
-        sqlx::query("DELETE FROM devices WHERE account_id = $1")
-            .bind(account.0.clone())
-            .execute(&mut *self.inner)
-            .await
-            .map_err(failed)?;
         Ok(())
     }
 
