@@ -235,7 +235,7 @@ pub(crate) fn render(
     out.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     out.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     match status {
-        StatusCode::UNAUTHORIZED => {
+        StatusCode::UNAUTHORIZED if asks_for_token(&error.code) => {
             out.insert(
                 WWW_AUTHENTICATE,
                 HeaderValue::from_static("Basic realm=\"countersign\""),
@@ -261,6 +261,16 @@ pub(crate) fn render(
             .insert(reason_phrase(&error.message));
     }
     response
+}
+
+/// Whether a token is what would help. Where it is not (a wrong password, a link that was used up), a browser must not
+/// open its own window for user name and password.
+fn asks_for_token(code: &str) -> bool {
+    code.starts_with("token-")
+        || matches!(
+            code,
+            "credentials-missing" | "sign-in-needed" | "account-disabled"
+        )
 }
 
 /// The members of an RFC 9457 problem, with ours beside them.

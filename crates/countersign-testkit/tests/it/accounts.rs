@@ -22,6 +22,14 @@ fn browser_with_passkeys() -> Browser {
     browser
 }
 
+fn server() -> TestServer {
+    TestServer::start(ServerOptions {
+        named: true,
+        ..ServerOptions::default()
+    })
+    .unwrap()
+}
+
 /// The link that the command line prints for a new user.
 fn enrolment(server: &TestServer, user: &str, options: &[&str]) -> String {
     let email = format!("{user}@example.org");
@@ -63,7 +71,7 @@ fn enrol(browser: &Browser, link: &str) {
 
 #[test]
 fn somebody_comes_in_by_a_link_and_signs_in_with_nothing_but_a_passkey() {
-    let server = TestServer::start(ServerOptions::default()).unwrap();
+    let server = server();
     let browser = browser_with_passkeys();
     let link = enrolment(&server, "ada", &[]);
     enrol(&browser, &link);
@@ -126,7 +134,7 @@ fn somebody_comes_in_by_a_link_and_signs_in_with_nothing_but_a_passkey() {
 
 #[test]
 fn whoever_lacks_the_passkey_stays_outside() {
-    let server = TestServer::start(ServerOptions::default()).unwrap();
+    let server = server();
     let holder = browser_with_passkeys();
     enrol(&holder, &enrolment(&server, "ada", &[]));
     let stranger = browser_with_passkeys();
@@ -144,7 +152,7 @@ fn whoever_lacks_the_passkey_stays_outside() {
 
 #[test]
 fn an_operator_proves_it_again_before_the_console_opens() {
-    let server = TestServer::start(ServerOptions::default()).unwrap();
+    let server = server();
     let browser = browser_with_passkeys();
     enrol(&browser, &enrolment(&server, "root", &["--operator"]));
     browser
@@ -164,7 +172,7 @@ fn an_operator_proves_it_again_before_the_console_opens() {
 
 #[test]
 fn pages_of_ones_own_have_no_faults_in_any_view() {
-    let server = TestServer::start(ServerOptions::default()).unwrap();
+    let server = server();
     let browser = browser_with_passkeys();
     let pictures = std::env::var_os("COUNTERSIGN_PICTURES");
     let mut faults = Vec::new();

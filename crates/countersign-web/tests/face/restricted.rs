@@ -1,6 +1,6 @@
 //! A restricted instance shows nothing to strangers, whatever they ask for.
 
-use countersign_registry::model::{Action, Visibility};
+use countersign_registry::model::{Action, Actor, Visibility};
 use countersign_testkit::packages::Wheel;
 use http::Method;
 
@@ -192,7 +192,8 @@ async fn an_enrolment_link_opens_for_whoever_has_no_token_yet_and_a_wrong_one_sa
         assert_eq!(page.header("referrer-policy"), "same-origin");
     }
     let wrong = "/enrol/csgn_s_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG";
-    let refused = house.get(wrong).await.expect(404);
+    let refused = house.get(wrong).await.expect(401);
+    assert_eq!(refused.header("www-authenticate"), "");
     assert!(!refused.text().contains("carol"), "{}", refused.text());
     for path in ["/sign-in", "/recover", "/leaked"] {
         house.get(path).await.expect(200);
