@@ -45,6 +45,11 @@ impl Registry {
             {
                 tracing::warn!(%error, "critical projects could not be found; it is tried again tomorrow");
             }
+            if ticks.is_multiple_of(360)
+                && let Err(error) = self.check_domains().await
+            {
+                tracing::warn!(%error, "domains of addresses could not be checked; it is tried again later");
+            }
             if ticks.is_multiple_of(2_160)
                 && let Err(error) = self.sweep().await
             {

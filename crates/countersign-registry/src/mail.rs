@@ -6,6 +6,7 @@
 //! handed over*: the lease ends and it is sent. *Crash after it*: it is sent twice, with the same Message-ID.
 
 mod addresses;
+mod domains;
 
 use serde::Serialize;
 use tokio::sync::Notify;

@@ -141,6 +141,11 @@ impl Registry {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         policy::may_upload(actor, ecosystem, self.now())?;
+        if self.inner.settings.verified_address_to_publish
+            && let Identity::Account { id, .. } = &actor.identity
+        {
+            policy::has_proved_address(self.inner.store.has_proved_main(id).await?)?;
+        }
         let most = self.inner.settings.limits.max_file_size;
         let mut hasher = Hasher::new(false);
         let mut size = 0_u64;

@@ -55,6 +55,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "address-main" "Main address"
         "The main address of an account can not be removed."
         "Make another address the main one first.";
+    "address-needed" "Address not proved"
+        "The operator demands that the main address of an account is proved before it publishes."
+        "Open the link that was mailed to it; the account's page sends another one.";
     "address-taken" "Address taken"
         "Another account has proved this address."
         "Sign in with that account, or use another address.";

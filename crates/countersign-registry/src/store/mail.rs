@@ -68,6 +68,16 @@ pub(crate) struct AddressRow {
     pub(crate) pending: bool,
 }
 
+/// What was seen of a domain.
+#[derive(Clone, Debug)]
+pub(crate) struct DomainRow {
+    pub(crate) domain: String,
+    /// When it is looked at again.
+    pub(crate) next: Time,
+    /// Since when it looks bad, and how.
+    pub(crate) bad: Option<(Time, String)>,
+}
+
 fn to_data(row: &AnyRow) -> Result<Data> {
     serde_json::from_str(&text(row, "data")?)
         .map_err(|source| Error::internal("stored JSON can not be read", source))
@@ -270,6 +280,64 @@ impl Store {
         Ok(rows)
     }
 
+    /// Has the account a main address that it proved?
+    pub(crate) async fn has_proved_main(&self, account: &AccountId) -> Result<bool> {
+        let row = sqlx::query(
+            "SELECT count(*) AS n FROM account_emails WHERE account_id = $1 AND verified_at IS NOT NULL AND primary_at IS NOT NULL",
+        )
+        .bind(account.0.clone())
+        .fetch_one(&self.read)
+        .await
+        .map_err(failed)?;
+        Ok(number(&row, "n")? > 0)
+    }
+
+    /// Every address that was proved and is not abandoned.
+    pub(crate) async fn proved_addresses(&self) -> Result<Vec<AddressRow>> {
+        let rows = sqlx::query(super::built(format!(
+            "{ADDRESS} WHERE verified_at IS NOT NULL AND abandoned_at IS NULL ORDER BY id"
+        )))
+        .fetch_all(&self.read)
+        .await
+        .map_err(failed)?;
+        rows.iter().map(address).collect()
+    }
+
+    /// What was seen of domains: when each is due again, and since when and with which finding it looks bad.
+    pub(crate) async fn mail_domains(&self) -> Result<Vec<DomainRow>> {
+        let rows = sqlx::query("SELECT domain, next_at, bad_since, finding FROM mail_domains")
+            .fetch_all(&self.read)
+            .await
+            .map_err(failed)?;
+        rows.iter()
+            .map(|row| {
+                Ok(DomainRow {
+                    domain: text(row, "domain")?,
+                    next: time(row, "next_at")?,
+                    bad: maybe_time(row, "bad_since")?.zip(maybe_text(row, "finding")?),
+                })
+            })
+            .collect()
+    }
+
+    /// Keeps what was seen of a domain now.
+    pub(crate) async fn put_mail_domain(&self, row: &DomainRow, now: Time) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO mail_domains (domain, checked_at, next_at, bad_since, finding) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (domain) DO UPDATE SET checked_at = excluded.checked_at, next_at = excluded.next_at, \
+             bad_since = excluded.bad_since, finding = excluded.finding",
+        )
+        .bind(row.domain.clone())
+        .bind(now.0)
+        .bind(row.next.0)
+        .bind(row.bad.as_ref().map(|(since, _)| since.0))
+        .bind(row.bad.as_ref().map(|(_, finding)| finding.clone()))
+        .execute(&self.write)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
     /// Deletes mails that ended before `kept`, and links that are good no longer.
     pub(crate) async fn purge_mail(&self, now: Time, kept: Time) -> Result<u64> {
         let mut gone = 0;
@@ -437,10 +505,10 @@ impl Tx {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Addresses of an account that were proved, the main one first.
+    /// Addresses of an account that were proved and are not abandoned, the main one first.
     pub(crate) async fn verified_addresses(&mut self, account: &AccountId) -> Result<Vec<String>> {
         let rows = sqlx::query(
-            "SELECT address FROM account_emails WHERE account_id = $1 AND verified_at IS NOT NULL \
+            "SELECT address FROM account_emails WHERE account_id = $1 AND verified_at IS NOT NULL AND abandoned_at IS NULL \
              ORDER BY CASE WHEN primary_at IS NULL THEN 1 ELSE 0 END, id",
         )
         .bind(account.0.clone())
@@ -613,5 +681,17 @@ impl Tx {
             .await
             .map_err(failed)?;
         Ok(())
+    }
+
+    /// An address counts for recovery no longer; false where it did not before.
+    pub(crate) async fn abandon_address(&mut self, id: &str, why: &str, now: Time) -> Result<bool> {
+        let done = sqlx::query("UPDATE account_emails SET abandoned_at = $2, abandoned_why = $3 WHERE id = $1 AND abandoned_at IS NULL")
+            .bind(id.to_owned())
+            .bind(now.0)
+            .bind(why.to_owned())
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
     }
 }

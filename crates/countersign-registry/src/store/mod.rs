@@ -27,7 +27,7 @@ use sqlx::{Any, AnyPool, AssertSqlSafe, Row};
 pub(crate) use beats::{DocumentRow, Head, LeafFacts, NewEvent, NumberedLeaf, ProjectState};
 pub(crate) use curating::{CuratedFile, CuratedProject};
 pub(crate) use device::DeviceRow;
-pub(crate) use mail::{AccountNoticeRow, AddressRow, MailRow, MailSecretRow, NewMail};
+pub(crate) use mail::{AccountNoticeRow, AddressRow, DomainRow, MailRow, MailSecretRow, NewMail};
 pub(crate) use organisations::{
     ApprovalRow, InvitationRow, OrganisationRow, OwnedProject, ProposalKind, ProposalRow, TeamRow,
 };

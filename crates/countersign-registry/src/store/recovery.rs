@@ -249,37 +249,21 @@ impl Tx {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Ends every way into an account: tokens, sessions, password, factors, codes, links of other providers.
-    pub(crate) async fn close_every_door(
+    /// Ends what of an account's ways in does not belong to sign-in: tokens, links to other providers, mailed links.
+    pub(crate) async fn end_credentials(
         &mut self,
         account: &AccountId,
         why: &str,
         now: Time,
     ) -> Result<()> {
+        sqlx::query("UPDATE credentials SET revoked_at = $2, revoked_why = $3 WHERE account_id = $1 AND revoked_at IS NULL")
+            .bind(account.0.clone())
+            .bind(now.0)
+            .bind(why.to_owned())
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
         for sql in [
-            "UPDATE credentials SET revoked_at = $2, revoked_why = $3 WHERE account_id = $1 AND revoked_at IS NULL",
-            "UPDATE sessions SET ended_at = $2, ended_why = $3 WHERE account_id = $1 AND ended_at IS NULL",
-        ] {
-            sqlx::query(sql)
-                .bind(account.0.clone())
-                .bind(now.0)
-                .bind(why.to_owned())
-                .execute(&mut *self.inner)
-                .await
-                .map_err(failed)?;
-        }
-        sqlx::query(
-            "UPDATE factors SET removed_at = $2 WHERE account_id = $1 AND removed_at IS NULL",
-        )
-        .bind(account.0.clone())
-        .bind(now.0)
-        .execute(&mut *self.inner)
-        .await
-        .map_err(failed)?;
-        for sql in [
-            "DELETE FROM passwords WHERE account_id = $1",
-            "DELETE FROM recovery_codes WHERE account_id = $1",
-            "DELETE FROM devices WHERE account_id = $1",
             "DELETE FROM linked_identities WHERE account_id = $1",
             "DELETE FROM mail_secrets WHERE account_id = $1",
         ] {
@@ -319,8 +303,8 @@ impl Tx {
     /// Does an account own a project that many depend on?
     pub(crate) async fn owns_critical(&mut self, account: &AccountId) -> Result<bool> {
         let row = sqlx::query(
-            "SELECT count(*) AS n FROM grants g JOIN projects p ON p.id = g.project_id \
-             WHERE g.account_id = $1 AND g.role = 'owner' AND g.ended_at IS NULL AND p.critical_at IS NOT NULL AND p.removed_at IS NULL",
+            "SELECT count(*) AS n FROM effective_roles g JOIN projects p ON p.id = g.project_id \
+             WHERE g.account_id = $1 AND g.role = 'owner' AND p.critical_at IS NOT NULL AND p.removed_at IS NULL",
         )
         .bind(account.0.clone())
         .fetch_one(&mut *self.inner)
@@ -335,10 +319,10 @@ impl Tx {
         account: &AccountId,
     ) -> Result<Vec<(AccountId, ProjectId, String)>> {
         let rows = sqlx::query(
-            "SELECT o.account_id, min(p.id) AS project_id, min(p.name) AS project FROM grants g \
-             JOIN grants o ON o.project_id = g.project_id AND o.role = 'owner' AND o.ended_at IS NULL AND o.account_id <> g.account_id \
+            "SELECT o.account_id, min(p.id) AS project_id, min(p.name) AS project FROM effective_roles g \
+             JOIN effective_roles o ON o.project_id = g.project_id AND o.role = 'owner' AND o.account_id <> g.account_id \
              JOIN projects p ON p.id = g.project_id JOIN accounts a ON a.id = o.account_id \
-             WHERE g.account_id = $1 AND g.role = 'owner' AND g.ended_at IS NULL AND a.disabled_at IS NULL \
+             WHERE g.account_id = $1 AND g.role = 'owner' AND a.disabled_at IS NULL \
              GROUP BY o.account_id ORDER BY o.account_id",
         )
         .bind(account.0.clone())

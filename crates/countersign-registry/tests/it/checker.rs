@@ -23,6 +23,7 @@ const LEAFLESS: &[&str] = &[
     "account-erased",
     "account-exported",
     "account-made",
+    "address-abandoned",
     "approval-asked",
     "approval-granted",
     "approval-refused",

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use countersign_formats::Ecosystem;
-use countersign_registry::model::{Action, Actor, Level, Presented, Role};
-use countersign_registry::{DeletePolicy, Deletion};
+use countersign_registry::model::{Action, Actor, Level, Presented, Role, Time};
+use countersign_registry::{DeletePolicy, Deletion, DomainReport, OutsideError};
 use countersign_testkit::packages::Wheel;
 
 use crate::kit::{Database, TestRegistry, refused};
@@ -274,5 +274,59 @@ on_both_databases! {
         test.chored(|| test.has_mail("ann@example.org", FINISH)).await;
         let enrolment = test.registry.finish_recovery(&test.link("ann@example.org", FINISH).await, None).await.unwrap();
         refused(test.registry.authenticate(Presented::Token(enrolment)).await, "token-not-for-this");
+    }
+
+    async fn a_domain_is_given_up_after_two_looks_a_day_apart_and_its_holder_told(test: TestRegistry) {
+        let ann = test.person_with_two("ann").await;
+        let gone = DomainReport { exists: Some(false), ..DomainReport::default() };
+        test.domains.0.lock().unwrap().insert("work.example".to_owned(), Ok(gone));
+        assert_eq!(test.registry.check_domains().await.unwrap(), 0);
+        test.turn_clock(Duration::from_secs(3_600));
+        assert_eq!(test.registry.check_domains().await.unwrap(), 0);
+        test.turn_clock(Duration::from_secs(86_400));
+        assert_eq!(test.registry.check_domains().await.unwrap(), 1);
+        let last = test.mail_to("ann@example.org").await.pop().unwrap();
+        assert!(last.text.contains("ann@work.example seems to be abandoned"), "{}", last.text);
+        let row = test.registry.addresses(&ann).await.unwrap().pop().unwrap();
+        assert!(row.abandoned.is_some());
+        test.asks_to_recover("ann@work.example").await;
+        assert!(test.mail_to("ann@work.example").await.iter().all(|mail| !mail.text.contains(BEGIN)));
+        test.check().await;
+    }
+
+    async fn a_domain_that_was_caught_again_is_given_up_at_once(test: TestRegistry) {
+        test.person_with_two("ann").await;
+        let caught = DomainReport { registered: Some(Time(i64::MAX)), ..DomainReport::default() };
+        test.domains.0.lock().unwrap().insert("work.example".to_owned(), Ok(caught));
+        assert_eq!(test.registry.check_domains().await.unwrap(), 1);
+    }
+
+    async fn a_broken_name_service_takes_no_address_from_anybody(test: TestRegistry) {
+        let ann = test.person("ann").await;
+        for number in 0..6 {
+            let address = format!("ann@d{number}.example");
+            test.registry.add_address(&ann, &address).await.unwrap();
+            let link = test.link(&address, "/account/verify-address").await;
+            test.registry.verify_address(&link, None).await.unwrap();
+            let gone = DomainReport { exists: Some(false), ..DomainReport::default() };
+            test.domains.0.lock().unwrap().insert(format!("d{number}.example"), Ok(gone));
+        }
+        test.domains.0.lock().unwrap().insert("example.org".to_owned(), Err(OutsideError::Status(500)));
+        for _ in 0..3 {
+            assert_eq!(test.registry.check_domains().await.unwrap(), 0);
+            test.turn_clock(Duration::from_secs(86_400 + 60));
+        }
+        assert_eq!(test.count("SELECT count(*) AS n FROM account_emails WHERE abandoned_at IS NOT NULL").await, 0);
+    }
+
+    async fn where_the_operator_demands_it_only_proved_accounts_publish(database: Database) {
+        let test = TestRegistry::with(database, |settings| settings.verified_address_to_publish = true).await;
+        let operator = Actor::operator();
+        test.registry.create_user(&operator, "ann", Some("ann@example.org"), false).await.unwrap();
+        let token = test.token("ann", Action::Publish, None).await;
+        refused(test.publish(&token, &Wheel::new("demo", "1.0").build()).await, "address-needed");
+        test.execute("UPDATE account_emails SET verified_at = 1").await;
+        test.publish(&token, &Wheel::new("demo", "1.0").build()).await.unwrap();
+        test.check().await;
     }
 }
