@@ -567,6 +567,18 @@ fn exists(manifest: &Manifest, how: &str) -> Error {
     .remedy("Files never change here. Publish a new version, or skip existing files.")
 }
 
+/// Where the operator demands it, an account publishes once its main address was proved.
+pub(crate) fn has_proved_address(proved: bool) -> Result<()> {
+    if proved {
+        return Ok(());
+    }
+    Err(denied(
+        "address-needed",
+        "To publish here, the main address of the account must be proved.".to_owned(),
+        "Open the link that was mailed to it; the account's page sends another one.",
+    ))
+}
+
 /// For this many days after its recovery an account can neither delete, hand over, nor make tokens.
 pub(crate) const RESTRICTED_DAYS: i64 = 7;
 

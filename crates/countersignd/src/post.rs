@@ -195,3 +195,126 @@ fn fault(error: &lettre::transport::smtp::Error, address: &str) -> PostError {
         _ => PostError::Later(why),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use countersign_registry::model::EmailAddress;
+    use countersign_testkit::authority::Authority;
+    use countersign_testkit::smtp::{Manners, SmtpServer};
+
+    fn settings(server: MailServer, ca: Option<PathBuf>) -> Mail {
+        Mail {
+            server,
+            from: EmailAddress::parse("no-reply@packages.example.org").unwrap(),
+            login: Some(("countersign".to_owned(), "secret".to_owned())),
+            ca,
+            check_domains: false,
+        }
+    }
+
+    fn message(to: &str) -> Message {
+        Message::new(
+            "01-a@packages.example.org".to_owned(),
+            EmailAddress::parse(to).unwrap(),
+            "A token\r\nBcc: victim@example.org",
+            "Ünïcode text\n.\nafter a lone dot\n".to_owned(),
+            "<p>html</p>".to_owned(),
+        )
+    }
+
+    fn manners(starttls: bool) -> Manners {
+        Manners {
+            starttls,
+            login: Some(("countersign".to_owned(), "secret".to_owned())),
+            refuse: None,
+        }
+    }
+
+    fn ca(folder: &std::path::Path) -> Option<PathBuf> {
+        let path = folder.join("ca.pem");
+        std::fs::write(&path, Authority::of_this_process().unwrap().pem()).unwrap();
+        Some(path)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn mail_goes_out_under_tls_with_one_subject_and_one_recipient() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = SmtpServer::start(manners(true)).unwrap();
+        let way = MailServer::StartTls("localhost".to_owned(), server.port());
+        let carrier = Carrier::new(&settings(way, ca(folder.path()))).unwrap();
+        carrier.send(&message("ann@example.org")).await.unwrap();
+        let mail = server.mails().pop().unwrap();
+        assert!(mail.under_tls);
+        assert_eq!(mail.user.as_deref(), Some("countersign"));
+        assert_eq!(mail.to, ["ann@example.org"]);
+        assert_eq!(mail.from, "no-reply@packages.example.org");
+        assert_eq!(mail.header("Bcc"), None);
+        assert_eq!(
+            mail.header("Subject").as_deref(),
+            Some("A token  Bcc: victim@example.org")
+        );
+        assert_eq!(
+            mail.header("Message-ID").as_deref(),
+            Some("<01-a@packages.example.org>")
+        );
+        assert_eq!(
+            mail.header("Auto-Submitted").as_deref(),
+            Some("auto-generated")
+        );
+        assert!(mail.text().contains("after a lone dot"), "{}", mail.text());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_server_that_strips_starttls_or_has_another_certificate_gets_no_mail() {
+        let folder = tempfile::tempdir().unwrap();
+        let stripped = SmtpServer::start(manners(false)).unwrap();
+        let way = MailServer::StartTls("localhost".to_owned(), stripped.port());
+        let carrier = Carrier::new(&settings(way, ca(folder.path()))).unwrap();
+        let error = carrier.send(&message("ann@example.org")).await.unwrap_err();
+        assert!(matches!(error, PostError::Later(_)), "{error:?}");
+        let server = SmtpServer::start(manners(true)).unwrap();
+        let way = MailServer::StartTls("localhost".to_owned(), server.port());
+        let carrier = Carrier::new(&settings(way, None)).unwrap();
+        let error = carrier.send(&message("ann@example.org")).await.unwrap_err();
+        assert!(matches!(error, PostError::Later(_)), "{error:?}");
+        assert!(stripped.mails().is_empty() && server.mails().is_empty());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_refused_address_is_for_ever_and_a_refused_login_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = SmtpServer::start(Manners {
+            refuse: Some("550 5.1.1 <ann@example.org> is unknown".to_owned()),
+            ..manners(true)
+        })
+        .unwrap();
+        let way = MailServer::StartTls("localhost".to_owned(), server.port());
+        let carrier = Carrier::new(&settings(way, ca(folder.path()))).unwrap();
+        match carrier.send(&message("ann@example.org")).await {
+            Err(PostError::Never(why)) => assert!(!why.contains("ann@"), "{why}"),
+            other => panic!("{other:?}"),
+        }
+        server.behave(Manners {
+            login: Some(("countersign".to_owned(), "other".to_owned())),
+            ..manners(true)
+        });
+        let error = carrier.send(&message("ann@example.org")).await.unwrap_err();
+        assert!(
+            matches!(&error, PostError::Later(why) if !why.contains("secret")),
+            "{error:?}"
+        );
+        assert!(server.mails().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_folder_takes_one_file_for_each_mail() {
+        let folder = tempfile::tempdir().unwrap();
+        let way = MailServer::Folder(folder.path().join("mail"));
+        let carrier = Carrier::new(&settings(way, None)).unwrap();
+        carrier.send(&message("ann@example.org")).await.unwrap();
+        let text = std::fs::read_to_string(folder.path().join("mail/01-a.eml")).unwrap();
+        assert!(text.contains("To: ann@example.org"), "{text}");
+    }
+}
