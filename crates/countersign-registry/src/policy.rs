@@ -355,7 +355,10 @@ fn may_publish_here(workflow: &Workflow, project: &ProjectFacts) -> Result<()> {
 
 /// Is this refusal one that an owner's approval of the very file overcomes?
 pub(crate) fn is_below_trust(error: &Error) -> bool {
-    matches!(error.code.as_ref(), "trusted-publishing-only" | "trust-too-low")
+    matches!(
+        error.code.as_ref(),
+        "trusted-publishing-only" | "trust-too-low"
+    )
 }
 
 /// Do the owners of the project let such a caller publish?

@@ -486,8 +486,7 @@ impl Registry {
         }
         let account = &case.account;
         let actor = claimant(account, &case.user);
-        self.forget_ways_in(&mut tx, account).await?;
-        tx.end_credentials(account, "recovered", now).await?;
+        tx.close_every_door(account, "recovered", now).await?;
         tx.mark_recovered(account, now).await?;
         let secret = Token::from_random(TokenKind::Staged, self.inner.seams.random.bytes32());
         tx.insert_credential(&NewCredential {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use countersign_registry::{Blobs, LogKeys, Registry, Seams, Store};
 
 use crate::config::{self, Config, shown_without_password};
+use crate::domains::Lookout;
 use crate::failure::{Exit, Failure};
 use crate::outside::Https;
 use crate::post::Carrier;
@@ -277,9 +278,18 @@ fn quoted(word: &str) -> String {
 /// # Errors
 /// Mail settings that can not be used.
 pub fn seams(config: &Config) -> Result<Seams, Failure> {
-    let mut seams = Seams::system(Arc::new(Https::from_environment()));
+    let outside = Arc::new(Https::from_environment());
+    let mut seams = Seams::system(outside.clone());
     if let Some(mail) = &config.mail {
         seams.post = Some(Arc::new(Carrier::new(mail)?));
+        if mail.check_domains {
+            match Lookout::new(outside) {
+                Ok(lookout) => seams.domains = Some(Arc::new(lookout)),
+                Err(why) => {
+                    tracing::warn!(%why, "domains of addresses are not looked at: this machine names no name servers");
+                }
+            }
+        }
     }
     Ok(seams)
 }

@@ -8,6 +8,7 @@ mod cli;
 mod config;
 mod demo;
 mod doctor;
+mod domains;
 mod failure;
 mod import;
 mod instance;

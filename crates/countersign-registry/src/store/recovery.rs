@@ -249,21 +249,37 @@ impl Tx {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Ends what of an account's ways in does not belong to sign-in: tokens, links to other providers, mailed links.
-    pub(crate) async fn end_credentials(
+    /// Ends every way into an account: tokens, sessions, password, factors, codes, links of other providers.
+    pub(crate) async fn close_every_door(
         &mut self,
         account: &AccountId,
         why: &str,
         now: Time,
     ) -> Result<()> {
-        sqlx::query("UPDATE credentials SET revoked_at = $2, revoked_why = $3 WHERE account_id = $1 AND revoked_at IS NULL")
-            .bind(account.0.clone())
-            .bind(now.0)
-            .bind(why.to_owned())
-            .execute(&mut *self.inner)
-            .await
-            .map_err(failed)?;
         for sql in [
+            "UPDATE credentials SET revoked_at = $2, revoked_why = $3 WHERE account_id = $1 AND revoked_at IS NULL",
+            "UPDATE sessions SET ended_at = $2, ended_why = $3 WHERE account_id = $1 AND ended_at IS NULL",
+        ] {
+            sqlx::query(sql)
+                .bind(account.0.clone())
+                .bind(now.0)
+                .bind(why.to_owned())
+                .execute(&mut *self.inner)
+                .await
+                .map_err(failed)?;
+        }
+        sqlx::query(
+            "UPDATE factors SET removed_at = $2 WHERE account_id = $1 AND removed_at IS NULL",
+        )
+        .bind(account.0.clone())
+        .bind(now.0)
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        for sql in [
+            "DELETE FROM passwords WHERE account_id = $1",
+            "DELETE FROM recovery_codes WHERE account_id = $1",
+            "DELETE FROM devices WHERE account_id = $1",
             "DELETE FROM linked_identities WHERE account_id = $1",
             "DELETE FROM mail_secrets WHERE account_id = $1",
         ] {
