@@ -128,6 +128,7 @@ impl Lookout {
                 most: 2 << 20,
                 timeout: TIMEOUT,
                 ca_pem: None,
+                headers: &[],
                 accept,
             })
             .await?;
