@@ -192,6 +192,17 @@ const CORE: &[(&str, &[Arrow])] = &[
         ],
     ),
     (
+        "device",
+        &[
+            to("model"),
+            to("error"),
+            to("policy"),
+            to("store"),
+            only("accounts", &["new_id"]),
+            to("texts"),
+        ],
+    ),
+    (
         "privacy",
         &[
             to("model"),

@@ -427,6 +427,18 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "log-unknown" "No such log"
         "There is no log of this number here."
         "The log is at /log/1/.";
+    "login-denied" "Not let in"
+        "The person at the browser said no to the program."
+        "Start the program again, if that was a mistake.";
+    "login-limit" "Too many programs wait"
+        "Too many programs asked to be let in from this address, or in all."
+        "Wait ten minutes and ask again.";
+    "login-name" "Program without a name"
+        "A program that wants to be let in says what it is, in at most 100 characters."
+        "Send a short name without control characters.";
+    "login-unknown" "Nothing waits under this code"
+        "The code was mistyped, was answered already, or is older than ten minutes."
+        "Compare it with what the program shows, or start the program again.";
     "member-exists" "A member already"
         "Whoever is invited is a member of the organisation already."
         "Change their standing instead.";
@@ -720,6 +732,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
         "Stop it, and ask anew if it is still meant.";
     "provider-failed" "Provider failed"
         "The external provider did not finish the sign-in."
+        "Try again, or sign in another way.";
+    "provider-refused" "Provider said no"
+        "The sign-in provider sent the browser back without an answer."
         "Try again, or sign in another way.";
     "provider-unknown" "No such provider"
         "There is no such sign-in provider here."

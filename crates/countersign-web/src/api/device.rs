@@ -69,7 +69,7 @@ pub(super) struct Granted {
 }
 
 /// Ask to be let in by a browser elsewhere
-#[utoipa::path(post, path = "/api/v1/login", tag = "account", security(()),
+#[utoipa::path(post, path = "/api/v1/login", tag = "account",
     request_body = LoginBody,
     responses((status = CREATED, body = Login), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn begin(
@@ -104,7 +104,7 @@ pub(super) async fn begin(
 }
 
 /// Ask how far it is: 202 while nobody has decided, 200 with the token, 403 when the answer was no
-#[utoipa::path(post, path = "/api/v1/login/poll", tag = "account", security(()),
+#[utoipa::path(post, path = "/api/v1/login/poll", tag = "account",
     request_body = PollBody,
     responses((status = OK, body = Granted), (status = ACCEPTED, body = Granted),
         (status = "default", body = Problem, content_type = "application/problem+json")))]

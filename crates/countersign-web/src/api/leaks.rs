@@ -90,7 +90,7 @@ pub(super) async fn disclose(
 }
 
 /// Report leaked tokens; to hold one is reason enough to end it
-#[utoipa::path(post, path = "/api/v1/secrets/report", tag = "account", security(()),
+#[utoipa::path(post, path = "/api/v1/secrets/report", tag = "account",
     request_body = LeakBody,
     responses((status = ACCEPTED, body = [Reported]), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn report(State(site): State<Site>, content: Body) -> Result<Response, Refusal> {

@@ -5,6 +5,7 @@
 //! where foreign markup is let through, sanitised, is [`readme`].
 
 mod account;
+mod approvals;
 mod ask;
 mod assets;
 mod failure;
@@ -70,6 +71,7 @@ pub fn routes() -> Router<Site> {
         .route("/help/errors", get(help::show_errors))
         .route("/help/errors/", get(slashless))
         .merge(account::routes())
+        .merge(approvals::routes())
         .merge(leaked::routes())
         .merge(operator::routes())
         .merge(organisation::routes())

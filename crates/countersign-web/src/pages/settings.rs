@@ -13,7 +13,7 @@ use countersign_registry::model::{ProjectDetail, ProjectStatus, Role, TrustLevel
 use countersign_registry::oidc::{Field, Rule, Test};
 use countersign_registry::{
     Deletion, Error, FailedExchange, Kind, NewPublisher, Notice, PolicyChange, ProjectPolicy,
-    PublisherSummary,
+    Proposal, PublisherSummary, Wish,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -41,6 +41,7 @@ pub(super) fn routes() -> Router<Site> {
         .route(&at("/status"), post(set_status))
         .route(&at("/withhold"), post(withhold))
         .route(&at("/delete"), post(delete))
+        .route(&at("/propose"), post(propose))
 }
 
 /// A project as the address names it.
@@ -78,6 +79,7 @@ struct SettingsPage<'a> {
     failures: Vec<FailedExchange>,
     policy: ProjectPolicy,
     trust: Vec<(&'static str, &'static str, bool)>,
+    proposals: Vec<Proposal>,
     notices: Vec<Notice>,
 }
 
@@ -121,6 +123,10 @@ async fn show(member: Member, Path((system, name)): Addressed) -> Result<Respons
         .map_err(refused)?;
     let notices = registry
         .notices(actor, system, &name)
+        .await
+        .map_err(refused)?;
+    let proposals = registry
+        .proposals(actor, system, &name)
         .await
         .map_err(refused)?;
     let issuers = registry.issuers(actor).await.map_err(refused)?;
@@ -174,6 +180,7 @@ async fn show(member: Member, Path((system, name)): Addressed) -> Result<Respons
         failures,
         policy,
         trust: trust.to_vec(),
+        proposals,
         notices,
     }))
 }
@@ -487,6 +494,27 @@ async fn withhold(
     member.done(outcome, &back, "withheld")
 }
 
+/// Asks for what takes a second owner or a waiting time.
+async fn propose(
+    member: Member,
+    Path((system, name)): Addressed,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let form = member.fields(body).await?;
+    let system = ecosystem(&system)?;
+    let target = form.get("target").to_owned();
+    let wish = match form.get("wish") {
+        "transfer" => Wish::TransferTo(target),
+        _ => Wish::RemoveOwner(target),
+    };
+    let outcome = member
+        .site
+        .registry
+        .propose(&member.actor, system, &name, wish)
+        .await;
+    member.done(outcome, &path_of(system, &name), "asked")
+}
+
 async fn delete(
     member: Member,
     Path((system, name)): Addressed,
@@ -512,5 +540,23 @@ async fn delete(
     if whole && outcome.is_ok() {
         return Ok(go("/account/projects?done=deleted"));
     }
-    member.done(outcome, &path_of(system, &name), "deleted")
+    match outcome {
+        // The passkey is asked about this very project; then the form is sent again.
+        Err(error) if error.code == "approval-needed" => {
+            let subject = countersign_formats::purl::project_purl(
+                system,
+                &countersign_formats::format(system)
+                    .name_key(&name)
+                    .map_err(refused)?,
+            );
+            let asked = registry
+                .request_approval(&member.actor, "delete-project", &subject, None)
+                .await;
+            match asked {
+                Ok(_) => Ok(go(super::approvals::HERE)),
+                Err(error) => member.not_done(error, &path_of(system, &name)),
+            }
+        }
+        outcome => member.done(outcome, &path_of(system, &name), "deleted"),
+    }
 }

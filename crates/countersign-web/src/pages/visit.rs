@@ -92,6 +92,7 @@ impl Frame {
             ("/account/security", "Security"),
             ("/account/tokens", "Tokens"),
             ("/account/projects", "Projects"),
+            ("/account/approvals", "Approvals"),
             ("/account/notices", "Notices"),
             ("/account/data", "Your data"),
         ];
