@@ -412,8 +412,11 @@ fn is_open(method: &Method, path: &str) -> bool {
         // A workflow's token reads nothing and can still be given back; the handler asks for it.
         "/api/v1/token" => method == Method::DELETE,
         // Who found a token, or has none yet.
-        "/_/secrets/disclose-token" | "/api/v1/secrets/report" | "/leaked" => true,
-        "/api/v1/login" | "/api/v1/login/poll" => method == Method::POST,
+        "/leaked" => true,
+        "/_/secrets/disclose-token"
+        | "/api/v1/secrets/report"
+        | "/api/v1/login"
+        | "/api/v1/login/poll" => method == Method::POST,
         // Whoever comes in, or gets back in, has nothing to show yet. Pages of one's own ask for themselves.
         "/sign-in" | "/sign-up" | "/sign-out" | "/forgotten" | "/recover" | "/enrol" => true,
         "/account" | "/operator" | "/invitation" | "/login/device" | "/help/recovery" => true,

@@ -743,6 +743,7 @@ fn classes_of_pages_and_of_the_style_sheet_are_the_same() {
                 continue;
             }
             let text = std::fs::read_to_string(file).unwrap();
+            let text = text.replace("{{ class }}", "");
             for rest in text
                 .replace("class=\\\"", "class=\"")
                 .split("class=\"")

@@ -37,10 +37,11 @@ async fn furnished() -> House {
 
 /// Addresses of this site that a page links to.
 fn links(page: &str) -> BTreeSet<String> {
-    let attributes = page
-        .split("href=\"")
-        .skip(1)
-        .chain(page.split("action=\"").skip(1));
+    let attributes = page.split("href=\"").skip(1).chain(
+        page.split("action=\"")
+            .skip(1)
+            .filter(|rest| rest.split('>').next().unwrap().contains("method=\"get\"")),
+    );
     attributes
         .filter_map(|rest| rest.split('"').next())
         .filter(|address| address.starts_with('/'))
@@ -223,7 +224,9 @@ async fn what_changes_is_seen_at_once() {
             "{path}"
         );
         for link in links(page.text()) {
-            house.get(&link).await.expect(200);
+            let answer = house.get(&link).await;
+            let own = link.starts_with("/account") && answer.status == 303;
+            assert!(own || answer.status == 200, "{link}: {}", answer.status);
         }
     }
 }

@@ -88,7 +88,9 @@ async fn strangers_get_401_everywhere_and_learn_nothing() {
             Method::DELETE,
             Method::OPTIONS,
         ] {
-            if method == Method::POST && address.starts_with("/pypi/legacy") {
+            // Each has a check of its own; who found a token, or has none yet, is heard.
+            let open = ["/pypi/legacy", "/api/v1/login", "/api/v1/secrets/report"];
+            if method == Method::POST && open.iter().any(|open| address.starts_with(open)) {
                 continue;
             }
             for credential in ["", "Bearer nonsense", "Basic eDp5"] {
