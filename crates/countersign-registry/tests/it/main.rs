@@ -13,6 +13,7 @@ mod kit;
 mod leaks;
 mod log;
 mod mail;
+mod permissions;
 mod policy;
 mod privacy;
 mod publishing;
