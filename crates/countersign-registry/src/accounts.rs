@@ -606,6 +606,7 @@ impl Registry {
             return Ok(());
         }
         let owners = tx.owner_accounts(&project.id).await?;
+        let owned_since = tx.owner_since(&project.id, &account).await?;
         let all_before = tx.all_roles(Some(&project.id), None).await?;
         tx.end_grants(&project.id, &account, now).await?;
         if let Some(role) = role {
@@ -616,7 +617,8 @@ impl Registry {
             let left = tx.owner_accounts(&project.id).await?;
             let mut settled = Vec::new();
             for owner in &left {
-                if is_settled(tx.owner_since(&project.id, owner).await?, now) {
+                let since = tx.owner_since(&project.id, owner).await?;
+                if is_settled(since, now) || since <= owned_since {
                     settled.push(owner.clone());
                 }
             }
@@ -648,8 +650,8 @@ impl Registry {
     }
 
     /// Of what is owned, an owner remains, and where there was one who is hard to phish, such a one remains: else a
-    /// second person has to agree. `settled` are those of the remaining owners who were it for some days: somebody who
-    /// was made an owner for the purpose does not count, unless the one who goes says so in person. The operator goes
+    /// second person has to agree. `settled` are those of the remaining owners who were it for some days, or before the one
+    /// who goes: somebody who was made an owner for the purpose does not count, unless the one who goes says so in person. The operator goes
     /// past the second rule, not past the first.
     pub(crate) async fn owners_remain(
         &self,

@@ -703,13 +703,15 @@ impl Registry {
             return Ok(());
         }
         let heads = tx.heads(&row.id).await?;
+        let headed_since = tx.head_since(&row.id, &account).await?;
         let roles_before = tx.all_roles(None, Some(&row.id)).await?;
         tx.set_standing(&row.id, &account, standing, now).await?;
         if before == Some(Membership::Owner) {
             let left = tx.heads(&row.id).await?;
             let mut settled = Vec::new();
             for head in &left {
-                if is_settled(tx.head_since(&row.id, head).await?, now) {
+                let since = tx.head_since(&row.id, head).await?;
+                if is_settled(since, now) || since <= headed_since {
                     settled.push(head.clone());
                 }
             }

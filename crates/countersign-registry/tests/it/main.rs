@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod accounts;
+mod approvals;
 mod archive;
 mod checker;
 mod curating;
@@ -13,6 +14,7 @@ mod kit;
 mod leaks;
 mod log;
 mod mail;
+mod organisations;
 mod permissions;
 mod policy;
 mod privacy;
