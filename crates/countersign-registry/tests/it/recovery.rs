@@ -7,7 +7,7 @@ use countersign_registry::model::{Action, Actor, Level, Presented, Role, Time};
 use countersign_registry::{DeletePolicy, Deletion, DomainReport, OutsideError};
 use countersign_testkit::packages::Wheel;
 
-use crate::kit::{Database, TestRegistry, refused};
+use crate::kit::{TestRegistry, refused};
 use crate::on_both_databases;
 
 const BEGIN: &str = "/recovery/begin";
