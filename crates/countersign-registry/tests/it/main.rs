@@ -20,4 +20,5 @@ mod policy;
 mod privacy;
 mod publishing;
 mod recovery;
+mod sign_in;
 mod trusted;

@@ -1,0 +1,709 @@
+//! Sign-in: passkeys by a software authenticator, passwords, codes, sessions, limits, and the attacks on each.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use countersign_formats::Ecosystem;
+use countersign_registry::model::{Action, Actor, CallerOrigin, Level, Presented, Strength};
+use countersign_registry::{
+    Answer, Ceremony, Enrolling, Error, FactorNeed, FactorPolicy, HalfSession, KeyKind,
+    SecondFactor, SignInStep, SignedIn, TotpSetup,
+};
+use countersign_testkit::packages::Wheel;
+use countersign_trust::digest::Sha256;
+use countersign_trust::leaf::LeafKind;
+use serde_json::{Value, json};
+
+use crate::kit::{TestRegistry, refused};
+use crate::on_both_databases;
+
+const PASSWORD: &str = "brown otters dislike tuesdays";
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn from(network: u8) -> CallerOrigin {
+    CallerOrigin {
+        address: IpAddr::V4(Ipv4Addr::new(10, 0, network, 7)),
+        agent: "browser".to_owned(),
+    }
+}
+
+/// An authenticator in software: one ES256 key, a counter, and whatever a test bends.
+#[derive(Clone)]
+struct Key {
+    pair: std::sync::Arc<EcdsaKeyPair>,
+    id: Vec<u8>,
+    holder: Vec<u8>,
+    counter: u32,
+    origin: String,
+    rp: String,
+    verifies_user: bool,
+}
+
+impl Key {
+    fn new() -> Self {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
+        let id = Sha256::of(pair.public_key().as_ref()).0.to_vec();
+        Self {
+            pair: std::sync::Arc::new(pair),
+            id,
+            holder: Vec::new(),
+            counter: 0,
+            origin: "http://localhost:8417".to_owned(),
+            rp: "localhost".to_owned(),
+            verifies_user: true,
+        }
+    }
+
+    fn client_data(&self, kind: &str, options: &Value) -> Vec<u8> {
+        json!({"type": kind, "challenge": options["challenge"], "origin": self.origin, "crossOrigin": false})
+            .to_string()
+            .into_bytes()
+    }
+
+    fn authenticator_data(&mut self, attested: bool) -> Vec<u8> {
+        self.counter += 1;
+        let mut data = Sha256::of(self.rp.as_bytes()).0.to_vec();
+        data.push(1 | if self.verifies_user { 4 } else { 0 } | if attested { 0x40 } else { 0 });
+        data.extend(self.counter.to_be_bytes());
+        if attested {
+            data.extend([0; 16]);
+            data.extend(u16::try_from(self.id.len()).unwrap().to_be_bytes());
+            data.extend(&self.id);
+            // COSE: {1: 2, 3: -7, -1: 1, -2: x, -3: y}
+            let point = self.pair.public_key().as_ref();
+            data.extend([0xa5, 0x01, 0x02, 0x03, 0x26, 0x20, 0x01, 0x21, 0x58, 0x20]);
+            data.extend(&point[1..33]);
+            data.extend([0x22, 0x58, 0x20]);
+            data.extend(&point[33..65]);
+        }
+        data
+    }
+
+    fn create(&mut self, ceremony: &Ceremony) -> Answer {
+        let options = &ceremony.options["publicKey"];
+        self.holder = URL_SAFE_NO_PAD
+            .decode(options["user"]["id"].as_str().unwrap())
+            .unwrap();
+        let client = self.client_data("webauthn.create", options);
+        let data = self.authenticator_data(true);
+        let mut object = b"\xa3\x63fmt\x64none\x67attStmt\xa0\x68authData\x58".to_vec();
+        object.push(u8::try_from(data.len()).unwrap());
+        object.extend(data);
+        self.answer(
+            ceremony,
+            json!({"attestationObject": URL_SAFE_NO_PAD.encode(object), "clientDataJSON": URL_SAFE_NO_PAD.encode(client), "transports": []}),
+        )
+    }
+
+    fn get(&mut self, ceremony: &Ceremony) -> Answer {
+        let client = self.client_data("webauthn.get", &ceremony.options["publicKey"]);
+        let data = self.authenticator_data(false);
+        let signed = [data.as_slice(), &Sha256::of(&client).0].concat();
+        let signature = self.pair.sign(&SystemRandom::new(), &signed).unwrap();
+        self.answer(
+            ceremony,
+            json!({"authenticatorData": URL_SAFE_NO_PAD.encode(data), "clientDataJSON": URL_SAFE_NO_PAD.encode(client),
+                   "signature": URL_SAFE_NO_PAD.encode(signature.as_ref()), "userHandle": URL_SAFE_NO_PAD.encode(&self.holder)}),
+        )
+    }
+
+    fn answer(&self, ceremony: &Ceremony, response: Value) -> Answer {
+        let id = URL_SAFE_NO_PAD.encode(&self.id);
+        Answer {
+            ceremony: ceremony.id.clone(),
+            credential: json!({"id": id, "rawId": id, "type": "public-key", "extensions": {}, "response": response}),
+        }
+    }
+}
+
+/// The code of an app at a moment (RFC 6238), by the system's own hash.
+fn code(setup: &TotpSetup, seconds: i64) -> String {
+    let mut bits = String::new();
+    for c in setup.secret.bytes() {
+        let value = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".iter().position(|one| *one == c).unwrap();
+        bits.push_str(&format!("{value:05b}"));
+    }
+    let secret: Vec<u8> = (0..20).map(|n| u8::from_str_radix(&bits[n * 8..n * 8 + 8], 2).unwrap()).collect();
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &secret);
+    let step = u64::try_from(seconds / 30).unwrap().to_be_bytes();
+    let tag = aws_lc_rs::hmac::sign(&key, &step);
+    let tag = tag.as_ref();
+    let at = usize::from(tag[19] & 0xf);
+    let number = u32::from_be_bytes(tag[at..at + 4].try_into().unwrap()) & 0x7fff_ffff;
+    format!("{:06}", number % 1_000_000)
+}
+
+fn done(step: SignInStep) -> SignedIn {
+    match step {
+        SignInStep::Done(signed_in) => *signed_in,
+        SignInStep::SecondFactor(_) => panic!("the second factor is owed"),
+    }
+}
+
+fn half(step: SignInStep) -> HalfSession {
+    match step {
+        SignInStep::SecondFactor(half) => half,
+        SignInStep::Done(_) => panic!("no second factor was asked for"),
+    }
+}
+
+impl TestRegistry {
+    async fn invited(&self, name: &str) -> String {
+        let email = format!("{name}@example.org");
+        let user = self.registry.create_user(&Actor::operator(), name, Some(&email), false).await.unwrap();
+        user.enrolment.unwrap()
+    }
+
+    /// Somebody with a passkey, signed in from network 1.
+    async fn with_passkey(&self, name: &str) -> (Key, SignedIn) {
+        let secret = self.invited(name).await;
+        let mut key = Key::new();
+        let signed_in = self.register(Enrolling::Link(&secret), &mut key).await.unwrap().unwrap();
+        (key, signed_in)
+    }
+
+    async fn register(&self, by: Enrolling<'_>, key: &mut Key) -> Result<Option<SignedIn>, Error> {
+        let ceremony = self.registry.passkey_registration_start(by, KeyKind::Passkey).await?;
+        let answer = key.create(&ceremony);
+        self.registry.passkey_registration_finish(by, &answer, "laptop", &from(1), None).await
+    }
+
+    /// Somebody with a password, signed in from network 1.
+    async fn with_password(&self, name: &str) -> SignedIn {
+        let secret = self.invited(name).await;
+        let set = self.registry.password_set(Enrolling::Link(&secret), PASSWORD, &from(1), None).await;
+        set.unwrap().unwrap()
+    }
+
+    async fn with_totp(&self, name: &str) -> (SignedIn, TotpSetup) {
+        let signed_in = self.with_password(name).await;
+        let setup = self.registry.totp_start(&signed_in.actor).await.unwrap();
+        let first = code(&setup, self.registry_now());
+        self.registry.totp_confirm(&signed_in.actor, &setup.id, &first, &from(1)).await.unwrap();
+        // That step is used up.
+        self.turn_clock(MINUTE);
+        (signed_in, setup)
+    }
+
+    async fn try_password(&self, login: &str, password: &str, network: u8) -> Result<SignInStep, Error> {
+        self.registry.password_sign_in(login, password, &from(network), None).await
+    }
+
+    async fn show(&self, cookie: &str) -> Result<Actor, Error> {
+        self.registry.authenticate(Presented::Session(cookie.to_owned())).await
+    }
+
+    async fn by_passkey(&self, key: &mut Key) -> Result<SignedIn, Error> {
+        let ceremony = self.registry.passkey_sign_in_start().await?;
+        let answer = key.get(&ceremony);
+        self.registry.passkey_sign_in_finish(&answer, &from(1), None).await
+    }
+}
+
+on_both_databases! {
+    async fn an_account_lives_by_passkeys_alone(test: TestRegistry) {
+        let (mut key, first) = test.with_passkey("ann").await;
+        assert_eq!(first.actor.name(), "ann");
+        assert_eq!(first.actor.strength, Strength::Phishproof);
+        let again = test.by_passkey(&mut key).await.unwrap();
+        assert_ne!(first.cookie, again.cookie);
+        let actor = test.show(&again.cookie).await.unwrap();
+        assert_eq!(actor.session.as_ref().unwrap().level, Level::Phishproof);
+        let security = test.registry.security(&actor).await.unwrap();
+        assert_eq!((security.factors.len(), security.password_changed), (1, None));
+        // A second one in the session; the last one stays.
+        let mut second = Key::new();
+        assert!(test.register(Enrolling::Session(&actor), &mut second).await.unwrap().is_none());
+        let factors = test.registry.security(&actor).await.unwrap().factors;
+        test.registry.remove_factor(&actor, &factors[0].id, &from(1)).await.unwrap();
+        refused(test.by_passkey(&mut key).await, "passkey-unknown");
+        test.by_passkey(&mut second).await.unwrap();
+        refused(test.registry.remove_factor(&actor, &factors[1].id, &from(1)).await, "factor-last");
+        test.check().await;
+    }
+
+    async fn somebody_signs_up_by_mail_and_the_link_proves_the_address(test: TestRegistry) {
+        test.registry.sign_up("ann", "ann@example.org", &from(1)).await.unwrap();
+        refused(test.registry.sign_up("Ann", "other@example.org", &from(1)).await, "user-exists");
+        let secret = test.link("ann@example.org", "/enrol").await;
+        let shown = test.registry.enrolment(&secret).await.unwrap();
+        assert!(shown.new_account && shown.user == "ann");
+        let mut key = Key::new();
+        let signed_in = test.register(Enrolling::Link(&secret), &mut key).await.unwrap().unwrap();
+        let addresses = test.registry.addresses(&signed_in.actor).await.unwrap();
+        assert!(addresses[0].verified.is_some() && addresses[0].primary);
+        test.by_passkey(&mut key).await.unwrap();
+        test.check().await;
+    }
+
+    async fn user_enumeration_by_the_text_of_sign_up(test: TestRegistry) {
+        let (_, ann) = test.with_passkey("ann").await;
+        test.execute("UPDATE account_emails SET verified_at = 1").await;
+        drop(ann);
+        // The same answer; what is true goes by mail.
+        test.registry.sign_up("bob", "ann@example.org", &from(1)).await.unwrap();
+        test.registry.sign_up("carl", "carl@example.org", &from(1)).await.unwrap();
+        let mails = test.mail_to("ann@example.org").await;
+        assert!(mails.iter().any(|mail| mail.subject().contains("in use already")));
+        assert!(!mails.iter().any(|mail| mail.text.contains("/enrol?")));
+        test.check().await;
+    }
+
+    async fn homograph_user_names(test: TestRegistry) {
+        test.with_passkey("paypal-team").await;
+        for name in ["p\u{430}ypal-team", "paypal\u{2010}team", "paypal team", "\u{ff50}aypal", "paypal\u{200b}"] {
+            refused(test.registry.sign_up(name, "x@example.org", &from(1)).await, "user-name");
+        }
+        refused(test.registry.sign_up("PayPal_Team", "x@example.org", &from(1)).await, "user-exists");
+    }
+
+    async fn enrolment_secret_reuse(test: TestRegistry) {
+        let secret = test.invited("ann").await;
+        // Looking uses nothing up.
+        test.registry.enrolment(&secret).await.unwrap();
+        let (mut one, mut other) = (Key::new(), Key::new());
+        let first = test.registry.passkey_registration_start(Enrolling::Link(&secret), KeyKind::Passkey).await.unwrap();
+        let second = test.registry.passkey_registration_start(Enrolling::Link(&secret), KeyKind::Passkey).await.unwrap();
+        let (first, second) = (one.create(&first), other.create(&second));
+        let by = Enrolling::Link(&secret);
+        let origin = from(1);
+        let (left, right) = tokio::join!(
+            test.registry.passkey_registration_finish(by, &first, "one", &origin, None),
+            test.registry.passkey_registration_finish(by, &second, "other", &origin, None),
+        );
+        assert!(left.is_ok() != right.is_ok(), "one link made two passkeys, or none");
+        refused(test.registry.enrolment(&secret).await, "link-unknown");
+        refused(test.registry.password_set(by, PASSWORD, &from(1), None).await, "link-unknown");
+        // One account's link does not finish what another's began.
+        let (bobs, carls) = (test.invited("bob").await, test.invited("carl").await);
+        let ceremony = test.registry.passkey_registration_start(Enrolling::Link(&bobs), KeyKind::Passkey).await.unwrap();
+        let answer = Key::new().create(&ceremony);
+        refused(test.registry.passkey_registration_finish(Enrolling::Link(&carls), &answer, "x", &from(1), None).await, "ceremony-unknown");
+        test.check().await;
+    }
+
+    async fn webauthn_challenge_reuse(test: TestRegistry) {
+        let (mut key, _) = test.with_passkey("ann").await;
+        let ceremony = test.registry.passkey_sign_in_start().await.unwrap();
+        let answer = key.get(&ceremony);
+        test.registry.passkey_sign_in_finish(&answer, &from(1), None).await.unwrap();
+        refused(test.registry.passkey_sign_in_finish(&answer, &from(1), None).await, "ceremony-unknown");
+        // An answer to one question under the id of another.
+        let other = test.registry.passkey_sign_in_start().await.unwrap();
+        let swapped = Answer { ceremony: other.id, credential: key.get(&test.registry.passkey_sign_in_start().await.unwrap()).credential };
+        refused(test.registry.passkey_sign_in_finish(&swapped, &from(1), None).await, "passkey-refused");
+        // Too late.
+        let late = test.registry.passkey_sign_in_start().await.unwrap();
+        let answer = key.get(&late);
+        test.turn_clock(MINUTE * 6);
+        refused(test.registry.passkey_sign_in_finish(&answer, &from(1), None).await, "ceremony-unknown");
+    }
+
+    async fn webauthn_origin_and_rp_id_confusion(test: TestRegistry) {
+        let (key, _) = test.with_passkey("ann").await;
+        for (origin, rp, verifies) in [
+            ("http://localhost:9999", "localhost", true),
+            ("https://localhost:8417", "localhost", true),
+            ("http://localhost.evil.example:8417", "localhost", true),
+            ("http://localhost:8417", "evil.example", true),
+            ("http://localhost:8417", "localhost", false),
+        ] {
+            let mut bent = key.clone();
+            (bent.origin, bent.rp, bent.verifies_user) = (origin.to_owned(), rp.to_owned(), verifies);
+            bent.counter += 5;
+            refused(test.by_passkey(&mut bent).await, "passkey-refused");
+        }
+        let mut key = key;
+        key.counter += 10;
+        test.by_passkey(&mut key).await.unwrap();
+    }
+
+    async fn cloned_authenticator_counter(test: TestRegistry) {
+        let (mut key, _) = test.with_passkey("ann").await;
+        test.execute("UPDATE account_emails SET verified_at = 1").await;
+        let mut copy = key.clone();
+        test.by_passkey(&mut key).await.unwrap();
+        test.by_passkey(&mut key).await.unwrap();
+        refused(test.by_passkey(&mut copy).await, "passkey-cloned");
+        // Locked for both: nobody knows which is the copy.
+        refused(test.by_passkey(&mut key).await, "passkey-cloned");
+        let mails = test.mail_to("ann@example.org").await;
+        assert!(mails.iter().any(|mail| mail.subject().contains("copied")));
+        test.check().await;
+    }
+
+    async fn user_enumeration_by_the_work_and_text_of_sign_in(test: TestRegistry) {
+        test.with_password("ann").await;
+        test.with_passkey("bob").await;
+        let mut texts = Vec::new();
+        for (network, login) in [(2, "ann"), (3, "bob"), (4, "nobody"), (5, "nobody@example.org"), (6, "\u{e4}")] {
+            let before = test.registry.passwords_hashed();
+            let error = refused(test.try_password(login, "not the password", network).await, "sign-in-wrong");
+            assert_eq!(test.registry.passwords_hashed() - before, 1, "{login}");
+            texts.push(error.text());
+        }
+        texts.dedup();
+        assert_eq!(texts.len(), 1);
+        // Limits speak alike, too.
+        let mut limited = Vec::new();
+        for (network, login) in [(12, "ann"), (13, "nobody")] {
+            for _ in 0..9 {
+                refused(test.try_password(login, "not the password", network).await, "sign-in-wrong");
+            }
+            let error = match test.try_password(login, "not the password", network).await {
+                Err(error) => error,
+                Ok(_) => panic!("a wrong password"),
+            };
+            limited.push(error.code.into_owned());
+        }
+        assert_eq!(limited[0], limited[1]);
+    }
+
+    async fn credential_stuffing_from_one_network(test: TestRegistry) {
+        test.with_password("ann").await;
+        for n in 0..10 {
+            refused(test.try_password(&format!("user{n}"), "stolen elsewhere", 9).await, "sign-in-wrong");
+        }
+        let before = test.registry.passwords_hashed();
+        refused(test.try_password("ann", PASSWORD, 9).await, "too-many-attempts");
+        assert_eq!(test.registry.passwords_hashed(), before, "a refused attempt costs no hash");
+        done(test.try_password("ann", PASSWORD, 10).await.unwrap());
+    }
+
+    async fn distributed_guessing_does_not_lock_the_victim_out(test: TestRegistry) {
+        let home = test.with_password("ann").await;
+        let (mut key, _) = test.with_passkey("bob").await;
+        for round in 0..2 {
+            let mut limited = 0;
+            for network in 20..35 {
+                match test.try_password("ann", "guess", network).await {
+                    Err(error) if error.code == "too-many-attempts" => limited += 1,
+                    Err(error) => assert_eq!(error.code, "sign-in-wrong"),
+                    Ok(_) => panic!("a guess"),
+                }
+            }
+            assert_eq!(limited, 5, "ten guesses in five minutes, whatever the network");
+            // Strangers are kept out, her own browser is not.
+            refused(test.try_password("ann", PASSWORD, 50 + round).await, "too-many-attempts");
+            let device = home.device.as_deref();
+            done(test.registry.password_sign_in("ann", PASSWORD, &from(60), device).await.unwrap());
+            test.turn_clock(MINUTE * 5);
+        }
+        // A passkey is never limited.
+        test.by_passkey(&mut key).await.unwrap();
+        // Nor is it for ever.
+        done(test.try_password("ann", PASSWORD, 70).await.unwrap());
+    }
+
+    async fn guessing_at_the_second_factor(test: TestRegistry) {
+        let (home, setup) = test.with_totp("ann").await;
+        test.execute("UPDATE account_emails SET verified_at = 1").await;
+        let mut wrong = 0;
+        let mut locked = false;
+        for round in 0..6_u8 {
+            let owed = half(test.try_password("ann", PASSWORD, 100 + round).await.unwrap());
+            for _ in 0..6 {
+                let answer = test.registry.second_factor(&owed.secret, SecondFactor::Totp("000000"), &from(100 + round), None).await;
+                match answer.map(|_| ()).unwrap_err().code.as_ref() {
+                    "code-wrong" => wrong += 1,
+                    "too-many-attempts" => {}
+                    "factor-locked" => locked = true,
+                    other => panic!("{other}"),
+                }
+            }
+            test.turn_clock(MINUTE * 5);
+        }
+        assert_eq!(wrong, 10, "ten wrong ones in a row lock the factor");
+        assert!(locked);
+        let mails = test.mail_to("ann@example.org").await;
+        assert!(mails.iter().any(|mail| mail.subject().contains("locked")));
+        // Strangers with the password stay out even with the right code; her own browser does not.
+        let now = code(&setup, test.registry_now());
+        let owed = half(test.try_password("ann", PASSWORD, 120).await.unwrap());
+        refused(test.registry.second_factor(&owed.secret, SecondFactor::Totp(&now), &from(120), None).await.map(|_| ()), "factor-locked");
+        let device = home.device.as_deref();
+        let signed_in = test.registry.second_factor(&owed.secret, SecondFactor::Totp(&now), &from(120), device).await.unwrap();
+        assert_eq!(signed_in.actor.session.unwrap().level, Level::TwoFactor);
+        test.check().await;
+    }
+
+    async fn totp_code_reuse_within_its_window(test: TestRegistry) {
+        let (_, setup) = test.with_totp("ann").await;
+        let now = code(&setup, test.registry_now());
+        let owed = half(test.try_password("ann", PASSWORD, 1).await.unwrap());
+        test.registry.second_factor(&owed.secret, SecondFactor::Totp(&now), &from(1), None).await.unwrap();
+        // Seen over a shoulder: the same, with blanks, in another spelling; and the one before.
+        let blanks = format!(" {} {} ", &now[..3], &now[3..]);
+        let dashes = format!("{}-{}", &now[..3], &now[3..]);
+        let earlier = code(&setup, test.registry_now() - 30);
+        for again in [&now, &blanks, &dashes, &earlier] {
+            let owed = half(test.try_password("ann", PASSWORD, 2).await.unwrap());
+            refused(test.registry.second_factor(&owed.secret, SecondFactor::Totp(again), &from(2), None).await.map(|_| ()), "code-wrong");
+        }
+        // With blanks it is fine, once.
+        test.turn_clock(MINUTE * 10);
+        let now = code(&setup, test.registry_now());
+        let owed = half(test.try_password("ann", PASSWORD, 3).await.unwrap());
+        let spaced = format!("{} {}", &now[..3], &now[3..]);
+        test.registry.second_factor(&owed.secret, SecondFactor::Totp(&spaced), &from(3), None).await.unwrap();
+    }
+
+    async fn recovery_code_reuse(test: TestRegistry) {
+        let (home, _) = test.with_totp("ann").await;
+        let made = test.registry.recovery_codes(&home.actor, &from(1)).await.unwrap().codes;
+        assert_eq!(made.len(), 10);
+        let owed = half(test.try_password("ann", PASSWORD, 1).await.unwrap());
+        assert!(owed.recovery_code && owed.totp && !owed.key);
+        let typed = made[0].to_uppercase().replace('-', " ");
+        test.registry.second_factor(&owed.secret, SecondFactor::RecoveryCode(&typed), &from(1), None).await.unwrap();
+        // The half session is used up, and so is the code.
+        refused(test.registry.second_factor(&owed.secret, SecondFactor::RecoveryCode(&made[1]), &from(1), None).await.map(|_| ()), "session-over");
+        let owed = half(test.try_password("ann", PASSWORD, 1).await.unwrap());
+        refused(test.registry.second_factor(&owed.secret, SecondFactor::RecoveryCode(&made[0]), &from(1), None).await.map(|_| ()), "code-wrong");
+        // A new set ends the old one.
+        let fresh = test.registry.recovery_codes(&home.actor, &from(1)).await.unwrap().codes;
+        refused(test.registry.second_factor(&owed.secret, SecondFactor::RecoveryCode(&made[2]), &from(1), None).await.map(|_| ()), "code-wrong");
+        test.registry.second_factor(&owed.secret, SecondFactor::RecoveryCode(&fresh[2]), &from(1), None).await.unwrap();
+        test.check().await;
+    }
+
+    async fn session_fixation(test: TestRegistry) {
+        let home = test.with_password("ann").await;
+        let step = test.registry.step_up_with_password(&home.cookie, PASSWORD, None, &from(1), None).await.unwrap();
+        assert_ne!(step.cookie, home.cookie);
+        refused(test.show(&home.cookie).await, "session-over");
+        test.show(&step.cookie).await.unwrap();
+        // A half session is nothing before its second factor, and nothing after it.
+        let setup = test.registry.totp_start(&step.actor).await.unwrap();
+        let first = code(&setup, test.registry_now());
+        test.registry.totp_confirm(&step.actor, &setup.id, &first, &from(1)).await.unwrap();
+        let owed = half(test.try_password("ann", PASSWORD, 1).await.unwrap());
+        refused(test.show(&owed.secret).await, "second-factor-needed");
+        test.turn_clock(MINUTE);
+        let now = code(&setup, test.registry_now());
+        let whole = test.registry.second_factor(&owed.secret, SecondFactor::Totp(&now), &from(1), None).await.unwrap();
+        assert_ne!(whole.cookie, owed.secret);
+        refused(test.show(&owed.secret).await, "session-over");
+        // Made-up cookies are nobody's.
+        for made_up in ["", "0", &"0".repeat(64), &"x".repeat(100_000)] {
+            refused(test.show(made_up).await, "session-over");
+        }
+    }
+
+    async fn session_theft_after_revocation(test: TestRegistry) {
+        let (mut key, first) = test.with_passkey("ann").await;
+        let second = test.by_passkey(&mut key).await.unwrap();
+        let third = test.by_passkey(&mut key).await.unwrap();
+        assert_eq!(test.registry.sessions(&third.actor).await.unwrap().len(), 3);
+        test.registry.revoke_session(&third.actor, &first.actor.session.as_ref().unwrap().id).await.unwrap();
+        refused(test.show(&first.cookie).await, "session-over");
+        let elsewhere = test.reopened().await.unwrap();
+        refused(elsewhere.authenticate(Presented::Session(first.cookie.clone())).await, "session-over");
+        elsewhere.store().close().await;
+        // An actor from before the revocation can not change anything either.
+        refused(test.register(Enrolling::Session(&first.actor), &mut Key::new()).await.map(|_| ()), "session-over");
+        // Another factor: every other session ends.
+        test.register(Enrolling::Session(&third.actor), &mut Key::new()).await.unwrap();
+        refused(test.show(&second.cookie).await, "session-over");
+        test.show(&third.cookie).await.unwrap();
+        // Nobody ends the sessions of others.
+        let (_, bob) = test.with_passkey("bob").await;
+        refused(test.registry.revoke_session(&bob.actor, &third.actor.session.as_ref().unwrap().id).await, "session-unknown");
+        test.registry.sign_out(&third.actor).await.unwrap();
+        refused(test.show(&third.cookie).await, "session-over");
+        test.check().await;
+    }
+
+    async fn sessions_end_when_idle_and_in_any_case(test: TestRegistry) {
+        let (mut key, home) = test.with_passkey("ann").await;
+        assert!(test.show(&home.cookie).await.unwrap().session.unwrap().fresh_until.is_some());
+        test.turn_clock(MINUTE * 16);
+        let stale = test.show(&home.cookie).await.unwrap();
+        assert!(stale.session.as_ref().unwrap().fresh_until.is_none());
+        refused(test.registry.recovery_codes(&stale, &from(1)).await.map(|_| ()), "step-up-needed");
+        test.turn_clock(MINUTE * 121);
+        refused(test.show(&home.cookie).await, "session-over");
+        let again = test.by_passkey(&mut key).await.unwrap();
+        for _ in 0..7 {
+            test.execute("UPDATE sessions SET seen_at = seen_at + 6000000000").await;
+            test.turn_clock(MINUTE * 100);
+            test.show(&again.cookie).await.unwrap();
+        }
+        test.execute("UPDATE sessions SET seen_at = seen_at + 6000000000").await;
+        test.turn_clock(MINUTE * 30);
+        refused(test.show(&again.cookie).await, "session-over");
+    }
+
+    async fn step_up_with_another_users_credential(test: TestRegistry) {
+        let (mut ann, hers) = test.with_passkey("ann").await;
+        let (mut bob, his) = test.with_passkey("bob").await;
+        let asked = test.registry.step_up_start(&hers.actor).await.unwrap();
+        let answer = bob.get(&asked);
+        refused(test.registry.step_up_finish(&hers.cookie, &answer, &from(1)).await.map(|_| ()), "passkey-not-yours");
+        // Nor his answer to his own question, in her session; nor hers in his.
+        let asked = test.registry.step_up_start(&his.actor).await.unwrap();
+        let answer = bob.get(&asked);
+        refused(test.registry.step_up_finish(&hers.cookie, &answer, &from(1)).await.map(|_| ()), "ceremony-unknown");
+        let asked = test.registry.passkey_sign_in_start().await.unwrap();
+        let answer = ann.get(&asked);
+        refused(test.registry.step_up_finish(&hers.cookie, &answer, &from(1)).await.map(|_| ()), "ceremony-unknown");
+        let asked = test.registry.step_up_start(&hers.actor).await.unwrap();
+        let answer = ann.get(&asked);
+        let fresh = test.registry.step_up_finish(&hers.cookie, &answer, &from(1)).await.unwrap();
+        refused(test.show(&hers.cookie).await, "session-over");
+        test.show(&fresh.cookie).await.unwrap();
+        test.check().await;
+    }
+
+    async fn downgrade_from_passkey_to_password(test: TestRegistry) {
+        let (mut key, home) = test.with_passkey("ann").await;
+        test.registry.password_set(Enrolling::Session(&home.actor), PASSWORD, &from(1), None).await.unwrap();
+        // A stolen password alone is not a session…
+        let owed = half(test.try_password("ann", PASSWORD, 2).await.unwrap());
+        assert!(owed.key && !owed.totp);
+        refused(test.show(&owed.secret).await, "second-factor-needed");
+        refused(test.registry.second_factor(&owed.secret, SecondFactor::Totp("123456"), &from(2), None).await.map(|_| ()), "factor-unknown");
+        // …with the passkey it is one of the strongest.
+        let asked = test.registry.second_factor_start(&owed.secret).await.unwrap();
+        let answer = key.get(&asked);
+        let whole = test.registry.second_factor(&owed.secret, SecondFactor::Key(&answer), &from(2), None).await.unwrap();
+        assert_eq!(whole.actor.strength, Strength::Phishproof);
+        // A password never confirms anything where there is a passkey.
+        refused(test.registry.step_up_with_password(&whole.cookie, PASSWORD, None, &from(2), None).await.map(|_| ()), "step-up-needs-passkey");
+        // With a code beside it one gets in, but is not fresh: nothing can be changed.
+        let setup = test.registry.totp_start(&whole.actor).await.unwrap();
+        let first = code(&setup, test.registry_now());
+        test.registry.totp_confirm(&whole.actor, &setup.id, &first, &from(2)).await.unwrap();
+        test.turn_clock(MINUTE);
+        let owed = half(test.try_password("ann", PASSWORD, 3).await.unwrap());
+        let now = code(&setup, test.registry_now());
+        let weak = test.registry.second_factor(&owed.secret, SecondFactor::Totp(&now), &from(3), None).await.unwrap();
+        assert_eq!(weak.actor.strength, Strength::Token);
+        refused(test.registry.password_set(Enrolling::Session(&weak.actor), "another one entirely", &from(3), None).await.map(|_| ()), "step-up-needed");
+        test.check().await;
+    }
+
+    async fn passwords_are_long_and_uncommon_and_nothing_else(test: TestRegistry) {
+        let home = test.with_password("ann").await;
+        let set = async |password: &str| test.registry.password_set(Enrolling::Session(&home.actor), password, &from(1), None).await.map(|_| ());
+        refused(set("short").await, "password-length");
+        refused(set(&"long".repeat(1_025)).await, "password-length");
+        for common in ["password", "password1", "12345678", "qwertyuiop", "iloveyou", "aaaaaaaa"] {
+            refused(set(common).await, "password-common");
+        }
+        let long = "ö correct horse ".repeat(64);
+        set(&long).await.unwrap();
+        done(test.try_password("ANN", &long, 1).await.unwrap());
+        // Not cut off anywhere.
+        refused(test.try_password("ann", &long[..long.len() - 1], 1).await.map(|_| ()), "sign-in-wrong");
+        refused(test.try_password("ann", PASSWORD, 1).await.map(|_| ()), "sign-in-wrong");
+    }
+
+    async fn a_stolen_password_is_refused_when_new_and_when_used(database: Database) {
+        let folder = tempfile::tempdir().unwrap();
+        let (list, file) = (folder.path().join("list"), folder.path().join("breached"));
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, PASSWORD.as_bytes());
+        let line: String = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+        std::fs::write(&list, "0000000000000000000000000000000000000000:1\n").unwrap();
+        countersign_registry::import_breached(&list, &file).unwrap();
+        let given = file.clone();
+        let test = TestRegistry::with(database, |settings| settings.sign_in.breach_file = Some(given)).await;
+        let home = test.with_password("ann").await;
+        test.execute("UPDATE account_emails SET verified_at = 1").await;
+        // It becomes known later; it is looked at again after a month.
+        std::fs::write(&list, format!("{line}:9\n")).unwrap();
+        countersign_registry::import_breached(&list, &file).unwrap();
+        done(test.try_password("ann", PASSWORD, 1).await.unwrap());
+        refused(test.registry.password_set(Enrolling::Session(&home.actor), PASSWORD, &from(1), None).await.map(|_| ()), "password-known");
+        test.turn_clock(Duration::from_secs(31 * 86_400));
+        refused(test.try_password("ann", PASSWORD, 1).await.map(|_| ()), "password-breached");
+        let mails = test.mail_to("ann@example.org").await;
+        assert!(mails.iter().any(|mail| mail.subject().contains("known to attackers")));
+        test.check().await;
+    }
+
+    async fn a_maintainer_without_a_factor_is_refused_after_the_time_of_grace(test: TestRegistry) {
+        let home = test.with_password("ann").await;
+        let token = test.token("ann", Action::Manage, None).await;
+        test.publish(&token, &Wheel::new("demo", "1.0").build()).await.unwrap();
+        let missing = test.registry.security(&home.actor).await.unwrap().missing.unwrap();
+        assert_eq!(missing.need, FactorNeed::Second);
+        test.turn_clock(Duration::from_secs(31 * 86_400));
+        let token = test.token("ann", Action::Manage, None).await;
+        let error = refused(test.publish(&token, &Wheel::new("demo", "1.1").build()).await, "factor-needed");
+        assert!(error.text().contains("second factor"), "{error}");
+        // The way out works: a factor, and the same token goes on.
+        let again = done(test.try_password("ann", PASSWORD, 1).await.unwrap());
+        let setup = test.registry.totp_start(&again.actor).await.unwrap();
+        let first = code(&setup, test.registry_now());
+        test.registry.totp_confirm(&again.actor, &setup.id, &first, &from(1)).await.unwrap();
+        test.publish(&token, &Wheel::new("demo", "1.1").build()).await.unwrap();
+        // What is demanded can not be taken away.
+        refused(test.registry.remove_factor(&again.actor, &setup.id, &from(1)).await, "factor-demanded");
+        // A critical project asks for more, after its own time of grace.
+        test.registry.mark_critical(&Actor::operator(), Ecosystem::Pypi, "demo", true).await.unwrap();
+        test.publish(&token, &Wheel::new("demo", "1.2").build()).await.unwrap();
+        test.turn_clock(Duration::from_secs(31 * 86_400));
+        let token = test.token("ann", Action::Manage, None).await;
+        refused(test.publish(&token, &Wheel::new("demo", "1.3").build()).await, "factor-needed");
+        test.check().await;
+    }
+
+    async fn the_rule_on_factors_goes_down_only_in_the_log(test: TestRegistry) {
+        let operator = Actor::operator();
+        let (_, ann) = test.with_passkey("ann").await;
+        let rule = test.registry.factor_policy().await.unwrap();
+        let higher = FactorPolicy { maintainers: FactorNeed::Phishproof, ..rule };
+        refused(test.registry.set_factor_policy(&ann.actor, higher, None).await, "operator-needed");
+        test.registry.set_factor_policy(&operator, higher, None).await.unwrap();
+        refused(test.registry.set_factor_policy(&operator, rule, None).await, "factor-policy-down");
+        refused(test.registry.set_factor_policy(&operator, rule, Some("  ")).await, "factor-policy-down");
+        test.registry.set_factor_policy(&operator, rule, Some("the keys are late")).await.unwrap();
+        assert_eq!(test.registry.factor_policy().await.unwrap().maintainers, FactorNeed::Second);
+        let leaves = test.check().await;
+        assert_eq!(leaves.iter().filter(|leaf| leaf.kind == LeafKind::OperatorOverride).count(), 1);
+    }
+
+    async fn an_operator_operates_with_a_fresh_passkey_only(test: TestRegistry) {
+        let user = test.registry.create_user(&Actor::operator(), "root", None, true).await.unwrap();
+        let mut key = Key::new();
+        let secret = user.enrolment.unwrap();
+        let home = test.register(Enrolling::Link(&secret), &mut key).await.unwrap().unwrap();
+        test.registry.users(&home.actor).await.unwrap();
+        test.turn_clock(MINUTE * 16);
+        let stale = test.show(&home.cookie).await.unwrap();
+        refused(test.registry.users(&stale).await, "step-up-needed");
+        // A disabled account is out at once.
+        let (mut anns, ann) = test.with_passkey("ann").await;
+        let asked = test.registry.step_up_start(&stale).await.unwrap();
+        let answer = key.get(&asked);
+        let fresh = test.registry.step_up_finish(&home.cookie, &answer, &from(1)).await.unwrap();
+        test.registry.disable_user(&fresh.actor, "ann", true).await.unwrap();
+        assert!(test.show(&ann.cookie).await.is_err());
+        refused(test.by_passkey(&mut anns).await.map(|_| ()), "account-disabled");
+        refused(test.registry.disable_user(&fresh.actor, "root", true).await, "not-yourself");
+        test.registry.disable_user(&fresh.actor, "ann", false).await.unwrap();
+        test.by_passkey(&mut anns).await.unwrap();
+        test.check().await;
+    }
+
+    async fn a_sign_in_from_somewhere_new_is_told(test: TestRegistry) {
+        let (mut key, home) = test.with_passkey("ann").await;
+        test.execute("UPDATE account_emails SET verified_at = 1").await;
+        let told = async || test.mail_to("ann@example.org").await.iter().filter(|mail| mail.subject().contains("new device")).count();
+        test.by_passkey(&mut key).await.unwrap();
+        assert_eq!(told().await, 0, "the same network and browser");
+        let asked = test.registry.passkey_sign_in_start().await.unwrap();
+        let answer = key.get(&asked);
+        test.registry.passkey_sign_in_finish(&answer, &from(200), home.device.as_deref()).await.unwrap();
+        assert_eq!(told().await, 0, "a browser that is known");
+        let asked = test.registry.passkey_sign_in_start().await.unwrap();
+        let answer = key.get(&asked);
+        test.registry.passkey_sign_in_finish(&answer, &from(201), None).await.unwrap();
+        assert_eq!(told().await, 1);
+    }
+}
