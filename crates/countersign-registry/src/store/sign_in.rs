@@ -415,7 +415,7 @@ impl Store {
         Ok(number(&row, "n")? == 0 || number(&row, "here")? > 0)
     }
 
-    /// The counts of these subjects in the spans that run now: the first that has reached its limit, with when its span
+    /// A span begins with the first attempt in it. The counts of these subjects in the spans that run now: the first that has reached its limit, with when its span
     /// ends.
     pub(crate) async fn first_exhausted(
         &self,
@@ -432,12 +432,11 @@ impl Store {
             .fetch_optional(&self.read)
             .await
             .map_err(failed)?;
-            let start = seconds.div_euclid(*span) * *span;
-            if let Some(row) = row
-                && number(&row, "started_at")? == start
-                && number(&row, "count")? >= *limit
-            {
-                return Ok(Some(Time((start + span).saturating_mul(1_000_000))));
+            if let Some(row) = row {
+                let end = number(&row, "started_at")?.saturating_add(*span);
+                if end > seconds && number(&row, "count")? >= *limit {
+                    return Ok(Some(Time(end.saturating_mul(1_000_000))));
+                }
             }
         }
         Ok(None)
@@ -453,8 +452,9 @@ impl Store {
         let seconds = now.seconds();
         let sql = format!(
             "INSERT INTO attempts (subject, span, started_at, count) VALUES {} ON CONFLICT (subject, span) DO UPDATE SET \
-             count = CASE WHEN attempts.started_at = excluded.started_at THEN attempts.count + 1 ELSE 1 END, \
-             started_at = excluded.started_at RETURNING subject, span, started_at, count",
+             count = CASE WHEN attempts.started_at + attempts.span > excluded.started_at THEN attempts.count + 1 ELSE 1 END, \
+             started_at = CASE WHEN attempts.started_at + attempts.span > excluded.started_at THEN attempts.started_at \
+             ELSE excluded.started_at END RETURNING subject, span, started_at, count",
             value_rows(counters.len(), 4, 1)
         );
         let mut query = sqlx::query(built(sql));
@@ -462,7 +462,7 @@ impl Store {
             query = query
                 .bind(subject.clone())
                 .bind(*span)
-                .bind(seconds.div_euclid(*span) * *span)
+                .bind(seconds)
                 .bind(1_i64);
         }
         let rows = query.fetch_all(&self.write).await.map_err(failed)?;
@@ -610,10 +610,10 @@ impl Tx {
         now: Time,
     ) -> Result<()> {
         for (subject, span, _) in counters {
-            sqlx::query("UPDATE attempts SET count = count - 1 WHERE subject = $1 AND span = $2 AND started_at = $3 AND count > 0")
+            sqlx::query("UPDATE attempts SET count = count - 1 WHERE subject = $1 AND span = $2 AND started_at + span > $3 AND count > 0")
                 .bind(subject.clone())
                 .bind(*span)
-                .bind(now.seconds().div_euclid(*span) * *span)
+                .bind(now.seconds())
                 .execute(&mut *self.inner)
                 .await
                 .map_err(failed)?;

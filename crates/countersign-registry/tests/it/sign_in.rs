@@ -10,9 +10,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_formats::Ecosystem;
 use countersign_registry::model::{Action, Actor, CallerOrigin, Level, Presented, Strength};
 use countersign_registry::{
-    Answer, Ceremony, Enrolling, Error, FactorNeed, FactorPolicy, HalfSession, KeyKind,
-    SecondFactor, SignInStep, SignedIn, TotpSetup,
+    Answer, Ceremony, Departure, Enrolling, Error, FactorNeed, FactorPolicy, HalfSession, KeyKind,
+    SecondFactor, SignInProvider, SignInStep, SignedIn, TotpSetup,
 };
+use countersign_testkit::authority::Authority;
+use countersign_testkit::claims::Claims;
+use countersign_testkit::issuer::{Issuer, OidcServer};
 use countersign_testkit::packages::Wheel;
 use countersign_trust::digest::Sha256;
 use countersign_trust::leaf::LeafKind;
@@ -118,6 +121,50 @@ impl Key {
             credential: json!({"id": id, "rawId": id, "type": "public-key", "extensions": {}, "response": response}),
         }
     }
+}
+
+/// One provider for all tests of this process; each test has an issuer of its own on it.
+static PROVIDER: std::sync::LazyLock<OidcServer> =
+    std::sync::LazyLock::new(|| OidcServer::start().unwrap());
+
+async fn provider(name: String) -> (SignInProvider, Issuer) {
+    let issuer = tokio::task::spawn_blocking(move || PROVIDER.issuer(&name).unwrap())
+        .await
+        .unwrap();
+    let provider = SignInProvider {
+        name: "company".to_owned(),
+        issuer: issuer.url(),
+        client_id: "countersign".to_owned(),
+        client_secret: "between us".to_owned(),
+        ca_pem: Some(Authority::of_this_process().unwrap().pem().to_owned()),
+        strengths: vec![("mfa".to_owned(), Level::TwoFactor)],
+    };
+    (provider, issuer)
+}
+
+/// What the provider would send the browser back with: the state; its next answer is a token about this person.
+async fn consent(issuer: &Issuer, departure: &Departure, audience: &str, claims: Claims) -> String {
+    let asked = |name: &str| -> String {
+        let (_, rest) = departure.url.split_once(&format!("{name}=")).unwrap();
+        rest.split('&').next().unwrap().to_owned()
+    };
+    for needed in ["code_challenge_method=S256", "response_type=code", "client_id=countersign"] {
+        assert!(departure.url.contains(needed), "{}", departure.url);
+    }
+    let claims = if claims == claims.clone().without("nonce") {
+        claims.set("nonce", asked("nonce"))
+    } else {
+        claims
+    };
+    let (issuer, audience) = (issuer.clone(), audience.to_owned());
+    tokio::task::spawn_blocking(move || {
+        let token = issuer.token(&audience, &claims).unwrap();
+        let path = format!("{}/token", issuer.url().strip_prefix(PROVIDER.url()).unwrap());
+        PROVIDER.answer(&path, Some(json!({"id_token": token, "token_type": "Bearer"})));
+    })
+    .await
+    .unwrap();
+    asked("state")
 }
 
 /// The code of an app at a moment (RFC 6238), by the system's own hash.
@@ -688,6 +735,66 @@ on_both_databases! {
         refused(test.registry.disable_user(&fresh.actor, "root", true).await, "not-yourself");
         test.registry.disable_user(&fresh.actor, "ann", false).await.unwrap();
         test.by_passkey(&mut anns).await.unwrap();
+        test.check().await;
+    }
+
+    async fn an_external_provider_signs_in_who_was_linked_and_nobody_else(database: Database) {
+        let (company, issuer) = provider(format!("sso-{database:?}").to_lowercase()).await;
+        let given = company.clone();
+        let test = TestRegistry::with(database, |settings| settings.sign_in.providers = vec![given]).await;
+        let home = test.with_password("ann").await;
+        let bob = test.with_password("bob").await;
+        let registry = &test.registry;
+        let person = || Claims::new().set("sub", "4711").set("preferred_username", "ann@company").set("amr", json!(["pwd", "mfa"]));
+
+        // Unlinked: nobody's, whatever address or name it claims.
+        let away = registry.provider_start("company", None).await.unwrap();
+        let state = consent(&issuer, &away, "countersign", person().set("email", "ann@example.org")).await;
+        refused(registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.map(|_| ()), "identity-unknown");
+
+        // Linked from her session; not by somebody else's browser or session that has the state.
+        let away = registry.provider_start("company", Some(&home.actor)).await.unwrap();
+        let state = consent(&issuer, &away, "countersign", person()).await;
+        refused(registry.provider_finish(&state, "code", "another browser", Some(&home.actor), &from(1), None).await.map(|_| ()), "sign-in-unknown");
+        let away = registry.provider_start("company", Some(&home.actor)).await.unwrap();
+        let state = consent(&issuer, &away, "countersign", person()).await;
+        refused(registry.provider_finish(&state, "code", &away.browser, Some(&bob.actor), &from(1), None).await.map(|_| ()), "sign-in-unknown");
+        let away = registry.provider_start("company", Some(&home.actor)).await.unwrap();
+        let state = consent(&issuer, &away, "countersign", person()).await;
+        assert!(registry.provider_finish(&state, "code", &away.browser, Some(&home.actor), &from(1), None).await.unwrap().is_none());
+        let away = registry.provider_start("company", Some(&bob.actor)).await.unwrap();
+        let state = consent(&issuer, &away, "countersign", person()).await;
+        refused(registry.provider_finish(&state, "code", &away.browser, Some(&bob.actor), &from(1), None).await.map(|_| ()), "identity-taken");
+
+        // Its strength is what the operator gave its words.
+        let away = registry.provider_start("company", None).await.unwrap();
+        let state = consent(&issuer, &away, "countersign", person()).await;
+        let step = registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.unwrap().unwrap();
+        let signed_in = done(step);
+        assert_eq!((signed_in.actor.name(), signed_in.actor.session.as_ref().unwrap().level), ("ann", Level::TwoFactor));
+        refused(registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.map(|_| ()), "sign-in-unknown");
+
+        // A token of another sign-in, for another client, or late.
+        let away = registry.provider_start("company", None).await.unwrap();
+        let state = consent(&issuer, &away, "countersign", person().set("nonce", "of another sign-in")).await;
+        refused(registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.map(|_| ()), "provider-failed");
+        let away = registry.provider_start("company", None).await.unwrap();
+        let state = consent(&issuer, &away, "another client", person()).await;
+        refused(registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.map(|_| ()), "oidc-audience-wrong");
+        let away = registry.provider_start("company", None).await.unwrap();
+        let state = consent(&issuer, &away, "countersign", person()).await;
+        test.turn_clock(MINUTE * 11);
+        refused(registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.map(|_| ()), "sign-in-unknown");
+        test.check().await;
+    }
+
+    async fn account_resurrection_by_name_reuse(test: TestRegistry) {
+        let (mut key, ann) = test.with_passkey("ann").await;
+        test.registry.erase_account(&ann.actor, "ann").await.unwrap();
+        refused(test.show(&ann.cookie).await.map(|_| ()), "session-over");
+        refused(test.by_passkey(&mut key).await.map(|_| ()), "passkey-unknown");
+        refused(test.registry.sign_up("Ann", "new@example.org", &from(1)).await, "user-exists");
+        refused(test.registry.create_user(&Actor::operator(), "ann", None, false).await.map(|_| ()), "user-exists");
         test.check().await;
     }
 
