@@ -148,19 +148,32 @@ async fn consent(issuer: &Issuer, departure: &Departure, audience: &str, claims:
         let (_, rest) = departure.url.split_once(&format!("{name}=")).unwrap();
         rest.split('&').next().unwrap().to_owned()
     };
-    for needed in ["code_challenge_method=S256", "response_type=code", "client_id=countersign"] {
+    for needed in [
+        "code_challenge_method=S256",
+        "response_type=code",
+        "client_id=countersign",
+    ] {
         assert!(departure.url.contains(needed), "{}", departure.url);
     }
-    let claims = if claims == claims.clone().without("nonce") {
-        claims.set("nonce", asked("nonce"))
+    // A test that bends the nonce says which.
+    let bent = claims.text("bent_nonce").to_owned();
+    let nonce = if bent.is_empty() {
+        asked("nonce")
     } else {
-        claims
+        bent
     };
+    let claims = claims.set("nonce", nonce);
     let (issuer, audience) = (issuer.clone(), audience.to_owned());
     tokio::task::spawn_blocking(move || {
         let token = issuer.token(&audience, &claims).unwrap();
-        let path = format!("{}/token", issuer.url().strip_prefix(PROVIDER.url()).unwrap());
-        PROVIDER.answer(&path, Some(json!({"id_token": token, "token_type": "Bearer"})));
+        let path = format!(
+            "{}/token",
+            issuer.url().strip_prefix(PROVIDER.url()).unwrap()
+        );
+        PROVIDER.answer(
+            &path,
+            Some(json!({"id_token": token, "token_type": "Bearer"})),
+        );
     })
     .await
     .unwrap();
@@ -171,10 +184,15 @@ async fn consent(issuer: &Issuer, departure: &Departure, audience: &str, claims:
 fn code(setup: &TotpSetup, seconds: i64) -> String {
     let mut bits = String::new();
     for c in setup.secret.bytes() {
-        let value = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".iter().position(|one| *one == c).unwrap();
+        let value = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+            .iter()
+            .position(|one| *one == c)
+            .unwrap();
         bits.push_str(&format!("{value:05b}"));
     }
-    let secret: Vec<u8> = (0..20).map(|n| u8::from_str_radix(&bits[n * 8..n * 8 + 8], 2).unwrap()).collect();
+    let secret: Vec<u8> = (0..20)
+        .map(|n| u8::from_str_radix(&bits[n * 8..n * 8 + 8], 2).unwrap())
+        .collect();
     let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &secret);
     let step = u64::try_from(seconds / 30).unwrap().to_be_bytes();
     let tag = aws_lc_rs::hmac::sign(&key, &step);
@@ -201,7 +219,11 @@ fn half(step: SignInStep) -> HalfSession {
 impl TestRegistry {
     async fn invited(&self, name: &str) -> String {
         let email = format!("{name}@example.org");
-        let user = self.registry.create_user(&Actor::operator(), name, Some(&email), false).await.unwrap();
+        let user = self
+            .registry
+            .create_user(&Actor::operator(), name, Some(&email), false)
+            .await
+            .unwrap();
         user.enrolment.unwrap()
     }
 
@@ -209,20 +231,32 @@ impl TestRegistry {
     async fn with_passkey(&self, name: &str) -> (Key, SignedIn) {
         let secret = self.invited(name).await;
         let mut key = Key::new();
-        let signed_in = self.register(Enrolling::Link(&secret), &mut key).await.unwrap().unwrap();
+        let signed_in = self
+            .register(Enrolling::Link(&secret), &mut key)
+            .await
+            .unwrap()
+            .unwrap();
         (key, signed_in)
     }
 
     async fn register(&self, by: Enrolling<'_>, key: &mut Key) -> Result<Option<SignedIn>, Error> {
-        let ceremony = self.registry.passkey_registration_start(by, KeyKind::Passkey).await?;
+        let ceremony = self
+            .registry
+            .passkey_registration_start(by, KeyKind::Passkey)
+            .await?;
         let answer = key.create(&ceremony);
-        self.registry.passkey_registration_finish(by, &answer, "laptop", &from(1), None).await
+        self.registry
+            .passkey_registration_finish(by, &answer, "laptop", &from(1), None)
+            .await
     }
 
     /// Somebody with a password, signed in from network 1.
     async fn with_password(&self, name: &str) -> SignedIn {
         let secret = self.invited(name).await;
-        let set = self.registry.password_set(Enrolling::Link(&secret), PASSWORD, &from(1), None).await;
+        let set = self
+            .registry
+            .password_set(Enrolling::Link(&secret), PASSWORD, &from(1), None)
+            .await;
         set.unwrap().unwrap()
     }
 
@@ -230,24 +264,38 @@ impl TestRegistry {
         let signed_in = self.with_password(name).await;
         let setup = self.registry.totp_start(&signed_in.actor).await.unwrap();
         let first = code(&setup, self.registry_now());
-        self.registry.totp_confirm(&signed_in.actor, &setup.id, &first, &from(1)).await.unwrap();
+        self.registry
+            .totp_confirm(&signed_in.actor, &setup.id, &first, &from(1))
+            .await
+            .unwrap();
         // That step is used up.
         self.turn_clock(MINUTE);
         (signed_in, setup)
     }
 
-    async fn try_password(&self, login: &str, password: &str, network: u8) -> Result<SignInStep, Error> {
-        self.registry.password_sign_in(login, password, &from(network), None).await
+    async fn try_password(
+        &self,
+        login: &str,
+        password: &str,
+        network: u8,
+    ) -> Result<SignInStep, Error> {
+        self.registry
+            .password_sign_in(login, password, &from(network), None)
+            .await
     }
 
     async fn show(&self, cookie: &str) -> Result<Actor, Error> {
-        self.registry.authenticate(Presented::Session(cookie.to_owned())).await
+        self.registry
+            .authenticate(Presented::Session(cookie.to_owned()))
+            .await
     }
 
     async fn by_passkey(&self, key: &mut Key) -> Result<SignedIn, Error> {
         let ceremony = self.registry.passkey_sign_in_start().await?;
         let answer = key.get(&ceremony);
-        self.registry.passkey_sign_in_finish(&answer, &from(1), None).await
+        self.registry
+            .passkey_sign_in_finish(&answer, &from(1), None)
+            .await
     }
 }
 
@@ -776,7 +824,7 @@ on_both_databases! {
 
         // A token of another sign-in, for another client, or late.
         let away = registry.provider_start("company", None).await.unwrap();
-        let state = consent(&issuer, &away, "countersign", person().set("nonce", "of another sign-in")).await;
+        let state = consent(&issuer, &away, "countersign", person().set("bent_nonce", "of another sign-in")).await;
         refused(registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.map(|_| ()), "provider-failed");
         let away = registry.provider_start("company", None).await.unwrap();
         let state = consent(&issuer, &away, "another client", person()).await;
