@@ -162,7 +162,19 @@ const CORE: &[(&str, &[Arrow])] = &[
             to("store"),
             to("seams"),
             only("accounts", MINTED),
+            only("fetch", &["unknown_project"]),
             only("heartbeat", &["Change"]),
+        ],
+    ),
+    (
+        "device",
+        &[
+            to("model"),
+            to("error"),
+            to("policy"),
+            to("store"),
+            only("texts", &["NoticeKind"]),
+            only("accounts", MINTED),
         ],
     ),
     (
