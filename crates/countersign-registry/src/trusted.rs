@@ -521,7 +521,9 @@ impl Registry {
                         .filter(|outcome| !outcome.matched)
                         .map(|outcome| {
                             let mut outcome = outcome.clone();
-                            if !known || oidc::is_personal(provider, &outcome.claim) {
+                            // Ids are numbers, and tell an owner that a name has changed hands.
+                            let id = provider.pinned_claims().contains(&outcome.claim.as_str());
+                            if (!known && !id) || oidc::is_personal(provider, &outcome.claim) {
                                 (outcome.seen, outcome.advice) = (None, None);
                             }
                             outcome

@@ -328,7 +328,18 @@ fn what_the_server_refused_is_shown_at_the_command_line_claim_by_claim() {
         assert!(!server.log().contains(&token), "{}", server.log());
         answer
     };
+    // Before its immutable ids are known, anybody could have registered this repository: what its runs tell is not shown.
     let elsewhere = claims::github_in_environment("octo/sample", "release.yml", "staging");
+    mint(&elsewhere).expect_status(422).unwrap();
+    let unknown = house
+        .desk
+        .run(&["admin", "publisher", "failures", "thing"])
+        .expect(0, &["✗ environment: expected"]);
+    assert!(!unknown.out.contains("staging"), "{unknown:?}");
+    let good = claims::github_in_environment("octo/sample", "release.yml", "release");
+    mint(&good).expect_status(200).unwrap();
+    // The next refusal is told once the second of the last one is over.
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
     mint(&elsewhere).expect_status(422).unwrap();
     house
         .desk
@@ -489,7 +500,7 @@ fn a_project_s_policy_is_shown_changed_and_taken_back() {
     policy(&[]).expect(0, &["API tokens", "may publish", "none is asked for"]);
     policy(&["--trusted-only", "on"]).expect(
         4,
-        &["no trusted publisher; with this policy nobody could publish"],
+        &["no trusted publisher that this policy lets in; nobody could publish"],
     );
     house.publisher("thing", &[]).expect(0, &[]);
     policy(&["--trusted-only", "on", "--environment", "release"])
