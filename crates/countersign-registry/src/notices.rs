@@ -47,7 +47,7 @@ impl Registry {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        self.notify_by(tx, account, kind, &data, origin, MailKind::Notice, "")
+        self.notify_by(tx, account, kind, &data, origin, (MailKind::Notice, ""))
             .await
     }
 
@@ -59,8 +59,7 @@ impl Registry {
         kind: NoticeKind,
         data: &Data,
         origin: Option<&CallerOrigin>,
-        mail: MailKind,
-        subject: &str,
+        (mail, subject): (MailKind, &str),
     ) -> Result<()> {
         let now = self.now();
         tx.insert_account_notice(&AccountNoticeRow {

@@ -533,8 +533,7 @@ impl Registry {
             NoticeKind::InvitationReceived,
             &data,
             None,
-            MailKind::Invitation,
-            &invitation.id,
+            (MailKind::Invitation, &invitation.id),
         )
         .await?;
         tx.commit().await?;

@@ -205,8 +205,7 @@ impl Registry {
                     NoticeKind::RecoveryBegun,
                     &data,
                     origin,
-                    MailKind::RecoveryStop,
-                    &case.id,
+                    (MailKind::RecoveryStop, &case.id),
                 )
                 .await?;
                 case
@@ -604,8 +603,7 @@ impl Registry {
             NoticeKind::RecoveryWaits,
             &data,
             None,
-            MailKind::RecoveryStop,
-            &case.id,
+            (MailKind::RecoveryStop, &case.id),
         )
         .await?;
         for (owner, _, project) in tx.co_owners(&case.account).await? {
@@ -620,8 +618,7 @@ impl Registry {
                 NoticeKind::RecoveryOther,
                 &data,
                 None,
-                MailKind::RecoveryStop,
-                &case.id,
+                (MailKind::RecoveryStop, &case.id),
             )
             .await?;
         }

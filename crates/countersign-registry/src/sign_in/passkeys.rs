@@ -511,7 +511,7 @@ impl Registry {
         let result = relying.finish_discoverable_authentication_v2(
             &credential,
             state,
-            &DiscoverableKey::from(&key),
+            DiscoverableKey::from(&key),
         );
         self.use_key(&factor, key, result, origin).await?;
         let person = self

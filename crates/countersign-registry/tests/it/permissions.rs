@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use countersign_formats::Ecosystem;
 use countersign_registry::model::{
-    AccountId, Action, Actor, Identity, Level, Membership, Presented, ProjectStatus, PublisherId,
-    Role, Scope, Strength, Workflow,
+    Action, Actor, Identity, Level, Membership, Presented, ProjectStatus, PublisherId, Role, Scope,
+    Strength, Workflow,
 };
 use countersign_registry::oidc::Provider;
 use countersign_registry::{
@@ -311,15 +311,6 @@ async fn on_own(test: &TestRegistry, actor: &Actor, act: Act) -> Option<(String,
 }
 
 impl TestRegistry {
-    /// The account's id, as its own session knows it.
-    pub async fn account_id(&self, user: &str) -> AccountId {
-        let actor = self.session(user, Level::Password, false).await;
-        match actor.identity {
-            Identity::Account { id, .. } => id,
-            other => panic!("{other:?}"),
-        }
-    }
-
     /// Makes an organisation of these members; each is a new user.
     pub async fn organisation(&self, name: &str, members: &[(&str, Membership)]) {
         for (user, _) in members {

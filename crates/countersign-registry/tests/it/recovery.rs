@@ -87,9 +87,7 @@ on_both_databases! {
     async fn two_proofs_and_three_days_open_an_account_and_close_its_older_doors(test: TestRegistry) {
         test.person_with_two("ann").await;
         let token = test.token("ann", Action::Manage, None).await;
-        test.execute_text(format!(
-            "INSERT INTO passwords (account_id, hash, changed_at) SELECT id, 'x', 1 FROM accounts WHERE name = 'ann'"
-        )).await;
+        test.execute("INSERT INTO passwords (account_id, hash, changed_at) SELECT id, 'x', 1 FROM accounts WHERE name = 'ann'").await;
         let case = test.proved_twice("ann").await;
         let view = test.registry.recovery_case(&case).await.unwrap();
         assert_eq!((view.proofs.len(), view.needed), (2, 2));

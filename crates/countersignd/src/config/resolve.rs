@@ -367,7 +367,7 @@ impl Config {
         let mail = match (&file.mail_server, &file.mail_from) {
             (None, None) => None,
             (Some(server), Some(from)) => Some(Mail {
-                server: MailServer::read(server, &placed)?,
+                server: MailServer::read(server, placed)?,
                 from: EmailAddress::parse(from).ok_or_else(|| {
                     Failure::usage(
                         "config-value",
@@ -538,7 +538,6 @@ impl Config {
             scan_partners: self.scan_partners.clone(),
             verified_address_to_publish: self.verified_address_to_publish,
             keep_origins: self.keep_client_addresses,
-            ..Settings::new(self.url.clone(), self.spool.clone())
         }
     }
 
