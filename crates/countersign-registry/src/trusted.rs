@@ -36,7 +36,7 @@ use crate::texts::NoticeKind;
 
 use issuers::Issuer;
 pub use issuers::{IssuerSummary, NewIssuer};
-use judgement::{Judged, Verdict, judge};
+use judgement::{Judged, Verdict, judge_each};
 pub use registrations::{
     FailedExchange, JudgedPublisher, NewPublisher, Notice, PolicyChange, ProjectPolicy,
     PublisherCheck, PublisherSummary, Refusal, TokenTest,
@@ -115,14 +115,7 @@ impl Registry {
         let genuine = self.genuine(ecosystem, token).await?;
         let claims = &genuine.verified.claims;
         let candidates = self.candidates(ecosystem, &genuine).await?;
-        let now = self.now();
-        let judged: Vec<(PublisherRow, Judged)> = candidates
-            .into_iter()
-            .map(|row| {
-                let judged = judge(&row, claims, now);
-                (row, judged)
-            })
-            .collect();
+        let judged = judge_each(candidates, claims, self.now());
         let fitting: Vec<&PublisherId> = judged
             .iter()
             .filter(|(_, judged)| judged.verdict == Verdict::Fits)
@@ -226,11 +219,12 @@ impl Registry {
         let now = self.now();
         let mut tx = self.inner.store.write().await?;
         // As they are now: one may have been removed, used up or pinned to other ids since it was judged.
-        let rows = tx.locked_publishers(fitting).await?;
-        let mut publishers: Vec<PublisherRow> = rows
+        let locked = tx.locked_publishers(fitting).await?;
+        let judged = judge_each(locked, &verified.claims, now);
+        let mut publishers: Vec<PublisherRow> = judged
             .iter()
-            .filter(|row| judge(row, &verified.claims, now).verdict == Verdict::Fits)
-            .cloned()
+            .filter(|(_, judged)| judged.verdict == Verdict::Fits)
+            .map(|(row, _)| row.clone())
             .collect();
         let (mut minted_for, mut warnings) = (Vec::new(), Vec::new());
         let (mut logged, mut refusal) = (false, None);
@@ -260,16 +254,9 @@ impl Registry {
         let Some(first) = minted_for.first() else {
             // What was lost is written down, so that its holder sees it.
             tx.commit().await?;
-            return Err(refusal.unwrap_or_else(|| {
-                let judged: Vec<_> = rows
-                    .into_iter()
-                    .map(|row| {
-                        let judged = judge(&row, &verified.claims, now);
-                        (row, judged)
-                    })
-                    .collect();
-                judgement::refusal(issuer, &verified.claims, &judged)
-            }));
+            return Err(
+                refusal.unwrap_or_else(|| judgement::refusal(issuer, &verified.claims, &judged))
+            );
         };
         let keep_until = Time(0).plus_seconds(
             verified

@@ -51,7 +51,28 @@ pub(super) struct Issuer {
     ca_pem: Option<String>,
 }
 
+impl From<IssuerRow> for Issuer {
+    fn from(row: IssuerRow) -> Self {
+        Self {
+            name: row.name,
+            url: row.url,
+            provider: row.provider,
+            ca_pem: row.ca_pem,
+        }
+    }
+}
+
 impl Issuer {
+    /// One that needs nobody to add it.
+    fn builtin(provider: Provider, url: String) -> Self {
+        Self {
+            name: provider.title().to_owned(),
+            url,
+            provider,
+            ca_pem: None,
+        }
+    }
+
     /// Certificate authorities in PEM that are trusted for it besides the machine's own.
     pub(super) fn ca_pem(&self) -> Option<&str> {
         self.ca_pem.as_deref()
@@ -73,6 +94,19 @@ pub struct IssuerSummary {
     pub private_ca: bool,
     /// When the operator added it.
     pub created: Option<Time>,
+}
+
+impl From<IssuerRow> for IssuerSummary {
+    fn from(row: IssuerRow) -> Self {
+        Self {
+            name: row.name,
+            url: row.url,
+            provider: row.provider,
+            builtin: false,
+            private_ca: row.ca_pem.is_some(),
+            created: Some(row.created),
+        }
+    }
 }
 
 /// An issuer to admit.
@@ -164,12 +198,7 @@ impl Registry {
     pub(super) async fn admitted(&self, url: &str) -> Result<Issuer> {
         let builtin = &self.inner.settings.trusted_publishing.builtin;
         if let Some(row) = self.inner.store.issuer_by_url(url).await? {
-            return Ok(Issuer {
-                name: row.name,
-                url: row.url,
-                provider: row.provider,
-                ca_pem: row.ca_pem,
-            });
+            return Ok(row.into());
         }
         let known = builtin
             .iter()
@@ -181,12 +210,7 @@ impl Registry {
             let named =
                 provider.issuer().is_some() || self.inner.store.has_publishers_of(url).await?;
             if named {
-                return Ok(Issuer {
-                    name: provider.title().to_owned(),
-                    url: url.to_owned(),
-                    provider,
-                    ca_pem: None,
-                });
+                return Ok(Issuer::builtin(provider, url.to_owned()));
             }
         }
         let shown: String = url.chars().take(200).collect();
@@ -211,12 +235,7 @@ impl Registry {
             .into_iter()
             .find(|row| row.name == text || row.url == text)
         {
-            return Ok(Issuer {
-                name: row.name,
-                url: row.url,
-                provider: row.provider,
-                ca_pem: row.ca_pem,
-            });
+            return Ok(row.into());
         }
         let builtin = &self.inner.settings.trusted_publishing.builtin;
         let meant = builtin.iter().copied().find_map(|provider| {
@@ -228,12 +247,7 @@ impl Registry {
                 .map(|url| (provider, url))
         });
         if let Some((provider, url)) = meant {
-            return Ok(Issuer {
-                name: provider.title().to_owned(),
-                url,
-                provider,
-                ca_pem: None,
-            });
+            return Ok(Issuer::builtin(provider, url));
         }
         let mut error = Error::new(
             Kind::Rejected,
@@ -425,14 +439,7 @@ impl Registry {
             })
             .collect();
         let rows = self.inner.store.issuers().await?;
-        issuers.extend(rows.into_iter().map(|row| IssuerSummary {
-            name: row.name,
-            url: row.url,
-            provider: row.provider,
-            builtin: false,
-            private_ca: row.ca_pem.is_some(),
-            created: Some(row.created),
-        }));
+        issuers.extend(rows.into_iter().map(IssuerSummary::from));
         Ok(issuers)
     }
 
@@ -521,14 +528,7 @@ impl Registry {
         .await?;
         tx.commit().await?;
         self.inner.beat.wake();
-        Ok(IssuerSummary {
-            name,
-            url: row.url,
-            provider: row.provider,
-            builtin: false,
-            private_ca: row.ca_pem.is_some(),
-            created: Some(now),
-        })
+        Ok(row.into())
     }
 
     /// No longer admits an issuer. Its publishers end with it, and with them the tokens that they minted.

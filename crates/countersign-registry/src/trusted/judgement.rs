@@ -141,6 +141,20 @@ pub(super) fn judge(row: &PublisherRow, claims: &Claims, now: Time) -> Judged {
     }
 }
 
+/// [`judge`] for each of several.
+pub(super) fn judge_each(
+    rows: Vec<PublisherRow>,
+    claims: &Claims,
+    now: Time,
+) -> Vec<(PublisherRow, Judged)> {
+    rows.into_iter()
+        .map(|row| {
+            let judged = judge(&row, claims, now);
+            (row, judged)
+        })
+        .collect()
+}
+
 /// The ids that a publisher has after a fitting token: those that the provider told at registration, and the token's
 /// where they were still to be learnt.
 pub(super) fn pins(row: &PublisherRow, claims: &Claims) -> BTreeMap<String, String> {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::issuers::PATIENCE;
-use super::judgement::{self, Verdict, judge};
+use super::judgement::{self, Verdict, judge_each};
 use super::shown;
 use crate::Registry;
 use crate::accounts::new_id;
@@ -814,16 +814,12 @@ impl Registry {
             Err(error) => return Ok(refused(error, BTreeMap::new(), Vec::new())),
         };
         let claims = &genuine.verified.claims;
-        let now = self.now();
         let rows = self.inner.store.publishers_of(&project).await?;
-        let judged: Vec<_> = rows
+        let of_issuer = rows
             .into_iter()
             .filter(|row| row.registration.issuer == genuine.issuer.url)
-            .map(|row| {
-                let judged = judge(&row, claims, now);
-                (row, judged)
-            })
             .collect();
+        let judged = judge_each(of_issuer, claims, self.now());
         let publishers = judged
             .iter()
             .map(|(row, judged)| JudgedPublisher {
