@@ -38,11 +38,12 @@ pub use codes::{RecoveryCodes, SecondFactor, TotpSetup};
 pub use demands::{Demand, FactorNeed, FactorPolicy};
 pub use enrolment::{Enrolling, Enrolment};
 pub use passkeys::{Answer, Ceremony, KeyKind};
+pub(crate) use passkeys::{RP, belongs};
 pub use passwords::import_breached;
 pub use provider::{Departure, LinkedIdentity, ProviderSummary};
 
 /// A session ends when it was not used for this long, in seconds…
-const IDLE: i64 = 2 * 3_600;
+pub(crate) const IDLE: i64 = 2 * 3_600;
 /// …and in any case after this long.
 const ABSOLUTE: i64 = 12 * 3_600;
 /// How long somebody counts as having proved themselves just now, in seconds.

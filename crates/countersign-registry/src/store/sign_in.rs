@@ -571,6 +571,27 @@ impl Store {
             .collect()
     }
 
+    /// The critical projects: ecosystem, name, since when and why.
+    pub(crate) async fn critical_projects(&self) -> Result<Vec<(Ecosystem, String, Time, String)>> {
+        let rows = sqlx::query(
+            "SELECT ecosystem, name, critical_at, critical_why FROM projects \
+             WHERE critical_at IS NOT NULL AND removed_at IS NULL ORDER BY ecosystem, key",
+        )
+        .fetch_all(&self.read)
+        .await
+        .map_err(failed)?;
+        rows.iter()
+            .map(|row| {
+                Ok((
+                    super::ecosystem(&text(row, "ecosystem")?)?,
+                    text(row, "name")?,
+                    time(row, "critical_at")?,
+                    maybe_text(row, "critical_why")?.unwrap_or_default(),
+                ))
+            })
+            .collect()
+    }
+
     /// Forgets what ended: old counters, questions, sign-ups, sessions.
     pub(crate) async fn purge_sign_in(&self, now: Time, kept: Time) -> Result<u64> {
         let mut gone = 0;
