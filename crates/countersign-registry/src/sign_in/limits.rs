@@ -15,24 +15,36 @@ pub(super) const WRONG_IN_A_ROW: i64 = 10;
 /// …for this long, in seconds.
 pub(super) const LOCKED: i64 = 3_600;
 
-/// Counters of one attempt at a password. A browser that the account knows has its own, so that the guesses of others
-/// can not keep its holder out.
-pub(super) fn password(
-    login: &str,
-    known: Option<(&AccountId, Sha256)>,
-    origin: &CallerOrigin,
-) -> Vec<Counter> {
-    match known {
-        Some((account, device)) => vec![(format!("password device {account} {device}"), 300, 10)],
-        None => vec![
-            (
-                format!("password login {}", Sha256::of(login.as_bytes())),
-                300,
-                10,
-            ),
-            (format!("password network {}", origin.network()), 300, 10),
-        ],
+/// From where a password is tried, as far as the account knows it.
+pub(super) enum From<'a> {
+    /// A browser that the account was used from.
+    Device(&'a AccountId, Sha256),
+    /// A network that it was used from.
+    Place(&'a AccountId),
+    /// Anywhere else, or no account of that name.
+    Nowhere,
+}
+
+/// Counters of one attempt at a password: few at once, and few in a day, however slowly and from however many networks.
+/// A browser that the account knows has its own, and so has a network that it knows, so that the guesses of others can
+/// not keep its holder out.
+pub(super) fn password(login: &str, from: &From<'_>, origin: &CallerOrigin) -> Vec<Counter> {
+    let network = origin.network();
+    let subject = match from {
+        From::Device(account, device) => format!("password device {account} {device}"),
+        From::Place(account) => format!("password place {account} {network}"),
+        From::Nowhere => format!("password login {}", Sha256::of(login.as_bytes())),
+    };
+    let mut counters: Vec<Counter> = [(300, 10), (3_600, 40), (86_400, 100)]
+        .into_iter()
+        .map(|(span, most)| (subject.clone(), span, most))
+        .collect();
+    if !matches!(from, From::Device(..)) {
+        let network = format!("password network {network}");
+        counters.push((network.clone(), 300, 10));
+        counters.push((network, 3_600, 60));
     }
+    counters
 }
 
 /// Counters of one attempt at a second factor.
