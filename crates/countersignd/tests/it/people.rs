@@ -320,15 +320,25 @@ fn doctor_tells_that_mail_is_lacking_and_that_a_new_name_ends_all_passkeys() {
     // A question for a passkey fixes for which name they are made.
     {
         let server = desk.serve(&[]);
+        let page = countersign_testkit::http::get(&format!("{}/sign-in", server.site())).unwrap();
+        let cookie = page
+            .header("set-cookie")
+            .unwrap()
+            .split(';')
+            .next()
+            .unwrap();
+        let text = page.text();
+        let (_, rest) = text.split_once("name=\"form\" value=\"").unwrap();
+        let body = format!("form={}", rest.split('"').next().unwrap());
         let asked = countersign_testkit::http::request(
             "POST",
             &format!("{}/sign-in/passkey/options", server.site()),
             &[
+                ("Cookie", cookie),
                 ("Origin", "https://packages.example.org"),
-                ("Host", "packages.example.org"),
-                ("Content-Type", "application/json"),
+                ("Content-Type", "application/x-www-form-urlencoded"),
             ],
-            b"{}",
+            body.as_bytes(),
         )
         .unwrap();
         assert_eq!(asked.status, 200, "{}", asked.text());
