@@ -59,6 +59,8 @@ pub(crate) struct Door {
     waiting: AtomicUsize,
     /// How many passwords were hashed since the start.
     hashed: AtomicU64,
+    /// What has reached its limit.
+    exhausted: limits::Exhausted,
     seal: OnceCell<sealing::Seal>,
     webauthn: OnceCell<passkeys::Relying>,
     endpoints: provider::Endpoints,
@@ -71,6 +73,7 @@ impl Default for Door {
             hashing: Semaphore::new((cores / 2).max(1)),
             waiting: AtomicUsize::new(0),
             hashed: AtomicU64::new(0),
+            exhausted: limits::Exhausted::default(),
             seal: OnceCell::new(),
             webauthn: OnceCell::new(),
             endpoints: provider::Endpoints::default(),

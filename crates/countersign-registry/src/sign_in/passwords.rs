@@ -275,6 +275,7 @@ impl Registry {
         if login.len() > 254 || password.len() > LONGEST {
             return Err(sign_in_wrong());
         }
+        self.network_may_try(origin, device)?;
         let login = login.trim().to_lowercase();
         let login = if login.contains('@') {
             login

@@ -428,13 +428,13 @@ impl Store {
         Ok(number(&row, "n")? > 0)
     }
 
-    /// A span begins with the first attempt in it. The counts of these subjects in the spans that run now: the first that has reached its limit, with when its span
-    /// ends.
-    pub(crate) async fn first_exhausted(
+    /// A span begins with the first attempt in it. Which of these subjects have reached their limit in the span that runs
+    /// now, and when that ends.
+    pub(crate) async fn exhausted(
         &self,
         counters: &[(String, i64, i64)],
         now: Time,
-    ) -> Result<Option<Time>> {
+    ) -> Result<Vec<(String, Time)>> {
         let seconds = now.seconds();
         // One question for all of them: this is asked for every guess.
         let wanted: Vec<_> = (0..counters.len())
@@ -448,7 +448,7 @@ impl Store {
             query = query.bind(subject.clone()).bind(*span);
         }
         let rows = query.fetch_all(&self.read).await.map_err(failed)?;
-        let mut latest = None;
+        let mut exhausted = Vec::new();
         for row in &rows {
             let (subject, span) = (text(row, "subject")?, number(row, "span")?);
             let limit = counters
@@ -457,10 +457,10 @@ impl Store {
                 .map_or(i64::MAX, |(_, _, limit)| *limit);
             let end = number(row, "started_at")?.saturating_add(span);
             if end > seconds && number(row, "count")? >= limit {
-                latest = latest.max(Some(Time(end.saturating_mul(1_000_000))));
+                exhausted.push((subject, Time(end.saturating_mul(1_000_000))));
             }
         }
-        Ok(latest)
+        Ok(exhausted)
     }
 
     /// Counts one attempt for each subject in one statement; the first that is now beyond its limit, with when its span
