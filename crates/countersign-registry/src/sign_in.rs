@@ -296,6 +296,7 @@ impl Registry {
             strength: strength_of(entry.level),
             scope: None,
             credential: None,
+            consent: None,
             session: Some(SessionFacts {
                 id,
                 level: entry.level,
@@ -727,6 +728,7 @@ fn actor(row: &SessionRow, level: Level, now: Time) -> Actor {
         strength: strength_of(level),
         scope: None,
         credential: None,
+        consent: None,
         session: Some(SessionFacts {
             id: row.id.clone(),
             level,
