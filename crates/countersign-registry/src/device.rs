@@ -24,9 +24,9 @@ const LIFE: i64 = 600;
 /// Seconds between two questions of a program.
 const INTERVAL: u32 = 5;
 
-/// Programs that may begin to wait within [`LIFE`] from one address, and in all.
-const FROM_ONE: u64 = 20;
-const IN_ALL: u64 = 10_000;
+/// Programs of one network that may begin to wait within ten minutes. There is no such limit on all: whoever reached it
+/// would keep everybody out.
+const FROM_ONE: i64 = 20;
 
 /// Letters of codes: none that looks or sounds like another, no vowels, so that no words come out.
 const LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
@@ -101,6 +101,12 @@ impl Registry {
             )
             .remedy("Send a name such as \"countersign on build-box\"."));
         }
+        self.count_asked("program", FROM_ONE, origin)
+            .await
+            .map_err(|error| Error {
+                code: "login-limit".into(),
+                ..error
+            })?;
         let now = self.now();
         let secret = Token::from_random(TokenKind::User, self.inner.seams.random.bytes32());
         let row = DeviceRow {
@@ -116,17 +122,6 @@ impl Registry {
             account: None,
         };
         let mut tx = self.inner.store.write().await?;
-        let (near, all) = tx
-            .devices_since(&row.address, now.plus_seconds(-LIFE))
-            .await?;
-        if near >= FROM_ONE || all >= IN_ALL {
-            return Err(Error::new(
-                Kind::Limited,
-                "login-limit",
-                "Too many programs wait to be let in.",
-            )
-            .remedy("Wait ten minutes and ask again."));
-        }
         tx.insert_device(&row).await?;
         tx.commit().await?;
         Ok(DeviceLogin {

@@ -497,7 +497,7 @@ async fn mail(patient: &Patient<'_>) -> Result<Diagnosis> {
     let now = patient.seams.clock.now();
     let (waiting, oldest, given_up, fault) = patient.store.mail_state().await?;
     if patient.seams.post.is_none() {
-        if !patient.settings.sign_in.open {
+        if !patient.settings.sign_up_open() {
             return Ok(Diagnosis::good(
                 "mail",
                 "not set up; accounts are made by the operator",

@@ -74,8 +74,9 @@ pub use settings::{
 };
 pub use sign_in::{
     Answer, Ceremony, Demand, Departure, Enrolling, Enrolment, FactorNeed, FactorPolicy,
-    FactorSummary, HalfSession, KeyKind, LinkedIdentity, ProviderSummary, RecoveryCodes,
-    SecondFactor, Security, SessionSummary, SignInStep, SignedIn, TotpSetup, import_breached,
+    FactorSummary, HalfSession, KeyKind, LinkedIdentity, ProviderReturn, ProviderSummary,
+    RecoveryCodes, SecondFactor, Security, SessionSummary, SignInStep, SignedIn, TotpSetup,
+    import_breached,
 };
 pub use store::{Backend, Store};
 pub use texts::{MailKind, NoticeKind};
@@ -109,4 +110,5 @@ struct Inner {
     door: sign_in::Door,
     office: mail::Office,
     keyring: leaks::Keyring,
+    ways_back: recovery::WaysBack,
 }

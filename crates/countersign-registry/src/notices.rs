@@ -74,7 +74,9 @@ impl Registry {
         })
         .await?;
         let wording = kind.wording(data);
-        let mut mail_data = Data::from([
+        // Mails with words of their own fill them from the same data.
+        let mut mail_data = data.clone();
+        mail_data.extend([
             ("title".to_owned(), wording.title),
             ("what".to_owned(), wording.what),
             ("advice".to_owned(), wording.advice),

@@ -557,7 +557,26 @@ impl Registry {
         Ok(rows.into_iter().map(invitation_view).collect())
     }
 
-    /// Accepts an invitation by its secret, or one of the caller's own by its id. It takes a second factor.
+    /// What an invitation to the caller would make them, by its secret, by the link that was mailed, or by its id.
+    ///
+    /// # Errors
+    /// `session-needed`, `invitation-unknown`, also for the invitations of others.
+    pub async fn invitation(&self, actor: &Actor, which: &str) -> Result<Invitation> {
+        let account = crate::notices::holder(actor)?;
+        let found = self.inner.store.invitation(&lookup(which)).await?;
+        found
+            .filter(|row| {
+                row.account == *account
+                    && row.accepted.is_none()
+                    && row.ended.is_none()
+                    && row.expires > self.now()
+            })
+            .map(invitation_view)
+            .ok_or_else(unknown_invitation)
+    }
+
+    /// Accepts an invitation by its secret, by the link that was mailed, or one of the caller's own by its id. It takes a
+    /// second factor.
     ///
     /// # Errors
     /// `session-needed`, `step-up-needed`, `second-factor-needed`, `invitation-unknown`.
@@ -589,6 +608,8 @@ impl Registry {
         if !tx.end_invitation(&invitation.id, true, now).await? {
             return Err(unknown_invitation());
         }
+        tx.end_mail_secrets(MailKind::Invitation, &invitation.id)
+            .await?;
         let before = tx.all_roles(None, Some(&row.id)).await?;
         tx.set_standing(&row.id, &account, Some(invitation.standing), now)
             .await?;
@@ -646,6 +667,8 @@ impl Registry {
         if !tx.end_invitation(&invitation.id, false, now).await? {
             return Err(unknown_invitation());
         }
+        tx.end_mail_secrets(MailKind::Invitation, &invitation.id)
+            .await?;
         let detail = json!({"invitation": invitation.id});
         self.note_organisation(
             &mut tx,
@@ -1137,7 +1160,7 @@ impl Registry {
     }
 }
 
-/// Under what an invitation is looked for: the hash of its secret, or its id.
+/// Under what an invitation is looked for: the hash of a secret, or its id.
 fn lookup(which: &str) -> String {
     Token::parse(which.trim()).map_or_else(
         |_| which.trim().to_owned(),

@@ -27,6 +27,7 @@ pub async fn run(common: &Common, options: &Doctor) -> Result<(), Failure> {
     let mut found = vec![transport(&config)];
     found.extend(certificate(&config));
     found.push(breached(&config));
+    found.push(sign_up(&config));
     let keys = match look_inside(&config, options.deep, common.json).await {
         Ok((diagnoses, keys)) => {
             found.extend(diagnoses);
@@ -177,6 +178,19 @@ fn breached(config: &Config) -> Diagnosis {
             format!("{} passwords in {}", list.passwords, path.display()),
         ),
     }
+}
+
+/// Who may make an account. Not wrong either way, but on a restricted registry something to know.
+fn sign_up(config: &Config) -> Diagnosis {
+    let settings = config.settings();
+    let what = match (settings.sign_up_open(), settings.visibility) {
+        (false, _) => "accounts are made by the operator alone",
+        (true, Visibility::Public) => "anybody with an e-mail address can make an account",
+        (true, Visibility::Restricted) => {
+            "anybody with an e-mail address can make an account and then read this restricted registry, because sign_in.open says so"
+        }
+    };
+    Diagnosis::good("sign-up", what)
 }
 
 fn certificate(config: &Config) -> Option<Diagnosis> {

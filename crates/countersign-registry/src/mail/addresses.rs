@@ -22,6 +22,8 @@ const AT_MOST: usize = 10;
 
 /// Mails of one kind that an address is sent within an hour; further ones are silently not sent.
 const HOURLY: u64 = 5;
+/// …and within a day.
+const DAILY: u64 = 15;
 
 /// An address of an account.
 #[derive(Clone, Debug, Serialize)]
@@ -136,12 +138,14 @@ impl Registry {
         subject: &str,
     ) -> Result<bool> {
         let now = self.now();
-        if tx
-            .mails_since(address, kind, now.plus_seconds(-3_600))
-            .await?
-            >= HOURLY
-        {
-            return Ok(false);
+        for (span, most) in [(3_600, HOURLY), (86_400, DAILY)] {
+            if tx
+                .mails_since(address, kind, now.plus_seconds(-span))
+                .await?
+                >= most
+            {
+                return Ok(false);
+            }
         }
         let mut data = Data::new();
         if let Some(account) = account

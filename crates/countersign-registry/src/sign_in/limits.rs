@@ -121,7 +121,29 @@ pub(super) fn sign_up(address_key: &str, origin: &CallerOrigin) -> Vec<Counter> 
     ]
 }
 
+/// So many questions may be begun within five minutes by one network or session: each is a row.
+const QUESTIONS: i64 = 300;
+
 impl Registry {
+    /// Counts a question to a browser, by who begins it.
+    pub(super) async fn count_question(&self, who: &str) -> Result<()> {
+        self.count(&[(format!("question {who}"), 300, QUESTIONS)])
+            .await
+            .map_err(|error| error.remedy("Wait until then, and begin again."))
+    }
+
+    /// Counts what anybody may ask for and what costs writes or mail, by the network that asks.
+    pub(crate) async fn count_asked(
+        &self,
+        what: &str,
+        most: i64,
+        origin: &CallerOrigin,
+    ) -> Result<()> {
+        self.count(&[(format!("{what} {}", origin.network()), 600, most)])
+            .await
+            .map_err(|error| error.remedy("Wait until then, and ask again."))
+    }
+
     /// Refuses what comes from an exhausted network, before anybody is looked up; not for a browser that may be known.
     pub(super) fn network_may_try(
         &self,

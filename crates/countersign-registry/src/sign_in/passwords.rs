@@ -16,8 +16,8 @@ use countersign_trust::digest::Sha256;
 use serde_json::json;
 
 use super::{
-    Enrolling, Entry, SignInStep, SignedIn, disabled, limits, session_of, sign_in_wrong,
-    signed_out, step_up_needed, usable,
+    By, Enrolling, Entry, SignInStep, SignedIn, confirmed, disabled, is_secret, limits, session_of,
+    sign_in_wrong, signed_out, step_up_needed, usable,
 };
 use crate::Registry;
 use crate::error::{Error, Kind, Result};
@@ -309,6 +309,7 @@ impl Registry {
         self.enter(
             Entry {
                 person: &person,
+                by: By::Password(row.changed),
                 level: Level::Password,
                 way: "password",
                 fresh: true,
@@ -410,12 +411,14 @@ impl Registry {
     ) -> Result<Option<SignedIn>> {
         match by {
             Enrolling::Session(actor) => {
-                let (account, session) = self.fresh_session(actor)?;
+                let (account, session) = self.fresh_for_password(actor).await?;
                 let known = self.acceptable(password, actor.name()).await?;
                 let hash = self.hashed(password.to_owned()).await?;
                 let mut tx = self.inner.store.write().await?;
                 self.still_signed_in(&mut tx, session).await?;
                 self.store_password(&mut tx, actor, account, &hash, known, origin)
+                    .await?;
+                tx.trust_session(&session.id, super::BREACHED, "password")
                     .await?;
                 self.end_others(
                     &mut tx,
@@ -446,10 +449,16 @@ impl Registry {
                     "the password was changed",
                 )
                 .await?;
+                // Who could read the mail is not kept out by guesses of others.
+                if let Some(device) = device.filter(|device| is_secret(device)) {
+                    let device = Sha256::of(device.as_bytes());
+                    tx.remember_device(&person.id, device, self.now()).await?;
+                }
                 let factors = tx.factors(&person.id).await?;
-                let signed_in = if link.begins_session() && !factors.iter().any(usable) {
+                let signed_in = if link.begins_session() && !factors.iter().any(confirmed) {
                     let entry = Entry {
                         person: &person,
+                        by: By::Used,
                         level: Level::Password,
                         way: "enrolment",
                         fresh: true,
@@ -554,6 +563,14 @@ impl Registry {
             )
             .remedy("Use your passkey."));
         }
+        // A key that seems to have been copied must not become a reason to ask for less.
+        let owed = factors
+            .iter()
+            .any(|row| confirmed(row) && row.kind != "totp");
+        if owed && !factors.iter().any(usable) {
+            return Err(step_up_needed()
+                .remedy("Your key is locked: sign in again with a recovery code, remove it and add another one."));
+        }
         if password.len() > LONGEST {
             return Err(sign_in_wrong());
         }
@@ -568,6 +585,11 @@ impl Registry {
         let row = self.inner.store.password(account).await?;
         if !self.matches(row.as_ref(), password).await? {
             return Err(sign_in_wrong());
+        }
+        if let Some(row) = &row
+            && self.look_at_used(account, row, password, origin).await?
+        {
+            return Err(breached());
         }
         let mut level = session.level;
         if let Some(totp) = factors.iter().find(|row| usable(row) && row.kind == "totp") {

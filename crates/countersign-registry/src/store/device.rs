@@ -3,7 +3,7 @@
 use countersign_trust::digest::Sha256;
 use sqlx::any::AnyRow;
 
-use super::{Store, Tx, failed, maybe_text, maybe_time, text, time, unsigned};
+use super::{Store, Tx, failed, maybe_text, maybe_time, text, time};
 use crate::error::{Error, Result};
 use crate::model::{AccountId, Action, Time};
 
@@ -86,20 +86,6 @@ impl Store {
 }
 
 impl Tx {
-    /// How many programs began to wait since then, from this address and in all.
-    pub(crate) async fn devices_since(&mut self, address: &str, since: Time) -> Result<(u64, u64)> {
-        let row = sqlx::query(
-            "SELECT (SELECT count(*) FROM device_logins WHERE address = $1 AND created_at > $2) AS near, \
-             (SELECT count(*) FROM device_logins WHERE created_at > $2) AS all_of_them",
-        )
-        .bind(address.to_owned())
-        .bind(since.0)
-        .fetch_one(&mut *self.inner)
-        .await
-        .map_err(failed)?;
-        Ok((unsigned(&row, "near")?, unsigned(&row, "all_of_them")?))
-    }
-
     /// A program begins to wait.
     pub(crate) async fn insert_device(&mut self, row: &DeviceRow) -> Result<()> {
         sqlx::query(

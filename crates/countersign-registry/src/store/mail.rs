@@ -1,5 +1,7 @@
 //! Mail that waits, links that were mailed, notices, addresses.
 
+use std::collections::HashSet;
+
 use countersign_trust::digest::Sha256;
 use sqlx::any::AnyRow;
 
@@ -338,15 +340,52 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes mails that ended before `kept`, and links that are good no longer.
+    /// Which of these hashes are of a secret that was given out here: a token or a mailed link.
+    pub(crate) async fn held_secrets(&self, hashes: &[Sha256]) -> Result<HashSet<Sha256>> {
+        let mut held = HashSet::new();
+        for some in hashes.chunks(500) {
+            let places: Vec<String> = (1..=some.len()).map(|n| format!("${n}")).collect();
+            let places = places.join(", ");
+            let mut query = sqlx::query(super::built(format!(
+                "SELECT secret_hash FROM credentials WHERE secret_hash IN ({places}) \
+                 UNION SELECT secret_hash FROM mail_secrets WHERE secret_hash IN ({places})"
+            )));
+            for hash in some {
+                query = query.bind(hash.to_string());
+            }
+            for row in query.fetch_all(&self.read).await.map_err(failed)? {
+                let hash = text(&row, "secret_hash")?
+                    .parse()
+                    .map_err(|source| Error::internal("a stored digest is none", source))?;
+                held.insert(hash);
+            }
+        }
+        Ok(held)
+    }
+
+    /// Holds a mail for longer, before it is handed over; false where somebody else has it, or it went out, meanwhile.
+    pub(crate) async fn renew_lease(&self, mail: &MailRow, now: Time, until: Time) -> Result<bool> {
+        let done = sqlx::query(
+            "UPDATE mails SET lease_until = $3 WHERE id = $1 AND attempts = $2 AND lease_until > $4 \
+             AND sent_at IS NULL AND given_up_at IS NULL",
+        )
+        .bind(mail.id.clone())
+        .bind(signed(mail.attempts))
+        .bind(until.0)
+        .bind(now.0)
+        .execute(&self.write)
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Deletes mails that are older than `kept`, whatever became of them (trying ends long before; where no mail is set up
+    /// it never began), and links that are good no longer.
     pub(crate) async fn purge_mail(&self, now: Time, kept: Time) -> Result<u64> {
         let mut gone = 0;
         for (sql, before) in [
             ("DELETE FROM mail_secrets WHERE expires_at < $1", now),
-            (
-                "DELETE FROM mails WHERE (sent_at IS NOT NULL OR given_up_at IS NOT NULL) AND created_at < $1",
-                kept,
-            ),
+            ("DELETE FROM mails WHERE created_at < $1", kept),
             ("DELETE FROM pending_addresses WHERE created_at < $1", kept),
         ] {
             gone += sqlx::query(sql)

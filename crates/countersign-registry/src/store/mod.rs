@@ -315,6 +315,24 @@ impl Tx {
             .map(|_| ())
     }
 
+    /// Writes a value where there is none; whichever stands then.
+    pub(crate) async fn first_instance(&mut self, key: &str, value: &str) -> Result<String> {
+        sqlx::query(
+            "INSERT INTO instance (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING",
+        )
+        .bind(key)
+        .bind(value)
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        let row = sqlx::query("SELECT value FROM instance WHERE key = $1")
+            .bind(key)
+            .fetch_one(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        text(&row, "value")
+    }
+
     /// Sets a value of the instance's own table.
     pub(crate) async fn set_instance(&mut self, key: &str, value: &str) -> Result<()> {
         sqlx::query("INSERT INTO instance (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value")

@@ -211,6 +211,9 @@ const INVITATION: &str = "SELECT i.id, i.organisation_id, o.name AS organisation
      JOIN organisations o ON o.id = i.organisation_id JOIN accounts a ON a.id = i.account_id \
      LEFT JOIN accounts b ON b.id = i.invited_by";
 
+const WHICH_INVITATION: &str = "(i.secret_hash = $1 OR i.id = $1 OR i.id IN \
+     (SELECT subject FROM mail_secrets WHERE purpose = 'invitation' AND secret_hash = $1)) AND o.removed_at IS NULL";
+
 const PROPOSAL: &str = "SELECT q.id, q.kind, q.project_id, q.for_organisation_id, q.account_id, a.name AS account_name, q.organisation_id, \
      o.name AS organisation_name, q.by_account_id, b.name AS by_name, q.created_at, q.ripe_at, q.expires_at, q.confirmed_at, q.cancelled_at \
      FROM proposals q JOIN accounts b ON b.id = q.by_account_id LEFT JOIN accounts a ON a.id = q.account_id \
@@ -484,6 +487,16 @@ impl Store {
         .await
         .map_err(failed)?;
         rows.iter().map(namespace).collect()
+    }
+
+    /// An invitation by the hash of its secret, by that of a link that was mailed for it, or by its id.
+    pub(crate) async fn invitation(&self, which: &str) -> Result<Option<InvitationRow>> {
+        let row = sqlx::query(built(format!("{INVITATION} WHERE {WHICH_INVITATION}")))
+            .bind(which.to_owned())
+            .fetch_optional(&self.read)
+            .await
+            .map_err(failed)?;
+        row.as_ref().map(invitation).transpose()
     }
 
     /// The open invitations of an account, or to an organisation.
@@ -1100,15 +1113,13 @@ impl Tx {
         Ok(())
     }
 
-    /// An invitation by the hash of its secret or by its id.
+    /// An invitation by the hash of its secret, by that of a link that was mailed for it, or by its id.
     pub(crate) async fn invitation(&mut self, which: &str) -> Result<Option<InvitationRow>> {
-        let row = sqlx::query(built(format!(
-            "{INVITATION} WHERE (i.secret_hash = $1 OR i.id = $1) AND o.removed_at IS NULL"
-        )))
-        .bind(which.to_owned())
-        .fetch_optional(&mut *self.inner)
-        .await
-        .map_err(failed)?;
+        let row = sqlx::query(built(format!("{INVITATION} WHERE {WHICH_INVITATION}")))
+            .bind(which.to_owned())
+            .fetch_optional(&mut *self.inner)
+            .await
+            .map_err(failed)?;
         row.as_ref().map(invitation).transpose()
     }
 

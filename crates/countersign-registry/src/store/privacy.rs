@@ -80,7 +80,8 @@ pub(crate) const PERSONAL: &[Personal] = &[
         "accounts",
         "id = $1",
         Fate::Empty(
-            "name = 'erased-' || id, name_key = 'erased-' || id, display_name = NULL, operator_since = NULL",
+            // No user name may have a colon, so nobody can take it beforehand.
+            "name = 'erased:' || id, name_key = 'erased:' || id, display_name = NULL, operator_since = NULL",
         ),
     ),
 ];

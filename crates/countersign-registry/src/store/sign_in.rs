@@ -5,8 +5,8 @@ use countersign_trust::digest::Sha256;
 use sqlx::any::AnyRow;
 
 use super::{
-    Store, Tx, built, failed, maybe_text, maybe_time, number, parsed, text, time, unsigned,
-    value_rows,
+    Backend, Store, Tx, built, failed, maybe_text, maybe_time, number, parsed, text, time,
+    unsigned, value_rows,
 };
 use crate::error::Result;
 use crate::model::{AccountId, FactorId, Level, ProjectId, SessionId, Time};
@@ -76,6 +76,8 @@ pub(crate) struct NewSession<'a> {
     pub(crate) address: &'a str,
     pub(crate) network: &'a str,
     pub(crate) agent: &'a str,
+    /// The browser's own secret, hashed; half sessions have none.
+    pub(crate) device: Option<Sha256>,
     pub(crate) now: Time,
     pub(crate) expires: Time,
     pub(crate) fresh_until: Option<Time>,
@@ -140,6 +142,9 @@ const FACTOR: &str = "SELECT id, account_id, kind, label, secret, last_step, loc
 
 const SESSION: &str = "SELECT s.id, s.account_id, s.level, s.way, s.address, s.agent, s.created_at, s.seen_at, s.expires_at, s.fresh_until, \
      s.ended_at, a.name AS account_name, a.operator_since, a.disabled_at FROM sessions s JOIN accounts a ON a.id = s.account_id";
+
+/// Whole sessions that were not thrown out: what they tell of an account's places is its holder's word.
+const OF_THE_HOLDER: &str = "level <> 'half' AND (ended_at IS NULL OR ended_why = 'signed-out')";
 
 const PERSON: &str = "SELECT id, name, operator_since, disabled_at FROM accounts";
 
@@ -344,6 +349,16 @@ impl Store {
         row.as_ref().map(session).transpose()
     }
 
+    /// The session with this id.
+    pub(crate) async fn session(&self, id: &SessionId) -> Result<Option<SessionRow>> {
+        let row = sqlx::query(built(format!("{SESSION} WHERE s.id = $1")))
+            .bind(id.0.clone())
+            .fetch_optional(&self.read)
+            .await
+            .map_err(failed)?;
+        row.as_ref().map(session).transpose()
+    }
+
     /// The sessions of an account that have not ended, newest first.
     pub(crate) async fn sessions(
         &self,
@@ -395,31 +410,11 @@ impl Store {
         Ok(number(&row, "n")? > 0)
     }
 
-    /// Has the account had a session from this network with this program, or none at all?
-    pub(crate) async fn knows_place(
-        &self,
-        account: &AccountId,
-        network: &str,
-        agent: &str,
-    ) -> Result<bool> {
-        let row = sqlx::query(
-            "SELECT count(*) AS n, count(CASE WHEN network = $2 AND agent = $3 THEN 1 END) AS here FROM sessions \
-             WHERE account_id = $1 AND level <> 'half'",
-        )
-        .bind(account.0.clone())
-        .bind(network.to_owned())
-        .bind(agent.to_owned())
-        .fetch_one(&self.read)
-        .await
-        .map_err(failed)?;
-        Ok(number(&row, "n")? == 0 || number(&row, "here")? > 0)
-    }
-
-    /// Was the account signed in to from this network?
+    /// Was the account signed in to from this network? Sessions that were thrown out do not count.
     pub(crate) async fn knows_network(&self, account: &AccountId, network: &str) -> Result<bool> {
-        let row = sqlx::query(
-            "SELECT count(*) AS n FROM sessions WHERE account_id = $1 AND network = $2 AND level <> 'half'",
-        )
+        let row = sqlx::query(built(format!(
+            "SELECT count(*) AS n FROM sessions WHERE account_id = $1 AND network = $2 AND {OF_THE_HOLDER}"
+        )))
         .bind(account.0.clone())
         .bind(network.to_owned())
         .fetch_one(&self.read)
@@ -1086,8 +1081,8 @@ impl Tx {
     /// Begins a session.
     pub(crate) async fn insert_session(&mut self, new: &NewSession<'_>) -> Result<()> {
         sqlx::query(
-            "INSERT INTO sessions (id, secret_hash, account_id, level, way, address, network, agent, created_at, seen_at, expires_at, fresh_until) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11)",
+            "INSERT INTO sessions (id, secret_hash, account_id, level, way, address, network, agent, created_at, seen_at, expires_at, fresh_until, device_hash) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12)",
         )
         .bind(new.id.0.clone())
         .bind(new.secret.to_string())
@@ -1100,6 +1095,7 @@ impl Tx {
         .bind(new.now.0)
         .bind(new.expires.0)
         .bind(new.fresh_until.map(|at| at.0))
+        .bind(new.device.map(|device| device.to_string()))
         .execute(&mut *self.inner)
         .await
         .map_err(failed)?;
@@ -1146,6 +1142,23 @@ impl Tx {
         Ok(number(&row, "n")? > 0)
     }
 
+    /// A session that was begun in one way counts as begun in another from now on.
+    pub(crate) async fn trust_session(
+        &mut self,
+        id: &SessionId,
+        before: &str,
+        way: &str,
+    ) -> Result<()> {
+        sqlx::query("UPDATE sessions SET way = $3 WHERE id = $1 AND way = $2")
+            .bind(id.0.clone())
+            .bind(before.to_owned())
+            .bind(way.to_owned())
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
     /// Ends one session of an account; false where there is none such.
     pub(crate) async fn end_session(
         &mut self,
@@ -1182,6 +1195,102 @@ impl Tx {
             .await
             .map_err(failed)?;
         Ok(done.rows_affected())
+    }
+
+    /// Forgets the browsers of an account, but for the one that a session was begun from.
+    pub(crate) async fn forget_devices(
+        &mut self,
+        account: &AccountId,
+        except: Option<&SessionId>,
+    ) -> Result<()> {
+        sqlx::query(
+            "DELETE FROM devices WHERE account_id = $1 \
+             AND device_hash NOT IN (SELECT device_hash FROM sessions WHERE id = $2 AND device_hash IS NOT NULL)",
+        )
+        .bind(account.0.clone())
+        .bind(except.map_or("", |id| id.0.as_str()).to_owned())
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Forgets the browser that a session was begun from, unless `except` was begun from it as well.
+    pub(crate) async fn forget_device_of(
+        &mut self,
+        account: &AccountId,
+        session: &SessionId,
+        except: &SessionId,
+    ) -> Result<()> {
+        sqlx::query(
+            "DELETE FROM devices WHERE account_id = $1 \
+             AND device_hash IN (SELECT device_hash FROM sessions WHERE id = $2 AND account_id = $1) \
+             AND device_hash NOT IN (SELECT device_hash FROM sessions WHERE id = $3 AND device_hash IS NOT NULL)",
+        )
+        .bind(account.0.clone())
+        .bind(session.0.clone())
+        .bind(except.0.clone())
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Does the account know this browser, or has it had a session from this network with this program that nobody threw
+    /// out?
+    pub(crate) async fn knows_browser(
+        &mut self,
+        account: &AccountId,
+        device: Sha256,
+        (network, agent): (&str, &str),
+    ) -> Result<bool> {
+        let row = sqlx::query(built(format!(
+            "SELECT (SELECT count(*) FROM devices WHERE account_id = $1 AND device_hash = $2) AS devices, \
+             (SELECT count(*) FROM sessions WHERE account_id = $1 AND network = $3 AND agent = $4 AND {OF_THE_HOLDER}) AS places"
+        )))
+        .bind(account.0.clone())
+        .bind(device.to_string())
+        .bind(network.to_owned())
+        .bind(agent.to_owned())
+        .fetch_one(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(number(&row, "devices")? > 0 || number(&row, "places")? > 0)
+    }
+
+    /// Takes turns with everything else that begins or ends sessions of the account.
+    pub(crate) async fn lock_account(&mut self, account: &AccountId) -> Result<()> {
+        if self.backend == Backend::Postgres {
+            sqlx::query("SELECT id FROM accounts WHERE id = $1 FOR NO KEY UPDATE")
+                .bind(account.0.clone())
+                .fetch_optional(&mut *self.inner)
+                .await
+                .map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// When the password of an account was last changed; `None`: it has none.
+    pub(crate) async fn password_changed(&mut self, account: &AccountId) -> Result<Option<Time>> {
+        let row = sqlx::query("SELECT changed_at FROM passwords WHERE account_id = $1")
+            .bind(account.0.clone())
+            .fetch_optional(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        row.map(|row| time(&row, "changed_at")).transpose()
+    }
+
+    /// Is this external identity linked to the account?
+    pub(crate) async fn is_linked(&mut self, account: &AccountId, id: &str) -> Result<bool> {
+        let row = sqlx::query(
+            "SELECT count(*) AS n FROM linked_identities WHERE account_id = $1 AND id = $2",
+        )
+        .bind(account.0.clone())
+        .bind(id.to_owned())
+        .fetch_one(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(number(&row, "n")? > 0)
     }
 
     /// The account was used from this browser.

@@ -64,6 +64,7 @@ const LEAFLESS: &[&str] = &[
     "recovery-finished",
     "recovery-opened",
     "recovery-stopped",
+    "recovery-taken-up",
     "recovery-vouched",
     "recovery-waits",
     "sessions-ended",

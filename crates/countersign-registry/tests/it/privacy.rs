@@ -7,7 +7,7 @@ use countersign_formats::Ecosystem;
 use countersign_registry::model::{Action, Actor, CallerOrigin, Presented, Role};
 use countersign_testkit::packages::Wheel;
 
-use crate::kit::{TestRegistry, refused};
+use crate::kit::{TestRegistry, from, refused};
 use crate::on_both_databases;
 
 /// Every text of every row of the database that is no part of the log.
@@ -64,7 +64,7 @@ on_both_databases! {
         let token = test.token("annabel", Action::Manage, None).await;
         test.publish(&token, &Wheel::new("demo", "1.0").build()).await.unwrap();
         test.registry.add_address(&ann, "annabel@work.example").await.unwrap();
-        test.registry.begin_recovery("annabel");
+        test.registry.begin_recovery("annabel", &from(1)).await.unwrap();
         test.post().await;
         let before = test.check().await;
         refused(test.registry.erase_account(&ann, "annabel").await, "last-owner");
@@ -122,8 +122,8 @@ on_both_databases! {
         test.registry.erase_account(&ann, "ann").await.unwrap();
         refused(test.registry.authenticate(Presented::Token(secret)).await, "token-revoked");
         refused(test.registry.verify_address(&link, None).await, "link-unknown");
-        test.registry.begin_recovery("ann");
-        test.registry.begin_recovery("ann@example.org");
+        test.registry.begin_recovery("ann", &from(1)).await.unwrap();
+        test.registry.begin_recovery("ann@example.org", &from(1)).await.unwrap();
         tokio::time::sleep(Duration::from_millis(300)).await;
         assert!(test.mail_to("ann@example.org").await.iter().all(|mail| !mail.text.contains("/recovery/")));
         refused(test.registry.erase_account(&ann, "ann").await, "erase-confirm");

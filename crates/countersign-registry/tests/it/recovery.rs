@@ -7,7 +7,7 @@ use countersign_registry::model::{Action, Actor, Level, Presented, Role, Time};
 use countersign_registry::{DeletePolicy, Deletion, DomainReport, OutsideError};
 use countersign_testkit::packages::Wheel;
 
-use crate::kit::{TestRegistry, refused};
+use crate::kit::{TestRegistry, from, refused};
 use crate::on_both_databases;
 
 const BEGIN: &str = "/recovery/begin";
@@ -20,7 +20,7 @@ const WAIT: Duration = Duration::from_secs(72 * 3_600);
 impl TestRegistry {
     /// Asks for the mail that begins a recovery, and waits until the work behind the answer is done.
     async fn asks_to_recover(&self, who: &str) {
-        self.registry.begin_recovery(who);
+        self.registry.begin_recovery(who, &from(1)).await.unwrap();
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
 
@@ -101,9 +101,9 @@ on_both_databases! {
         test.turn_clock(Duration::from_secs(120));
         test.chored(|| test.has_mail("ann@example.org", FINISH)).await;
         let link = test.link("ann@example.org", FINISH).await;
-        let enrolment = test.registry.finish_recovery(&link, None).await.unwrap();
+        let enrolment = test.registry.finish_recovery(&link).await.unwrap();
         assert!(enrolment.starts_with("csgn_s_"));
-        refused(test.registry.finish_recovery(&link, None).await, "link-unknown");
+        refused(test.registry.finish_recovery(&link).await, "link-unknown");
         assert_eq!(test.count("SELECT count(*) AS n FROM passwords").await, 0);
         assert_eq!(test.count("SELECT count(*) AS n FROM credentials WHERE kind = 'token' AND revoked_at IS NULL").await, 0);
         assert_eq!(test.count("SELECT count(*) AS n FROM credentials WHERE kind = 'enrolment' AND label = 'recovery' AND revoked_at IS NULL").await, 1);
@@ -137,7 +137,7 @@ on_both_databases! {
         test.registry.open_recovery(&begin, None).await.unwrap();
         refused(test.registry.open_recovery(&begin, None).await, "link-unknown");
         refused(test.registry.give_recovery_proof(&begin).await, "link-unknown");
-        refused(test.registry.finish_recovery(&begin, None).await, "link-unknown");
+        refused(test.registry.finish_recovery(&begin).await, "link-unknown");
         test.asks_to_recover("ann").await;
         let late = test.link("ann@example.org", BEGIN).await;
         test.turn_clock(Duration::from_secs(3_601));
@@ -250,7 +250,7 @@ on_both_databases! {
         }
         test.registry.approve_recovery(&other, "ann").await.unwrap();
         test.chored(|| test.has_mail("ann@example.org", FINISH)).await;
-        test.registry.finish_recovery(&test.link("ann@example.org", FINISH).await, None).await.unwrap();
+        test.registry.finish_recovery(&test.link("ann@example.org", FINISH).await).await.unwrap();
         test.check().await;
     }
 
@@ -270,7 +270,7 @@ on_both_databases! {
         test.proved_twice("ann").await;
         test.turn_clock(WAIT + Duration::from_secs(60));
         test.chored(|| test.has_mail("ann@example.org", FINISH)).await;
-        let enrolment = test.registry.finish_recovery(&test.link("ann@example.org", FINISH).await, None).await.unwrap();
+        let enrolment = test.registry.finish_recovery(&test.link("ann@example.org", FINISH).await).await.unwrap();
         refused(test.registry.authenticate(Presented::Token(enrolment)).await, "token-not-for-this");
     }
 

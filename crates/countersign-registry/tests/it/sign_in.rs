@@ -1,6 +1,5 @@
 //! Sign-in: passkeys by a software authenticator, passwords, codes, sessions, limits, and the attacks on each.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
@@ -10,8 +9,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_formats::Ecosystem;
 use countersign_registry::model::{Action, Actor, CallerOrigin, Level, Presented, Role, Strength};
 use countersign_registry::{
-    Answer, Ceremony, Departure, Enrolling, Error, FactorNeed, FactorPolicy, HalfSession, KeyKind,
-    SecondFactor, SignInProvider, SignInStep, SignedIn, TotpSetup,
+    Answer, Ceremony, Clock, Departure, Enrolling, Error, FactorNeed, FactorPolicy, HalfSession,
+    KeyKind, ProviderReturn, SecondFactor, SignInProvider, SignInStep, SignedIn, SystemClock,
+    TotpSetup,
 };
 use countersign_testkit::authority::Authority;
 use countersign_testkit::claims::Claims;
@@ -21,18 +21,11 @@ use countersign_trust::digest::Sha256;
 use countersign_trust::leaf::LeafKind;
 use serde_json::{Value, json};
 
-use crate::kit::{TestRegistry, refused};
+use crate::kit::{TestRegistry, from, refused};
 use crate::on_both_databases;
 
 const PASSWORD: &str = "brown otters dislike tuesdays";
 const MINUTE: Duration = Duration::from_secs(60);
-
-fn from(network: u8) -> CallerOrigin {
-    CallerOrigin {
-        address: IpAddr::V4(Ipv4Addr::new(10, 0, network, 7)),
-        agent: "browser".to_owned(),
-    }
-}
 
 /// An authenticator in software: one ES256 key, a counter, and whatever a test bends.
 #[derive(Clone)]
@@ -160,6 +153,15 @@ async fn consent(issuer: &Issuer, departure: &Departure, audience: &str, claims:
         bent
     };
     let claims = claims.set("nonce", nonce);
+    // Who came to the provider was asked just now, unless a test says otherwise.
+    let claims = match claims.text("asked_last") {
+        "" => claims.set("auth_time", SystemClock.now().seconds()),
+        "never" => claims,
+        ago => claims.set(
+            "auth_time",
+            SystemClock.now().seconds() - ago.parse::<i64>().unwrap(),
+        ),
+    };
     let (issuer, audience) = (issuer.clone(), audience.to_owned());
     tokio::task::spawn_blocking(move || {
         let token = issuer.token(&audience, &claims).unwrap();
@@ -210,6 +212,13 @@ fn refused_code<T>(answer: Result<T, Error>) -> String {
     match answer {
         Ok(_) => panic!("it was let in"),
         Err(error) => error.code.into_owned(),
+    }
+}
+
+fn came_in(back: ProviderReturn) -> SignInStep {
+    match back {
+        ProviderReturn::SignedIn(step) => step,
+        _ => panic!("nobody signs in"),
     }
 }
 
@@ -302,7 +311,7 @@ impl TestRegistry {
     }
 
     async fn by_passkey(&self, key: &mut Key) -> Result<SignedIn, Error> {
-        let ceremony = self.registry.passkey_sign_in_start().await?;
+        let ceremony = self.registry.passkey_sign_in_start(&from(1)).await?;
         let answer = key.get(&ceremony);
         self.registry
             .passkey_sign_in_finish(&answer, &from(1), None)
@@ -394,16 +403,16 @@ on_both_databases! {
 
     async fn webauthn_challenge_reuse(test: TestRegistry) {
         let (mut key, _) = test.with_passkey("ann").await;
-        let ceremony = test.registry.passkey_sign_in_start().await.unwrap();
+        let ceremony = test.registry.passkey_sign_in_start(&from(1)).await.unwrap();
         let answer = key.get(&ceremony);
         test.registry.passkey_sign_in_finish(&answer, &from(1), None).await.unwrap();
         refused(test.registry.passkey_sign_in_finish(&answer, &from(1), None).await, "ceremony-unknown");
         // An answer to one question under the id of another.
-        let other = test.registry.passkey_sign_in_start().await.unwrap();
-        let swapped = Answer { ceremony: other.id, credential: key.get(&test.registry.passkey_sign_in_start().await.unwrap()).credential };
+        let other = test.registry.passkey_sign_in_start(&from(1)).await.unwrap();
+        let swapped = Answer { ceremony: other.id, credential: key.get(&test.registry.passkey_sign_in_start(&from(1)).await.unwrap()).credential };
         refused(test.registry.passkey_sign_in_finish(&swapped, &from(1), None).await, "passkey-refused");
         // Too late.
-        let late = test.registry.passkey_sign_in_start().await.unwrap();
+        let late = test.registry.passkey_sign_in_start(&from(1)).await.unwrap();
         let answer = key.get(&late);
         test.turn_clock(MINUTE * 6);
         refused(test.registry.passkey_sign_in_finish(&answer, &from(1), None).await, "ceremony-unknown");
@@ -654,7 +663,7 @@ on_both_databases! {
         let asked = test.registry.step_up_start(&his.actor).await.unwrap();
         let answer = bob.get(&asked);
         refused(test.registry.step_up_finish(&hers.cookie, &answer, &from(1)).await.map(|_| ()), "ceremony-unknown");
-        let asked = test.registry.passkey_sign_in_start().await.unwrap();
+        let asked = test.registry.passkey_sign_in_start(&from(1)).await.unwrap();
         let answer = ann.get(&asked);
         refused(test.registry.step_up_finish(&hers.cookie, &answer, &from(1)).await.map(|_| ()), "ceremony-unknown");
         let asked = test.registry.step_up_start(&hers.actor).await.unwrap();
@@ -807,40 +816,40 @@ on_both_databases! {
         let person = || Claims::new().set("sub", "4711").set("preferred_username", "ann@company").set("amr", json!(["pwd", "mfa"]));
 
         // Unlinked: nobody's, whatever address or name it claims.
-        let away = registry.provider_start("company", None).await.unwrap();
+        let away = registry.provider_start("company", None, &from(1)).await.unwrap();
         let state = consent(&issuer, &away, "countersign", person().set("email", "ann@example.org")).await;
         refused(registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.map(|_| ()), "identity-unknown");
 
         // Linked from her session; not by somebody else's browser or session that has the state.
-        let away = registry.provider_start("company", Some(&home.actor)).await.unwrap();
+        let away = registry.provider_start("company", Some(&home.actor), &from(1)).await.unwrap();
         let state = consent(&issuer, &away, "countersign", person()).await;
         refused(registry.provider_finish(&state, "code", "another browser", Some(&home.actor), &from(1), None).await.map(|_| ()), "sign-in-unknown");
-        let away = registry.provider_start("company", Some(&home.actor)).await.unwrap();
+        let away = registry.provider_start("company", Some(&home.actor), &from(1)).await.unwrap();
         let state = consent(&issuer, &away, "countersign", person()).await;
         refused(registry.provider_finish(&state, "code", &away.browser, Some(&bob.actor), &from(1), None).await.map(|_| ()), "sign-in-unknown");
-        let away = registry.provider_start("company", Some(&home.actor)).await.unwrap();
+        let away = registry.provider_start("company", Some(&home.actor), &from(1)).await.unwrap();
         let state = consent(&issuer, &away, "countersign", person()).await;
-        assert!(registry.provider_finish(&state, "code", &away.browser, Some(&home.actor), &from(1), None).await.unwrap().is_none());
-        let away = registry.provider_start("company", Some(&bob.actor)).await.unwrap();
+        assert!(registry.provider_finish(&state, "code", &away.browser, Some(&home.actor), &from(1), None).await.map(|back| matches!(back, ProviderReturn::Linked)).unwrap());
+        let away = registry.provider_start("company", Some(&bob.actor), &from(1)).await.unwrap();
         let state = consent(&issuer, &away, "countersign", person()).await;
         refused(registry.provider_finish(&state, "code", &away.browser, Some(&bob.actor), &from(1), None).await.map(|_| ()), "identity-taken");
 
         // Its strength is what the operator gave its words.
-        let away = registry.provider_start("company", None).await.unwrap();
+        let away = registry.provider_start("company", None, &from(1)).await.unwrap();
         let state = consent(&issuer, &away, "countersign", person()).await;
-        let step = registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.unwrap().unwrap();
+        let step = came_in(registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.unwrap());
         let signed_in = done(step);
         assert_eq!((signed_in.actor.name(), signed_in.actor.session.as_ref().unwrap().level), ("ann", Level::TwoFactor));
         refused(registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.map(|_| ()), "sign-in-unknown");
 
         // A token of another sign-in, for another client, or late.
-        let away = registry.provider_start("company", None).await.unwrap();
+        let away = registry.provider_start("company", None, &from(1)).await.unwrap();
         let state = consent(&issuer, &away, "countersign", person().set("bent_nonce", "of another sign-in")).await;
         refused(registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.map(|_| ()), "provider-failed");
-        let away = registry.provider_start("company", None).await.unwrap();
+        let away = registry.provider_start("company", None, &from(1)).await.unwrap();
         let state = consent(&issuer, &away, "another client", person()).await;
         refused(registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.map(|_| ()), "oidc-audience-wrong");
-        let away = registry.provider_start("company", None).await.unwrap();
+        let away = registry.provider_start("company", None, &from(1)).await.unwrap();
         let state = consent(&issuer, &away, "countersign", person()).await;
         test.turn_clock(MINUTE * 11);
         refused(registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.map(|_| ()), "sign-in-unknown");
@@ -863,11 +872,11 @@ on_both_databases! {
         let told = async || test.mail_to("ann@example.org").await.iter().filter(|mail| mail.subject().contains("new device")).count();
         test.by_passkey(&mut key).await.unwrap();
         assert_eq!(told().await, 0, "the same network and browser");
-        let asked = test.registry.passkey_sign_in_start().await.unwrap();
+        let asked = test.registry.passkey_sign_in_start(&from(1)).await.unwrap();
         let answer = key.get(&asked);
         test.registry.passkey_sign_in_finish(&answer, &from(200), home.device.as_deref()).await.unwrap();
         assert_eq!(told().await, 0, "a browser that is known");
-        let asked = test.registry.passkey_sign_in_start().await.unwrap();
+        let asked = test.registry.passkey_sign_in_start(&from(1)).await.unwrap();
         let answer = key.get(&asked);
         test.registry.passkey_sign_in_finish(&answer, &from(201), None).await.unwrap();
         assert_eq!(told().await, 1);
@@ -951,7 +960,7 @@ on_both_databases! {
         let (home, setup) = test.with_totp("ann").await;
         test.execute("UPDATE account_emails SET verified_at = 1").await;
         let asked = async || {
-            test.registry.begin_password_reset("ann");
+            test.registry.begin_password_reset("ann", &from(1)).await.unwrap();
             tokio::time::sleep(Duration::from_millis(300)).await;
             test.link("ann@example.org", "/account/reset-password").await
         };
@@ -993,33 +1002,33 @@ on_both_databases! {
         let registry = &test.registry;
         let (_, home) = test.with_passkey("ann").await;
         let person = || Claims::new().set("sub", "4711").set("preferred_username", "ann@company");
-        let away = registry.provider_start("company", Some(&home.actor)).await.unwrap();
+        let away = registry.provider_start("company", Some(&home.actor), &from(1)).await.unwrap();
         let state = consent(&issuer, &away, "countersign", person().set("amr", json!(["mfa"]))).await;
         registry.provider_finish(&state, "code", &away.browser, Some(&home.actor), &from(1), None).await.unwrap();
 
         // A provider that says nothing, or something unknown, of how it checked: worth a password, the passkey is owed.
         for amr in [json!(null), json!([]), json!(["pwd"]), json!(["superb"]), json!("mfa mfa")] {
-            let away = registry.provider_start("company", None).await.unwrap();
+            let away = registry.provider_start("company", None, &from(1)).await.unwrap();
             let state = consent(&issuer, &away, "countersign", person().set("amr", amr)).await;
-            let step = registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.unwrap().unwrap();
+            let step = came_in(registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.unwrap());
             let owed = half(step);
             assert!(owed.key);
             refused(test.show(&owed.secret).await.map(|_| ()), "second-factor-needed");
         }
         // Even with its strongest word nothing can be changed by it where there is a passkey.
-        let away = registry.provider_start("company", None).await.unwrap();
+        let away = registry.provider_start("company", None, &from(1)).await.unwrap();
         let state = consent(&issuer, &away, "countersign", person().set("amr", json!(["mfa"]))).await;
-        let step = registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.unwrap().unwrap();
+        let step = came_in(registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.unwrap());
         let weak = done(step);
         assert_eq!(weak.actor.strength, Strength::Token);
         refused(registry.remove_factor(&weak.actor, &registry.security(&weak.actor).await.unwrap().factors[0].id, &from(1)).await, "step-up-needed");
 
         // The same subject at another provider is somebody else.
-        let away = registry.provider_start("other", None).await.unwrap();
+        let away = registry.provider_start("other", None, &from(1)).await.unwrap();
         let state = consent(&foreign, &away, "countersign", person().set("amr", json!(["mfa"]))).await;
         refused(registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.map(|_| ()), "identity-unknown");
         // A token that one provider made, handed out where the other's is expected.
-        let away = registry.provider_start("company", None).await.unwrap();
+        let away = registry.provider_start("company", None, &from(1)).await.unwrap();
         let state = asked_for(&away, "state");
         let claims = person().set("amr", json!(["mfa"])).set("nonce", asked_for(&away, "nonce"));
         let (of, at) = (foreign.clone(), issuer.url());
@@ -1044,14 +1053,9 @@ on_both_databases! {
         let bob = test.with_password("bob").await;
         test.execute("UPDATE account_emails SET verified_at = 1").await;
         let link_to = async |whose: &SignedIn, subject: &str| {
-            let away = registry.provider_start("company", Some(&whose.actor)).await.unwrap();
+            let away = registry.provider_start("company", Some(&whose.actor), &from(1)).await.unwrap();
             let state = consent(&issuer, &away, "countersign", Claims::new().set("sub", subject)).await;
             registry.provider_finish(&state, "code", &away.browser, Some(&whose.actor), &from(1), None).await.unwrap();
-        };
-        let through = async |subject: &str| {
-            let away = registry.provider_start("company", None).await.unwrap();
-            let state = consent(&issuer, &away, "countersign", Claims::new().set("sub", subject).set("amr", json!(["mfa"]))).await;
-            done(registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.unwrap().unwrap())
         };
         link_to(&home, "4711").await;
         link_to(&bob, "4712").await;
@@ -1059,23 +1063,30 @@ on_both_databases! {
         test.publish(&token, &Wheel::new("demo", "1.0").build()).await.unwrap();
         registry.set_role(&Actor::operator(), Ecosystem::Pypi, "demo", "bob", Some(Role::Owner)).await.unwrap();
 
-        registry.begin_recovery("ann");
+        registry.begin_recovery("ann", &from(1)).await.unwrap();
         tokio::time::sleep(Duration::from_millis(300)).await;
         let begin = test.link("ann@example.org", "/recovery/begin").await;
         let (case, view) = registry.open_recovery(&begin, None).await.unwrap();
         assert_eq!((view.proofs.len(), view.ready), (1, None), "an address alone waits for nothing");
-        // Somebody else's sign-in there is no proof, nor is a session that did not begin there.
-        let his = through("4712").await;
-        refused(registry.prove_recovery_identity(&his.actor, &case).await, "recovery-unknown");
-        let again = done(test.try_password("ann", PASSWORD, 1).await.unwrap());
-        refused(registry.prove_recovery_identity(&again.actor, &case).await, "recovery-identity");
-        let hers = through("4711").await;
-        registry.prove_recovery_identity(&hers.actor, &case).await.unwrap();
+        // Somebody else's sign-in there is no proof, nor is one of an hour ago.
+        let prove = async |subject: &str, ago: &str| {
+            let away = registry.provider_start_for_recovery("company", &case, &from(1)).await.unwrap();
+            let claims = Claims::new().set("sub", subject).set("asked_last", ago);
+            let state = consent(&issuer, &away, "countersign", claims).await;
+            registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.map(|back| matches!(back, ProviderReturn::Proved))
+        };
+        refused(prove("4712", "").await, "recovery-identity");
+        refused(prove("4713", "").await, "recovery-identity");
+        refused(prove("4711", "3600").await, "provider-stale");
+        refused(prove("4711", "never").await, "provider-stale");
+        refused(registry.provider_start_for_recovery("company", "csgn_s_nonsense", &from(1)).await.map(|_| ()), "recovery-unknown");
+        // Whoever lost the factors here has no session, and needs none.
+        assert!(prove("4711", "").await.unwrap());
         let view = registry.recovery_case(&case).await.unwrap();
         let kinds: Vec<&str> = view.proofs.iter().map(|(kind, _)| kind.as_str()).collect();
         assert_eq!(kinds, ["address", "identity"]);
         // Given twice it is one proof; and from now on three days pass in which both owners can stop it.
-        registry.prove_recovery_identity(&hers.actor, &case).await.unwrap();
+        assert!(prove("4711", "").await.unwrap());
         let view = registry.recovery_case(&case).await.unwrap();
         assert_eq!((view.proofs.len(), view.ready.unwrap().seconds() - test.registry_now() > 71 * 3_600), (2, true));
         for owner in ["ann@example.org", "bob@example.org"] {

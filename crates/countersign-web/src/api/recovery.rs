@@ -1,10 +1,11 @@
 //! Getting back into an account: how it begins, how far it is, who vouches, who stops it. The way in itself goes by mailed
 //! links and a browser.
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
-use countersign_registry::model::Time;
+use countersign_registry::model::{CallerOrigin, Time};
 use countersign_registry::{RecoveryCase, RecoveryPolicy};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -117,9 +118,16 @@ pub(super) async fn policy(State(site): State<Site>) -> Answer {
 #[utoipa::path(post, path = "/api/v1/recovery", tag = "recovery", request_body = Whose,
     responses((status = ACCEPTED, description = "If there is such an account, its addresses get mail"),
         (status = "default", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn begin(State(site): State<Site>, content: Body) -> Answer {
+pub(super) async fn begin(
+    State(site): State<Site>,
+    Extension(origin): Extension<CallerOrigin>,
+    content: Body,
+) -> Answer {
     let Whose { who } = body(content).await?;
-    site.registry.begin_recovery(&who);
+    site.registry
+        .begin_recovery(&who, &origin)
+        .await
+        .map_err(Refusal::problem)?;
     Ok(StatusCode::ACCEPTED.into_response())
 }
 
@@ -127,9 +135,16 @@ pub(super) async fn begin(State(site): State<Site>, content: Body) -> Answer {
 #[utoipa::path(post, path = "/api/v1/recovery/password", tag = "recovery", request_body = Whose,
     responses((status = ACCEPTED, description = "If there is such an account, its addresses get mail"),
         (status = "default", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn reset_password(State(site): State<Site>, content: Body) -> Answer {
+pub(super) async fn reset_password(
+    State(site): State<Site>,
+    Extension(origin): Extension<CallerOrigin>,
+    content: Body,
+) -> Answer {
     let Whose { who } = body(content).await?;
-    site.registry.begin_password_reset(&who);
+    site.registry
+        .begin_password_reset(&who, &origin)
+        .await
+        .map_err(Refusal::problem)?;
     Ok(StatusCode::ACCEPTED.into_response())
 }
 

@@ -371,6 +371,19 @@ impl Guest {
         response
     }
 
+    /// This browser's own secret, or a new one for it.
+    pub(super) fn device_or_new(&self) -> String {
+        self.site.registry.device_secret(self.device.as_deref())
+    }
+
+    /// Keeps that.
+    pub(super) fn keep_device(&self, response: &mut Response, device: &str) {
+        append(
+            response.headers_mut(),
+            Cookie::Device.set(device, self.secure),
+        );
+    }
+
     /// The secret of a sign-in that owes its second factor.
     pub(super) fn half(&self) -> Option<String> {
         Cookie::Half.value(&self.headers, self.secure)

@@ -15,7 +15,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::ask::AskPage;
 use super::guest::{Member, go, is_stale, refused, with_return};
-use super::phrase::Told as _;
+use super::phrase::{Told as _, moment_in_words};
 use super::visit::Frame;
 use crate::Site;
 use crate::error::Refusal;
@@ -97,12 +97,24 @@ async fn create(member: Member, body: Body) -> Result<Response, Refusal> {
 /// `GET /invitation?secret=…`: what the mailed link would do.
 async fn invitation(member: Member) -> Result<Response, Refusal> {
     let secret = member.query.get("secret").to_owned();
+    let registry = &member.site.registry;
+    let invitation = registry
+        .invitation(&member.actor, &secret)
+        .await
+        .map_err(refused)?;
+    let mut facts = vec![
+        ("Organisation", invitation.organisation),
+        ("You would be", invitation.standing.as_str().to_owned()),
+    ];
+    facts.extend(invitation.by.map(|by| ("Invited by", by)));
+    facts.push(("Good until", moment_in_words(invitation.expires)));
     Ok(member.page(&AskPage {
         title: "Accept the invitation?",
         text: format!(
             "You accept as {}. What you can do there depends on what its owners give you; you can leave at any time.",
             member.name
         ),
+        facts,
         hidden: vec![("id", secret)],
         action: "/account/invitations/accept",
         label: "Accept",

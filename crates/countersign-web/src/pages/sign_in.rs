@@ -8,14 +8,15 @@ use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use countersign_registry::{
-    Answer as PasskeyAnswer, Ceremony, Enrolling, Enrolment, Error, HalfSession, KeyKind, Kind,
-    SecondFactor, SignInStep, SignedIn,
+    Answer as PasskeyAnswer, Ceremony, Departure, Enrolling, Enrolment, Error, HalfSession,
+    KeyKind, Kind, ProviderReturn, SecondFactor, SignInStep, SignedIn,
 };
 use http::{HeaderValue, header};
 use serde_json::json;
 
 use super::ask::{Ask, AskPage, ToldPage};
 use super::guest::{Fields, Guest, Member, go, refused, with_return};
+use super::recovery::told;
 use super::visit::Frame;
 use super::words;
 use crate::Site;
@@ -83,7 +84,7 @@ async fn show(guest: Guest) -> Response {
         onward,
         user: "",
         providers: providers(&guest),
-        open: guest.site.registry.settings().sign_in.open,
+        open: guest.site.registry.settings().sign_up_open(),
     })
 }
 
@@ -96,7 +97,7 @@ fn again(guest: &Guest, form: &Fields, error: &Error) -> Response {
         onward: own_path(form.some("return"), HOME),
         user: form.get("user"),
         providers: providers(guest),
-        open: guest.site.registry.settings().sign_in.open,
+        open: guest.site.registry.settings().sign_up_open(),
     };
     limited(guest.page_as(status_of(error), &page), error)
 }
@@ -165,7 +166,7 @@ async fn passkey_options(guest: Guest, body: Body) -> Result<Response, Refusal> 
     let ceremony = guest
         .site
         .registry
-        .passkey_sign_in_start()
+        .passkey_sign_in_start(&guest.origin)
         .await
         .map_err(Refusal::problem)?;
     Ok(question(ceremony))
@@ -361,7 +362,15 @@ pub(super) async fn depart_to(
     link: bool,
 ) -> countersign_registry::Result<Response> {
     let actor = link.then_some(&guest.actor);
-    let departure = guest.site.registry.provider_start(provider, actor).await?;
+    let registry = &guest.site.registry;
+    let departure = registry
+        .provider_start(provider, actor, &guest.origin)
+        .await?;
+    Ok(departing(guest, provider, &departure))
+}
+
+/// Names the provider and leads there.
+pub(super) fn departing(guest: &Guest, provider: &str, departure: &Departure) -> Response {
     let mut response = guest.page(&ToldPage {
         frame: &guest.frame,
         title: "On to your provider",
@@ -373,7 +382,7 @@ pub(super) async fn depart_to(
         strong: true,
     });
     guest.keep_away(&mut response, &departure.browser);
-    Ok(response)
+    response
 }
 
 /// `GET /sign-in/provider`: somebody comes back from there.
@@ -407,9 +416,18 @@ async fn by_provider(guest: Guest) -> Result<Response, Refusal> {
         .await
         .map_err(refused)?;
     Ok(match outcome {
-        None => go("/account/security?done=linked"),
-        Some(SignInStep::Done(signed_in)) => inside(&guest, &signed_in, HOME),
-        Some(SignInStep::SecondFactor(half)) => {
+        ProviderReturn::Linked => go("/account/security?done=linked"),
+        ProviderReturn::Proved => told(
+            &guest,
+            "Thank you",
+            "It counts as a proof. Look again at the page of the recovery, where you began."
+                .to_owned(),
+        ),
+        ProviderReturn::SignedIn(SignInStep::Done(signed_in)) => {
+            end_before(&guest).await;
+            inside(&guest, &signed_in, HOME)
+        }
+        ProviderReturn::SignedIn(SignInStep::SecondFactor(half)) => {
             guest.halfway(&format!("/sign-in/factor?{}", ways(&half)), &half.secret)
         }
     })
@@ -585,6 +603,7 @@ async fn enrol_passkey(guest: Guest, body: Body) -> Result<Response, Refusal> {
 
 async fn enrol_password(guest: Guest, body: Body) -> Result<Response, Refusal> {
     let form = guest.fields(body).await?;
+    let device = guest.device_or_new();
     let outcome = guest
         .site
         .registry
@@ -592,10 +611,12 @@ async fn enrol_password(guest: Guest, body: Body) -> Result<Response, Refusal> {
             Enrolling::Link(form.get("secret")),
             form.raw("password"),
             &guest.origin,
-            guest.device.as_deref(),
+            Some(&device),
         )
         .await;
-    enrolled(&guest, &form, outcome).await
+    let mut response = enrolled(&guest, &form, outcome).await?;
+    guest.keep_device(&mut response, &device);
+    Ok(response)
 }
 
 async fn enrolled(
@@ -665,17 +686,22 @@ async fn set_new_password(guest: Guest, body: Body) -> Result<Response, Refusal>
     let secret = form.get("secret");
     let registry = &guest.site.registry;
     let enrolment = registry.enrolment(secret).await.map_err(refused)?;
+    let device = guest.device_or_new();
     let outcome = registry
         .password_set(
             Enrolling::Link(secret),
             form.raw("password"),
             &guest.origin,
-            guest.device.as_deref(),
+            Some(&device),
         )
         .await;
     match outcome {
         Ok(Some(signed_in)) => Ok(inside(&guest, &signed_in, HOME)),
-        Ok(None) => Ok(go("/sign-in?done=password-set")),
+        Ok(None) => {
+            let mut response = go("/sign-in?done=password-set");
+            guest.keep_device(&mut response, &device);
+            Ok(response)
+        }
         Err(error) if mendable(&error) => {
             Ok(reset_page(&guest, secret, enrolment.user, Some(&error)))
         }
@@ -704,7 +730,12 @@ async fn show_forgotten(guest: Guest) -> Response {
 
 async fn forgotten(guest: Guest, body: Body) -> Result<Response, Refusal> {
     let form = guest.fields(body).await?;
-    guest.site.registry.begin_password_reset(form.get("who"));
+    guest
+        .site
+        .registry
+        .begin_password_reset(form.get("who"), &guest.origin)
+        .await
+        .map_err(refused)?;
     Ok(look_at_your_mail(
         &guest,
         "If there is such an account, a link to choose a new password is on its way to its address.",

@@ -129,7 +129,8 @@ keys! {
     /// Days within which a publisher takes the ids of its owner and repository from its first token, where the provider
     /// could not be asked for them. After that it must be registered again, so that nobody picks up a name that was left.
     "trusted_publishing.pin_days" => pin_days: Days = "30";
-    /// May anybody with an e-mail address make an account? Otherwise the operator makes them.
+    /// May anybody with an e-mail address make an account? Otherwise the operator makes them. Default: where anybody may
+    /// read. Every account may read a restricted registry, so to open that one to everybody you say true here.
     "sign_in.open" => sign_up_open: bool = "true";
     /// The base of a service that knows breached passwords, in the protocol of Have I Been Pwned: it is sent the first five
     /// digits of a password's SHA-1, never more. For a registry without a way outside, set it to "off" and import a list.

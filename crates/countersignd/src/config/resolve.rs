@@ -434,7 +434,7 @@ impl Config {
             });
         }
         let sign_in = SignIn {
-            open: file.sign_up_open.unwrap_or(defaults.sign_in.open),
+            open: file.sign_up_open,
             key_folder: keys.clone(),
             breach_service: match file.breach_service.as_deref() {
                 None => Some(BREACH_SERVICE.to_owned()),
