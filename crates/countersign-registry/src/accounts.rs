@@ -203,6 +203,7 @@ impl Registry {
                     }),
                     credential: Some(row.id),
                     session: None,
+                    consent: None,
                 }),
             };
         }
@@ -275,6 +276,7 @@ impl Registry {
             scope: row.scope,
             credential: Some(row.id),
             session: None,
+            consent: None,
         })
     }
 

@@ -26,6 +26,7 @@ pub mod model;
 mod notices;
 mod opening;
 mod organisations;
+mod oversight;
 mod policy;
 mod privacy;
 mod publish;
@@ -40,7 +41,7 @@ mod trusted;
 use std::sync::Arc;
 
 pub use accounts::{NewToken, TokenSummary, UserSummary};
-pub use approvals::Approval;
+pub use approvals::{Approval, Wanted};
 pub use archive::{Continued, Restore, Restored, Summary};
 pub use blobs::Blobs;
 pub use countersign_trust::oidc;
@@ -59,6 +60,7 @@ pub use organisations::{
     Invitation, Member, Namespace, OrganisationDetail, OrganisationSummary, ProjectName, Proposal,
     Team, TeamRole, Wish,
 };
+pub use oversight::{CriticalProject, UserDetail};
 pub use policy::permissions::page as permissions_page;
 pub use policy::{Act, Need, PERMISSIONS, Permission, Who};
 pub use publish::{Form, Staged};

@@ -39,11 +39,12 @@ pub use codes::{RecoveryCodes, SecondFactor, TotpSetup};
 pub use demands::{Demand, FactorNeed, FactorPolicy};
 pub use enrolment::{Enrolling, Enrolment};
 pub use passkeys::{Answer, Ceremony, KeyKind};
+pub(crate) use passkeys::{RP, belongs};
 pub use passwords::import_breached;
 pub use provider::{Departure, LinkedIdentity, ProviderSummary};
 
 /// A session ends when it was not used for this long, in seconds…
-const IDLE: i64 = 2 * 3_600;
+pub(crate) const IDLE: i64 = 2 * 3_600;
 /// …and in any case after this long.
 const ABSOLUTE: i64 = 12 * 3_600;
 /// How long somebody counts as having proved themselves just now, in seconds.
@@ -59,6 +60,8 @@ pub(crate) struct Door {
     waiting: Arc<Semaphore>,
     /// How many passwords were hashed since the start.
     hashed: AtomicU64,
+    /// What has reached its limit.
+    exhausted: limits::Exhausted,
     seal: OnceCell<sealing::Seal>,
     webauthn: OnceCell<passkeys::Relying>,
     endpoints: provider::Endpoints,
@@ -71,6 +74,7 @@ impl Default for Door {
             hashing: Arc::new(Semaphore::new((cores / 2).max(1))),
             waiting: Arc::new(Semaphore::new(passwords::QUEUE)),
             hashed: AtomicU64::new(0),
+            exhausted: limits::Exhausted::default(),
             seal: OnceCell::new(),
             webauthn: OnceCell::new(),
             endpoints: provider::Endpoints::default(),
@@ -293,6 +297,7 @@ impl Registry {
             strength: strength_of(entry.level),
             scope: None,
             credential: None,
+            consent: None,
             session: Some(SessionFacts {
                 id,
                 level: entry.level,
@@ -724,6 +729,7 @@ fn actor(row: &SessionRow, level: Level, now: Time) -> Actor {
         strength: strength_of(level),
         scope: None,
         credential: None,
+        consent: None,
         session: Some(SessionFacts {
             id: row.id.clone(),
             level,

@@ -49,6 +49,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "account-disabled" "Account disabled"
         "The account that the token belongs to was disabled."
         "Ask the operator of this registry.";
+    "account-in-use" "Account in use"
+        "The account can be signed in to already, so no enrolment link is given for it."
+        "Its holder gets back in by recovery.";
     "account-needed" "Only a person does this"
         "What was asked is for accounts: it is not for workflows, nor for the operator at the command line."
         "Sign in as the person whose business it is.";
@@ -75,7 +78,10 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
         "Name one of them.";
     "approval-needed" "An approval is needed"
         "This takes the consent of a passkey to this very act on this very thing, given within the last two minutes and not used yet."
-        "Ask for an approval, answer it at the page of approvals, and try again at once.";
+        "Ask for an approval, answer it at the page of approvals, and try again at once. Programs send the header Countersign-Approval: ask, and then the id that they are told.";
+    "approval-other" "The approval is for something else"
+        "An approval is good for exactly the request that it was asked for, made with the token that asked."
+        "Repeat that request unchanged, or ask for an approval of this one.";
     "approval-over" "The request is over"
         "The request for an approval was answered already, or nobody answered it in time."
         "Ask again.";
@@ -85,6 +91,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "approval-unknown" "No such request"
         "There is no request for an approval of this id or code among those of the account."
         "Look at the page of approvals; requests end after ten minutes.";
+    "approval-waiting" "Not answered yet"
+        "The request for an approval waits for its person."
+        "Answer it at the page of approvals, then repeat the request.";
     "archive-corrupt" "Archive damaged"
         "The compressed data of the archive can not be read."
         REBUILD;
@@ -778,9 +787,15 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "recovery-identity" "Not a sign-in at a provider"
         "The session did not begin at a provider that is linked to the account."
         "Sign in by the provider that is linked to the account.";
+    "recovery-no-address" "No address to recover by"
+        "The account has no proved address that counts for recovery."
+        "Another address, proved in time, would have helped; an account that was never used takes a new enrolment link.";
     "recovery-own" "Your own recovery"
         "Nobody agrees to the recovery of their own account."
         "Ask another operator.";
+    "recovery-reason" "A reason, please"
+        "A recovery is refused with a reason of one line and at most 200 characters."
+        "Those concerned read it: say what they should know.";
     "recovery-unknown" "No such recovery"
         "There is no such recovery, it has ended, or you own nothing together with the account."
         "Begin again with the user name or an address of the account.";
