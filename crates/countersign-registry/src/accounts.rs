@@ -442,6 +442,7 @@ impl Registry {
         let id = CredentialId(new_id());
         let expires = now.plus_seconds(i64::try_from(new.expires.as_secs()).unwrap_or(i64::MAX));
         let mut tx = self.inner.store.write().await?;
+        self.still_good(&mut tx, actor).await?;
         self.not_just_recovered(&mut tx, actor, "make tokens")
             .await?;
         tx.insert_credential(&NewCredential {

@@ -168,6 +168,7 @@ impl Registry {
             policy::may(Act::MakeTokens, actor, On::Own, now)?;
         }
         let mut tx = self.inner.store.write().await?;
+        self.still_good(&mut tx, actor).await?;
         let accepted = yes.then_some(account);
         if !tx.decide_device(&row.user_code, accepted, now).await? {
             return Err(unknown());

@@ -267,19 +267,12 @@ impl Store {
 
     /// Addresses of an account, the main one first; then those that wait for their proof.
     pub(crate) async fn addresses(&self, account: &AccountId) -> Result<Vec<AddressRow>> {
-        let rows = sqlx::query(super::built(format!(
-            "{ADDRESS} WHERE account_id = $1 UNION ALL SELECT id, account_id, address, NULL, NULL, NULL, NULL, 1 AS pending \
-             FROM pending_addresses WHERE account_id = $1"
-        )))
-        .bind(account.0.clone())
-        .fetch_all(&self.read)
-        .await
-        .map_err(failed)?;
-        let mut rows = rows.iter().map(address).collect::<Result<Vec<_>>>()?;
-        rows.sort_by(|a, b| {
-            (a.primary.is_none(), a.pending, &a.id).cmp(&(b.primary.is_none(), b.pending, &b.id))
-        });
-        Ok(rows)
+        let rows = sqlx::query(super::built(format!("{ADDRESS} {OF_ACCOUNT}")))
+            .bind(account.0.clone())
+            .fetch_all(&self.read)
+            .await
+            .map_err(failed)?;
+        main_first(&rows)
     }
 
     /// Has the account a main address that it proved?
@@ -399,7 +392,28 @@ impl Store {
     }
 }
 
+fn main_first(rows: &[AnyRow]) -> Result<Vec<AddressRow>> {
+    let mut rows = rows.iter().map(address).collect::<Result<Vec<_>>>()?;
+    rows.sort_by(|a, b| {
+        (a.primary.is_none(), a.pending, &a.id).cmp(&(b.primary.is_none(), b.pending, &b.id))
+    });
+    Ok(rows)
+}
+
+const OF_ACCOUNT: &str = "WHERE account_id = $1 UNION ALL SELECT id, account_id, address, NULL, NULL, NULL, NULL, 1 AS pending \
+     FROM pending_addresses WHERE account_id = $1";
+
 impl Tx {
+    /// [`Store::addresses`], as they are now.
+    pub(crate) async fn addresses(&mut self, account: &AccountId) -> Result<Vec<AddressRow>> {
+        let rows = sqlx::query(super::built(format!("{ADDRESS} {OF_ACCOUNT}")))
+            .bind(account.0.clone())
+            .fetch_all(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        main_first(&rows)
+    }
+
     /// Puts a mail into the outbox; it is sent after the commit, at least once.
     pub(crate) async fn put_mail(&mut self, new: &NewMail<'_>) -> Result<()> {
         sqlx::query(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use countersign_formats::Ecosystem;
 use countersign_registry::model::{Action, Actor, Level, Presented, Role, Time};
-use countersign_registry::{DeletePolicy, Deletion, DomainReport, OutsideError};
+use countersign_registry::{DeletePolicy, Deletion, DomainReport, Enrolling, OutsideError};
 use countersign_testkit::packages::Wheel;
 
 use crate::kit::{TestRegistry, from, refused};
@@ -103,10 +103,20 @@ on_both_databases! {
         let link = test.link("ann@example.org", FINISH).await;
         let enrolment = test.registry.finish_recovery(&link).await.unwrap();
         assert!(enrolment.starts_with("csgn_s_"));
-        refused(test.registry.finish_recovery(&link).await, "link-unknown");
-        assert_eq!(test.count("SELECT count(*) AS n FROM passwords").await, 0);
-        assert_eq!(test.count("SELECT count(*) AS n FROM credentials WHERE kind = 'token' AND revoked_at IS NULL").await, 0);
+        // A browser that fails here loses nothing: the link is good until it was used, and the older doors are open.
+        let former = enrolment;
+        let enrolment = test.registry.finish_recovery(&link).await.unwrap();
+        let by = Enrolling::Link(&former);
+        refused(test.registry.password_set(by, "forty two purple wombats", &from(1), None).await.map(|_| ()), "link-unknown");
+        assert_eq!(test.count("SELECT count(*) AS n FROM passwords").await, 1);
+        assert_eq!(test.count("SELECT count(*) AS n FROM credentials WHERE kind = 'token' AND revoked_at IS NULL").await, 1);
         assert_eq!(test.count("SELECT count(*) AS n FROM credentials WHERE kind = 'enrolment' AND label = 'recovery' AND revoked_at IS NULL").await, 1);
+        // What is made with it closes them.
+        let by = Enrolling::Link(&enrolment);
+        test.registry.password_set(by, "forty two purple wombats", &from(1), None).await.unwrap().unwrap();
+        refused(test.registry.finish_recovery(&link).await, "link-unknown");
+        assert_eq!(test.count("SELECT count(*) AS n FROM passwords WHERE hash = 'x'").await, 0);
+        assert_eq!(test.count("SELECT count(*) AS n FROM credentials WHERE kind = 'token' AND revoked_at IS NULL").await, 0);
         drop(token);
         test.check().await;
     }

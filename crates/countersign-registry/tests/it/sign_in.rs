@@ -7,7 +7,9 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_formats::Ecosystem;
-use countersign_registry::model::{Action, Actor, CallerOrigin, Level, Presented, Role, Strength};
+use countersign_registry::model::{
+    Action, Actor, CallerOrigin, Level, Presented, Role, Strength, Visibility,
+};
 use countersign_registry::{
     Answer, Ceremony, Clock, Departure, Enrolling, Error, FactorNeed, FactorPolicy, HalfSession,
     KeyKind, ProviderReturn, SecondFactor, SignInProvider, SignInStep, SignedIn, SystemClock,
@@ -154,7 +156,7 @@ async fn consent(issuer: &Issuer, departure: &Departure, audience: &str, claims:
     };
     let claims = claims.set("nonce", nonce);
     // Who came to the provider was asked just now, unless a test says otherwise.
-    let claims = match claims.text("asked_last") {
+    let claims = match claims.text("asked_last").to_owned().as_str() {
         "" => claims.set("auth_time", SystemClock.now().seconds()),
         "never" => claims,
         ago => claims.set(
@@ -1119,7 +1121,7 @@ on_both_databases! {
         assert!(test.mail_to("ann@example.org").await.iter().all(|mail| !mail.text.contains("/recovery/finish")));
         registry.stop_recovery(&test.link("bob@example.org", "/recovery/stop").await).await.unwrap();
         refused(registry.recovery_case(&case).await, "recovery-unknown");
-        refused(registry.prove_recovery_identity(&hers.actor, &case).await, "recovery-unknown");
+        refused(registry.provider_start_for_recovery("company", &case, &from(1)).await.map(|_| ()), "recovery-unknown");
         test.check().await;
     }
 
@@ -1170,5 +1172,262 @@ on_both_databases! {
         let notices = registry.account_notices(&back.actor).await.unwrap();
         assert!(notices.iter().any(|notice| notice.text.contains("it was not her")), "{notices:?}");
         test.check().await;
+    }
+}
+
+/// What a review of sign-in found.
+mod reviewed {
+    use super::*;
+
+    on_both_databases! {
+        async fn a_restricted_registry_makes_no_account_for_whoever_has_an_address(database: Database) {
+            let test = TestRegistry::with(database, |settings| settings.visibility = Visibility::Restricted).await;
+            refused(test.registry.sign_up("mal", "mal@example.org", &from(1)).await, "sign-up-closed");
+            // Only the operator's own word opens it.
+            let test = TestRegistry::with(database, |settings| {
+                settings.visibility = Visibility::Restricted;
+                settings.sign_in.open = Some(true);
+            })
+            .await;
+            test.registry.sign_up("ann", "ann@example.org", &from(1)).await.unwrap();
+        }
+
+        async fn a_flood_of_questions_and_ways_back_is_refused_by_network(test: TestRegistry) {
+            test.with_password("ann").await;
+            let mut asked = 0;
+            let end = loop {
+                match test.registry.passkey_sign_in_start(&from(9)).await {
+                    Ok(_) => asked += 1,
+                    Err(error) => break error.code.into_owned(),
+                }
+                assert!(asked <= 300);
+            };
+            assert_eq!((end.as_str(), asked), ("too-many-attempts", 300));
+            test.registry.passkey_sign_in_start(&from(10)).await.unwrap();
+            let mut asked = 0;
+            while test.registry.begin_password_reset("nobody", &from(9)).await.is_ok() {
+                asked += 1;
+                assert!(asked <= 20);
+            }
+            assert_eq!(asked, 20);
+            refused(test.registry.begin_recovery("ann", &from(9)).await, "too-many-attempts");
+            test.registry.begin_recovery("ann", &from(10)).await.unwrap();
+            let mut asked = 0;
+            while test.registry.report_leak("nothing", "", &from(9)).await.is_ok() {
+                asked += 1;
+                assert!(asked <= 60);
+            }
+            assert_eq!(asked, 60);
+            // It passes.
+            test.turn_clock(MINUTE * 11);
+            test.registry.passkey_sign_in_start(&from(9)).await.unwrap();
+            test.registry.begin_recovery("ann", &from(9)).await.unwrap();
+        }
+
+        async fn thousands_of_hosts_of_one_network_keep_nobody_from_logging_in_by_device(test: TestRegistry) {
+            let mal = |n: u128| CallerOrigin {
+                address: std::net::IpAddr::V6((0x2001_0db8_0000_0000_u128 << 64 | n).into()),
+                agent: "mal".to_owned(),
+            };
+            let mut begun = 0;
+            for n in 0..200 {
+                match test.registry.begin_device("mal", Action::Read, &mal(n)).await {
+                    Ok(_) => begun += 1,
+                    Err(error) => assert_eq!(error.code, "login-limit"),
+                }
+            }
+            assert_eq!(begun, 20);
+            test.registry.begin_device("countersign on ann's laptop", Action::Read, &from(1)).await.unwrap();
+        }
+
+        async fn a_mailbox_makes_no_password_where_there_was_none(test: TestRegistry) {
+            let (mut key, home) = test.with_passkey("ann").await;
+            test.execute("UPDATE account_emails SET verified_at = 1").await;
+            let asked = async || {
+                test.registry.begin_password_reset("ann", &from(9)).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                test.mail_to("ann@example.org").await
+            };
+            let mails = asked().await;
+            assert!(mails.iter().any(|mail| mail.subject().contains("no password")));
+            assert!(!mails.iter().any(|mail| mail.text.contains("/account/reset-password")));
+            // Nor does a link that was asked for while there was one.
+            test.registry.password_set(Enrolling::Session(&home.actor), PASSWORD, &from(1), None).await.unwrap();
+            asked().await;
+            let link = test.link("ann@example.org", "/account/reset-password").await;
+            test.registry.password_remove(&home.actor, &from(1)).await.unwrap();
+            refused(test.registry.password_set(Enrolling::Link(&link), "the mailbox's own password", &from(9), None).await.map(|_| ()), "link-unknown");
+            assert_eq!(test.count("SELECT count(*) AS n FROM passwords").await, 0);
+            test.by_passkey(&mut key).await.unwrap();
+            test.check().await;
+        }
+
+        async fn a_copied_key_is_no_reason_to_ask_for_less(test: TestRegistry) {
+            let (mut key, home) = test.with_passkey("ann").await;
+            test.registry.password_set(Enrolling::Session(&home.actor), PASSWORD, &from(1), None).await.unwrap();
+            let codes = test.registry.recovery_codes(&home.actor, &from(1)).await.unwrap().codes;
+            let mut copy = key.clone();
+            test.by_passkey(&mut key).await.unwrap();
+            refused(test.by_passkey(&mut copy).await, "passkey-cloned");
+            // The password alone is a half session, and confirms nothing.
+            let owed = half(test.try_password("ann", PASSWORD, 1).await.unwrap());
+            assert!(!owed.key && !owed.totp && owed.recovery_code);
+            refused(test.registry.step_up_with_password(&home.cookie, PASSWORD, None, &from(1), None).await.map(|_| ()), "step-up-needed");
+            // A recovery code stands in for it, and lets it be replaced.
+            let back = test.registry.second_factor(&owed.secret, SecondFactor::RecoveryCode(&codes[0]), &from(1), None).await.unwrap();
+            let locked = test.registry.security(&back.actor).await.unwrap().factors.remove(0);
+            let mut other = Key::new();
+            test.register(Enrolling::Session(&back.actor), &mut other).await.unwrap();
+            test.registry.remove_factor(&back.actor, &locked.id, &from(1)).await.unwrap();
+            test.by_passkey(&mut other).await.unwrap();
+            test.check().await;
+        }
+
+        async fn a_copy_that_was_used_between_question_and_answer_is_noticed(test: TestRegistry) {
+            let (mut key, home) = test.with_passkey("ann").await;
+            let asked = test.registry.step_up_start(&home.actor).await.unwrap();
+            let mut copy = key.clone();
+            let late = copy.get(&asked);
+            // The holder's own key goes on meanwhile.
+            test.by_passkey(&mut key).await.unwrap();
+            test.by_passkey(&mut key).await.unwrap();
+            refused(test.registry.step_up_finish(&home.cookie, &late, &from(1)).await.map(|_| ()), "passkey-cloned");
+            test.check().await;
+        }
+
+        async fn a_sign_in_of_days_ago_at_a_provider_is_not_fresh(database: Database) {
+            let (company, issuer) = provider(format!("old-{database:?}").to_lowercase()).await;
+            let test = TestRegistry::with(database, |settings| settings.sign_in.providers = vec![company]).await;
+            let registry = &test.registry;
+            let home = test.with_password("ann").await;
+            let person = |ago: &str| Claims::new().set("sub", "4711").set("amr", json!(["mfa"])).set("asked_last", ago);
+            let away = registry.provider_start("company", Some(&home.actor), &from(1)).await.unwrap();
+            assert!(away.url.contains("max_age=900"), "{}", away.url);
+            let state = consent(&issuer, &away, "countersign", person("")).await;
+            registry.provider_finish(&state, "code", &away.browser, Some(&home.actor), &from(1), None).await.unwrap();
+            for (ago, level, fresh) in [("", Level::TwoFactor, true), ("900", Level::TwoFactor, true), ("2000", Level::Password, false), ("never", Level::Password, false), ("-2000", Level::Password, false)] {
+                let away = registry.provider_start("company", None, &from(1)).await.unwrap();
+                let state = consent(&issuer, &away, "countersign", person(ago)).await;
+                let back = registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.unwrap();
+                let session = done(came_in(back)).actor.session.unwrap();
+                assert_eq!((session.level, session.fresh_until.is_some()), (level, fresh), "{ago}");
+            }
+            test.check().await;
+        }
+
+        async fn a_sign_in_to_a_dormant_account_is_told(test: TestRegistry) {
+            let (mut key, _) = test.with_passkey("ann").await;
+            test.execute("UPDATE account_emails SET verified_at = 1").await;
+            test.turn_clock(Duration::from_secs(32 * 86_400));
+            test.registry.purge_sign_in().await.unwrap();
+            assert_eq!(test.count("SELECT count(*) AS n FROM sessions").await, 0);
+            test.by_passkey(&mut key).await.unwrap();
+            let mails = test.mail_to("ann@example.org").await;
+            assert!(mails.iter().any(|mail| mail.subject().contains("new device")));
+        }
+
+        async fn a_browser_that_was_thrown_out_is_a_stranger(test: TestRegistry) {
+            let home = test.with_password("ann").await;
+            test.execute("UPDATE account_emails SET verified_at = 1").await;
+            let mal = done(test.try_password("ann", PASSWORD, 66).await.unwrap());
+            let told = async || test.mail_to("ann@example.org").await.iter().filter(|mail| mail.subject().contains("new device")).count();
+            assert_eq!(told().await, 1);
+            test.registry.revoke_other_sessions(&home.actor).await.unwrap();
+            let again = done(test.registry.password_sign_in("ann", PASSWORD, &from(66), mal.device.as_deref()).await.unwrap());
+            assert_eq!(told().await, 2, "it was known still");
+            // One by one as well; her own browser stays known.
+            test.registry.revoke_session(&home.actor, &again.actor.session.unwrap().id).await.unwrap();
+            done(test.registry.password_sign_in("ann", PASSWORD, &from(66), mal.device.as_deref()).await.unwrap());
+            assert_eq!(told().await, 3);
+            done(test.registry.password_sign_in("ann", PASSWORD, &from(1), home.device.as_deref()).await.unwrap());
+            assert_eq!(told().await, 3);
+            test.check().await;
+        }
+
+        async fn a_new_browser_gets_in_by_mail_while_somebody_guesses(test: TestRegistry) {
+            test.with_password("ann").await;
+            test.execute("UPDATE account_emails SET verified_at = 1").await;
+            let guess = async || {
+                for network in 20..35 {
+                    refused_code(test.try_password("ann", "guess", network).await.map(|_| ()));
+                }
+            };
+            guess().await;
+            refused(test.try_password("ann", PASSWORD, 50).await.map(|_| ()), "too-many-attempts");
+            test.registry.begin_password_reset("ann", &from(50)).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let link = test.link("ann@example.org", "/account/reset-password").await;
+            let device = test.registry.device_secret(None);
+            let new = "forty two purple wombats";
+            assert!(test.registry.password_set(Enrolling::Link(&link), new, &from(50), Some(&device)).await.unwrap().is_none());
+            guess().await;
+            done(test.registry.password_sign_in("ann", new, &from(50), Some(&device)).await.unwrap());
+            // A browser chooses no secret of its own.
+            assert_ne!(test.registry.device_secret(Some("short")), "short");
+            test.check().await;
+        }
+
+        async fn a_sign_in_under_way_does_not_survive_a_new_password(test: TestRegistry) {
+            let home = test.with_password("ann").await;
+            for round in 0..8_u8 {
+                let (old, new) = (format!("{PASSWORD} {round}"), format!("{PASSWORD} {}", round + 1));
+                if round == 0 {
+                    test.registry.password_set(Enrolling::Session(&home.actor), &old, &from(1), None).await.unwrap();
+                }
+                let origin = from(1);
+                let (thief, changed) = tokio::join!(
+                    test.try_password("ann", &old, 100 + round),
+                    test.registry.password_set(Enrolling::Session(&home.actor), &new, &origin, None),
+                );
+                changed.unwrap();
+                // Either it was refused, or its session was ended with the others.
+                if let Ok(SignInStep::Done(signed_in)) = thief {
+                    refused(test.show(&signed_in.cookie).await.map(|_| ()), "session-over");
+                }
+                assert_eq!(test.registry.sessions(&home.actor).await.unwrap().len(), 1);
+                test.turn_clock(Duration::from_secs(20));
+            }
+            test.check().await;
+        }
+
+        async fn a_stolen_password_and_a_code_change_nothing_but_the_password(database: Database) {
+            let folder = tempfile::tempdir().unwrap();
+            let (list, file) = (folder.path().join("list"), folder.path().join("breached"));
+            std::fs::write(&list, "0000000000000000000000000000000000000000:1\n").unwrap();
+            countersign_registry::import_breached(&list, &file).unwrap();
+            let given = file.clone();
+            let test = TestRegistry::with(database, |settings| settings.sign_in.breach_file = Some(given)).await;
+            let (home, setup) = test.with_totp("ann").await;
+            let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, PASSWORD.as_bytes());
+            let line: String = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+            std::fs::write(&list, format!("{line}:9\n")).unwrap();
+            countersign_registry::import_breached(&list, &file).unwrap();
+            test.turn_clock(Duration::from_secs(31 * 86_400));
+            drop(home);
+            let owed = half(test.try_password("ann", PASSWORD, 1).await.unwrap());
+            let now = code(&setup, test.registry_now());
+            let back = test.registry.second_factor(&owed.secret, SecondFactor::Totp(&now), &from(1), None).await.unwrap();
+            assert!(back.must_change_password);
+            for actor in [&back.actor, &test.show(&back.cookie).await.unwrap()] {
+                refused(test.registry.recovery_codes(actor, &from(1)).await.map(|_| ()), "step-up-needed");
+            }
+            test.turn_clock(MINUTE);
+            let now = code(&setup, test.registry_now());
+            refused(test.registry.step_up_with_password(&back.cookie, PASSWORD, Some(&now), &from(1), None).await.map(|_| ()), "password-breached");
+            // That is what it is for; then it is a session like any other.
+            test.registry.password_set(Enrolling::Session(&back.actor), "forty two purple wombats", &from(1), None).await.unwrap();
+            let again = test.show(&back.cookie).await.unwrap();
+            test.registry.recovery_codes(&again, &from(1)).await.unwrap();
+            test.check().await;
+        }
+
+        async fn an_erased_account_can_not_be_kept_from_going_by_a_name(test: TestRegistry) {
+            let (_, ann) = test.with_passkey("ann").await;
+            let id = test.registry.users(&Actor::operator()).await.unwrap().remove(0).id;
+            let squatted = format!("erased-{id}");
+            test.registry.create_user(&Actor::operator(), &squatted, None, false).await.unwrap();
+            test.registry.erase_account(&ann.actor, "ann").await.unwrap();
+            test.check().await;
+        }
     }
 }
