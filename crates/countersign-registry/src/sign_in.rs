@@ -38,11 +38,12 @@ pub use codes::{RecoveryCodes, SecondFactor, TotpSetup};
 pub use demands::{Demand, FactorNeed, FactorPolicy};
 pub use enrolment::{Enrolling, Enrolment};
 pub use passkeys::{Answer, Ceremony, KeyKind};
+pub(crate) use passkeys::{RP, belongs};
 pub use passwords::import_breached;
 pub use provider::{Departure, LinkedIdentity, ProviderSummary};
 
 /// A session ends when it was not used for this long, in seconds…
-const IDLE: i64 = 2 * 3_600;
+pub(crate) const IDLE: i64 = 2 * 3_600;
 /// …and in any case after this long.
 const ABSOLUTE: i64 = 12 * 3_600;
 /// How long somebody counts as having proved themselves just now, in seconds.
@@ -58,6 +59,8 @@ pub(crate) struct Door {
     waiting: AtomicUsize,
     /// How many passwords were hashed since the start.
     hashed: AtomicU64,
+    /// What has reached its limit.
+    exhausted: limits::Exhausted,
     seal: OnceCell<sealing::Seal>,
     webauthn: OnceCell<passkeys::Relying>,
     endpoints: provider::Endpoints,
@@ -70,6 +73,7 @@ impl Default for Door {
             hashing: Semaphore::new((cores / 2).max(1)),
             waiting: AtomicUsize::new(0),
             hashed: AtomicU64::new(0),
+            exhausted: limits::Exhausted::default(),
             seal: OnceCell::new(),
             webauthn: OnceCell::new(),
             endpoints: provider::Endpoints::default(),

@@ -275,6 +275,7 @@ impl Registry {
         if login.len() > 254 || password.len() > LONGEST {
             return Err(sign_in_wrong());
         }
+        self.network_may_try(origin, device)?;
         let login = login.trim().to_lowercase();
         let login = if login.contains('@') {
             login
@@ -283,14 +284,11 @@ impl Registry {
         };
         let store = &self.inner.store;
         let person = store.person_by_login(&login).await?;
-        let known = match &person {
-            Some(person) => self
-                .known_device(&person.id, device)
-                .await?
-                .map(|hash| (&person.id, hash)),
-            None => None,
+        let from = match &person {
+            Some(person) => self.whence(&person.id, device, origin).await?,
+            None => limits::From::Nowhere,
         };
-        let counters = limits::password(&login, known, origin);
+        let counters = limits::password(&login, &from, origin);
         self.count(&counters).await?;
         let row = match &person {
             Some(person) => store.password(&person.id).await?,
@@ -323,6 +321,26 @@ impl Registry {
             breached,
         )
         .await
+    }
+
+    /// Does the account know the browser, or at least the network, that somebody comes from?
+    async fn whence<'a>(
+        &self,
+        account: &'a AccountId,
+        device: Option<&str>,
+        origin: &CallerOrigin,
+    ) -> Result<limits::From<'a>> {
+        if let Some(device) = self.known_device(account, device).await? {
+            return Ok(limits::From::Device(account, device));
+        }
+        let network = origin.network();
+        Ok(
+            if self.inner.store.knows_network(account, &network).await? {
+                limits::From::Place(account)
+            } else {
+                limits::From::Nowhere
+            },
+        )
     }
 
     /// After a password turned out right: was it stolen meanwhile, is its hash of today's kind?
@@ -540,8 +558,12 @@ impl Registry {
             return Err(sign_in_wrong());
         }
         let known = self.known_device(account, device).await?;
+        let from = match known {
+            Some(device) => limits::From::Device(account, device),
+            None => limits::From::Nowhere,
+        };
         let login = format!("step-up {account}");
-        let counters = limits::password(&login, known.map(|hash| (account, hash)), origin);
+        let counters = limits::password(&login, &from, origin);
         self.count(&counters).await?;
         let row = self.inner.store.password(account).await?;
         if !self.matches(row.as_ref(), password).await? {

@@ -415,31 +415,52 @@ impl Store {
         Ok(number(&row, "n")? == 0 || number(&row, "here")? > 0)
     }
 
-    /// A span begins with the first attempt in it. The counts of these subjects in the spans that run now: the first that has reached its limit, with when its span
-    /// ends.
-    pub(crate) async fn first_exhausted(
+    /// Was the account signed in to from this network?
+    pub(crate) async fn knows_network(&self, account: &AccountId, network: &str) -> Result<bool> {
+        let row = sqlx::query(
+            "SELECT count(*) AS n FROM sessions WHERE account_id = $1 AND network = $2 AND level <> 'half'",
+        )
+        .bind(account.0.clone())
+        .bind(network.to_owned())
+        .fetch_one(&self.read)
+        .await
+        .map_err(failed)?;
+        Ok(number(&row, "n")? > 0)
+    }
+
+    /// A span begins with the first attempt in it. Which of these subjects have reached their limit in the span that runs
+    /// now, and when that ends.
+    pub(crate) async fn exhausted(
         &self,
         counters: &[(String, i64, i64)],
         now: Time,
-    ) -> Result<Option<Time>> {
+    ) -> Result<Vec<(String, Time)>> {
         let seconds = now.seconds();
-        for (subject, span, limit) in counters {
-            let row = sqlx::query(
-                "SELECT count, started_at FROM attempts WHERE subject = $1 AND span = $2",
-            )
-            .bind(subject.clone())
-            .bind(*span)
-            .fetch_optional(&self.read)
-            .await
-            .map_err(failed)?;
-            if let Some(row) = row {
-                let end = number(&row, "started_at")?.saturating_add(*span);
-                if end > seconds && number(&row, "count")? >= *limit {
-                    return Ok(Some(Time(end.saturating_mul(1_000_000))));
-                }
+        // One question for all of them: this is asked for every guess.
+        let wanted: Vec<_> = (0..counters.len())
+            .map(|n| format!("(subject = ${} AND span = ${})", 2 * n + 1, 2 * n + 2))
+            .collect();
+        let mut query = sqlx::query(built(format!(
+            "SELECT subject, span, count, started_at FROM attempts WHERE {}",
+            wanted.join(" OR ")
+        )));
+        for (subject, span, _) in counters {
+            query = query.bind(subject.clone()).bind(*span);
+        }
+        let rows = query.fetch_all(&self.read).await.map_err(failed)?;
+        let mut exhausted = Vec::new();
+        for row in &rows {
+            let (subject, span) = (text(row, "subject")?, number(row, "span")?);
+            let limit = counters
+                .iter()
+                .find(|(of, over, _)| *of == subject && *over == span)
+                .map_or(i64::MAX, |(_, _, limit)| *limit);
+            let end = number(row, "started_at")?.saturating_add(span);
+            if end > seconds && number(row, "count")? >= limit {
+                exhausted.push((subject, Time(end.saturating_mul(1_000_000))));
             }
         }
-        Ok(None)
+        Ok(exhausted)
     }
 
     /// Counts one attempt for each subject in one statement; the first that is now beyond its limit, with when its span
@@ -567,6 +588,27 @@ impl Store {
                     dependents: unsigned(row, "dependents")?,
                     critical_why: maybe_text(row, "critical_why")?,
                 })
+            })
+            .collect()
+    }
+
+    /// The critical projects: ecosystem, name, since when and why.
+    pub(crate) async fn critical_projects(&self) -> Result<Vec<(Ecosystem, String, Time, String)>> {
+        let rows = sqlx::query(
+            "SELECT ecosystem, name, critical_at, critical_why FROM projects \
+             WHERE critical_at IS NOT NULL AND removed_at IS NULL ORDER BY ecosystem, key",
+        )
+        .fetch_all(&self.read)
+        .await
+        .map_err(failed)?;
+        rows.iter()
+            .map(|row| {
+                Ok((
+                    super::ecosystem(&text(row, "ecosystem")?)?,
+                    text(row, "name")?,
+                    time(row, "critical_at")?,
+                    maybe_text(row, "critical_why")?.unwrap_or_default(),
+                ))
             })
             .collect()
     }
