@@ -423,11 +423,10 @@ fn is_open(method: &Method, path: &str) -> bool {
         | "/api/v1/recovery/password"
         | "/api/v1/recovery/status" => method == Method::POST,
         // Whoever comes in, or gets back in, has nothing to show yet. Pages of one's own ask for themselves.
-        _ if protocols::npm::is_login(path) => true,
         "/sign-in" | "/sign-up" | "/sign-out" | "/forgotten" | "/recover" | "/enrol" => true,
-        "/account" | "/operator" | "/invitation" | "/login/device" | "/help/recovery" | "/me" => {
-            true
-        }
+        "/account" | "/operator" | "/invitation" | "/login/device" | "/help/recovery" | "/me"
+        | "/cargo/me" => true,
+        _ if protocols::npm::is_login(path) => true,
         _ => [
             "/static/",
             "/enrol/",
