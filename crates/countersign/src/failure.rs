@@ -34,6 +34,8 @@ pub struct Failure {
     pub remedy: Option<String>,
     /// The claims that were not as a publisher expects them, for refused identities.
     pub differences: Vec<Difference>,
+    /// Whether it is the credential that the registry does not take.
+    pub unauthenticated: bool,
     /// The request for a person's approval that the registry began instead of doing what was asked.
     pub approval: Option<Box<Value>>,
 }
@@ -50,6 +52,7 @@ impl Failure {
             message: message.into(),
             remedy: None,
             differences: Vec::new(),
+            unauthenticated: false,
             approval: None,
         }
     }
@@ -99,6 +102,7 @@ impl From<Refused> for Failure {
             message: sentence(&refused.message),
             remedy: Some(sentence(&refused.remedy)).filter(|remedy| !remedy.is_empty()),
             differences: refused.differences,
+            unauthenticated: false,
             approval: None,
         }
     }

@@ -424,7 +424,8 @@ fn refusal(address: &str, status: StatusCode, body: &[u8]) -> Failure {
             format!("{address} answers {status}: {told}"),
         )
     };
-    if failure.remedy.is_none() && status == StatusCode::UNAUTHORIZED {
+    failure.unauthenticated = status == StatusCode::UNAUTHORIZED;
+    if failure.remedy.is_none() && failure.unauthenticated {
         failure.remedy =
             Some("Log in (countersign login), or set COUNTERSIGN_TOKEN to a token of yours that may do this.".to_owned());
     }

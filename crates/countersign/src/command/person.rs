@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use countersign::approval::News;
-use countersign::login::{self, Whence};
+use countersign::login::Whence;
 use countersign::people::Deed;
 use countersign::remote::Remote;
 use countersign::trusted::TrustFile;
@@ -71,7 +71,7 @@ impl<'a> Person<'a> {
     /// A failure with what to do about a login that has ended.
     pub fn explained(&self, failure: Failure) -> Failure {
         match &self.from {
-            Whence::Login { .. } if login::is_dead(&failure) => failure.remedy(format!(
+            Whence::Login { .. } if failure.unauthenticated => failure.remedy(format!(
                 "Log in again: countersign login --registry {}",
                 self.remote.site()
             )),
