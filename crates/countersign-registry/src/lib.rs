@@ -26,6 +26,7 @@ pub mod model;
 mod notices;
 mod opening;
 mod organisations;
+mod oversight;
 mod policy;
 mod privacy;
 mod publish;
@@ -59,6 +60,7 @@ pub use organisations::{
     Invitation, Member, Namespace, OrganisationDetail, OrganisationSummary, ProjectName, Proposal,
     Team, TeamRole, Wish,
 };
+pub use oversight::{CriticalProject, UserDetail};
 pub use policy::permissions::page as permissions_page;
 pub use policy::{Act, Need, PERMISSIONS, Permission, Who};
 pub use publish::{Form, Staged};
