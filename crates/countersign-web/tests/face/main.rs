@@ -10,7 +10,6 @@ mod issuer;
 mod log;
 mod operation;
 mod pages;
-mod people;
 mod request_log;
 mod restricted;
 mod simple_index;
