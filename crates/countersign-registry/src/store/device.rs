@@ -3,7 +3,7 @@
 use countersign_trust::digest::Sha256;
 use sqlx::any::AnyRow;
 
-use super::{Store, Tx, failed, maybe_text, maybe_time, text, time};
+use super::{Store, Tx, failed, maybe_text, maybe_time, text, time, unsigned};
 use crate::error::{Error, Result};
 use crate::model::{AccountId, Action, Time};
 
