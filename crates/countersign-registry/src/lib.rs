@@ -13,6 +13,7 @@ mod audit;
 mod blobs;
 mod checks;
 mod chores;
+mod console;
 mod curate;
 mod device;
 mod doctor;
@@ -43,6 +44,7 @@ pub use accounts::{NewToken, TokenSummary, UserSummary};
 pub use approvals::Approval;
 pub use archive::{Continued, Restore, Restored, Summary};
 pub use blobs::Blobs;
+pub use console::Chore;
 pub use countersign_trust::oidc;
 pub use curate::Deletion;
 pub use device::{DeviceLogin, DeviceProgress, WaitingDevice};
@@ -75,7 +77,7 @@ pub use sign_in::{
     FactorSummary, HalfSession, KeyKind, LinkedIdentity, ProviderSummary, RecoveryCodes,
     SecondFactor, Security, SessionSummary, SignInStep, SignedIn, TotpSetup, import_breached,
 };
-pub use store::{Backend, Store};
+pub use store::{Backend, CriticalProject, LeakReport, Store, Withheld};
 pub use texts::{MailKind, NoticeKind};
 pub use trusted::{
     FailedExchange, IssuerSummary, JudgedPublisher, Minted, NewIssuer, NewPublisher, Notice,
@@ -107,4 +109,5 @@ struct Inner {
     door: sign_in::Door,
     office: mail::Office,
     keyring: leaks::Keyring,
+    diary: console::Diary,
 }

@@ -68,7 +68,7 @@ async fn grant(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .approval_finish(&member.actor, form.get("id"), &answer, &member.origin)
         .await;
-    member.done(outcome, HERE, "approved")
+    member.done(outcome, HERE, "approved").await
 }
 
 async fn refuse(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -78,5 +78,5 @@ async fn refuse(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .refuse_approval(&member.actor, form.get("id"))
         .await;
-    member.done(outcome, HERE, "refused")
+    member.done(outcome, HERE, "refused").await
 }

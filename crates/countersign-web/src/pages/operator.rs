@@ -71,7 +71,7 @@ async fn page(member: &Member, enrolment: Option<String>) -> Result<Response, Er
 async fn show(member: Member) -> Result<Response, Refusal> {
     match page(&member, None).await {
         Ok(response) => Ok(response),
-        Err(error) => member.not_done(error, HERE),
+        Err(error) => member.not_done(error, HERE).await,
     }
 }
 
@@ -89,7 +89,7 @@ async fn create_user(member: Member, body: Body) -> Result<Response, Refusal> {
         .await;
     let made = match made {
         Ok(made) => made,
-        Err(error) => return member.not_done(error, HERE),
+        Err(error) => return member.not_done(error, HERE).await,
     };
     let link = made
         .enrolment
@@ -109,7 +109,7 @@ async fn set_disabled(member: Member, body: Body, disabled: bool) -> Result<Resp
     } else {
         "user-enabled"
     };
-    member.done(outcome, HERE, word)
+    member.done(outcome, HERE, word).await
 }
 
 async fn disable(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -127,7 +127,7 @@ async fn agree(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .approve_recovery(&member.actor, form.get("user"))
         .await;
-    member.done(outcome, HERE, "confirmed-request")
+    member.done(outcome, HERE, "confirmed-request").await
 }
 
 async fn quarantine(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -138,12 +138,12 @@ async fn quarantine(member: Member, body: Body) -> Result<Response, Refusal> {
         let outcome = registry
             .release_quarantine(actor, Ecosystem::Pypi, project, file)
             .await;
-        return member.done(outcome, HERE, "released");
+        return member.done(outcome, HERE, "released").await;
     }
     let outcome = registry
         .quarantine(actor, Ecosystem::Pypi, project, file, form.get("why"))
         .await;
-    member.done(outcome, HERE, "withheld")
+    member.done(outcome, HERE, "withheld").await
 }
 
 async fn critical(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -158,7 +158,7 @@ async fn critical(member: Member, body: Body) -> Result<Response, Refusal> {
             form.get("do") != "unmark",
         )
         .await;
-    member.done(outcome, HERE, "critical-set")
+    member.done(outcome, HERE, "critical-set").await
 }
 
 async fn add_issuer(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -183,7 +183,7 @@ async fn add_issuer(member: Member, body: Body) -> Result<Response, Refusal> {
             },
         )
         .await;
-    member.done(outcome, HERE, "issuer-added")
+    member.done(outcome, HERE, "issuer-added").await
 }
 
 async fn remove_issuer(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -193,5 +193,5 @@ async fn remove_issuer(member: Member, body: Body) -> Result<Response, Refusal> 
         .registry
         .remove_issuer(&member.actor, form.get("name"))
         .await;
-    member.done(outcome, HERE, "issuer-removed")
+    member.done(outcome, HERE, "issuer-removed").await
 }

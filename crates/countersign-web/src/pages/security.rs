@@ -112,7 +112,7 @@ async fn add_passkey(member: Member, body: Body) -> Result<Response, Refusal> {
             member.device.as_deref(),
         )
         .await;
-    member.done(outcome, HERE, "passkey-added")
+    member.done(outcome, HERE, "passkey-added").await
 }
 
 async fn rename(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -123,7 +123,7 @@ async fn rename(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .rename_factor(&member.actor, &id, form.get("label"))
         .await;
-    member.done(outcome, HERE, "renamed")
+    member.done(outcome, HERE, "renamed").await
 }
 
 async fn remove(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -134,7 +134,7 @@ async fn remove(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .remove_factor(&member.actor, &id, &member.origin)
         .await;
-    member.done(outcome, HERE, "factor-removed")
+    member.done(outcome, HERE, "factor-removed").await
 }
 
 async fn set_password(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -149,7 +149,7 @@ async fn set_password(member: Member, body: Body) -> Result<Response, Refusal> {
             member.device.as_deref(),
         )
         .await;
-    member.done(outcome, HERE, "password-set")
+    member.done(outcome, HERE, "password-set").await
 }
 
 async fn remove_password(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -159,7 +159,7 @@ async fn remove_password(member: Member, body: Body) -> Result<Response, Refusal
         .registry
         .password_remove(&member.actor, &member.origin)
         .await;
-    member.done(outcome, HERE, "password-removed")
+    member.done(outcome, HERE, "password-removed").await
 }
 
 #[derive(Template)]
@@ -191,7 +191,7 @@ async fn begin_totp(member: Member, body: Body) -> Result<Response, Refusal> {
     member.fields(body).await?;
     let setup = match member.site.registry.totp_start(&member.actor).await {
         Ok(setup) => setup,
-        Err(error) => return member.not_done(error, HERE),
+        Err(error) => return member.not_done(error, HERE).await,
     };
     let (picture, side) = picture(&setup.url).map_err(refused)?;
     Ok(member.page(&TotpPage {
@@ -212,7 +212,7 @@ async fn confirm_totp(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .totp_confirm(&member.actor, &id, form.get("code"), &member.origin)
         .await;
-    member.done(outcome, HERE, "totp-on")
+    member.done(outcome, HERE, "totp-on").await
 }
 
 #[derive(Template)]
@@ -236,7 +236,7 @@ async fn make_codes(member: Member, body: Body) -> Result<Response, Refusal> {
             place: HERE,
             codes: made.codes,
         })),
-        Err(error) => member.not_done(error, HERE),
+        Err(error) => member.not_done(error, HERE).await,
     }
 }
 
@@ -244,7 +244,7 @@ async fn link(member: Member, body: Body) -> Result<Response, Refusal> {
     let form = member.fields(body).await?;
     match depart_to(&member, form.get("provider"), true).await {
         Ok(response) => Ok(response),
-        Err(error) => member.not_done(error, HERE),
+        Err(error) => member.not_done(error, HERE).await,
     }
 }
 
@@ -255,7 +255,7 @@ async fn unlink(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .unlink_identity(&member.actor, form.get("id"), &member.origin)
         .await;
-    member.done(outcome, HERE, "unlinked")
+    member.done(outcome, HERE, "unlinked").await
 }
 
 async fn end_session(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -274,7 +274,7 @@ async fn end_session(member: Member, body: Body) -> Result<Response, Refusal> {
     if own && outcome.is_ok() {
         return Ok(go("/sign-in?done=signed-out"));
     }
-    member.done(outcome, HERE, "session-ended")
+    member.done(outcome, HERE, "session-ended").await
 }
 
 async fn end_others(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -284,5 +284,5 @@ async fn end_others(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .revoke_other_sessions(&member.actor)
         .await;
-    member.done(outcome, HERE, "sessions-ended")
+    member.done(outcome, HERE, "sessions-ended").await
 }

@@ -207,7 +207,7 @@ async fn set_role(
     } else {
         "role-removed"
     };
-    member.done(outcome, &path_of(system, &name), word)
+    member.done(outcome, &path_of(system, &name), word).await
 }
 
 fn malformed(why: &str) -> Error {
@@ -297,7 +297,9 @@ async fn add_publisher(
         pending_for: None,
     };
     let outcome = member.site.registry.add_publisher(&member.actor, new).await;
-    member.done(outcome, &path_of(system, &name), "publisher-added")
+    member
+        .done(outcome, &path_of(system, &name), "publisher-added")
+        .await
 }
 
 async fn remove_publisher(
@@ -312,7 +314,9 @@ async fn remove_publisher(
         .registry
         .remove_publisher(&member.actor, system, &name, form.get("id"))
         .await;
-    member.done(outcome, &path_of(system, &name), "publisher-removed")
+    member
+        .done(outcome, &path_of(system, &name), "publisher-removed")
+        .await
 }
 
 /// What was found out, good and bad.
@@ -343,7 +347,7 @@ async fn check_publisher(
         .await;
     let check = match check {
         Ok(check) => check,
-        Err(error) => return member.not_done(error, &path_of(system, &name)),
+        Err(error) => return member.not_done(error, &path_of(system, &name)).await,
     };
     Ok(member.page(&FindingsPage {
         frame: &member.frame,
@@ -371,7 +375,7 @@ async fn test_token(
         .await;
     let test = match test {
         Ok(test) => test,
-        Err(error) => return member.not_done(error, &path_of(system, &name)),
+        Err(error) => return member.not_done(error, &path_of(system, &name)).await,
     };
     let mut sentences = Vec::new();
     let verdict = match test.refusal {
@@ -435,7 +439,9 @@ async fn set_policy(
         .registry
         .set_project_policy(&member.actor, system, &name, change)
         .await;
-    member.done(outcome, &path_of(system, &name), "policy-set")
+    member
+        .done(outcome, &path_of(system, &name), "policy-set")
+        .await
 }
 
 async fn dismiss(
@@ -450,7 +456,9 @@ async fn dismiss(
         .registry
         .dismiss_notice(&member.actor, system, &name, form.get("id"))
         .await;
-    member.done(outcome, &path_of(system, &name), "notice-seen")
+    member
+        .done(outcome, &path_of(system, &name), "notice-seen")
+        .await
 }
 
 async fn set_status(
@@ -469,7 +477,9 @@ async fn set_status(
         .registry
         .set_status(&member.actor, system, &name, status, form.some("why"))
         .await;
-    member.done(outcome, &path_of(system, &name), "status-set")
+    member
+        .done(outcome, &path_of(system, &name), "status-set")
+        .await
 }
 
 async fn withhold(
@@ -486,12 +496,12 @@ async fn withhold(
         let outcome = registry
             .release_quarantine(&member.actor, system, &name, file)
             .await;
-        return member.done(outcome, &back, "released");
+        return member.done(outcome, &back, "released").await;
     }
     let outcome = registry
         .quarantine(&member.actor, system, &name, file, form.get("why"))
         .await;
-    member.done(outcome, &back, "withheld")
+    member.done(outcome, &back, "withheld").await
 }
 
 /// Asks for what takes a second owner or a waiting time.
@@ -512,7 +522,7 @@ async fn propose(
         .registry
         .propose(&member.actor, system, &name, wish)
         .await;
-    member.done(outcome, &path_of(system, &name), "asked")
+    member.done(outcome, &path_of(system, &name), "asked").await
 }
 
 async fn delete(
@@ -554,9 +564,13 @@ async fn delete(
                 .await;
             match asked {
                 Ok(_) => Ok(go(super::approvals::HERE)),
-                Err(error) => member.not_done(error, &path_of(system, &name)),
+                Err(error) => member.not_done(error, &path_of(system, &name)).await,
             }
         }
-        outcome => member.done(outcome, &path_of(system, &name), "deleted"),
+        outcome => {
+            member
+                .done(outcome, &path_of(system, &name), "deleted")
+                .await
+        }
     }
 }

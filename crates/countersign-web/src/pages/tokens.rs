@@ -10,10 +10,10 @@ use axum::routing::{get, post};
 use countersign_registry::model::{Action, Network, Scope, Time};
 use countersign_registry::{Error, Kind, NewToken, TokenSummary};
 
-use super::guest::{Member, go, refused, with_return};
+use super::ask;
+use super::guest::{Member, go, refused};
 use super::phrase::{Told as _, counted};
 use super::visit::Frame;
-use super::{ask, guest};
 use crate::Site;
 use crate::error::Refusal;
 
@@ -155,7 +155,7 @@ async fn make(member: Member, body: Body) -> Result<Response, Refusal> {
             label: &label,
             secret: &secret,
         })),
-        Err(error) => member.not_done(error, "/account/tokens"),
+        Err(error) => member.not_done(error, "/account/tokens").await,
     }
 }
 
@@ -166,7 +166,9 @@ async fn revoke(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .revoke_token(&member.actor, form.get("id"), false)
         .await;
-    member.done(outcome, "/account/tokens", "token-revoked")
+    member
+        .done(outcome, "/account/tokens", "token-revoked")
+        .await
 }
 
 /// `GET /login/device`: asks for the code, or shows what waits under it.
@@ -244,10 +246,7 @@ async fn decide(member: Member, body: Body) -> Result<Response, Refusal> {
         .decide_device(&member.actor, code, yes, &member.origin)
         .await;
     if let Err(error) = outcome {
-        if guest::is_stale(&error) {
-            return Ok(go(&with_return("/account/confirm", &here)));
-        }
-        return Err(refused(error));
+        return member.not_done(error, &here).await;
     }
     let (title, text) = if yes {
         ("It is in", "Go back to the program; it goes on by itself.")
