@@ -349,7 +349,7 @@ impl Member {
         let mendable = matches!(
             error.kind,
             Kind::Rejected | Kind::Conflict | Kind::NotFound | Kind::Limited
-        );
+        ) || error.code == "factor-policy-down";
         let Some((fields, _)) = self.sent.get().filter(|_| mendable) else {
             return Err(refused(error));
         };

@@ -38,7 +38,7 @@ pub(super) fn field_of(code: &str) -> Option<&'static str> {
         "code-wrong" => "code",
         "token-lifetime" => "days",
         "factor-label" => "label",
-        "reason" => "why",
+        "reason" | "factor-policy-down" => "why",
         "project-unknown" => "project",
         "file-unknown" => "file",
         "name-not-typed" => "name",

@@ -64,6 +64,7 @@ pub(super) fn done(word: &str) -> Option<&'static str> {
         "user-enabled" => "The account is open again.",
         "issuer-added" => "The issuer is admitted.",
         "issuer-removed" => "The issuer is admitted no longer.",
+        "factors-set" => "The rule is set.",
         "critical-set" => "The mark is set.",
         "erased" => "Your account is erased. What you published stays, without your name.",
         _ => return None,

@@ -173,6 +173,8 @@ const FORMS: &[(&str, bool)] = &[
     ("/operator/recoveries/agree", true),
     ("/operator/quarantine", true),
     ("/operator/critical", true),
+    ("/operator/doctor", true),
+    ("/operator/factors", true),
     ("/operator/issuers", true),
     ("/operator/issuers/remove", true),
     ("/projects/pypi/any/settings/role", true),
