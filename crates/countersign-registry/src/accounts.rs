@@ -181,6 +181,7 @@ impl Registry {
                     }),
                     credential: Some(row.id),
                     session: None,
+                    consent: None,
                 }),
             };
         }
@@ -253,6 +254,7 @@ impl Registry {
             scope: row.scope,
             credential: Some(row.id),
             session: None,
+            consent: None,
         })
     }
 

@@ -41,7 +41,7 @@ mod trusted;
 use std::sync::Arc;
 
 pub use accounts::{NewToken, TokenSummary, UserSummary};
-pub use approvals::Approval;
+pub use approvals::{Approval, Wanted};
 pub use archive::{Continued, Restore, Restored, Summary};
 pub use blobs::Blobs;
 pub use console::Chore;

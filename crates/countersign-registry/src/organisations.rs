@@ -568,11 +568,7 @@ impl Registry {
     ) -> Result<OrganisationSummary> {
         let now = self.now();
         let account = self.may_answer(actor, now)?;
-        if actor
-            .session
-            .as_ref()
-            .is_none_or(|session| session.level < Level::TwoFactor)
-        {
+        if actor.level().is_none_or(|level| level < Level::TwoFactor) {
             return Err(Error::new(
                 Kind::Denied,
                 "second-factor-needed",

@@ -293,6 +293,7 @@ impl Registry {
             strength: strength_of(entry.level),
             scope: None,
             credential: None,
+            consent: None,
             session: Some(SessionFacts {
                 id,
                 level: entry.level,
@@ -724,6 +725,7 @@ fn actor(row: &SessionRow, level: Level, now: Time) -> Actor {
         strength: strength_of(level),
         scope: None,
         credential: None,
+        consent: None,
         session: Some(SessionFacts {
             id: row.id.clone(),
             level,

@@ -43,6 +43,8 @@ pub struct Refusal {
     pub error: Box<Error>,
     /// For whom it is worded.
     pub dialect: Dialect,
+    /// The request for an approval that was made for the caller; callers of our API are told where to answer it.
+    pub approval: Option<Box<Value>>,
 }
 
 impl Refusal {
@@ -51,6 +53,7 @@ impl Refusal {
         Self {
             error: Box::new(error.into()),
             dialect,
+            approval: None,
         }
     }
 
@@ -218,10 +221,16 @@ pub(crate) fn render(
             })
             .to_string(),
         ),
-        Form::Problem => (
-            "application/problem+json",
-            Value::Object(problem(error, status, &link, request_id)).to_string(),
-        ),
+        Form::Problem => {
+            let mut members = problem(error, status, &link, request_id);
+            if let Some(approval) = &refusal.approval {
+                members.insert("approval".to_owned(), approval.as_ref().clone());
+            }
+            (
+                "application/problem+json",
+                Value::Object(members).to_string(),
+            )
+        }
         Form::Exchange => {
             let mut members = problem(error, status, &link, request_id);
             members.insert("message".to_owned(), "Token request failed".into());

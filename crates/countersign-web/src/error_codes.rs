@@ -75,7 +75,10 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
         "Name one of them.";
     "approval-needed" "An approval is needed"
         "This takes the consent of a passkey to this very act on this very thing, given within the last two minutes and not used yet."
-        "Ask for an approval, answer it at the page of approvals, and try again at once.";
+        "Ask for an approval, answer it at the page of approvals, and try again at once. Programs send the header Countersign-Approval: ask, and then the id that they are told.";
+    "approval-other" "The approval is for something else"
+        "An approval is good for exactly the request that it was asked for, made with the token that asked."
+        "Repeat that request unchanged, or ask for an approval of this one.";
     "approval-over" "The request is over"
         "The request for an approval was answered already, or nobody answered it in time."
         "Ask again.";
@@ -85,6 +88,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "approval-unknown" "No such request"
         "There is no request for an approval of this id or code among those of the account."
         "Look at the page of approvals; requests end after ten minutes.";
+    "approval-waiting" "Not answered yet"
+        "The request for an approval waits for its person."
+        "Answer it at the page of approvals, then repeat the request.";
     "archive-corrupt" "Archive damaged"
         "The compressed data of the archive can not be read."
         REBUILD;

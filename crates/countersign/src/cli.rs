@@ -17,11 +17,12 @@ Begin:
   countersign trust add https://packages.example.org      pins its log's keys, once, after asking
   countersign verify dist/thing-1.0-py3-none-any.whl      is it what the registry published?
   countersign log audit                                   checks every entry of the log
-  countersign publish dist/*                              from a CI job with an identity, or with COUNTERSIGN_TOKEN
+  countersign login https://packages.example.org          a browser, a passkey, and no secret to copy
+  countersign publish dist/*                              from a CI job with an identity, or as who is logged in
   countersign publisher list mypackage                    which CI identities may publish it
 
 Exit codes: 0 good, 1 a bug or the environment, 2 usage, 3 verification failed, 4 refused by the registry, 5 unreachable.
-COUNTERSIGN_TOKEN: a token, to publish and manage with and for registries that are not public."
+COUNTERSIGN_TOKEN: a token, to publish and manage with and for registries that are not public; it goes before a login."
 )]
 pub struct Cli {
     /// Options that every command takes.
@@ -66,6 +67,91 @@ pub enum Command {
     /// Which CI identities may publish a project.
     #[command(subcommand)]
     Publisher(Publisher),
+    /// Log in by a browser, here or on another machine, and keep a token for later commands.
+    Login(Login),
+    /// Revoke the token of a login, and forget it.
+    Logout(Logout),
+    /// Who you are at a registry, and by which credential.
+    Whoami,
+    /// Your tokens.
+    #[command(subcommand)]
+    Token(Token),
+}
+
+/// Options of `login`.
+///
+/// The page shows the code, what asks and from where; a passkey says yes. So it works on a machine without a browser
+/// too: open the page on another one. Publishing from CI needs no login: see `countersign publish --help`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  countersign login https://packages.example.org
+  countersign login --action publish --name 'laptop of ada'
+  countersign --json login --no-browser             for scripts: page and code on standard error
+
+The token is kept in countersign/logins.toml in the user's configuration, readable for nobody else, and is sent to that
+registry only. Logging in again takes the place of the login of before, whose token is revoked.
+Exit codes: 4 when the answer was no or nobody answered in time (ten minutes), 5 when the registry is out of reach.")]
+pub struct Login {
+    /// The registry [default: as --registry]
+    pub url: Option<Url>,
+    /// What the token shall be good for.
+    #[arg(long, value_name = "ACTION", default_value = "manage")]
+    pub action: Action,
+    /// How this program is called on the page [default: countersign on HOST]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Open no browser; only show the page's address.
+    #[arg(long)]
+    pub no_browser: bool,
+}
+
+/// What a token is good for; each includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Action {
+    /// Read.
+    Read,
+    /// Publish your projects.
+    Publish,
+    /// Yank, delete, and change owners and publishers.
+    Manage,
+}
+
+impl Action {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Publish => "publish",
+            Self::Manage => "manage",
+        }
+    }
+}
+
+/// Options of `logout`.
+#[derive(Args, Debug)]
+pub struct Logout {
+    /// The registry [default: as --registry]
+    pub url: Option<Url>,
+    /// Forget the login even where the registry can not be told; its token stays good until it is revoked there.
+    #[arg(long)]
+    pub forget: bool,
+}
+
+/// `token …`: takes a login, or COUNTERSIGN_TOKEN with the manage action.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  countersign token list
+  countersign token revoke csgn_u_Ab12")]
+pub enum Token {
+    /// Your tokens: hints, scopes and dates, never a secret.
+    List,
+    /// Revoke a token, with effect at once.
+    Revoke {
+        /// Its id or its hint, as `list` shows them; never the token itself.
+        which: String,
+    },
 }
 
 /// `trust …`

@@ -8,11 +8,13 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod account;
 pub mod actions;
 pub mod audit;
 pub mod ci;
 pub mod failure;
 mod form;
+pub mod login;
 pub mod publish;
 pub mod publisher;
 pub mod remote;

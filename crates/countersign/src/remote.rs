@@ -29,6 +29,8 @@ pub struct Remote {
     /// Never follows a redirect: what it carries is for this registry alone.
     writer: Client,
     token: Option<String>,
+    /// Sent with what is read once the registry asks who reads, and not before.
+    login: Option<String>,
 }
 
 /// Why an attempt did not succeed, and whether it makes sense to send the same again.
@@ -76,7 +78,14 @@ impl Remote {
             reader: client(redirect::Policy::default())?,
             writer: client(redirect::Policy::none())?,
             token,
+            login: None,
         })
+    }
+
+    /// The same registry, with a token for reading that stays at home as long as everybody may read.
+    #[must_use]
+    pub fn with_login(self, login: Option<String>) -> Self {
+        Self { login, ..self }
     }
 
     /// The same registry, addressed with another token, or none.
@@ -104,17 +113,25 @@ impl Remote {
     /// [`Exit::Unreachable`], or [`Exit::Refused`] when the registry says no.
     pub fn find(&self, path: &str, most: usize) -> Result<Option<Vec<u8>>> {
         let address = format!("{}{path}", self.site());
-        let mut request = self.reader.get(&address);
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
+        let ask = |token: Option<&String>| {
+            let mut request = self.reader.get(&address);
+            if let Some(token) = token {
+                request = request.bearer_auth(token);
+            }
+            request.send()
+        };
         let unreachable = |why: String| {
             Failure::new(Exit::Unreachable, "unreachable", format!("{address} can not be fetched: {why}."))
                 .remedy("Check the address and the network; `verify --offline` needs neither once the proof is there.")
         };
-        let answer = request
-            .send()
-            .map_err(|error| unreachable(innermost(&error)))?;
+        let mut answer =
+            ask(self.token.as_ref()).map_err(|error| unreachable(innermost(&error)))?;
+        if answer.status() == StatusCode::UNAUTHORIZED
+            && let (None, Some(login)) = (&self.token, &self.login)
+        {
+            not_in_the_clear(&self.base, "The login")?;
+            answer = ask(Some(login)).map_err(|error| unreachable(innermost(&error)))?;
+        }
         let status = answer.status();
         let mut body = Vec::new();
         answer
@@ -136,7 +153,7 @@ impl Remote {
                     format!("{address} answers {status}: {text}"),
                 );
                 Err(if status == StatusCode::UNAUTHORIZED {
-                    failure.remedy("This registry is not public: set COUNTERSIGN_TOKEN to a token with the read action.")
+                    failure.remedy("This registry is not public: countersign login, or set COUNTERSIGN_TOKEN to a token with the read action.")
                 } else {
                     failure
                 })
@@ -387,7 +404,7 @@ fn refusal(address: &str, status: StatusCode, body: &[u8]) -> Failure {
     };
     if failure.remedy.is_none() && status == StatusCode::UNAUTHORIZED {
         failure.remedy =
-            Some("Set COUNTERSIGN_TOKEN to a token of yours that may do this.".to_owned());
+            Some("Log in (countersign login), or set COUNTERSIGN_TOKEN to a token of yours that may do this.".to_owned());
     }
     failure
 }

@@ -610,11 +610,7 @@ impl Registry {
         } else {
             Level::TwoFactor
         };
-        if actor
-            .session
-            .as_ref()
-            .is_none_or(|session| session.level < needed)
-        {
+        if actor.level().is_none_or(|level| level < needed) {
             return Err(Error::new(
                 Kind::Denied,
                 "second-factor-needed",

@@ -38,6 +38,7 @@ impl TestRegistry {
                 name: name.to_owned(),
             },
             strength: Strength::Phishproof,
+            consent: None,
             session: Some(SessionFacts {
                 id: SessionId("01999999-9999-7999-8999-999999999999".to_owned()),
                 level: Level::Phishproof,

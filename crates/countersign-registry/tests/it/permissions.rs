@@ -115,6 +115,7 @@ fn robot() -> Actor {
         }),
         credential: None,
         session: None,
+        consent: None,
     }
 }
 

@@ -1,12 +1,11 @@
 //! `countersign publisher …`.
 
 use countersign::publisher::{self, NewPublisher, PolicyChange};
-use countersign::trusted::TrustFile;
 use countersign::{Exit, Failure};
 use countersign_trust::oidc::Provider;
 use serde_json::{Value, json};
 
-use super::{line, meant, remote, stored_token, trust_path};
+use super::{in_person, line, notes};
 use crate::cli::{AddPublisher, Common, Publisher, Switch};
 
 /// Reads or changes who may publish.
@@ -15,18 +14,8 @@ pub fn run(common: &Common, what: &Publisher) -> Result<(), Failure> {
         fields(common, *provider);
         return Ok(());
     }
-    let trust = TrustFile::load(&trust_path(common)?)?;
-    let remote = remote(common, &meant(common, &trust)?)?;
-    if stored_token().is_none() {
-        return Err(Failure::new(
-            Exit::Usage,
-            "no-credential",
-            "COUNTERSIGN_TOKEN is not set.",
-        )
-        .remedy(
-            "Set it to a token with the manage action of an owner or maintainer of the project.",
-        ));
-    }
+    let (remote, from) = in_person(common)?;
+    notes(common)(&format!("Asking {} with {from}.", remote.site()));
     let show = |answer: Value, describe: fn(&Value) -> Result<Vec<String>, Failure>| {
         if common.json {
             line(&answer.to_string());
