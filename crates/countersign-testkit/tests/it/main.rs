@@ -9,6 +9,7 @@ mod durability;
 mod hostile;
 mod outages;
 mod pages;
+mod people;
 mod races;
 mod trusted;
 

@@ -187,7 +187,10 @@ impl FromRequestParts<Site> for Guest {
             ..Frame::of(site)
         };
         let query = Fields::parse(query.as_bytes());
-        let again = match query.some("held").filter(|_| parts.method == Method::GET) {
+        let again = match query
+            .some("held")
+            .filter(|_| parts.method == Method::GET && !query.has("onto"))
+        {
             Some(held) if session.is_some() => {
                 typed_before(site, &actor, parts.uri.path(), held).await?
             }
@@ -404,6 +407,34 @@ impl Member {
             .append_pair("onto", path)
             .finish();
         Ok(go(&format!("/account/confirm?{query}")))
+    }
+
+    /// To the page of approvals, with what was sent to be done once this one is granted.
+    pub(super) async fn approve_first(
+        &self,
+        approvals: &str,
+        id: &str,
+    ) -> Result<Response, Refusal> {
+        let Some((fields, _)) = self.sent.get() else {
+            return Ok(go(approvals));
+        };
+        let path = self.path();
+        let (kept, lost) = fields.without_secrets();
+        let held = self
+            .site
+            .registry
+            .hold(&self.actor, path, &kept.written())
+            .await
+            .map_err(refused)?;
+        let Some(held) = held.filter(|_| !lost) else {
+            return Ok(go(approvals));
+        };
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("for", id)
+            .append_pair("held", &held)
+            .append_pair("onto", path)
+            .finish();
+        Ok(go(&format!("{approvals}?{query}")))
     }
 
     /// The address of a page of ours that shows the form as it was typed.

@@ -44,6 +44,8 @@ struct SecurityPage<'a> {
     place: &'static str,
     said: Option<&'static str>,
     user: &'a str,
+    /// What was typed before proving again who it is.
+    typed: &'a str,
     missing: Option<String>,
     keys: Vec<FactorSummary>,
     apps: Vec<FactorSummary>,
@@ -64,6 +66,7 @@ async fn show(member: Member) -> Result<Response, Refusal> {
         place: HERE,
         said: member.said(),
         user: &member.name,
+        typed: member.query.get("label"),
         missing: security.missing.as_ref().map(super::account::demand),
         keys,
         apps,

@@ -540,7 +540,12 @@ async fn delete(
             "name-not-typed",
             format!("To delete, type the project's name: {}.", project.name),
         );
-        return Err(refused(error.remedy("Nothing was deleted.")));
+        return member
+            .not_done(
+                error.remedy("Nothing was deleted."),
+                &path_of(system, &name),
+            )
+            .await;
     }
     let what = form
         .some("version")
@@ -563,7 +568,11 @@ async fn delete(
                 .request_approval(&member.actor, "delete-project", &subject, None)
                 .await;
             match asked {
-                Ok(_) => Ok(go(super::approvals::HERE)),
+                Ok(asked) => {
+                    member
+                        .approve_first(super::approvals::HERE, &asked.id)
+                        .await
+                }
                 Err(error) => member.not_done(error, &path_of(system, &name)).await,
             }
         }

@@ -10,6 +10,12 @@ pub(super) const FAULT: &str = "Not done: ";
 pub(super) const TYPE_AGAIN: &str =
     "Thank you. Passwords and codes are never kept, so type them once more.";
 
+/// Grants an approval.
+pub(super) const APPROVE: &str = "Approve with a passkey";
+
+/// Follows it where the act was asked for a moment ago and is done at once.
+pub(super) const AND_DO_IT: &str = "and do it";
+
 /// On the page that asks to prove it again, where something waits for it.
 pub(super) const HELD: &str = "What you just sent is kept for five minutes and is done then.";
 
