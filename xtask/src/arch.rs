@@ -256,6 +256,18 @@ const CORE: &[(&str, &[Arrow])] = &[
         ],
     ),
     (
+        "oversight",
+        &[
+            to("model"),
+            to("error"),
+            to("policy"),
+            to("store"),
+            only("texts", &["NoticeKind"]),
+            only("accounts", MINTED),
+            only("sign_in", &["Demand", "IDLE"]),
+        ],
+    ),
+    (
         "notices",
         &[
             to("model"),
@@ -305,6 +317,7 @@ const CORE: &[(&str, &[Arrow])] = &[
 ];
 
 const ABOVE: &[Arrow] = &[
+    only("sign_in", &["RP", "belongs"]),
     to("model"),
     to("error"),
     to("settings"),

@@ -42,7 +42,7 @@ const CHORES: [(Work, &str, u64); 7] = [
         "Files and documents that nothing needs",
         21_600,
     ),
-    (Work::Critical, "Which projects are critical", 86_400),
+    (Work::Critical, "Which projects are critical", 3_600),
 ];
 
 impl Registry {
@@ -81,7 +81,7 @@ impl Registry {
             Work::Domains => self.check_domains().await.map(drop),
             Work::Spool => self.sweep_spool().await,
             Work::Blobs => self.sweep().await.map(drop),
-            Work::Critical => self.find_critical().await.map(drop),
+            Work::Critical => self.find_critical_if_due().await.map(drop),
         }
     }
 

@@ -27,6 +27,7 @@ pub mod model;
 mod notices;
 mod opening;
 mod organisations;
+mod oversight;
 mod policy;
 mod privacy;
 mod publish;
@@ -61,6 +62,7 @@ pub use organisations::{
     Invitation, Member, Namespace, OrganisationDetail, OrganisationSummary, ProjectName, Proposal,
     Team, TeamRole, Wish,
 };
+pub use oversight::{CriticalProject, UserDetail};
 pub use policy::permissions::page as permissions_page;
 pub use policy::{Act, Need, PERMISSIONS, Permission, Who};
 pub use publish::{Form, Staged};

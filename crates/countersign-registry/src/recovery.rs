@@ -105,6 +105,27 @@ impl Registry {
         });
     }
 
+    /// Mails the link that begins a recovery on behalf of an operator, who is told where it can not be mailed.
+    ///
+    /// # Errors
+    /// `operator-needed`, `recovery-no-address`.
+    pub async fn send_recovery_link(&self, actor: &Actor, user: &str) -> Result<()> {
+        policy::may_operate(actor, "send links for recovery")?;
+        let key = user_key(user)?;
+        let mut tx = self.inner.store.write().await?;
+        if tx.recovery_address_of(&key).await?.is_none() {
+            return Err(Error::new(
+                Kind::NotFound,
+                "recovery-no-address",
+                format!("There is no open account {user} with a proved address that counts for recovery."),
+            )
+            .remedy("Look at it with `countersignd admin user show`. An account that nobody could ever sign in to takes a new link: `countersignd admin user enrol`."));
+        }
+        drop(tx);
+        self.mail_way_back(MailKind::RecoveryBegin, user.trim())
+            .await
+    }
+
     async fn mail_way_back(&self, kind: MailKind, who: &str) -> Result<()> {
         let mut tx = self.inner.store.write().await?;
         let address = if who.contains('@') {
@@ -396,6 +417,35 @@ impl Registry {
         let view = self.view_recovery(&mut tx, &case.id).await?;
         tx.commit().await?;
         Ok(view)
+    }
+
+    /// An operator refuses a recovery: the case ends, and everybody who was told of it is told so.
+    ///
+    /// # Errors
+    /// `operator-needed`, `recovery-unknown`, `recovery-reason`.
+    pub async fn refuse_recovery(&self, actor: &Actor, user: &str, reason: &str) -> Result<()> {
+        policy::may_operate(actor, "refuse a recovery")?;
+        let reason = reason.trim();
+        if reason.is_empty() || reason.chars().count() > 200 || reason.chars().any(char::is_control)
+        {
+            return Err(Error::new(
+                Kind::Rejected,
+                "recovery-reason",
+                "Say in one line of at most 200 characters why the recovery is refused.",
+            )
+            .remedy("Those concerned read it."));
+        }
+        let mut tx = self.inner.store.write().await?;
+        let case = match user_key(user) {
+            Ok(key) => tx.recovery_of_user(&key).await?,
+            Err(_) => None,
+        }
+        .ok_or_else(unknown_case)?;
+        let why = format!("refused by an operator: {reason}");
+        self.end_recovery(&mut tx, actor, &case, &why).await?;
+        tx.commit().await?;
+        self.wake_office();
+        Ok(())
     }
 
     /// Every open case, for the operator.

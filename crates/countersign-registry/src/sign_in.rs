@@ -17,7 +17,8 @@ mod passwords;
 mod provider;
 mod sealing;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use countersign_trust::digest::Sha256;
 use serde::Serialize;
@@ -39,11 +40,12 @@ pub use codes::{RecoveryCodes, SecondFactor, TotpSetup};
 pub use demands::{Demand, FactorNeed, FactorPolicy};
 pub use enrolment::{Enrolling, Enrolment};
 pub use passkeys::{Answer, Ceremony, KeyKind};
+pub(crate) use passkeys::{RP, belongs};
 pub use passwords::import_breached;
 pub use provider::{Departure, LinkedIdentity, ProviderSummary};
 
 /// A session ends when it was not used for this long, in seconds…
-const IDLE: i64 = 2 * 3_600;
+pub(crate) const IDLE: i64 = 2 * 3_600;
 /// …and in any case after this long.
 const ABSOLUTE: i64 = 12 * 3_600;
 /// How long somebody counts as having proved themselves just now, in seconds.
@@ -54,11 +56,13 @@ const HALF: i64 = 10 * 60;
 /// What this process keeps for sign-in.
 pub(crate) struct Door {
     /// Passwords are hashed by so many at once: each takes 19 MiB and a core.
-    hashing: Semaphore,
+    hashing: Arc<Semaphore>,
     /// How many wait for that.
-    waiting: AtomicUsize,
+    waiting: Arc<Semaphore>,
     /// How many passwords were hashed since the start.
     hashed: AtomicU64,
+    /// What has reached its limit.
+    exhausted: limits::Exhausted,
     seal: OnceCell<sealing::Seal>,
     webauthn: OnceCell<passkeys::Relying>,
     endpoints: provider::Endpoints,
@@ -68,9 +72,10 @@ impl Default for Door {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            hashing: Semaphore::new((cores / 2).max(1)),
-            waiting: AtomicUsize::new(0),
+            hashing: Arc::new(Semaphore::new((cores / 2).max(1))),
+            waiting: Arc::new(Semaphore::new(passwords::QUEUE)),
             hashed: AtomicU64::new(0),
+            exhausted: limits::Exhausted::default(),
             seal: OnceCell::new(),
             webauthn: OnceCell::new(),
             endpoints: provider::Endpoints::default(),
@@ -674,7 +679,7 @@ impl Registry {
     }
 
     /// The session may have been ended by somebody since this request began; in a transaction that is for certain.
-    async fn still_signed_in(&self, tx: &mut Tx, session: &SessionFacts) -> Result<()> {
+    pub(crate) async fn still_signed_in(&self, tx: &mut Tx, session: &SessionFacts) -> Result<()> {
         if tx.session_lives(&session.id, self.now()).await? {
             return Ok(());
         }

@@ -49,6 +49,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "account-disabled" "Account disabled"
         "The account that the token belongs to was disabled."
         "Ask the operator of this registry.";
+    "account-in-use" "Account in use"
+        "The account can be signed in to already, so no enrolment link is given for it."
+        "Its holder gets back in by recovery.";
     "account-needed" "Only a person does this"
         "What was asked is for accounts: it is not for workflows, nor for the operator at the command line."
         "Sign in as the person whose business it is.";
@@ -208,6 +211,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "creation-needs-account" "New projects need a person"
         "Only an account can make a project by publishing to a free name."
         "Publish the first release with a person's token.";
+    "credential-ended" "The token ended meanwhile"
+        "The token was good when the request began, and was revoked or expired before it was carried out."
+        "Nothing was changed. Make a new token, or exchange the workflow's identity token again, and repeat the request.";
     "credentials-missing" "No token sent"
         "This needs a token, and the request carried none."
         "Send an API token as the password (user name __token__), or as \"Authorization: Bearer TOKEN\".";
@@ -787,9 +793,15 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "recovery-identity" "Not a sign-in at a provider"
         "The session did not begin at a provider that is linked to the account."
         "Sign in by the provider that is linked to the account.";
+    "recovery-no-address" "No address to recover by"
+        "The account has no proved address that counts for recovery."
+        "Another address, proved in time, would have helped; an account that was never used takes a new enrolment link.";
     "recovery-own" "Your own recovery"
         "Nobody agrees to the recovery of their own account."
         "Ask another operator.";
+    "recovery-reason" "A reason, please"
+        "A recovery is refused with a reason of one line and at most 200 characters."
+        "Those concerned read it: say what they should know.";
     "recovery-unknown" "No such recovery"
         "There is no such recovery, it has ended, or you own nothing together with the account."
         "Begin again with the user name or an address of the account.";

@@ -26,7 +26,16 @@ const PATIENCE: i64 = 300;
 const MOST_KEYS: usize = 20;
 
 /// Under this name the instance's own table keeps for which name passkeys are made. It never changes.
-const RP: &str = "webauthn_rp";
+pub(crate) const RP: &str = "webauthn_rp";
+
+/// Do passkeys that were made for a name work at this host? A name below the first one is fine; any other makes every
+/// passkey worthless.
+pub(crate) fn belongs(host: &str, rp: &str) -> bool {
+    host == rp
+        || host
+            .strip_suffix(rp)
+            .is_some_and(|above| above.ends_with('.'))
+}
 
 /// What checks answers: this site's name and origin.
 pub(super) struct Relying(Webauthn);
@@ -157,11 +166,9 @@ impl Registry {
                         host.to_owned()
                     }
                 };
-                // A name below the first one is fine; any other would make every passkey worthless.
-                let below = host == rp || host.ends_with(&format!(".{rp}"));
                 let built = WebauthnBuilder::new(&rp, url)
                     .ok()
-                    .filter(|_| below)
+                    .filter(|_| belongs(host, &rp))
                     .and_then(|builder| builder.rp_name(&rp).build().ok());
                 built.map(Relying).ok_or_else(|| {
                     Error::unavailable(

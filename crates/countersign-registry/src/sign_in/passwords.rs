@@ -37,7 +37,7 @@ const SHORTEST: usize = 8;
 const LONGEST: usize = 4_096;
 
 /// So many may wait for their turn to be hashed.
-const QUEUE: usize = 64;
+pub(super) const QUEUE: usize = 64;
 
 /// What fewer guesses than this would find is too common.
 const COMMON: u64 = 10_000;
@@ -128,19 +128,24 @@ impl Registry {
             )
             .remedy("Try again in a minute. Passkeys are not affected.")
         };
-        if door.waiting.fetch_add(1, Ordering::Relaxed) >= QUEUE {
-            door.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(busy());
-        }
-        let turn = tokio::time::timeout(Duration::from_secs(10), door.hashing.acquire()).await;
-        door.waiting.fetch_sub(1, Ordering::Relaxed);
-        let Ok(Ok(turn)) = turn else {
+        // Whoever hangs up drops this future: the place in the queue goes with it, but a hash that began keeps its turn
+        // until it ends, so that there are never more of them at once.
+        let Ok(place) = door.waiting.try_acquire() else {
             return Err(busy());
         };
+        let turn = door.hashing.clone().acquire_owned();
+        let Ok(Ok(turn)) = tokio::time::timeout(Duration::from_secs(10), turn).await else {
+            return Err(busy());
+        };
+        drop(place);
         door.hashed.fetch_add(1, Ordering::Relaxed);
-        let done = tokio::task::spawn_blocking(work).await;
-        drop(turn);
-        done.map_err(|source| Error::internal("hashing broke off", source))?
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(turn);
+            done
+        });
+        done.await
+            .map_err(|source| Error::internal("hashing broke off", source))?
     }
 
     async fn hashed(&self, password: String) -> Result<String> {
@@ -275,6 +280,7 @@ impl Registry {
         if login.len() > 254 || password.len() > LONGEST {
             return Err(sign_in_wrong());
         }
+        self.network_may_try(origin, device)?;
         let login = login.trim().to_lowercase();
         let login = if login.contains('@') {
             login
@@ -283,14 +289,11 @@ impl Registry {
         };
         let store = &self.inner.store;
         let person = store.person_by_login(&login).await?;
-        let known = match &person {
-            Some(person) => self
-                .known_device(&person.id, device)
-                .await?
-                .map(|hash| (&person.id, hash)),
-            None => None,
+        let from = match &person {
+            Some(person) => self.whence(&person.id, device, origin).await?,
+            None => limits::From::Nowhere,
         };
-        let counters = limits::password(&login, known, origin);
+        let counters = limits::password(&login, &from, origin);
         self.count(&counters).await?;
         let row = match &person {
             Some(person) => store.password(&person.id).await?,
@@ -323,6 +326,26 @@ impl Registry {
             breached,
         )
         .await
+    }
+
+    /// Does the account know the browser, or at least the network, that somebody comes from?
+    async fn whence<'a>(
+        &self,
+        account: &'a AccountId,
+        device: Option<&str>,
+        origin: &CallerOrigin,
+    ) -> Result<limits::From<'a>> {
+        if let Some(device) = self.known_device(account, device).await? {
+            return Ok(limits::From::Device(account, device));
+        }
+        let network = origin.network();
+        Ok(
+            if self.inner.store.knows_network(account, &network).await? {
+                limits::From::Place(account)
+            } else {
+                limits::From::Nowhere
+            },
+        )
     }
 
     /// After a password turned out right: was it stolen meanwhile, is its hash of today's kind?
@@ -540,8 +563,12 @@ impl Registry {
             return Err(sign_in_wrong());
         }
         let known = self.known_device(account, device).await?;
+        let from = match known {
+            Some(device) => limits::From::Device(account, device),
+            None => limits::From::Nowhere,
+        };
         let login = format!("step-up {account}");
-        let counters = limits::password(&login, known.map(|hash| (account, hash)), origin);
+        let counters = limits::password(&login, &from, origin);
         self.count(&counters).await?;
         let row = self.inner.store.password(account).await?;
         if !self.matches(row.as_ref(), password).await? {

@@ -194,7 +194,7 @@ on_both_databases! {
         test.check().await;
     }
 
-    async fn an_invitation_is_for_one_person_once_and_for_a_week(test: TestRegistry) {
+    async fn invitation_token_reuse_by_others_again_or_late(test: TestRegistry) {
         test.organisation("acme", ACME).await;
         let registry = &test.registry;
         for user in ["ann", "eve"] {

@@ -8,7 +8,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_formats::Ecosystem;
-use countersign_registry::model::{Action, Actor, CallerOrigin, Level, Presented, Strength};
+use countersign_registry::model::{Action, Actor, CallerOrigin, Level, Presented, Role, Strength};
 use countersign_registry::{
     Answer, Ceremony, Departure, Enrolling, Error, FactorNeed, FactorPolicy, HalfSession, KeyKind,
     SecondFactor, SignInProvider, SignInStep, SignedIn, TotpSetup,
@@ -144,10 +144,7 @@ async fn provider(name: String) -> (SignInProvider, Issuer) {
 
 /// What the provider would send the browser back with: the state; its next answer is a token about this person.
 async fn consent(issuer: &Issuer, departure: &Departure, audience: &str, claims: Claims) -> String {
-    let asked = |name: &str| -> String {
-        let (_, rest) = departure.url.split_once(&format!("{name}=")).unwrap();
-        rest.split('&').next().unwrap().to_owned()
-    };
+    let asked = |name: &str| asked_for(departure, name);
     for needed in [
         "code_challenge_method=S256",
         "response_type=code",
@@ -200,6 +197,20 @@ fn code(setup: &TotpSetup, seconds: i64) -> String {
     let at = usize::from(tag[19] & 0xf);
     let number = u32::from_be_bytes(tag[at..at + 4].try_into().unwrap()) & 0x7fff_ffff;
     format!("{:06}", number % 1_000_000)
+}
+
+/// What the address that somebody is sent to asks for.
+fn asked_for(departure: &Departure, name: &str) -> String {
+    let (_, rest) = departure.url.split_once(&format!("{name}=")).unwrap();
+    rest.split('&').next().unwrap().to_owned()
+}
+
+/// The code of a refusal.
+fn refused_code<T>(answer: Result<T, Error>) -> String {
+    match answer {
+        Ok(_) => panic!("it was let in"),
+        Err(error) => error.code.into_owned(),
+    }
 }
 
 fn done(step: SignInStep) -> SignedIn {
@@ -467,6 +478,28 @@ on_both_databases! {
         refused(test.try_password("ann", PASSWORD, 9).await, "too-many-attempts");
         assert_eq!(test.registry.passwords_hashed(), before, "a refused attempt costs no hash");
         done(test.try_password("ann", PASSWORD, 10).await.unwrap());
+    }
+
+    async fn requests_that_are_hung_up_keep_nobody_from_signing_in(test: TestRegistry) {
+        test.with_password("ann").await;
+        let asked: Vec<_> = (0..200_u8)
+            .map(|number| {
+                let registry = test.registry.clone();
+                tokio::spawn(async move {
+                    let login = format!("nobody-{number}");
+                    registry.password_sign_in(&login, "guess", &from(number), None).await.map(|_| ())
+                })
+            })
+            .collect();
+        // Long enough for the queue to be full of them.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        for one in &asked {
+            one.abort();
+        }
+        for one in asked {
+            drop(one.await);
+        }
+        done(test.try_password("ann", PASSWORD, 222).await.unwrap());
     }
 
     async fn distributed_guessing_does_not_lock_the_victim_out(test: TestRegistry) {
@@ -860,5 +893,271 @@ on_both_databases! {
         let answer = key.get(&asked);
         test.registry.passkey_sign_in_finish(&answer, &from(201), None).await.unwrap();
         assert_eq!(told().await, 1);
+    }
+
+    async fn slow_and_distributed_guessing_at_a_password_over_a_day(test: TestRegistry) {
+        let home = test.with_password("ann").await;
+        // One guess a minute, each from another network than the ones before it: no short span sees anything.
+        let mut looked_at = 0;
+        for minute in 0..24 * 60_u16 {
+            let network = u8::try_from(2 + minute % 250).unwrap();
+            let before = test.registry.passwords_hashed();
+            match test.try_password("ann", "one more guess", network).await {
+                Err(error) if error.code == "too-many-attempts" => {
+                    assert_eq!(test.registry.passwords_hashed(), before, "a refused guess costs no hash");
+                }
+                Err(error) => {
+                    assert_eq!(error.code, "sign-in-wrong");
+                    looked_at += 1;
+                }
+                Ok(_) => panic!("a guess"),
+            }
+            if minute == 23 * 60 {
+                // Strangers are kept out for the rest of the day; her browser and her network are not.
+                refused(test.try_password("ann", PASSWORD, 252).await.map(|_| ()), "too-many-attempts");
+                done(test.registry.password_sign_in("ann", PASSWORD, &from(253), home.device.as_deref()).await.unwrap());
+                done(test.try_password("ann", PASSWORD, 1).await.unwrap());
+            }
+            test.turn_clock(MINUTE);
+        }
+        assert!(looked_at <= 100, "{looked_at} guesses were looked at in one day");
+        // Nor is it for ever, for anybody.
+        test.turn_clock(MINUTE);
+        done(test.try_password("ann", PASSWORD, 254).await.unwrap());
+        // From her own network a neighbour guesses no more than that either.
+        test.turn_clock(MINUTE * 60 * 24);
+        let mut looked_at = 0;
+        for _ in 0..24 * 12 {
+            if refused_code(test.try_password("ann", "a neighbour's guess", 1).await) == "sign-in-wrong" {
+                looked_at += 1;
+            }
+            test.turn_clock(MINUTE * 5);
+        }
+        assert!(looked_at <= 100, "{looked_at} guesses were looked at in one day");
+        test.check().await;
+    }
+
+    async fn slow_and_distributed_guessing_at_codes_over_a_day(test: TestRegistry) {
+        let (home, _) = test.with_totp("ann").await;
+        let mut looked_at = 0;
+        for round in 0..24 * 4_u8 {
+            let network = 100 + round;
+            let owed = half(test.try_password("ann", PASSWORD, network).await.unwrap());
+            // Four guesses every quarter of an hour, from a network that was never seen before.
+            for guess in ["000000", "111111", "222222", "333333"] {
+                let answer = test.registry.second_factor(&owed.secret, SecondFactor::Totp(guess), &from(network), None).await;
+                match refused_code(answer).as_str() {
+                    "code-wrong" => looked_at += 1,
+                    "too-many-attempts" | "factor-locked" => {}
+                    other => panic!("{other}"),
+                }
+            }
+            test.turn_clock(MINUTE * 15);
+        }
+        assert!(looked_at <= 50, "{looked_at} codes were looked at in one day");
+        // Recovery codes share the limit: they are no way round it.
+        let owed = half(test.try_password("ann", PASSWORD, 99).await.unwrap());
+        drop(home);
+        let mut tried = 0;
+        for _ in 0..60 {
+            let answer = test.registry.second_factor(&owed.secret, SecondFactor::RecoveryCode("aaaa-bbbb-cccc"), &from(98), None).await;
+            if refused_code(answer.map(|_| ())) == "code-wrong" {
+                tried += 1;
+            }
+        }
+        assert!(tried <= 5, "{tried} recovery codes were looked at within five minutes");
+        test.check().await;
+    }
+
+    async fn reset_token_reuse(test: TestRegistry) {
+        let (home, setup) = test.with_totp("ann").await;
+        test.execute("UPDATE account_emails SET verified_at = 1").await;
+        let asked = async || {
+            test.registry.begin_password_reset("ann");
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            test.link("ann@example.org", "/account/reset-password").await
+        };
+        let link = asked().await;
+        let new = "forty two purple wombats";
+        let set = async |secret: &str, password: &str| test.registry.password_set(Enrolling::Link(secret), password, &from(9), None).await;
+        // A password that is refused uses nothing up; a good one does, once.
+        refused(set(&link, "short").await.map(|_| ()), "password-length");
+        let (left, right) = tokio::join!(set(&link, new), set(&link, "somebody else's choice"));
+        assert!(left.is_ok() != right.is_ok(), "one link set two passwords, or none");
+        refused(set(&link, "a third password altogether").await.map(|_| ()), "link-unknown");
+        // It signs nobody in, ends what was open, and the second factor is owed as ever.
+        assert!(left.or(right).unwrap().is_none());
+        refused(test.show(&home.cookie).await.map(|_| ()), "session-over");
+        // It registers no passkey: that would get round the second factor.
+        let link = asked().await;
+        refused(test.register(Enrolling::Link(&link), &mut Key::new()).await.map(|_| ()), "link-not-for-this");
+        set(&link, new).await.unwrap();
+        let owed = half(test.try_password("ann", new, 9).await.unwrap());
+        let now = code(&setup, test.registry_now());
+        test.registry.second_factor(&owed.secret, SecondFactor::Totp(&now), &from(9), None).await.unwrap();
+        // Of two links that were asked for, using either up ends the other; and none is good for longer than an hour.
+        let (older, newer) = (asked().await, asked().await);
+        assert_ne!(older, newer);
+        set(&newer, "a password by the newer").await.unwrap();
+        refused(set(&older, "the older of two links").await.map(|_| ()), "link-unknown");
+        let newer = asked().await;
+        test.turn_clock(MINUTE * 61);
+        refused(set(&newer, "much too late for this").await.map(|_| ()), "link-unknown");
+        test.check().await;
+    }
+
+    async fn downgrade_by_a_weak_provider_and_mixing_up_providers(database: Database) {
+        let (company, issuer) = provider(format!("weak-{database:?}").to_lowercase()).await;
+        let (mut other, foreign) = provider(format!("other-{database:?}").to_lowercase()).await;
+        other.name = "other".to_owned();
+        let given = vec![company, other];
+        let test = TestRegistry::with(database, |settings| settings.sign_in.providers = given).await;
+        let registry = &test.registry;
+        let (_, home) = test.with_passkey("ann").await;
+        let person = || Claims::new().set("sub", "4711").set("preferred_username", "ann@company");
+        let away = registry.provider_start("company", Some(&home.actor)).await.unwrap();
+        let state = consent(&issuer, &away, "countersign", person().set("amr", json!(["mfa"]))).await;
+        registry.provider_finish(&state, "code", &away.browser, Some(&home.actor), &from(1), None).await.unwrap();
+
+        // A provider that says nothing, or something unknown, of how it checked: worth a password, the passkey is owed.
+        for amr in [json!(null), json!([]), json!(["pwd"]), json!(["superb"]), json!("mfa mfa")] {
+            let away = registry.provider_start("company", None).await.unwrap();
+            let state = consent(&issuer, &away, "countersign", person().set("amr", amr)).await;
+            let step = registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.unwrap().unwrap();
+            let owed = half(step);
+            assert!(owed.key);
+            refused(test.show(&owed.secret).await.map(|_| ()), "second-factor-needed");
+        }
+        // Even with its strongest word nothing can be changed by it where there is a passkey.
+        let away = registry.provider_start("company", None).await.unwrap();
+        let state = consent(&issuer, &away, "countersign", person().set("amr", json!(["mfa"]))).await;
+        let step = registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.unwrap().unwrap();
+        let weak = done(step);
+        assert_eq!(weak.actor.strength, Strength::Token);
+        refused(registry.remove_factor(&weak.actor, &registry.security(&weak.actor).await.unwrap().factors[0].id, &from(1)).await, "step-up-needed");
+
+        // The same subject at another provider is somebody else.
+        let away = registry.provider_start("other", None).await.unwrap();
+        let state = consent(&foreign, &away, "countersign", person().set("amr", json!(["mfa"]))).await;
+        refused(registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.map(|_| ()), "identity-unknown");
+        // A token that one provider made, handed out where the other's is expected.
+        let away = registry.provider_start("company", None).await.unwrap();
+        let state = asked_for(&away, "state");
+        let claims = person().set("amr", json!(["mfa"])).set("nonce", asked_for(&away, "nonce"));
+        let (of, at) = (foreign.clone(), issuer.url());
+        tokio::task::spawn_blocking(move || {
+            let token = of.token("countersign", &claims).unwrap();
+            let path = format!("{}/token", at.strip_prefix(PROVIDER.url()).unwrap());
+            PROVIDER.answer(&path, Some(json!({"id_token": token, "token_type": "Bearer"})));
+        })
+        .await
+        .unwrap();
+        let mixed = registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await;
+        assert!(mixed.is_err(), "a token of another issuer signed somebody in");
+        test.check().await;
+    }
+
+    async fn a_recovery_by_an_address_and_a_provider_tells_everybody_and_waits(database: Database) {
+        let (company, issuer) = provider(format!("back-{database:?}").to_lowercase()).await;
+        let given = vec![company];
+        let test = TestRegistry::with(database, |settings| settings.sign_in.providers = given).await;
+        let registry = &test.registry;
+        let home = test.with_password("ann").await;
+        let bob = test.with_password("bob").await;
+        test.execute("UPDATE account_emails SET verified_at = 1").await;
+        let link_to = async |whose: &SignedIn, subject: &str| {
+            let away = registry.provider_start("company", Some(&whose.actor)).await.unwrap();
+            let state = consent(&issuer, &away, "countersign", Claims::new().set("sub", subject)).await;
+            registry.provider_finish(&state, "code", &away.browser, Some(&whose.actor), &from(1), None).await.unwrap();
+        };
+        let through = async |subject: &str| {
+            let away = registry.provider_start("company", None).await.unwrap();
+            let state = consent(&issuer, &away, "countersign", Claims::new().set("sub", subject).set("amr", json!(["mfa"]))).await;
+            done(registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.unwrap().unwrap())
+        };
+        link_to(&home, "4711").await;
+        link_to(&bob, "4712").await;
+        let token = test.token("ann", Action::Manage, None).await;
+        test.publish(&token, &Wheel::new("demo", "1.0").build()).await.unwrap();
+        registry.set_role(&Actor::operator(), Ecosystem::Pypi, "demo", "bob", Some(Role::Owner)).await.unwrap();
+
+        registry.begin_recovery("ann");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let begin = test.link("ann@example.org", "/recovery/begin").await;
+        let (case, view) = registry.open_recovery(&begin, None).await.unwrap();
+        assert_eq!((view.proofs.len(), view.ready), (1, None), "an address alone waits for nothing");
+        // Somebody else's sign-in there is no proof, nor is a session that did not begin there.
+        let his = through("4712").await;
+        refused(registry.prove_recovery_identity(&his.actor, &case).await, "recovery-unknown");
+        let again = done(test.try_password("ann", PASSWORD, 1).await.unwrap());
+        refused(registry.prove_recovery_identity(&again.actor, &case).await, "recovery-identity");
+        let hers = through("4711").await;
+        registry.prove_recovery_identity(&hers.actor, &case).await.unwrap();
+        let view = registry.recovery_case(&case).await.unwrap();
+        let kinds: Vec<&str> = view.proofs.iter().map(|(kind, _)| kind.as_str()).collect();
+        assert_eq!(kinds, ["address", "identity"]);
+        // Given twice it is one proof; and from now on three days pass in which both owners can stop it.
+        registry.prove_recovery_identity(&hers.actor, &case).await.unwrap();
+        let view = registry.recovery_case(&case).await.unwrap();
+        assert_eq!((view.proofs.len(), view.ready.unwrap().seconds() - test.registry_now() > 71 * 3_600), (2, true));
+        for owner in ["ann@example.org", "bob@example.org"] {
+            let mails = test.mail_to(owner).await;
+            assert!(mails.iter().any(|mail| mail.text.contains("/recovery/stop")), "{owner} was not told");
+        }
+        registry.look_after_accounts().await.unwrap();
+        assert!(test.mail_to("ann@example.org").await.iter().all(|mail| !mail.text.contains("/recovery/finish")));
+        registry.stop_recovery(&test.link("bob@example.org", "/recovery/stop").await).await.unwrap();
+        refused(registry.recovery_case(&case).await, "recovery-unknown");
+        refused(registry.prove_recovery_identity(&hers.actor, &case).await, "recovery-unknown");
+        test.check().await;
+    }
+
+    async fn an_operator_looks_after_accounts_and_gets_into_none(test: TestRegistry) {
+        let operator = Actor::operator();
+        let registry = &test.registry;
+        let (mut key, ann) = test.with_passkey("ann").await;
+        let secret = test.invited("bob").await;
+        let token = test.token("ann", Action::Manage, None).await;
+        test.publish(&token, &Wheel::new("demo", "1.0").build()).await.unwrap();
+        // Nobody else sees or does it.
+        for stranger in [&ann.actor, &token, &Actor::anonymous()] {
+            refused(registry.user(stranger, "ann").await, "operator-needed");
+            refused(registry.end_sessions_of(stranger, "ann").await, "operator-needed");
+            refused(registry.enrol_again(stranger, "bob").await.map(|_| ()), "operator-needed");
+            refused(registry.critical_projects(stranger).await, "operator-needed");
+            refused(registry.refuse_recovery(stranger, "ann", "x").await, "operator-needed");
+            refused(registry.send_recovery_link(stranger, "ann").await, "operator-needed");
+        }
+        let shown = registry.user(&operator, "ANN").await.unwrap();
+        assert_eq!((shown.sessions, shown.tokens, shown.factors.len(), shown.password), (1, 1, 1, false));
+        assert_eq!(shown.projects, [("pypi:demo".to_owned(), vec![Role::Owner])]);
+        // An account in use takes no link; one that nobody got into takes a new one, and the old one ends.
+        refused(registry.enrol_again(&operator, "ann").await.map(|_| ()), "account-in-use");
+        let new = registry.enrol_again(&operator, "bob").await.unwrap();
+        refused(registry.enrolment(&secret).await, "link-unknown");
+        test.register(Enrolling::Link(&new), &mut Key::new()).await.unwrap();
+        refused(registry.enrol_again(&operator, "bob").await.map(|_| ()), "account-in-use");
+        // Sessions end, and the holder is told.
+        assert_eq!(registry.end_sessions_of(&operator, "ann").await.unwrap(), 1);
+        refused(test.show(&ann.cookie).await.map(|_| ()), "session-over");
+        let back = test.by_passkey(&mut key).await.unwrap();
+        let notices = registry.account_notices(&back.actor).await.unwrap();
+        assert!(notices.iter().any(|notice| notice.kind == "operator-acted"));
+        assert_eq!(registry.end_sessions_of(&operator, "bob").await.unwrap(), 1);
+        // Critical projects are listed with their reason.
+        registry.mark_critical(&operator, Ecosystem::Pypi, "demo", true).await.unwrap();
+        let critical = registry.critical_projects(&operator).await.unwrap();
+        assert_eq!((critical.len(), critical[0].name.as_str(), critical[0].why.as_str()), (1, "demo", "marked"));
+        refused(registry.send_recovery_link(&operator, "bob").await, "recovery-no-address");
+        test.execute("UPDATE account_emails SET verified_at = 1").await;
+        registry.send_recovery_link(&operator, "ann").await.unwrap();
+        let begin = test.link("ann@example.org", "/recovery/begin").await;
+        let (case, _) = registry.open_recovery(&begin, None).await.unwrap();
+        refused(registry.refuse_recovery(&operator, "ann", "two\nlines").await, "recovery-reason");
+        registry.refuse_recovery(&operator, "ann", "it was not her").await.unwrap();
+        refused(registry.recovery_case(&case).await, "recovery-unknown");
+        let notices = registry.account_notices(&back.actor).await.unwrap();
+        assert!(notices.iter().any(|notice| notice.text.contains("it was not her")), "{notices:?}");
+        test.check().await;
     }
 }

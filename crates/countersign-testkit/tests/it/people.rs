@@ -422,7 +422,7 @@ fn an_operator_looks_after_the_instance_from_the_console() {
             .unwrap()
             .is_none_or(|page| page["files"].as_array().is_none_or(Vec::is_empty))
     );
-    click(&browser, "button[aria-label='Serve shown again']");
+    click(&browser, "button[aria-label='Serve again: shown']");
     assert!(shown(&browser, "main").contains("Nothing is withheld."));
     fill(&browser, "#c-project", "shown");
     click(&browser, "form.panel[action='/operator/critical'] button");

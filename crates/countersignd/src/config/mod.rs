@@ -134,10 +134,12 @@ keys! {
     /// The base of a service that knows breached passwords, in the protocol of Have I Been Pwned: it is sent the first five
     /// digits of a password's SHA-1, never more. For a registry without a way outside, set it to "off" and import a list.
     "sign_in.breach_service" => breach_service: String = "\"https://api.pwnedpasswords.com/range/\"";
-    /// A file of breached passwords, as `countersignd admin breached import` makes it.
+    /// A file of breached passwords, as `countersignd admin breached import` makes it. Default: breached in the data
+    /// directory, once something was imported.
     "sign_in.breach_file" => breach_file: PathBuf = "\"/var/lib/countersign/breached\"";
     /// OpenID providers that people sign in with, one a text: name, issuer, client id, the file with the client secret, and
-    /// what its words for how it checked a person are worth (password, two-factor, phishproof).
+    /// what its words for how it checked a person are worth (password, two-factor, phishproof). With ca=FILE among them a
+    /// certificate authority in PEM is trusted for that provider besides the machine's own.
     "sign_in.providers" => sign_in_providers: SignInProviders = "[\"company https://login.example.org countersign /etc/countersign/company.secret mfa=two-factor phr=phishproof\"]";
     /// How mail goes out: "smtps://HOST" (TLS from the start), "smtp://HOST:587" (STARTTLS, which must succeed),
     /// "plain://127.0.0.1:25" (a server on this machine), "file:DIRECTORY" or "console" (for development: nothing is sent).
