@@ -50,10 +50,14 @@ pub(super) fn routes() -> Router<Site> {
 
 /// Seconds as people say them.
 fn every(seconds: u64) -> String {
-    match seconds {
-        0..3_600 => format!("every {}", counted(seconds / 60, "minute", "minutes")),
-        3_600..86_400 => format!("every {}", counted(seconds / 3_600, "hour", "hours")),
-        _ => format!("every {}", counted(seconds / 86_400, "day", "days")),
+    let (number, one, many) = match seconds {
+        0..3_600 => (seconds / 60, "minute", "minutes"),
+        3_600..86_400 => (seconds / 3_600, "hour", "hours"),
+        _ => (seconds / 86_400, "day", "days"),
+    };
+    match number {
+        1 => format!("every {one}"),
+        number => format!("every {}", counted(number, one, many)),
     }
 }
 

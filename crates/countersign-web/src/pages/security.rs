@@ -54,10 +54,46 @@ struct SecurityPage<'a> {
     sessions: Vec<SessionSummary>,
 }
 
+/// A browser in words, by what it says of itself; what says nothing known stays as it is.
+fn program(agent: &str) -> String {
+    let first = |list: &[(&str, &'static str)]| {
+        list.iter()
+            .find(|(mark, _)| agent.contains(mark))
+            .map(|(_, name)| *name)
+    };
+    // Each of them claims to be the ones after it, too.
+    let browser = first(&[
+        ("Edg/", "Edge"),
+        ("OPR/", "Opera"),
+        ("Firefox/", "Firefox"),
+        ("FxiOS/", "Firefox"),
+        ("CriOS/", "Chrome"),
+        ("Chrome/", "Chrome"),
+        ("Safari/", "Safari"),
+    ]);
+    let system = first(&[
+        ("Android", "Android"),
+        ("iPhone", "an iPhone"),
+        ("iPad", "an iPad"),
+        ("Windows", "Windows"),
+        ("Mac OS", "a Mac"),
+        ("CrOS", "ChromeOS"),
+        ("Linux", "Linux"),
+    ]);
+    match (browser, system) {
+        (Some(browser), Some(system)) => format!("{browser} on {system}"),
+        (Some(browser), None) => browser.to_owned(),
+        _ => agent.to_owned(),
+    }
+}
+
 async fn show(member: Member) -> Result<Response, Refusal> {
     let (registry, actor) = (&member.site.registry, &member.actor);
     let mut security = registry.security(actor).await.map_err(refused)?;
-    let sessions = registry.sessions(actor).await.map_err(refused)?;
+    let mut sessions = registry.sessions(actor).await.map_err(refused)?;
+    for session in &mut sessions {
+        session.agent = session.agent.take().map(|agent| program(&agent));
+    }
     let (apps, keys) = std::mem::take(&mut security.factors)
         .into_iter()
         .partition(|factor| factor.kind == "totp");
@@ -288,4 +324,30 @@ async fn end_others(member: Member, body: Body) -> Result<Response, Refusal> {
         .revoke_other_sessions(&member.actor)
         .await;
     member.done(outcome, HERE, "sessions-ended").await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn browsers_are_named_as_people_name_them() {
+        for (agent, words) in [
+            (
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36",
+                "Chrome on Linux",
+            ),
+            (
+                "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1 Version/18.0 Mobile Safari/604.1",
+                "Safari on an iPhone",
+            ),
+            (
+                "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36 Edg/140.0",
+                "Edge on Windows",
+            ),
+            ("countersign/0.1", "countersign/0.1"),
+        ] {
+            assert_eq!(program(agent), words);
+        }
+    }
 }

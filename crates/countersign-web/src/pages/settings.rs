@@ -86,10 +86,10 @@ struct SettingsPage<'a> {
 /// What a role is good for.
 fn in_words(role: Role) -> String {
     let what = match role {
-        Role::Owner => "everything, roles and settings too",
+        Role::Owner => "everything",
         Role::Maintainer => "publish and yank",
-        Role::Publisher => "publish, and nothing else",
-        Role::Security => "withhold files in an incident; publishes nothing",
+        Role::Publisher => "publish only",
+        Role::Security => "withhold files only",
     };
     format!("{}: {what}", role.as_str())
 }
@@ -171,7 +171,6 @@ async fn show(member: Member, Path((system, name)): Addressed) -> Result<Respons
             .collect(),
         roles: Role::ALL
             .into_iter()
-            .rev()
             .map(|role| (role.as_str(), in_words(role)))
             .collect(),
         project,
