@@ -1,5 +1,5 @@
-//! What only an operator looks at: what is withheld, which projects are critical, which tokens were reported, and when
-//! the periodic work of this process was last done.
+//! What only an operator looks at: what is withheld, which tokens were reported, and when the periodic
+//! work of this process was last done.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -9,7 +9,7 @@ use crate::Registry;
 use crate::error::Result;
 use crate::model::{Actor, Time};
 use crate::policy;
-use crate::store::{CriticalProject, LeakReport, Withheld};
+use crate::store::{LeakReport, Withheld};
 
 /// At most so many reports of leaked tokens are listed.
 const REPORTS: u32 = 50;
@@ -68,15 +68,6 @@ impl Registry {
     pub async fn withheld(&self, actor: &Actor) -> Result<Vec<Withheld>> {
         policy::may_operate(actor, "list what is withheld")?;
         self.inner.store.withheld().await
-    }
-
-    /// Every critical project, by name.
-    ///
-    /// # Errors
-    /// `operator-needed`, `step-up-needed`.
-    pub async fn critical_projects(&self, actor: &Actor) -> Result<Vec<CriticalProject>> {
-        policy::may_operate(actor, "list critical projects")?;
-        self.inner.store.critical_projects().await
     }
 
     /// The newest reports of leaked tokens.

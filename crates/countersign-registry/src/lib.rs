@@ -79,7 +79,7 @@ pub use sign_in::{
     FactorSummary, HalfSession, KeyKind, LinkedIdentity, ProviderSummary, RecoveryCodes,
     SecondFactor, Security, SessionSummary, SignInStep, SignedIn, TotpSetup, import_breached,
 };
-pub use store::{Backend, CriticalProject, LeakReport, Store, Withheld};
+pub use store::{Backend, LeakReport, Store, Withheld};
 pub use texts::{MailKind, NoticeKind};
 pub use trusted::{
     FailedExchange, IssuerSummary, JudgedPublisher, Minted, NewIssuer, NewPublisher, Notice,

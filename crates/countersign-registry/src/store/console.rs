@@ -25,19 +25,6 @@ pub struct Withheld {
     pub own: bool,
 }
 
-/// A project whose owners need a passkey or security key.
-#[derive(Clone, Debug, Serialize)]
-pub struct CriticalProject {
-    /// Of which ecosystem.
-    pub ecosystem: Ecosystem,
-    /// Name as written.
-    pub name: String,
-    /// Since when.
-    pub since: Time,
-    /// An operator marked it; else it is by its use.
-    pub marked: bool,
-}
-
 /// A token that somebody reported as leaked.
 #[derive(Clone, Debug, Serialize)]
 pub struct LeakReport {
@@ -77,27 +64,6 @@ impl Store {
                     reason: maybe_text(row, "reason")?.unwrap_or_default(),
                     since: time(row, "since")?,
                     own: maybe_time(row, "own")?.is_some(),
-                })
-            })
-            .collect()
-    }
-
-    /// The critical projects, by name.
-    pub(crate) async fn critical_projects(&self) -> Result<Vec<CriticalProject>> {
-        let rows = sqlx::query(
-            "SELECT ecosystem, name, critical_at, critical_why FROM projects \
-             WHERE critical_at IS NOT NULL AND removed_at IS NULL ORDER BY ecosystem, key",
-        )
-        .fetch_all(&self.read)
-        .await
-        .map_err(failed)?;
-        rows.iter()
-            .map(|row| {
-                Ok(CriticalProject {
-                    ecosystem: super::ecosystem(&text(row, "ecosystem")?)?,
-                    name: text(row, "name")?,
-                    since: time(row, "critical_at")?,
-                    marked: maybe_text(row, "critical_why")?.as_deref() == Some("marked"),
                 })
             })
             .collect()

@@ -26,7 +26,7 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
 use sqlx::{Any, AnyPool, AssertSqlSafe, Row};
 
 pub(crate) use beats::{DocumentRow, Head, LeafFacts, NewEvent, NumberedLeaf, ProjectState};
-pub use console::{CriticalProject, LeakReport, Withheld};
+pub use console::{LeakReport, Withheld};
 pub(crate) use curating::{CuratedFile, CuratedProject};
 pub(crate) use device::DeviceRow;
 pub(crate) use mail::{AccountNoticeRow, AddressRow, DomainRow, MailRow, MailSecretRow, NewMail};

@@ -58,7 +58,7 @@ on_both_databases! {
         registry.mark_critical(&operator, Ecosystem::Pypi, "part", true).await.unwrap();
         let critical = registry.critical_projects(&operator).await.unwrap();
         assert_eq!(critical.len(), 1);
-        assert!(critical[0].name == "part" && critical[0].marked);
+        assert!(critical[0].name == "part" && critical[0].why == "marked");
         assert!(registry.leak_reports(&operator).await.unwrap().is_empty());
         refused(registry.withheld(&alice).await, "operator-needed");
         refused(registry.critical_projects(&alice).await, "operator-needed");
