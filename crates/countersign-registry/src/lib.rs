@@ -48,7 +48,7 @@ pub use blobs::Blobs;
 pub use console::Chore;
 pub use countersign_trust::oidc;
 pub use curate::Deletion;
-pub use device::{DeviceLogin, DeviceProgress, WaitingDevice};
+pub use device::{DeviceLogin, DeviceProgress, Fetched, WaitingDevice};
 pub use doctor::{Diagnosis, Patient, Severity, examine};
 pub use error::{Error, Kind, Result};
 pub use fetch::{Document, DocumentKey, ServedFile};
