@@ -7,6 +7,7 @@ mod archive;
 mod checker;
 mod console;
 mod curating;
+mod device;
 mod doctor;
 mod documents;
 mod faults;
