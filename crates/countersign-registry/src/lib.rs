@@ -13,6 +13,7 @@ mod audit;
 mod blobs;
 mod checks;
 mod chores;
+mod console;
 mod curate;
 mod device;
 mod doctor;
@@ -44,6 +45,7 @@ pub use accounts::{NewToken, TokenSummary, UserSummary};
 pub use approvals::{Approval, Wanted};
 pub use archive::{Continued, Restore, Restored, Summary};
 pub use blobs::Blobs;
+pub use console::Chore;
 pub use countersign_trust::oidc;
 pub use curate::Deletion;
 pub use device::{DeviceLogin, DeviceProgress, Fetched, WaitingDevice};
@@ -78,7 +80,7 @@ pub use sign_in::{
     RecoveryCodes, SecondFactor, Security, SessionSummary, SignInStep, SignedIn, TotpSetup,
     import_breached,
 };
-pub use store::{Backend, Store};
+pub use store::{Backend, LeakReport, Store, Withheld};
 pub use texts::{MailKind, NoticeKind};
 pub use trusted::{
     FailedExchange, IssuerSummary, JudgedPublisher, Minted, NewIssuer, NewPublisher, Notice,
@@ -111,4 +113,5 @@ struct Inner {
     office: mail::Office,
     keyring: leaks::Keyring,
     ways_back: recovery::WaysBack,
+    diary: console::Diary,
 }

@@ -340,6 +340,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "form-mismatch" "Form and file differ"
         "The form says something else than the metadata inside the file. The file is believed."
         "Upload the file as it was built; do not override metadata on the way.";
+    "form-over" "Form no longer kept"
+        "What was typed before proving again who you are was kept for five minutes and for one use, in the browser's own session; that is over."
+        "Nothing was done. Open the page again and type it once more.";
     "form-protocol" "Protocol version unknown"
         "The upload form names a protocol version that does not exist."
         "Send protocol_version=1, or leave it out.";
@@ -754,6 +757,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "provider-refused" "Provider said no"
         "The sign-in provider sent the browser back without an answer."
         "Try again, or sign in another way.";
+    "provider-stale" "Not asked just now"
+        "The sign-in provider did not check just now who it is, which a recovery takes."
+        "Sign out there, begin again, and sign in when you are asked to.";
     "provider-unknown" "No such provider"
         "There is no such sign-in provider here."
         "Open the sign-in page again.";
@@ -793,9 +799,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "recently-recovered" "Recovered a short while ago"
         "For a week after its recovery an account can neither delete, hand over, nor make tokens."
         "Wait until then, or ask another owner.";
-    "recovery-identity" "Not a sign-in at a provider"
-        "The session did not begin at a provider that is linked to the account."
-        "Sign in by the provider that is linked to the account.";
+    "recovery-identity" "Not linked to the account"
+        "Who signed in at the provider is not linked to the account that is to be recovered."
+        "Sign in there as who you linked to the account, or give another proof.";
     "recovery-no-address" "No address to recover by"
         "The account has no proved address that counts for recovery."
         "Another address, proved in time, would have helped; an account that was never used takes a new enrolment link.";
