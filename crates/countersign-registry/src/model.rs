@@ -928,3 +928,6 @@ pub struct Health {
     /// When the served checkpoint was signed.
     pub checkpoint_signed: Option<Time>,
 }
+
+/// By this label the enrolment of a recovery is known.
+pub(crate) const RECOVERY: &str = "recovery";

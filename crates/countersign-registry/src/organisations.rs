@@ -563,7 +563,10 @@ impl Registry {
     /// # Errors
     /// `session-needed`, `invitation-unknown`, also for the invitations of others.
     pub async fn invitation(&self, actor: &Actor, which: &str) -> Result<Invitation> {
-        let account = crate::notices::holder(actor)?;
+        policy::may(Act::SeeTokens, actor, On::Own, self.now())?;
+        let Identity::Account { id: account, .. } = &actor.identity else {
+            return Err(unknown_invitation());
+        };
         let found = self.inner.store.invitation(&lookup(which)).await?;
         found
             .filter(|row| {

@@ -20,7 +20,9 @@ use crate::Registry;
 use crate::accounts::{new_id, user_key};
 use crate::error::{Error, Kind, Result};
 use crate::mail::{minute, unknown_link};
-use crate::model::{AccountId, Actor, CallerOrigin, CredentialId, Identity, Level, Strength, Time};
+use crate::model::{
+    AccountId, Actor, CallerOrigin, CredentialId, Identity, Level, RECOVERY, Strength, Time,
+};
 use crate::notices::fresh_holder;
 use crate::policy;
 use crate::store::{NewCredential, RecoveryRow, Tx};
@@ -35,9 +37,6 @@ const WAIT_HOURS: i64 = 72;
 /// A case without enough proofs lapses after this many seconds; a ripe one that nobody takes up after [`TAKE_UP`].
 const GATHER: i64 = 86_400;
 const TAKE_UP: i64 = 7 * 86_400;
-
-/// By this label a recovery's enrolment is known.
-pub(crate) const RECOVERY: &str = "recovery";
 
 /// The secret to register a new passkey with is good for this long, in seconds.
 const ENROL: i64 = 3_600;

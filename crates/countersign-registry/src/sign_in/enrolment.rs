@@ -10,8 +10,9 @@ use super::limits;
 use crate::Registry;
 use crate::accounts::{new_id, user_key};
 use crate::error::{Error, Kind, Result};
-use crate::model::{AccountId, Actor, CallerOrigin, CredentialId, EmailAddress, Identity, Time};
-use crate::recovery::RECOVERY;
+use crate::model::{
+    AccountId, Actor, CallerOrigin, CredentialId, EmailAddress, Identity, RECOVERY, Time,
+};
 use crate::store::{NewMail, PersonRow, SignUpRow, Tx, WRITE_CONFLICT};
 use crate::texts::{Data, MailKind};
 

@@ -194,6 +194,27 @@ on_both_databases! {
         test.check().await;
     }
 
+    async fn the_mailed_link_of_an_invitation_is_good_for_whom_it_was_mailed_to_once(test: TestRegistry) {
+        test.organisation("acme", ACME).await;
+        let registry = &test.registry;
+        test.person("ann").await;
+        test.user("eve").await;
+        let head = test.strong("head").await;
+        let (_, invitation) = registry.invite(&head, "acme", "ann", Membership::Member).await.unwrap();
+        let mail = test.mail_to("ann@example.org").await.pop().unwrap();
+        assert!(mail.text.contains("head invites you to be member of acme at"), "{}", mail.text);
+        let link = test.link("ann@example.org", "/invitation").await;
+        let (ann, eve) = (test.strong("ann").await, test.strong("eve").await);
+        refused(registry.invitation(&eve, &link).await, "invitation-unknown");
+        refused(registry.accept_invitation(&eve, &link).await, "invitation-unknown");
+        let shown = registry.invitation(&ann, &link).await.unwrap();
+        assert_eq!((shown.id, shown.organisation.as_str(), shown.by.as_deref()), (invitation.id, "acme", Some("head")));
+        registry.accept_invitation(&ann, &link).await.unwrap();
+        refused(registry.accept_invitation(&ann, &link).await, "invitation-unknown");
+        assert_eq!(test.count("SELECT count(*) AS n FROM mail_secrets WHERE purpose = 'invitation'").await, 0);
+        test.check().await;
+    }
+
     async fn invitation_token_reuse_by_others_again_or_late(test: TestRegistry) {
         test.organisation("acme", ACME).await;
         let registry = &test.registry;
