@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use countersign_registry::model::Visibility;
 use countersign_registry::{Diagnosis, LogKeys, Patient, Severity, examine};
 use serde_json::json;
 
