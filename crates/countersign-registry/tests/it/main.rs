@@ -6,7 +6,6 @@ mod approvals;
 mod archive;
 mod checker;
 mod curating;
-mod device;
 mod doctor;
 mod documents;
 mod faults;
