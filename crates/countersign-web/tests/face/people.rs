@@ -296,10 +296,9 @@ pub fn guarded(description: &Value) -> Vec<(Method, String, Value)> {
 
 /// A house whose project `sample` belongs to kate, who has a passkey.
 async fn owned() -> (House, Person, String) {
-    let house = house().await;
+    let mut house = house().await;
     let kate = house.person("kate", false).await;
-    let token = house.token_for("kate", Action::Manage).await;
-    let house = House { token, ..house };
+    house.token = house.token_for("kate", Action::Manage).await;
     let publisher = house.with_publisher().await;
     let id = publisher["id"].as_str().unwrap().to_owned();
     (house, kate, id)
