@@ -829,9 +829,16 @@ fn actor(row: &SessionRow, level: Level, now: Time) -> Actor {
 fn session_of(actor: &Actor) -> Result<(&AccountId, &SessionFacts)> {
     match (&actor.identity, &actor.session) {
         (Identity::Account { id, .. }, Some(session)) => Ok((id, session)),
-        _ => Err(Error::new(
+        (Identity::Anonymous, _) => Err(Error::new(
             Kind::Unauthenticated,
             "sign-in-needed",
+            "This is for the holder of an account, signed in.",
+        )
+        .remedy("Sign in in a browser.")),
+        // A good token is no session; another token would be none either.
+        _ => Err(Error::new(
+            Kind::Denied,
+            "session-needed",
             "This is for the holder of an account, signed in.",
         )
         .remedy("Sign in in a browser.")),

@@ -10,7 +10,7 @@ use countersign_registry::model::{
 };
 use countersign_registry::oidc::Provider;
 use countersign_registry::{
-    Act, Deletion, Error, Need, NewToken, PERMISSIONS, Permission, PolicyChange, Who, Wish,
+    Act, Deletion, Error, Need, NewToken, PERMISSIONS, Permission, PolicyChange, Wanted, Who, Wish,
 };
 use countersign_testkit::packages::Wheel;
 use countersign_trust::digest::Sha256;
@@ -436,6 +436,37 @@ on_both_databases! {
                 assert_eq!(answer, expected, "a workflow: {}", row.word);
             }
         }
+        test.check().await;
+    }
+
+    async fn privilege_escalation_consent_to_one_act_is_consent_to_no_other(test: TestRegistry) {
+        let owner = test.user("keeper").await;
+        test.publish(&owner, &Wheel::new("demo", "1.0").build()).await.unwrap();
+        test.execute("UPDATE projects SET critical_at = 9000000000000000 WHERE key = 'demo'").await;
+        test.organisation("acme", &[("head", Membership::Owner)]).await;
+        test.project_of("acme", "head", "theirs").await;
+        let mut cells = 0;
+        for consented in PERMISSIONS.iter().filter(|row| row.consent && row.act != Act::DeleteProject) {
+            for (user, of_organisations) in [("keeper", false), ("head", true)] {
+                let token = test.token(user, Action::Manage, None).await;
+                let wanted = Wanted { act: consented.act, also: &[], subject: "all of it".to_owned() };
+                let asked = test.registry.request_consent(&token, &wanted).await.unwrap();
+                test.consent(&asked).await;
+                let actor = test.registry.consented(token, &asked.id, &wanted).await.unwrap();
+                for row in PERMISSIONS {
+                    let done = match row.who {
+                        Who::Project(_) if !of_organisations => on_project(&test, &actor, row.act).await,
+                        Who::Organisation(_) if of_organisations => on_organisation(&test, &actor, row.act).await,
+                        _ => None,
+                    };
+                    let Some((answer, let_in)) = done else { continue };
+                    let stopped = if row.act == consented.act { None } else { stopped(row, With::Token(Action::Manage), true) };
+                    assert_eq!(answer, stopped.unwrap_or(let_in), "consent to {}: {}", consented.word, row.word);
+                    cells += 1;
+                }
+            }
+        }
+        assert!(cells > 200, "{cells}");
         test.check().await;
     }
 
