@@ -117,6 +117,28 @@ impl Registry {
         self.authenticate_from(presented, None).await
     }
 
+    /// Asked in the transaction that acts: what the caller proved itself with may have been revoked, have expired or
+    /// been ended since the request began.
+    ///
+    /// # Errors
+    /// `credential-ended`, `session-over`.
+    pub(crate) async fn still_good(&self, tx: &mut Tx, actor: &Actor) -> Result<()> {
+        if let Some(session) = &actor.session {
+            return self.still_signed_in(tx, session).await;
+        }
+        match &actor.credential {
+            Some(credential) if !tx.credential_lives(credential, self.now()).await? => {
+                Err(Error::new(
+                    Kind::Unauthenticated,
+                    "credential-ended",
+                    "The token of this request was revoked or expired while the request was under way.",
+                )
+                .remedy("Nothing was changed. Make a new token, or exchange the workflow's identity token again, and repeat it."))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// [`Registry::authenticate`] of a caller at this address: a token may be for some networks only, and is refused
     /// elsewhere and where the address is not known.
     ///

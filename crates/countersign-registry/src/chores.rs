@@ -40,10 +40,10 @@ impl Registry {
             {
                 tracing::warn!(%error, "sessions that ended could not be swept; it is tried again later");
             }
-            if ticks.is_multiple_of(8_640)
-                && let Err(error) = self.find_critical().await
+            if ticks.is_multiple_of(360)
+                && let Err(error) = self.find_critical_if_due().await
             {
-                tracing::warn!(%error, "critical projects could not be found; it is tried again tomorrow");
+                tracing::warn!(%error, "critical projects could not be found; it is tried again later");
             }
             if ticks.is_multiple_of(360)
                 && let Err(error) = self.check_domains().await

@@ -402,6 +402,7 @@ impl Registry {
         key: &NameKey,
         act: Act,
     ) -> Result<CuratedProject> {
+        self.still_good(tx, actor).await?;
         let Some(project) = tx.curated_project(ecosystem, key.as_str()).await? else {
             return Err(unknown_project(key.as_str()));
         };

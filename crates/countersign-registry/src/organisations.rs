@@ -1044,6 +1044,7 @@ impl Registry {
         row: &OrganisationRow,
         act: Act,
     ) -> Result<()> {
+        self.still_good(tx, actor).await?;
         let on = On::Organisation {
             name: &row.name,
             standing: self.standing_of(tx, actor, &row.id).await?,

@@ -16,7 +16,8 @@ mod passwords;
 mod provider;
 mod sealing;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use countersign_trust::digest::Sha256;
 use serde::Serialize;
@@ -54,9 +55,9 @@ const HALF: i64 = 10 * 60;
 /// What this process keeps for sign-in.
 pub(crate) struct Door {
     /// Passwords are hashed by so many at once: each takes 19 MiB and a core.
-    hashing: Semaphore,
+    hashing: Arc<Semaphore>,
     /// How many wait for that.
-    waiting: AtomicUsize,
+    waiting: Arc<Semaphore>,
     /// How many passwords were hashed since the start.
     hashed: AtomicU64,
     /// What has reached its limit.
@@ -70,8 +71,8 @@ impl Default for Door {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            hashing: Semaphore::new((cores / 2).max(1)),
-            waiting: AtomicUsize::new(0),
+            hashing: Arc::new(Semaphore::new((cores / 2).max(1))),
+            waiting: Arc::new(Semaphore::new(passwords::QUEUE)),
             hashed: AtomicU64::new(0),
             exhausted: limits::Exhausted::default(),
             seal: OnceCell::new(),
@@ -677,7 +678,7 @@ impl Registry {
     }
 
     /// The session may have been ended by somebody since this request began; in a transaction that is for certain.
-    async fn still_signed_in(&self, tx: &mut Tx, session: &SessionFacts) -> Result<()> {
+    pub(crate) async fn still_signed_in(&self, tx: &mut Tx, session: &SessionFacts) -> Result<()> {
         if tx.session_lives(&session.id, self.now()).await? {
             return Ok(());
         }

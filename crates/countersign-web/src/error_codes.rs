@@ -211,6 +211,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "creation-needs-account" "New projects need a person"
         "Only an account can make a project by publishing to a free name."
         "Publish the first release with a person's token.";
+    "credential-ended" "The token ended meanwhile"
+        "The token was good when the request began, and was revoked or expired before it was carried out."
+        "Nothing was changed. Make a new token, or exchange the workflow's identity token again, and repeat the request.";
     "credentials-missing" "No token sent"
         "This needs a token, and the request carried none."
         "Send an API token as the password (user name __token__), or as \"Authorization: Bearer TOKEN\".";

@@ -37,7 +37,7 @@ const SHORTEST: usize = 8;
 const LONGEST: usize = 4_096;
 
 /// So many may wait for their turn to be hashed.
-const QUEUE: usize = 64;
+pub(super) const QUEUE: usize = 64;
 
 /// What fewer guesses than this would find is too common.
 const COMMON: u64 = 10_000;
@@ -128,19 +128,24 @@ impl Registry {
             )
             .remedy("Try again in a minute. Passkeys are not affected.")
         };
-        if door.waiting.fetch_add(1, Ordering::Relaxed) >= QUEUE {
-            door.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(busy());
-        }
-        let turn = tokio::time::timeout(Duration::from_secs(10), door.hashing.acquire()).await;
-        door.waiting.fetch_sub(1, Ordering::Relaxed);
-        let Ok(Ok(turn)) = turn else {
+        // Whoever hangs up drops this future: the place in the queue goes with it, but a hash that began keeps its turn
+        // until it ends, so that there are never more of them at once.
+        let Ok(place) = door.waiting.try_acquire() else {
             return Err(busy());
         };
+        let turn = door.hashing.clone().acquire_owned();
+        let Ok(Ok(turn)) = tokio::time::timeout(Duration::from_secs(10), turn).await else {
+            return Err(busy());
+        };
+        drop(place);
         door.hashed.fetch_add(1, Ordering::Relaxed);
-        let done = tokio::task::spawn_blocking(work).await;
-        drop(turn);
-        done.map_err(|source| Error::internal("hashing broke off", source))?
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(turn);
+            done
+        });
+        done.await
+            .map_err(|source| Error::internal("hashing broke off", source))?
     }
 
     async fn hashed(&self, password: String) -> Result<String> {

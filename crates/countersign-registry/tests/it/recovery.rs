@@ -310,11 +310,33 @@ on_both_databases! {
             test.domains.0.lock().unwrap().insert(format!("d{number}.example"), Ok(gone));
         }
         test.domains.0.lock().unwrap().insert("example.org".to_owned(), Err(OutsideError::Status(500)));
+        for known in ["gmail.com", "googlemail.com"] {
+            let gone = DomainReport { exists: Some(false), ..DomainReport::default() };
+            test.domains.0.lock().unwrap().insert(known.to_owned(), Ok(gone));
+        }
         for _ in 0..3 {
             assert_eq!(test.registry.check_domains().await.unwrap(), 0);
             test.turn_clock(Duration::from_secs(86_400 + 60));
         }
         assert_eq!(test.count("SELECT count(*) AS n FROM account_emails WHERE abandoned_at IS NOT NULL").await, 0);
+    }
+
+    async fn five_dead_domains_among_twenty_are_given_up_though_they_are_many(test: TestRegistry) {
+        let ann = test.person("ann").await;
+        for number in 0..8 {
+            let address = format!("ann@d{number}.example");
+            test.registry.add_address(&ann, &address).await.unwrap();
+            let link = test.link(&address, "/account/verify-address").await;
+            test.registry.verify_address(&link, None).await.unwrap();
+            if number < 5 {
+                let gone = DomainReport { exists: Some(false), ..DomainReport::default() };
+                test.domains.0.lock().unwrap().insert(format!("d{number}.example"), Ok(gone));
+            }
+        }
+        assert_eq!(test.registry.check_domains().await.unwrap(), 0);
+        test.turn_clock(Duration::from_secs(86_400 + 60));
+        assert_eq!(test.registry.check_domains().await.unwrap(), 5);
+        test.check().await;
     }
 
     async fn where_the_operator_demands_it_only_proved_accounts_publish(database: Database) {

@@ -480,6 +480,28 @@ on_both_databases! {
         done(test.try_password("ann", PASSWORD, 10).await.unwrap());
     }
 
+    async fn requests_that_are_hung_up_keep_nobody_from_signing_in(test: TestRegistry) {
+        test.with_password("ann").await;
+        let asked: Vec<_> = (0..200_u8)
+            .map(|number| {
+                let registry = test.registry.clone();
+                tokio::spawn(async move {
+                    let login = format!("nobody-{number}");
+                    registry.password_sign_in(&login, "guess", &from(number), None).await.map(|_| ())
+                })
+            })
+            .collect();
+        // Long enough for the queue to be full of them.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        for one in &asked {
+            one.abort();
+        }
+        for one in asked {
+            drop(one.await);
+        }
+        done(test.try_password("ann", PASSWORD, 222).await.unwrap());
+    }
+
     async fn distributed_guessing_does_not_lock_the_victim_out(test: TestRegistry) {
         let home = test.with_password("ann").await;
         let (mut key, _) = test.with_passkey("bob").await;
