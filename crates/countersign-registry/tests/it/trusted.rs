@@ -879,6 +879,8 @@ on_both_databases! {
         let answers = test.registry.report_leak(&found, "https://paste.example/7").await.unwrap();
         assert_eq!((answers.len(), answers[0].label), (1, "true_positive"));
         refused(test.registry.authenticate(Presented::Token(secret.clone())).await, "token-revoked");
+        // What it was let in for before is over too.
+        assert!(test.publish(&robot, &wheel("sample", "1.1")).await.is_err());
         let ada = test.session("ada", Level::TwoFactor, true).await;
         let notices = test.registry.account_notices(&ada).await.unwrap();
         let notice = notices.iter().find(|notice| notice.kind == "workflow-token-leaked").expect("the owner was told");
