@@ -46,7 +46,7 @@ pub use archive::{Continued, Restore, Restored, Summary};
 pub use blobs::Blobs;
 pub use countersign_trust::oidc;
 pub use curate::Deletion;
-pub use device::{DeviceLogin, DeviceProgress, WaitingDevice};
+pub use device::{DeviceLogin, DeviceProgress, Fetched, WaitingDevice};
 pub use doctor::{Diagnosis, Patient, Severity, examine};
 pub use error::{Error, Kind, Result};
 pub use fetch::{Document, DocumentKey, ServedFile};

@@ -448,6 +448,12 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "login-name" "Program without a name"
         "A program that wants to be let in says what it is, in at most 100 characters."
         "Send a short name without control characters.";
+    "login-password" "No login by password"
+        "The client asked for a token with user name and password. Passwords are typed at this registry's own pages only."
+        "Use the login by browser: npm login --auth-type=web.";
+    "login-too-fast" "Asked too often"
+        "A program that waits to be let in asked more often than it was told to. Nobody has decided yet."
+        "Wait five seconds between questions.";
     "login-unknown" "Nothing waits under this code"
         "The code was mistyped, was answered already, or is older than ten minutes."
         "Compare it with what the program shows, or start the program again.";

@@ -337,6 +337,20 @@ impl Registry {
         Ok(transfers)
     }
 
+    /// An open request, for those whom it concerns.
+    ///
+    /// # Errors
+    /// `proposal-unknown`.
+    pub async fn proposal(&self, actor: &Actor, id: &str) -> Result<Proposal> {
+        policy::may(Act::SeeTokens, actor, On::Own, self.now())?;
+        let mut tx = self.inner.store.write().await?;
+        let row = self.open_proposal(&mut tx, id).await?;
+        let about = self
+            .concerned(&mut tx, actor, &row, Act::SeeOrganisation)
+            .await?;
+        Ok(view(row, about))
+    }
+
     /// Confirms a request: a removal as another owner or after its time, a transfer as whoever gets the project.
     ///
     /// # Errors
@@ -370,37 +384,9 @@ impl Registry {
         let now = self.now();
         let mut tx = self.inner.store.write().await?;
         let row = self.open_proposal(&mut tx, id).await?;
-        let mine = match &actor.identity {
-            Identity::Account { id, .. } => {
-                row.account.as_ref() == Some(id)
-                    || match &row.organisation {
-                        Some(to) => tx.standing(to, id).await? == Some(Membership::Owner),
-                        None => false,
-                    }
-            }
-            _ => false,
-        };
-        let about = match (&row.project, &row.about) {
-            (Some(id), _) => {
-                let project = tx.locked_project(id).await?.ok_or_else(unknown_proposal)?;
-                if !mine {
-                    self.may_on(&mut tx, actor, &project, Act::Cancel)
-                        .await
-                        .map_err(hidden)?;
-                }
-                project.name
-            }
-            (None, Some(about)) => {
-                let about = self.locked_by_id(&mut tx, about).await?;
-                if !mine {
-                    self.may_in(&mut tx, actor, &about, Act::ManageManagers)
-                        .await
-                        .map_err(hidden)?;
-                }
-                about.name
-            }
-            (None, None) => return Err(unknown_proposal()),
-        };
+        let about = self
+            .concerned(&mut tx, actor, &row, Act::ManageManagers)
+            .await?;
         let by = match &actor.identity {
             Identity::Account { id, .. } => Some(id),
             _ => None,
@@ -575,6 +561,47 @@ impl Registry {
             .remedy("Let an owner of longer standing confirm, or wait until the time is over."));
         }
         Ok(())
+    }
+
+    /// The name of what an open request is about, for those whom it concerns: who is to go or to get it, and the owners.
+    async fn concerned(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        row: &ProposalRow,
+        in_organisation: Act,
+    ) -> Result<String> {
+        let mine = match &actor.identity {
+            Identity::Account { id, .. } => {
+                row.account.as_ref() == Some(id)
+                    || match &row.organisation {
+                        Some(to) => tx.standing(to, id).await? == Some(Membership::Owner),
+                        None => false,
+                    }
+            }
+            _ => false,
+        };
+        match (&row.project, &row.about) {
+            (Some(id), _) => {
+                let project = tx.locked_project(id).await?.ok_or_else(unknown_proposal)?;
+                if !mine {
+                    self.may_on(tx, actor, &project, Act::Cancel)
+                        .await
+                        .map_err(hidden)?;
+                }
+                Ok(project.name)
+            }
+            (None, Some(about)) => {
+                let about = self.locked_by_id(tx, about).await?;
+                if !mine {
+                    self.may_in(tx, actor, &about, in_organisation)
+                        .await
+                        .map_err(hidden)?;
+                }
+                Ok(about.name)
+            }
+            (None, None) => Err(unknown_proposal()),
+        }
     }
 
     async fn accept_transfer(

@@ -6,6 +6,7 @@ mod approvals;
 mod archive;
 mod checker;
 mod curating;
+mod device;
 mod doctor;
 mod documents;
 mod faults;

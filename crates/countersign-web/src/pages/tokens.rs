@@ -22,6 +22,9 @@ pub(super) fn routes() -> Router<Site> {
         .route("/account/tokens", get(show).post(make))
         .route("/account/tokens/revoke", post(revoke))
         .route("/login/device", get(device).post(decide))
+        // What cargo prints: its API's address with `/me` behind it.
+        .route("/me", get(cargo))
+        .route("/cargo/me", get(cargo))
 }
 
 /// A token as its row shows it.
@@ -167,6 +170,31 @@ async fn revoke(member: Member, body: Body) -> Result<Response, Refusal> {
         .revoke_token(&member.actor, form.get("id"), false)
         .await;
     member.done(outcome, "/account/tokens", "token-revoked")
+}
+
+#[derive(Template)]
+#[template(path = "account/cargo.html")]
+struct CargoPage<'a> {
+    frame: &'a Frame,
+    /// What people would call this registry in cargo's configuration.
+    name: String,
+}
+
+/// `GET /me`: where `cargo login` sends people for a token.
+async fn cargo(member: Member) -> Response {
+    member
+        .page(&CargoPage {
+            frame: &member.frame,
+            name: registry_name(&member.frame.host),
+        })
+        .into_response()
+}
+
+/// A host as a bare key of TOML, which names of registries are.
+fn registry_name(host: &str) -> String {
+    host.chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect()
 }
 
 /// `GET /login/device`: asks for the code, or shows what waits under it.

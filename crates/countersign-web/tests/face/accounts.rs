@@ -312,6 +312,7 @@ async fn pages_of_ones_own_are_kept_by_nobody_and_can_not_be_framed() {
         "/account/notices",
         "/account/data",
         "/login/device",
+        "/me",
     ] {
         let page = carol.get(path).await.expect(200);
         assert_eq!(page.header("cache-control"), "no-store", "{path}");
