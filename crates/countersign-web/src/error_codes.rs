@@ -340,6 +340,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "form-mismatch" "Form and file differ"
         "The form says something else than the metadata inside the file. The file is believed."
         "Upload the file as it was built; do not override metadata on the way.";
+    "form-over" "Form no longer kept"
+        "What was typed before proving again who you are was kept for five minutes and for one use, in the browser's own session; that is over."
+        "Nothing was done. Open the page again and type it once more.";
     "form-protocol" "Protocol version unknown"
         "The upload form names a protocol version that does not exist."
         "Send protocol_version=1, or leave it out.";

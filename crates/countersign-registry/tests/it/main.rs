@@ -5,6 +5,7 @@ mod accounts;
 mod approvals;
 mod archive;
 mod checker;
+mod console;
 mod curating;
 mod device;
 mod doctor;

@@ -10,6 +10,7 @@ mod hostile;
 mod npm;
 mod outages;
 mod pages;
+mod people;
 mod races;
 mod trusted;
 

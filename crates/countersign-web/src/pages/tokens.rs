@@ -10,10 +10,10 @@ use axum::routing::{get, post};
 use countersign_registry::model::{Action, Network, Scope, Time};
 use countersign_registry::{Error, Kind, NewToken, TokenSummary};
 
-use super::guest::{Member, go, refused, with_return};
+use super::ask;
+use super::guest::{Fields, Member, go, refused};
 use super::phrase::{Told as _, counted};
 use super::visit::Frame;
-use super::{ask, guest};
 use crate::Site;
 use crate::error::Refusal;
 
@@ -114,43 +114,47 @@ struct MadePage<'a> {
     secret: &'a str,
 }
 
-fn malformed(why: &str) -> Refusal {
-    let error = Error::new(
+fn malformed(why: &str) -> Error {
+    Error::new(
         Kind::Rejected,
         "form-malformed",
         format!("The form can not be read: {why}."),
-    );
-    refused(error.remedy("Go back and correct it."))
+    )
+    .remedy("Correct it and send it again.")
 }
 
-async fn make(member: Member, body: Body) -> Result<Response, Refusal> {
-    let form = member.fields(body).await?;
-    let action = form
-        .get("action")
-        .parse::<Action>()
-        .map_err(|why| malformed(&why))?;
+/// The token that a form asks for.
+fn wanted(form: &Fields, user: &str) -> Result<NewToken, Error> {
     let days: u64 = form
         .get("days")
         .parse()
         .map_err(|_| malformed("the days are a number"))?;
-    let label = form.get("label").to_owned();
     let networks = form
         .get("networks")
         .split([' ', ','])
         .filter(|word| !word.is_empty())
         .map(str::parse::<Network>)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|why| malformed(&why))?;
-    let new = NewToken {
-        user: member.name.clone(),
+        .collect::<Result<Vec<_>, _>>();
+    let action = form.get("action").parse::<Action>();
+    Ok(NewToken {
+        user: user.to_owned(),
         ecosystem: None,
         project: form.some("project").map(str::to_owned),
         namespace: form.some("namespace").map(str::to_owned),
-        networks,
-        action,
+        networks: networks.map_err(|why| malformed(&why))?,
+        action: action.map_err(|why| malformed(&why))?,
         expires: Duration::from_secs(days.saturating_mul(86_400)),
-        label: label.clone(),
+        label: form.get("label").to_owned(),
+    })
+}
+
+async fn make(member: Member, body: Body) -> Result<Response, Refusal> {
+    let form = member.fields(body).await?;
+    let new = match wanted(&form, &member.name) {
+        Ok(new) => new,
+        Err(error) => return member.not_done(error, "/account/tokens").await,
     };
+    let label = new.label.clone();
     match member.site.registry.create_token(&member.actor, new).await {
         Ok((secret, _)) => Ok(member.page(&MadePage {
             frame: &member.frame,
@@ -158,7 +162,7 @@ async fn make(member: Member, body: Body) -> Result<Response, Refusal> {
             label: &label,
             secret: &secret,
         })),
-        Err(error) => member.not_done(error, "/account/tokens"),
+        Err(error) => member.not_done(error, "/account/tokens").await,
     }
 }
 
@@ -169,7 +173,9 @@ async fn revoke(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .revoke_token(&member.actor, form.get("id"), false)
         .await;
-    member.done(outcome, "/account/tokens", "token-revoked")
+    member
+        .done(outcome, "/account/tokens", "token-revoked")
+        .await
 }
 
 #[derive(Template)]
@@ -272,10 +278,7 @@ async fn decide(member: Member, body: Body) -> Result<Response, Refusal> {
         .decide_device(&member.actor, code, yes, &member.origin)
         .await;
     if let Err(error) = outcome {
-        if guest::is_stale(&error) {
-            return Ok(go(&with_return("/account/confirm", &here)));
-        }
-        return Err(refused(error));
+        return member.not_done(error, &here).await;
     }
     let (title, text) = if yes {
         ("It is in", "Go back to the program; it goes on by itself.")
