@@ -453,7 +453,7 @@ impl List {
         };
         let about = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?;
         std::fs::File::open(path).map_err(|error| wrong(error.to_string()))?;
-        if !about.is_file() || about.len() == 0 || about.len() % ENTRY != 0 {
+        if !about.is_file() || about.len() == 0 || !about.len().is_multiple_of(ENTRY) {
             return Err(wrong(format!(
                 "its {} bytes are no whole number of entries",
                 about.len()
