@@ -173,6 +173,10 @@ impl Registry {
             policy::may(Act::MakeTokens, actor, On::Own, now)?;
         }
         let mut tx = self.inner.store.write().await?;
+        if yes {
+            self.in_good_standing(&mut tx, actor, Act::MakeTokens, "")
+                .await?;
+        }
         let accepted = yes.then_some(account);
         if !tx.decide_device(&row.user_code, accepted, now).await? {
             return Err(unknown());

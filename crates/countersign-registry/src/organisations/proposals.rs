@@ -135,7 +135,6 @@ impl Registry {
         let project = self
             .project_for_change(&mut tx, actor, ecosystem, &key, Act::Propose)
             .await?;
-        self.not_just_recovered(&mut tx, actor, "hand over").await?;
         let (by, by_name) = person(actor)?;
         let (kind, account, organisation) = match &wish {
             Wish::RemoveOwner(user) => {
@@ -383,20 +382,15 @@ impl Registry {
         let about = match (&row.project, &row.about) {
             (Some(id), _) => {
                 let project = tx.locked_project(id).await?.ok_or_else(unknown_proposal)?;
-                if !mine {
-                    self.may_on(&mut tx, actor, &project, Act::Cancel)
-                        .await
-                        .map_err(hidden)?;
-                }
+                let owns = self.may_on(&mut tx, actor, &project, Act::Cancel).await;
+                owns.or_else(|refusal| self.may_decline(actor, mine, refusal))?;
                 project.name
             }
             (None, Some(about)) => {
                 let about = self.locked_by_id(&mut tx, about).await?;
-                if !mine {
-                    self.may_in(&mut tx, actor, &about, Act::ManageManagers)
-                        .await
-                        .map_err(hidden)?;
-                }
+                let heads = self.may_in(&mut tx, actor, &about, Act::ManageManagers);
+                let heads = heads.await;
+                heads.or_else(|refusal| self.may_decline(actor, mine, refusal))?;
                 about.name
             }
             (None, None) => return Err(unknown_proposal()),
@@ -432,13 +426,22 @@ impl Registry {
             .ok_or_else(unknown_proposal)
     }
 
-    async fn locked_by_id(
+    pub(super) async fn locked_by_id(
         &self,
         tx: &mut Tx,
         id: &OrganisationId,
     ) -> Result<crate::store::OrganisationRow> {
         let key = tx.organisation_key(id).await?.ok_or_else(void)?;
         tx.locked_organisation(&key).await?.ok_or_else(void)
+    }
+
+    /// Whoever a request is about stops it as they would decline an invitation, in person: their tokens stop only what
+    /// the role that they have lets them.
+    fn may_decline(&self, actor: &Actor, mine: bool, refusal: Error) -> Result<()> {
+        if !mine {
+            return Err(hidden(refusal));
+        }
+        policy::may(Act::AnswerInvitation, actor, On::Own, self.now())
     }
 
     async fn may_on(
