@@ -167,6 +167,10 @@ const CORE: &[(&str, &[Arrow])] = &[
         ],
     ),
     (
+        "console",
+        &[to("model"), to("error"), to("policy"), to("store")],
+    ),
+    (
         "device",
         &[
             to("model"),

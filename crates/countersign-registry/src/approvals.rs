@@ -100,6 +100,15 @@ impl Wanted {
     /// Whose token asks.
     fn by<'a>(&self, actor: &'a Actor) -> Result<(&'a AccountId, &'a CredentialId)> {
         let account = person(actor)?;
+        let row = self.act.permission();
+        if !row.consent {
+            return Err(Error::new(
+                Kind::Denied,
+                "session-needed",
+                format!("No token may {}, with or without an approval.", row.what),
+            )
+            .remedy("Sign in at this registry's pages and do it there."));
+        }
         let Some(credential) = &actor.credential else {
             return Err(Error::new(
                 Kind::Denied,
@@ -118,7 +127,7 @@ impl Wanted {
                 "token-action",
                 format!(
                     "This token may not {}, with or without an approval.",
-                    self.act.permission().what
+                    row.what
                 ),
             )
             .remedy("Use a token with the action manage."));

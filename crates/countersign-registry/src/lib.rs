@@ -13,6 +13,7 @@ mod audit;
 mod blobs;
 mod checks;
 mod chores;
+mod console;
 mod curate;
 mod device;
 mod doctor;
@@ -44,9 +45,10 @@ pub use accounts::{NewToken, TokenSummary, UserSummary};
 pub use approvals::{Approval, Wanted};
 pub use archive::{Continued, Restore, Restored, Summary};
 pub use blobs::Blobs;
+pub use console::Chore;
 pub use countersign_trust::oidc;
 pub use curate::Deletion;
-pub use device::{DeviceLogin, DeviceProgress, WaitingDevice};
+pub use device::{DeviceLogin, DeviceProgress, Fetched, WaitingDevice};
 pub use doctor::{Diagnosis, Patient, Severity, examine};
 pub use error::{Error, Kind, Result};
 pub use fetch::{Document, DocumentKey, ServedFile};
@@ -77,7 +79,7 @@ pub use sign_in::{
     FactorSummary, HalfSession, KeyKind, LinkedIdentity, ProviderSummary, RecoveryCodes,
     SecondFactor, Security, SessionSummary, SignInStep, SignedIn, TotpSetup, import_breached,
 };
-pub use store::{Backend, Store};
+pub use store::{Backend, LeakReport, Store, Withheld};
 pub use texts::{MailKind, NoticeKind};
 pub use trusted::{
     FailedExchange, IssuerSummary, JudgedPublisher, Minted, NewIssuer, NewPublisher, Notice,
@@ -109,4 +111,5 @@ struct Inner {
     door: sign_in::Door,
     office: mail::Office,
     keyring: leaks::Keyring,
+    diary: console::Diary,
 }

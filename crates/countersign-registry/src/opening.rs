@@ -184,6 +184,7 @@ impl Registry {
                 door: Default::default(),
                 office: Default::default(),
                 keyring: Default::default(),
+                diary: Default::default(),
             }),
         }
     }

@@ -343,8 +343,9 @@ impl Registry {
     /// The caller's organisations; all of them for the operator.
     ///
     /// # Errors
-    /// `account-needed`.
+    /// `token-action`, `account-needed`.
     pub async fn organisations(&self, actor: &Actor) -> Result<Vec<OrganisationSummary>> {
+        policy::may(Act::SeeTokens, actor, On::Own, self.now())?;
         let account = match &actor.identity {
             Identity::Account { id, .. } if !policy::operates(actor) => Some(id),
             _ => {

@@ -10,6 +10,7 @@
 mod codes;
 mod demands;
 mod enrolment;
+mod held;
 mod limits;
 mod passkeys;
 mod passwords;

@@ -17,6 +17,7 @@ pub mod fsck;
 pub mod http;
 pub mod issuer;
 pub mod packages;
+pub mod person;
 pub mod postgres;
 pub mod runner;
 pub mod s3;

@@ -34,6 +34,8 @@ pub enum Dialect {
     /// The exchange of identity tokens: `{"message", "errors": […]}`, which publishing clients print, with the members
     /// of RFC 9457 beside them. What is wrong with a token is 422, whatever its kind.
     Exchange,
+    /// npm and its kin: `{"error"}`, which they print, with the members of RFC 9457 beside it.
+    Npm,
 }
 
 /// An error with the dialect it is to be told in.
@@ -75,6 +77,11 @@ impl Refusal {
     /// For clients that exchange an identity token.
     pub fn exchange(error: impl Into<Error>) -> Self {
         Self::new(error, Dialect::Exchange)
+    }
+
+    /// For npm.
+    pub fn npm(error: impl Into<Error>) -> Self {
+        Self::new(error, Dialect::Npm)
     }
 
     /// The status this is answered with.
@@ -195,6 +202,7 @@ pub(crate) fn render(
         Dialect::Problem => Form::Problem,
         Dialect::Upload => upload_form(headers),
         Dialect::Exchange => Form::Exchange,
+        Dialect::Npm => Form::Npm,
     };
     let (content_type, body) = match form {
         Form::Text => (
@@ -237,6 +245,14 @@ pub(crate) fn render(
             members.insert("errors".to_owned(), reasons(error, &link).into());
             ("application/json", Value::Object(members).to_string())
         }
+        Form::Npm => {
+            let mut members = problem(error, status, &link, request_id);
+            members.insert(
+                "error".to_owned(),
+                format!("{} More: {link}", error.text()).into(),
+            );
+            ("application/json", Value::Object(members).to_string())
+        }
     };
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
@@ -260,7 +276,13 @@ pub(crate) fn render(
             out.insert(RETRY_AFTER, HeaderValue::from_static(wait));
         }
         StatusCode::TOO_MANY_REQUESTS => {
-            out.insert(RETRY_AFTER, HeaderValue::from_static("30"));
+            // A program that waits to be let in may ask again at its pace.
+            let wait = if error.code == "login-too-fast" {
+                "5"
+            } else {
+                "30"
+            };
+            out.insert(RETRY_AFTER, HeaderValue::from_static(wait));
         }
         _ => {}
     }
@@ -377,6 +399,7 @@ enum Form {
     Json,
     Html,
     Exchange,
+    Npm,
 }
 
 fn upload_form(headers: &HeaderMap) -> Form {

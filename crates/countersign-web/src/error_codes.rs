@@ -340,6 +340,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "form-mismatch" "Form and file differ"
         "The form says something else than the metadata inside the file. The file is believed."
         "Upload the file as it was built; do not override metadata on the way.";
+    "form-over" "Form no longer kept"
+        "What was typed before proving again who you are was kept for five minutes and for one use, in the browser's own session; that is over."
+        "Nothing was done. Open the page again and type it once more.";
     "form-protocol" "Protocol version unknown"
         "The upload form names a protocol version that does not exist."
         "Send protocol_version=1, or leave it out.";
@@ -448,6 +451,12 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "login-name" "Program without a name"
         "A program that wants to be let in says what it is, in at most 100 characters."
         "Send a short name without control characters.";
+    "login-password" "No login by password"
+        "The client asked for a token with user name and password. Passwords are typed at this registry's own pages only."
+        "Use the login by browser: npm login --auth-type=web.";
+    "login-too-fast" "Asked too often"
+        "A program that waits to be let in asked more often than it was told to. Nobody has decided yet."
+        "Wait five seconds between questions.";
     "login-unknown" "Nothing waits under this code"
         "The code was mistyped, was answered already, or is older than ten minutes."
         "Compare it with what the program shows, or start the program again.";

@@ -424,7 +424,9 @@ fn is_open(method: &Method, path: &str) -> bool {
         | "/api/v1/recovery/status" => method == Method::POST,
         // Whoever comes in, or gets back in, has nothing to show yet. Pages of one's own ask for themselves.
         "/sign-in" | "/sign-up" | "/sign-out" | "/forgotten" | "/recover" | "/enrol" => true,
-        "/account" | "/operator" | "/invitation" | "/login/device" | "/help/recovery" => true,
+        "/account" | "/operator" | "/invitation" | "/login/device" | "/help/recovery" | "/me"
+        | "/cargo/me" => true,
+        _ if protocols::npm::is_login(path) => true,
         _ => [
             "/static/",
             "/enrol/",
@@ -448,6 +450,8 @@ fn dialect_of(method: &Method, path: &str) -> Dialect {
         || path == "/.well-known/pytp"
     {
         Dialect::Problem
+    } else if path.starts_with("/npm/-/") || path.starts_with("/-/") {
+        Dialect::Npm
     } else {
         Dialect::Text
     }

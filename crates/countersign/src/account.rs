@@ -3,10 +3,11 @@
 
 use reqwest::Method;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::approval::{self, Asking};
 use crate::failure::{Result, plain};
-use crate::publisher::{Items, read, segment};
+use crate::publisher::{Items, printable, read, segment};
 use crate::remote::Remote;
 
 #[derive(Deserialize)]
@@ -65,6 +66,49 @@ pub fn tokens(remote: &Remote) -> Result<Value> {
     remote.call(Method::GET, "/api/v1/tokens", None)
 }
 
+/// What a new token is to be good for.
+pub struct NewToken {
+    /// `read`, `publish` or `manage`.
+    pub action: &'static str,
+    /// What people call it.
+    pub label: Option<String>,
+    /// Good for this ecosystem only.
+    pub ecosystem: Option<String>,
+    /// Good for this project of the ecosystem only.
+    pub project: Option<String>,
+    /// Good for this namespace of the ecosystem only.
+    pub namespace: Option<String>,
+    /// Good from these networks only.
+    pub networks: Vec<String>,
+    /// How many days it lives.
+    pub days: Option<u32>,
+}
+
+/// Makes a token; the answer holds it, and nothing else ever does.
+///
+/// # Errors
+/// As [`approval::act`].
+pub fn create(remote: &Remote, new: &NewToken, ask: Asking<'_>) -> Result<Value> {
+    let mut body = json!({"action": new.action});
+    for (name, value) in [
+        ("label", &new.label),
+        ("ecosystem", &new.ecosystem),
+        ("project", &new.project),
+        ("namespace", &new.namespace),
+    ] {
+        if let Some(value) = value {
+            body[name] = json!(value);
+        }
+    }
+    if !new.networks.is_empty() {
+        body["networks"] = json!(new.networks);
+    }
+    if let Some(days) = new.days {
+        body["days"] = json!(days);
+    }
+    approval::act(remote, &Method::POST, "/api/v1/tokens", Some(&body), ask)
+}
+
 /// Revokes a token by its id or hint.
 ///
 /// # Errors
@@ -102,24 +146,33 @@ pub fn describe_tokens(answer: &Value) -> Result<Vec<String>> {
     if items.is_empty() {
         return Ok(vec!["No token.".to_owned()]);
     }
-    let lines = items.iter().flat_map(|token| {
-        let state = match (&token.revoked, &token.expires) {
-            (Some(at), _) => format!("revoked {at}"),
-            (None, Some(at)) => format!("until {at}"),
-            (None, None) => "without end".to_owned(),
-        };
-        let mut lines = vec![
-            format!("{}  {}", token.hint, token.label),
-            format!("    id {}, {state}", token.id),
-        ];
-        if let Some(scope) = &token.scope {
-            lines.push(format!("    may {}", scope.in_words()));
-        }
-        lines.push(match &token.last_used {
-            Some(at) => format!("    made {}, used last {at}", token.created),
-            None => format!("    made {}, never used", token.created),
-        });
-        lines
+    Ok(printable(items.iter().flat_map(token_lines).collect()))
+}
+
+/// One token for people.
+///
+/// # Errors
+/// Exit 5 for an answer of another shape.
+pub fn describe_token(answer: &Value) -> Result<Vec<String>> {
+    Ok(printable(token_lines(&read(answer)?)))
+}
+
+fn token_lines(token: &Token) -> Vec<String> {
+    let state = match (&token.revoked, &token.expires) {
+        (Some(at), _) => format!("revoked {at}"),
+        (None, Some(at)) => format!("until {at}"),
+        (None, None) => "without end".to_owned(),
+    };
+    let mut lines = vec![
+        format!("{}  {}", token.hint, token.label),
+        format!("    id {}, {state}", token.id),
+    ];
+    if let Some(scope) = &token.scope {
+        lines.push(format!("    may {}", scope.in_words()));
+    }
+    lines.push(match &token.last_used {
+        Some(at) => format!("    made {}, used last {at}", token.created),
+        None => format!("    made {}, never used", token.created),
     });
-    Ok(lines.map(|line| plain(&line)).collect())
+    lines
 }

@@ -1,6 +1,9 @@
 //! What the commands share: output, the trust file's place, and the registry that is meant.
 
 mod interrupt;
+pub mod org;
+pub mod owner;
+mod person;
 pub mod publish;
 pub mod publisher;
 pub mod session;
@@ -95,32 +98,6 @@ pub fn remote(common: &Common, url: &Url) -> Result<Remote, Failure> {
             Ok(Remote::new(url, None, ca.as_deref())?.with_login(login))
         }
     }
-}
-
-/// A registry that is asked in the user's name, with the words for the credential that is used.
-///
-/// # Errors
-/// Exit 2 where there is no credential.
-pub fn in_person(common: &Common) -> Result<(Remote, login::Whence), Failure> {
-    let trust = TrustFile::load(&trust_path(common)?)?;
-    let url = meant(common, &trust)?;
-    let remote = Remote::new(&url, None, authorities(common)?.as_deref())?;
-    let credential = credential(&url)?.ok_or_else(|| {
-        Failure::new(
-            Exit::Usage,
-            "no-credential",
-            format!(
-                "Nobody is logged in at {}, and COUNTERSIGN_TOKEN is not set.",
-                remote.site()
-            ),
-        )
-        .remedy(format!(
-            "Log in: countersign login --registry {}. Or set COUNTERSIGN_TOKEN to a token with the manage action.",
-            remote.site()
-        ))
-    })?;
-    let remote = remote.with_token(Some(credential.token))?;
-    Ok((remote, credential.from))
 }
 
 /// The registry to publish to and to manage: the one that is named, pinned or not, or the only one that is pinned, or

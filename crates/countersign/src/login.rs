@@ -313,17 +313,9 @@ fn granted(remote: &Remote, answer: &Value) -> Result<Login> {
 pub fn end(remote: &Remote) -> Result<bool> {
     match remote.call(Method::DELETE, "/api/v1/token", None) {
         Ok(_) => Ok(true),
-        Err(failure) if is_dead(&failure) => Ok(false),
+        Err(failure) if failure.unauthenticated => Ok(false),
         Err(failure) => Err(failure),
     }
-}
-
-/// Whether the registry says that a token is none of its, or no longer good.
-pub fn is_dead(failure: &Failure) -> bool {
-    matches!(
-        &*failure.code,
-        "token-unknown" | "token-expired" | "token-revoked" | "token-leaked" | "token-malformed"
-    )
 }
 
 #[cfg(test)]

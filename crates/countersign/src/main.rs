@@ -33,6 +33,8 @@ fn main() -> ExitCode {
         Command::Logout(options) => command::session::logout(&cli.common, options),
         Command::Whoami => command::session::whoami(&cli.common),
         Command::Token(what) => command::token::run(&cli.common, what),
+        Command::Owner(what) => command::owner::run(&cli.common, what),
+        Command::Org(what) => command::org::run(&cli.common, what),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

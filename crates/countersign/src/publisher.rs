@@ -372,7 +372,7 @@ fn publisher_lines(publisher: &Publisher) -> Vec<String> {
     lines
 }
 
-fn printable(lines: Vec<String>) -> Vec<String> {
+pub(crate) fn printable(lines: Vec<String>) -> Vec<String> {
     lines.iter().map(|line| plain(line)).collect()
 }
 

@@ -187,7 +187,21 @@ impl Remote {
     /// # Errors
     /// [`Exit::Refused`] with the registry's own code, words and differing claims; [`Exit::Unreachable`].
     pub fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
-        self.attempt(&method, path, body)
+        self.call_with(method, path, body, None)
+    }
+
+    /// As [`Remote::call`], with a further header.
+    ///
+    /// # Errors
+    /// As [`Remote::call`].
+    pub fn call_with(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        header: Option<(&'static str, &str)>,
+    ) -> Result<Value> {
+        self.attempt(&method, path, body, header)
             .map_err(|attempt| match attempt {
                 Attempt::Final(failure) | Attempt::Again(failure, _) => failure,
             })
@@ -207,7 +221,7 @@ impl Remote {
     ) -> Result<Value> {
         patiently(say, || {
             let body = body().map_err(Attempt::Final)?;
-            self.attempt(&method, path, body.as_ref())
+            self.attempt(&method, path, body.as_ref(), None)
         })
     }
 
@@ -246,6 +260,7 @@ impl Remote {
         method: &Method,
         path: &str,
         body: Option<&Value>,
+        header: Option<(&'static str, &str)>,
     ) -> std::result::Result<Value, Attempt> {
         let address = format!("{}{path}", self.site());
         not_in_the_clear(&self.base, "The request").map_err(Attempt::Final)?;
@@ -255,6 +270,9 @@ impl Remote {
             .header(ACCEPT, "application/json");
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
+        }
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
         }
         if let Some(body) = body {
             request = request
@@ -386,6 +404,10 @@ fn refusal(address: &str, status: StatusCode, body: &[u8]) -> Failure {
         failure.remedy = text(&parsed, "remedy");
         failure.differences =
             serde_json::from_value(parsed["differences"].clone()).unwrap_or_default();
+        failure.approval = parsed
+            .get("approval")
+            .filter(|approval| approval.is_object())
+            .map(|approval| Box::new(approval.clone()));
         failure
     } else if let Some(errors) = parsed["errors"].as_array().filter(|all| !all.is_empty()) {
         exchange_refusal(errors, &text)
@@ -402,7 +424,8 @@ fn refusal(address: &str, status: StatusCode, body: &[u8]) -> Failure {
             format!("{address} answers {status}: {told}"),
         )
     };
-    if failure.remedy.is_none() && status == StatusCode::UNAUTHORIZED {
+    failure.unauthenticated = status == StatusCode::UNAUTHORIZED;
+    if failure.remedy.is_none() && failure.unauthenticated {
         failure.remedy =
             Some("Log in (countersign login), or set COUNTERSIGN_TOKEN to a token of yours that may do this.".to_owned());
     }

@@ -4,6 +4,7 @@
 //! touches the network besides the database, and no transaction is ever open while something else waits.
 
 mod beats;
+mod console;
 mod curating;
 mod device;
 mod examining;
@@ -25,6 +26,7 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
 use sqlx::{Any, AnyPool, AssertSqlSafe, Row};
 
 pub(crate) use beats::{DocumentRow, Head, LeafFacts, NewEvent, NumberedLeaf, ProjectState};
+pub use console::{LeakReport, Withheld};
 pub(crate) use curating::{CuratedFile, CuratedProject};
 pub(crate) use device::DeviceRow;
 pub(crate) use mail::{AccountNoticeRow, AddressRow, DomainRow, MailRow, MailSecretRow, NewMail};

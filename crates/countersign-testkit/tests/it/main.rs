@@ -7,8 +7,10 @@ mod clients;
 mod crash;
 mod durability;
 mod hostile;
+mod npm;
 mod outages;
 mod pages;
+mod people;
 mod races;
 mod trusted;
 

@@ -259,6 +259,26 @@ pub(super) async fn propose(
     Ok((StatusCode::CREATED, Json(ProposalView::from(proposal))).into_response())
 }
 
+/// An open request in words, for whoever consents to it.
+async fn told(site: &Site, headers: &HeaderMap, id: &str) -> Result<String, Refusal> {
+    let actor = site.actor(headers).await.map_err(Refusal::problem)?;
+    let proposal = site
+        .registry
+        .proposal(&actor, id)
+        .await
+        .map_err(Refusal::problem)?;
+    let (about, target) = (named(&proposal.about), named(&proposal.target));
+    let what = match proposal.kind {
+        "transfer" => format!("{about} goes to {target}"),
+        _ => format!("{target} is to be an owner of {about} no longer"),
+    };
+    Ok(format!(
+        "{what}, as {} asked (request {})",
+        named(&proposal.by),
+        proposal.id
+    ))
+}
+
 /// Confirm what another owner asked for, or take over what is transferred
 #[utoipa::path(post, path = "/api/v1/proposals/{id}/confirm", tag = "people", security(("token" = [])),
     params(("id" = String, Path)),
@@ -271,7 +291,7 @@ pub(super) async fn confirm(
     let wanted = Wanted {
         act: Act::Confirm,
         also: &[Act::AnswerInvitation, Act::ManageManagers],
-        subject: format!("request {}", named(&id)),
+        subject: told(&site, &headers, &id).await?,
     };
     let request = Request::of(&site, &headers, wanted).await?;
     let outcome = site.registry.confirm_proposal(&request.actor, &id).await;
@@ -288,10 +308,13 @@ pub(super) async fn cancel(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answer {
-    let actor = site.actor(&headers).await.map_err(Refusal::problem)?;
-    site.registry
-        .cancel_proposal(&actor, &id)
-        .await
-        .map_err(Refusal::problem)?;
+    let wanted = Wanted {
+        act: Act::ManageManagers,
+        also: &[],
+        subject: format!("stop this: {}", told(&site, &headers, &id).await?),
+    };
+    let request = Request::of(&site, &headers, wanted).await?;
+    let outcome = site.registry.cancel_proposal(&request.actor, &id).await;
+    request.told(outcome).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

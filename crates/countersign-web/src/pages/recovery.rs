@@ -339,6 +339,6 @@ async fn vouch(member: Member, body: Body) -> Result<Response, Refusal> {
             "Thank you",
             "Your word counts as one of the two proofs.".to_owned(),
         )),
-        Err(error) => member.not_done(error, "/recovery/vouch"),
+        Err(error) => member.not_done(error, "/recovery/vouch").await,
     }
 }

@@ -11,7 +11,7 @@ use countersign_registry::{
     Answer as PasskeyAnswer, Ceremony, Enrolling, Enrolment, Error, HalfSession, KeyKind, Kind,
     SecondFactor, SignInStep, SignedIn,
 };
-use http::{HeaderValue, header};
+use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
 use super::ask::{Ask, AskPage, ToldPage};
@@ -57,6 +57,8 @@ struct SignInPage<'a> {
     done: Option<&'static str>,
     onward: String,
     user: &'a str,
+    /// Whether the browser may offer its passkeys by itself: not to whoever just signed out.
+    offer: bool,
     providers: Vec<String>,
     open: bool,
 }
@@ -82,6 +84,7 @@ async fn show(guest: Guest) -> Response {
         done: words::done(guest.query.get("done")),
         onward,
         user: "",
+        offer: guest.query.some("done").is_none(),
         providers: providers(&guest),
         open: guest.site.registry.settings().sign_in.open,
     })
@@ -95,6 +98,7 @@ fn again(guest: &Guest, form: &Fields, error: &Error) -> Response {
         done: None,
         onward: own_path(form.some("return"), HOME),
         user: form.get("user"),
+        offer: true,
         providers: providers(guest),
         open: guest.site.registry.settings().sign_in.open,
     };
@@ -718,6 +722,10 @@ struct ConfirmPage<'a> {
     fault: Option<&'a Error>,
     user: &'a str,
     onward: String,
+    /// What waits for the proof: its secret and where it leads; both empty where nothing does.
+    held: &'a str,
+    onto: String,
+    waits: &'static str,
     passkeys: bool,
     password: bool,
     totp: bool,
@@ -725,7 +733,7 @@ struct ConfirmPage<'a> {
 
 async fn confirm_page(
     member: &Member,
-    onward: String,
+    asked: &Fields,
     fault: Option<&Error>,
 ) -> Result<Response, Refusal> {
     let security = member
@@ -738,11 +746,15 @@ async fn confirm_page(
         .factors
         .iter()
         .any(|factor| factor.kind != "totp" && factor.cloned.is_none());
+    let held = asked.get("held");
     let page = ConfirmPage {
         frame: &member.frame,
         fault,
         user: &member.name,
-        onward,
+        onward: own_path(asked.some("return"), HOME),
+        held,
+        onto: own_path(asked.some("onto"), ""),
+        waits: if held.is_empty() { "" } else { words::HELD },
         passkeys,
         password: !passkeys && security.password_changed.is_some(),
         totp: security.factors.iter().any(|factor| factor.kind == "totp"),
@@ -754,7 +766,7 @@ async fn confirm_page(
 }
 
 async fn show_confirm(member: Member) -> Result<Response, Refusal> {
-    confirm_page(&member, member.onward(HOME), None).await
+    confirm_page(&member, &member.query, None).await
 }
 
 async fn confirm_options(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -802,11 +814,21 @@ async fn confirmed(
     form: &Fields,
     outcome: countersign_registry::Result<SignedIn>,
 ) -> Result<Response, Refusal> {
-    let onward = own_path(form.some("return"), HOME);
     match outcome {
-        Ok(signed_in) => Ok(member.enter(&onward, &signed_in.cookie, signed_in.device.as_deref())),
+        Ok(signed_in) => {
+            let onto = own_path(form.some("onto"), "");
+            let waits = !onto.is_empty() && form.some("held").is_some();
+            let onward = own_path(form.some("return"), HOME);
+            let path = if waits { &onto } else { &onward };
+            let mut response = member.enter(path, &signed_in.cookie, signed_in.device.as_deref());
+            if waits {
+                // The browser sends this very form on, and what was held is taken in place of it.
+                *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+            }
+            Ok(response)
+        }
         Err(error) if error.code != "session-over" && mendable(&error) => {
-            confirm_page(member, onward, Some(&error)).await
+            confirm_page(member, form, Some(&error)).await
         }
         Err(error) => Err(refused(error)),
     }

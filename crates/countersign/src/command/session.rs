@@ -14,7 +14,8 @@ use reqwest::Method;
 use serde_json::json;
 use url::Url;
 
-use super::{authorities, in_person, interrupt, line, meant, notes, trust_path};
+use super::person::Person;
+use super::{authorities, interrupt, line, meant, notes, trust_path};
 use crate::cli::{Common, Login, Logout};
 
 fn place(common: &Common, named: Option<&Url>) -> Result<Url, Failure> {
@@ -89,7 +90,7 @@ pub fn login(common: &Common, options: &Login) -> Result<(), Failure> {
             eprintln!("Your browser was asked to open it.");
         }
     }
-    interrupt::then(|| eprintln!("Nothing was kept; the code ends by itself."))?;
+    interrupt::then(|| eprintln!("The code ends by itself."))?;
     let fresh = waited(common, &remote, &waiting, &say)?;
     let mut logins = Logins::load(&path)?;
     let (user, expires) = (fresh.user.clone(), fresh.expires.clone());
@@ -229,34 +230,22 @@ pub fn logout(common: &Common, options: &Logout) -> Result<(), Failure> {
 
 /// Says who the user is, and by which credential.
 pub fn whoami(common: &Common) -> Result<(), Failure> {
-    let (remote, from) = in_person(common)?;
-    let answer = remote
+    let person = Person::of(common)?;
+    let answer = person
+        .remote
         .call(Method::GET, "/api/v1/whoami", None)
-        .map_err(|failure| dead(failure, &from, &remote))?;
+        .map_err(|failure| person.explained(failure))?;
+    let (site, from) = (person.remote.site(), person.from.to_string());
     if common.json {
         let mut told = answer;
-        told["registry"] = json!(remote.site());
-        told["credential"] = json!(from.to_string());
+        told["registry"] = json!(site);
+        told["credential"] = json!(from);
         line(&told.to_string());
         return Ok(());
     }
     for text in countersign::account::describe_caller(&answer)? {
         line(&text);
     }
-    line(&format!("    at {}, with {from}", remote.site()));
+    line(&format!("    at {site}, with {from}"));
     Ok(())
-}
-
-/// What to do about a credential that the registry no longer takes.
-pub fn dead(failure: Failure, from: &login::Whence, remote: &Remote) -> Failure {
-    if !login::is_dead(&failure) {
-        return failure;
-    }
-    match from {
-        login::Whence::Variable => failure,
-        login::Whence::Login { .. } => failure.remedy(format!(
-            "Log in again: countersign login --registry {}",
-            remote.site()
-        )),
-    }
 }
