@@ -139,6 +139,26 @@ impl Registry {
         }
     }
 
+    /// [`Registry::still_good`], and for what the table says so, not within the days after a recovery.
+    ///
+    /// # Errors
+    /// `credential-ended`, `session-over`, `recently-recovered`.
+    pub(crate) async fn in_good_standing(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        act: Act,
+        subject: &str,
+    ) -> Result<()> {
+        self.still_good(tx, actor).await?;
+        let row = act.permission();
+        if row.settled && !policy::operates(actor) {
+            let what = format!("{} {subject}", row.what);
+            self.not_just_recovered(tx, actor, what.trim_end()).await?;
+        }
+        Ok(())
+    }
+
     /// [`Registry::authenticate`] of a caller at this address: a token may be for some networks only, and is refused
     /// elsewhere and where the address is not known.
     ///
@@ -442,8 +462,7 @@ impl Registry {
         let id = CredentialId(new_id());
         let expires = now.plus_seconds(i64::try_from(new.expires.as_secs()).unwrap_or(i64::MAX));
         let mut tx = self.inner.store.write().await?;
-        self.still_good(&mut tx, actor).await?;
-        self.not_just_recovered(&mut tx, actor, "make tokens")
+        self.in_good_standing(&mut tx, actor, Act::MakeTokens, "")
             .await?;
         tx.insert_credential(&NewCredential {
             id: &id,

@@ -208,6 +208,10 @@ impl Registry {
         }
         let mut tx = self.inner.store.write().await?;
         self.still_good(&mut tx, actor).await?;
+        if yes {
+            self.in_good_standing(&mut tx, actor, Act::MakeTokens, "")
+                .await?;
+        }
         let accepted = yes.then_some(account);
         if !tx.decide_device(&row.user_code, accepted, now).await? {
             return Err(unknown());

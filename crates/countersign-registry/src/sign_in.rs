@@ -696,6 +696,9 @@ impl Registry {
             if disabled {
                 self.end_others(&mut tx, actor, &account, None, "the account was disabled")
                     .await?;
+                for organisation in tx.organisations_of(&account).await? {
+                    tx.end_invitations_by(&organisation, &account, now).await?;
+                }
             }
         }
         tx.commit().await?;

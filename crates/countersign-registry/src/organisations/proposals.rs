@@ -135,7 +135,6 @@ impl Registry {
         let project = self
             .project_for_change(&mut tx, actor, ecosystem, &key, Act::Propose)
             .await?;
-        self.not_just_recovered(&mut tx, actor, "hand over").await?;
         let (by, by_name) = person(actor)?;
         let (kind, account, organisation) = match &wish {
             Wish::RemoveOwner(user) => {
@@ -346,7 +345,12 @@ impl Registry {
         let mut tx = self.inner.store.write().await?;
         let row = self.open_proposal(&mut tx, id).await?;
         let about = self
-            .concerned(&mut tx, actor, &row, Act::SeeOrganisation)
+            .concerned(
+                &mut tx,
+                actor,
+                &row,
+                (Act::SeeOrganisation, Act::SeePending),
+            )
             .await?;
         Ok(view(row, about))
     }
@@ -385,7 +389,12 @@ impl Registry {
         let mut tx = self.inner.store.write().await?;
         let row = self.open_proposal(&mut tx, id).await?;
         let about = self
-            .concerned(&mut tx, actor, &row, Act::ManageManagers)
+            .concerned(
+                &mut tx,
+                actor,
+                &row,
+                (Act::ManageManagers, Act::AnswerInvitation),
+            )
             .await?;
         let by = match &actor.identity {
             Identity::Account { id, .. } => Some(id),
@@ -418,7 +427,7 @@ impl Registry {
             .ok_or_else(unknown_proposal)
     }
 
-    async fn locked_by_id(
+    pub(super) async fn locked_by_id(
         &self,
         tx: &mut Tx,
         id: &OrganisationId,
@@ -563,13 +572,14 @@ impl Registry {
         Ok(())
     }
 
-    /// The name of what an open request is about, for those whom it concerns: who is to go or to get it, and the owners.
+    /// The name of what an open request is about, for those whom it concerns: the owners, and who is to go or to get it.
+    /// Those last need a credential that is good for `in_person`, not only to be who they are.
     async fn concerned(
         &self,
         tx: &mut Tx,
         actor: &Actor,
         row: &ProposalRow,
-        in_organisation: Act,
+        (in_organisation, in_person): (Act, Act),
     ) -> Result<String> {
         let mine = match &actor.identity {
             Identity::Account { id, .. } => {
@@ -581,23 +591,22 @@ impl Registry {
             }
             _ => false,
         };
+        let now = self.now();
+        let or_own = |refusal| match mine {
+            true => policy::may(in_person, actor, On::Own, now),
+            false => Err(hidden(refusal)),
+        };
         match (&row.project, &row.about) {
             (Some(id), _) => {
                 let project = tx.locked_project(id).await?.ok_or_else(unknown_proposal)?;
-                if !mine {
-                    self.may_on(tx, actor, &project, Act::Cancel)
-                        .await
-                        .map_err(hidden)?;
-                }
+                let owns = self.may_on(tx, actor, &project, Act::Cancel).await;
+                owns.or_else(or_own)?;
                 Ok(project.name)
             }
             (None, Some(about)) => {
                 let about = self.locked_by_id(tx, about).await?;
-                if !mine {
-                    self.may_in(tx, actor, &about, in_organisation)
-                        .await
-                        .map_err(hidden)?;
-                }
+                let heads = self.may_in(tx, actor, &about, in_organisation).await;
+                heads.or_else(or_own)?;
                 Ok(about.name)
             }
             (None, None) => Err(unknown_proposal()),

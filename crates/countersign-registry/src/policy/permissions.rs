@@ -58,8 +58,32 @@ pub struct Permission {
     /// Where a session must show more than a token can, a token that manages may too, with an approval of the very
     /// request ([`crate::Registry::consented`]).
     pub consent: bool,
+    /// Not within the days after its account came back by recovery: whoever recovered it by fraud could else make lasting
+    /// what the holder would undo.
+    pub settled: bool,
     /// Why the row is as it is.
     pub why: &'static str,
+}
+
+/// What waits after a recovery: what gives rights away, makes credentials, or is not undone.
+const fn waits_after_recovery(act: Act) -> bool {
+    matches!(
+        act,
+        Act::Delete
+            | Act::DeleteProject
+            | Act::ManageRoles
+            | Act::ManagePublishers
+            | Act::ManagePolicy
+            | Act::Propose
+            | Act::Confirm
+            | Act::ManageMembers
+            | Act::ManageManagers
+            | Act::ManageTeams
+            | Act::ManageNamespaces
+            | Act::RemoveOrganisation
+            | Act::MakeTokens
+            | Act::EraseAccount
+    )
 }
 
 macro_rules! acts {
@@ -81,6 +105,7 @@ macro_rules! acts {
             guarded: acts!(@flag $guarded),
             approval: acts!(@flag $approval),
             consent: acts!(@consent $approval),
+            settled: waits_after_recovery(Act::$act),
             why: $why,
         },)*];
 
@@ -481,9 +506,10 @@ pub fn page() -> String {
          namespace, project, networks and expiry, nor beyond the roles of its account. *Critical*: on a critical project only a strong \
          session may. *Approval*: a passkey's consent to this very act on this very thing, once, within two minutes; the operator at \
          the command line needs none. *for tokens*: a session needs no approval, and a token that manages may with one, \
-         given to the very request, what it may not otherwise.\n\n\
-         | act | whose right | operator too | session | token | workflow | critical | approval | why |\n\
-         |---|---|---|---|---|---|---|---|---|\n",
+         given to the very request, what it may not otherwise. *After recovery*: an account that came back by recovery may not \
+         for some days.\n\n\
+         | act | whose right | operator too | session | token | workflow | critical | approval | after recovery | why |\n\
+         |---|---|---|---|---|---|---|---|---|---|\n",
     );
     for row in PERMISSIONS {
         let who = match row.who {
@@ -510,7 +536,7 @@ pub fn page() -> String {
         };
         let flag = |set: bool| if set { "yes" } else { "" };
         page.push_str(&format!(
-            "| {} | {who} | {} | {session} | {} | {} | {} | {} | {} |\n",
+            "| {} | {who} | {} | {session} | {} | {} | {} | {} | {} | {} |\n",
             row.word,
             flag(row.operator),
             row.token.map_or("", Action::as_str),
@@ -521,6 +547,7 @@ pub fn page() -> String {
                 (false, true) => "for tokens",
                 (false, false) => "",
             },
+            if row.settled { "waits" } else { "" },
             row.why
         ));
     }

@@ -5,7 +5,9 @@ use countersign_trust::digest::Sha256;
 use sqlx::any::AnyRow;
 
 use super::publishing::NamespaceFacts;
-use super::{Backend, Store, Tx, built, failed, maybe_text, maybe_time, number, text, time};
+use super::{
+    Backend, Store, Tx, built, failed, maybe_text, maybe_time, number, text, time, unsigned,
+};
 use crate::error::{Error, Result};
 use crate::model::{AccountId, Membership, OrganisationId, ProjectId, Role, Roles, TeamId, Time};
 
@@ -1111,6 +1113,58 @@ impl Tx {
         .await
         .map_err(failed)?;
         Ok(())
+    }
+
+    /// How many invitations an organisation gave since then: to this account, and to all.
+    pub(crate) async fn invitations_since(
+        &mut self,
+        organisation: &OrganisationId,
+        account: &AccountId,
+        since: Time,
+    ) -> Result<(u64, u64)> {
+        let row = sqlx::query(
+            "SELECT count(*) AS all_of_them, CAST(coalesce(sum(CASE WHEN account_id = $2 THEN 1 ELSE 0 END), 0) AS BIGINT) AS theirs \
+             FROM invitations WHERE organisation_id = $1 AND created_at > $3",
+        )
+        .bind(organisation.0.clone())
+        .bind(account.0.clone())
+        .bind(since.0)
+        .fetch_one(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok((unsigned(&row, "theirs")?, unsigned(&row, "all_of_them")?))
+    }
+
+    /// The organisations that an account is in, in the order in which they are locked.
+    pub(crate) async fn organisations_of(
+        &mut self,
+        account: &AccountId,
+    ) -> Result<Vec<OrganisationId>> {
+        let rows = sqlx::query(
+            "SELECT m.organisation_id FROM organisation_members m JOIN organisations o ON o.id = m.organisation_id \
+             WHERE m.account_id = $1 AND o.removed_at IS NULL ORDER BY m.organisation_id",
+        )
+        .bind(account.0.clone())
+        .fetch_all(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        rows.iter()
+            .map(|row| Ok(OrganisationId(text(row, "organisation_id")?)))
+            .collect()
+    }
+
+    /// The projects that an account has a role on, in the order in which they are locked.
+    pub(crate) async fn projects_of(&mut self, account: &AccountId) -> Result<Vec<ProjectId>> {
+        let rows = sqlx::query(
+            "SELECT DISTINCT project_id FROM effective_roles WHERE account_id = $1 ORDER BY project_id",
+        )
+        .bind(account.0.clone())
+        .fetch_all(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        rows.iter()
+            .map(|row| Ok(ProjectId(text(row, "project_id")?)))
+            .collect()
     }
 
     /// An invitation by the hash of its secret, by that of a link that was mailed for it, or by its id.

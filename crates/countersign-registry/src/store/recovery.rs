@@ -289,7 +289,7 @@ impl Tx {
                 .map_err(failed)?;
         }
         sqlx::query(
-            "UPDATE factors SET removed_at = $2 WHERE account_id = $1 AND removed_at IS NULL",
+            "UPDATE factors SET removed_at = $2, secret = '' WHERE account_id = $1 AND removed_at IS NULL",
         )
         .bind(account.0.clone())
         .bind(now.0)

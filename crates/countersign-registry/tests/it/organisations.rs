@@ -179,6 +179,51 @@ on_both_databases! {
         test.check().await;
     }
 
+    async fn a_leaked_read_token_of_whoever_is_to_go_stops_no_removal(test: TestRegistry) {
+        let ann = test.person("ann").await;
+        test.give_passkey("ann").await;
+        let ben = test.person("ben").await;
+        let token = test.token("ann", Action::Manage, None).await;
+        test.publish(&token, &Wheel::new("demo", "1.0").build()).await.unwrap();
+        test.registry.set_role(&Actor::operator(), PYPI, "demo", "ben", Some(Role::Owner)).await.unwrap();
+        let strong = test.strong("ann").await;
+        let wish = Wish::RemoveOwner("ben".to_owned());
+        let asked = test.registry.propose(&strong, PYPI, "demo", wish).await.unwrap();
+        let reads = test.token("ben", Action::Read, None).await;
+        refused(test.registry.cancel_proposal(&reads, &asked.id).await, "token-action");
+        let elsewhere = test.token("ben", Action::Manage, Some("other")).await;
+        refused(test.registry.cancel_proposal(&elsewhere, &asked.id).await, "token-action");
+        test.registry.cancel_proposal(&ben, &asked.id).await.unwrap();
+        drop(ann);
+        test.check().await;
+    }
+
+    async fn a_manager_who_puts_an_accomplice_into_a_team_is_seen_by_the_owners(test: TestRegistry) {
+        test.acme().await;
+        test.person("mole").await;
+        test.execute("UPDATE account_emails SET verified_at = 1").await;
+        let (secret, _) = test.registry.invite(&Actor::operator(), "acme", "mole", Membership::Member).await.unwrap();
+        let mole = test.strong("mole").await;
+        test.registry.accept_invitation(&mole, &secret).await.unwrap();
+        let boss = test.strong("boss").await;
+        test.registry.set_team_member(&boss, "acme", "release", "mole", true).await.unwrap();
+        let head = test.strong("head").await;
+        let told = test.registry.account_notices(&head).await.unwrap();
+        assert!(told.iter().any(|notice| notice.text == "mole: nothing → maintainer, on demo."), "{told:#?}");
+        let told = test.registry.account_notices(&mole).await.unwrap();
+        assert!(told.iter().any(|notice| notice.text == "You are now maintainer of demo."), "{told:#?}");
+    }
+
+    async fn mail_flood_by_invitations(test: TestRegistry) {
+        let head = test.acme().await;
+        test.person("victim").await;
+        let before = test.mail_to("victim@example.org").await.len();
+        for _ in 0..5 {
+            test.registry.invite(&head, "acme", "victim", Membership::Member).await.unwrap();
+        }
+        assert_eq!(test.mail_to("victim@example.org").await.len(), before + 1);
+    }
+
     async fn whoever_asked_for_a_removal_may_do_it_alone_after_three_days(test: TestRegistry) {
         let ann = test.user("ann").await;
         test.publish(&ann, &Wheel::new("demo", "1.0").build()).await.unwrap();

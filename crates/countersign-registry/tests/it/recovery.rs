@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use countersign_formats::Ecosystem;
 use countersign_registry::model::{Action, Actor, Level, Presented, Role, Time};
-use countersign_registry::{DeletePolicy, Deletion, DomainReport, Enrolling, OutsideError};
+use countersign_registry::{
+    DeletePolicy, Deletion, DomainReport, Enrolling, OutsideError, PolicyChange,
+};
 use countersign_testkit::packages::Wheel;
 
 use crate::kit::{TestRegistry, from, refused};
@@ -233,6 +235,13 @@ on_both_databases! {
         test.execute_text(format!("UPDATE accounts SET recovered_at = {} WHERE name = 'ben'", test.registry_now() * 1_000_000)).await;
         refused(test.registry.vouch_for_recovery(&ben, "ann").await, "recently-recovered");
         refused(test.deletes(&token, "demo").await, "recently-recovered");
+        // Nor makes it others owners, nor makes what outlives the week by another door.
+        let registry = &test.registry;
+        refused(registry.set_role(&ben, Ecosystem::Pypi, "demo", "ann", None).await, "recently-recovered");
+        refused(registry.set_role(&token, Ecosystem::Pypi, "demo", "ann", Some(Role::Publisher)).await, "recently-recovered");
+        let policy = PolicyChange { trusted_only: Some(true), ..PolicyChange::default() };
+        refused(registry.set_project_policy(&ben, Ecosystem::Pypi, "demo", policy).await, "recently-recovered");
+        refused(registry.erase_account(&ben, "ben").await, "recently-recovered");
         test.turn_clock(Duration::from_secs(7 * 86_400 + 60));
         test.deletes(&token, "demo").await.unwrap();
     }
