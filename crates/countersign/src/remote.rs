@@ -36,9 +36,14 @@ pub struct Remote {
 /// Why an attempt did not succeed, and whether it makes sense to send the same again.
 enum Attempt {
     /// The answer is no.
-    Final(Failure),
+    Final(Box<Failure>),
     /// Nobody answered, or somebody who asks to come again; after that time, where one is named.
-    Again(Failure, Option<Duration>),
+    Again(Box<Failure>, Option<Duration>),
+}
+
+/// The answer is no.
+fn no(failure: Failure) -> Attempt {
+    Attempt::Final(Box::new(failure))
 }
 
 impl Remote {
@@ -203,7 +208,7 @@ impl Remote {
     ) -> Result<Value> {
         self.attempt(&method, path, body, header)
             .map_err(|attempt| match attempt {
-                Attempt::Final(failure) | Attempt::Again(failure, _) => failure,
+                Attempt::Final(failure) | Attempt::Again(failure, _) => *failure,
             })
     }
 
@@ -220,7 +225,7 @@ impl Remote {
         say: &dyn Fn(&str),
     ) -> Result<Value> {
         patiently(say, || {
-            let body = body().map_err(Attempt::Final)?;
+            let body = body().map_err(no)?;
             self.attempt(&method, path, body.as_ref(), None)
         })
     }
@@ -243,7 +248,7 @@ impl Remote {
         let address = format!("{}{path}", self.site());
         not_in_the_clear(&self.base, "The upload")?;
         patiently(say, || {
-            let form = form().map_err(Attempt::Final)?;
+            let form = form().map_err(no)?;
             let request = self
                 .writer
                 .post(&address)
@@ -263,7 +268,7 @@ impl Remote {
         header: Option<(&'static str, &str)>,
     ) -> std::result::Result<Value, Attempt> {
         let address = format!("{}{path}", self.site());
-        not_in_the_clear(&self.base, "The request").map_err(Attempt::Final)?;
+        not_in_the_clear(&self.base, "The request").map_err(no)?;
         let mut request = self
             .writer
             .request(method.clone(), &address)
@@ -287,15 +292,13 @@ impl Remote {
 fn answered(request: RequestBuilder, address: &str) -> std::result::Result<Value, Attempt> {
     const MOST: usize = 4 << 20;
     let lost = |why: String| {
-        Attempt::Again(
-            Failure::new(
-                Exit::Unreachable,
-                "unreachable",
-                format!("{address} does not answer: {why}."),
-            )
-            .remedy("Check the address and the network, then try again."),
-            None,
+        let failure = Failure::new(
+            Exit::Unreachable,
+            "unreachable",
+            format!("{address} does not answer: {why}."),
         )
+        .remedy("Check the address and the network, then try again.");
+        Attempt::Again(Box::new(failure), None)
     };
     let answer = request.send().map_err(|error| lost(innermost(&error)))?;
     let status = answer.status();
@@ -319,34 +322,32 @@ fn answered(request: RequestBuilder, address: &str) -> std::result::Result<Value
         .map_err(|error| lost(error.to_string()))?;
     if status.is_success() {
         if body.len() > most {
-            return Err(Attempt::Final(too_long(address, most)));
+            return Err(no(too_long(address, most)));
         }
         if body.is_empty() {
             return Ok(Value::Null);
         }
         return serde_json::from_slice(&body).map_err(|error| {
-            Attempt::Final(
-                Failure::new(
-                    Exit::Unreachable,
-                    "answer-malformed",
-                    format!("{address} answers with something that is not JSON: {error}."),
-                )
-                .remedy("Is this the address of a Countersign registry?"),
+            no(Failure::new(
+                Exit::Unreachable,
+                "answer-malformed",
+                format!("{address} answers with something that is not JSON: {error}."),
             )
+            .remedy("Is this the address of a Countersign registry?"))
         });
     }
     if status.is_redirection() {
-        return Err(Attempt::Final(
-            Failure::new(
-                Exit::Unreachable,
-                "redirected",
-                format!(
-                    "{address} redirects to {}, and secrets are not sent on.",
-                    target.as_deref().unwrap_or("nowhere")
-                ),
-            )
-            .remedy("Give the registry's own address, with https:// and without a path."),
-        ));
+        return Err(no(Failure::new(
+            Exit::Unreachable,
+            "redirected",
+            format!(
+                "{address} redirects to {}, and secrets are not sent on.",
+                target.as_deref().unwrap_or("nowhere")
+            ),
+        )
+        .remedy(
+            "Give the registry's own address, with https:// and without a path.",
+        )));
     }
     let mut failure = refusal(address, status, &body);
     let early = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
@@ -355,9 +356,9 @@ fn answered(request: RequestBuilder, address: &str) -> std::result::Result<Value
         let wait = wait
             .and_then(|seconds| seconds.trim().parse().ok())
             .map(Duration::from_secs);
-        return Err(Attempt::Again(failure, wait));
+        return Err(Attempt::Again(Box::new(failure), wait));
     }
-    Err(Attempt::Final(failure))
+    Err(no(failure))
 }
 
 /// Repeats what may be repeated, each time later: after 1, 2, 4 and 8 seconds, or when the registry says.
@@ -369,7 +370,7 @@ fn patiently<T>(
     for _ in 1..TRIES {
         match attempt() {
             Ok(value) => return Ok(value),
-            Err(Attempt::Final(failure)) => return Err(failure),
+            Err(Attempt::Final(failure)) => return Err(*failure),
             Err(Attempt::Again(failure, asked)) => {
                 let pause = asked
                     .unwrap_or(wait)
@@ -385,7 +386,7 @@ fn patiently<T>(
         }
     }
     attempt().map_err(|attempt| match attempt {
-        Attempt::Final(failure) | Attempt::Again(failure, _) => failure,
+        Attempt::Final(failure) | Attempt::Again(failure, _) => *failure,
     })
 }
 

@@ -17,7 +17,7 @@ use countersign_testkit::issuer::{Document, Fault, Issuer, KeyId, OidcServer, Si
 use countersign_testkit::packages::{Package, Wheel};
 use countersign_trust::leaf::LeafKind;
 
-use crate::kit::{TestRegistry, refused};
+use crate::kit::{TestRegistry, from, refused};
 use crate::on_both_databases;
 
 const PYPI: Ecosystem = Ecosystem::Pypi;
@@ -876,7 +876,7 @@ on_both_databases! {
         test.publish(&robot, &wheel("sample", "1.0")).await.unwrap();
         let secret = minted_token.token.clone();
         let found = format!("++ curl -u __token__:{secret} https://example.org");
-        let answers = test.registry.report_leak(&found, "https://paste.example/7").await.unwrap();
+        let answers = test.registry.report_leak(&found, "https://paste.example/7", &from(7)).await.unwrap();
         assert_eq!((answers.len(), answers[0].label), (1, "true_positive"));
         refused(test.registry.authenticate(Presented::Token(secret.clone())).await, "token-revoked");
         // What it was let in for before is over too.
@@ -887,12 +887,12 @@ on_both_databases! {
         assert!(notice.text.contains("https://paste.example/7") && notice.text.contains("sample"), "{}", notice.text);
         assert!(!notice.text.contains(&secret));
         // Told again it is no news, and one that never was is none of ours.
-        test.registry.report_leak(&found, "").await.unwrap();
+        test.registry.report_leak(&found, "", &from(7)).await.unwrap();
         let leaves = test.check().await;
         let told = leaves.iter().filter(|leaf| leaf.kind == LeafKind::TokenRevokedLeaked).count();
         assert_eq!(told, 1);
         let never = format!("csgn_w_{}", &"A".repeat(secret.len() - 7));
-        assert!(test.registry.report_leak(&never, "").await.unwrap().iter().all(|answer| answer.label != "true_positive"));
+        assert!(test.registry.report_leak(&never, "", &from(7)).await.unwrap().iter().all(|answer| answer.label != "true_positive"));
     }
 }
 
