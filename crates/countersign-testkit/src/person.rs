@@ -59,8 +59,14 @@ impl Person {
         } else {
             "form[action='/login/device'] button[name=decision][value=no]"
         };
+        let asked = self.browser.find("h1")?.text()?;
         self.browser.find(button)?.click()?;
-        self.browser.find("h1")?.text()
+        let mut told = String::new();
+        self.until("the answer", || {
+            told = self.browser.find("h1")?.text()?;
+            Ok(told != asked)
+        })?;
+        Ok(told)
     }
 
     /// Approves with the passkey, or refuses, the request with this code; what the page said about it.
