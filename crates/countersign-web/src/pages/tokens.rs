@@ -277,8 +277,11 @@ async fn decide(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .decide_device(&member.actor, code, yes, &member.origin)
         .await;
-    if let Err(error) = outcome {
-        return member.not_done(error, &here).await;
+    match outcome {
+        Ok(_) => {}
+        // The page of a code that nothing waits under any more could not show the form again.
+        Err(error) if error.kind == Kind::NotFound => return Err(refused(error)),
+        Err(error) => return member.not_done(error, &here).await,
     }
     let (title, text) = if yes {
         ("It is in", "Go back to the program; it goes on by itself.")
