@@ -223,6 +223,7 @@ const CORE: &[(&str, &[Arrow])] = &[
         &[
             to("model"),
             to("error"),
+            to("policy"),
             to("store"),
             only("accounts", &["new_id", "user_key"]),
             only("notices", &["fresh_holder"]),

@@ -70,10 +70,9 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    fn acts(&self) -> Vec<Act> {
-        let mut acts = vec![self.act];
-        acts.extend_from_slice(self.also);
-        acts
+    fn acts(&self) -> Vec<&'static str> {
+        let acts = std::iter::once(&self.act).chain(self.also);
+        acts.map(|act| act.permission().word).collect()
     }
 
     /// The subject as it is shown and compared. Only plain characters, since a page shows it to somebody who decides by it:
@@ -507,7 +506,7 @@ impl Registry {
         if actor
             .consent
             .as_ref()
-            .is_some_and(|consent| consent.acts.contains(&act))
+            .is_some_and(|consent| consent.acts.contains(&act.permission().word))
         {
             return Ok(());
         }

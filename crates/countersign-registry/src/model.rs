@@ -612,8 +612,8 @@ pub struct Actor {
 pub struct Consent {
     /// The approval's id.
     pub approval: String,
-    /// What the request does.
-    pub(crate) acts: Vec<crate::policy::Act>,
+    /// What the request does, by the words of the table of permissions.
+    pub(crate) acts: Vec<&'static str>,
 }
 
 impl Actor {

@@ -970,6 +970,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "too-many-attempts" "Too many attempts"
         "Attempts are counted for each account and each network; passkeys, and browsers that you used before, are not held up by others."
         "Wait until the time that the message names, or use a passkey.";
+    "too-many-invitations" "Too many invitations"
+        "An organisation invited very many times within a day; whoever is invited gets a mail, so there is a bound."
+        "Go on tomorrow; inviting somebody again does not help.";
     "too-many-organisations" "Too many organisations"
         "An account owns only so many organisations."
         "Remove one that is no longer used, or ask the operator.";

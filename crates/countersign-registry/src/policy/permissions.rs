@@ -403,7 +403,7 @@ fn may_with(row: &Permission, actor: &Actor, on: On<'_>, subject: &str, now: Tim
         && actor
             .consent
             .as_ref()
-            .is_some_and(|consent| consent.acts.contains(&row.act));
+            .is_some_and(|consent| consent.acts.contains(&row.word));
     let session_needed = |why: String| {
         Err(denied(
             "session-needed",

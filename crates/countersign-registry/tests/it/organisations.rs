@@ -190,9 +190,9 @@ on_both_databases! {
         let wish = Wish::RemoveOwner("ben".to_owned());
         let asked = test.registry.propose(&strong, PYPI, "demo", wish).await.unwrap();
         let reads = test.token("ben", Action::Read, None).await;
-        refused(test.registry.cancel_proposal(&reads, &asked.id).await, "token-action");
+        refused(test.registry.cancel_proposal(&reads, &asked.id).await, "session-needed");
         let elsewhere = test.token("ben", Action::Manage, Some("other")).await;
-        refused(test.registry.cancel_proposal(&elsewhere, &asked.id).await, "token-action");
+        refused(test.registry.cancel_proposal(&elsewhere, &asked.id).await, "session-needed");
         test.registry.cancel_proposal(&ben, &asked.id).await.unwrap();
         drop(ann);
         test.check().await;

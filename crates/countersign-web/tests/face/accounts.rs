@@ -121,6 +121,7 @@ const FORMS: &[(&str, bool)] = &[
     ("/recovery/begin", false),
     ("/recovery/ask", false),
     ("/recovery/proof", false),
+    ("/recovery/identity", false),
     ("/recovery/stop", false),
     ("/recovery/finish", false),
     ("/recovery/vouch", true),

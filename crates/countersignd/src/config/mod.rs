@@ -175,6 +175,8 @@ const EXAMPLES_ONLY: &[&str] = &[
     "keys",
     "spool",
     "security_contact",
+    // Its default is that of another key.
+    "sign_in.open",
     "tls.cert",
     "tls.key",
     "sign_in.breach_file",
