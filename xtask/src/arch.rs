@@ -32,6 +32,8 @@ const FACTS: &[&str] = &[
     "IdentifierFacts",
     "FileFacts",
     "PolicyFacts",
+    "FactorFacts",
+    "NamespaceFacts",
 ];
 
 /// Ids and commitments are made where accounts are, and used wherever something is recorded.
@@ -46,6 +48,7 @@ const CORE: &[(&str, &[Arrow])] = &[
     ("error", &[]),
     ("model", &[only("error", &["Error", "Kind", "Result"])]),
     ("settings", &[to("model"), to("error")]),
+    ("texts", &[]),
     ("seams", &[to("model")]),
     ("keys", &[to("error"), to("seams"), to("model")]),
     // Judgement: pure.
@@ -61,13 +64,15 @@ const CORE: &[(&str, &[Arrow])] = &[
         ],
     ),
     // Storage.
-    ("store", &[to("model"), to("error")]),
+    ("store", &[to("model"), to("error"), to("texts")]),
     ("blobs", &[to("error")]),
     // Verbs.
     (
         "accounts",
         &[
             to("model"),
+            only("mail", &["read_address"]),
+            only("texts", &["NoticeKind"]),
             to("error"),
             to("policy"),
             to("store"),
@@ -75,9 +80,33 @@ const CORE: &[(&str, &[Arrow])] = &[
         ],
     ),
     (
+        "approvals",
+        &[
+            to("model"),
+            only("sign_in", &["Answer", "Ceremony"]),
+            to("error"),
+            to("policy"),
+            to("store"),
+            only("texts", &["NoticeKind"]),
+            only("accounts", MINTED),
+        ],
+    ),
+    (
+        "organisations",
+        &[
+            to("model"),
+            to("error"),
+            to("policy"),
+            to("store"),
+            only("texts", &["Data", "MailKind", "NoticeKind"]),
+            only("accounts", &["is_settled", "new_id", "user_key"]),
+        ],
+    ),
+    (
         "publish",
         &[
             to("model"),
+            only("texts", &["NoticeKind"]),
             to("error"),
             to("policy"),
             to("store"),
@@ -114,6 +143,7 @@ const CORE: &[(&str, &[Arrow])] = &[
         "curate",
         &[
             to("model"),
+            only("texts", &["NoticeKind"]),
             to("error"),
             to("policy"),
             to("store"),
@@ -126,6 +156,7 @@ const CORE: &[(&str, &[Arrow])] = &[
         "trusted",
         &[
             to("model"),
+            only("texts", &["NoticeKind"]),
             to("error"),
             to("policy"),
             to("store"),
@@ -133,6 +164,119 @@ const CORE: &[(&str, &[Arrow])] = &[
             only("accounts", MINTED),
             only("fetch", &["unknown_project"]),
             only("heartbeat", &["Change"]),
+        ],
+    ),
+    (
+        "console",
+        &[to("model"), to("error"), to("policy"), to("store")],
+    ),
+    (
+        "device",
+        &[
+            to("model"),
+            to("error"),
+            to("policy"),
+            to("store"),
+            only("texts", &["NoticeKind"]),
+            only("accounts", MINTED),
+        ],
+    ),
+    (
+        "leaks",
+        &[
+            to("model"),
+            to("error"),
+            to("settings"),
+            to("seams"),
+            to("store"),
+            to("texts"),
+            only("accounts", MINTED),
+            only("heartbeat", &["Change"]),
+        ],
+    ),
+    (
+        "mail",
+        &[
+            to("model"),
+            to("error"),
+            to("policy"),
+            to("store"),
+            to("seams"),
+            only("accounts", MINTED),
+            only("notices", &["fresh_holder", "holder"]),
+            to("texts"),
+        ],
+    ),
+    (
+        "device",
+        &[
+            to("model"),
+            to("error"),
+            to("policy"),
+            to("store"),
+            only("accounts", &["new_id"]),
+            to("texts"),
+        ],
+    ),
+    (
+        "privacy",
+        &[
+            to("model"),
+            to("error"),
+            to("policy"),
+            to("store"),
+            only("accounts", &["new_id", "user_key"]),
+            only("notices", &["fresh_holder"]),
+        ],
+    ),
+    (
+        "sign_in",
+        &[
+            to("model"),
+            to("error"),
+            to("settings"),
+            to("policy"),
+            to("store"),
+            to("seams"),
+            to("texts"),
+            only("accounts", &["new_id", "user_key"]),
+            only("heartbeat", &["Change"]),
+        ],
+    ),
+    (
+        "recovery",
+        &[
+            to("model"),
+            to("error"),
+            to("policy"),
+            to("store"),
+            to("texts"),
+            only("accounts", &["new_id", "user_key"]),
+            only("mail", &["minute", "unknown_link"]),
+            only("notices", &["fresh_holder", "holder"]),
+        ],
+    ),
+    (
+        "oversight",
+        &[
+            to("model"),
+            to("error"),
+            to("policy"),
+            to("store"),
+            only("texts", &["NoticeKind"]),
+            only("accounts", MINTED),
+            only("sign_in", &["Demand", "IDLE"]),
+        ],
+    ),
+    (
+        "notices",
+        &[
+            to("model"),
+            to("error"),
+            to("policy"),
+            to("store"),
+            only("accounts", MINTED),
+            to("texts"),
         ],
     ),
     (
@@ -174,6 +318,7 @@ const CORE: &[(&str, &[Arrow])] = &[
 ];
 
 const ABOVE: &[Arrow] = &[
+    only("sign_in", &["RP", "belongs"]),
     to("model"),
     to("error"),
     to("settings"),

@@ -1,5 +1,7 @@
 //! Who somebody is and what they hold: authentication, users, tokens, roles.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +15,17 @@ use serde_json::json;
 use crate::Registry;
 use crate::error::{Error, Kind, Result};
 use crate::heartbeat::Change;
+use crate::mail::read_address;
 use crate::model::{
-    AccountId, Action, Actor, CredentialId, Identity, Presented, Role, Scope, Strength, Time,
+    AccountId, Action, Actor, CredentialId, EmailAddress, Identity, Network, Presented, ProjectId,
+    Role, Roles, Scope, Strength, Time,
 };
-use crate::policy;
-use crate::store::{CredentialRow, NewCredential, Tx};
+use crate::policy::{self, Act, On};
+use crate::store::{CredentialRow, NamespaceFacts, NewCredential, OwnedProject, Tx};
+use crate::texts::NoticeKind;
+
+/// Networks that one token may name.
+const NETWORKS_AT_MOST: usize = 50;
 
 /// A user in a list.
 #[derive(Clone, Debug, Serialize)]
@@ -71,12 +79,32 @@ pub struct NewToken {
     pub ecosystem: Option<Ecosystem>,
     /// Only this project.
     pub project: Option<String>,
+    /// Only projects in this namespace.
+    pub namespace: Option<String>,
+    /// Only from these networks; empty: from everywhere.
+    pub networks: Vec<Network>,
     /// The most it may do.
     pub action: Action,
     /// How long it lives.
     pub expires: Duration,
     /// What to call it.
     pub label: String,
+}
+
+impl NewToken {
+    /// A token for 30 days, without further limits.
+    pub fn new(user: &str, action: Action) -> Self {
+        Self {
+            user: user.to_owned(),
+            ecosystem: None,
+            project: None,
+            namespace: None,
+            networks: Vec::new(),
+            action,
+            expires: Duration::from_secs(30 * 86_400),
+            label: String::new(),
+        }
+    }
 }
 
 impl Registry {
@@ -86,8 +114,65 @@ impl Registry {
     /// `token-malformed`, `token-unknown`, `token-expired`, `token-revoked`, `account-disabled`, all of kind
     /// [`Kind::Unauthenticated`].
     pub async fn authenticate(&self, presented: Presented) -> Result<Actor> {
-        let Presented::Token(text) = presented else {
-            return Ok(Actor::anonymous());
+        self.authenticate_from(presented, None).await
+    }
+
+    /// Asked in the transaction that acts: what the caller proved itself with may have been revoked, have expired or
+    /// been ended since the request began.
+    ///
+    /// # Errors
+    /// `credential-ended`, `session-over`.
+    pub(crate) async fn still_good(&self, tx: &mut Tx, actor: &Actor) -> Result<()> {
+        if let Some(session) = &actor.session {
+            return self.still_signed_in(tx, session).await;
+        }
+        match &actor.credential {
+            Some(credential) if !tx.credential_lives(credential, self.now()).await? => {
+                Err(Error::new(
+                    Kind::Unauthenticated,
+                    "credential-ended",
+                    "The token of this request was revoked or expired while the request was under way.",
+                )
+                .remedy("Nothing was changed. Make a new token, or exchange the workflow's identity token again, and repeat it."))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// [`Registry::still_good`], and for what the table says so, not within the days after a recovery.
+    ///
+    /// # Errors
+    /// `credential-ended`, `session-over`, `recently-recovered`.
+    pub(crate) async fn in_good_standing(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        act: Act,
+        subject: &str,
+    ) -> Result<()> {
+        self.still_good(tx, actor).await?;
+        let row = act.permission();
+        if row.settled && !policy::operates(actor) {
+            let what = format!("{} {subject}", row.what);
+            self.not_just_recovered(tx, actor, what.trim_end()).await?;
+        }
+        Ok(())
+    }
+
+    /// [`Registry::authenticate`] of a caller at this address: a token may be for some networks only, and is refused
+    /// elsewhere and where the address is not known.
+    ///
+    /// # Errors
+    /// The same; `token-network` of kind [`Kind::Denied`].
+    pub async fn authenticate_from(
+        &self,
+        presented: Presented,
+        from: Option<IpAddr>,
+    ) -> Result<Actor> {
+        let text = match presented {
+            Presented::Nothing => return Ok(Actor::anonymous()),
+            Presented::Session(cookie) => return self.actor_of_session(&cookie).await,
+            Presented::Token(text) => text,
         };
         let refuse = |code: &'static str, message: String, remedy: &str| {
             Err(Error::new(Kind::Unauthenticated, code, message).remedy(remedy.to_owned()))
@@ -132,9 +217,13 @@ impl Registry {
                     scope: Some(Scope {
                         ecosystem: Some(row.ecosystem),
                         project: None,
+                        namespace: None,
                         action: Action::Publish,
+                        networks: Vec::new(),
                     }),
                     credential: Some(row.id),
+                    session: None,
+                    consent: None,
                 }),
             };
         }
@@ -173,6 +262,23 @@ impl Registry {
                 "Ask the operator of this registry.",
             );
         }
+        let networks = row
+            .scope
+            .as_ref()
+            .map_or(&[][..], |scope| scope.networks.as_slice());
+        if !networks.is_empty()
+            && !from.is_some_and(|from| networks.iter().any(|network| network.holds(from)))
+        {
+            return Err(Error::new(
+                Kind::Denied,
+                "token-network",
+                format!(
+                    "The token {} is for other networks than the one this comes from.",
+                    row.hint
+                ),
+            )
+            .remedy("Use it from a network that it was made for, or make another token."));
+        }
         if row.last_used.is_none_or(|at| at.plus_seconds(60) <= now) {
             let (registry, id) = (self.clone(), row.id.clone());
             tokio::spawn(async move {
@@ -189,6 +295,8 @@ impl Registry {
             strength: Strength::Token,
             scope: row.scope,
             credential: Some(row.id),
+            session: None,
+            consent: None,
         })
     }
 
@@ -213,19 +321,11 @@ impl Registry {
     ) -> Result<UserSummary> {
         policy::may_operate(actor, "make users")?;
         let key = user_key(name)?;
-        if let Some(email) = email
-            && (email.len() > 254
-                || !email.is_ascii()
-                || email.chars().any(char::is_whitespace)
-                || email.split('@').filter(|part| !part.is_empty()).count() != 2)
-        {
-            return Err(Error::new(
-                Kind::Rejected,
-                "email-address",
-                format!("{email:?} is not an e-mail address."),
-            )
-            .remedy("Give one such as ann@example.org."));
-        }
+        let email = match email {
+            Some(email) => Some(read_address(email)?),
+            None => None,
+        };
+        let email = email.as_ref().map(EmailAddress::as_str);
         let now = self.now();
         let (id, credential) = (AccountId(new_id()), CredentialId(new_id()));
         let token = Token::from_random(TokenKind::Staged, self.inner.seams.random.bytes32());
@@ -298,17 +398,38 @@ impl Registry {
             .collect())
     }
 
-    /// Makes a token and reveals it once.
+    /// Makes a token and reveals it once: in a fresh session for oneself, and the operator for anybody.
     ///
     /// # Errors
-    /// `operator-needed`, `user-unknown`, `token-lifetime`, a refused project name.
+    /// `session-needed`, `step-up-needed`, `operator-needed` for others, `user-unknown`, `token-lifetime`,
+    /// `token-networks`, a refused project name.
     pub async fn create_token(
         &self,
         actor: &Actor,
         new: NewToken,
     ) -> Result<(String, TokenSummary)> {
-        policy::may_operate(actor, "make tokens for others")?;
-        let account = self.account(&new.user).await?;
+        let own = match &actor.identity {
+            Identity::Account { id, name } if user_key(name)? == user_key(&new.user)? => Some(id),
+            _ => None,
+        };
+        let account = match own {
+            Some(id) => {
+                policy::may(Act::MakeTokens, actor, On::Own, self.now())?;
+                id.clone()
+            }
+            None => {
+                policy::may_operate(actor, "make tokens for others")?;
+                self.account(&new.user).await?
+            }
+        };
+        if new.networks.len() > NETWORKS_AT_MOST {
+            return Err(Error::new(
+                Kind::Rejected,
+                "token-networks",
+                format!("A token may name up to {NETWORKS_AT_MOST} networks."),
+            )
+            .remedy("Name wider ones."));
+        }
         let longest = self.inner.settings.token_longest;
         if new.expires > longest || new.expires.is_zero() {
             return Err(Error::new(
@@ -321,26 +442,28 @@ impl Registry {
             )
             .remedy("Choose a shorter --expires; 30 days is the default."));
         }
-        let project = match (&new.project, new.ecosystem) {
-            (None, _) => None,
-            (Some(name), ecosystem) => Some(
-                format(ecosystem.unwrap_or(Ecosystem::Pypi))
-                    .name_key(name)?
-                    .to_string(),
-            ),
+        let rules = format(new.ecosystem.unwrap_or(Ecosystem::Pypi));
+        let key = |name: &Option<String>| -> Result<Option<String>> {
+            let key = name.as_deref().map(|name| rules.name_key(name));
+            Ok(key.transpose()?.map(|key| key.to_string()))
         };
-        // A project is a name within an ecosystem: a token for a project is for that ecosystem too.
-        let ecosystem = new.ecosystem.or(project.as_ref().map(|_| Ecosystem::Pypi));
+        let (project, namespace) = (key(&new.project)?, key(&new.namespace)?);
+        // A name is one within an ecosystem: a token for a project or a namespace is for that ecosystem too.
+        let named = project.is_some() || namespace.is_some();
         let scope = Scope {
-            ecosystem,
+            ecosystem: new.ecosystem.or(named.then_some(Ecosystem::Pypi)),
             project,
+            namespace,
             action: new.action,
+            networks: new.networks,
         };
         let now = self.now();
         let token = Token::from_random(TokenKind::User, self.inner.seams.random.bytes32());
         let id = CredentialId(new_id());
         let expires = now.plus_seconds(i64::try_from(new.expires.as_secs()).unwrap_or(i64::MAX));
         let mut tx = self.inner.store.write().await?;
+        self.in_good_standing(&mut tx, actor, Act::MakeTokens, "")
+            .await?;
         tx.insert_credential(&NewCredential {
             id: &id,
             account: Some(&account),
@@ -356,6 +479,14 @@ impl Registry {
         .await?;
         let detail = json!({"credential": id, "scope": scope, "expires": expires});
         self.note(&mut tx, actor, "token-made", &account, detail)
+            .await?;
+        let (hint, until) = (token.hint(), expires.rfc3339());
+        let data = [
+            ("label", new.label.as_str()),
+            ("hint", &hint),
+            ("expires", &until),
+        ];
+        self.notify(&mut tx, &account, NoticeKind::TokenMade, &data, None)
             .await?;
         tx.commit().await?;
         let summary = TokenSummary {
@@ -377,7 +508,10 @@ impl Registry {
     /// # Errors
     /// `operator-needed` for somebody else's, `user-unknown`.
     pub async fn tokens(&self, actor: &Actor, user: Option<&str>) -> Result<Vec<TokenSummary>> {
-        policy::may_see_tokens(actor)?;
+        let own = matches!(&actor.identity, Identity::Account { name, .. } if user.is_none_or(|user| user == name));
+        if own || matches!(actor.identity, Identity::Workflow(_)) {
+            policy::may(Act::SeeTokens, actor, On::Own, self.now())?;
+        }
         let account = match (user, &actor.identity) {
             (Some(user), Identity::Account { id, name }) if name == user => Some(id.clone()),
             (Some(user), _) => {
@@ -438,13 +572,30 @@ impl Registry {
             policy::may_operate(actor, "revoke the tokens of others")?;
         } else if actor.credential.as_ref() != Some(&row.id) {
             // A token may always end itself; to end its siblings it must be as strong as they can be.
-            policy::may_see_tokens(actor)?;
+            policy::may(Act::RevokeTokens, actor, On::Own, self.now())?;
         }
         let now = self.now();
         let mut tx = self.inner.store.write().await?;
         let fresh = tx
             .revoke_credential(&row.id, if leaked { "leaked" } else { "revoked" }, now)
             .await?;
+        if fresh {
+            let used = row.last_used.map_or("never".to_owned(), Time::rfc3339);
+            let data = [
+                ("label", row.label.as_str()),
+                ("hint", &row.hint),
+                ("where", "where it was reported from"),
+                ("reporter", "a person"),
+                ("used", &used),
+            ];
+            let kind = if leaked {
+                NoticeKind::TokenLeaked
+            } else {
+                NoticeKind::TokenRevoked
+            };
+            self.notify(&mut tx, &row.account, kind, &data, None)
+                .await?;
+        }
         if fresh && leaked {
             let change =
                 Change::registry(actor, LeafKind::TokenRevokedLeaked).affecting(&row.account);
@@ -465,10 +616,11 @@ impl Registry {
         Ok(())
     }
 
-    /// Gives a user a role on a project, or takes it away. The last owner stays.
+    /// Gives a user a role on a project, or takes it away; anybody may give up their own. The last owner stays, and the
+    /// last one with a passkey takes a second person ([`Registry::propose`]).
     ///
     /// # Errors
-    /// `role-missing`, `user-unknown`, `project-unknown`, `last-owner`.
+    /// `role-missing`, `user-unknown`, `project-unknown`, `last-owner`, `second-person-needed`.
     pub async fn set_role(
         &self,
         actor: &Actor,
@@ -480,61 +632,221 @@ impl Registry {
         let key = format(ecosystem).name_key(project)?;
         let account = self.account(user).await;
         let now = self.now();
+        let leaves = role.is_none()
+            && matches!((&actor.identity, &account), (Identity::Account { id, .. }, Ok(account)) if id == account);
+        let act = if leaves {
+            Act::LeaveProject
+        } else {
+            Act::ManageRoles
+        };
         let mut tx = self.inner.store.write().await?;
         let project = self
-            .project_for_change(
-                &mut tx,
-                actor,
-                ecosystem,
-                &key,
-                Role::Owner,
-                "change roles on",
-            )
+            .project_for_change(&mut tx, actor, ecosystem, &key, act)
             .await?;
         // Only now: who may not change roles here does not learn from this who exists.
         let account = account?;
-        let before = tx.role_of(&project.id, &account).await?;
+        let before = tx.own_role(&project.id, &account).await?;
         if before == role {
             return Ok(());
         }
-        if before == Some(Role::Owner)
-            && role != Some(Role::Owner)
-            && tx.owners(&project.id).await? == 1
-        {
-            return Err(Error::new(
-                Kind::Rejected,
-                "last-owner",
-                format!("{user} is the last owner of {}.", project.name),
-            )
-            .remedy("Make somebody else an owner first."));
-        }
+        let owners = tx.owner_accounts(&project.id).await?;
+        let owned_since = tx.owner_since(&project.id, &account).await?;
+        let all_before = tx.all_roles(Some(&project.id), None).await?;
         tx.end_grants(&project.id, &account, now).await?;
         if let Some(role) = role {
             tx.insert_grant(&new_id(), &project.id, &account, role, now)
                 .await?;
         }
-        let way = match (before, role) {
-            (None, _) => leaf::Change::Added,
-            (Some(_), None) => leaf::Change::Removed,
-            (Some(_), Some(_)) => leaf::Change::Replaced,
-        };
-        let subject = purl::project_purl(ecosystem, &key);
-        let change = if before == Some(Role::Owner) || role == Some(Role::Owner) {
-            Change::about(actor, LeafKind::OwnerChanged, subject, &project.id).way(way, None)
-        } else {
-            Change::about(actor, LeafKind::RoleChanged, subject, &project.id)
-                .way(way, Some(Role::Maintainer.as_str()))
-        };
-        let change = change.affecting(&account);
-        self.record(
+        if before == Some(Role::Owner) {
+            let left = tx.owner_accounts(&project.id).await?;
+            let mut settled = Vec::new();
+            for owner in &left {
+                let since = tx.owner_since(&project.id, owner).await?;
+                if is_settled(since, now) || since <= owned_since {
+                    settled.push(owner.clone());
+                }
+            }
+            let remaining = (left.as_slice(), settled.as_slice());
+            self.owners_remain(
+                &mut tx,
+                actor,
+                &owners,
+                remaining,
+                (&account, user),
+                &project.name,
+            )
+            .await?;
+        }
+        self.tell_of_role(
             &mut tx,
-            change,
-            json!({"before": before.map(Role::as_str), "after": role.map(Role::as_str)}),
+            actor,
+            (&project.id, &project.name),
+            (&account, user),
+            (before, role),
         )
         .await?;
+        let all_after = tx.all_roles(Some(&project.id), None).await?;
+        self.record_roles(&mut tx, actor, &all_before, &all_after)
+            .await?;
         tx.commit().await?;
         self.inner.beat.wake();
         Ok(())
+    }
+
+    /// Of what is owned, an owner remains, and where there was one who is hard to phish, such a one remains: else a
+    /// second person has to agree. `settled` are those of the remaining owners who were it for some days, or before the one
+    /// who goes: somebody who was made an owner for the purpose does not count, unless the one who goes says so in person. The operator goes
+    /// past the second rule, not past the first.
+    pub(crate) async fn owners_remain(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        before: &[AccountId],
+        (after, settled): (&[AccountId], &[AccountId]),
+        (account, user): (&AccountId, &str),
+        of: &str,
+    ) -> Result<()> {
+        if after.is_empty() {
+            return Err(Error::new(
+                Kind::Rejected,
+                "last-owner",
+                format!("{user} is the last owner of {of}."),
+            )
+            .remedy("Make somebody else an owner first."));
+        }
+        if policy::operates(actor) || tx.strong_among(before).await?.is_empty() {
+            return Ok(());
+        }
+        let goes_in_person = actor.strength == Strength::Phishproof
+            && matches!(&actor.identity, Identity::Account { id, .. } if id == account);
+        let counted = if goes_in_person { after } else { settled };
+        if tx.strong_among(counted).await?.is_empty() {
+            return Err(Error::new(
+                Kind::Denied,
+                "second-person-needed",
+                format!("{user} is the last owner of {of} with a passkey or security key."),
+            )
+            .remedy(
+                "Ask for it: a second owner confirms, or you do after three days. Or let another owner add a passkey first.",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Records whose roles on which projects became others: one leaf for each person and project, whatever the way.
+    pub(crate) async fn record_roles(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        before: &[(OwnedProject, AccountId, Roles)],
+        after: &[(OwnedProject, AccountId, Roles)],
+    ) -> Result<()> {
+        let mut changed: BTreeMap<(&str, &AccountId), (&OwnedProject, Roles, Roles)> =
+            BTreeMap::new();
+        for (project, account, roles) in before {
+            changed.insert((&project.id.0, account), (project, *roles, Roles::NONE));
+        }
+        for (project, account, roles) in after {
+            changed
+                .entry((&project.id.0, account))
+                .or_insert((project, Roles::NONE, Roles::NONE))
+                .2 = *roles;
+        }
+        for ((_, account), (project, was, is)) in changed {
+            if was == is {
+                continue;
+            }
+            let key = format(project.ecosystem).name_key(&project.key)?;
+            let subject = purl::project_purl(project.ecosystem, &key);
+            let way = match (was.is_empty(), is.is_empty()) {
+                (true, _) => leaf::Change::Added,
+                (_, true) => leaf::Change::Removed,
+                _ => leaf::Change::Replaced,
+            };
+            let words = |roles: Roles| roles.iter().map(Role::as_str).collect::<Vec<_>>();
+            let detail = json!({"before": words(was), "after": words(is)});
+            if was.has(Role::Owner) != is.has(Role::Owner) {
+                let change = Change::about(actor, LeafKind::OwnerChanged, subject, &project.id)
+                    .way(way, None)
+                    .affecting(account);
+                self.record(tx, change, detail).await?;
+                continue;
+            }
+            // What somebody gained, or else what they lost.
+            let gained: Vec<Role> = is.iter().filter(|role| !was.has(*role)).collect();
+            let lost = was.iter().filter(|role| !is.has(*role));
+            let (roles, way) = if gained.is_empty() {
+                (lost.collect(), leaf::Change::Removed)
+            } else {
+                (gained, way)
+            };
+            for role in roles {
+                let change =
+                    Change::about(actor, LeafKind::RoleChanged, subject.clone(), &project.id)
+                        .way(way, Some(role.as_str()))
+                        .affecting(account);
+                self.record(tx, change, detail.clone()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a new project its owner: the organisation in whose namespace it is, or else the account that founded it.
+    pub(crate) async fn settle_owner(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        project: &ProjectId,
+        account: Option<&AccountId>,
+        namespace: Option<&NamespaceFacts>,
+    ) -> Result<()> {
+        let now = self.now();
+        match (namespace, account) {
+            (Some(namespace), _) => {
+                tx.grant_organisation(
+                    &new_id(),
+                    project,
+                    &namespace.organisation_id,
+                    Some(&namespace.id),
+                    now,
+                )
+                .await?;
+            }
+            (None, Some(account)) => {
+                tx.insert_grant(&new_id(), project, account, Role::Owner, now)
+                    .await?;
+            }
+            // The operator founds a project for whom a role is given next.
+            (None, None) => {}
+        }
+        let after = tx.all_roles(Some(project), None).await?;
+        self.record_roles(tx, actor, &[], &after).await
+    }
+
+    /// Tells whom it concerns that somebody's role on a project changed: them, and the project's owners.
+    async fn tell_of_role(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        (project, name): (&ProjectId, &str),
+        (account, user): (&AccountId, &str),
+        (before, after): (Option<Role>, Option<Role>),
+    ) -> Result<()> {
+        let word = |role: Option<Role>| role.map_or("nothing", Role::as_str);
+        let (kind, role) = match after {
+            Some(role) => (NoticeKind::RoleGiven, role.as_str()),
+            None => (NoticeKind::RoleTaken, word(before)),
+        };
+        let data = [("role", role), ("project", name), ("by", actor.name())];
+        self.notify(tx, account, kind, &data, None).await?;
+        let data = [
+            ("who", user),
+            ("before", word(before)),
+            ("after", word(after)),
+            ("project", name),
+        ];
+        self.notify_owners(tx, project, Some(account), NoticeKind::PeopleChanged, &data)
+            .await
     }
 
     /// Ends the credential that the caller came with, at once: what the last step of a workflow does.
@@ -595,6 +907,11 @@ impl Registry {
     }
 }
 
+/// Is somebody who owns since then of some standing? Three days, as for a second person's word.
+pub(crate) fn is_settled(since: Option<Time>, now: Time) -> bool {
+    since.is_some_and(|since| since.plus_seconds(72 * 3_600) <= now)
+}
+
 fn token_summary(row: CredentialRow) -> TokenSummary {
     TokenSummary {
         id: row.id,
@@ -610,7 +927,7 @@ fn token_summary(row: CredentialRow) -> TokenSummary {
 }
 
 /// The form under which two spellings of a user name are the same: ASCII letters, digits, `-` and `_`, at most 64, lower case.
-fn user_key(name: &str) -> Result<String> {
+pub(crate) fn user_key(name: &str) -> Result<String> {
     let fits = !name.is_empty()
         && name.len() <= 64
         && name

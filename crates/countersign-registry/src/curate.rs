@@ -8,9 +8,10 @@ use crate::Registry;
 use crate::error::{Error, Kind, Result};
 use crate::fetch::{latest_of, unknown_project};
 use crate::heartbeat::Change;
-use crate::model::{Actor, FileId, FileState, Identity, ProjectStatus, Role};
-use crate::policy;
+use crate::model::{Actor, FileId, FileState, Identity, ProjectStatus, Roles, Time};
+use crate::policy::{self, Act, On};
 use crate::store::{CuratedFile, CuratedProject, Tx};
+use crate::texts::NoticeKind;
 
 /// What to delete.
 #[derive(Clone, Debug)]
@@ -35,6 +36,19 @@ fn reason(text: &str) -> Result<&str> {
         .remedy("Shorten it, and link to more."));
     }
     Ok(text)
+}
+
+/// What the operator withheld is the operator's; a project's own people serve only what they withheld themselves.
+fn keeps_to_own(operator: bool, withheld: bool, own: Option<Time>) -> Result<()> {
+    if operator || !withheld || own.is_some() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Denied,
+        "operator-needed",
+        "The operator withheld this; only the operator may change that.",
+    )
+    .remedy("Ask the operator of this registry."))
 }
 
 fn not_quarantined(what: &str) -> Error {
@@ -89,13 +103,8 @@ impl Registry {
         let (key, version) = (rules.name_key(name)?, rules.version(version)?);
         let now = self.now();
         let mut tx = self.inner.store.write().await?;
-        let what = if why.is_some() {
-            "yank releases of"
-        } else {
-            "unyank releases of"
-        };
         let project = self
-            .project_for_change(&mut tx, actor, ecosystem, &key, Role::Maintainer, what)
+            .project_for_change(&mut tx, actor, ecosystem, &key, Act::Yank)
             .await?;
         let Some(release) = tx.curated_release(&project.id, version.key()).await? else {
             return Err(Error::new(
@@ -139,8 +148,12 @@ impl Registry {
         let key = rules.name_key(name)?;
         let now = self.now();
         let mut tx = self.inner.store.write().await?;
+        let act = match what {
+            Deletion::Project => Act::DeleteProject,
+            Deletion::File(_) | Deletion::Release(_) => Act::Delete,
+        };
         let project = self
-            .project_for_change(&mut tx, actor, ecosystem, &key, Role::Owner, "delete from")
+            .project_for_change(&mut tx, actor, ecosystem, &key, act)
             .await?;
         let files = tx.curated_files(&project.id).await?;
         let (doomed, subject): (Vec<CuratedFile>, String) = match what {
@@ -196,6 +209,7 @@ impl Registry {
                 &file.filename,
             )?;
         }
+        self.use_approval(&mut tx, actor, act, &subject, "").await?;
         let ids: Vec<FileId> = doomed.iter().map(|file| file.id.clone()).collect();
         tx.set_files_state(&ids, FileState::Removed, None, now)
             .await?;
@@ -211,6 +225,15 @@ impl Registry {
             }
         }
         let names: Vec<&str> = doomed.iter().map(|file| file.filename.as_str()).collect();
+        let data = [("subject", subject.as_str()), ("who", actor.name())];
+        self.notify_owners(
+            &mut tx,
+            &project.id,
+            None,
+            NoticeKind::ProjectDeleted,
+            &data,
+        )
+        .await?;
         self.record(
             &mut tx,
             Change::about(actor, LeafKind::Deleted, subject, &project.id),
@@ -220,10 +243,10 @@ impl Registry {
         self.finish(tx, ecosystem, &project, &doomed).await
     }
 
-    /// Withholds a file, or a whole project.
+    /// Withholds a file, or a whole project: the operator any, owners and security contacts their own.
     ///
     /// # Errors
-    /// `operator-needed`, `project-unknown`, `file-unknown`, `reason`.
+    /// `role-missing`, `operator-needed` where the operator has withheld it already, `project-unknown`, `file-unknown`, `reason`.
     pub async fn quarantine(
         &self,
         actor: &Actor,
@@ -236,10 +259,10 @@ impl Registry {
             .await
     }
 
-    /// Serves a withheld file or project again.
+    /// Serves a withheld file or project again; what the operator withheld, only the operator serves.
     ///
     /// # Errors
-    /// `operator-needed`, `project-unknown`, `file-unknown`.
+    /// `role-missing`, `operator-needed`, `project-unknown`, `file-unknown`.
     pub async fn release_quarantine(
         &self,
         actor: &Actor,
@@ -259,13 +282,13 @@ impl Registry {
         file: Option<&str>,
         why: Option<&str>,
     ) -> Result<()> {
-        policy::may_operate(actor, "withhold and release files")?;
         let key = format(ecosystem).name_key(name)?;
         let now = self.now();
         let mut tx = self.inner.store.write().await?;
-        let Some(project) = tx.curated_project(ecosystem, key.as_str()).await? else {
-            return Err(unknown_project(name));
-        };
+        let project = self
+            .project_for_change(&mut tx, actor, ecosystem, &key, Act::Quarantine)
+            .await?;
+        let operator = policy::operates(actor);
         let kind = if why.is_some() {
             LeafKind::Quarantined
         } else {
@@ -274,6 +297,11 @@ impl Registry {
         let files = tx.curated_files(&project.id).await?;
         let subject = match file {
             None => {
+                keeps_to_own(
+                    operator,
+                    project.status == ProjectStatus::Quarantined,
+                    project.own_quarantine,
+                )?;
                 let status = match (why, project.status) {
                     (Some(_), _) => ProjectStatus::Quarantined,
                     (None, ProjectStatus::Quarantined) => {
@@ -282,6 +310,8 @@ impl Registry {
                     (None, _) => return Err(not_quarantined(&project.name)),
                 };
                 tx.set_project_status(&project.id, status, why, now).await?;
+                let own = (why.is_some() && !operator).then_some(now);
+                tx.set_own_quarantine(&project.id, None, own).await?;
                 purl::project_purl(ecosystem, &key)
             }
             Some(filename) => {
@@ -293,6 +323,11 @@ impl Registry {
                     )
                     .remedy("Look at the project's page for its files."));
                 };
+                keeps_to_own(
+                    operator,
+                    file.state == FileState::Quarantined,
+                    file.own_quarantine,
+                )?;
                 if why.is_none() && file.state != FileState::Quarantined {
                     return Err(not_quarantined(filename));
                 }
@@ -304,9 +339,23 @@ impl Registry {
                 };
                 tx.set_files_state(std::slice::from_ref(&file.id), state, why, now)
                     .await?;
+                let own = (why.is_some() && !operator).then_some(now);
+                tx.set_own_quarantine(&project.id, Some(&file.id), own)
+                    .await?;
                 file.purl.clone()
             }
         };
+        if let Some(why) = why {
+            let data = [("subject", subject.as_str()), ("why", why)];
+            self.notify_owners(
+                &mut tx,
+                &project.id,
+                None,
+                NoticeKind::ProjectWithheld,
+                &data,
+            )
+            .await?;
+        }
         self.record(
             &mut tx,
             Change::about(actor, kind, subject, &project.id),
@@ -338,18 +387,11 @@ impl Registry {
         let now = self.now();
         let mut tx = self.inner.store.write().await?;
         let project = self
-            .project_for_change(
-                &mut tx,
-                actor,
-                ecosystem,
-                &key,
-                Role::Owner,
-                "change the status of",
-            )
+            .project_for_change(&mut tx, actor, ecosystem, &key, Act::SetStatus)
             .await?;
-        if project.status == ProjectStatus::Quarantined {
-            policy::may_operate(actor, "end a quarantine")?;
-        }
+        let withheld = project.status == ProjectStatus::Quarantined;
+        keeps_to_own(policy::operates(actor), withheld, project.own_quarantine)?;
+        tx.set_own_quarantine(&project.id, None, None).await?;
         tx.set_project_status(&project.id, status, why, now).await?;
         let subject = purl::project_purl(ecosystem, &key);
         let change = match (project.status, status) {
@@ -362,6 +404,10 @@ impl Registry {
             _ => Change::about(actor, LeafKind::PolicyChanged, subject, &project.id)
                 .way(countersign_trust::leaf::Change::Replaced, None),
         };
+        let told = format!("its status is {} now", status.as_str());
+        let data = [("project", project.name.as_str()), ("change", &told)];
+        self.notify_owners(&mut tx, &project.id, None, NoticeKind::PolicyChanged, &data)
+            .await?;
         self.record(
             &mut tx,
             change,
@@ -371,24 +417,40 @@ impl Registry {
         self.finish(tx, ecosystem, &project, &[]).await
     }
 
-    /// The project, its row locked, if this caller may change it.
+    /// The project, its row locked, if this caller may do this to it.
     pub(crate) async fn project_for_change(
         &self,
         tx: &mut Tx,
         actor: &Actor,
         ecosystem: Ecosystem,
         key: &NameKey,
-        needed: Role,
-        what: &str,
+        act: Act,
     ) -> Result<CuratedProject> {
+        self.in_good_standing(tx, actor, act, key.as_str()).await?;
         let Some(project) = tx.curated_project(ecosystem, key.as_str()).await? else {
             return Err(unknown_project(key.as_str()));
         };
-        let role = match &actor.identity {
-            Identity::Account { id, .. } => tx.role_of(&project.id, id).await?,
-            _ => None,
+        let roles = match &actor.identity {
+            Identity::Account { id, .. } => tx.roles_of(&project.id, id).await?,
+            _ => Roles::NONE,
         };
-        policy::may_curate(actor, ecosystem, key.as_str(), role, needed, what)?;
+        let on = On::Project {
+            ecosystem,
+            key: key.as_str(),
+            roles,
+            critical: project.critical.is_some(),
+        };
+        policy::may(act, actor, on, self.now())?;
+        // Looking, withholding, stopping and leaving are never made to wait for a factor.
+        let free = [
+            Act::SeeSettings,
+            Act::Quarantine,
+            Act::Cancel,
+            Act::LeaveProject,
+        ];
+        if !free.contains(&act) && !policy::operates(actor) {
+            self.demands_met(tx, actor, Some(&project.id)).await?;
+        }
         Ok(project)
     }
 
@@ -419,6 +481,7 @@ impl Registry {
             .collect();
         self.inner.fetch.forget(ecosystem, &project.key, names);
         self.inner.beat.wake();
+        self.wake_office();
         Ok(())
     }
 }

@@ -245,7 +245,7 @@ impl Registry {
         });
         let registry = self.clone();
         let chores = tokio::spawn(async move {
-            tokio::join!(registry.chores(), registry.watch());
+            tokio::join!(registry.chores(), registry.watch(), registry.office());
         });
         Beating {
             registry: self.clone(),

@@ -7,46 +7,81 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod accounts;
+mod approvals;
 mod archive;
 mod audit;
 mod blobs;
 mod checks;
 mod chores;
+mod console;
 mod curate;
+mod device;
 mod doctor;
 mod error;
 mod fetch;
 mod heartbeat;
 pub mod keys;
+mod leaks;
+mod mail;
 pub mod model;
+mod notices;
 mod opening;
+mod organisations;
+mod oversight;
 mod policy;
+mod privacy;
 mod publish;
+mod recovery;
 mod seams;
 mod settings;
+mod sign_in;
 mod store;
+mod texts;
 mod trusted;
 
 use std::sync::Arc;
 
 pub use accounts::{NewToken, TokenSummary, UserSummary};
+pub use approvals::{Approval, Wanted};
 pub use archive::{Continued, Restore, Restored, Summary};
 pub use blobs::Blobs;
+pub use console::Chore;
 pub use countersign_trust::oidc;
 pub use curate::Deletion;
+pub use device::{DeviceLogin, DeviceProgress, Fetched, WaitingDevice};
 pub use doctor::{Diagnosis, Patient, Severity, examine};
 pub use error::{Error, Kind, Result};
 pub use fetch::{Document, DocumentKey, ServedFile};
 pub use heartbeat::Beating;
 pub use keys::LogKeys;
+pub use leaks::LeakAnswer;
+pub use mail::{AddressSummary, MailLink, MailState};
+pub use notices::AccountNotice;
 pub use opening::LogIdentity;
-pub use publish::{Form, Staged};
-pub use seams::{
-    Clock, Outside, OutsideAnswer, OutsideError, OutsideRequest, Random, Seams, SystemClock,
-    SystemRandom,
+pub use organisations::{
+    Invitation, Member, Namespace, OrganisationDetail, OrganisationSummary, ProjectName, Proposal,
+    Team, TeamRole, Wish,
 };
-pub use settings::{DeletePolicy, Settings, TrustedPublishing};
-pub use store::{Backend, Store};
+pub use oversight::{CriticalProject, UserDetail};
+pub use policy::permissions::page as permissions_page;
+pub use policy::{Act, Need, PERMISSIONS, Permission, Who};
+pub use publish::{Form, Staged};
+pub use recovery::{RecoveryCase, RecoveryPolicy};
+pub use seams::{
+    Clock, DomainIntel, DomainReport, Message, Outside, OutsideAnswer, OutsideError,
+    OutsideRequest, Post, PostError, Random, Seams, SystemClock, SystemRandom,
+};
+pub use settings::{
+    DeletePolicy, ScanPartner, Settings, SignIn, SignInProvider, TrustedPublishing,
+};
+pub use sign_in::{
+    Answer, Ceremony, Demand, Departure, Enrolling, Enrolment, FactorNeed, FactorPolicy,
+    FactorSummary, HalfSession, KeyKind, LinkedIdentity, ProviderReturn, ProviderSummary,
+    RecoveryCodes, SecondFactor, Security, SessionSummary, SignInStep, SignedIn, TotpSetup,
+    import_breached,
+};
+pub use store::{Backend, LeakReport, Store, Withheld};
+pub use texts::{MailKind, NoticeKind};
 pub use trusted::{
     FailedExchange, IssuerSummary, JudgedPublisher, Minted, NewIssuer, NewPublisher, Notice,
     PolicyChange, ProjectPolicy, PublisherCheck, PublisherSummary, Refusal, TokenTest,
@@ -74,4 +109,9 @@ struct Inner {
     beat: heartbeat::Pulse,
     desk: publish::Desk,
     issuers: trusted::Issuers,
+    door: sign_in::Door,
+    office: mail::Office,
+    keyring: leaks::Keyring,
+    ways_back: recovery::WaysBack,
+    diary: console::Diary,
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use countersign_formats::{Ecosystem, Manifest};
@@ -89,7 +90,95 @@ id!(
     EventId,
     /// A trusted publisher.
     PublisherId,
+    /// A session of a person who signed in.
+    SessionId,
+    /// A passkey, a security key, or an app that makes one-time codes.
+    FactorId,
+    /// An organisation.
+    OrganisationId,
+    /// A team of an organisation.
+    TeamId,
 );
+
+/// Where a request came from, as the face in front saw it. Personal data: kept in account tables only, for a set time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallerOrigin {
+    /// The client's address, behind whatever proxies the operator trusts.
+    pub address: IpAddr,
+    /// What it calls itself (`User-Agent`), cut short.
+    pub agent: String,
+}
+
+impl CallerOrigin {
+    /// The network that limits count: the /24 of an IPv4 address, the /56 of an IPv6 one.
+    pub fn network(&self) -> String {
+        match self.address.to_canonical() {
+            IpAddr::V4(address) => {
+                let [a, b, c, _] = address.octets();
+                format!("{a}.{b}.{c}.0/24")
+            }
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                format!("{a:x}:{b:x}:{c:x}:{:x}::/56", d & 0xff00)
+            }
+        }
+    }
+}
+
+/// An e-mail address that can stand in a mail's header: ASCII, no blanks, quotes or control characters, one `@`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct EmailAddress(String);
+
+impl EmailAddress {
+    /// Reads an address; `None` for what is not one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (local, domain) = text.split_once('@')?;
+        let atom = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.".contains(&c);
+        let local_fits = !local.is_empty()
+            && local.len() <= 64
+            && local.bytes().all(atom)
+            && !local.starts_with('.')
+            && !local.ends_with('.')
+            && !local.contains("..");
+        let label_fits = |label: &str| {
+            !label.is_empty()
+                && label.len() <= 63
+                && label
+                    .bytes()
+                    .all(|c| c.is_ascii_alphanumeric() || c == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        let fits = text.len() <= 254 && local_fits && domain.split('.').all(label_fits);
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    /// As written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The form under which two spellings are the same.
+    pub fn key(&self) -> String {
+        self.0.to_ascii_lowercase()
+    }
+
+    /// What stands behind the `@`, in lower case.
+    pub fn domain(&self) -> String {
+        self.0
+            .rsplit('@')
+            .next()
+            .unwrap_or_default()
+            .to_ascii_lowercase()
+    }
+}
+
+impl fmt::Display for EmailAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// Who may read this instance: index, files, log, TUF, pages, feeds and metrics alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,26 +251,45 @@ pub struct Scope {
     pub ecosystem: Option<Ecosystem>,
     /// Only this project (its name key within `ecosystem`).
     pub project: Option<String>,
+    /// Only projects whose key is this or begins with this and `-`, within `ecosystem`.
+    pub namespace: Option<String>,
     /// The most it may do.
     pub action: Action,
+    /// Only from these networks; empty: from everywhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<Network>,
 }
 
-/// A role on a project. Ordered: later includes earlier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// A role on a project: a set of acts. What each may do stands in the table of permissions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// May publish and yank.
-    Maintainer,
-    /// May also delete and change roles.
+    /// Everything; the only one that gives and takes roles.
     Owner,
+    /// Manages releases: publishes and yanks.
+    Maintainer,
+    /// Uploads and nothing else.
+    Publisher,
+    /// The security contact: withholds the project's files and sees its settings; uploads nothing.
+    Security,
 }
 
 impl Role {
+    /// Every role, the widest first.
+    pub const ALL: [Self; 4] = [
+        Self::Owner,
+        Self::Maintainer,
+        Self::Publisher,
+        Self::Security,
+    ];
+
     /// The stored and shown word.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Maintainer => "maintainer",
             Self::Owner => "owner",
+            Self::Maintainer => "maintainer",
+            Self::Publisher => "publisher",
+            Self::Security => "security",
         }
     }
 }
@@ -190,11 +298,154 @@ impl std::str::FromStr for Role {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "maintainer" => Ok(Self::Maintainer),
-            "owner" => Ok(Self::Owner),
-            other => Err(format!("{other:?} is not a role; use owner or maintainer")),
+        Self::ALL
+            .into_iter()
+            .find(|role| role.as_str() == text)
+            .ok_or_else(|| {
+                format!("{text:?} is not a role; use owner, maintainer, publisher or security")
+            })
+    }
+}
+
+/// The roles that somebody has on a project, by whatever way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Roles(u8);
+
+impl Roles {
+    /// None at all.
+    pub const NONE: Self = Self(0);
+
+    /// These and one more.
+    #[must_use]
+    pub fn with(self, role: Role) -> Self {
+        Self(self.0 | 1 << role as u8)
+    }
+
+    /// Is this one among them?
+    pub fn has(self, role: Role) -> bool {
+        self.0 & 1 << role as u8 != 0
+    }
+
+    /// True where there is none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Each, the widest first.
+    pub fn iter(self) -> impl Iterator<Item = Role> {
+        Role::ALL.into_iter().filter(move |role| self.has(*role))
+    }
+}
+
+impl FromIterator<Role> for Roles {
+    fn from_iter<T: IntoIterator<Item = Role>>(roles: T) -> Self {
+        roles.into_iter().fold(Self::NONE, Self::with)
+    }
+}
+
+/// Somebody's standing in an organisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Membership {
+    /// Owns the organisation's projects and says who else does.
+    Owner,
+    /// Manages members and teams.
+    Manager,
+    /// Has the roles that the teams have.
+    Member,
+}
+
+impl Membership {
+    /// Every standing, the widest first.
+    pub const ALL: [Self; 3] = [Self::Owner, Self::Manager, Self::Member];
+
+    /// The stored and shown word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Manager => "manager",
+            Self::Member => "member",
         }
+    }
+}
+
+impl std::str::FromStr for Membership {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|standing| standing.as_str() == text)
+            .ok_or_else(|| {
+                format!("{text:?} is no standing in an organisation; use owner, manager or member")
+            })
+    }
+}
+
+/// Addresses that start with the same bits, such as `192.0.2.0/24`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Network {
+    address: IpAddr,
+    bits: u8,
+}
+
+impl Network {
+    /// Is this address in it? An IPv4 address that came in IPv6's clothes is itself.
+    pub fn holds(&self, address: IpAddr) -> bool {
+        let same = |ours: u128, theirs: u128, width: u32| {
+            let free = width - u32::from(self.bits);
+            ours.checked_shr(free).unwrap_or(0) == theirs.checked_shr(free).unwrap_or(0)
+        };
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(ours), IpAddr::V4(theirs)) => {
+                same(u128::from(ours.to_bits()), u128::from(theirs.to_bits()), 32)
+            }
+            (IpAddr::V6(ours), IpAddr::V6(theirs)) => same(ours.to_bits(), theirs.to_bits(), 128),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.bits)
+    }
+}
+
+impl std::str::FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refuse =
+            || format!("{text:?} is not a network; write it as 192.0.2.0/24 or 2001:db8::/32");
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| refuse())?;
+        let width = if address.is_ipv4() { 32 } else { 128 };
+        let bits: u8 = match bits {
+            None => width,
+            Some(bits) => bits.parse().map_err(|_| refuse())?,
+        };
+        if bits > width {
+            return Err(refuse());
+        }
+        Ok(Self { address, bits })
+    }
+}
+
+impl Serialize for Network {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -285,6 +536,57 @@ pub enum Presented {
     Nothing,
     /// A token, whichever way it came (Basic password, Bearer, bare).
     Token(String),
+    /// The value of a session's cookie.
+    Session(String),
+}
+
+/// How a person signed in. Ordered: later is stronger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// A password alone.
+    Password,
+    /// A password and a code, or an external provider that vouches for as much.
+    TwoFactor,
+    /// A passkey or security key, bound to this site's name.
+    Phishproof,
+}
+
+impl Level {
+    /// The stored word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::TwoFactor => "two-factor",
+            Self::Phishproof => "phishproof",
+        }
+    }
+}
+
+impl std::str::FromStr for Level {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "password" => Self::Password,
+            "two-factor" => Self::TwoFactor,
+            "phishproof" => Self::Phishproof,
+            other => return Err(format!("{other:?} is not a level of sign-in")),
+        })
+    }
+}
+
+/// What a session adds to who its holder is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionFacts {
+    /// The session.
+    pub id: SessionId,
+    /// How its holder signed in.
+    pub level: Level,
+    /// Until when its holder counts as having proved themselves just now; `None` once that time is over.
+    pub fresh_until: Option<Time>,
+    /// The account is an operator's.
+    pub operator: bool,
 }
 
 /// An authenticated caller. Made only by [`crate::Registry::authenticate`] and [`Actor::operator`].
@@ -298,6 +600,20 @@ pub struct Actor {
     pub scope: Option<Scope>,
     /// The credential, where there is one.
     pub credential: Option<CredentialId>,
+    /// The session, for people who signed in.
+    pub session: Option<SessionFacts>,
+    /// What the person consented to with a passkey for this very request, where a token makes it.
+    pub consent: Option<Consent>,
+}
+
+/// A passkey's consent to one request of a token. Made where an approval is used up
+/// ([`crate::Registry::consented`]), and gone with the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consent {
+    /// The approval's id.
+    pub approval: String,
+    /// What the request does, by the words of the table of permissions.
+    pub(crate) acts: Vec<&'static str>,
 }
 
 impl Actor {
@@ -308,6 +624,8 @@ impl Actor {
             strength: Strength::None,
             scope: None,
             credential: None,
+            session: None,
+            consent: None,
         }
     }
 
@@ -318,7 +636,18 @@ impl Actor {
             strength: Strength::Operator,
             scope: None,
             credential: None,
+            session: None,
+            consent: None,
         }
+    }
+
+    /// How strongly its holder is known to be there: by the session, or by the passkey that consented to this request.
+    pub(crate) fn level(&self) -> Option<Level> {
+        let consented = self.consent.as_ref().map(|_| Level::Phishproof);
+        self.session
+            .as_ref()
+            .map(|session| session.level)
+            .or(consented)
     }
 
     /// The account's user name, or the workflow in words, or `anonymous`, or the system's part.
@@ -599,3 +928,6 @@ pub struct Health {
     /// When the served checkpoint was signed.
     pub checkpoint_signed: Option<Time>,
 }
+
+/// By this label the enrolment of a recovery is known.
+pub(crate) const RECOVERY: &str = "recovery";

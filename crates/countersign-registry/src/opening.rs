@@ -181,6 +181,11 @@ impl Registry {
                 beat: Pulse::new(head),
                 desk: Default::default(),
                 issuers: Default::default(),
+                door: Default::default(),
+                office: Default::default(),
+                keyring: Default::default(),
+                ways_back: Default::default(),
+                diary: Default::default(),
             }),
         }
     }

@@ -1,5 +1,7 @@
 //! Pure rules: who may do what. No database, no clock: every fact is handed in.
 
+mod factors;
+
 use countersign_formats::pypi::classifiers::{Standing, standing};
 use countersign_formats::{Ecosystem, Manifest, NameKey};
 use countersign_trust::oidc::{self, Difference, Provider};
@@ -7,11 +9,18 @@ use countersign_trust::oidc::{self, Difference, Provider};
 use crate::checks::names::{NameFinding, new_name};
 use crate::error::{Error, Kind, Result};
 use crate::model::{
-    Action, Actor, FileState, Identity, ProjectStatus, Role, Scope, Strength, Time, TrustLevel,
-    Visibility, Workflow,
+    Action, Actor, FileState, Identity, ProjectStatus, Role, Roles, Scope, Strength, Time,
+    TrustLevel, Visibility, Workflow,
 };
 use crate::settings::{DeletePolicy, Settings};
-use crate::store::{FileFacts, ProjectFacts, PublishFacts};
+use crate::store::{FileFacts, NamespaceFacts, ProjectFacts, PublishFacts};
+
+pub(crate) mod permissions;
+
+pub use self::permissions::{Act, Need, PERMISSIONS, Permission, Who};
+pub(crate) use self::permissions::{On, may, may_operate, operates};
+
+pub(crate) use factors::{critical, is_upward, may_do_without, meets_demands, missing};
 
 /// What a publish that may go on turns out to be.
 #[derive(Debug)]
@@ -59,22 +68,19 @@ pub(crate) fn may_read(visibility: Visibility, actor: &Actor) -> Result<()> {
     }
 }
 
-/// May this credential list and end the account's other credentials?
-pub(crate) fn may_see_tokens(actor: &Actor) -> Result<()> {
-    match &actor.scope {
-        Some(scope)
-            if scope.action < Action::Manage
-                || scope.project.is_some()
-                || scope.ecosystem.is_some() =>
-        {
-            Err(denied(
-                "token-action",
-                "This token may not manage the account's tokens.".to_owned(),
-                "Use a token with the action manage and neither --project nor --ecosystem.",
-            ))
-        }
-        _ => Ok(()),
-    }
+/// Did this caller prove minutes ago who it is?
+pub(crate) fn is_fresh(actor: &Actor, now: Time) -> bool {
+    actor
+        .session
+        .as_ref()
+        .and_then(|session| session.fresh_until)
+        .is_some_and(|until| now < until)
+}
+
+/// Is a project of this key in a namespace?
+pub(crate) fn in_namespace(key: &str, namespace: &str) -> bool {
+    key.strip_prefix(namespace)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 /// Is the caller's credential good for this action on this project at all?
@@ -96,7 +102,9 @@ fn in_scope(actor: &Actor, ecosystem: Ecosystem, key: Option<&str>, action: Acti
     let Some(Scope {
         ecosystem: only,
         project,
+        namespace,
         action: most,
+        networks: _,
     }) = &actor.scope
     else {
         return Ok(());
@@ -130,12 +138,21 @@ fn in_scope(actor: &Actor, ecosystem: Ecosystem, key: Option<&str>, action: Acti
             "Use a token for this project, or one without --project.",
         ));
     }
+    if let (Some(namespace), Some(key)) = (namespace, key)
+        && !in_namespace(key, namespace)
+    {
+        return Err(denied(
+            "token-namespace",
+            format!("This token is for projects in {namespace} only, and {key} is not in it."),
+            "Use a token for this namespace, or one without --namespace.",
+        ));
+    }
     Ok(())
 }
 
 /// May this caller send bytes at all? Asked before the first of them is spooled.
-pub(crate) fn may_upload(actor: &Actor, ecosystem: Ecosystem) -> Result<()> {
-    in_scope(actor, ecosystem, None, Action::Publish)
+pub(crate) fn may_upload(actor: &Actor, ecosystem: Ecosystem, now: Time) -> Result<()> {
+    may(Act::Publish, actor, On::Ecosystem(ecosystem), now)
 }
 
 /// May this file be published, and is it new?
@@ -148,35 +165,33 @@ pub(crate) fn may_publish(
     now: Time,
 ) -> Result<Decision> {
     let key = manifest.name_key.as_str();
-    in_scope(actor, manifest.ecosystem, Some(key), Action::Publish)?;
     let operator = actor.strength == Strength::Operator;
     match &facts.project {
         Some(project) => {
-            let role = if operator {
-                Some(Role::Owner)
-            } else {
-                project.role
+            let workflow = match &actor.identity {
+                Identity::Workflow(workflow) => Some(workflow),
+                _ => None,
             };
-            if let Identity::Workflow(workflow) = &actor.identity {
+            // A workflow has what its publisher gives: the releases, and no more.
+            let roles = match workflow {
+                Some(_) => Roles::NONE.with(Role::Maintainer),
+                None => project.roles,
+            };
+            let on = On::Project {
+                ecosystem: manifest.ecosystem,
+                key,
+                roles,
+                critical: project.critical,
+            };
+            may(Act::Publish, actor, on, now)?;
+            if let Some(workflow) = workflow {
                 may_publish_here(workflow, project)?;
             }
-            let role = match actor.identity {
-                Identity::Workflow(_) => Some(Role::Maintainer),
-                _ => role,
-            };
-            let Some(role) = role else {
-                return Err(denied(
-                    "role-missing",
-                    format!(
-                        "{} is neither owner nor maintainer of {}.",
-                        actor.name(),
-                        project.name
-                    ),
-                    "Ask an owner of the project for the maintainer role, or choose another name.",
-                ));
-            };
-            meets_policy(actor, project)?;
-            if project.removed.is_some() && role < Role::Owner {
+            let former_owner = operator || roles.has(Role::Owner);
+            if !facts.excepted {
+                meets_policy(actor, project)?;
+            }
+            if project.removed.is_some() && !former_owner {
                 return Err(denied(
                     "name-retired",
                     format!(
@@ -210,7 +225,10 @@ pub(crate) fn may_publish(
                 }
             }
         }
-        None => may_create(settings, actor, facts, manifest)?,
+        None => {
+            in_scope(actor, manifest.ecosystem, Some(key), Action::Publish)?;
+            may_create(settings, actor, facts, manifest)?;
+        }
     }
     if let Some(named) = &facts.identifier {
         if named.sha256 != sha256 {
@@ -335,6 +353,14 @@ fn may_publish_here(workflow: &Workflow, project: &ProjectFacts) -> Result<()> {
     ))
 }
 
+/// Is this refusal one that an owner's approval of the very file overcomes?
+pub(crate) fn is_below_trust(error: &Error) -> bool {
+    matches!(
+        error.code.as_ref(),
+        "trusted-publishing-only" | "trust-too-low"
+    )
+}
+
 /// Do the owners of the project let such a caller publish?
 fn meets_policy(actor: &Actor, project: &ProjectFacts) -> Result<()> {
     if actor.strength == Strength::Operator {
@@ -445,6 +471,7 @@ fn may_create(
             "Publish the first release with a token of a person.",
         ));
     };
+    may_take_namespace(facts.namespace.as_ref())?;
     may_take_name(
         settings,
         &manifest.name,
@@ -459,8 +486,10 @@ pub(crate) fn may_found(
     actor: &Actor,
     ecosystem: Ecosystem,
     project: &str,
+    now: Time,
 ) -> Result<()> {
     in_scope(actor, ecosystem, Some(project), Action::Manage)?;
+    may(Act::Found, actor, On::Named(ecosystem, project), now)?;
     if actor.strength == Strength::Operator || settings.open_creation {
         return Ok(());
     }
@@ -469,6 +498,21 @@ pub(crate) fn may_found(
         format!("There is no project {project} here, and only the operator creates projects."),
         "Ask the operator of this registry to register the pending publisher for you.",
     ))
+}
+
+/// May a new project stand in this namespace?
+pub(crate) fn may_take_namespace(namespace: Option<&NamespaceFacts>) -> Result<()> {
+    match namespace {
+        Some(namespace) if !namespace.may_create => Err(denied(
+            "namespace-owned",
+            format!(
+                "The names {0} and {0}-… belong to the organisation {1}.",
+                namespace.key, namespace.organisation
+            ),
+            "Choose another name, or ask an owner of the organisation for a team's role on the namespace.",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// May a workflow found a project now that was registered for it earlier?
@@ -526,40 +570,34 @@ fn exists(manifest: &Manifest, how: &str) -> Error {
     .remedy("Files never change here. Publish a new version, or skip existing files.")
 }
 
-/// May this caller change a project? `needed` is the role it takes; yanking takes a maintainer, the rest an owner.
-pub(crate) fn may_curate(
-    actor: &Actor,
-    ecosystem: Ecosystem,
-    key: &str,
-    role: Option<Role>,
-    needed: Role,
-    what: &str,
-) -> Result<()> {
-    in_scope(actor, ecosystem, Some(key), Action::Manage)?;
-    if actor.strength == Strength::Operator || role >= Some(needed) {
+/// Where the operator demands it, an account publishes once its main address was proved.
+pub(crate) fn has_proved_address(proved: bool) -> Result<()> {
+    if proved {
         return Ok(());
     }
     Err(denied(
-        "role-missing",
-        format!(
-            "{} may not {what} {key}: that needs the role {} on the project.",
-            actor.name(),
-            needed.as_str()
-        ),
-        "Ask an owner of the project.",
+        "address-needed",
+        "To publish here, the main address of the account must be proved.".to_owned(),
+        "Open the link that was mailed to it; the account's page sends another one.",
     ))
 }
 
-/// May only the operator do this?
-pub(crate) fn may_operate(actor: &Actor, what: &str) -> Result<()> {
-    if actor.strength == Strength::Operator {
-        return Ok(());
+/// For this many days after its recovery an account can neither delete, hand over, nor make tokens.
+pub(crate) const RESTRICTED_DAYS: i64 = 7;
+
+/// May an account that came back at that time do what could not be undone?
+pub(crate) fn not_just_recovered(recovered: Option<Time>, now: Time, what: &str) -> Result<()> {
+    match recovered.map(|at| at.plus_seconds(RESTRICTED_DAYS * 86_400)) {
+        Some(until) if now < until => Err(denied(
+            "recently-recovered",
+            format!(
+                "The account came back by recovery and may not {what} before {}.",
+                until.rfc3339()
+            ),
+            "Wait until then, or ask another owner.",
+        )),
+        _ => Ok(()),
     }
-    Err(denied(
-        "operator-needed",
-        format!("Only the operator may {what}."),
-        "Ask the operator of this registry.",
-    ))
 }
 
 /// May files that went live at `live` still be deleted by an owner?

@@ -16,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 use countersign_formats::pypi::{filename, name, upload};
 use countersign_formats::{Artifact, Ecosystem, Manifest, format, purl};
 use countersign_trust::digest::{Digests, Hasher, Sha256};
-use countersign_trust::leaf::{self, Algorithm, LeafKind, identifier_hash};
+use countersign_trust::leaf::{Algorithm, LeafKind, identifier_hash};
 use futures::{Stream, StreamExt};
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -28,11 +28,15 @@ use crate::error::{Error, Kind, Result};
 use crate::fetch::latest_of;
 use crate::heartbeat::{Change, Logged};
 use crate::model::{
-    AccountId, Actor, EventId, FileId, FileState, Identity, ProjectId, Receipt, ReleaseId, Role,
+    AccountId, Actor, EventId, FileId, FileState, Identity, ProjectId, Receipt, ReleaseId,
     TrustLevel,
 };
-use crate::policy::{self, Decision};
-use crate::store::{Backend, NewFile, NewProject, NoticeRow, ProjectFacts, Tx, WRITE_CONFLICT};
+use crate::policy::{self, Act, Decision, On};
+use crate::store::{
+    Backend, NamespaceFacts, NewFile, NewProject, NoticeRow, ProjectFacts, PublishFacts, Tx,
+    WRITE_CONFLICT,
+};
+use crate::texts::NoticeKind;
 
 /// Uploads up to this size stay in memory; larger ones wait in a spool file.
 const IN_MEMORY: usize = 1 << 20;
@@ -118,7 +122,7 @@ impl Registry {
     /// # Errors
     /// Policy's refusals.
     pub fn may_upload(&self, actor: &Actor, ecosystem: Ecosystem) -> Result<()> {
-        policy::may_upload(actor, ecosystem)
+        policy::may_upload(actor, ecosystem, self.now())
     }
 
     /// Takes the bytes in: asks policy whether this caller may send any, caps and hashes while they arrive.
@@ -136,7 +140,12 @@ impl Registry {
         S: Stream<Item = Result<Bytes, E>> + Unpin,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        policy::may_upload(actor, ecosystem)?;
+        policy::may_upload(actor, ecosystem, self.now())?;
+        if self.inner.settings.verified_address_to_publish
+            && let Identity::Account { id, .. } = &actor.identity
+        {
+            policy::has_proved_address(self.inner.store.has_proved_main(id).await?)?;
+        }
         let most = self.inner.settings.limits.max_file_size;
         let mut hasher = Hasher::new(false);
         let mut size = 0_u64;
@@ -439,7 +448,9 @@ impl Registry {
         };
         let skeleton = name::skeleton(&manifest.name_key);
         let now = self.now();
-        let facts = tx
+        // An upload may have taken hours since its token was looked at.
+        self.still_good(tx, actor).await?;
+        let mut facts = tx
             .publish_facts(
                 manifest,
                 identifier,
@@ -448,10 +459,21 @@ impl Registry {
                 &actor.identity,
             )
             .await?;
+        let project = facts.project.as_ref().map(|project| &project.id);
+        self.demands_met(tx, actor, project).await?;
         let sha256 = staged.digests.sha256.to_string();
-        if let Decision::Repeat(file) =
-            policy::may_publish(&self.inner.settings, actor, &facts, manifest, &sha256, now)?
+        let settings = &self.inner.settings;
+        let mut decision = policy::may_publish(settings, actor, &facts, manifest, &sha256, now);
+        if let Err(refusal) = &decision
+            && policy::is_below_trust(refusal)
+            && self
+                .is_excepted(tx, actor, &facts, manifest, purl, &sha256)
+                .await?
         {
+            facts.excepted = true;
+            decision = policy::may_publish(settings, actor, &facts, manifest, &sha256, now);
+        }
+        if let Decision::Repeat(file) = decision? {
             return Ok(Recorded {
                 event: file.event,
                 repeated: true,
@@ -467,7 +489,8 @@ impl Registry {
                 project.id.clone()
             }
             None => {
-                self.create_project(tx, actor, account, manifest, &skeleton)
+                let namespace = facts.namespace.as_ref();
+                self.create_project(tx, actor, account, manifest, &skeleton, namespace)
                     .await?
             }
         };
@@ -575,6 +598,36 @@ impl Registry {
         })
     }
 
+    /// Did an owner, who is the caller, approve this very file below the demanded trust? Uses the approval up.
+    async fn is_excepted(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        facts: &PublishFacts,
+        manifest: &Manifest,
+        purl: &str,
+        sha256: &str,
+    ) -> Result<bool> {
+        let Some(project) = &facts.project else {
+            return Ok(false);
+        };
+        let on = On::Project {
+            ecosystem: manifest.ecosystem,
+            key: manifest.name_key.as_str(),
+            roles: project.roles,
+            critical: project.critical,
+        };
+        let act = Act::PublishException;
+        if policy::may(act, actor, on, self.now()).is_err() {
+            return Ok(false);
+        }
+        match self.use_approval(tx, actor, act, purl, sha256).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.code == "approval-needed" => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Keeps where a workflow's file came from and the trust that the project reached; tells the owners of a publication
     /// that a trusted publisher could have made.
     async fn note_trust(
@@ -602,18 +655,19 @@ impl Registry {
         else {
             return Ok(None);
         };
-        tx.put_notice(
-            &project.id,
-            &NoticeRow {
-                id: new_id(),
-                kind: "token-used-beside-publisher".to_owned(),
-                subject: credential.0.clone(),
-                at: now,
-                user: None,
-                detail: std::collections::BTreeMap::new(),
-            },
-        )
-        .await?;
+        let notice = NoticeRow {
+            id: new_id(),
+            kind: "token-used-beside-publisher".to_owned(),
+            subject: credential.0.clone(),
+            at: now,
+            user: None,
+            detail: std::collections::BTreeMap::new(),
+        };
+        if tx.put_notice(&project.id, &notice).await? {
+            let data = [("who", actor.name()), ("project", project.name.as_str())];
+            self.notify_owners(tx, &project.id, None, NoticeKind::WeakerPublish, &data)
+                .await?;
+        }
         Ok(Some(format!(
             "{} has a trusted publisher, and this upload used an API token. Publish from the workflow instead, and revoke the token.",
             project.name
@@ -627,6 +681,7 @@ impl Registry {
         account: Option<&AccountId>,
         manifest: &Manifest,
         skeleton: &str,
+        namespace: Option<&NamespaceFacts>,
     ) -> Result<ProjectId> {
         let (id, now) = (ProjectId(new_id()), self.now());
         tx.insert_project(&NewProject {
@@ -655,16 +710,8 @@ impl Registry {
             )
             .await?;
         }
-        if let Some(account) = account {
-            tx.insert_grant(&new_id(), &id, account, Role::Owner, now)
-                .await?;
-            let subject = purl::project_purl(manifest.ecosystem, &manifest.name_key);
-            let change = Change::about(actor, LeafKind::OwnerChanged, subject, &id)
-                .affecting(account)
-                .way(leaf::Change::Added, None);
-            self.record(tx, change, json!({"after": Role::Owner.as_str()}))
-                .await?;
-        }
+        self.settle_owner(tx, actor, &id, account, namespace)
+            .await?;
         Ok(id)
     }
 

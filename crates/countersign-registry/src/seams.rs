@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
-use crate::model::Time;
+use crate::model::{EmailAddress, Time};
 
 /// Tells the time.
 pub trait Clock: Send + Sync {
@@ -65,6 +65,8 @@ pub struct OutsideRequest<'a> {
     pub ca_pem: Option<&'a str>,
     /// Media type asked for.
     pub accept: &'a str,
+    /// Further headers.
+    pub headers: &'a [(&'a str, &'a str)],
 }
 
 /// What a host answered with status 200.
@@ -104,13 +106,109 @@ impl fmt::Display for OutsideError {
 
 impl std::error::Error for OutsideError {}
 
-/// Fetches what other hosts publish: over HTTPS only, no redirects followed, no credentials sent.
+/// Fetches what other hosts publish, and trades codes at sign-in providers: over HTTPS only, no redirects followed.
 pub trait Outside: Send + Sync + 'static {
     /// One GET.
     fn get<'a>(
         &'a self,
         request: OutsideRequest<'a>,
     ) -> BoxFuture<'a, Result<OutsideAnswer, OutsideError>>;
+
+    /// One POST of a form (`application/x-www-form-urlencoded`).
+    fn post<'a>(
+        &'a self,
+        request: OutsideRequest<'a>,
+        form: &'a str,
+    ) -> BoxFuture<'a, Result<OutsideAnswer, OutsideError>>;
+}
+
+/// A mail as it goes out. Subject and addresses can hold no line break: see [`Message::new`].
+#[derive(Clone)]
+pub struct Message {
+    id: String,
+    to: EmailAddress,
+    subject: String,
+    /// The plain text.
+    pub text: String,
+    /// The same in HTML.
+    pub html: String,
+}
+
+impl Message {
+    /// A mail. Control characters in the subject become blanks, so that nothing put into it can begin another header.
+    pub fn new(id: String, to: EmailAddress, subject: &str, text: String, html: String) -> Self {
+        let subject = subject
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .take(200)
+            .collect();
+        Self {
+            id,
+            to,
+            subject,
+            text,
+            html,
+        }
+    }
+
+    /// The same at every try, for the `Message-ID`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// To whom.
+    pub fn to(&self) -> &EmailAddress {
+        &self.to
+    }
+
+    /// The subject, on one line.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+}
+
+/// Why a mail did not go out. Displays without address or text of the mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PostError {
+    /// Trying again later may help.
+    Later(String),
+    /// It never will: the address is refused.
+    Never(String),
+}
+
+impl fmt::Display for PostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Later(why) | Self::Never(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for PostError {}
+
+/// Sends mail.
+pub trait Post: Send + Sync + 'static {
+    /// Hands one mail to the next server. `Ok` only once that server has taken it.
+    fn send<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Result<(), PostError>>;
+}
+
+/// What is publicly known of a domain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DomainReport {
+    /// The name service knows it; `None` where it did not answer.
+    pub exists: Option<bool>,
+    /// It names a host that takes mail; `None` where it is not known.
+    pub takes_mail: Option<bool>,
+    /// Since when the present holder has it, where its registry tells.
+    pub registered: Option<Time>,
+    /// What its registry says of it (RFC 8056), such as `redemption period`.
+    pub statuses: Vec<String>,
+}
+
+/// Looks up domains of e-mail addresses.
+pub trait DomainIntel: Send + Sync + 'static {
+    /// What is known of a registrable domain now.
+    fn look_up<'a>(&'a self, domain: &'a str) -> BoxFuture<'a, Result<DomainReport, OutsideError>>;
 }
 
 /// All of them together.
@@ -122,6 +220,10 @@ pub struct Seams {
     pub random: Arc<dyn Random>,
     /// Other hosts.
     pub outside: Arc<dyn Outside>,
+    /// Mail; `None` where the operator set none up: mail then waits.
+    pub post: Option<Arc<dyn Post>>,
+    /// Domains of addresses; `None` where they are not looked up.
+    pub domains: Option<Arc<dyn DomainIntel>>,
 }
 
 impl Seams {
@@ -131,6 +233,8 @@ impl Seams {
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
             outside,
+            post: None,
+            domains: None,
         }
     }
 }

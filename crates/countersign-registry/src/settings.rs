@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use countersign_formats::Limits;
 use countersign_trust::oidc::Provider;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::model::Visibility;
+use crate::model::{Level, Time, Visibility};
 
 /// Who may delete, and how long after publishing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,124 @@ impl Default for TrustedPublishing {
     }
 }
 
+/// A secret scanner that reports leaked tokens in GitHub's partner protocol.
+#[derive(Clone, Debug)]
+pub struct ScanPartner {
+    /// What it is called, to people.
+    pub name: String,
+    /// The header with the id of its key, in lower case.
+    pub key_header: String,
+    /// The header with its signature, in lower case.
+    pub signature_header: String,
+    /// Where it publishes its keys.
+    pub keys_url: String,
+    /// A certificate authority to trust for that address besides the machine's own.
+    pub ca_pem: Option<String>,
+}
+
+impl ScanPartner {
+    /// GitHub's secret scanning.
+    pub fn github() -> Self {
+        Self {
+            name: "GitHub secret scanning".to_owned(),
+            key_header: "github-public-key-identifier".to_owned(),
+            signature_header: "github-public-key-signature".to_owned(),
+            keys_url: "https://api.github.com/meta/public_keys/secret_scanning".to_owned(),
+            ca_pem: None,
+        }
+    }
+}
+
+/// How strong a factor an account needs. Ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FactorNeed {
+    /// None.
+    Nothing,
+    /// Any second factor.
+    Second,
+    /// A passkey or security key.
+    Phishproof,
+}
+
+impl FactorNeed {
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Nothing => "no factor",
+            Self::Second => "a second factor",
+            Self::Phishproof => "a passkey or security key",
+        }
+    }
+}
+
+/// Which factors accounts need. Operators always need a passkey or security key; that is no rule but fixed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FactorPolicy {
+    /// Everybody with a role on a project.
+    pub maintainers: FactorNeed,
+    /// Everybody with a role on a critical project.
+    pub critical: FactorNeed,
+    /// So many days an account has to comply.
+    pub grace_days: u32,
+    /// When the rule was last raised.
+    pub raised: Time,
+}
+
+impl Default for FactorPolicy {
+    fn default() -> Self {
+        Self {
+            maintainers: FactorNeed::Second,
+            critical: FactorNeed::Phishproof,
+            grace_days: 30,
+            raised: Time(0),
+        }
+    }
+}
+
+/// An OpenID provider that people sign in with.
+#[derive(Clone)]
+pub struct SignInProvider {
+    /// What people call it; also a word in URLs.
+    pub name: String,
+    /// Its URL, byte for byte as in its tokens.
+    pub issuer: String,
+    /// What this registry is called there.
+    pub client_id: String,
+    /// The secret that this registry shows it.
+    pub client_secret: String,
+    /// Certificate authorities in PEM that are trusted for it besides the machine's own.
+    pub ca_pem: Option<String>,
+    /// What a value of `acr` or `amr` is worth; others are worth a password.
+    pub strengths: Vec<(String, Level)>,
+}
+
+impl std::fmt::Debug for SignInProvider {
+    /// Without the secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SignInProvider")
+            .field("name", &self.name)
+            .field("issuer", &self.issuer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How people sign in.
+#[derive(Clone, Debug)]
+pub struct SignIn {
+    /// May anybody with an e-mail address make an account? `None`: where anybody may read, too. See
+    /// [`Settings::sign_up_open`].
+    pub open: Option<bool>,
+    /// Where the key lies that secrets of codes are sealed with: beside the log's keys.
+    pub key_folder: PathBuf,
+    /// The base of a range service for breached passwords (such as `https://api.pwnedpasswords.com/range/`).
+    pub breach_service: Option<String>,
+    /// An imported file of breached passwords.
+    pub breach_file: Option<PathBuf>,
+    /// External providers.
+    pub providers: Vec<SignInProvider>,
+}
+
 /// The settings of an instance.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -77,12 +196,28 @@ pub struct Settings {
     pub memory_cache: u64,
     /// Which identity tokens of workflows are taken.
     pub trusted_publishing: TrustedPublishing,
+    /// Whose reports of leaked tokens are taken.
+    pub scan_partners: Vec<ScanPartner>,
+    /// Must an account have a proved main address to publish?
+    pub verified_address_to_publish: bool,
+    /// How long addresses and programs of clients are kept.
+    pub keep_origins: Duration,
+    /// How people sign in.
+    pub sign_in: SignIn,
 }
 
 impl Settings {
     /// The defaults for an instance at `url` that spools in `spool`.
     pub fn new(url: Url, spool: PathBuf) -> Self {
+        let sign_in = SignIn {
+            open: None,
+            key_folder: spool.with_file_name("keys"),
+            breach_service: None,
+            breach_file: None,
+            providers: Vec::new(),
+        };
         Self {
+            sign_in,
             url,
             visibility: Visibility::Public,
             limits: Limits::default(),
@@ -96,7 +231,18 @@ impl Settings {
             token_longest: Duration::from_secs(366 * 86_400),
             memory_cache: 256 << 20,
             trusted_publishing: TrustedPublishing::default(),
+            scan_partners: vec![ScanPartner::github()],
+            verified_address_to_publish: false,
+            keep_origins: Duration::from_secs(30 * 86_400),
         }
+    }
+
+    /// May anybody with an e-mail address make an account? On a restricted instance every account may read, so there
+    /// it takes the operator's word.
+    pub fn sign_up_open(&self) -> bool {
+        self.sign_in
+            .open
+            .unwrap_or(self.visibility == Visibility::Public)
     }
 
     /// The base URL as text without a trailing slash.

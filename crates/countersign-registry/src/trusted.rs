@@ -26,13 +26,13 @@ use crate::accounts::new_id;
 use crate::error::{Error, Kind, Result};
 use crate::heartbeat::Change;
 use crate::model::{
-    Actor, CredentialId, Identity, ProjectId, PublisherId, Role, Strength, Time, TrustLevel,
-    Workflow,
+    Actor, CredentialId, Identity, ProjectId, PublisherId, Strength, Time, TrustLevel, Workflow,
 };
 use crate::policy;
 use crate::store::{
     FailureRow, NewCredential, NewProject, NoticeRow, PublisherRow, Tx, WRITE_CONFLICT,
 };
+use crate::texts::NoticeKind;
 
 use issuers::Issuer;
 pub use issuers::{IssuerSummary, NewIssuer};
@@ -335,6 +335,8 @@ impl Registry {
             strength: Strength::Workflow,
             scope: None,
             credential: Some(credential.clone()),
+            session: None,
+            consent: None,
         };
         let detail = json!({"credential": credential, "expires": expires, "pinned": newly_pinned});
         tx.note_event(&new_id(), now, "token-minted", &actor, None, detail)
@@ -377,7 +379,11 @@ impl Registry {
         let settings = &self.inner.settings;
         let named = policy::may_take_name(settings, &row.project_name, &key, &lookalikes);
         let open = policy::may_still_found(settings, row.by_operator, &row.project_name);
-        if let Err(error) = named.and(open) {
+        let namespace = tx
+            .namespace_over(row.ecosystem, key.as_str(), row.account.as_ref())
+            .await?;
+        let placed = policy::may_take_namespace(namespace.as_ref());
+        if let Err(error) = named.and(open).and(placed) {
             return Ok(Err(error));
         }
         let project = ProjectId(new_id());
@@ -405,19 +411,20 @@ impl Registry {
                 strength: Strength::Token,
                 scope: None,
                 credential: None,
+                session: None,
+                consent: None,
             },
             _ => Actor::operator(),
         };
         let subject = purl::project_purl(row.ecosystem, &key);
-        if let Some(account) = &row.account {
-            tx.insert_grant(&new_id(), &project, account, Role::Owner, now)
-                .await?;
-            let change = Change::about(&actor, LeafKind::OwnerChanged, subject.clone(), &project)
-                .affecting(account)
-                .way(leaf::Change::Added, None);
-            self.record(tx, change, json!({"after": Role::Owner.as_str()}))
-                .await?;
-        }
+        self.settle_owner(
+            tx,
+            &actor,
+            &project,
+            row.account.as_ref(),
+            namespace.as_ref(),
+        )
+        .await?;
         let change = Change::about(&actor, LeafKind::PublisherChanged, subject, &project)
             .way(leaf::Change::Added, None);
         self.record(tx, change, json!({"publisher": row.id, "founded": true}))
@@ -433,22 +440,29 @@ impl Registry {
         project: &ProjectId,
         carried: &str,
     ) -> Result<()> {
-        tx.put_notice(
-            project,
-            &NoticeRow {
-                id: new_id(),
-                kind: "environment-not-required".to_owned(),
-                subject: row.id.0.clone(),
-                at: self.now(),
-                user: None,
-                detail: [
-                    ("environment".to_owned(), carried.to_owned()),
-                    ("publisher".to_owned(), row.registration.label.clone()),
-                ]
-                .into(),
-            },
-        )
-        .await
+        let label = &row.registration.label;
+        let notice = NoticeRow {
+            id: new_id(),
+            kind: "environment-not-required".to_owned(),
+            subject: row.id.0.clone(),
+            at: self.now(),
+            user: None,
+            detail: [
+                ("environment".to_owned(), carried.to_owned()),
+                ("publisher".to_owned(), label.clone()),
+            ]
+            .into(),
+        };
+        if tx.put_notice(project, &notice).await? {
+            let data = [
+                ("publisher", label.as_str()),
+                ("project", &row.project_name),
+                ("environment", carried),
+            ];
+            let kind = NoticeKind::EnvironmentNotRequired;
+            self.notify_owners(tx, project, None, kind, &data).await?;
+        }
+        Ok(())
     }
 
     /// Writes down for the owners why a genuine token of theirs was refused; at most once a second for each publisher

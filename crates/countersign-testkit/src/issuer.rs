@@ -615,6 +615,8 @@ impl State {
                 json!({
                     "issuer": issuer,
                     "jwks_uri": keys,
+                    "authorization_endpoint": format!("{issuer}/authorize"),
+                    "token_endpoint": format!("{issuer}/token"),
                     "response_types_supported": ["id_token"],
                     "subject_types_supported": ["public", "pairwise"],
                     "id_token_signing_alg_values_supported": ["RS256", "ES256"],

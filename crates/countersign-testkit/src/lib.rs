@@ -17,10 +17,13 @@ pub mod fsck;
 pub mod http;
 pub mod issuer;
 pub mod packages;
+pub mod passkey;
+pub mod person;
 pub mod postgres;
 pub mod runner;
 pub mod s3;
 pub mod server;
+pub mod smtp;
 pub mod strace;
 
 mod machine;

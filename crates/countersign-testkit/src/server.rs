@@ -75,6 +75,8 @@ pub struct ServerOptions {
     pub room: Option<u64>,
     /// Records the system calls of `serve` (not of `init`) into [`TestServer::system_calls`].
     pub record_system_calls: bool,
+    /// The instance is called `localhost` instead of by its address: passkeys need a name.
+    pub named: bool,
     /// Serves by TLS, certified by [`Authority::of_this_process`], at `https://localhost:PORT`.
     pub tls: bool,
 }
@@ -143,7 +145,7 @@ impl TestServer {
             true => Some(Authority::of_this_process()?.write(folder.path())?),
             false => None,
         };
-        let url = base_url(tls.is_some(), port);
+        let url = base_url(tls.is_some(), options.named, port);
         let mut configuration = format!("url = {url:?}\nlisten = \"127.0.0.1:{port}\"\n");
         if let Some(files) = &tls {
             configuration.push_str(&format!(
@@ -242,7 +244,7 @@ impl TestServer {
         let second = SecondProcess {
             child,
             _leash: leash,
-            url: base_url(self.tls.is_some(), port),
+            url: base_url(self.tls.is_some(), self.options.named, port),
         };
         await_ready(said).with_context(|| format!("its log says:\n{}", self.logs()))?;
         Ok(second)
@@ -438,7 +440,7 @@ impl TestServer {
 
     /// Base URL, without a slash at its end.
     pub fn url(&self) -> String {
-        base_url(self.tls.is_some(), self.port)
+        base_url(self.tls.is_some(), self.options.named, self.port)
     }
 
     /// The certificate that its clients must be given, if it serves by TLS.
@@ -576,9 +578,11 @@ impl Drop for TestServer {
     }
 }
 
-fn base_url(tls: bool, port: u16) -> String {
+fn base_url(tls: bool, named: bool, port: u16) -> String {
     if tls {
         format!("https://localhost:{port}")
+    } else if named {
+        format!("http://localhost:{port}")
     } else {
         format!("http://127.0.0.1:{port}")
     }

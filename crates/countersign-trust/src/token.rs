@@ -81,6 +81,9 @@ pub struct Token {
 }
 
 impl Token {
+    /// How long the text of every token is.
+    pub const LENGTH: usize = LENGTH;
+
     /// The token of these 32 random bytes, which must come from a cryptographic random source.
     #[must_use]
     pub fn from_random(kind: TokenKind, random: [u8; 32]) -> Self {

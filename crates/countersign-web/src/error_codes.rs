@@ -49,6 +49,51 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "account-disabled" "Account disabled"
         "The account that the token belongs to was disabled."
         "Ask the operator of this registry.";
+    "account-in-use" "Account in use"
+        "The account can be signed in to already, so no enrolment link is given for it."
+        "Its holder gets back in by recovery.";
+    "account-needed" "Only a person does this"
+        "What was asked is for accounts: it is not for workflows, nor for the operator at the command line."
+        "Sign in as the person whose business it is.";
+    "address-main" "Main address"
+        "The main address of an account can not be removed."
+        "Make another address the main one first.";
+    "address-needed" "Address not proved"
+        "The operator demands that the main address of an account is proved before it publishes."
+        "Open the link that was mailed to it; the account's page sends another one.";
+    "address-taken" "Address taken"
+        "Another account has proved this address."
+        "Sign in with that account, or use another address.";
+    "address-unknown" "No such address"
+        "The account has no such address."
+        "Open the list of addresses again.";
+    "address-unproved" "Address not proved"
+        "Only an address that was proved can be the main one."
+        "Open the link that was mailed to it, or ask for another one.";
+    "addresses-many" "Too many addresses"
+        "An account may have a few addresses, those that wait for their proof among them."
+        "Remove one first.";
+    "approval-act" "No such act for an approval"
+        "Only some acts take an approval; the table of permissions names them."
+        "Name one of them.";
+    "approval-needed" "An approval is needed"
+        "This takes the consent of a passkey to this very act on this very thing, given within the last two minutes and not used yet."
+        "Ask for an approval, answer it at the page of approvals, and try again at once. Programs send the header Countersign-Approval: ask, and then the id that they are told.";
+    "approval-other" "The approval is for something else"
+        "An approval is good for exactly the request that it was asked for, made with the token that asked."
+        "Repeat that request unchanged, or ask for an approval of this one.";
+    "approval-over" "The request is over"
+        "The request for an approval was answered already, or nobody answered it in time."
+        "Ask again.";
+    "approval-subject" "What is to be approved is unclear"
+        "The digest of what is to be approved is not written as a SHA-256."
+        "Give 64 lower-case hexadecimal digits.";
+    "approval-unknown" "No such request"
+        "There is no request for an approval of this id or code among those of the account."
+        "Look at the page of approvals; requests end after ten minutes.";
+    "approval-waiting" "Not answered yet"
+        "The request for an approval waits for its person."
+        "Answer it at the page of approvals, then repeat the request.";
     "archive-corrupt" "Archive damaged"
         "The compressed data of the archive can not be read."
         REBUILD;
@@ -142,18 +187,33 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "body-too-slow" [408] "Request too slow"
         "The body of the request arrived more slowly than this registry waits for."
         "Nothing was stored. Try again over a better connection.";
+    "breach-file" "List not importable"
+        "A list of breached passwords could not be read or written."
+        "Look at both paths and at the free space.";
+    "breach-list" "Not such a list"
+        "A list of breached passwords has one SHA-1 in hexadecimal a line, in order."
+        "Give the list as the service offers it.";
+    "ceremony-unknown" "Question over"
+        "A passkey answers one question, once, within five minutes, in the session that asked."
+        "Begin again.";
     "checkpoint-wrong" "Checkpoint not of this log"
         "A checkpoint does not belong to the log, or its signature does not hold."
         ASK_OPERATOR;
     "classifier-unknown" "Classifier unknown"
         "A classifier in the metadata is not on the list of known ones."
         "Correct it, or use one that begins with \"Private :: \".";
+    "code-wrong" "Wrong code"
+        "The code is wrong, too old, or was used before."
+        "Wait for the next code; if it stays wrong, set the clock of your device.";
     "creation-closed" "New projects not open"
         "Only the operator makes projects here."
         "Ask the operator to make it and to give you a role.";
     "creation-needs-account" "New projects need a person"
         "Only an account can make a project by publishing to a free name."
         "Publish the first release with a person's token.";
+    "credential-ended" "The token ended meanwhile"
+        "The token was good when the request began, and was revoked or expired before it was carried out."
+        "Nothing was changed. Make a new token, or exchange the workflow's identity token again, and repeat the request.";
     "credentials-missing" "No token sent"
         "This needs a token, and the request carried none."
         "Send an API token as the password (user name __token__), or as \"Authorization: Bearer TOKEN\".";
@@ -196,6 +256,33 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "environment-missing" "Environment missing"
         "The project takes files from jobs in one environment only, and the job ran in another one or in none."
         "Set that environment on the job which publishes; an owner of the project can change which one it is.";
+    "erase-confirm" "Name not confirmed"
+        "To erase an account its own name is typed, and this was another one."
+        "Type the account's own name.";
+    "factor-demanded" "Factor needed"
+        "The account needs what would be taken away: because of its roles, of a critical project, or as an operator's."
+        "Add another one first.";
+    "factor-label" "Not a name for it"
+        "Passkeys and keys have names of 1 to 64 characters on one line."
+        "Choose a name by which you will know it again.";
+    "factor-last" "Last way in"
+        "Without it nobody could sign in to the account any more."
+        "Add a passkey first.";
+    "factor-locked" "Factor locked for a time"
+        "After ten wrong codes in a row a factor is locked for an hour; the account is not."
+        "Use a passkey, a recovery code, or a browser that you used before.";
+    "factor-needed" "Account needs a factor"
+        "Who changes projects needs a second factor, and for critical ones a passkey or security key; the time to add one is over."
+        "Sign in in a browser and add a passkey on the security page; then the same token works again.";
+    "factor-policy-down" "Rules go upward"
+        "The rule on which factors accounts need is lowered only with a reason, which the log shows."
+        "Give a reason, or leave it.";
+    "factor-unknown" "No such factor"
+        "The account has no such passkey, key or app for codes."
+        "Open the security page again.";
+    "factors-many" "Too many keys"
+        "An account has twenty passkeys and security keys at most."
+        "Remove one that you no longer use.";
     "file-exists" "File already exists"
         "A file of this name was published before with other content. Files never change here."
         "Publish a new version, or tell your client to skip existing files.";
@@ -244,21 +331,39 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "form-duplicate-field" "Field sent twice"
         "The upload form has a field twice that may occur once."
         "Use a current client.";
+    "form-expired" "Form not of this session"
+        "The form was sent without the token of the session that it was shown to: the session ended or changed, cookies are not kept, or another site made it up."
+        "Load the page again and send the form from there.";
     "form-malformed" "Form malformed"
         "The upload is not a form that can be read."
         "Publish with uv or twine, or send the form that they send.";
     "form-mismatch" "Form and file differ"
         "The form says something else than the metadata inside the file. The file is believed."
         "Upload the file as it was built; do not override metadata on the way.";
+    "form-over" "Form no longer kept"
+        "What was typed before proving again who you are was kept for five minutes and for one use, in the browser's own session; that is over."
+        "Nothing was done. Open the page again and type it once more.";
     "form-protocol" "Protocol version unknown"
         "The upload form names a protocol version that does not exist."
         "Send protocol_version=1, or leave it out.";
     "form-too-large" [413] "Form too large"
         "The text fields of the upload form are too many or too long."
         "Shorten the description; the file itself does not count here.";
+    "identity-not-linked" "Not linked"
+        "The account has no such link to an external provider."
+        "Open the security page again.";
+    "identity-taken" "Linked elsewhere"
+        "Who you are at the provider is linked to an account here already."
+        "Sign in with it and unlink it there first.";
+    "identity-unknown" "Not linked to an account"
+        "No account here is linked to who you are at the provider."
+        "Sign in another way and link it on the security page.";
     "internal" "Failed inside"
         "The registry failed in a way that it should not."
         "This is not your fault. Try again; if it stays, give the operator the request id.";
+    "invitation-unknown" "Invitation not usable"
+        "The invitation is for somebody else, was used, was taken back, or is over."
+        "Ask for another one.";
     "issuer-exists" "Issuer exists"
         "There is an issuer of this name or address already."
         "Operators: remove it first, or choose another name.";
@@ -286,6 +391,12 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "licence-file-missing" "Licence file missing"
         "The metadata names a licence file that is not in the archive."
         "Put it in, or take the name out of the metadata.";
+    "link-not-for-this" "Link for a new password"
+        "A link for a new password does not register passkeys: that would get round the second factor."
+        "Sign in with the new password, then add a passkey.";
+    "link-unknown" "Link not good"
+        "The link was used, is too old, or never was one: each is good once and for a short time."
+        "Ask for another mail, and open the link of the newest one.";
     "log-ahead" "Log ahead of the database"
         "The stored log has more leaves than the database: the database was put back to an older state. Nothing is signed."
         "Operators: bring the newest database back, or run `countersignd restore`.";
@@ -331,6 +442,33 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "log-unknown" "No such log"
         "There is no log of this number here."
         "The log is at /log/1/.";
+    "login-denied" "Not let in"
+        "The person at the browser said no to the program."
+        "Start the program again, if that was a mistake.";
+    "login-limit" "Too many programs wait"
+        "Too many programs asked to be let in from this address, or in all."
+        "Wait ten minutes and ask again.";
+    "login-name" "Program without a name"
+        "A program that wants to be let in says what it is, in at most 100 characters."
+        "Send a short name without control characters.";
+    "login-password" "No login by password"
+        "The client asked for a token with user name and password. Passwords are typed at this registry's own pages only."
+        "Use the login by browser: npm login --auth-type=web.";
+    "login-too-fast" "Asked too often"
+        "A program that waits to be let in asked more often than it was told to. Nobody has decided yet."
+        "Wait five seconds between questions.";
+    "login-unknown" "Nothing waits under this code"
+        "The code was mistyped, was answered already, or is older than ten minutes."
+        "Compare it with what the program shows, or start the program again.";
+    "member-exists" "A member already"
+        "Whoever is invited is a member of the organisation already."
+        "Change their standing instead.";
+    "member-unknown" "No member"
+        "The user is no member of the organisation."
+        "Invite them first.";
+    "membership-missing" "Not yours to do"
+        "The organisation leaves this to its owners, or to its owners and managers."
+        "Ask an owner of the organisation.";
     "metadata-classifier" "Classifier malformed"
         "A classifier in the metadata is not of the right form."
         "Correct it in the project's configuration and rebuild.";
@@ -403,15 +541,30 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "name-missing" "Name missing"
         "There is no name."
         "Give one.";
+    "name-not-typed" "Name not typed"
+        "To delete something for ever its name must be typed, and what was typed is not it."
+        "Type the name as it is written.";
     "name-refused" "Name not given out"
         "The name is reserved, or too like another project's."
         "Choose another name, or ask the operator of this registry.";
     "name-retired" "Name used before"
         "A project of this name was deleted; only its former owners may use the name."
         "Choose another name.";
+    "name-taken" "Name taken"
+        "A user, an organisation or a team has this name, or had it once. Names are never used again."
+        "Choose another name.";
     "name-too-long" "Name too long"
         "The name is too long."
         "Choose a shorter one.";
+    "namespace-owned" "Names of an organisation"
+        "Names that begin like this are reserved for an organisation."
+        "Choose another name, or ask an owner of the organisation.";
+    "namespace-taken" "Namespace taken"
+        "The namespace belongs to another organisation."
+        "The operator frees it first.";
+    "namespace-unknown" "No such namespace"
+        "The organisation has no such namespace."
+        "Ask the operator of this registry to reserve it.";
     "no-such-page" "Nothing there"
         "Nothing answers at this address."
         "Begin at the front page.";
@@ -427,6 +580,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "not-quarantined" "Not in quarantine"
         "What was to be released from quarantine is not in it."
         "There is nothing to do.";
+    "not-yourself" "Not your own account"
+        "An operator does not disable their own account."
+        "Ask another operator.";
     "nothing-to-replay" "Nothing to replay"
         "The stored log holds no more than the database, so there is nothing to take from it."
         "Start the registry as it is, or bring it back with countersignd restore.";
@@ -493,9 +649,60 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "operator-needed" "Operator only"
         "Only the operator of this registry may do this."
         "Ask the operator.";
+    "organisation-name" "Name for people refused"
+        "The name for people is one line of 1 to 100 bytes."
+        "Shorten it.";
+    "organisation-owns-projects" "It owns projects"
+        "An organisation that owns projects is not removed."
+        "Transfer or delete the projects first.";
+    "organisation-unknown" "No such organisation"
+        "There is no organisation of this name here."
+        "Check its name.";
+    "owner-needed" "An owner is needed"
+        "Every organisation has an owner, and none was named."
+        "Name a user as its owner.";
     "page-not-found" "No such page"
         "There is no page at this address."
         "Check the address, or search.";
+    "passkey-cloned" "Copied key"
+        "The counter of the key went backwards, as it does when there is a copy of it. The key is locked."
+        "Sign in another way, remove the key, register another one.";
+    "passkey-exists" "Registered already"
+        "This key is registered already."
+        "Use another device, or sign in with this one.";
+    "passkey-malformed" "Not a passkey's answer"
+        "What was sent is not the answer of a passkey."
+        "Send the credential as the browser's toJSON() gives it.";
+    "passkey-needed" "A passkey is needed"
+        "This is done only in a session that was signed in to with a passkey or security key."
+        "Add one to the account, sign in with it, and try again.";
+    "passkey-not-yours" "Another account's key"
+        "Only a key of your own account confirms this."
+        "Use one that stands on your security page.";
+    "passkey-refused" "Answer refused"
+        "The passkey's answer is for another site or question, or the device did not check who uses it."
+        "Try again on this site's own address.";
+    "passkey-unknown" "Unknown passkey"
+        "The passkey is not registered here, or was removed."
+        "Use another one, or another way to sign in.";
+    "passkeys-need-a-name" "Registry without a name"
+        "Passkeys belong to a host name, and this registry's URL has an address instead."
+        "The operator sets url to a name in the configuration.";
+    "passkeys-of-another-name" "Registry was moved"
+        "Passkeys here were made for another name; they can not be moved."
+        "The operator serves the registry under its former name again.";
+    "password-breached" "Stolen password"
+        "The password stands in a collection of stolen ones, so it no longer opens the account."
+        "Ask for a new password by mail, or sign in with a passkey.";
+    "password-common" "Too common"
+        "The password is one of the first that anybody would try."
+        "Use several words that do not belong together, or a password manager.";
+    "password-known" "Stolen password"
+        "The password stands in a collection of stolen ones."
+        "Choose one that you use nowhere else.";
+    "password-length" "Length of a password"
+        "A password has 8 characters or more, and at most 4096 bytes."
+        "Use several words, or better a passkey.";
     "pending-needs-owner" "Owner missing"
         "A pending publisher founds a project, which somebody must own."
         "Operators: name the user.";
@@ -517,6 +724,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "project-archived" "Project archived"
         "The project takes no files any more."
         "An owner can set its status back to active.";
+    "project-elsewhere" "No organisation owns it"
+        "Teams have roles on the projects of their own organisation only."
+        "Transfer the project to the organisation first.";
     "project-exists" "Project exists"
         "There is a project of this name, so no pending publisher can found it."
         "If it is yours, register the publisher for it; else choose another name.";
@@ -529,6 +739,30 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "project-unknown" "No such project"
         "There is no project of this name here."
         "Check the spelling; the first upload makes a project.";
+    "proposal-exists" "Asked for already"
+        "The same request waits already."
+        "Confirm it or stop it.";
+    "proposal-too-early" "Not yet"
+        "The request waits for some days, so that every owner can stop it."
+        "Come back when the time is over.";
+    "proposal-unknown" "No such request"
+        "The request was done, was stopped, is over, or is not yours."
+        "Look at the settings for requests that wait.";
+    "proposal-void" "The request makes no sense any more"
+        "Who asked is an owner no longer, or what was asked for is so already."
+        "Stop it, and ask anew if it is still meant.";
+    "provider-failed" "Provider failed"
+        "The external provider did not finish the sign-in."
+        "Try again, or sign in another way.";
+    "provider-refused" "Provider said no"
+        "The sign-in provider sent the browser back without an answer."
+        "Try again, or sign in another way.";
+    "provider-stale" "Not asked just now"
+        "The sign-in provider did not check just now who it is, which a recovery takes."
+        "Sign out there, begin again, and sign in when you are asked to.";
+    "provider-unknown" "No such provider"
+        "There is no such sign-in provider here."
+        "Open the sign-in page again.";
     "publisher-exists" "Publisher exists"
         "The project has this publisher already."
         "Remove it first if its ids are to be learnt anew.";
@@ -562,6 +796,24 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "reason" "Reason not allowed"
         "A reason is one short line."
         "Shorten it, and link to more.";
+    "recently-recovered" "Recovered a short while ago"
+        "For a week after its recovery an account can neither delete, hand over, nor make tokens."
+        "Wait until then, or ask another owner.";
+    "recovery-identity" "Not linked to the account"
+        "Who signed in at the provider is not linked to the account that is to be recovered."
+        "Sign in there as who you linked to the account, or give another proof.";
+    "recovery-no-address" "No address to recover by"
+        "The account has no proved address that counts for recovery."
+        "Another address, proved in time, would have helped; an account that was never used takes a new enrolment link.";
+    "recovery-own" "Your own recovery"
+        "Nobody agrees to the recovery of their own account."
+        "Ask another operator.";
+    "recovery-reason" "A reason, please"
+        "A recovery is refused with a reason of one line and at most 200 characters."
+        "Those concerned read it: say what they should know.";
+    "recovery-unknown" "No such recovery"
+        "There is no such recovery, it has ended, or you own nothing together with the account."
+        "Begin again with the user name or an address of the account.";
     "release-closed" "Release closed"
         "The release is too old to take further files."
         "Publish a new version.";
@@ -577,21 +829,87 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "role-missing" "Role missing"
         "You lack the role on this project that this needs; the message names it."
         "Ask an owner of the project for it.";
+    "scan-body" "Report not readable"
+        "The signed report is no JSON list."
+        "Send a list of objects with token, type, url and source.";
+    "scan-headers" "Not a scanner's report"
+        "The address takes the signed reports of secret scanners, and the headers of none of them are there."
+        "Anybody else may paste a leaked token on the page for leaked tokens.";
+    "scan-key" "Key not current"
+        "The scanner publishes no current key of the id that the report names."
+        "Sign with a current key.";
+    "scan-keys-unreachable" "Keys of the scanner unreachable"
+        "The keys that the scanner publishes can not be fetched or read now, so its report can not be checked."
+        "Send the report again later.";
+    "scan-signature" "Report not signed"
+        "The signature is not one of this very report by that key."
+        "Sign the body exactly as it is sent.";
+    "scan-too-large" "Report too large"
+        "The report is larger than this registry reads."
+        "Send it in parts.";
     "sdist-pkg-info" "PKG-INFO missing"
         "The source distribution has no PKG-INFO in its top folder."
         REBUILD;
     "sdist-top-directory" "Top folder wrong"
         "The top folder of a source distribution must be NAME-VERSION."
         REBUILD;
+    "second-factor-needed" "A second factor is needed"
+        "This is done only in a session that was signed in to with a second factor or a passkey."
+        "Add one to the account, sign in with it, and try again.";
+    "second-person-needed" "A second person is needed"
+        "The last owner who is hard to phish goes only with the word of a second owner of some days' standing, or after a waiting time."
+        "Ask for the removal; another owner confirms it, or you do when the time is over.";
     "second-sdist" "Second source distribution"
         "A release has one source distribution, and this one has it already."
         "Publish a new version.";
+    "session-ended" "Not signed in"
+        "The page is somebody's own, and the session has ended or there was none."
+        "Sign in and do it again.";
+    "session-needed" "Sign in"
+        "This is for the holder of an account, signed in in a browser; a token is not enough."
+        "Sign in, then open the page again.";
+    "session-over" "Signed out"
+        "There is no session, or it has ended."
+        "Sign in again.";
+    "session-unknown" "No such session"
+        "The session is not one of yours, or it has ended."
+        "Open the list of sessions again.";
+    "sign-in-busy" "Too busy"
+        "Passwords are checked by few at a time, and too many wait."
+        "Try again in a minute; passkeys are not affected.";
+    "sign-in-key-missing" "Key missing"
+        "The key that codes are sealed with is not in the folder of keys."
+        "The operator puts it back; passkeys and recovery codes work without it.";
+    "sign-in-key-wrong" "Wrong key"
+        "The key in the folder is not the one that codes here were sealed with."
+        "The operator puts the right one back.";
     "sign-in-needed" "Sign in to read"
         "This registry shows its packages to known users only."
         "Send a token with the read action as the password, with any user name.";
+    "sign-in-unknown" "Sign-in over"
+        "The sign-in was finished before, took too long, or began in another browser."
+        "Begin again from the sign-in page.";
+    "sign-in-wrong" "Wrong name or password"
+        "The user name or the password is wrong; which of them is not said."
+        "Try again, use a passkey, or ask for a new password.";
+    "sign-up-closed" "No sign-up"
+        "Accounts are made by the operator of this registry."
+        "Ask them for one.";
     "spool-unwritable" "Upload not stored"
         "The registry could not write the upload to its disk."
         RETRY;
+    "step-up-needed" "Prove again that it is you"
+        "This is done only within some minutes after you have shown a passkey, or password and second factor."
+        "Confirm, and try again.";
+    "step-up-needs-passkey" "Passkey needed"
+        "The account has a passkey, so that is what confirms this; a password can be tricked out of people."
+        "Use your passkey.";
+    "team-owner" "Teams are no owners"
+        "A team can not have the role of an owner; the owners of its organisation are owners of its projects."
+        "Give it the role maintainer, publisher or security.";
+    "team-unknown" "No such team"
+        "The organisation has no team of this name."
+        "Look at the organisation's page for its teams.";
     "tile-missing" "Part of the log missing"
         "A stored part of the log can not be found; nothing is signed until it is back."
         "Operators: run `countersignd doctor`.";
@@ -622,9 +940,18 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "token-malformed" "Not a token"
         "The text sent is not a token of such a registry, or was not copied whole."
         "Check that all of it was copied; it begins with csgn_.";
+    "token-namespace" "Token for another namespace"
+        "The token is for the projects of one namespace only, and this project is not in it."
+        "Use a token for this namespace, or one without a namespace.";
     "token-needed" "Token needed"
         "This needs a token, and none was sent."
         "Send an API token as the password, with the user name __token__.";
+    "token-network" "Token for other networks"
+        "The token may be used from some networks only, and the request came from elsewhere."
+        "Use it from there, or make another token.";
+    "token-networks" "Too many networks"
+        "A token may name only so many networks."
+        "Name wider ones.";
     "token-not-for-this" "Another kind of secret"
         "The secret is not for this use."
         "Use an API token.";
@@ -637,6 +964,18 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "token-unknown" "Token unknown"
         "There is no such token here."
         "Was it made on another registry? Make one here.";
+    "too-many-approvals" "Too many requests wait"
+        "The account has too many requests for approvals that nobody answered."
+        "Answer or refuse them first.";
+    "too-many-attempts" "Too many attempts"
+        "Attempts are counted for each account and each network; passkeys, and browsers that you used before, are not held up by others."
+        "Wait until the time that the message names, or use a passkey.";
+    "too-many-invitations" "Too many invitations"
+        "An organisation invited very many times within a day; whoever is invited gets a mail, so there is a bound."
+        "Go on tomorrow; inviting somebody again does not help.";
+    "too-many-organisations" "Too many organisations"
+        "An account owns only so many organisations."
+        "Remove one that is no longer used, or ask the operator.";
     "too-many-pending" "Too many pending publishers"
         "The account has as many pending publishers as it may have."
         "Use some of them or remove those that are not needed.";
@@ -646,6 +985,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "too-many-races" "Too many at once"
         "Others kept changing the same project at the same moment."
         RETRY;
+    "totp-exists" "App for codes exists"
+        "An account has one app for codes."
+        "Remove that one first.";
     "trust-level-unavailable" "Trust level not available"
         "This version of the registry can not check that level of trust, so nobody could publish."
         "Choose a lower level.";

@@ -19,6 +19,7 @@ mod pipeline;
 mod protocols;
 mod request_log;
 mod server;
+mod session;
 mod settings;
 mod site;
 

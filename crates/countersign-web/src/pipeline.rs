@@ -3,24 +3,25 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
-use countersign_registry::model::Actor;
+use countersign_registry::model::{Actor, CallerOrigin};
 use countersign_registry::{Kind, Registry};
 use futures::future::Either;
 use http::header::{
     ALLOW, CONTENT_SECURITY_POLICY, EXPECT, HOST, ORIGIN, REFERRER_POLICY,
-    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    STRICT_TRANSPORT_SECURITY, USER_AGENT, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use tower::Service as _;
 
 use crate::body::{AnswerBody, Fate, RequestBody};
+use crate::caller;
 use crate::error::{self, Dialect, Refusal};
 use crate::metering::RouteClass;
 use crate::request_log::{self, Line, Noted};
@@ -122,7 +123,8 @@ impl App {
         }
         let this = Arc::clone(&self.inner);
         Either::Right(Box::pin(async move {
-            Ok(this.route(request, remote, started, logged).await)
+            let address = this.address(request.headers(), remote);
+            Ok(caller::at(address, this.route(request, remote, started, logged)).await)
         }))
     }
 
@@ -171,6 +173,12 @@ impl Inner {
         let path = uri.path();
         let body = RequestBody::new(body, self.site.face.slowest_body);
         parts.extensions.insert(RequestId(Arc::clone(&id)));
+        parts.extensions.insert(CallerOrigin {
+            address: self
+                .address(&headers, remote)
+                .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            agent: agent(&headers),
+        });
 
         let mut noted = Noted::default();
         let host = headers.get(HOST).and_then(|host| host.to_str().ok());
@@ -380,6 +388,18 @@ impl Inner {
     }
 }
 
+/// What the client calls itself, cut short and without control characters.
+fn agent(headers: &HeaderMap) -> String {
+    let agent = headers
+        .get(USER_AGENT)
+        .map_or(&b""[..], HeaderValue::as_bytes);
+    let agent = String::from_utf8_lossy(&agent[..agent.len().min(200)]).into_owned();
+    agent
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
 /// What a restricted instance answers to everyone: its health, whom to tell about a vulnerability, its style sheet,
 /// what an enrolment link is good for, and the exchange of identity tokens, which is how a workflow gets a token.
 /// Publishing has its own check, whose refusals must be 403.
@@ -393,8 +413,29 @@ fn is_open(method: &Method, path: &str) -> bool {
         "/pypi/legacy" | "/pypi/legacy/" => method == Method::POST,
         // A workflow's token reads nothing and can still be given back; the handler asks for it.
         "/api/v1/token" => method == Method::DELETE,
-        // Whoever follows an enrolment link has no token yet.
-        _ => path.starts_with("/static/") || path.starts_with("/enrol/"),
+        // Who found a token, or has none yet.
+        "/leaked" => true,
+        "/_/secrets/disclose-token"
+        | "/api/v1/secrets/report"
+        | "/api/v1/login"
+        | "/api/v1/login/poll"
+        | "/api/v1/recovery"
+        | "/api/v1/recovery/password"
+        | "/api/v1/recovery/status" => method == Method::POST,
+        // Whoever comes in, or gets back in, has nothing to show yet. Pages of one's own ask for themselves.
+        "/sign-in" | "/sign-up" | "/sign-out" | "/forgotten" | "/recover" | "/enrol" => true,
+        "/account" | "/operator" | "/invitation" | "/login/device" | "/help/recovery" | "/me"
+        | "/cargo/me" => true,
+        _ if protocols::npm::is_login(path) => true,
+        _ => [
+            "/static/",
+            "/enrol/",
+            "/sign-in/",
+            "/recovery/",
+            "/account/",
+        ]
+        .iter()
+        .any(|open| path.starts_with(open)),
     }
 }
 
@@ -404,8 +445,13 @@ fn dialect_of(method: &Method, path: &str) -> Dialect {
         Dialect::Upload
     } else if path.starts_with("/_/oidc/") {
         Dialect::Exchange
-    } else if path.starts_with("/api/") || path == "/.well-known/pytp" {
+    } else if path.starts_with("/api/")
+        || path.starts_with("/_/secrets/")
+        || path == "/.well-known/pytp"
+    {
         Dialect::Problem
+    } else if path.starts_with("/npm/-/") || path.starts_with("/-/") {
+        Dialect::Npm
     } else {
         Dialect::Text
     }

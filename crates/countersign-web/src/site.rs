@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use countersign_registry::model::{Actor, Visibility};
 use countersign_registry::{Kind, Registry, Result};
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use tokio::sync::Semaphore;
 
 use crate::caller;
 use crate::metering::Meters;
+use crate::session;
 use crate::settings::FaceSettings;
 
 /// The state of the router: the registry and what the face needs beside it. Cheap to clone.
@@ -40,6 +41,11 @@ impl Site {
         self.registry.settings().site()
     }
 
+    /// Whether browsers reach it by TLS only.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.registry.settings().url.scheme() == "https"
+    }
+
     /// Whether everyone may read.
     pub fn is_public(&self) -> bool {
         self.registry.settings().visibility == Visibility::Public
@@ -52,8 +58,16 @@ impl Site {
     /// On a restricted instance the caller must be known and allowed to read ([`Kind::Unauthenticated`],
     /// [`Kind::Denied`]).
     pub async fn viewer(&self, headers: &HeaderMap) -> Result<Actor> {
-        let actor = match self.registry.authenticate(caller::presented(headers)).await {
-            Err(error) if self.is_public() && error.kind == Kind::Unauthenticated => {
+        let presented = session::presented(&Method::GET, headers, self.is_secure())?;
+        let authenticated = self
+            .registry
+            .authenticate_from(presented, caller::address())
+            .await;
+        let actor = match authenticated {
+            Err(error)
+                if self.is_public()
+                    && (error.kind == Kind::Unauthenticated || error.code == "token-network") =>
+            {
                 Actor::anonymous()
             }
             outcome => outcome?,
@@ -62,12 +76,15 @@ impl Site {
         Ok(actor)
     }
 
-    /// Who acts; credentials must be good, and there must be some.
+    /// Who acts; credentials must be good, and there must be some. What rests on a browser's cookie alone must also
+    /// carry the token of our forms, whatever the method: scripts of ours send it always.
     pub(crate) async fn actor(&self, headers: &HeaderMap) -> Result<Actor> {
-        let presented = caller::presented(headers);
+        let presented = session::presented(&Method::POST, headers, self.is_secure())?;
         if matches!(presented, countersign_registry::model::Presented::Nothing) {
             return Err(crate::error::credentials_missing());
         }
-        self.registry.authenticate(presented).await
+        self.registry
+            .authenticate_from(presented, caller::address())
+            .await
     }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use countersign_trust::oidc::{Difference, Refused};
+use serde_json::Value;
 
 /// The exit codes, stable and documented in `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,10 @@ pub struct Failure {
     pub remedy: Option<String>,
     /// The claims that were not as a publisher expects them, for refused identities.
     pub differences: Vec<Difference>,
+    /// Whether it is the credential that the registry does not take.
+    pub unauthenticated: bool,
+    /// The request for a person's approval that the registry began instead of doing what was asked.
+    pub approval: Option<Box<Value>>,
 }
 
 /// Result of the library.
@@ -47,6 +52,8 @@ impl Failure {
             message: message.into(),
             remedy: None,
             differences: Vec::new(),
+            unauthenticated: false,
+            approval: None,
         }
     }
 
@@ -63,7 +70,7 @@ impl Failure {
     }
 
     /// The failure as the line that `--json` prints.
-    pub fn json(&self) -> serde_json::Value {
+    pub fn json(&self) -> Value {
         serde_json::json!({"error": {
             "code": self.code, "exit": self.exit as u8, "message": self.message, "remedy": self.remedy,
             "differences": self.differences,
@@ -95,6 +102,8 @@ impl From<Refused> for Failure {
             message: sentence(&refused.message),
             remedy: Some(sentence(&refused.remedy)).filter(|remedy| !remedy.is_empty()),
             differences: refused.differences,
+            unauthenticated: false,
+            approval: None,
         }
     }
 }

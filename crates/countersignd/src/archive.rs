@@ -84,7 +84,7 @@ pub async fn restore(common: &Common, options: &RestoreFrom) -> Result<(), Failu
         None => None,
     };
     instance::make_directories(&config)?;
-    let (settings, seams) = (config.settings(), instance::seams());
+    let (settings, seams) = (config.settings(), instance::seams(&config)?);
     let (store, blobs) = (
         instance::connect(&config).await?,
         instance::open_blobs(&config)?,

@@ -421,6 +421,8 @@ impl Stage {
         let wish = NewToken {
             user: user.to_owned(),
             ecosystem: None,
+            namespace: None,
+            networks: Vec::new(),
             project: None,
             action: Action::Publish,
             expires: std::time::Duration::from_secs(3_600),

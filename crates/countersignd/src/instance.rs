@@ -8,8 +8,10 @@ use std::sync::Arc;
 use countersign_registry::{Blobs, LogKeys, Registry, Seams, Store};
 
 use crate::config::{self, Config, shown_without_password};
+use crate::domains::Lookout;
 use crate::failure::{Exit, Failure};
 use crate::outside::Https;
+use crate::post::Carrier;
 
 /// The number of the log that `init` makes. A restored registry that can not prove to be the newest begins the next.
 const FIRST_SHARD: u64 = 1;
@@ -144,7 +146,7 @@ pub async fn init(config: &Config) -> Result<Registry, Failure> {
         .remedy(remedy));
     }
     make_directories(config)?;
-    let (store, blobs, seams) = (connect(config).await?, open_blobs(config)?, seams());
+    let (store, blobs, seams) = (connect(config).await?, open_blobs(config)?, seams(config)?);
     let settings = config.settings();
     let keys = LogKeys::generate(&origin(config)?, seams.random.as_ref())?;
     // Keys first: a log whose key is lost can not go on, a key without a log does no harm.
@@ -207,7 +209,14 @@ pub async fn open(config: &Config, migrate: bool) -> Result<Registry, Failure> {
     private_directory(&config.spool)?;
     let shard = store.newest_shard().await?.unwrap_or(FIRST_SHARD);
     let keys = LogKeys::load(&config.keys, shard)?;
-    Ok(Registry::open(config.settings(), store, open_blobs(config)?, keys, seams()).await?)
+    Ok(Registry::open(
+        config.settings(),
+        store,
+        open_blobs(config)?,
+        keys,
+        seams(config)?,
+    )
+    .await?)
 }
 
 /// Why there is nothing to open, and what to run.
@@ -264,9 +273,25 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// The machine's clock and randomness, and HTTPS to the outside.
-pub fn seams() -> Seams {
-    Seams::system(Arc::new(Https::from_environment()))
+/// The machine's clock and randomness, HTTPS to the outside, and mail where it is set up.
+///
+/// # Errors
+/// Mail settings that can not be used.
+pub fn seams(config: &Config) -> Result<Seams, Failure> {
+    let outside = Arc::new(Https::from_environment());
+    let mut seams = Seams::system(outside.clone());
+    if let Some(mail) = &config.mail {
+        seams.post = Some(Arc::new(Carrier::new(mail)?));
+        if mail.check_domains {
+            match Lookout::new(outside) {
+                Ok(lookout) => seams.domains = Some(Arc::new(lookout)),
+                Err(why) => {
+                    tracing::warn!(%why, "domains of addresses are not looked at: this machine names no name servers");
+                }
+            }
+        }
+    }
+    Ok(seams)
 }
 
 /// Connects to the database.

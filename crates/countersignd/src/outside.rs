@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use countersign_registry::{Outside, OutsideAnswer, OutsideError, OutsideRequest};
 use countersign_trust::digest::Sha256;
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, HeaderMap, LOCATION};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Certificate, Client, NoProxy, Proxy, redirect};
 use url::Url;
 
@@ -119,7 +119,12 @@ impl Https {
         })
     }
 
-    async fn fetch(&self, request: OutsideRequest<'_>) -> Result<OutsideAnswer, OutsideError> {
+    /// One GET, or one POST of a form.
+    async fn fetch(
+        &self,
+        request: OutsideRequest<'_>,
+        form: Option<&str>,
+    ) -> Result<OutsideAnswer, OutsideError> {
         let url = Url::parse(request.url).map_err(|error| {
             OutsideError::Unreachable(format!("{:?} is not a URL: {error}", shown(request.url)))
         })?;
@@ -134,9 +139,18 @@ impl Https {
                 "its URL carries a user name or password".to_owned(),
             ));
         }
-        let mut answer = self
-            .client(request.ca_pem)?
-            .get(url)
+        let client = self.client(request.ca_pem)?;
+        let mut sending = match form {
+            None => client.get(url),
+            Some(form) => client
+                .post(url)
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(form.to_owned()),
+        };
+        for (name, value) in request.headers {
+            sending = sending.header(*name, *value);
+        }
+        let mut answer = sending
             .header(ACCEPT, request.accept)
             .header(ACCEPT_ENCODING, "identity")
             .timeout(request.timeout)
@@ -183,7 +197,15 @@ impl Outside for Https {
         &'a self,
         request: OutsideRequest<'a>,
     ) -> Pin<Box<dyn Future<Output = Result<OutsideAnswer, OutsideError>> + Send + 'a>> {
-        Box::pin(self.fetch(request))
+        Box::pin(self.fetch(request, None))
+    }
+
+    fn post<'a>(
+        &'a self,
+        request: OutsideRequest<'a>,
+        form: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Result<OutsideAnswer, OutsideError>> + Send + 'a>> {
+        Box::pin(self.fetch(request, Some(form)))
     }
 }
 
@@ -392,6 +414,7 @@ mod tests {
             timeout: Duration::from_secs(20),
             ca_pem,
             accept: "application/json",
+            headers: &[],
         };
         Https::new(&|_| None).get(request).await
     }
@@ -520,6 +543,7 @@ mod tests {
             timeout: Duration::from_secs(20),
             ca_pem,
             accept: "*/*",
+            headers: &[],
         };
         assert_eq!(
             outside.get(with(Some(&host.ca_pem))).await.unwrap().body,
@@ -552,6 +576,7 @@ mod tests {
             timeout: Duration::from_millis(300),
             ca_pem: Some(&host.ca_pem),
             accept: "*/*",
+            headers: &[],
         };
         let text = why(Https::new(&|_| None).get(request).await.unwrap_err());
         assert!(text.contains("within 0.3 s"), "{text}");
@@ -578,6 +603,7 @@ mod tests {
             timeout: Duration::from_secs(20),
             ca_pem: Some(&host.ca_pem),
             accept: "*/*",
+            headers: &[],
         };
         let url = host.url();
         assert_eq!(outside.get(with(&url)).await.unwrap().body, b"{}");

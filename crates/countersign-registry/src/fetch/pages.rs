@@ -43,14 +43,7 @@ impl Registry {
         let (state, created) = self.visible(ecosystem, name).await?;
         let mut releases = self.inner.store.releases_of(&state.id).await?;
         releases.sort_by(|a, b| order(ecosystem, &b.version, &a.version));
-        let people = self
-            .inner
-            .store
-            .people_of(&state.id)
-            .await?
-            .into_iter()
-            .map(|(_, name, role)| (name, role))
-            .collect();
+        let people = self.inner.store.people_of(&state.id).await?;
         let downloads_30d = self
             .inner
             .store

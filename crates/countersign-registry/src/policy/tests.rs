@@ -32,6 +32,8 @@ fn account(scope: Option<Scope>) -> Actor {
         strength: Strength::Token,
         scope,
         credential: None,
+        session: None,
+        consent: None,
     }
 }
 
@@ -39,7 +41,9 @@ fn token(project: Option<&str>, action: Action) -> Actor {
     account(Some(Scope {
         ecosystem: project.map(|_| Ecosystem::Pypi),
         project: project.map(str::to_owned),
+        namespace: None,
         action,
+        networks: Vec::new(),
     }))
 }
 
@@ -49,6 +53,8 @@ fn workflow() -> Actor {
         strength: Strength::Workflow,
         scope: None,
         credential: None,
+        session: None,
+        consent: None,
     }
 }
 
@@ -62,7 +68,8 @@ fn project(status: ProjectStatus, role: Option<Role>, removed: bool) -> Option<P
         name: "Demo".into(),
         status,
         removed: removed.then_some(NOW),
-        role,
+        roles: role.into_iter().collect(),
+        critical: false,
         publisher: None,
         has_publisher: false,
         policy: PolicyFacts::default(),
@@ -123,9 +130,13 @@ fn run(environment: Option<&str>) -> Actor {
         scope: Some(Scope {
             ecosystem: Some(Ecosystem::Pypi),
             project: None,
+            namespace: None,
             action: Action::Publish,
+            networks: Vec::new(),
         }),
         credential: None,
+        session: None,
+        consent: None,
     }
 }
 
@@ -210,6 +221,8 @@ fn publishing_is_decided_by_role_status_and_what_is_there() {
         release,
         identifier,
         lookalikes: Vec::new(),
+        namespace: None,
+        excepted: false,
     };
     let stranger = || project(ProjectStatus::Active, None, false);
     let gone = |role| project(ProjectStatus::Active, role, true);
@@ -612,49 +625,38 @@ fn a_token_reaches_as_far_as_its_scope_and_says_where_it_ends() {
 
 #[test]
 fn curating_takes_the_role_and_a_token_that_manages() {
-    let code = |actor: &Actor, role, needed| {
-        may_curate(
-            actor,
-            Ecosystem::Pypi,
-            "demo",
-            role,
-            needed,
-            "yank releases of",
-        )
-        .map_or_else(|error| error.code.into_owned(), |()| "yes".to_owned())
+    let ask = |actor: &Actor, role: Option<Role>, act| {
+        let on = On::Project {
+            ecosystem: Ecosystem::Pypi,
+            key: "demo",
+            roles: role.into_iter().collect(),
+            critical: false,
+        };
+        may(act, actor, on, NOW)
     };
     let (manager, publisher) = (token(None, Action::Manage), token(None, Action::Publish));
-    for (actor, role, needed, expected) in [
-        (&manager, Some(Role::Owner), Role::Owner, "yes"),
-        (&manager, Some(Role::Owner), Role::Maintainer, "yes"),
-        (&manager, Some(Role::Maintainer), Role::Maintainer, "yes"),
+    for (actor, role, act, expected) in [
+        (&manager, Some(Role::Owner), Act::Delete, "yes"),
+        (&manager, Some(Role::Owner), Act::Yank, "yes"),
+        (&manager, Some(Role::Maintainer), Act::Yank, "yes"),
         (
             &manager,
             Some(Role::Maintainer),
-            Role::Owner,
+            Act::Delete,
             "role-missing",
         ),
-        (&manager, None, Role::Maintainer, "role-missing"),
-        (
-            &publisher,
-            Some(Role::Owner),
-            Role::Maintainer,
-            "token-action",
-        ),
-        (&Actor::operator(), None, Role::Owner, "yes"),
-        (&Actor::anonymous(), None, Role::Maintainer, "token-needed"),
+        (&manager, Some(Role::Publisher), Act::Yank, "role-missing"),
+        (&manager, Some(Role::Security), Act::Publish, "role-missing"),
+        (&manager, None, Act::Yank, "role-missing"),
+        (&publisher, Some(Role::Owner), Act::Yank, "token-action"),
+        (&Actor::operator(), None, Act::Delete, "yes"),
+        (&Actor::anonymous(), None, Act::Yank, "token-needed"),
     ] {
-        assert_eq!(code(actor, role, needed), expected);
+        let answer = ask(actor, role, act);
+        let code = answer.map_or_else(|error| error.code.into_owned(), |()| "yes".to_owned());
+        assert_eq!(code, expected, "{act:?}");
     }
-    let error = may_curate(
-        &manager,
-        Ecosystem::Pypi,
-        "demo",
-        None,
-        Role::Owner,
-        "delete from",
-    )
-    .unwrap_err();
+    let error = ask(&manager, None, Act::Delete).unwrap_err();
     assert!(
         error.message.contains("owner") && error.message.contains("ann may not delete from demo"),
         "{error}"

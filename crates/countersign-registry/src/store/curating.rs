@@ -19,6 +19,10 @@ pub struct CuratedProject {
     pub status: ProjectStatus,
     /// The status that a quarantine took the place of.
     pub before: Option<ProjectStatus>,
+    /// Since when its own people withhold it.
+    pub own_quarantine: Option<Time>,
+    /// Since when its owners must be harder to phish.
+    pub critical: Option<Time>,
 }
 
 /// A release as a change of it sees it.
@@ -38,6 +42,7 @@ pub(crate) struct CuratedFile {
     pub(crate) purl: String,
     pub(crate) state: FileState,
     pub(crate) live: Option<Time>,
+    pub(crate) own_quarantine: Option<Time>,
 }
 
 impl Tx {
@@ -52,7 +57,7 @@ impl Tx {
             super::Backend::Postgres => " FOR UPDATE",
         };
         let row = sqlx::query(built(format!(
-            "SELECT id, name, key, status, status_before FROM projects WHERE ecosystem = $1 AND key = $2 AND removed_at IS NULL{lock}"
+            "SELECT id, name, key, status, status_before, own_quarantine_at, critical_at FROM projects WHERE ecosystem = $1 AND key = $2 AND removed_at IS NULL{lock}"
         )))
         .bind(ecosystem.as_str())
         .bind(key.to_owned())
@@ -65,6 +70,8 @@ impl Tx {
                 name: text(&row, "name")?,
                 key: text(&row, "key")?,
                 status: super::parsed(&row, "status")?,
+                own_quarantine: super::maybe_time(&row, "own_quarantine_at")?,
+                critical: super::maybe_time(&row, "critical_at")?,
                 before: super::maybe_text(&row, "status_before")?
                     .map(|word| {
                         word.parse().map_err(|source: String| {
@@ -102,7 +109,7 @@ impl Tx {
     /// The files of a project that are not removed.
     pub(crate) async fn curated_files(&mut self, project: &ProjectId) -> Result<Vec<CuratedFile>> {
         let rows = sqlx::query(
-            "SELECT f.id, f.release_id, f.filename, f.purl, f.state, f.live_at FROM files f WHERE f.project_id = $1 AND f.state <> 'removed' ORDER BY f.id",
+            "SELECT f.id, f.release_id, f.filename, f.purl, f.state, f.live_at, f.own_quarantine_at FROM files f WHERE f.project_id = $1 AND f.state <> 'removed' ORDER BY f.id",
         )
         .bind(project.0.clone())
         .fetch_all(&mut *self.inner)
@@ -117,9 +124,36 @@ impl Tx {
                     purl: text(row, "purl")?,
                     state: super::parsed(row, "state")?,
                     live: super::maybe_time(row, "live_at")?,
+                    own_quarantine: super::maybe_time(row, "own_quarantine_at")?,
                 })
             })
             .collect()
+    }
+
+    /// Notes whether it was the project's own people who withhold a file, or the project.
+    pub(crate) async fn set_own_quarantine(
+        &mut self,
+        project: &ProjectId,
+        file: Option<&FileId>,
+        at: Option<Time>,
+    ) -> Result<()> {
+        let (text, id) = match file {
+            Some(file) => (
+                "UPDATE files SET own_quarantine_at = $2 WHERE id = $1",
+                file.0.clone(),
+            ),
+            None => (
+                "UPDATE projects SET own_quarantine_at = $2 WHERE id = $1",
+                project.0.clone(),
+            ),
+        };
+        sqlx::query(text)
+            .bind(id)
+            .bind(at.map(|at| at.0))
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(())
     }
 
     /// Sets or lifts a release's yank.

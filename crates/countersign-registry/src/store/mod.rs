@@ -4,11 +4,18 @@
 //! touches the network besides the database, and no transaction is ever open while something else waits.
 
 mod beats;
+mod console;
 mod curating;
+mod device;
 mod examining;
+mod mail;
+mod organisations;
 mod people;
+mod privacy;
 mod publishing;
 mod reading;
+mod recovery;
+mod sign_in;
 mod trusted;
 mod whole;
 
@@ -19,12 +26,25 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
 use sqlx::{Any, AnyPool, AssertSqlSafe, Row};
 
 pub(crate) use beats::{DocumentRow, Head, LeafFacts, NewEvent, NumberedLeaf, ProjectState};
+pub use console::{LeakReport, Withheld};
 pub(crate) use curating::{CuratedFile, CuratedProject};
+pub(crate) use device::DeviceRow;
+pub(crate) use mail::{AccountNoticeRow, AddressRow, DomainRow, MailRow, MailSecretRow, NewMail};
+pub(crate) use organisations::{
+    ApprovalRow, InvitationRow, OrganisationRow, OwnedProject, ProposalKind, ProposalRow, TeamRow,
+};
 pub(crate) use people::{CredentialRow, NewCredential};
-pub(crate) use publishing::{FileFacts, NewFile, NewProject, ProjectFacts, PublishFacts};
+pub(crate) use publishing::{
+    FileFacts, NamespaceFacts, NewFile, NewProject, ProjectFacts, PublishFacts,
+};
 #[cfg(test)]
 pub(crate) use publishing::{IdentifierFacts, ReleaseFacts};
 pub(crate) use reading::{FileRow, ReleaseRow, ecosystem};
+pub(crate) use recovery::RecoveryRow;
+pub(crate) use sign_in::{
+    CeremonyRow, FactorFacts, FactorRow, LinkedRow, NewSession, PasswordRow, PersonRow, SessionRow,
+    SignUpRow,
+};
 pub(crate) use trusted::{FailureRow, IssuerRow, NoticeRow, PolicyFacts, PublisherRow};
 pub(crate) use whole::{Column, TABLES};
 
@@ -295,6 +315,24 @@ impl Tx {
             .await
             .map_err(failed)
             .map(|_| ())
+    }
+
+    /// Writes a value where there is none; whichever stands then.
+    pub(crate) async fn first_instance(&mut self, key: &str, value: &str) -> Result<String> {
+        sqlx::query(
+            "INSERT INTO instance (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING",
+        )
+        .bind(key)
+        .bind(value)
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        let row = sqlx::query("SELECT value FROM instance WHERE key = $1")
+            .bind(key)
+            .fetch_one(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        text(&row, "value")
     }
 
     /// Sets a value of the instance's own table.

@@ -5,8 +5,10 @@ use countersign_trust::digest::Sha256;
 use sqlx::any::AnyRow;
 
 use super::{Store, Tx, failed, maybe_text, maybe_time, number, text, time};
-use crate::error::{Error, Result};
-use crate::model::{AccountId, Action, CredentialId, ProjectId, Role, Scope, Strength, Time};
+use crate::error::{Error, Kind, Result};
+use crate::model::{
+    AccountId, Action, CredentialId, ProjectId, Role, Roles, Scope, Strength, Time,
+};
 
 /// A credential with the account it belongs to.
 #[derive(Clone, Debug)]
@@ -61,7 +63,7 @@ pub struct NewCredential<'a> {
     pub expires: Time,
 }
 
-const CREDENTIAL: &str = "SELECT c.id, c.account_id, c.kind, c.hint, c.label, c.ecosystem, c.project_key, c.action, c.created_at, \
+const CREDENTIAL: &str = "SELECT c.id, c.account_id, c.kind, c.hint, c.label, c.ecosystem, c.project_key, c.namespace_key, c.networks, c.action, c.created_at, \
      c.expires_at, c.revoked_at, c.last_used_at, a.name AS account_name, a.disabled_at \
      FROM credentials c JOIN accounts a ON a.id = c.account_id";
 
@@ -78,9 +80,15 @@ fn credential(row: &AnyRow) -> Result<CredentialRow> {
                 })
                 .transpose()?,
             project: maybe_text(row, "project_key")?,
+            namespace: maybe_text(row, "namespace_key")?,
             action: action
                 .parse::<Action>()
                 .map_err(|source| Error::internal("a stored action is unknown", source))?,
+            networks: match maybe_text(row, "networks")? {
+                None => Vec::new(),
+                Some(list) => serde_json::from_str(&list)
+                    .map_err(|source| Error::internal("stored networks are unreadable", source))?,
+            },
         }),
     };
     Ok(CredentialRow {
@@ -154,6 +162,16 @@ impl Store {
         self.account_rows("$1 = ''", "").await
     }
 
+    /// The user name of an account.
+    pub(crate) async fn account_name(&self, account: &AccountId) -> Result<Option<String>> {
+        let row = sqlx::query("SELECT name FROM accounts WHERE id = $1")
+            .bind(account.0.clone())
+            .fetch_optional(&self.read)
+            .await
+            .map_err(failed)?;
+        row.map(|row| text(&row, "name")).transpose()
+    }
+
     async fn account_rows(&self, condition: &'static str, value: &str) -> Result<Vec<AccountRow>> {
         let sql = super::built(format!(
             "SELECT a.id, a.name, a.operator_since, a.created_at, a.disabled_at, \
@@ -179,27 +197,21 @@ impl Store {
             .collect()
     }
 
-    /// Owners and maintainers of a project, owners first.
-    pub(crate) async fn people_of(
-        &self,
-        project: &ProjectId,
-    ) -> Result<Vec<(AccountId, String, Role)>> {
+    /// Who has a role on a project by name: organisations and persons, owners first. Members of teams are not among them.
+    pub(crate) async fn people_of(&self, project: &ProjectId) -> Result<Vec<(String, Role)>> {
         let rows = sqlx::query(
-            "SELECT a.id, a.name, g.role FROM grants g JOIN accounts a ON a.id = g.account_id \
-             WHERE g.project_id = $1 AND g.ended_at IS NULL ORDER BY g.role DESC, a.name_key",
+            "SELECT COALESCE(o.name, a.name) AS name, g.role FROM grants g LEFT JOIN accounts a ON a.id = g.account_id \
+             LEFT JOIN organisations o ON o.id = g.organisation_id \
+             WHERE g.project_id = $1 AND g.ended_at IS NULL AND g.team_id IS NULL \
+             ORDER BY CASE g.role WHEN 'owner' THEN 0 WHEN 'maintainer' THEN 1 WHEN 'publisher' THEN 2 ELSE 3 END, \
+             COALESCE(o.name_key, a.name_key)",
         )
         .bind(project.0.clone())
         .fetch_all(&self.read)
         .await
         .map_err(failed)?;
         rows.iter()
-            .map(|row| {
-                Ok((
-                    AccountId(text(row, "id")?),
-                    text(row, "name")?,
-                    super::parsed(row, "role")?,
-                ))
-            })
+            .map(|row| Ok((text(row, "name")?, super::parsed(row, "role")?)))
             .collect()
     }
 
@@ -218,7 +230,7 @@ impl Store {
 }
 
 impl Tx {
-    /// Stores an account.
+    /// Stores an account. A name in use, or one that somebody had who is gone, is a `write-conflict`.
     pub(crate) async fn insert_account(
         &mut self,
         id: &AccountId,
@@ -227,6 +239,17 @@ impl Tx {
         operator_since: Option<Time>,
         now: Time,
     ) -> Result<()> {
+        // Users and organisations share one name space; a name that somebody had is never another's.
+        self.lock_name(name_key).await?;
+        let retired = self.name_is_retired(name_key).await?;
+        if retired || self.is_organisation_name(name_key).await? {
+            return Err(Error::new(
+                Kind::Conflict,
+                super::WRITE_CONFLICT,
+                "An organisation has this name, or somebody who is gone had it.",
+            )
+            .remedy("Choose another name."));
+        }
         sqlx::query("INSERT INTO accounts (id, name, name_key, operator_since, created_at) VALUES ($1, $2, $3, $4, $5)")
             .bind(id.0.clone())
             .bind(name.to_owned())
@@ -270,9 +293,15 @@ impl Tx {
             Strength::Phishproof => "phishproof",
             Strength::Operator => "operator",
         };
+        let networks = new
+            .scope
+            .filter(|scope| !scope.networks.is_empty())
+            .map(|scope| serde_json::to_string(&scope.networks))
+            .transpose()
+            .map_err(|source| Error::internal("networks can not be written", source))?;
         sqlx::query(
-            "INSERT INTO credentials (id, account_id, kind, strength, secret_hash, hint, label, ecosystem, project_key, action, created_at, expires_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+            "INSERT INTO credentials (id, account_id, kind, strength, secret_hash, hint, label, ecosystem, project_key, action, created_at, expires_at, namespace_key, networks) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         )
         .bind(new.id.0.clone())
         .bind(new.account.map(|id| id.0.clone()))
@@ -286,6 +315,8 @@ impl Tx {
         .bind(new.scope.map(|scope| scope.action.as_str().to_owned()))
         .bind(new.created.0)
         .bind(new.expires.0)
+        .bind(new.scope.and_then(|scope| scope.namespace.clone()))
+        .bind(networks)
         .execute(&mut *self.inner)
         .await
         .map_err(failed)?;
@@ -309,36 +340,79 @@ impl Tx {
         Ok(done.rows_affected() == 1)
     }
 
-    /// The role an account has on a project, by itself or through a team.
-    pub(crate) async fn role_of(
+    /// Ends the enrolment links of an account that were not used.
+    pub(crate) async fn end_enrolments(&mut self, account: &AccountId, now: Time) -> Result<()> {
+        sqlx::query("UPDATE credentials SET revoked_at = $2, revoked_why = 'replaced' WHERE account_id = $1 AND kind = 'enrolment' AND revoked_at IS NULL")
+            .bind(account.0.clone())
+            .bind(now.0)
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    /// The roles an account has on a project, by whatever way.
+    pub(crate) async fn roles_of(
         &mut self,
         project: &ProjectId,
         account: &AccountId,
-    ) -> Result<Option<Role>> {
+    ) -> Result<Roles> {
         let rows = sqlx::query(
-            "SELECT g.role FROM grants g WHERE g.project_id = $1 AND g.ended_at IS NULL AND (g.account_id = $2 \
-             OR g.team_id IN (SELECT m.team_id FROM team_members m WHERE m.account_id = $2))",
+            "SELECT DISTINCT role FROM effective_roles WHERE project_id = $1 AND account_id = $2",
         )
         .bind(project.0.clone())
         .bind(account.0.clone())
         .fetch_all(&mut *self.inner)
         .await
         .map_err(failed)?;
-        let mut best = None;
-        for row in &rows {
-            best = best.max(Some(super::parsed::<Role>(row, "role")?));
-        }
-        Ok(best)
+        rows.iter()
+            .map(|row| super::parsed::<Role>(row, "role"))
+            .collect()
     }
 
-    /// How many accounts own a project.
-    pub(crate) async fn owners(&mut self, project: &ProjectId) -> Result<i64> {
-        let row = sqlx::query("SELECT count(*) AS n FROM grants WHERE project_id = $1 AND role = 'owner' AND ended_at IS NULL")
-            .bind(project.0.clone())
-            .fetch_one(&mut *self.inner)
-            .await
-            .map_err(failed)?;
-        number(&row, "n")
+    /// The role that an account has on a project by itself, not through a team or an organisation.
+    pub(crate) async fn own_role(
+        &mut self,
+        project: &ProjectId,
+        account: &AccountId,
+    ) -> Result<Option<Role>> {
+        let row = sqlx::query(
+            "SELECT role FROM grants WHERE project_id = $1 AND account_id = $2 AND ended_at IS NULL",
+        )
+        .bind(project.0.clone())
+        .bind(account.0.clone())
+        .fetch_optional(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        row.map(|row| super::parsed(&row, "role")).transpose()
+    }
+
+    /// The accounts that own a project, by whatever way; those that are disabled do not count.
+    pub(crate) async fn owner_accounts(&mut self, project: &ProjectId) -> Result<Vec<AccountId>> {
+        let rows = sqlx::query(
+            "SELECT DISTINCT e.account_id FROM effective_roles e JOIN accounts a ON a.id = e.account_id \
+             WHERE e.project_id = $1 AND e.role = 'owner' AND a.disabled_at IS NULL ORDER BY e.account_id",
+        )
+        .bind(project.0.clone())
+        .fetch_all(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        rows.iter()
+            .map(|row| text(row, "account_id").map(AccountId))
+            .collect()
+    }
+
+    /// Does this account hold a passkey or security key that was never cloned?
+    pub(crate) async fn has_phishproof(&mut self, account: &AccountId) -> Result<bool> {
+        let row = sqlx::query(
+            "SELECT count(*) AS n FROM factors WHERE account_id = $1 AND kind IN ('passkey', 'security-key') \
+             AND removed_at IS NULL AND cloned_at IS NULL",
+        )
+        .bind(account.0.clone())
+        .fetch_one(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(number(&row, "n")? > 0)
     }
 
     /// Ends whatever role an account has on a project by itself.

@@ -7,8 +7,8 @@ use super::trusted::{PolicyFacts, policy_facts};
 use super::{Tx, built, failed, maybe_text, maybe_time, signed, text, time, value_rows};
 use crate::error::{Error, Result};
 use crate::model::{
-    AccountId, EventId, FileId, FileState, Identity, ProjectId, ProjectStatus, PublisherId,
-    ReleaseId, Role, Time, TrustLevel,
+    AccountId, EventId, FileId, FileState, Identity, OrganisationId, ProjectId, ProjectStatus,
+    PublisherId, ReleaseId, Roles, Time, TrustLevel,
 };
 
 /// Everything [`crate::policy`] may ask about a publish, read in the transaction that will write it.
@@ -22,6 +22,25 @@ pub struct PublishFacts {
     pub identifier: Option<IdentifierFacts>,
     /// Names of other projects whose look-alike skeleton is the same; asked only for a new name.
     pub lookalikes: Vec<String>,
+    /// The organisation's namespace that a new name falls into.
+    pub namespace: Option<NamespaceFacts>,
+    /// An owner approved this very file below the trust that the project demands.
+    pub excepted: bool,
+}
+
+/// A namespace as the founding of a project in it sees it.
+#[derive(Clone, Debug)]
+pub struct NamespaceFacts {
+    /// Its id.
+    pub id: String,
+    /// The prefix.
+    pub key: String,
+    /// Whose it is.
+    pub organisation_id: OrganisationId,
+    /// Its name.
+    pub organisation: String,
+    /// The caller owns the organisation, or is in a team of it that may publish in the namespace.
+    pub may_create: bool,
 }
 
 /// A project as a publish sees it.
@@ -35,8 +54,10 @@ pub struct ProjectFacts {
     pub status: ProjectStatus,
     /// When it was removed.
     pub removed: Option<Time>,
-    /// The caller's best role on it.
-    pub role: Option<Role>,
+    /// The caller's roles on it.
+    pub roles: Roles,
+    /// Many depend on it: its owners must be harder to phish.
+    pub critical: bool,
     /// Of the publishers that the caller's token speaks for, the first that is one of the project.
     pub publisher: Option<PublisherId>,
     /// The project has a publisher.
@@ -154,19 +175,16 @@ impl Tx {
                 .map_err(failed)?;
         }
         let row = sqlx::query(
-            "SELECT p.id, p.name, p.status, p.removed_at, p.trust_level, p.trusted_only_at, p.required_environment, p.minimum_trust, p.policy_at, \
+            "SELECT p.id, p.name, p.status, p.removed_at, p.trust_level, p.trusted_only_at, p.required_environment, p.minimum_trust, p.policy_at, p.critical_at, \
              (SELECT min(t.id) FROM publishers t WHERE t.project_id = p.id AND t.removed_at IS NULL) AS publisher, r.id AS release_id, r.created_at, r.removed_at AS release_removed_at, \
              (SELECT f.filename FROM files f WHERE f.release_id = r.id AND f.filetype = 'sdist' AND f.removed_at IS NULL) AS sdist, \
-             (SELECT f.filename FROM files f WHERE f.release_id = r.id AND f.filename_key = $5 AND f.identifier <> $6) AS spelling, \
-             (SELECT max(g.role) FROM grants g WHERE g.project_id = p.id AND g.ended_at IS NULL AND (g.account_id = $4 \
-               OR g.team_id IN (SELECT m.team_id FROM team_members m WHERE m.account_id = $4))) AS role \
+             (SELECT f.filename FROM files f WHERE f.release_id = r.id AND f.filename_key = $4 AND f.identifier <> $5) AS spelling \
              FROM projects p LEFT JOIN releases r ON r.project_id = p.id AND r.version_key = $3 \
              WHERE p.ecosystem = $1 AND p.key = $2",
         )
         .bind(manifest.ecosystem.as_str())
         .bind(manifest.name_key.as_str().to_owned())
         .bind(manifest.version_key.clone())
-        .bind(account.map_or("", |id| id.0.as_str()).to_owned())
         .bind(filename_key.to_owned())
         .bind(identifier.to_string())
         .fetch_optional(&mut *self.inner)
@@ -180,6 +198,10 @@ impl Tx {
                 }
                 _ => None,
             };
+            let roles = match account {
+                Some(account) => self.roles_of(&id, account).await?,
+                None => Roles::NONE,
+            };
             facts.project = Some(ProjectFacts {
                 id,
                 publisher,
@@ -189,14 +211,8 @@ impl Tx {
                 name: text(&row, "name")?,
                 status: super::parsed(&row, "status")?,
                 removed: maybe_time(&row, "removed_at")?,
-                // 'owner' sorts after 'maintainer', as Role does.
-                role: maybe_text(&row, "role")?
-                    .map(|word| {
-                        word.parse().map_err(|source: String| {
-                            Error::internal("a stored role is unknown", source)
-                        })
-                    })
-                    .transpose()?,
+                critical: maybe_time(&row, "critical_at")?.is_some(),
+                roles,
             });
             if let Some(id) = maybe_text(&row, "release_id")? {
                 facts.release = Some(ReleaseFacts {
@@ -210,6 +226,9 @@ impl Tx {
         } else {
             facts.lookalikes = self
                 .lookalikes(manifest.ecosystem, manifest.name_key.as_str(), skeleton)
+                .await?;
+            facts.namespace = self
+                .namespace_over(manifest.ecosystem, manifest.name_key.as_str(), account)
                 .await?;
         }
         let row = sqlx::query(

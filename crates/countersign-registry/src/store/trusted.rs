@@ -14,7 +14,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 use crate::model::{
-    AccountId, CredentialId, FileId, FileOrigin, ProjectId, PublisherId, Role, Time, TrustLevel,
+    AccountId, CredentialId, FileId, FileOrigin, ProjectId, PublisherId, Roles, Time, TrustLevel,
     Workflow,
 };
 
@@ -257,35 +257,37 @@ impl Store {
         Ok(row.is_some())
     }
 
-    /// A project by its key, with the best role of an account on it; without locking anything.
+    /// A project by its key, whether it is critical, and the roles of an account on it; without locking anything.
     pub(crate) async fn managed_project(
         &self,
         ecosystem: Ecosystem,
         key: &str,
         account: Option<&AccountId>,
-    ) -> Result<Option<(ProjectId, Option<Role>)>> {
-        let row = sqlx::query(
-            "SELECT p.id, (SELECT max(g.role) FROM grants g WHERE g.project_id = p.id AND g.ended_at IS NULL AND (g.account_id = $3 \
-             OR g.team_id IN (SELECT m.team_id FROM team_members m WHERE m.account_id = $3))) AS role \
-             FROM projects p WHERE p.ecosystem = $1 AND p.key = $2 AND p.removed_at IS NULL",
+    ) -> Result<Option<(ProjectId, bool, Roles)>> {
+        let rows = sqlx::query(
+            "SELECT p.id, p.critical_at, e.role FROM projects p \
+             LEFT JOIN effective_roles e ON e.project_id = p.id AND e.account_id = $3 \
+             WHERE p.ecosystem = $1 AND p.key = $2 AND p.removed_at IS NULL",
         )
         .bind(ecosystem.as_str())
         .bind(key.to_owned())
         .bind(account.map_or("", |id| id.0.as_str()).to_owned())
-        .fetch_optional(&self.read)
+        .fetch_all(&self.read)
         .await
         .map_err(failed)?;
-        row.map(|row| {
-            let role = maybe_text(&row, "role")?
-                .map(|word| {
-                    word.parse().map_err(|source: String| {
-                        Error::internal("a stored role is unknown", source)
-                    })
-                })
-                .transpose()?;
-            Ok((ProjectId(text(&row, "id")?), role))
-        })
-        .transpose()
+        let Some(first) = rows.first() else {
+            return Ok(None);
+        };
+        let mut roles = Roles::NONE;
+        for row in &rows {
+            if let Some(word) = maybe_text(row, "role")? {
+                roles = roles.with(word.parse().map_err(|source: String| {
+                    Error::internal("a stored role is unknown", source)
+                })?);
+            }
+        }
+        let critical = maybe_time(first, "critical_at")?.is_some();
+        Ok(Some((ProjectId(text(first, "id")?), critical, roles)))
     }
 
     /// The policies of a project.
@@ -745,26 +747,39 @@ impl Tx {
         Ok(())
     }
 
-    /// Puts up a notice, or brings an open one up to date. One that was dismissed stays so.
+    /// Puts up a notice, or brings an open one up to date. One that was dismissed stays so. True where it is new.
     pub(crate) async fn put_notice(
         &mut self,
         project: &ProjectId,
         notice: &NoticeRow,
-    ) -> Result<()> {
-        sqlx::query(
+    ) -> Result<bool> {
+        let detail = to_json(&notice.detail)?;
+        let made = sqlx::query(
             "INSERT INTO notices (id, project_id, kind, subject, at, detail) VALUES ($1, $2, $3, $4, $5, $6) \
-             ON CONFLICT (project_id, kind, subject) DO UPDATE SET at = excluded.at, detail = excluded.detail",
+             ON CONFLICT (project_id, kind, subject) DO NOTHING",
         )
         .bind(notice.id.clone())
         .bind(project.0.clone())
         .bind(notice.kind.clone())
         .bind(notice.subject.clone())
         .bind(notice.at.0)
-        .bind(to_json(&notice.detail)?)
+        .bind(detail.clone())
         .execute(&mut *self.inner)
         .await
         .map_err(failed)?;
-        Ok(())
+        if made.rows_affected() == 1 {
+            return Ok(true);
+        }
+        sqlx::query("UPDATE notices SET at = $4, detail = $5 WHERE project_id = $1 AND kind = $2 AND subject = $3")
+            .bind(project.0.clone())
+            .bind(notice.kind.clone())
+            .bind(notice.subject.clone())
+            .bind(notice.at.0)
+            .bind(detail)
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(false)
     }
 
     /// Takes a notice down; false where there is none.

@@ -266,6 +266,23 @@ impl Registry {
         Err(error)
     }
 
+    /// The keys of an issuer that is no CI system: a provider that people sign in with.
+    pub(crate) async fn keys_of_issuer(
+        &self,
+        name: &str,
+        url: &str,
+        ca_pem: Option<&str>,
+        key_id: Option<&str>,
+    ) -> Result<Arc<Jwks>> {
+        let issuer = Issuer {
+            name: name.to_owned(),
+            url: url.to_owned(),
+            provider: Provider::Generic,
+            ca_pem: ca_pem.map(str::to_owned),
+        };
+        self.keys_for(&issuer, key_id).await
+    }
+
     /// The keys of an issuer, among them the one of this id if it can be had.
     pub(super) async fn keys_for(
         &self,
@@ -384,6 +401,7 @@ impl Registry {
                     timeout: PATIENCE,
                     ca_pem: issuer.ca_pem.as_deref(),
                     accept: "application/json",
+                    headers: &[],
                 })
                 .await
                 .map_err(|error| format!("{url}: {error}"))

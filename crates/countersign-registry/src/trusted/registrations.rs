@@ -17,10 +17,11 @@ use crate::accounts::new_id;
 use crate::error::{Error, Kind, Result, sentence};
 use crate::fetch::unknown_project;
 use crate::heartbeat::Change;
-use crate::model::{AccountId, Actor, Identity, ProjectId, PublisherId, Role, Time, TrustLevel};
-use crate::policy;
+use crate::model::{AccountId, Actor, Identity, ProjectId, PublisherId, Time, TrustLevel};
+use crate::policy::{self, Act, On};
 use crate::seams::{OutsideError, OutsideRequest};
 use crate::store::{PolicyFacts, PublisherRow, Tx};
+use crate::texts::NoticeKind;
 
 /// Publishers that one account may have pending at a time. A bound against floods, not against use.
 const PENDING_AT_MOST: i64 = 100;
@@ -262,8 +263,7 @@ impl Registry {
         actor: &Actor,
         ecosystem: Ecosystem,
         project: &str,
-        needed: Role,
-        what: &str,
+        act: Act,
     ) -> Result<(ProjectId, NameKey)> {
         let key = format(ecosystem).name_key(project)?;
         let found = self
@@ -271,10 +271,16 @@ impl Registry {
             .store
             .managed_project(ecosystem, key.as_str(), Self::account_of(actor))
             .await?;
-        let Some((id, role)) = found else {
+        let Some((id, critical, roles)) = found else {
             return Err(unknown_project(key.as_str()));
         };
-        policy::may_curate(actor, ecosystem, key.as_str(), role, needed, what)?;
+        let on = On::Project {
+            ecosystem,
+            key: key.as_str(),
+            roles,
+            critical,
+        };
+        policy::may(act, actor, on, self.now())?;
         Ok((id, key))
     }
 
@@ -289,13 +295,7 @@ impl Registry {
         project: &str,
     ) -> Result<Vec<PublisherSummary>> {
         let (id, _) = self
-            .managed(
-                actor,
-                ecosystem,
-                project,
-                Role::Maintainer,
-                "list the publishers of",
-            )
+            .managed(actor, ecosystem, project, Act::SeeSettings)
             .await?;
         let rows = self.inner.store.publishers_of(&id).await?;
         Ok(rows.into_iter().map(summary).collect())
@@ -306,9 +306,15 @@ impl Registry {
     /// # Errors
     /// `token-action` for tokens that may not manage.
     pub async fn pending_publishers(&self, actor: &Actor) -> Result<Vec<PublisherSummary>> {
-        policy::may_see_tokens(actor)?;
         let account = match &actor.identity {
-            Identity::Account { id, .. } => Some(id),
+            Identity::Account { id, .. } => {
+                policy::may(Act::SeePending, actor, On::Own, self.now())?;
+                Some(id)
+            }
+            Identity::Workflow(_) => {
+                policy::may(Act::SeePending, actor, On::Own, self.now())?;
+                None
+            }
             _ => {
                 policy::may_operate(actor, "list the pending publishers of all")?;
                 None
@@ -338,13 +344,7 @@ impl Registry {
             Some(self.future_owner(actor, &key, &new).await?)
         } else {
             let found = self
-                .managed(
-                    actor,
-                    new.ecosystem,
-                    &new.project,
-                    Role::Owner,
-                    "add publishers to",
-                )
+                .managed(actor, new.ecosystem, &new.project, Act::ManagePublishers)
                 .await;
             found.map_err(|mut error| {
                 if error.code == "project-unknown" {
@@ -420,7 +420,13 @@ impl Registry {
             policy::may_operate(actor, "register pending publishers for others")?;
             return Ok((self.account(user).await?, user.clone()));
         }
-        policy::may_found(&self.inner.settings, actor, new.ecosystem, key.as_str())?;
+        policy::may_found(
+            &self.inner.settings,
+            actor,
+            new.ecosystem,
+            key.as_str(),
+            self.now(),
+        )?;
         match &actor.identity {
             Identity::Account { id, name } => Ok((id.clone(), name.clone())),
             _ => Err(Error::new(
@@ -440,14 +446,7 @@ impl Registry {
     ) -> Result<()> {
         let mut tx = self.inner.store.write().await?;
         let project = self
-            .project_for_change(
-                &mut tx,
-                actor,
-                row.ecosystem,
-                key,
-                Role::Owner,
-                "add publishers to",
-            )
+            .project_for_change(&mut tx, actor, row.ecosystem, key, Act::ManagePublishers)
             .await?;
         // The project's row is locked: nobody registers the same meanwhile.
         let there = self.inner.store.publishers_of(&project.id).await?;
@@ -477,6 +476,18 @@ impl Registry {
         row.project = Some(project.id.clone());
         row.project_name = project.name;
         tx.insert_publisher(row).await?;
+        let data = [
+            ("publisher", row.registration.label.as_str()),
+            ("project", &row.project_name),
+        ];
+        self.notify_owners(
+            &mut tx,
+            &project.id,
+            None,
+            NoticeKind::PublisherAdded,
+            &data,
+        )
+        .await?;
         let subject = purl::project_purl(row.ecosystem, key);
         let change = Change::about(actor, LeafKind::PublisherChanged, subject, &project.id)
             .way(leaf::Change::Added, None);
@@ -521,6 +532,10 @@ impl Registry {
             .remedy("If it is yours, register the publisher for it without --pending. Else choose another name."));
         }
         policy::may_take_name(&self.inner.settings, &row.project_name, key, &lookalikes)?;
+        let namespace = tx
+            .namespace_over(row.ecosystem, key.as_str(), row.account.as_ref())
+            .await?;
+        policy::may_take_namespace(namespace.as_ref())?;
         if let Some(account) = &row.account
             && tx.pending_count(account, row.created).await? >= PENDING_AT_MOST
         {
@@ -578,6 +593,7 @@ impl Registry {
                 timeout: PATIENCE,
                 ca_pem: issuer.ca_pem(),
                 accept: "application/json",
+                headers: &[],
             })
             .await;
         Ok(match answer {
@@ -633,7 +649,7 @@ impl Registry {
             // Pending: its holder's business alone; to everybody else it is not there.
             let own = row.account.as_ref() == Self::account_of(actor) && row.account.is_some();
             if own {
-                policy::may_see_tokens(actor)?;
+                policy::may(Act::SeePending, actor, On::Own, self.now())?;
             } else if policy::may_operate(actor, "remove the pending publishers of others").is_err()
             {
                 return Err(unknown_publisher(id));
@@ -642,14 +658,7 @@ impl Registry {
             return tx.commit().await;
         }
         let project = self
-            .project_for_change(
-                &mut tx,
-                actor,
-                ecosystem,
-                &key,
-                Role::Owner,
-                "remove publishers of",
-            )
+            .project_for_change(&mut tx, actor, ecosystem, &key, Act::ManagePublishers)
             .await?;
         let Some(row) =
             row.filter(|row| row.project.as_ref() == Some(&project.id) && row.removed.is_none())
@@ -681,6 +690,12 @@ impl Registry {
             let change = Change::about(actor, LeafKind::PublisherChanged, subject, project)
                 .way(leaf::Change::Removed, None);
             self.record(tx, change, detail).await?;
+            let data = [
+                ("publisher", row.registration.label.as_str()),
+                ("project", &row.project_name),
+            ];
+            self.notify_owners(tx, project, None, NoticeKind::PublisherRemoved, &data)
+                .await?;
         } else {
             tx.note_event(
                 &new_id(),
@@ -708,13 +723,7 @@ impl Registry {
         id: &str,
     ) -> Result<PublisherCheck> {
         let (project, _) = self
-            .managed(
-                actor,
-                ecosystem,
-                project,
-                Role::Maintainer,
-                "check the publishers of",
-            )
+            .managed(actor, ecosystem, project, Act::SeeSettings)
             .await?;
         let rows = self.inner.store.publishers_of(&project).await?;
         let Some(row) = rows.into_iter().find(|row| row.id.0 == id) else {
@@ -785,13 +794,7 @@ impl Registry {
         token: &str,
     ) -> Result<TokenTest> {
         let (project, _) = self
-            .managed(
-                actor,
-                ecosystem,
-                project,
-                Role::Maintainer,
-                "test tokens for",
-            )
+            .managed(actor, ecosystem, project, Act::SeeSettings)
             .await?;
         let refused = |error: Error, claims, publishers| TokenTest {
             verdict: "refused",
@@ -852,13 +855,7 @@ impl Registry {
         project: &str,
     ) -> Result<Vec<FailedExchange>> {
         let (id, _) = self
-            .managed(
-                actor,
-                ecosystem,
-                project,
-                Role::Maintainer,
-                "see the failures of",
-            )
+            .managed(actor, ecosystem, project, Act::SeeSettings)
             .await?;
         let rows = self.inner.store.failed_exchanges(&id).await?;
         Ok(rows
@@ -887,13 +884,7 @@ impl Registry {
         project: &str,
     ) -> Result<ProjectPolicy> {
         let (id, _) = self
-            .managed(
-                actor,
-                ecosystem,
-                project,
-                Role::Maintainer,
-                "see the policy of",
-            )
+            .managed(actor, ecosystem, project, Act::SeeSettings)
             .await?;
         Ok(policy_view(self.inner.store.policy_of(&id).await?))
     }
@@ -933,14 +924,7 @@ impl Registry {
         let now = self.now();
         let mut tx = self.inner.store.write().await?;
         let project = self
-            .project_for_change(
-                &mut tx,
-                actor,
-                ecosystem,
-                &key,
-                Role::Owner,
-                "change the policy of",
-            )
+            .project_for_change(&mut tx, actor, ecosystem, &key, Act::ManagePolicy)
             .await?;
         let before = tx.policy_of(&project.id).await?;
         let mut after = before.clone();
@@ -994,6 +978,13 @@ impl Registry {
             .way(leaf::Change::Replaced, None);
         let view = policy_view(after);
         let detail = json!({"before": policy_view(before), "after": view});
+        let now_is = detail.get("after").map(ToString::to_string);
+        let data = [
+            ("project", project.name.as_str()),
+            ("change", now_is.as_deref().unwrap_or_default()),
+        ];
+        self.notify_owners(&mut tx, &project.id, None, NoticeKind::PolicyChanged, &data)
+            .await?;
         self.record(&mut tx, change, detail).await?;
         tx.commit().await?;
         self.inner.beat.wake();
@@ -1011,13 +1002,7 @@ impl Registry {
         project: &str,
     ) -> Result<Vec<Notice>> {
         let (id, _) = self
-            .managed(
-                actor,
-                ecosystem,
-                project,
-                Role::Maintainer,
-                "see the notices of",
-            )
+            .managed(actor, ecosystem, project, Act::SeeSettings)
             .await?;
         let rows = self.inner.store.notices(&id).await?;
         Ok(rows
@@ -1067,14 +1052,7 @@ impl Registry {
         let now = self.now();
         let mut tx = self.inner.store.write().await?;
         let project = self
-            .project_for_change(
-                &mut tx,
-                actor,
-                ecosystem,
-                &key,
-                Role::Owner,
-                "dismiss the notices of",
-            )
+            .project_for_change(&mut tx, actor, ecosystem, &key, Act::DismissNotice)
             .await?;
         if !tx.dismiss_notice(&project.id, id, now).await? {
             return Err(Error::new(

@@ -18,6 +18,8 @@ impl TestRegistry {
         let new = NewToken {
             user: user.to_owned(),
             ecosystem: None,
+            namespace: None,
+            networks: Vec::new(),
             project: None,
             action: Action::Publish,
             expires,
@@ -74,9 +76,24 @@ on_both_databases! {
         let error = refused(test.present(&secret).await, "token-expired");
         assert_eq!(error.kind, Kind::Unauthenticated);
         for expires in [Duration::ZERO, DAY * 367] {
-            let new = NewToken { user: "ann".into(), ecosystem: None, project: None, action: Action::Read, expires, label: String::new() };
+            let new = NewToken { user: "ann".into(), ecosystem: None, namespace: None, networks: Vec::new(), project: None, action: Action::Read, expires, label: String::new() };
             refused(test.registry.create_token(&Actor::operator(), new).await, "token-lifetime");
         }
+    }
+
+    async fn an_upload_that_began_before_its_token_was_revoked_publishes_nothing(test: TestRegistry) {
+        test.user("ann").await;
+        let secret = test.secret("ann", DAY).await;
+        let begun = test.present(&secret).await.unwrap();
+        test.publish(&begun, &Wheel::new("demo", "1.0").build()).await.unwrap();
+        test.registry.revoke_token(&begun, &secret, false).await.unwrap();
+        refused(test.publish(&begun, &Wheel::new("demo", "1.1").build()).await, "credential-ended");
+        refused(test.registry.yank(&begun, PYPI, "demo", "1.0", "gone").await, "credential-ended");
+        let secret = test.secret("ann", DAY).await;
+        let begun = test.present(&secret).await.unwrap();
+        test.turn_clock(DAY + Duration::from_secs(1));
+        refused(test.publish(&begun, &Wheel::new("demo", "1.1").build()).await, "credential-ended");
+        test.check().await;
     }
 
     async fn a_revoked_token_is_refused_at_once_and_elsewhere_too(test: TestRegistry) {
@@ -151,7 +168,7 @@ on_both_databases! {
     async fn only_the_operator_makes_users_and_tokens(test: TestRegistry) {
         let ann = test.user("ann").await;
         test.user("bob").await;
-        let new = NewToken { user: "bob".into(), ecosystem: None, project: None, action: Action::Read, expires: DAY, label: String::new() };
+        let new = NewToken { user: "bob".into(), ecosystem: None, namespace: None, networks: Vec::new(), project: None, action: Action::Read, expires: DAY, label: String::new() };
         refused(test.registry.create_user(&ann, "carl", None, true).await, "operator-needed");
         refused(test.registry.create_token(&ann, new.clone()).await, "operator-needed");
         refused(test.registry.users(&ann).await, "operator-needed");

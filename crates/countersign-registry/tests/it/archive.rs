@@ -104,6 +104,8 @@ fn seams() -> Seams {
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
         outside: Arc::new(crate::kit::World),
+        post: None,
+        domains: None,
     }
 }
 
@@ -277,7 +279,7 @@ on_both_databases! {
         let old = wheel("gamma", "1.0");
         test.publish(&ann, &old).await.unwrap();
         let token = test.registry.create_token(&Actor::operator(), countersign_registry::NewToken {
-            user: "ann".into(), ecosystem: None, project: None, action: countersign_registry::model::Action::Manage,
+            user: "ann".into(), ecosystem: None, namespace: None, networks: Vec::new(), project: None, action: countersign_registry::model::Action::Manage,
             expires: Duration::from_secs(86_400), label: String::new(),
         }).await.unwrap().0;
         let (file, _) = back_up(&test, "old.backup").await;
@@ -399,7 +401,7 @@ on_both_databases! {
         // A name that only the log knows is nobody's until the operator gives it to someone.
         registry.create_user(&operator, "mallory", None, false).await.unwrap();
         let mallory = registry.create_token(&operator, countersign_registry::NewToken {
-            user: "mallory".into(), ecosystem: None, project: None, action: countersign_registry::model::Action::Manage,
+            user: "mallory".into(), ecosystem: None, namespace: None, networks: Vec::new(), project: None, action: countersign_registry::model::Action::Manage,
             expires: Duration::from_secs(86_400), label: String::new(),
         }).await.unwrap().0;
         let mallory = registry.authenticate(countersign_registry::model::Presented::Token(mallory)).await.unwrap();

@@ -295,6 +295,13 @@ on_both_databases! {
         published(&test, &ann, "2.0").await;
         assert!(test.index("demo").await.unwrap().contains("\"deprecated\""));
         test.registry.set_status(&ann, PYPI, "demo", ProjectStatus::Active, None).await.unwrap();
+        // Their own they may withhold, and serve again; what the operator withholds is the operator's.
+        refused(test.registry.set_status(&bob, PYPI, "demo", ProjectStatus::Quarantined, None).await, "role-missing");
+        test.registry.set_status(&ann, PYPI, "demo", ProjectStatus::Quarantined, None).await.unwrap();
+        refused(test.publish(&ann, &Wheel::new("demo", "3.0").build()).await, "project-quarantined");
+        test.registry.set_status(&ann, PYPI, "demo", ProjectStatus::Active, None).await.unwrap();
+        test.registry.quarantine(&Actor::operator(), PYPI, "demo", None, "").await.unwrap();
+        refused(test.registry.set_status(&ann, PYPI, "demo", ProjectStatus::Active, None).await, "operator-needed");
         refused(test.registry.set_status(&ann, PYPI, "demo", ProjectStatus::Quarantined, None).await, "operator-needed");
         let leaves = test.check().await;
         assert!(leaves.iter().any(|leaf| leaf.kind == LeafKind::Deprecated));

@@ -177,7 +177,7 @@ on_both_databases! {
         let store = Store::connect(&test.database).await.unwrap();
         let blobs = countersign_registry::Blobs::local(&test.folder.path().join("blobs"), false).unwrap();
         let keys = test.folder.path().join("keys");
-        let seams = Seams { clock: test.clock.clone(), random: std::sync::Arc::new(SystemRandom), outside: std::sync::Arc::new(crate::kit::World) };
+        let seams = Seams { clock: test.clock.clone(), random: std::sync::Arc::new(SystemRandom), outside: std::sync::Arc::new(crate::kit::World), post: None, domains: None };
         let patient = Patient {
             settings: test.registry.settings(),
             store: &store,

@@ -1,15 +1,17 @@
 //! A registry in this process: a real database, real blobs, a clock that the test turns.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use countersign_formats::Ecosystem;
 use countersign_formats::pypi::upload::UploadForm;
-use countersign_registry::model::{Action, Actor, Presented, Receipt, Time};
+use countersign_registry::model::{Action, Actor, CallerOrigin, Presented, Receipt, Time};
 use countersign_registry::{
-    Beating, Blobs, Clock, DocumentKey, Error, Form, Kind, LogKeys, NewToken, Outside,
-    OutsideAnswer, OutsideError, OutsideRequest, Registry, Seams, Settings, Store, SystemRandom,
+    Beating, Blobs, Clock, DocumentKey, DomainIntel, DomainReport, Error, Form, Kind, LogKeys,
+    Message, NewToken, Outside, OutsideAnswer, OutsideError, OutsideRequest, Post, PostError,
+    Registry, Seams, Settings, Store, SystemRandom,
 };
 use countersign_testkit::packages::Package;
 use countersign_testkit::{http, postgres};
@@ -66,6 +68,14 @@ macro_rules! on_both_databases {
     )*};
 }
 
+/// A caller from one of 256 networks.
+pub fn from(network: u8) -> CallerOrigin {
+    CallerOrigin {
+        address: IpAddr::V4(Ipv4Addr::new(10, 0, network, 7)),
+        agent: "browser".to_owned(),
+    }
+}
+
 /// A clock that runs with the machine's, plus what the test adds.
 pub struct TurnedClock(AtomicI64);
 
@@ -84,29 +94,138 @@ impl Outside for World {
         &'a self,
         request: OutsideRequest<'a>,
     ) -> futures::future::BoxFuture<'a, Result<OutsideAnswer, OutsideError>> {
-        let (url, most) = (request.url.to_owned(), request.most);
-        Box::pin(async move {
-            let answer = tokio::task::spawn_blocking(move || http::get(&url))
-                .await
-                .unwrap()
-                .map_err(|error| OutsideError::Unreachable(error.to_string()))?;
-            match answer.status {
-                200 if answer.body.len() > most => Err(OutsideError::TooLarge(most)),
-                200 => Ok(OutsideAnswer {
-                    body: answer.body,
-                    max_age: None,
-                }),
-                300..400 => Err(OutsideError::Redirected(
-                    answer.header("location").unwrap_or_default().to_owned(),
-                )),
-                status => Err(OutsideError::Status(status)),
-            }
+        asked(request, "GET", String::new())
+    }
+
+    fn post<'a>(
+        &'a self,
+        request: OutsideRequest<'a>,
+        form: &'a str,
+    ) -> futures::future::BoxFuture<'a, Result<OutsideAnswer, OutsideError>> {
+        asked(request, "POST", form.to_owned())
+    }
+}
+
+fn asked(
+    request: OutsideRequest<'_>,
+    method: &'static str,
+    body: String,
+) -> futures::future::BoxFuture<'static, Result<OutsideAnswer, OutsideError>> {
+    let (url, most) = (request.url.to_owned(), request.most);
+    let mut headers: Vec<(String, String)> = request
+        .headers
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    if method == "POST" {
+        headers.push((
+            "Content-Type".to_owned(),
+            "application/x-www-form-urlencoded".to_owned(),
+        ));
+    }
+    Box::pin(async move {
+        let answer = tokio::task::spawn_blocking(move || {
+            let headers: Vec<(&str, &str)> = headers
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str()))
+                .collect();
+            http::request(method, &url, &headers, body.as_bytes())
         })
+        .await
+        .unwrap()
+        .map_err(|error| OutsideError::Unreachable(error.to_string()))?;
+        match answer.status {
+            200 if answer.body.len() > most => Err(OutsideError::TooLarge(most)),
+            200 => Ok(OutsideAnswer {
+                body: answer.body,
+                max_age: None,
+            }),
+            300..400 => Err(OutsideError::Redirected(
+                answer.header("location").unwrap_or_default().to_owned(),
+            )),
+            status => Err(OutsideError::Status(status)),
+        }
+    })
+}
+
+/// A mail server in this process: keeps what it was handed, or refuses it for a while.
+#[derive(Default)]
+pub struct Mailbox {
+    taken: Mutex<Vec<Message>>,
+    refusal: Mutex<Option<PostError>>,
+    /// Take the mail and then say that it failed: what a connection that breaks after the last dot looks like.
+    pub forgetful: std::sync::atomic::AtomicBool,
+}
+
+impl Mailbox {
+    /// Refuses from now on; `None`: takes again.
+    pub fn refuse(&self, why: Option<PostError>) {
+        *self.refusal.lock().unwrap() = why;
+    }
+
+    /// Every mail to an address, oldest first.
+    pub fn to(&self, address: &str) -> Vec<Message> {
+        let taken = self.taken.lock().unwrap();
+        taken
+            .iter()
+            .filter(|message| message.to().as_str() == address)
+            .cloned()
+            .collect()
+    }
+
+    /// How many mails were taken.
+    pub fn count(&self) -> usize {
+        self.taken.lock().unwrap().len()
+    }
+}
+
+impl Post for Mailbox {
+    fn send<'a>(
+        &'a self,
+        message: &'a Message,
+    ) -> futures::future::BoxFuture<'a, Result<(), PostError>> {
+        let answer = match self.refusal.lock().unwrap().clone() {
+            Some(why) => Err(why),
+            None => {
+                self.taken.lock().unwrap().push(message.clone());
+                if self.forgetful.load(Ordering::SeqCst) {
+                    Err(PostError::Later("the connection broke".to_owned()))
+                } else {
+                    Ok(())
+                }
+            }
+        };
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+/// Domains as the test has them; unknown ones are well.
+#[derive(Default)]
+pub struct Domains(
+    pub Mutex<std::collections::HashMap<String, Result<DomainReport, OutsideError>>>,
+);
+
+impl DomainIntel for Domains {
+    fn look_up<'a>(
+        &'a self,
+        domain: &'a str,
+    ) -> futures::future::BoxFuture<'a, Result<DomainReport, OutsideError>> {
+        let known = self.0.lock().unwrap().get(domain).cloned();
+        let answer = known.unwrap_or_else(|| {
+            Ok(DomainReport {
+                exists: Some(true),
+                takes_mail: Some(true),
+                ..DomainReport::default()
+            })
+        });
+        Box::pin(std::future::ready(answer))
     }
 }
 
 pub struct TestRegistry {
     pub registry: Registry,
+    pub mailbox: Arc<Mailbox>,
+    pub domains: Arc<Domains>,
     pub clock: Arc<TurnedClock>,
     pub folder: tempfile::TempDir,
     pub database: String,
@@ -136,10 +255,31 @@ impl TestRegistry {
         Self::made_of(database, folder(), blobs, change).await
     }
 
+    /// One with an outside world of the test's own.
+    pub async fn with_outside(
+        database: Database,
+        outside: Arc<dyn Outside>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let folder = folder();
+        let blobs = Blobs::local(&folder.path().join("blobs"), false).unwrap();
+        Self::made_in(database, folder, blobs, outside, change).await
+    }
+
     async fn made_of(
         database: Database,
         folder: tempfile::TempDir,
         blobs: Blobs,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
+        Self::made_in(database, folder, blobs, Arc::new(World), change).await
+    }
+
+    async fn made_in(
+        database: Database,
+        folder: tempfile::TempDir,
+        blobs: Blobs,
+        outside: Arc<dyn Outside>,
         change: impl FnOnce(&mut Settings),
     ) -> Self {
         let database = match database {
@@ -161,10 +301,13 @@ impl TestRegistry {
         let keys = LogKeys::generate("localhost:8417/log/1", &SystemRandom).unwrap();
         keys.save(&folder.path().join("keys"), 1).unwrap();
         let clock = Arc::new(TurnedClock(AtomicI64::new(0)));
+        let (mailbox, domains) = (Arc::new(Mailbox::default()), Arc::new(Domains::default()));
         let seams = Seams {
             clock: clock.clone(),
             random: Arc::new(SystemRandom),
-            outside: Arc::new(World),
+            outside,
+            post: Some(mailbox.clone()),
+            domains: Some(domains.clone()),
         };
         let store = Store::connect(&database).await.unwrap();
         Registry::create(&settings, &store, &blobs, &keys, &seams)
@@ -176,6 +319,8 @@ impl TestRegistry {
         let beating = Some(registry.start());
         Self {
             registry,
+            mailbox,
+            domains,
             clock,
             folder,
             database,
@@ -202,6 +347,8 @@ impl TestRegistry {
             clock: self.clock.clone(),
             random: Arc::new(SystemRandom),
             outside: Arc::new(World),
+            post: Some(self.mailbox.clone()),
+            domains: Some(self.domains.clone()),
         };
         let store = Store::connect(&self.database).await?;
         let keys = LogKeys::load(&self.folder.path().join("keys"), 1)?;
@@ -263,6 +410,8 @@ impl TestRegistry {
         let new = NewToken {
             user: user.to_owned(),
             ecosystem: None,
+            namespace: None,
+            networks: Vec::new(),
             project: project.map(str::to_owned),
             action,
             expires: Duration::from_secs(30 * 86_400),

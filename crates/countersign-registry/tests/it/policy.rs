@@ -138,13 +138,33 @@ on_both_databases! {
         test.check().await;
     }
 
-    async fn quarantine_is_the_operators_alone(test: TestRegistry) {
-        let ann = test.user("ann").await;
-        test.publish(&ann, &Wheel::new("demo", "1.0").build()).await.unwrap();
-        for actor in [&ann, &Actor::anonymous()] {
-            refused(test.registry.quarantine(actor, PYPI, "demo", None, "x").await, "operator-needed");
-            refused(test.registry.release_quarantine(actor, PYPI, "demo", None).await, "operator-needed");
+    async fn what_the_operator_withholds_is_the_operators_alone(test: TestRegistry) {
+        let (ann, bob, eve) = (test.user("ann").await, test.user("bob").await, test.user("eve").await);
+        let wheel = Wheel::new("demo", "1.0").build();
+        test.publish(&ann, &wheel).await.unwrap();
+        test.registry.set_role(&ann, PYPI, "demo", "bob", Some(Role::Security)).await.unwrap();
+        let operator = Actor::operator();
+        let file = Some(wheel.filename.as_str());
+        for (actor, code) in [(&eve, "role-missing"), (&Actor::anonymous(), "token-needed")] {
+            for what in [None, file] {
+                refused(test.registry.quarantine(actor, PYPI, "demo", what, "x").await, code);
+                refused(test.registry.release_quarantine(actor, PYPI, "demo", what).await, code);
+            }
         }
+        for what in [None, file] {
+            // The security contact's own decision is theirs and the owners' to take back.
+            test.registry.quarantine(&bob, PYPI, "demo", what, "x").await.unwrap();
+            test.registry.release_quarantine(&ann, PYPI, "demo", what).await.unwrap();
+            // The operator's takes its place, whichever came first.
+            test.registry.quarantine(&bob, PYPI, "demo", what, "x").await.unwrap();
+            test.registry.quarantine(&operator, PYPI, "demo", what, "y").await.unwrap();
+            for actor in [&ann, &bob] {
+                refused(test.registry.release_quarantine(actor, PYPI, "demo", what).await, "operator-needed");
+                refused(test.registry.quarantine(actor, PYPI, "demo", what, "x").await, "operator-needed");
+            }
+            test.registry.release_quarantine(&operator, PYPI, "demo", what).await.unwrap();
+        }
+        refused(test.publish(&bob, &Wheel::new("demo", "2.0").build()).await, "role-missing");
         test.check().await;
     }
 }

@@ -2,12 +2,15 @@
 //! it is linked once.
 #![allow(clippy::unwrap_used)]
 
+mod accounts;
 mod clients;
 mod crash;
 mod durability;
 mod hostile;
+mod npm;
 mod outages;
 mod pages;
+mod people;
 mod races;
 mod trusted;
 

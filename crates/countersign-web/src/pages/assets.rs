@@ -1,4 +1,4 @@
-//! The style sheet and the icon: compiled in, served under a path that holds their digest, so that a browser may keep
+//! The style sheet, the script and the icon: compiled in, served under a path that holds their digest, so that a browser may keep
 //! them for ever and a new release of the server is seen at once. And `robots.txt`.
 
 use std::sync::LazyLock;
@@ -16,6 +16,14 @@ static CSS: LazyLock<Asset> = LazyLock::new(|| {
         "css",
         "text/css; charset=utf-8",
         include_bytes!("../../static/countersign.css"),
+    )
+});
+static JS: LazyLock<Asset> = LazyLock::new(|| {
+    Asset::new(
+        "countersign",
+        "js",
+        "text/javascript; charset=utf-8",
+        include_bytes!("../../static/countersign.js"),
     )
 });
 static ICON: LazyLock<Asset> = LazyLock::new(|| {
@@ -55,6 +63,11 @@ pub(super) fn css() -> &'static Asset {
     &CSS
 }
 
+/// The script for passkeys and copy buttons, on the pages that have them.
+pub(super) fn js() -> &'static Asset {
+    &JS
+}
+
 /// The icon.
 pub(super) fn icon() -> &'static Asset {
     &ICON
@@ -63,7 +76,10 @@ pub(super) fn icon() -> &'static Asset {
 /// `GET /static/{name}`. Open on restricted instances too: the page that asks for a password needs its style.
 pub(super) async fn show(Path(name): Path<String>) -> Response {
     let path = format!("/static/{name}");
-    match [css(), icon()].into_iter().find(|asset| asset.path == path) {
+    match [css(), js(), icon()]
+        .into_iter()
+        .find(|asset| asset.path == path)
+    {
         Some(asset) => {
             let headers: [(HeaderName, &'static str); 4] = [
                 (header::CONTENT_TYPE, asset.content_type),

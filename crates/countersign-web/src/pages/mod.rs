@@ -4,23 +4,36 @@
 //! [`visit::Visit`], which exists only for those who may read. Foreign text is escaped by the templates; the one place
 //! where foreign markup is let through, sanitised, is [`readme`].
 
+mod account;
+mod approvals;
+mod ask;
 mod assets;
-mod enrol;
 mod failure;
+mod guest;
 mod help;
 mod home;
 mod install;
+mod leaked;
 mod links;
 mod log;
+mod operator;
+mod organisation;
 mod origin;
 mod phrase;
 mod project;
 mod readme;
+mod recovery;
+mod refill;
 mod release;
 #[cfg(test)]
 mod samples;
 mod search;
+mod security;
+mod settings;
+mod sign_in;
+mod tokens;
 mod visit;
+mod words;
 
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
@@ -45,7 +58,6 @@ pub fn routes() -> Router<Site> {
         .route("/log/", get(log::show))
         .route("/log/event/{index}", get(log::show_event))
         .route("/log/event/{index}/", get(slashless))
-        .route("/enrol/{secret}", get(enrol::show))
         .route("/help", get(slashed))
         .route("/help/", get(help::show))
         .route("/help/publish", get(help::show_publish))
@@ -59,6 +71,16 @@ pub fn routes() -> Router<Site> {
         .route("/help/trusted-publishing/", get(slashless))
         .route("/help/errors", get(help::show_errors))
         .route("/help/errors/", get(slashless))
+        .merge(account::routes())
+        .merge(approvals::routes())
+        .merge(leaked::routes())
+        .merge(operator::routes())
+        .merge(organisation::routes())
+        .merge(recovery::routes())
+        .merge(security::routes())
+        .merge(sign_in::routes())
+        .merge(tokens::routes())
+        .merge(settings::routes())
         .route("/robots.txt", get(assets::robots))
         .route("/static/{name}", get(assets::show))
         .layer(Extension(PageCache::new()))

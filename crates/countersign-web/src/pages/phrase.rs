@@ -16,6 +16,31 @@ pub(super) struct Day(pub(super) Time);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment(pub(super) Time);
 
+/// A moment to the minute, in words alone.
+pub(super) fn moment_in_words(time: Time) -> String {
+    let exact = time.rfc3339();
+    let shown = day_of(&exact).unwrap_or_else(|| exact.clone());
+    format!("{shown}, {} UTC", exact.get(11..16).unwrap_or_default())
+}
+
+/// A time in the words of a page; for templates, which know times by reference.
+pub(super) trait Told {
+    /// Its day.
+    fn day_told(&self) -> Day;
+    /// To the minute.
+    fn told(&self) -> Moment;
+}
+
+impl Told for Time {
+    fn day_told(&self) -> Day {
+        Day(*self)
+    }
+
+    fn told(&self) -> Moment {
+        Moment(*self)
+    }
+}
+
 fn day_of(time: &str) -> Option<String> {
     let month = time.get(5..7)?.parse::<usize>().ok()?;
     let name = MONTHS.get(month.checked_sub(1)?)?;

@@ -47,6 +47,14 @@ pub(super) struct Frame {
     pub(super) query: String,
     /// Path of the style sheet.
     pub(super) css: &'static str,
+    /// The token of forms; empty on pages that are the same for everybody.
+    pub(super) token: String,
+    /// Who is signed in; on pages of their own only.
+    pub(super) user: Option<String>,
+    /// Whether that is an operator.
+    pub(super) operates: bool,
+    /// Path of the script.
+    pub(super) js: &'static str,
     /// Path of the icon.
     pub(super) icon: &'static str,
 }
@@ -67,8 +75,31 @@ impl Frame {
             restricted: !site.is_public(),
             query: String::new(),
             css: assets::css().path(),
+            token: String::new(),
+            user: None,
+            operates: false,
+            js: assets::js().path(),
             icon: assets::icon().path(),
         }
+    }
+}
+
+impl Frame {
+    /// Places of whoever is signed in: path and name.
+    pub(super) fn places(&self) -> Vec<(&'static str, &'static str)> {
+        let mut places = vec![
+            ("/account", "Account"),
+            ("/account/security", "Security"),
+            ("/account/tokens", "Tokens"),
+            ("/account/projects", "Projects"),
+            ("/account/approvals", "Approvals"),
+            ("/account/notices", "Notices"),
+            ("/account/data", "Your data"),
+        ];
+        if self.operates {
+            places.push(("/operator", "Operator"));
+        }
+        places
     }
 }
 
@@ -243,7 +274,10 @@ impl Head {
             headers.insert(name, HeaderValue::from_static(value));
         }
         if self.restricted {
-            headers.insert(header::VARY, HeaderValue::from_static("Authorization"));
+            headers.insert(
+                header::VARY,
+                HeaderValue::from_static("Authorization, Cookie"),
+            );
         }
     }
 
@@ -274,6 +308,10 @@ impl Frame {
             restricted: false,
             query: String::new(),
             css: assets::css().path(),
+            token: String::new(),
+            user: None,
+            operates: false,
+            js: assets::js().path(),
             icon: assets::icon().path(),
         }
     }

@@ -65,6 +65,14 @@ impl Outside for Issuer {
         let answer = answer();
         async move { answer }.boxed()
     }
+
+    fn post<'a>(
+        &'a self,
+        _: OutsideRequest<'a>,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<OutsideAnswer, OutsideError>> {
+        async move { Err(OutsideError::Status(404)) }.boxed()
+    }
 }
 
 /// Seconds since 1970.

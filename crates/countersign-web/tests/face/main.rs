@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can not go on fails")]
 
+mod accounts;
 mod api;
 mod files;
 mod house;
@@ -9,6 +10,7 @@ mod issuer;
 mod log;
 mod operation;
 mod pages;
+mod people;
 mod request_log;
 mod restricted;
 mod simple_index;

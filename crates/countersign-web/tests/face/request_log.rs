@@ -159,7 +159,7 @@ async fn secrets_in_addresses_are_masked_in_the_line_and_in_errors() {
     house
         .get(&format!("/enrol/csgn_s_{secret}"))
         .await
-        .expect(200);
+        .expect(401);
     let missing = house
         .get(&format!("/nothing/{}/here", house.token))
         .await

@@ -12,9 +12,10 @@ use countersign_registry::model::Visibility;
 use toml::de::{DeTable, DeValue};
 use url::Url;
 
-pub use resolve::{Blobs, Config, Overrides, Tls, shown_without_password};
+pub use resolve::{Blobs, Config, Mail, MailServer, Overrides, Tls, shown_without_password};
 pub use value::{
-    Bytes, Count, Days, LogFormat, Names, OpenDays, Providers, Setting, Span, public_url,
+    Bytes, Count, Days, LogFormat, Names, OpenDays, Providers, Setting, SignInProviders, Span,
+    public_url,
 };
 
 use crate::failure::Failure;
@@ -128,6 +129,37 @@ keys! {
     /// Days within which a publisher takes the ids of its owner and repository from its first token, where the provider
     /// could not be asked for them. After that it must be registered again, so that nobody picks up a name that was left.
     "trusted_publishing.pin_days" => pin_days: Days = "30";
+    /// May anybody with an e-mail address make an account? Otherwise the operator makes them. Default: where anybody may
+    /// read. Every account may read a restricted registry, so to open that one to everybody you say true here.
+    "sign_in.open" => sign_up_open: bool = "true";
+    /// The base of a service that knows breached passwords, in the protocol of Have I Been Pwned: it is sent the first five
+    /// digits of a password's SHA-1, never more. For a registry without a way outside, set it to "off" and import a list.
+    "sign_in.breach_service" => breach_service: String = "\"https://api.pwnedpasswords.com/range/\"";
+    /// A file of breached passwords, as `countersignd admin breached import` makes it. Default: breached in the data
+    /// directory, once something was imported.
+    "sign_in.breach_file" => breach_file: PathBuf = "\"/var/lib/countersign/breached\"";
+    /// OpenID providers that people sign in with, one a text: name, issuer, client id, the file with the client secret, and
+    /// what its words for how it checked a person are worth (password, two-factor, phishproof). With ca=FILE among them a
+    /// certificate authority in PEM is trusted for that provider besides the machine's own.
+    "sign_in.providers" => sign_in_providers: SignInProviders = "[\"company https://login.example.org countersign /etc/countersign/company.secret mfa=two-factor phr=phishproof\"]";
+    /// How mail goes out: "smtps://HOST" (TLS from the start), "smtp://HOST:587" (STARTTLS, which must succeed),
+    /// "plain://127.0.0.1:25" (a server on this machine), "file:DIRECTORY" or "console" (for development: nothing is sent).
+    /// Without it mail waits and nobody can recover an account or prove an address. The server's certificate is checked.
+    "mail.server" => mail_server: String = "\"smtp://mail.example.org:587\"";
+    /// The address that mail comes from.
+    "mail.from" => mail_from: String = "\"no-reply@packages.example.org\"";
+    /// The user name for the mail server. Its password comes from the environment alone: COUNTERSIGN_SMTP_PASSWORD.
+    "mail.user" => mail_user: String = "\"countersign\"";
+    /// A certificate authority in PEM to trust for the mail server, besides the machine's own.
+    "mail.ca" => mail_ca: PathBuf = "\"/etc/countersign/mail-ca.pem\"";
+    /// Look daily whether domains of addresses are abandoned (DNS, and RDAP over HTTPS); such addresses recover no account.
+    "mail.check_domains" => mail_check_domains: bool = "true";
+    /// Must an account have a proved main address to publish?
+    "accounts.verified_address_to_publish" => verified_address_to_publish: bool = "false";
+    /// How long addresses and programs of clients are kept with sessions and notices.
+    "accounts.keep_client_addresses" => keep_client_addresses: Span = "\"30d\"";
+    /// Take signed reports of leaked tokens from GitHub's secret scanning at /_/secrets/disclose-token?
+    "secret_scanning.github" => secret_scanning_github: bool = "true";
     /// Write one line per request.
     "log.requests" => log_requests: bool = "true";
     /// How log lines look: "auto" (for people on a terminal, JSON otherwise), "human" or "json".
@@ -143,8 +175,16 @@ const EXAMPLES_ONLY: &[&str] = &[
     "keys",
     "spool",
     "security_contact",
+    // Its default is that of another key.
+    "sign_in.open",
     "tls.cert",
     "tls.key",
+    "sign_in.breach_file",
+    "sign_in.providers",
+    "mail.server",
+    "mail.from",
+    "mail.user",
+    "mail.ca",
 ];
 
 impl File {

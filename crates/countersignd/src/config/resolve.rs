@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use countersign_formats::Limits;
-use countersign_registry::model::Visibility;
-use countersign_registry::{DeletePolicy, Settings, TrustedPublishing};
+use countersign_registry::model::{EmailAddress, Visibility};
+use countersign_registry::{
+    DeletePolicy, ScanPartner, Settings, SignIn, SignInProvider, TrustedPublishing,
+};
 use url::Url;
 
 use super::{File, LogFormat};
@@ -37,6 +39,9 @@ pub struct Tls {
     /// Private key, PEM.
     pub key: PathBuf,
 }
+
+/// The service that is asked about breached passwords unless the file says otherwise.
+const BREACH_SERVICE: &str = "https://api.pwnedpasswords.com/range/";
 
 /// What counts.
 #[derive(Clone, Debug)]
@@ -89,12 +94,111 @@ pub struct Config {
     pub limits: Limits,
     /// Which identity tokens of workflows are taken.
     pub trusted_publishing: TrustedPublishing,
+    /// How people sign in.
+    pub sign_in: SignIn,
+    /// How mail goes out, where it is set up.
+    pub mail: Option<Mail>,
+    /// Must an account have a proved main address to publish?
+    pub verified_address_to_publish: bool,
+    /// How long addresses of clients are kept.
+    pub keep_client_addresses: Duration,
+    /// Whose reports of leaked tokens are taken.
+    pub scan_partners: Vec<ScanPartner>,
     /// One line per request?
     pub log_requests: bool,
     /// How log lines look.
     pub log_format: LogFormat,
     /// What is logged.
     pub log_filter: String,
+}
+
+/// How mail goes out.
+#[derive(Clone)]
+pub struct Mail {
+    /// By which way.
+    pub server: MailServer,
+    /// From whom.
+    pub from: EmailAddress,
+    /// User name and password for the server.
+    pub login: Option<(String, String)>,
+    /// A certificate authority to trust for it.
+    pub ca: Option<PathBuf>,
+    /// Look after the domains of addresses?
+    pub check_domains: bool,
+}
+
+impl std::fmt::Debug for Mail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Without the password.
+        f.debug_struct("Mail")
+            .field("server", &self.server)
+            .field("from", &self.from)
+            .field("user", &self.login.as_ref().map(|(user, _)| user))
+            .finish_non_exhaustive()
+    }
+}
+
+/// The ways that mail can go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MailServer {
+    /// TLS from the start: host and port.
+    Tls(String, u16),
+    /// STARTTLS, required.
+    StartTls(String, u16),
+    /// In the clear, on this machine alone.
+    Plain(String, u16),
+    /// One file for each mail.
+    Folder(PathBuf),
+    /// On standard error.
+    Console,
+}
+
+impl MailServer {
+    /// Reads `mail.server`.
+    fn read(text: &str, placed: impl Fn(PathBuf) -> PathBuf) -> Result<Self, Failure> {
+        let wrong = |why: String| {
+            Failure::usage("config-value", format!("mail.server = {text:?}: {why}."))
+                .remedy("Use \"smtps://HOST\", \"smtp://HOST:587\", \"plain://127.0.0.1:25\", \"file:DIRECTORY\" or \"console\".")
+        };
+        if text == "console" {
+            return Ok(Self::Console);
+        }
+        if let Some(folder) = text.strip_prefix("file:") {
+            return Ok(Self::Folder(placed(PathBuf::from(folder))));
+        }
+        let url = Url::parse(text).map_err(|error| wrong(format!("it is not a URL ({error})")))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(wrong(
+                "it carries a user name or password; those stand in mail.user and in the environment".to_owned(),
+            ));
+        }
+        if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+            return Err(wrong("it says more than a host and a port".to_owned()));
+        }
+        let host = url
+            .host_str()
+            .filter(|host| !host.is_empty())
+            .ok_or_else(|| wrong("it names no host".to_owned()))?
+            .trim_matches(['[', ']'])
+            .to_owned();
+        match url.scheme() {
+            "smtps" => Ok(Self::Tls(host, url.port().unwrap_or(465))),
+            "smtp" => Ok(Self::StartTls(host, url.port().unwrap_or(587))),
+            "plain" => {
+                let local = host == "localhost"
+                    || host
+                        .parse()
+                        .is_ok_and(|address: IpAddr| address.is_loopback());
+                if !local {
+                    return Err(wrong(
+                        "links that open accounts would cross the network in the clear".to_owned(),
+                    ));
+                }
+                Ok(Self::Plain(host, url.port().unwrap_or(25)))
+            }
+            other => Err(wrong(format!("{other:?} is no way to send mail"))),
+        }
+    }
 }
 
 /// Where blobs are.
@@ -249,6 +353,35 @@ impl Config {
             )
             .remedy("Write it as \"mailto:NAME@HOST\" or \"https://…\"."));
         }
+        let login = match (&file.mail_user, environment("COUNTERSIGN_SMTP_PASSWORD")) {
+            (Some(user), Some(password)) => Some((user.clone(), password)),
+            (None, _) => None,
+            (Some(user), None) => {
+                return Err(Failure::usage(
+                    "config-value",
+                    format!("mail.user = {user:?}, and there is no password for it."),
+                )
+                .remedy("Set COUNTERSIGN_SMTP_PASSWORD in the environment, or remove mail.user."));
+            }
+        };
+        let mail = match (&file.mail_server, &file.mail_from) {
+            (None, None) => None,
+            (Some(server), Some(from)) => Some(Mail {
+                server: MailServer::read(server, placed)?,
+                from: EmailAddress::parse(from).ok_or_else(|| {
+                    Failure::usage(
+                        "config-value",
+                        format!("mail.from = {from:?} is not an e-mail address."),
+                    )
+                    .remedy("Write it as \"no-reply@packages.example.org\", without a name.")
+                })?,
+                login,
+                ca: file.mail_ca.map(&placed),
+                check_domains: file.mail_check_domains.unwrap_or(true),
+            }),
+            (Some(_), None) => return Err(half_mail("mail.server", "mail.from")),
+            (None, Some(_)) => return Err(half_mail("mail.from", "mail.server")),
+        };
         let defaults = Settings::new(url.clone(), PathBuf::new());
         let standard = Limits::default();
         let limits = Limits {
@@ -272,7 +405,51 @@ impl Config {
             allow_plain_linux: file.allow_plain_linux.unwrap_or(standard.allow_plain_linux),
             ..standard
         };
+        let keys = file.keys.map_or_else(|| data.join("keys"), &placed);
+        let mut providers = Vec::new();
+        for line in file.sign_in_providers.map_or_else(Vec::new, |list| list.0) {
+            let secret = placed(line.secret);
+            let text = std::fs::read_to_string(&secret).map_err(|source| {
+                Failure::usage(
+                    "config-value",
+                    format!(
+                        "The secret of the sign-in provider {} can not be read from {}: {source}.",
+                        line.name,
+                        secret.display()
+                    ),
+                )
+                .remedy("Put the secret that the provider gave you into that file, readable by the server alone.")
+            })?;
+            let ca_pem = line
+                .ca
+                .map(|ca| certificate_authority(&line.name, &placed(ca)))
+                .transpose()?;
+            providers.push(SignInProvider {
+                name: line.name,
+                issuer: line.issuer,
+                client_id: line.client_id,
+                client_secret: text.trim().to_owned(),
+                ca_pem,
+                strengths: line.strengths,
+            });
+        }
+        let sign_in = SignIn {
+            open: file.sign_up_open,
+            key_folder: keys.clone(),
+            breach_service: match file.breach_service.as_deref() {
+                None => Some(BREACH_SERVICE.to_owned()),
+                Some("off") => None,
+                Some(base) => Some(base.to_owned()),
+            },
+            // A list that was imported counts without another word.
+            breach_file: file
+                .breach_file
+                .map(&placed)
+                .or_else(|| Some(data.join("breached")).filter(|path| path.exists())),
+            providers,
+        };
         Ok(Self {
+            sign_in,
             data: data.to_owned(),
             file: path.clone(),
             url,
@@ -281,7 +458,7 @@ impl Config {
             database,
             sqlite_file,
             blobs,
-            keys: file.keys.map_or_else(|| data.join("keys"), &placed),
+            keys,
             spool: file.spool.map_or_else(|| data.join("spool"), &placed),
             visibility: file.visibility.unwrap_or(defaults.visibility),
             security_contact: file.security_contact,
@@ -323,6 +500,18 @@ impl Config {
                     .pin_days
                     .map_or(defaults.trusted_publishing.pin_days, |days| days.0),
             },
+            mail,
+            verified_address_to_publish: file
+                .verified_address_to_publish
+                .unwrap_or(defaults.verified_address_to_publish),
+            keep_client_addresses: file
+                .keep_client_addresses
+                .map_or(defaults.keep_origins, |span| span.0),
+            scan_partners: if file.secret_scanning_github.unwrap_or(true) {
+                defaults.scan_partners
+            } else {
+                Vec::new()
+            },
             log_requests: file.log_requests.unwrap_or(true),
             log_format: file.log_format.unwrap_or(LogFormat::Auto),
             log_filter: file.log_filter.unwrap_or_else(|| "info".to_owned()),
@@ -353,6 +542,10 @@ impl Config {
             token_longest: self.token_longest,
             memory_cache: self.memory_cache,
             trusted_publishing: self.trusted_publishing.clone(),
+            sign_in: self.sign_in.clone(),
+            scan_partners: self.scan_partners.clone(),
+            verified_address_to_publish: self.verified_address_to_publish,
+            keep_origins: self.keep_client_addresses,
         }
     }
 
@@ -407,6 +600,14 @@ impl Config {
     }
 }
 
+fn half_mail(there: &str, missing: &str) -> Failure {
+    Failure::usage(
+        "config-value",
+        format!("{there} is set and {missing} is not."),
+    )
+    .remedy("Mail needs both; set the other one, or remove this one.")
+}
+
 /// `http://localhost:PORT`: a name and not an address, because passkeys need one.
 fn local_url(tls: bool, port: u16) -> Url {
     let scheme = if tls { "https" } else { "http" };
@@ -458,6 +659,25 @@ fn listen_address(text: &str) -> Result<SocketAddr, Failure> {
         .first()
         .copied()
         .ok_or_else(|| wrong("its name has no address".to_owned()))
+}
+
+/// Reads the certificate authority of a sign-in provider.
+fn certificate_authority(provider: &str, path: &Path) -> Result<String, Failure> {
+    let wrong = |why: String| {
+        Failure::usage(
+            "config-value",
+            format!(
+                "The certificate authority of the sign-in provider {provider} in {}: {why}.",
+                path.display()
+            ),
+        )
+        .remedy("Give a file with its certificate in PEM.")
+    };
+    let text = std::fs::read_to_string(path).map_err(|source| wrong(source.to_string()))?;
+    if !text.contains("-----BEGIN CERTIFICATE-----") {
+        return Err(wrong("it holds no certificate in PEM".to_owned()));
+    }
+    Ok(text)
 }
 
 fn blobs_place(text: &str, placed: impl Fn(&str) -> PathBuf) -> Result<Blobs, Failure> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use countersign_registry::DeletePolicy;
-use countersign_registry::model::Visibility;
+use countersign_registry::model::{Level, Visibility};
 use countersign_registry::oidc::{Provider, Refused};
 use toml::de::DeValue;
 use url::Url;
@@ -138,6 +138,84 @@ impl Setting for Providers {
                 return Err(format!("{name:?} stands in it twice"));
             }
             providers.push(provider);
+        }
+        Ok(Self(providers))
+    }
+}
+
+/// An OpenID provider that people sign in with, its secret still in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignInProviderLine {
+    /// What people call it; a word in URLs.
+    pub name: String,
+    /// Its URL.
+    pub issuer: String,
+    /// What this registry is called there.
+    pub client_id: String,
+    /// Where the secret is.
+    pub secret: PathBuf,
+    /// A certificate authority in PEM to trust for it besides the machine's own.
+    pub ca: Option<PathBuf>,
+    /// What its words are worth.
+    pub strengths: Vec<(String, Level)>,
+}
+
+/// OpenID providers that people sign in with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignInProviders(pub Vec<SignInProviderLine>);
+
+impl Setting for SignInProviders {
+    const EXPECTED: &'static str = "a list such as [\"company https://login.example.org CLIENT-ID SECRET-FILE mfa=two-factor\"]";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let mut providers: Vec<SignInProviderLine> = Vec::new();
+        for item in value.as_array().ok_or_else(String::new)?.iter() {
+            let line = text(item.get_ref())?;
+            let mut words = line.split_whitespace();
+            let (Some(name), Some(issuer), Some(client), Some(secret)) =
+                (words.next(), words.next(), words.next(), words.next())
+            else {
+                return Err(format!(
+                    "{line:?} has not the four parts name, issuer, client id and secret file"
+                ));
+            };
+            let plain = name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+            if !plain || name.len() > 32 {
+                return Err(format!(
+                    "{name:?} is not a name of at most 32 letters, digits and -"
+                ));
+            }
+            if providers.iter().any(|other| other.name == name) {
+                return Err(format!("{name:?} stands in it twice"));
+            }
+            let url = Url::parse(issuer).map_err(|_| format!("{issuer:?} is not a URL"))?;
+            if url.scheme() != "https" {
+                return Err(format!("{issuer:?} does not begin with https://"));
+            }
+            let mut strengths = Vec::new();
+            let mut ca = None;
+            for word in words {
+                let (said, level) = word
+                    .split_once('=')
+                    .ok_or_else(|| format!("{word:?} is not WORD=LEVEL"))?;
+                if said == "ca" {
+                    if level.is_empty() || ca.replace(PathBuf::from(level)).is_some() {
+                        return Err(format!("{word:?} is not one ca=FILE"));
+                    }
+                    continue;
+                }
+                strengths.push((said.to_owned(), level.parse()?));
+            }
+            providers.push(SignInProviderLine {
+                name: name.to_owned(),
+                issuer: issuer.to_owned(),
+                client_id: client.to_owned(),
+                secret: PathBuf::from(secret),
+                ca,
+                strengths,
+            });
         }
         Ok(Self(providers))
     }
