@@ -28,6 +28,7 @@ mod opening;
 mod organisations;
 mod policy;
 mod privacy;
+mod provenance;
 mod publish;
 mod recovery;
 mod seams;
@@ -61,6 +62,7 @@ pub use organisations::{
 };
 pub use policy::permissions::page as permissions_page;
 pub use policy::{Act, Need, PERMISSIONS, Permission, Who};
+pub use provenance::{Added, NewException, NewIdentity, NewMove};
 pub use publish::{Form, Staged};
 pub use recovery::{RecoveryCase, RecoveryPolicy};
 pub use seams::{
