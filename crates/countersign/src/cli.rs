@@ -203,10 +203,13 @@ Where the identity comes from, the first that is there:
   Buildkite                                         `buildkite-agent oidc request-token`
 Elsewhere, and where the registry takes no identities, COUNTERSIGN_TOKEN is used.
 
+Attestations that a signing tool left beside a file (FILE.publish.attestation, FILE.slsa.attestation: attestation
+objects, one for each predicate type) are sent with it, and the registry verifies them.
+
 Proofs are verified where the registry's key is pinned (countersign trust add URL, or --trust FILE with a file that is
 kept beside the source).")]
 pub struct Publish {
-    /// The files: wheels and sdists. Proofs and signatures among them are passed over.
+    /// The files: wheels and sdists. Their attestations are found beside them; proofs and signatures are passed over.
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// Say what would happen, and send no file.
@@ -215,6 +218,9 @@ pub struct Publish {
     /// Pass over a file whose name is taken by other bytes, instead of failing.
     #[arg(long)]
     pub skip_existing: bool,
+    /// Send no attestations, although some stand beside the files.
+    #[arg(long)]
+    pub no_attestations: bool,
     /// A file with an identity token for this registry; - for standard input.
     #[arg(long, value_name = "FILE|-")]
     pub id_token_file: Option<PathBuf>,

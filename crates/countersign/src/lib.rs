@@ -9,6 +9,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod actions;
+mod attested;
 pub mod audit;
 pub mod bundle;
 pub mod ci;
