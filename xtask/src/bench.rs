@@ -9,6 +9,7 @@ mod load;
 mod machine;
 mod report;
 mod server;
+mod sigstore;
 
 use std::fs;
 use std::path::PathBuf;
@@ -41,6 +42,8 @@ enum Part {
     Memory,
     /// Exchanges of identity tokens against their bare cost, and in a storm of bad ones.
     Exchange,
+    /// Verifications of attestations against their bare cost, and beside other libraries.
+    Sigstore,
 }
 
 /// Options of `bench`.
@@ -64,7 +67,7 @@ pub struct Options {
     /// The load scripts [default: ../shared/bench beside the checkout]
     #[arg(long, value_name = "DIR")]
     scripts: Option<PathBuf>,
-    /// Leave pypiserver and devpi out.
+    /// Leave pypiserver, devpi and other libraries out.
     #[arg(long)]
     no_peers: bool,
 }
@@ -86,6 +89,26 @@ struct Bench {
 pub fn run(options: &Options) -> Result<()> {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let home = target.join("bench");
+    fs::create_dir_all(&home)?;
+    let home = home.canonicalize()?;
+    let wanted = |part: Part| options.only.is_empty() || options.only.contains(&part);
+    let mut report = Report::default();
+    // It needs no server.
+    if wanted(Part::Sigstore) {
+        let vectors = root().join("../shared/vectors/sigstore");
+        sigstore::measure(
+            &home,
+            &vectors,
+            options.quick,
+            !options.no_peers,
+            &mut report,
+        )?;
+        if options.only == [Part::Sigstore] {
+            conclude(&report);
+            return Ok(());
+        }
+    }
     let binary = match &options.binary {
         Some(binary) => binary.clone(),
         None => {
@@ -97,14 +120,9 @@ pub fn run(options: &Options) -> Result<()> {
             target.join("release/countersignd")
         }
     };
-    let home = target.join("bench");
-    fs::create_dir_all(&home)?;
-    let home = home.canonicalize()?;
     let binary = binary
         .canonicalize()
         .with_context(|| format!("{} is not there", binary.display()))?;
-    let wanted = |part: Part| options.only.is_empty() || options.only.contains(&part);
-    let mut report = Report::default();
     // It needs none of the corpus that the others publish.
     if wanted(Part::Exchange) {
         exchange::measure(&binary, &home, options.quick, &mut report)?;
