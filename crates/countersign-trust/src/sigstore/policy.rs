@@ -69,7 +69,8 @@ impl Allowed {
 
     /// Whether it asks for more than an issuer, which alone lets everybody in that the issuer knows.
     pub fn is_specific(&self) -> bool {
-        self.subject.as_deref().is_some_and(|text| text != "*")
+        let names = |text: &str| !text.trim_matches('*').is_empty();
+        self.subject.as_deref().is_some_and(names)
             || self.repository.is_some()
             || self.repository_id.is_some()
     }

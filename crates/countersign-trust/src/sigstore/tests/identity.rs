@@ -227,11 +227,13 @@ fn a_policy_lets_in_whom_it_names_and_nobody_for_an_issuer_alone() {
         ..Allowed::default()
     };
     policy(vec![issuer.clone()]).judge(&claims).unwrap_err();
-    let any = Allowed {
-        subject: Some("*".to_owned()),
-        ..issuer
-    };
-    policy(vec![any]).judge(&claims).unwrap_err();
+    for subject in ["*", "**", ""] {
+        let any = Allowed {
+            subject: Some(subject.to_owned()),
+            ..issuer.clone()
+        };
+        policy(vec![any]).judge(&claims).unwrap_err();
+    }
     policy(Vec::new()).judge(&claims).unwrap_err();
     for change in [
         Allowed {
