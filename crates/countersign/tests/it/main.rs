@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod bundle;
 mod client;
 mod integrations;
 mod publish;
