@@ -412,6 +412,7 @@ pub(crate) async fn start_shard(
             role: None,
             actor: None,
             account: None,
+            attestations: Vec::new(),
         },
     })
     .await?;

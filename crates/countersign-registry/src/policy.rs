@@ -16,6 +16,7 @@ use crate::settings::{DeletePolicy, Settings};
 use crate::store::{FileFacts, NamespaceFacts, ProjectFacts, PublishFacts};
 
 pub(crate) mod permissions;
+pub(crate) mod provenance;
 
 pub use self::permissions::{Act, Need, PERMISSIONS, Permission, Who};
 pub(crate) use self::permissions::{On, may, may_operate, operates};
@@ -357,7 +358,7 @@ fn may_publish_here(workflow: &Workflow, project: &ProjectFacts) -> Result<()> {
 pub(crate) fn is_below_trust(error: &Error) -> bool {
     matches!(
         error.code.as_ref(),
-        "trusted-publishing-only" | "trust-too-low"
+        "trusted-publishing-only" | "trust-too-low" | "trust-lost"
     )
 }
 

@@ -1,5 +1,7 @@
 //! Build provenance: what stands behind a file, kept, shown, and never silently lost.
 
+mod changes;
+
 use countersign_formats::Ecosystem;
 use countersign_trust::digest::Sha256;
 use serde::Serialize;
@@ -7,10 +9,7 @@ use serde::Serialize;
 use crate::Registry;
 use crate::error::{Error, Result};
 use crate::fetch::Document;
-use crate::model::{
-    Actor, FileProvenance, ProjectProvenance, ProvenanceChange, RegistryKey, SourceTuple,
-    TrustLevel, TrustRootSummary, TrustedIdentity,
-};
+use crate::model::{Actor, FileProvenance, RegistryKey, SourceTuple, TrustLevel, TrustRootSummary};
 
 /// An exception to open.
 #[derive(Clone, Debug)]
@@ -103,18 +102,6 @@ impl Registry {
         Err(unfinished())
     }
 
-    /// What a project is remembered for. Public: whoever installs should see it.
-    ///
-    /// # Errors
-    /// `project-unknown`.
-    pub async fn project_provenance(
-        &self,
-        _ecosystem: Ecosystem,
-        _project: &str,
-    ) -> Result<ProjectProvenance> {
-        Err(unfinished())
-    }
-
     /// Adds attestations to a published file: a JSON list as the upload form has it.
     ///
     /// # Errors
@@ -125,79 +112,6 @@ impl Registry {
         _purl: &str,
         _attestations: &str,
     ) -> Result<Added> {
-        Err(unfinished())
-    }
-
-    /// Opens a time in which the project takes files of a lower level.
-    ///
-    /// # Errors
-    /// `project-unknown`, `role-missing`, `session-needed`, `passkey-needed`, `step-up-needed`, `change-invalid`,
-    /// `change-exists`.
-    pub async fn open_exception(
-        &self,
-        _actor: &Actor,
-        _ecosystem: Ecosystem,
-        _project: &str,
-        _new: NewException,
-    ) -> Result<ProvenanceChange> {
-        Err(unfinished())
-    }
-
-    /// Declares that the project's files will come from another source.
-    ///
-    /// # Errors
-    /// As [`Registry::open_exception`].
-    pub async fn declare_move(
-        &self,
-        _actor: &Actor,
-        _ecosystem: Ecosystem,
-        _project: &str,
-        _new: NewMove,
-    ) -> Result<ProvenanceChange> {
-        Err(unfinished())
-    }
-
-    /// Confirms, as another owner, a change that waits: it holds from now on.
-    ///
-    /// # Errors
-    /// `change-unknown`, `second-person-needed`, and those of the permission.
-    pub async fn confirm_change(&self, _actor: &Actor, _id: &str) -> Result<ProvenanceChange> {
-        Err(unfinished())
-    }
-
-    /// Closes a change before its end.
-    ///
-    /// # Errors
-    /// `change-unknown`, and those of the permission.
-    pub async fn close_change(&self, _actor: &Actor, _id: &str) -> Result<()> {
-        Err(unfinished())
-    }
-
-    /// From now on attestations of this identity are taken with API tokens.
-    ///
-    /// # Errors
-    /// `project-unknown`, `identity-invalid`, and those of the permission.
-    pub async fn trust_identity(
-        &self,
-        _actor: &Actor,
-        _ecosystem: Ecosystem,
-        _project: &str,
-        _new: NewIdentity,
-    ) -> Result<TrustedIdentity> {
-        Err(unfinished())
-    }
-
-    /// No longer.
-    ///
-    /// # Errors
-    /// `identity-unknown`, and those of the permission.
-    pub async fn distrust_identity(
-        &self,
-        _actor: &Actor,
-        _ecosystem: Ecosystem,
-        _project: &str,
-        _id: &str,
-    ) -> Result<()> {
         Err(unfinished())
     }
 

@@ -8,7 +8,7 @@ use super::{Tx, built, failed, maybe_text, maybe_time, signed, text, time, value
 use crate::error::{Error, Result};
 use crate::model::{
     AccountId, EventId, FileId, FileState, Identity, OrganisationId, ProjectId, ProjectStatus,
-    PublisherId, ReleaseId, Roles, Time, TrustLevel,
+    PublisherId, ReleaseId, Roles, SourceTuple, Time, TrustLevel,
 };
 
 /// Everything [`crate::policy`] may ask about a publish, read in the transaction that will write it.
@@ -66,6 +66,8 @@ pub struct ProjectFacts {
     pub policy: PolicyFacts,
     /// The highest trust that its publications ever reached.
     pub trust: TrustLevel,
+    /// The source that it is remembered for.
+    pub source: Option<SourceTuple>,
 }
 
 /// A release as a publish sees it.
@@ -175,7 +177,7 @@ impl Tx {
                 .map_err(failed)?;
         }
         let row = sqlx::query(
-            "SELECT p.id, p.name, p.status, p.removed_at, p.trust_level, p.trusted_only_at, p.required_environment, p.minimum_trust, p.policy_at, p.critical_at, \
+            "SELECT p.id, p.name, p.status, p.removed_at, p.trust_level, p.trusted_only_at, p.required_environment, p.minimum_trust, p.policy_at, p.critical_at, p.source, \
              (SELECT min(t.id) FROM publishers t WHERE t.project_id = p.id AND t.removed_at IS NULL) AS publisher, r.id AS release_id, r.created_at, r.removed_at AS release_removed_at, \
              (SELECT f.filename FROM files f WHERE f.release_id = r.id AND f.filetype = 'sdist' AND f.removed_at IS NULL) AS sdist, \
              (SELECT f.filename FROM files f WHERE f.release_id = r.id AND f.filename_key = $4 AND f.identifier <> $5) AS spelling \
@@ -208,6 +210,7 @@ impl Tx {
                 has_publisher: maybe_text(&row, "publisher")?.is_some(),
                 policy: policy_facts(&row)?,
                 trust: super::parsed(&row, "trust_level")?,
+                source: super::provenance::source_of(&row)?,
                 name: text(&row, "name")?,
                 status: super::parsed(&row, "status")?,
                 removed: maybe_time(&row, "removed_at")?,
