@@ -658,7 +658,7 @@ async fn documents(patient: &Patient<'_>) -> Result<Diagnosis> {
             continue;
         };
         let files = patient.store.files_of(project).await?;
-        let again = Sha256::of(render_simple(state, &files)?.as_bytes());
+        let again = Sha256::of(render_simple(state, &files, patient.settings.site())?.as_bytes());
         let lying = patient.blobs.get(&document_path(digest), 1 << 30).await?;
         if again.to_hex() != *digest {
             // Somebody may have published in between.

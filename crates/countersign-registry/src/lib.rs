@@ -109,4 +109,6 @@ struct Inner {
     door: sign_in::Door,
     office: mail::Office,
     keyring: leaks::Keyring,
+    notary: provenance::NotaryRoom,
+    roots: provenance::RootRoom,
 }

@@ -184,6 +184,8 @@ impl Registry {
                 door: Default::default(),
                 office: Default::default(),
                 keyring: Default::default(),
+                notary: Default::default(),
+                roots: Default::default(),
             }),
         }
     }

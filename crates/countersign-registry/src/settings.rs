@@ -214,6 +214,8 @@ pub struct Settings {
     pub sign_in: SignIn,
     /// What happens where provenance would be lost.
     pub provenance_loss: LossRule,
+    /// The built-in instances of Sigstore that are believed: `public-good`, `github`.
+    pub builtin_trust_roots: Vec<String>,
     /// Is it looked at from time to time whether the sources that attestations name still exist?
     pub check_sources: bool,
 }
@@ -247,6 +249,7 @@ impl Settings {
             verified_address_to_publish: false,
             keep_origins: Duration::from_secs(30 * 86_400),
             provenance_loss: LossRule::Refuse,
+            builtin_trust_roots: vec!["public-good".to_owned(), "github".to_owned()],
             check_sources: true,
         }
     }

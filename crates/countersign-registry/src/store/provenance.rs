@@ -380,12 +380,12 @@ impl Store {
         purl: &str,
         sha256: &str,
         digests: &[String],
-    ) -> Result<Vec<String>> {
+    ) -> Result<BTreeMap<String, Verdict>> {
         if digests.is_empty() {
-            return Ok(Vec::new());
+            return Ok(BTreeMap::new());
         }
         let sql = format!(
-            "SELECT a.digest FROM attestations a JOIN files f ON f.id = a.file_id WHERE f.purl = $1 AND f.sha256 = $2 AND a.digest IN ({})",
+            "SELECT a.digest, a.verdict FROM attestations a JOIN files f ON f.id = a.file_id WHERE f.purl = $1 AND f.sha256 = $2 AND a.digest IN ({})",
             places(digests.len(), 3)
         );
         let mut query = sqlx::query(built(sql))
@@ -395,7 +395,9 @@ impl Store {
             query = query.bind(digest.clone());
         }
         let rows = query.fetch_all(&self.read).await.map_err(failed)?;
-        rows.iter().map(|row| text(row, "digest")).collect()
+        rows.iter()
+            .map(|row| Ok((text(row, "digest")?, super::parsed(row, "verdict")?)))
+            .collect()
     }
 
     /// The keys of the registry's own attestations, the newest first.
@@ -642,12 +644,14 @@ impl Store {
 impl Tx {
     /// Writes the key that signs from now on; the one before it ends. False where another number signs already.
     pub(crate) async fn put_attestation_key(&mut self, row: &AttestationKeyRow) -> Result<bool> {
-        sqlx::query("UPDATE attestation_keys SET until_at = $2 WHERE number = $1 AND until_at IS NULL")
-            .bind(super::signed(row.number.saturating_sub(1)))
-            .bind(row.since.0)
-            .execute(&mut *self.inner)
-            .await
-            .map_err(failed)?;
+        sqlx::query(
+            "UPDATE attestation_keys SET until_at = $2 WHERE number = $1 AND until_at IS NULL",
+        )
+        .bind(super::signed(row.number.saturating_sub(1)))
+        .bind(row.since.0)
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
         let done = sqlx::query(
             "INSERT INTO attestation_keys (number, hint, spki, since_at) VALUES ($1, $2, $3, $4) ON CONFLICT (number) DO NOTHING",
         )
@@ -786,6 +790,39 @@ impl Tx {
             .execute(&mut *self.inner)
             .await
             .map_err(failed)?;
+        Ok(())
+    }
+
+    /// The source that a project is remembered for.
+    pub(crate) async fn source_remembered(
+        &mut self,
+        project: &ProjectId,
+    ) -> Result<Option<SourceTuple>> {
+        let row = sqlx::query("SELECT source FROM projects WHERE id = $1")
+            .bind(project.0.clone())
+            .fetch_one(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        source_of(&row)
+    }
+
+    /// Raises the highest trust that a project's publications reached, where it is lower.
+    pub(crate) async fn raise_trust(
+        &mut self,
+        project: &ProjectId,
+        level: TrustLevel,
+        source: &str,
+        now: Time,
+    ) -> Result<()> {
+        let row = sqlx::query("SELECT trust_level FROM projects WHERE id = $1")
+            .bind(project.0.clone())
+            .fetch_one(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        let before: TrustLevel = super::parsed(&row, "trust_level")?;
+        if before < level {
+            self.reach_trust(project, level, source, now).await?;
+        }
         Ok(())
     }
 

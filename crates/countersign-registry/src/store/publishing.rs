@@ -3,6 +3,7 @@
 use countersign_formats::{Ecosystem, Manifest};
 use countersign_trust::digest::Sha256;
 
+use super::provenance::ChangeFacts;
 use super::trusted::{PolicyFacts, policy_facts};
 use super::{Tx, built, failed, maybe_text, maybe_time, signed, text, time, value_rows};
 use crate::error::{Error, Result};
@@ -26,6 +27,8 @@ pub struct PublishFacts {
     pub namespace: Option<NamespaceFacts>,
     /// An owner approved this very file below the trust that the project demands.
     pub excepted: bool,
+    /// Exceptions and declared moves that hold now; read only where something would be lost without them.
+    pub open: Vec<ChangeFacts>,
 }
 
 /// A namespace as the founding of a project in it sees it.
