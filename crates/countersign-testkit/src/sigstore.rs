@@ -32,6 +32,7 @@ mod timestamp;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
@@ -42,7 +43,7 @@ use sha2::{Digest as _, Sha256};
 
 use certificates::{CertificateAuthority, Leaf, Promise, ROOTS_FROM, Stamper};
 use keys::{EcKey, EdKey};
-use log::{EntryFaults, Log};
+use log::{EntryFaults, Log, Signers};
 
 pub use identity::{Identity, SubjectName};
 
@@ -149,28 +150,36 @@ pub struct PrivateSigstore {
     timestamps: CertificateAuthority,
     stamping: EcKey,
     stamper: Stamper,
+    foreign: OnceLock<Box<PrivateSigstore>>,
 }
 
 impl PrivateSigstore {
     /// The one of that seed. Two seeds make two that know nothing of each other, under the same names.
     pub fn new(seed: &str) -> Self {
-        let timestamps = CertificateAuthority::new(seed, "timestamp");
+        let timestamps = CertificateAuthority::of_timestamps(seed);
         let stamping = EcKey::of(seed, "timestamps");
         Self {
             seed: seed.to_owned(),
-            authority: CertificateAuthority::new(seed, "certificate"),
+            authority: CertificateAuthority::of_code(seed),
             transparency: EcKey::of(seed, "certificate transparency"),
             v1: Log::V1(EcKey::of(seed, "log")),
             v2: Log::V2(EdKey::of(seed, "newer log")),
             stamper: timestamps.certify_timestamps(&stamping),
             timestamps,
             stamping,
+            foreign: OnceLock::new(),
         }
     }
 
     /// Another one, that no verifier of this one trusts.
-    fn foreign(&self) -> Self {
-        Self::new(&format!("{}, but foreign", self.seed))
+    fn foreign(&self) -> &Self {
+        self.foreign
+            .get_or_init(|| Box::new(Self::new(&format!("{}, but foreign", self.seed))))
+    }
+
+    /// Itself, or the foreign one.
+    fn or_foreign(&self, foreign: bool) -> &Self {
+        if foreign { self.foreign() } else { self }
     }
 
     /// The trusted root, as a document.
@@ -499,8 +508,6 @@ impl Signing<'_> {
         };
         let promise = if self.has(Fault::NoSct) {
             Promise::None
-        } else if self.has(Fault::ForeignSct) {
-            Promise::Foreign
         } else if self.has(Fault::SctOfAnotherCertificate) {
             Promise::OfAnotherCertificate
         } else {
@@ -517,14 +524,15 @@ impl Signing<'_> {
             code_signing: !self.has(Fault::NoCodeSigning),
             malformed,
         };
-        let foreign = self.sigstore.foreign();
-        let authority = if self.has(Fault::ForeignAuthority) {
-            &foreign.authority
-        } else {
-            &self.sigstore.authority
-        };
-        let logs = [&self.sigstore.transparency, &foreign.transparency];
-        authority.certify(key, &leaf, logs)
+        let authority = &self
+            .sigstore
+            .or_foreign(self.has(Fault::ForeignAuthority))
+            .authority;
+        let log = &self
+            .sigstore
+            .or_foreign(self.has(Fault::ForeignSct))
+            .transparency;
+        authority.certify(key, &leaf, log)
     }
 
     /// What the log's entry says who signed.
@@ -554,29 +562,28 @@ impl Signing<'_> {
                 material["x509CertificateChain"] = json!({"certificates": [one]});
             }
         }
-        let foreign = self.sigstore.foreign();
-        let choose = |sigstore: &PrivateSigstore| match self.logged {
-            Logged::V1 | Logged::V1Intoto => sigstore.v1.clone(),
-            Logged::V2 => sigstore.v2.clone(),
+        let log_of = |foreign: Fault| {
+            let sigstore = self.sigstore.or_foreign(self.has(foreign));
+            match self.logged {
+                Logged::V1 | Logged::V1Intoto => &sigstore.v1,
+                Logged::V2 => &sigstore.v2,
+            }
         };
-        let (ours, theirs) = (choose(self.sigstore), choose(&foreign));
-        let log = if self.has(Fault::ForeignLog) {
-            &theirs
-        } else {
-            &ours
+        let log = log_of(Fault::ForeignLog);
+        let by = Signers {
+            promise: log_of(Fault::ForeignSignedEntryTimestamp),
+            checkpoint: log_of(Fault::ForeignCheckpoint),
         };
         let faults = EntryFaults {
             no_promise: self.has(Fault::NoSignedEntryTimestamp),
-            forged_promise: self.has(Fault::ForeignSignedEntryTimestamp),
             changed_time: self.has(Fault::ChangedIntegratedTime),
             no_proof: self.format == Format::V01 || self.has(Fault::NoInclusionProof),
             no_checkpoint: self.has(Fault::NoCheckpoint),
-            foreign_checkpoint: self.has(Fault::ForeignCheckpoint),
             another_tree: self.has(Fault::ProofOfAnotherTree),
             another_place: self.has(Fault::ProofOfAnotherPlace),
             changed_body: self.has(Fault::ChangedEntry),
         };
-        let entry = log.entry(body, self.seconds, &theirs, faults);
+        let entry = log.entry(body, self.seconds, by, faults);
         material["tlogEntries"] = if self.has(Fault::NoLogEntry) {
             json!([])
         } else if self.has(Fault::TwoLogEntries) {
@@ -588,11 +595,7 @@ impl Signing<'_> {
             || self.has(Fault::ForeignTimestamp)
             || self.has(Fault::TimestampOfAnotherSignature);
         if stamped && !self.has(Fault::NoTimestamp) {
-            let by = if self.has(Fault::ForeignTimestamp) {
-                &foreign
-            } else {
-                self.sigstore
-            };
+            let by = self.sigstore.or_foreign(self.has(Fault::ForeignTimestamp));
             let other = [signature, b"another"].concat();
             let bytes = if self.has(Fault::TimestampOfAnotherSignature) {
                 &other
@@ -698,3 +701,6 @@ fn pem(label: &str, der: &[u8]) -> String {
     text.push_str(&format!("-----END {label}-----\n"));
     text
 }
+
+#[cfg(test)]
+mod tests;

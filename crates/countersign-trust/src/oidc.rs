@@ -26,6 +26,7 @@ pub use claims::Claims;
 pub(crate) use claims::strict_object_within;
 pub use identity::{MAX_IDENTITY_BYTES, identity_answer, identity_question};
 pub use keys::{Discovery, Jwks, discovery_url};
+pub(crate) use preset::pages;
 pub use preset::{Field, Provider, environment, is_personal, snapshot};
 pub use registration::{Asked, Registration, register};
 pub(crate) use rules::fits;

@@ -22,8 +22,6 @@ pub(super) const ROOTS_UNTIL: i64 = 2_366_841_600;
 pub(super) enum Promise {
     Ours,
     None,
-    /// By a log that is not in the root.
-    Foreign,
     /// By the right log, about another certificate.
     OfAnotherCertificate,
 }
@@ -52,20 +50,34 @@ pub(super) struct CertificateAuthority {
 }
 
 impl CertificateAuthority {
-    pub(super) fn new(seed: &str, common_name: &str) -> Self {
+    /// One whose intermediate may certify keys that sign code.
+    pub(super) fn of_code(seed: &str) -> Self {
+        Self::new(seed, "certificate", CODE_SIGNING)
+    }
+
+    /// One whose intermediate may certify keys that sign timestamps.
+    pub(super) fn of_timestamps(seed: &str) -> Self {
+        Self::new(seed, "timestamp", TIME_STAMPING)
+    }
+
+    fn new(seed: &str, common_name: &str, purpose: &str) -> Self {
         let root = EcKey::of(seed, &format!("{common_name} root"));
         let intermediate = EcKey::of(seed, &format!("{common_name} intermediate"));
         let root_name = name(&format!("{common_name} root"));
         let intermediate_name = name(&format!("{common_name} intermediate"));
-        let authority = |subject: &[u8], key: &EcKey, path: u8| {
+        let authority = |subject: &[u8], key: &EcKey, path: u8, purpose: Option<&str>| {
             let usage = der::named_bits(&[5, 6]);
             let constraints = der::sequence(&[der::boolean(true), der::small_integer(path)]);
-            let extensions = [
+            let mut extensions = vec![
                 extension("2.5.29.15", true, &usage),
                 extension("2.5.29.19", true, &constraints),
                 extension("2.5.29.14", false, &der::octets(&key_id(key))),
                 extension("2.5.29.35", false, &authority_key_id(&root)),
             ];
+            if let Some(purpose) = purpose {
+                let purpose = der::sequence(&[der::oid(purpose)]);
+                extensions.push(extension("2.5.29.37", false, &purpose));
+            }
             let body = Body {
                 serial: serial(seed, subject),
                 issuer: &root_name,
@@ -76,8 +88,8 @@ impl CertificateAuthority {
             signed(&body.to_be_signed(&extensions), &root)
         };
         let chain = [
-            authority(&intermediate_name, &intermediate, 0),
-            authority(&root_name, &root, 1),
+            authority(&intermediate_name, &intermediate, 0, Some(purpose)),
+            authority(&root_name, &root, 1, None),
         ];
         Self {
             seed: seed.to_owned(),
@@ -87,8 +99,8 @@ impl CertificateAuthority {
         }
     }
 
-    /// Certifies a key for an identity. `logs` are the certificate transparency log of the root and a foreign one.
-    pub(super) fn certify(&self, key: &EcKey, leaf: &Leaf<'_>, logs: [&EcKey; 2]) -> Vec<u8> {
+    /// Certifies a key for an identity, with the promise of this certificate transparency log.
+    pub(super) fn certify(&self, key: &EcKey, leaf: &Leaf<'_>, log: &EcKey) -> Vec<u8> {
         let purpose = if leaf.code_signing {
             CODE_SIGNING
         } else {
@@ -118,16 +130,15 @@ impl CertificateAuthority {
             public: key.public(),
         };
         let before = body.to_be_signed(&extensions);
-        let (log, promised) = match leaf.promise {
+        let promised = match leaf.promise {
             Promise::None => return signed(&before, &self.intermediate),
-            Promise::Ours => (logs[0], before),
-            Promise::Foreign => (logs[1], before),
+            Promise::Ours => before,
             Promise::OfAnotherCertificate => {
                 let other = Body {
                     serial: serial(&self.seed, &before),
                     ..body.clone()
                 };
-                (logs[0], other.to_be_signed(&extensions))
+                other.to_be_signed(&extensions)
             }
         };
         let list = self.promise(log, leaf.window.0, &promised);

@@ -27,14 +27,19 @@ pub(super) enum Log {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct EntryFaults {
     pub no_promise: bool,
-    pub forged_promise: bool,
     pub changed_time: bool,
     pub no_proof: bool,
     pub no_checkpoint: bool,
-    pub foreign_checkpoint: bool,
     pub another_tree: bool,
     pub another_place: bool,
     pub changed_body: bool,
+}
+
+/// Whose keys sign what an entry comes with: the log's own, unless they are forged.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Signers<'a> {
+    pub promise: &'a Log,
+    pub checkpoint: &'a Log,
 }
 
 impl Log {
@@ -89,12 +94,12 @@ impl Log {
         })
     }
 
-    /// The log's entry for a canonical body, at a second since 1970. `foreign` is who signs what shall be forged.
+    /// The log's entry for a canonical body, at a second since 1970.
     pub(super) fn entry(
         &self,
         body: &Value,
         seconds: i64,
-        foreign: &Self,
+        by: Signers<'_>,
         faults: EntryFaults,
     ) -> Value {
         let (kind, version) = (&body["kind"], &body["apiVersion"]);
@@ -112,17 +117,13 @@ impl Log {
         } else {
             PLACE
         };
+        // The newer log has one tree: an entry has one index.
         let index = match self {
             Self::V1(_) => BEFORE + PLACE as u64,
-            Self::V2(_) => PLACE as u64,
+            Self::V2(_) => place as u64,
         };
         let note = format!("{}\n{SIZE}\n{}\n", self.origin(), STANDARD.encode(root));
-        let signer = if faults.foreign_checkpoint {
-            foreign
-        } else {
-            self
-        };
-        let signature = [&self.id()[..4], &signer.sign(note.as_bytes())].concat();
+        let signature = [&self.id()[..4], &by.checkpoint.sign(note.as_bytes())].concat();
         let signature = STANDARD.encode(signature);
         let checkpoint = format!("{note}\n\u{2014} {} {signature}\n", self.host());
         let shown = if faults.changed_body {
@@ -165,8 +166,7 @@ impl Log {
                     "logID": hex::encode(self.id()),
                     "logIndex": index,
                 });
-                let signer = if faults.forged_promise { foreign } else { self };
-                let signature = signer.sign(promise.to_string().as_bytes());
+                let signature = by.promise.sign(promise.to_string().as_bytes());
                 entry["inclusionPromise"] =
                     json!({"signedEntryTimestamp": STANDARD.encode(signature)});
             }

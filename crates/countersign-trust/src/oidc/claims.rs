@@ -24,6 +24,15 @@ impl Claims {
         strict_object(bytes).map(Self)
     }
 
+    /// Claims that are known as texts already.
+    pub(crate) fn of_texts<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let value = |text: &str| Value::String(text.to_owned());
+        let pairs = texts
+            .into_iter()
+            .map(|(name, text)| (name.to_owned(), value(text)));
+        Self(pairs.collect())
+    }
+
     /// The value of a claim; a JSON `null` counts as absent.
     pub fn get(&self, claim: &str) -> Option<&Value> {
         self.0.get(claim).filter(|value| !value.is_null())
