@@ -17,7 +17,6 @@ CREATE TABLE trust_roots (
     tuf_state     TEXT,
     created_at    BIGINT NOT NULL,
     refreshed_at  BIGINT,
-    tried_at      BIGINT,
     problem       TEXT,
     removed_at    BIGINT
 );

@@ -216,6 +216,8 @@ pub struct Settings {
     pub provenance_loss: LossRule,
     /// The built-in instances of Sigstore that are believed: `public-good`, `github`.
     pub builtin_trust_roots: Vec<String>,
+    /// Are the built-in trust roots refreshed daily through TUF?
+    pub refresh_trust_roots: bool,
     /// Is it looked at from time to time whether the sources that attestations name still exist?
     pub check_sources: bool,
 }
@@ -250,6 +252,7 @@ impl Settings {
             keep_origins: Duration::from_secs(30 * 86_400),
             provenance_loss: LossRule::Refuse,
             builtin_trust_roots: vec!["public-good".to_owned(), "github".to_owned()],
+            refresh_trust_roots: true,
             check_sources: true,
         }
     }

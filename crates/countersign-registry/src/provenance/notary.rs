@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use countersign_formats::{Ecosystem, NameKey, purl};
+use countersign_formats::{NameKey, purl};
 use countersign_trust::digest::Sha256;
 use countersign_trust::leaf::{Change as Way, LeafKind};
-use countersign_trust::sigstore::{Bundle, P256Signer, PredicateKind, Signs, sign_statement};
+use countersign_trust::sigstore::{P256Signer, PredicateKind, Signs, sign_statement};
 use serde_json::{Value, json};
 
 use crate::Registry;
@@ -241,17 +241,21 @@ impl Registry {
             )
             .remedy("Try again; copy the folder of keys to every server first."));
         }
-        let operator = Actor::operator();
-        let change = Change::registry(actor.unwrap_or(&operator), LeafKind::PolicyChanged).way(
-            if number == 1 {
-                Way::Added
-            } else {
-                Way::Replaced
-            },
-            None,
-        );
         let detail = json!({"attestation_key": row.hint, "number": row.number});
-        self.record(&mut tx, change, detail).await?;
+        match actor {
+            Some(actor) => {
+                let change =
+                    Change::registry(actor, LeafKind::PolicyChanged).way(Way::Replaced, None);
+                self.record(&mut tx, change, detail).await?;
+            }
+            // The first is made by itself, with the first file.
+            None => {
+                let registry = Actor::operator();
+                let kind = "attestation-key-made";
+                tx.note_event(&new_id(), row.since, kind, &registry, None, detail)
+                    .await?;
+            }
+        }
         tx.commit().await?;
         self.inner.beat.wake();
         Ok(notary)

@@ -48,7 +48,7 @@ fn unknown_root(name: &str) -> Error {
 
 impl Registry {
     /// The built-in documents that the settings admit: name, document.
-    fn builtin(&self) -> Vec<(&'static str, &'static str)> {
+    pub(super) fn builtin(&self) -> Vec<(&'static str, &'static str)> {
         TrustRoot::pinned_documents()
             .into_iter()
             .filter(|(name, _)| {

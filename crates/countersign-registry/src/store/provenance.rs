@@ -1022,6 +1022,21 @@ impl Tx {
         Ok(())
     }
 
+    /// Writes what a refresh found that brought no other document.
+    pub(crate) async fn note_refresh(&mut self, id: &str, row: &TrustRootRow) -> Result<()> {
+        sqlx::query(
+            "UPDATE trust_roots SET tuf_state = $2, refreshed_at = $3, problem = $4 WHERE id = $1",
+        )
+        .bind(id.to_owned())
+        .bind(row.tuf_state.clone())
+        .bind(row.refreshed.map(|at| at.0))
+        .bind(row.problem.clone())
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
     /// Removes a trust root; false where there is none.
     pub(crate) async fn remove_trust_root(&mut self, name: &str, now: Time) -> Result<bool> {
         let done = sqlx::query(
