@@ -12,8 +12,8 @@ use sigstore_verify::{
 
 use super::root::Instance;
 use super::{
-    Bundle, Claims, Limits, PredicateKind, Refusal, RootUsed, Signer, Statement, Step, TrustRoot,
-    TrustedKey, TrustedKeys, Version,
+    Bundle, Claims, Limits, Predicate, PredicateKind, Refusal, RootUsed, Signer, Statement, Step,
+    TrustRoot, TrustedKey, TrustedKeys, Version,
 };
 use crate::digest::{Digests, Sha256};
 use crate::note::SignedNote;
@@ -92,18 +92,21 @@ pub struct Demands {
     pub one_subject: bool,
     /// The kinds of statements that are taken; `None` for all.
     pub kinds: Option<Vec<PredicateKind>>,
+    /// Whether what a statement of a known type says must have the form of its type.
+    pub well_formed: bool,
     /// Keys whose signatures are taken; none where only certificates are.
     pub keys: TrustedKeys,
 }
 
 impl Default for Demands {
-    /// Any version and kind, exactly one subject, certificates only.
+    /// Any version and kind, well-formed, exactly one subject, certificates only.
     fn default() -> Self {
         Self {
             limits: Limits::default(),
             oldest: Version::V0_1,
             one_subject: true,
             kinds: None,
+            well_formed: true,
             keys: TrustedKeys::default(),
         }
     }
@@ -286,6 +289,9 @@ fn about(statement: &Statement, subject: &Subject<'_>, demands: &Demands) -> Res
         )
         .expected(kinds.join(", "))
         .seen(&statement.predicate_type));
+    }
+    if let (true, Predicate::Malformed(refusal)) = (demands.well_formed, &statement.predicate) {
+        return Err(refusal.as_ref().clone());
     }
     if demands.one_subject && statement.subjects.len() != 1 {
         return Err(

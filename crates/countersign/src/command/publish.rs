@@ -39,7 +39,7 @@ fn deed(
             eprintln!("{text}");
         }
     };
-    let (files, aside) = prepare(&options.files)?;
+    let (files, aside) = prepare(&options.files, !options.no_attestations)?;
     for path in aside {
         say(&format!(
             "Passed over {}: it is no distribution.",
@@ -140,6 +140,9 @@ fn tell(published: &Published) {
     };
     line(&format!("    log entry {}, {state}", published.leaf));
     line(&format!("    {}", published.proof_url));
+    for predicate_type in &published.attestations {
+        line(&format!("    with an attestation: {predicate_type}"));
+    }
     for warning in &published.warnings {
         line(&format!("    warning: {warning}"));
     }
@@ -211,6 +214,13 @@ fn tell_plan(explained: &Explained) -> Result<(), Failure> {
             text("filetype"),
             file["fields"]
         ));
+        for attestation in file["attestations"].as_array().into_iter().flatten() {
+            line(&format!(
+                "      with {}: {}",
+                attestation["file"].as_str().unwrap_or_default(),
+                attestation["predicate_type"].as_str().unwrap_or_default()
+            ));
+        }
         for warning in file["warnings"].as_array().into_iter().flatten() {
             line(&format!(
                 "      warning: {}",
