@@ -72,7 +72,7 @@ fn plain_url(text: &str, what: &str) -> Result<String> {
     let refuse = || {
         Error::new(
             Kind::Rejected,
-            "identity-invalid",
+            "trusted-identity-invalid",
             format!(
                 "{:?} can not be {what}.",
                 text.chars().take(120).collect::<String>()
@@ -220,7 +220,7 @@ impl Registry {
     /// Declares that the project's files will come from another source.
     ///
     /// # Errors
-    /// As [`Registry::open_exception`]; `identity-invalid`.
+    /// As [`Registry::open_exception`]; `trusted-identity-invalid`.
     pub async fn declare_move(
         &self,
         actor: &Actor,
@@ -516,7 +516,7 @@ impl Registry {
     /// From now on attestations of this identity are taken with API tokens.
     ///
     /// # Errors
-    /// `project-unknown`, `identity-invalid`, `identity-exists`, and those of the permission.
+    /// `project-unknown`, `trusted-identity-invalid`, `trusted-identity-exists`, and those of the permission.
     pub async fn trust_identity(
         &self,
         actor: &Actor,
@@ -534,7 +534,7 @@ impl Registry {
         {
             return Err(Error::new(
                 Kind::Rejected,
-                "identity-invalid",
+                "trusted-identity-invalid",
                 "The path of a build file has at most 255 bytes, no @ and no control characters.",
             )
             .remedy(
@@ -568,7 +568,7 @@ impl Registry {
         }) {
             return Err(Error::new(
                 Kind::Conflict,
-                "identity-exists",
+                "trusted-identity-exists",
                 format!("{} trusts this identity already.", project.name),
             )
             .remedy("Nothing needs to be done."));
@@ -584,7 +584,7 @@ impl Registry {
     /// No longer.
     ///
     /// # Errors
-    /// `identity-unknown`, and those of the permission.
+    /// `trusted-identity-unknown`, and those of the permission.
     pub async fn distrust_identity(
         &self,
         actor: &Actor,
@@ -603,7 +603,7 @@ impl Registry {
         let Some(row) = found.filter(|_| gone) else {
             return Err(Error::new(
                 Kind::NotFound,
-                "identity-unknown",
+                "trusted-identity-unknown",
                 format!("{} trusts no such identity.", project.name),
             )
             .remedy("Look at the project's provenance settings."));

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use countersign_trust::digest::Sha256;
 use countersign_trust::leaf::Change as Way;
-use sigstore_tuf::{Error as TufError, FetchFuture, MetadataStore, Repository, Updater};
+use futures::future::BoxFuture;
+use sigstore_tuf::{Error as TufError, MetadataStore, Repository, Updater};
 
 use crate::Registry;
 use crate::accounts::new_id;
@@ -41,6 +42,9 @@ pub(super) fn builtin_repository(name: &str) -> Option<&'static str> {
         .find(|(other, _, _)| *other == name)
         .map(|(_, url, _)| *url)
 }
+
+/// Bytes of a repository; `None` where it has none of that name.
+type FetchFuture<'a> = BoxFuture<'a, Result<Option<Vec<u8>>, TufError>>;
 
 /// A TUF repository, reached by the registry's own way outside.
 struct Remote {
@@ -181,17 +185,22 @@ impl Registry {
             base,
             outside: self.inner.seams.outside.clone(),
         };
-        let now = jiff::Timestamp::from_microsecond(self.now().0).map_err(|error| error.to_string())?;
+        let now =
+            jiff::Timestamp::from_microsecond(self.now().0).map_err(|error| error.to_string())?;
         let mut updater = Updater::new(remote, pinned)
             .map_err(|error| error.to_string())?
             .with_store(kept);
-        updater.refresh(now).await.map_err(|error| error.to_string())?;
+        updater
+            .refresh(now)
+            .await
+            .map_err(|error| error.to_string())?;
         let bytes = updater
             .get_target(TARGET, now)
             .await
             .map_err(|error| error.to_string())?;
         let text = String::from_utf8(bytes).map_err(|error| error.to_string())?;
-        self.checked_root(base, &text).map_err(|error| error.message)?;
+        self.checked_root(base, &text)
+            .map_err(|error| error.message)?;
         Ok(text)
     }
 }

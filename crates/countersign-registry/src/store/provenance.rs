@@ -112,7 +112,6 @@ pub(crate) struct AttestedFile {
     pub(crate) level: Option<TrustLevel>,
     pub(crate) source: Option<SourceTuple>,
     pub(crate) release_created: Time,
-    pub(crate) event: EventId,
 }
 
 /// An identity whose attestations are taken with API tokens.
@@ -175,7 +174,7 @@ const CHANGE: &str = "SELECT c.id, c.project_id, c.kind, c.level, c.from_source,
      LEFT JOIN accounts o ON o.id = c.opened_by LEFT JOIN accounts s ON s.id = c.confirmed_by";
 
 const FILE: &str = "SELECT f.id, f.project_id, p.name, p.key, p.ecosystem, r.version, r.created_at, f.filename, f.purl, f.sha256, \
-     f.trust_level, f.source, f.event_id FROM files f JOIN projects p ON p.id = f.project_id JOIN releases r ON r.id = f.release_id";
+     f.trust_level, f.source FROM files f JOIN projects p ON p.id = f.project_id JOIN releases r ON r.id = f.release_id";
 
 const OWN: &str = "SELECT f.id, f.project_id, p.ecosystem, p.key, r.version, f.filename, f.sha256, f.trust_level FROM files f \
      JOIN projects p ON p.id = f.project_id JOIN releases r ON r.id = f.release_id";
@@ -288,7 +287,6 @@ fn attested_file(row: &AnyRow) -> Result<AttestedFile> {
         level: maybe_parsed(row, "trust_level")?,
         source: source_of(row)?,
         release_created: time(row, "created_at")?,
-        event: EventId(text(row, "event_id")?),
     })
 }
 
