@@ -620,10 +620,10 @@ on_both_databases! {
         let view = set(PolicyChange { trusted_only: Some(false), environment: Some(None), minimum_trust: Some(TrustLevel::Workflow) }).await.unwrap();
         assert!(!view.trusted_only && view.environment.is_none());
         refused(test.publish(&sample.ada, &wheel("sample", "1.2")).await.map(|_| ()), "trust-too-low");
-        refused(set(PolicyChange { minimum_trust: Some(TrustLevel::Provenance), ..PolicyChange::default() }).await, "trust-level-unavailable");
         refused(set(PolicyChange { environment: Some(Some("\n".to_owned())), ..PolicyChange::default() }).await, "policy-environment");
         set(PolicyChange { minimum_trust: Some(TrustLevel::None), ..PolicyChange::default() }).await.unwrap();
-        test.publish(&sample.ada, &wheel("sample", "1.2")).await.unwrap();
+        // What the project is known for is held without any policy too.
+        refused(test.publish(&sample.ada, &wheel("sample", "1.2")).await.map(|_| ()), "trust-lost");
         // Nobody's tokens of this issuer carry an environment.
         let (plain, _) = issuer(&test, Provider::Buildkite).await;
         test.publish(&sample.ada, &wheel("built", "1.0")).await.unwrap();
@@ -657,7 +657,8 @@ on_both_databases! {
         assert!(notices[1].text.contains("ada"), "{}", notices[1].text);
         registry.dismiss_notice(&sample.ada, PYPI, "sample", &notices[1].id).await.unwrap();
         refused(registry.dismiss_notice(&sample.ada, PYPI, "sample", &notices[1].id).await, "notice-unknown");
-        test.publish(&sample.ada, &wheel("sample", "1.2")).await.unwrap();
+        // The workflow published meanwhile: from then on a token is not warned of but refused.
+        refused(test.publish(&sample.ada, &wheel("sample", "1.2")).await.map(|_| ()), "trust-lost");
         assert_eq!(registry.notices(&sample.ada, PYPI, "sample").await.unwrap().len(), 1);
     }
 

@@ -39,7 +39,7 @@ impl Setting for TrustRoots {
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
         let mut names: Vec<String> = Vec::new();
-        for one in value.as_array().ok_or_else(String::new)? {
+        for one in value.as_array().ok_or_else(String::new)?.iter() {
             let name = text(one.get_ref())?;
             if !matches!(name, "public-good" | "github") {
                 return Err(format!("{name:?} is not built in"));
