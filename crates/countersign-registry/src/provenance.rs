@@ -30,7 +30,7 @@ use crate::policy::{self, Act, Passed};
 use crate::store::{ProjectFacts, Tx};
 use crate::texts::NoticeKind;
 
-pub(crate) use notary::NotaryRoom;
+pub(crate) use notary::{NotaryRoom, signing_key_problem};
 pub(crate) use roots::RootRoom;
 pub(crate) use vetting::{Candidate, Vetted};
 
@@ -352,7 +352,7 @@ impl Registry {
         project: &crate::model::ProjectId,
     ) -> Result<()> {
         let now = self.now();
-        tx.raise_serials(std::slice::from_ref(project), now, true)
+        tx.raise_serials(std::slice::from_ref(project), now, false)
             .await?;
         tx.drop_documents(project).await?;
         let left = tx.live_files(project).await?;

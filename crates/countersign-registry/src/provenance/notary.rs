@@ -24,7 +24,7 @@ use crate::model::{
     Actor, AttestationForm, Maker, RegistryKey, ShownProvenance, Time, TrustLevel, Verdict,
 };
 use crate::policy;
-use crate::store::{AttestationKeyRow, AttestationRow, OwnSubject, ecosystem};
+use crate::store::{AttestationKeyRow, AttestationRow, OwnSubject, Store, ecosystem};
 
 /// The predicate types of what the registry makes.
 const RELEASE: &str = "https://in-toto.io/attestation/release/v0.2";
@@ -349,6 +349,26 @@ impl Registry {
             done += subjects.len() as u64;
         }
     }
+}
+
+/// What is wrong with the key that signs the registry's attestations; `None` where it is there, or none was made yet.
+pub(crate) async fn signing_key_problem(store: &Store, folder: &Path) -> Result<Option<String>> {
+    let rows = store.attestation_keys().await?;
+    let Some(current) = rows.into_iter().find(|row| row.until.is_none()) else {
+        return Ok(None);
+    };
+    let (folder, number) = (folder.to_owned(), current.number);
+    let read = tokio::task::spawn_blocking(move || read_key(&folder, number))
+        .await
+        .map_err(|source| Error::internal("a task broke off", source))?;
+    Ok(match read.and_then(|secret| Notary::of(&secret)) {
+        Ok(notary) if notary.signer.hint() == current.hint => None,
+        Ok(_) => Some(format!(
+            "The key {} is not the one that signs this registry's attestations.",
+            file_name(number)
+        )),
+        Err(error) => Some(error.message),
+    })
 }
 
 /// Is this a predicate type that only the registry itself may use here?

@@ -398,6 +398,25 @@ impl Store {
             .collect()
     }
 
+    /// Attestations by their ids, after one: id, digest, body.
+    pub(crate) async fn attestations_after(
+        &self,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<(String, String, String)>> {
+        let rows = sqlx::query(
+            "SELECT id, digest, body FROM attestations WHERE id > $1 ORDER BY id LIMIT $2",
+        )
+        .bind(after.to_owned())
+        .bind(limit)
+        .fetch_all(&self.read)
+        .await
+        .map_err(failed)?;
+        rows.iter()
+            .map(|row| Ok((text(row, "id")?, text(row, "digest")?, text(row, "body")?)))
+            .collect()
+    }
+
     /// The keys of the registry's own attestations, the newest first.
     pub(crate) async fn attestation_keys(&self) -> Result<Vec<AttestationKeyRow>> {
         let rows = sqlx::query(
