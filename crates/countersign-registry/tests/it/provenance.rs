@@ -315,10 +315,10 @@ on_both_databases! {
         refused(test.publish(&robot, &wheel("sample", "1.3")).await, "trust-lost");
         refused(test.registry.close_change(&ada, &opened.id).await, "change-unknown");
         // One that was opened for hours is over after them.
-        ask(&ada, TrustLevel::Workflow).await.unwrap();
+        ask(&ada, TrustLevel::Token).await.unwrap();
+        test.publish(&stage.sample.ada, &wheel("sample", "1.4")).await.unwrap();
         test.turn_clock(Duration::from_secs(5 * 3_600));
-        let (late, _) = minted(&test.registry, &stage.sample.issuer, &release().set("jti", "later")).await.unwrap_or_else(|_| panic!("no token"));
-        refused(test.publish(&late, &wheel("sample", "1.4")).await, "trust-lost");
+        refused(test.publish(&stage.sample.ada, &wheel("sample", "1.5")).await, "trust-lost");
         // Opened and closed are in the log.
         let kinds = test.registry.events(Some((PYPI, "sample")), None, 50).await.unwrap();
         assert!(kinds.iter().filter(|event| event.kind == "policy-changed").count() >= 3);
@@ -497,8 +497,13 @@ on_both_databases! {
         assert_eq!(test.registry.reverify_attestations().await.unwrap(), 2);
         assert!(problems().await.iter().all(Option::is_some));
         let package = wheel("sample", "1.1");
-        let (late, _) = minted(&test.registry, &stage.sample.issuer, &release().set("jti", "late")).await.unwrap();
-        let refusal = upload(&test, &late, &package, &stage.both(&release(), &package)).await.unwrap_err();
+        let named = NewIdentity {
+            issuer: stage.sample.issuer.url(),
+            repository: stage.repository("octo/sample"),
+            workflow: None,
+        };
+        test.registry.trust_identity(&stage.sample.ada, PYPI, "sample", named).await.unwrap();
+        let refusal = upload(&test, &stage.sample.ada, &package, &stage.both(&release(), &package)).await.unwrap_err();
         assert!(refusal.code.starts_with("attestation-"), "{refusal:?}");
         test.check().await;
     }
