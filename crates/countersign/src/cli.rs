@@ -141,8 +141,7 @@ pub struct Verify {
         long,
         value_name = "DIGEST",
         requires = "bundle",
-        conflicts_with = "file",
-        required_unless_present = "file"
+        conflicts_with = "file"
     )]
     pub digest: Option<String>,
     /// A trusted_root.json to hold the bundle against [default: the public-good instance and GitHub's, as this version
