@@ -22,7 +22,7 @@ const FAILURES: u64 = 3;
 const OVER: i64 = 72 * 3_600;
 
 /// Sources in one go, so that a forge is not flooded.
-const SOURCES: i64 = 50;
+const SOURCES: i64 = 30;
 
 /// Attestations in one go.
 const ATTESTATIONS: i64 = 500;
@@ -137,7 +137,7 @@ impl Registry {
             let request = OutsideRequest {
                 url: &url,
                 most: PAGE,
-                timeout: Duration::from_secs(20),
+                timeout: Duration::from_secs(5),
                 ca_pem: None,
                 accept: "*/*",
                 headers: &[],
