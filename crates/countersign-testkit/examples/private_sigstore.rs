@@ -32,12 +32,24 @@ fn main() -> Result<()> {
         let slsa = statements::slsa_v1(name, &bytes, &identity);
         let newer = sigstore.signing(&identity).logged(Logged::V2);
         for (suffix, document) in [
-            ("publish.attestation", sigstore.sign_attestation(&identity, &publish)),
-            ("slsa.attestation", sigstore.sign_attestation(&identity, &slsa)),
-            ("sigstore.json", sigstore.sign_statement(&identity, &publish)),
+            (
+                "publish.attestation",
+                sigstore.sign_attestation(&identity, &publish),
+            ),
+            (
+                "slsa.attestation",
+                sigstore.sign_attestation(&identity, &slsa),
+            ),
+            (
+                "sigstore.json",
+                sigstore.sign_statement(&identity, &publish),
+            ),
             ("v2.sigstore.json", newer.statement(&publish)),
         ] {
-            fs::write(folder.join(format!("{name}.{suffix}")), document.to_string())?;
+            fs::write(
+                folder.join(format!("{name}.{suffix}")),
+                document.to_string(),
+            )?;
         }
     }
     Ok(())
