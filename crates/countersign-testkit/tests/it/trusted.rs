@@ -7,7 +7,7 @@ mod journey;
 mod minted;
 mod odd;
 mod processes;
-mod providers;
+pub(crate) mod providers;
 
 use countersign_testkit::claims::{self, Claims};
 use countersign_testkit::http::{self, Response};
@@ -26,7 +26,7 @@ pub(crate) struct Stage {
     pub(crate) server: TestServer,
     pub(crate) oidc: OidcServer,
     pub(crate) company: Issuer,
-    audience: String,
+    pub(crate) audience: String,
     /// For what a test writes.
     pub(crate) folder: tempfile::TempDir,
 }

@@ -2,13 +2,16 @@
 
 use std::fs;
 
+use countersign_testkit::claims::{self, Claims};
 use countersign_testkit::clients::{Clients, both_outputs};
 use countersign_testkit::packages::Sdist;
 use countersign_testkit::runner::Runner;
+use countersign_testkit::sigstore::{Identity, statements};
 use serde_json::json;
 
 use super::Stage;
-use crate::trusted::{REPOSITORY, WORKFLOW, release};
+use crate::trusted::providers::cases;
+use crate::trusted::{REPOSITORY, WORKFLOW, release, token_of};
 
 fn succeeded(output: &std::process::Output) -> String {
     let said = both_outputs(output);
@@ -122,4 +125,65 @@ fn the_same_upload_once_more_is_the_same_and_says_so() {
     assert_eq!(again["repeated"], true);
     let log = stage.base.server.checked_log().unwrap();
     assert_eq!(log.leaves_containing(&package.filename).len(), 1);
+}
+
+#[test]
+fn attestations_from_every_provider_that_certificates_name_are_taken_and_a_strangers_are_not() {
+    let stage = Stage::start();
+    let base = &stage.base;
+    let (server, url) = (&base.server, base.oidc.url());
+    let token = server.token("ada", &[]).unwrap();
+    let host = url.strip_prefix("https://").unwrap();
+    for case in cases(host) {
+        let issuer = base.oidc.issuer(&case.issuer).unwrap();
+        let at = issuer.url();
+        let (identity, stranger) = {
+            let of = |claims: &Claims| match case.preset {
+                "github" | "forgejo" => Some(Identity::github(&at, url, claims)),
+                "gitlab" => Some(Identity::gitlab(&at, claims)),
+                "google" => Some(Identity::google(&at, claims)),
+                "circleci" => Some(Identity::circleci(&at, claims)),
+                "buildkite" => Some(Identity::buildkite(&at, claims)),
+                _ => None,
+            };
+            let other = match case.preset {
+                "github" => claims::github("octo/other", "release.yml"),
+                "forgejo" => claims::forgejo("octo/other", "release.yml"),
+                "gitlab" => claims::gitlab(host, "group/other", None),
+                "google" => claims::google("other@sample.iam.gserviceaccount.com"),
+                "circleci" => claims::circleci("another", "another"),
+                _ => claims::buildkite("acme", "other"),
+            };
+            (of(&case.good), of(&other))
+        };
+        let (Some(identity), Some(stranger)) = (identity, stranger) else {
+            continue;
+        };
+        let name = format!("our-{}", case.preset);
+        let add = ["admin", "issuer", "add", &name, "--url", &at, "--preset"];
+        let how = [case.preset, "--ca", issuer.ca_file().to_str().unwrap()];
+        server.run(&[&add[..], &how].concat()).unwrap();
+        let project = format!("by-{}", case.preset);
+        let first = server.publish(&release(&project, "1.0"), &token).unwrap();
+        first.expect_status(200).unwrap();
+        let mut register = vec!["add", &project, "--issuer", &name];
+        for field in &case.fields {
+            register.extend(["--field", field]);
+        }
+        base.publisher(&register);
+        let minted = issuer.token(&base.audience, &case.good).unwrap();
+        let minted = token_of(base.mint(&minted));
+        let package = release(&project, "1.1");
+        let statement = statements::pypi_publish(&package.filename, &package.bytes);
+        let send = |identity: &Identity| {
+            let attestation = stage.sigstore.sign_attestation(identity, &statement);
+            stage.publish(&package, &minted, &json!([attestation]).to_string())
+        };
+        let answer = send(&stranger);
+        assert_eq!(answer.status, 400, "{}: {}", case.preset, answer.text());
+        assert!(answer.text().contains("attestation-identity-mismatch"));
+        let answer = send(&identity);
+        assert_eq!(answer.status, 200, "{}: {}", case.preset, answer.text());
+        stage.provenance(&package);
+    }
 }
