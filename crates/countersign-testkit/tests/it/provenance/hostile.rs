@@ -270,7 +270,7 @@ fn duplicate_keys_giants_depths_and_other_encodings_are_refused_unread() {
             "balanced depth",
             format!("{}{}", "[".repeat(5000), "]".repeat(5000)),
         ),
-        ("a giant", format!("[{}{text}]", " ".repeat(2 << 20))),
+        ("a giant", format!("[{}{text}]", " ".repeat(3 << 19))),
         (
             "a giant member",
             format!(
@@ -337,10 +337,10 @@ fn duplicate_keys_giants_depths_and_other_encodings_are_refused_unread() {
         ("a deep predicate", &*deep),
         ("no statement", "{}"),
         ("no JSON", "statement"),
-        ("empty", ""),
     ] {
         target.refuses_one(case, &signed(payload), "attestation-", &["step statement"]);
     }
+    target.refuses_one("an empty statement", &signed(""), malformed, &[]);
     target.takes_the_right_ones();
 }
 
@@ -475,19 +475,19 @@ fn twine_and_uv_print_the_step_that_failed_with_what_was_expected_and_seen() {
     let by_twine = clients
         .twine_upload(&url, &target.token, &files, &["--attestations"])
         .unwrap();
+    // twine shows the answer's body, where the code and the way to its explanation stand; uv its first line.
+    assert!(both_outputs(&by_twine).contains("#attestation-identity-mismatch"));
     let by_uv = clients
         .uv_publish(&url, &target.token, &files, &[])
         .unwrap();
     for (client, output) in [("twine", by_twine), ("uv", by_uv)] {
         let said = both_outputs(&output);
-        println!("{client}:\n{said}");
         assert!(!output.status.success(), "{client}: {said}");
         for word in [
             "Invalid attestations supplied during upload",
             "step identity",
             "octo/other",
             REPOSITORY,
-            "attestation-identity-mismatch",
         ] {
             assert!(said.contains(word), "{client}: {word} is not in {said}");
         }
