@@ -228,15 +228,23 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// The step, what is wrong, and what was expected and seen, without the compared claims.
+    pub fn message(&self) -> String {
+        let mut text = format!("step {}: {}", self.step, self.sentence);
+        for (name, value) in [("expected", &self.expected), ("seen", &self.seen)] {
+            if let Some(value) = value {
+                text.push_str(&format!("; {name} {value}"));
+            }
+        }
+        text
+    }
+}
+
 impl fmt::Display for Refusal {
+    /// The message, and the claims that differ.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "step {}: {}", self.step, self.sentence)?;
-        if let Some(expected) = &self.expected {
-            write!(f, "; expected {expected}")?;
-        }
-        if let Some(seen) = &self.seen {
-            write!(f, "; seen {seen}")?;
-        }
+        f.write_str(&self.message())?;
         for difference in self.differences.iter().filter(|row| !row.matched) {
             write!(
                 f,

@@ -66,6 +66,46 @@ pub enum Command {
     /// Which CI identities may publish a project.
     #[command(subcommand)]
     Publisher(Publisher),
+    /// Speak to the sigstore-conformance suite.
+    #[command(subcommand, hide = true)]
+    Conformance(Conformance),
+}
+
+/// `conformance …`: the entry points of the sigstore-conformance suite.
+#[derive(Debug, Subcommand)]
+pub enum Conformance {
+    /// Verify a bundle for an identity or a key.
+    VerifyBundle(ConformanceVerify),
+}
+
+/// Options of `conformance verify-bundle`, as the suite's protocol names them.
+#[derive(Args, Debug)]
+pub struct ConformanceVerify {
+    /// The staging instance; its root must be given, since this version knows it not.
+    #[arg(long, requires = "trusted_root")]
+    pub staging: bool,
+    /// The bundle.
+    #[arg(long, value_name = "FILE")]
+    pub bundle: PathBuf,
+    /// The name in the certificate.
+    #[arg(long, value_name = "NAME", requires = "certificate_oidc_issuer")]
+    pub certificate_identity: Option<String>,
+    /// The issuer in the certificate.
+    #[arg(long, value_name = "URL", requires = "certificate_identity")]
+    pub certificate_oidc_issuer: Option<String>,
+    /// A public key in PEM, instead of a certificate.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "certificate_identity",
+        required_unless_present = "certificate_identity"
+    )]
+    pub key: Option<PathBuf>,
+    /// The trust root [default: the public-good instance]
+    #[arg(long, value_name = "FILE")]
+    pub trusted_root: Option<PathBuf>,
+    /// The file, or sha256:HEX.
+    pub artifact: String,
 }
 
 /// `trust …`
@@ -89,8 +129,28 @@ pub enum Trust {
 /// Options of `verify`.
 #[derive(Args, Debug)]
 pub struct Verify {
-    /// The file: a wheel or an sdist.
-    pub file: PathBuf,
+    /// The file: a wheel or an sdist; with --bundle any file.
+    #[arg(required_unless_present = "bundle")]
+    pub file: Option<PathBuf>,
+    /// A Sigstore bundle, version 0.1 to 0.3: check its cryptography and its logs for the file or --digest, offline. Who
+    /// signed is told, not judged.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["proof", "purl"])]
+    pub bundle: Option<PathBuf>,
+    /// The digest that the bundle must be about, instead of a file: sha256:HEX or sha512:HEX.
+    #[arg(
+        long,
+        value_name = "DIGEST",
+        requires = "bundle",
+        conflicts_with = "file"
+    )]
+    pub digest: Option<String>,
+    /// A trusted_root.json to hold the bundle against [default: the public-good instance and GitHub's, as this version
+    /// knows them]
+    #[arg(long, value_name = "FILE", requires = "bundle")]
+    pub trusted_root: Option<PathBuf>,
+    /// Keys whose signatures count besides certificates: a list as npm registries serve it, or one public key in PEM.
+    #[arg(long, value_name = "FILE", requires = "bundle")]
+    pub keys: Option<PathBuf>,
     /// Its proof, a file or an address [default: FILE.tlog-proof, or else asked of the registry]
     #[arg(long, value_name = "FILE|URL")]
     pub proof: Option<String>,

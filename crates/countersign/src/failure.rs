@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use countersign_trust::oidc::{Difference, Refused};
+use countersign_trust::sigstore::Refusal;
 
 /// The exit codes, stable and documented in `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +86,19 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+impl From<Refusal> for Failure {
+    /// What does not hold of a bundle or attestation.
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            exit: Exit::Verification,
+            code: refusal.code.into(),
+            message: sentence(&refusal.message()),
+            remedy: None,
+            differences: refusal.differences,
+        }
+    }
+}
 
 impl From<Refused> for Failure {
     /// What is refused on this machine already, before anything was sent.

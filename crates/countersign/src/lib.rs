@@ -1,7 +1,7 @@
 //! The client's side of Countersign. For consumers: checks what a registry says instead of believing it. For
 //! publishers: sends files from a CI job that has an identity and no stored secret, and manages who may.
 //!
-//! [`trusted`] holds what was pinned, [`remote`] talks within limits, [`verify`] checks a file against its proof,
+//! [`bundle`] checks a Sigstore bundle. [`trusted`] holds what was pinned, [`remote`] talks within limits, [`verify`] checks a file against its proof,
 //! [`audit`] a whole log. No answer is trusted there: each one is held against pinned keys. [`ci`] gets the identity
 //! of a job, [`publish`] exchanges it, uploads and gives it back, [`actions`] tells the runner, and [`publisher`]
 //! reads and changes which identities a project accepts.
@@ -11,6 +11,7 @@
 pub mod actions;
 mod attested;
 pub mod audit;
+pub mod bundle;
 pub mod ci;
 pub mod failure;
 mod form;

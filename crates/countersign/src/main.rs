@@ -24,11 +24,24 @@ fn main() -> ExitCode {
     let outcome = match &cli.command {
         Command::Trust(Trust::Add { url, yes, replace }) => add(&cli.common, url, *yes, *replace),
         Command::Trust(Trust::List) => list(&cli.common),
-        Command::Verify(options) => check(&cli.common, options),
+        Command::Verify(options) => match (&options.bundle, &options.file) {
+            (Some(bundle), file) => {
+                command::bundle::run(&cli.common, options, bundle, file.as_deref())
+            }
+            (None, Some(file)) => check(&cli.common, options, file),
+            (None, None) => Err(Failure::new(
+                Exit::Usage,
+                "no-file",
+                "There is no file to verify.",
+            )),
+        },
         Command::Log(Log::Audit) => audit_log(&cli.common),
         Command::Log(Log::Show { from, count }) => show(&cli.common, *from, *count),
         Command::Publish(options) => command::publish::run(&cli.common, options),
         Command::Publisher(what) => command::publisher::run(&cli.common, what),
+        Command::Conformance(cli::Conformance::VerifyBundle(options)) => {
+            command::bundle::conformance(options)
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -117,18 +130,18 @@ fn list(common: &Common) -> Result<(), Failure> {
     Ok(())
 }
 
-fn check(common: &Common, options: &cli::Verify) -> Result<(), Failure> {
+fn check(common: &Common, options: &cli::Verify, path: &Path) -> Result<(), Failure> {
     let trust = TrustFile::load(&trust_path(common)?)?;
-    let file = verify::measure(&options.file)?;
+    let file = verify::measure(path)?;
     let proof = match &options.proof {
         Some(source) if source.starts_with("http://") || source.starts_with("https://") => {
             fetched(common, source, options.offline)?
         }
         Some(path) => verify::proof_file(Path::new(path))?,
-        None => match verify::proof_beside(&options.file)? {
+        None => match verify::proof_beside(path)? {
             Some(proof) => proof,
             None if options.offline => {
-                return Err(Failure::new(Exit::Usage, "no-proof", format!("There is no {}.tlog-proof, and --offline forbids to fetch it.", options.file.display()))
+                return Err(Failure::new(Exit::Usage, "no-proof", format!("There is no {}.tlog-proof, and --offline forbids to fetch it.", path.display()))
                     .remedy("Give it with --proof FILE; a registry serves it beside each file, with .tlog-proof at the end of the address."));
             }
             None => verify::fetch_proof(
@@ -153,7 +166,7 @@ fn check(common: &Common, options: &cli::Verify) -> Result<(), Failure> {
     if common.json {
         line(&json!({"verified": held}).to_string());
     } else {
-        line(&format!("✓ {} is {}", options.file.display(), held.purl));
+        line(&format!("✓ {} is {}", path.display(), held.purl));
         line(&format!(
             "    sha256:{}, {} bytes, published {}",
             held.sha256, held.size, held.published

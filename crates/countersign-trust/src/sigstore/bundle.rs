@@ -449,6 +449,13 @@ impl WireMaterial {
                         )?)))
                     })
                     .collect::<Result<_, Refusal>>()?;
+                let twice = chain.certificates.iter().enumerate().any(|(at, one)| {
+                    let before = &chain.certificates[..at];
+                    before.iter().any(|other| other.raw_bytes == one.raw_bytes)
+                });
+                if twice {
+                    return Err(refuse("a certificate stands twice in the chain"));
+                }
                 VerificationMaterialContent::X509CertificateChain { certificates }
             }
             (None, Some(_), None) => {

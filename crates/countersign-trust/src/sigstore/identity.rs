@@ -370,10 +370,12 @@ fn said(provider: Provider, issuer: &str, claims: &Claims) -> Option<Said> {
 ///
 /// # Errors
 ///
-/// At [`Step::CrossCheck`], with every row that was compared.
+/// At [`Step::CrossCheck`], with every row that was compared. At [`Step::Predicate`] for what has not its form.
 pub fn cross_check(statement: &Statement, claims: &Claims) -> Result<Vec<Difference>, Refusal> {
-    let Predicate::Slsa(slsa) = &statement.predicate else {
-        return Ok(Vec::new());
+    let slsa = match &statement.predicate {
+        Predicate::Slsa(slsa) => slsa,
+        Predicate::Malformed(refusal) => return Err(refusal.as_ref().clone()),
+        _ => return Ok(Vec::new()),
     };
     let mut rows = Vec::new();
     let mut hold = |name: &str,

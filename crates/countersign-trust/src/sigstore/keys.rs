@@ -42,6 +42,29 @@ impl TrustedKeys {
         Ok(Self(keys))
     }
 
+    /// Reads one key from PEM (`BEGIN PUBLIC KEY`) under a name of the caller's choice.
+    ///
+    /// # Errors
+    ///
+    /// At [`Step::Parse`] where it is no such PEM, and as [`TrustedKeys::new`].
+    pub fn from_pem(hint: &str, pem: &str, logged: bool) -> Result<Self, Refusal> {
+        let key = DerPublicKey::from_pem(pem).map_err(|error| {
+            Refusal::new(
+                Step::Parse,
+                format!(
+                    "the key is no public key in PEM: {}",
+                    crate::oidc::escaped(&error.to_string())
+                ),
+            )
+        })?;
+        Self::new(vec![TrustedKey {
+            hint: hint.to_owned(),
+            spki: key.as_bytes().to_vec(),
+            until: None,
+            logged,
+        }])
+    }
+
     /// Reads a list of keys as npm serves it: `{"keys":[{"keyid"|"keyId", "key"|"publicKey":{"rawBytes"}, "expires"|
     /// "publicKey":{"validFor":{"end"}}, …}]}`. Their signatures must be in a transparency log.
     ///

@@ -145,6 +145,9 @@ pub enum Predicate {
         /// The levels.
         levels: Vec<String>,
     },
+    /// Something of a known type that has not its form, and why. [`verify`](super::verify) refuses it unless told not
+    /// to look.
+    Malformed(Box<Refusal>),
     /// Something else.
     Unknown,
 }
@@ -170,8 +173,8 @@ impl Statement {
     /// # Errors
     ///
     /// At [`Step::Statement`]: no JSON within `limits`, a name twice, another `_type`, no subjects, a subject
-    /// without a digest, digests that are not lower-case hex of their algorithm's length. At [`Step::Predicate`]: a
-    /// predicate of a known type that has not its form.
+    /// without a digest, digests that are not lower-case hex of their algorithm's length. A predicate of a known type
+    /// that has not its form is [`Predicate::Malformed`].
     pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Self, Refusal> {
         let refuse = |sentence: String| Refusal::new(Step::Statement, sentence);
         let mut document = strict_object_within(bytes, limits.depth, limits.values)
@@ -208,7 +211,8 @@ impl Statement {
         Ok(Self {
             version,
             subjects,
-            predicate: Predicate::parse(&predicate_type, &value)?,
+            predicate: Predicate::parse(&predicate_type, &value)
+                .unwrap_or_else(|refusal| Predicate::Malformed(Box::new(refusal))),
             predicate_type,
             value,
         })

@@ -1,7 +1,10 @@
 //! Tests against real bundles of the public corpus (`../shared/vectors/sigstore`) and mutations of them.
 
+mod bad_input;
+mod conversion;
 mod corpus;
 mod identity;
+mod mutation;
 
 use std::path::{Path, PathBuf};
 

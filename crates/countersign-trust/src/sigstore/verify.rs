@@ -1,9 +1,10 @@
 //! The verification itself: the library's checks, and around them those that it leaves open.
 
 use serde::{Deserialize, Serialize};
+use sigstore_verify::crypto::{KeyAlgorithm, verify_signature};
 use sigstore_verify::types::{
     Artifact, ArtifactDigest, DerPublicKey, DigestBytes, HashAlgorithm, InclusionProof,
-    KindVersion, TransparencyLogEntry,
+    KindVersion, SignatureBytes, TransparencyLogEntry,
 };
 use sigstore_verify::{
     CertificateError, Error, PublicKeyVerificationPolicy, TimestampError, TransparencyLogError,
@@ -12,8 +13,8 @@ use sigstore_verify::{
 
 use super::root::Instance;
 use super::{
-    Bundle, Claims, Limits, PredicateKind, Refusal, RootUsed, Signer, Statement, Step, TrustRoot,
-    TrustedKey, TrustedKeys, Version,
+    Bundle, Claims, Limits, Predicate, PredicateKind, Refusal, RootUsed, Signer, Statement, Step,
+    TrustRoot, TrustedKey, TrustedKeys, Version,
 };
 use crate::digest::{Digests, Sha256};
 use crate::note::SignedNote;
@@ -92,18 +93,21 @@ pub struct Demands {
     pub one_subject: bool,
     /// The kinds of statements that are taken; `None` for all.
     pub kinds: Option<Vec<PredicateKind>>,
+    /// Whether what a statement of a known type says must have the form of its type.
+    pub well_formed: bool,
     /// Keys whose signatures are taken; none where only certificates are.
     pub keys: TrustedKeys,
 }
 
 impl Default for Demands {
-    /// Any version and kind, exactly one subject, certificates only.
+    /// Any version and kind, well-formed, exactly one subject, certificates only.
     fn default() -> Self {
         Self {
             limits: Limits::default(),
             oldest: Version::V0_1,
             one_subject: true,
             kinds: None,
+            well_formed: true,
             keys: TrustedKeys::default(),
         }
     }
@@ -287,6 +291,9 @@ fn about(statement: &Statement, subject: &Subject<'_>, demands: &Demands) -> Res
         .expected(kinds.join(", "))
         .seen(&statement.predicate_type));
     }
+    if let (true, Predicate::Malformed(refusal)) = (demands.well_formed, &statement.predicate) {
+        return Err(refusal.as_ref().clone());
+    }
     if demands.one_subject && statement.subjects.len() != 1 {
         return Err(
             Refusal::new(Step::Subject, "the statement has not exactly one subject")
@@ -397,17 +404,16 @@ fn by_key(
         .expected(&key.hint)
         .seen(keyid));
     }
-    let mut policy = PublicKeyVerificationPolicy::new(DerPublicKey::new(key.spki.clone()));
     let material = &bundle.inner().verification_material;
-    let outside = material.tlog_entries.is_empty()
-        && material
-            .timestamp_verification_data
-            .rfc3161_timestamps
-            .is_empty();
+    let stamps = &material.timestamp_verification_data.rfc3161_timestamps;
+    if material.tlog_entries.is_empty() && key.logged {
+        return Err(not_logged());
+    }
+    if material.tlog_entries.is_empty() && stamps.is_empty() {
+        return alone(bundle, key);
+    }
+    let mut policy = PublicKeyVerificationPolicy::new(DerPublicKey::new(key.spki.clone()));
     if material.tlog_entries.is_empty() {
-        if key.logged {
-            return Err(not_logged());
-        }
         policy = policy.skip_tlog_unsafe();
     }
     let check = |instance: &Instance| {
@@ -417,7 +423,7 @@ fn by_key(
             .verify(Artifact::Digest(digest.clone()), bundle.inner(), &policy)
             .map_err(refusal)?;
         Ok(Verified {
-            root: (!outside).then(|| instance.used()),
+            root: Some(instance.used()),
             signer: VerifiedSigner::Key(key.hint.clone()),
             times: times(bundle, &result),
             entries,
@@ -427,10 +433,7 @@ fn by_key(
     let verified = each_instance(bundle, root, check)?;
     if let Some(until) = key.until {
         if verified.times.is_empty() {
-            return Err(Refusal::new(
-                Step::Time,
-                "the key has an end, and nothing proves that it signed before",
-            ));
+            return Err(ended());
         }
         if let Some(late) = verified.times.iter().find(|time| time.seconds > until) {
             return Err(Refusal::new(Step::Time, "the key signed after its end")
@@ -439,6 +442,43 @@ fn by_key(
         }
     }
     Ok(verified)
+}
+
+/// A statement that a known key signed, and nothing else: neither a log nor a timestamp.
+fn alone(bundle: &Bundle, key: &TrustedKey) -> Result<Verified, Refusal> {
+    let (Some(payload), Some(payload_type)) = (bundle.payload(), bundle.payload_type()) else {
+        return Err(Refusal::new(
+            Step::Signature,
+            "of a known key outside of any log only statements are taken",
+        ));
+    };
+    if key.until.is_some() {
+        return Err(ended());
+    }
+    let invalid = |error: sigstore_verify::crypto::Error| {
+        Refusal::new(Step::Signature, escaped(&error.to_string()))
+    };
+    let spki = DerPublicKey::new(key.spki.clone());
+    let scheme = KeyAlgorithm::from_spki(&spki)
+        .map_err(invalid)?
+        .default_signing_scheme();
+    let signature = SignatureBytes::from_bytes(bundle.signature());
+    let message = super::dsse::pae(payload_type, payload);
+    verify_signature(&spki, &message, &signature, scheme).map_err(invalid)?;
+    Ok(Verified {
+        root: None,
+        signer: VerifiedSigner::Key(key.hint.clone()),
+        times: Vec::new(),
+        entries: Vec::new(),
+        statement: None,
+    })
+}
+
+fn ended() -> Refusal {
+    Refusal::new(
+        Step::Time,
+        "the key has an end, and nothing proves that it signed before",
+    )
 }
 
 fn not_logged() -> Refusal {
