@@ -34,6 +34,7 @@ const FACTS: &[&str] = &[
     "PolicyFacts",
     "FactorFacts",
     "NamespaceFacts",
+    "ChangeFacts",
 ];
 
 /// Ids and commitments are made where accounts are, and used wherever something is recorded.
@@ -114,6 +115,7 @@ const CORE: &[(&str, &[Arrow])] = &[
             only("accounts", MINTED),
             only("fetch", &["latest_of"]),
             only("heartbeat", &["Change", "Logged", "Served"]),
+            only("provenance", &["Candidate", "Vetted"]),
         ],
     ),
     (
@@ -164,6 +166,20 @@ const CORE: &[(&str, &[Arrow])] = &[
             only("accounts", MINTED),
             only("fetch", &["unknown_project"]),
             only("heartbeat", &["Change"]),
+        ],
+    ),
+    (
+        "provenance",
+        &[
+            to("model"),
+            only("texts", &["NoticeKind"]),
+            to("error"),
+            to("policy"),
+            to("store"),
+            to("seams"),
+            only("accounts", &["is_settled", "new_id"]),
+            only("fetch", &["Document", "latest_of", "unknown_project"]),
+            only("heartbeat", &["Change", "file_url"]),
         ],
     ),
     (
@@ -313,6 +329,7 @@ const ABOVE: &[Arrow] = &[
     to("opening"),
     to("audit"),
     only("accounts", MINTED),
+    only("provenance", &["signing_key_problem"]),
 ];
 
 /// Which of our crates a crate may depend on; development dependencies are free.

@@ -17,15 +17,24 @@ CREATE TABLE trust_roots (
     tuf_state     TEXT,
     created_at    BIGINT NOT NULL,
     refreshed_at  BIGINT,
-    tried_at      BIGINT,
     problem       TEXT,
     removed_at    BIGINT
 );
 CREATE UNIQUE INDEX trust_roots_name ON trust_roots (name) WHERE removed_at IS NULL;
 
+-- Public keys of the registry's own attestations; the secrets lie in the folder of keys. One has no until_at: it signs.
+CREATE TABLE attestation_keys (
+    number    BIGINT NOT NULL PRIMARY KEY,
+    hint      TEXT   NOT NULL UNIQUE,
+    spki      TEXT   NOT NULL,
+    since_at  BIGINT NOT NULL,
+    until_at  BIGINT
+);
+
 -- Attestations, their bytes as received. digest: SHA-256 of the bytes, as in the leaf. maker: uploader, registry.
 -- form: pep740, bundle. verdict: confirmed, kept (of a type that is not known here). signed_at: microseconds, from the
--- evidence itself. claims, statement: what was read from it. event_id: the event whose leaf names the digest; NULL for
+-- evidence itself. claims: of its certificate; shown: what pages show; source: the repository, commit and build file
+-- that are looked for from time to time (JSON); publisher: as the Python integrity API shows it (JSON). event_id: the event whose leaf names the digest; NULL for
 -- those that the registry made.
 CREATE TABLE attestations (
     id                TEXT   NOT NULL PRIMARY KEY,
@@ -38,21 +47,25 @@ CREATE TABLE attestations (
     verdict           TEXT   NOT NULL,
     claims            TEXT   NOT NULL,
     source            TEXT,
+    shown             TEXT   NOT NULL,
     publisher         TEXT,
     signed_at         BIGINT NOT NULL,
     root_digest       TEXT   REFERENCES trust_root_documents (digest),
     event_id          TEXT,
     created_at        BIGINT NOT NULL,
     body              TEXT   NOT NULL,
-    recheck_at        BIGINT,
-    recheck_why       TEXT,
+    rechecked_at      BIGINT,
+    recheck_problem   TEXT,
     UNIQUE (file_id, digest)
 );
 CREATE INDEX attestations_file ON attestations (file_id, maker);
-CREATE INDEX attestations_recheck ON attestations (recheck_at);
+CREATE INDEX attestations_digest ON attestations (digest);
+CREATE INDEX attestations_recheck ON attestations (rechecked_at) WHERE maker = 'uploader';
 
--- What a file reached, and from which source (JSON: issuer, repository, ids).
+-- What a file reached, and from which source (JSON: issuer, repository, ids). attested_at: since when it has attestations of
+-- its uploader; the index shows that.
 ALTER TABLE files ADD COLUMN trust_level TEXT;
+ALTER TABLE files ADD COLUMN attested_at BIGINT;
 ALTER TABLE files ADD COLUMN source TEXT;
 
 -- The source that a project is remembered for (JSON), and since when.
@@ -83,14 +96,13 @@ CREATE TABLE provenance_changes (
 );
 CREATE INDEX provenance_changes_project ON provenance_changes (project_id, opened_at);
 
--- Identities whose attestations a project's owners take with API tokens. rules: JSON.
+-- Identities whose attestations a project's owners take with API tokens.
 CREATE TABLE attestation_identities (
     id          TEXT   NOT NULL PRIMARY KEY,
     project_id  TEXT   NOT NULL REFERENCES projects (id),
     issuer      TEXT   NOT NULL,
     repository  TEXT   NOT NULL,
     workflow    TEXT,
-    subject     TEXT,
     account_id  TEXT   REFERENCES accounts (id),
     created_at  BIGINT NOT NULL,
     removed_at  BIGINT

@@ -7,6 +7,7 @@ use futures::StreamExt;
 
 use crate::Registry;
 use crate::error::Result;
+use crate::model::Actor;
 
 /// Superseded documents and unclaimed artifacts stay this long, in seconds: a client may be between an index and a file.
 const KEEP: i64 = 86_400;
@@ -46,6 +47,17 @@ impl Registry {
                 tracing::warn!(%error, "critical projects could not be found; it is tried again tomorrow");
             }
             if ticks.is_multiple_of(360)
+                && let Err(error) = self.look_after_provenance().await
+            {
+                tracing::warn!(%error, "provenance could not be looked after; it is tried again later");
+            }
+            if ticks.is_multiple_of(8_640)
+                && self.inner.settings.refresh_trust_roots
+                && let Err(error) = self.refresh_trust_roots(&Actor::operator()).await
+            {
+                tracing::warn!(%error, "trust roots could not be refreshed; it is tried again tomorrow");
+            }
+            if ticks.is_multiple_of(360)
                 && let Err(error) = self.check_domains().await
             {
                 tracing::warn!(%error, "domains of addresses could not be checked; it is tried again later");
@@ -67,6 +79,17 @@ impl Registry {
         self.purge_mail().await?;
         self.purge_devices().await?;
         self.forget_origins().await?;
+        Ok(())
+    }
+
+    /// Files without an attestation of the registry's, sources and attestations that are due. Part of the chores.
+    ///
+    /// # Errors
+    /// Where the database or the folder of keys fails.
+    pub async fn look_after_provenance(&self) -> Result<()> {
+        self.attest_unattested().await?;
+        self.reverify_attestations().await?;
+        self.recheck_sources().await?;
         Ok(())
     }
 

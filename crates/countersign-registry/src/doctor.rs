@@ -20,6 +20,7 @@ use crate::fetch::render_simple;
 use crate::heartbeat::document_path;
 use crate::keys::verifier_key_name;
 use crate::model::{FileState, Time};
+use crate::provenance::signing_key_problem;
 use crate::settings::Settings;
 use crate::store::{Head, Store};
 use crate::{Blobs, LogKeys, Registry, Seams};
@@ -213,6 +214,11 @@ pub async fn examine(patient: &Patient<'_>, deep: bool, progress: Looked<'_>) ->
         keys(patient, &heads)
             .await
             .unwrap_or_else(|error| Diagnosis::failed("keys", &error)),
+    );
+    found.push(
+        attestations(patient)
+            .await
+            .unwrap_or_else(|error| Diagnosis::failed("attestations", &error)),
     );
     for head in &heads {
         match log::log(patient, head).await {
@@ -478,6 +484,53 @@ async fn tokens(patient: &Patient<'_>) -> Result<Diagnosis> {
     ))
 }
 
+/// Are the stored attestations the bytes that were taken, and is the key there that signs the registry's own?
+async fn attestations(patient: &Patient<'_>) -> Result<Diagnosis> {
+    let (mut after, mut count, mut wrong) = (String::new(), 0_u64, Vec::new());
+    loop {
+        let rows = patient.store.attestations_after(&after, 500).await?;
+        let Some((last, _, _)) = rows.last() else {
+            break;
+        };
+        after.clone_from(last);
+        for (_, digest, body) in &rows {
+            count += 1;
+            if Sha256::of(body.as_bytes()).to_hex() != *digest {
+                wrong.push(digest.clone());
+            }
+        }
+    }
+    if !wrong.is_empty() {
+        return Ok(Diagnosis::bad(
+            "attestations",
+            Severity::Error,
+            format!(
+                "The stored bytes of attestations are not those of their digests: {}.",
+                some(&wrong)
+            ),
+            "The log names digests that nobody can be shown the bytes of.",
+            "Restore the database from a backup.",
+        ));
+    }
+    let problem = match patient.keys_folder {
+        Some(folder) => signing_key_problem(patient.store, folder).await?,
+        None => None,
+    };
+    Ok(match problem {
+        Some(problem) => Diagnosis::bad(
+            "attestations",
+            Severity::Warning,
+            problem,
+            "New files get no attestation of the registry until it is there again.",
+            "Put the key back, or make another: `countersignd admin key rotate attestations`.",
+        ),
+        None => Diagnosis::good(
+            "attestations",
+            format!("{count} attestations, each the bytes of its digest"),
+        ),
+    })
+}
+
 /// The verifier keys of a log: as the rows keep them, else of the key on disk.
 async fn verifiers(patient: &Patient<'_>, head: &Head) -> Result<Vec<VerifierKey>> {
     let stored = patient
@@ -658,7 +711,7 @@ async fn documents(patient: &Patient<'_>) -> Result<Diagnosis> {
             continue;
         };
         let files = patient.store.files_of(project).await?;
-        let again = Sha256::of(render_simple(state, &files)?.as_bytes());
+        let again = Sha256::of(render_simple(state, &files, patient.settings.site())?.as_bytes());
         let lying = patient.blobs.get(&document_path(digest), 1 << 30).await?;
         if again.to_hex() != *digest {
             // Somebody may have published in between.

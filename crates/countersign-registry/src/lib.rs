@@ -70,7 +70,7 @@ pub use seams::{
     OutsideRequest, Post, PostError, Random, Seams, SystemClock, SystemRandom,
 };
 pub use settings::{
-    DeletePolicy, ScanPartner, Settings, SignIn, SignInProvider, TrustedPublishing,
+    DeletePolicy, LossRule, ScanPartner, Settings, SignIn, SignInProvider, TrustedPublishing,
 };
 pub use sign_in::{
     Answer, Ceremony, Demand, Departure, Enrolling, Enrolment, FactorNeed, FactorPolicy,
@@ -109,4 +109,6 @@ struct Inner {
     door: sign_in::Door,
     office: mail::Office,
     keyring: leaks::Keyring,
+    notary: provenance::NotaryRoom,
+    roots: provenance::RootRoom,
 }

@@ -21,6 +21,15 @@ pub enum DeletePolicy {
     Always,
 }
 
+/// What happens to a publication below the level, or from another source, than its project is known for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LossRule {
+    /// It is refused, unless an owner opened an exception or declared the move beforehand.
+    Refuse,
+    /// It passes; its publisher and the owners are told, and it is shown.
+    Warn,
+}
+
 /// Which identity tokens of workflows are taken at all.
 #[derive(Clone, Debug)]
 pub struct TrustedPublishing {
@@ -203,6 +212,14 @@ pub struct Settings {
     pub keep_origins: Duration,
     /// How people sign in.
     pub sign_in: SignIn,
+    /// What happens where provenance would be lost.
+    pub provenance_loss: LossRule,
+    /// The built-in instances of Sigstore that are believed: `public-good`, `github`.
+    pub builtin_trust_roots: Vec<String>,
+    /// Are the built-in trust roots refreshed daily through TUF?
+    pub refresh_trust_roots: bool,
+    /// Is it looked at from time to time whether the sources that attestations name still exist?
+    pub check_sources: bool,
 }
 
 impl Settings {
@@ -233,6 +250,10 @@ impl Settings {
             scan_partners: vec![ScanPartner::github()],
             verified_address_to_publish: false,
             keep_origins: Duration::from_secs(30 * 86_400),
+            provenance_loss: LossRule::Refuse,
+            builtin_trust_roots: vec!["public-good".to_owned(), "github".to_owned()],
+            refresh_trust_roots: true,
+            check_sources: true,
         }
     }
 

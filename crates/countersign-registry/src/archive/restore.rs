@@ -561,6 +561,7 @@ fn facts_of(leaf: &Leaf) -> LeafFacts {
         role: leaf.role.clone(),
         actor: leaf.actor,
         account: leaf.account,
+        attestations: leaf.attestations.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -18,6 +18,7 @@ mod organisations;
 mod permissions;
 mod policy;
 mod privacy;
+mod provenance;
 mod publishing;
 mod recovery;
 mod sign_in;

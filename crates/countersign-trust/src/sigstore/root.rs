@@ -57,6 +57,11 @@ impl TrustRoot {
         ROOT.get_or_init(|| Self::pinned("github", GITHUB)).clone()
     }
 
+    /// The documents that are inside the program, by name: `public-good` and `github`.
+    pub fn pinned_documents() -> [(&'static str, &'static [u8]); 2] {
+        [("public-good", PUBLIC_GOOD), ("github", GITHUB)]
+    }
+
     /// A copy inside the program. One that were malformed would be a fault of the build, which a test finds; it
     /// then trusts nobody.
     fn pinned(name: &str, json: &[u8]) -> Self {

@@ -1,0 +1,202 @@
+//! What is served of provenance.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use countersign_formats::{Ecosystem, format, purl};
+use countersign_trust::digest::Sha256;
+use countersign_trust::sigstore::Provenance;
+use serde_json::Value;
+
+use super::unknown_file;
+use crate::Registry;
+use crate::error::{Error, Kind, Result};
+use crate::fetch::{Document, unknown_project};
+use crate::model::{AttestationDetail, AttestationForm, FileProvenance, Maker, SourceState};
+use crate::store::{AttestationRow, AttestedFile, CheckedSource};
+
+/// Digests that one question may have.
+const DIGESTS_AT_MOST: usize = 100;
+
+impl Registry {
+    /// What is known of a file's build. Serves what is served: withheld files are unknown here too.
+    ///
+    /// # Errors
+    /// `file-unknown`.
+    pub async fn file_provenance(&self, purl: &str) -> Result<FileProvenance> {
+        let file = self
+            .inner
+            .store
+            .attested_file(purl)
+            .await?
+            .ok_or_else(|| unknown_file(purl))?;
+        self.with_attestations(vec![file])
+            .await?
+            .pop()
+            .ok_or_else(|| unknown_file(purl))
+    }
+
+    /// The same for every file of a release.
+    ///
+    /// # Errors
+    /// `project-unknown` where there is no such release either.
+    pub async fn release_provenance(
+        &self,
+        ecosystem: Ecosystem,
+        project: &str,
+        version: &str,
+    ) -> Result<Vec<FileProvenance>> {
+        let key = format(ecosystem).name_key(project)?;
+        let version = format(ecosystem).version(version)?;
+        let files = self
+            .inner
+            .store
+            .attested_files(ecosystem.as_str(), key.as_str(), version.key())
+            .await?;
+        if files.is_empty() {
+            return Err(unknown_project(key.as_str()));
+        }
+        self.with_attestations(files).await
+    }
+
+    /// The same by SHA-256, for those of the digests that are files here; at most 100 at a time.
+    ///
+    /// # Errors
+    /// `too-many-digests`.
+    pub async fn provenance_by_digest(&self, digests: &[Sha256]) -> Result<Vec<FileProvenance>> {
+        if digests.len() > DIGESTS_AT_MOST {
+            return Err(Error::new(
+                Kind::Rejected,
+                "too-many-digests",
+                format!(
+                    "{} digests were asked for; at most {DIGESTS_AT_MOST} are answered at a time.",
+                    digests.len()
+                ),
+            )
+            .remedy("Ask in several parts."));
+        }
+        let digests: Vec<String> = digests.iter().map(ToString::to_string).collect();
+        let files = self.inner.store.files_by_digest(&digests).await?;
+        self.with_attestations(files).await
+    }
+
+    /// A file's provenance object of the Python integrity API (PEP 740), its attestations byte for byte as received.
+    ///
+    /// # Errors
+    /// `file-unknown`, `provenance-none`.
+    pub async fn integrity_document(
+        &self,
+        project: &str,
+        version: &str,
+        filename: &str,
+    ) -> Result<Document> {
+        let ecosystem = Ecosystem::Pypi;
+        let key = format(ecosystem).name_key(project)?;
+        let version = format(ecosystem).version(version)?;
+        let identifier = purl::file_purl(ecosystem, &key, version.canonical(), filename);
+        let file = self
+            .inner
+            .store
+            .attested_file(&identifier)
+            .await?
+            .ok_or_else(|| unknown_file(&identifier))?;
+        let rows = self.inner.store.attestations_of(&[file.id]).await?;
+        let mut bundles: Vec<(Value, Vec<&[u8]>)> = Vec::new();
+        for row in rows
+            .iter()
+            .filter(|row| row.maker == Maker::Uploader && row.form == AttestationForm::Pep740)
+        {
+            // Publishers of kinds that clients of this API do not know have no place in it.
+            let Some(publisher) = row
+                .publisher
+                .as_ref()
+                .and_then(|text| serde_json::from_str::<Value>(text).ok())
+            else {
+                continue;
+            };
+            match bundles.iter_mut().find(|(other, _)| *other == publisher) {
+                Some((_, list)) => list.push(row.body.as_bytes()),
+                None => bundles.push((publisher, vec![row.body.as_bytes()])),
+            }
+        }
+        if bundles.is_empty() {
+            return Err(Error::new(
+                Kind::NotFound,
+                "provenance-none",
+                format!("No provenance available for {filename}."),
+            )
+            .remedy("Its publisher sent none. The registry's own attestations are at /api/v1/attestations/."));
+        }
+        let body = Provenance::render(&bundles).map_err(|refusal| {
+            Error::internal("a stored attestation is malformed", refusal.to_string())
+        })?;
+        Ok(Document::new(Bytes::from(body), 0))
+    }
+
+    async fn with_attestations(&self, files: Vec<AttestedFile>) -> Result<Vec<FileProvenance>> {
+        let ids: Vec<_> = files.iter().map(|file| file.id.clone()).collect();
+        let rows = self.inner.store.attestations_of(&ids).await?;
+        let mut states: BTreeMap<CheckedSource, Option<SourceState>> = BTreeMap::new();
+        for source in rows.iter().filter_map(|row| row.source.as_ref()) {
+            if !states.contains_key(source) {
+                let state = self.inner.store.source_check(source).await?;
+                let state = state.map(|row| SourceState {
+                    state: row.state,
+                    detail: row.detail,
+                    checked: row.checked,
+                });
+                states.insert(source.clone(), state);
+            }
+        }
+        files
+            .into_iter()
+            .map(|file| {
+                let attestations = rows
+                    .iter()
+                    .filter(|row| row.file == file.id)
+                    .map(|row| detail(row, &states))
+                    .collect();
+                Ok(FileProvenance {
+                    ecosystem: crate::store::ecosystem(&file.ecosystem)?,
+                    project: file.project_name,
+                    key: file.project_key,
+                    version: file.version,
+                    filename: file.filename,
+                    purl: file.purl,
+                    sha256: file.sha256,
+                    level: file.level,
+                    source: file.source,
+                    attestations,
+                })
+            })
+            .collect()
+    }
+}
+
+fn detail(
+    row: &AttestationRow,
+    states: &BTreeMap<CheckedSource, Option<SourceState>>,
+) -> AttestationDetail {
+    let source_state = row
+        .source
+        .as_ref()
+        .and_then(|source| states.get(source).cloned().flatten());
+    AttestationDetail {
+        digest: row.digest.clone(),
+        maker: row.maker,
+        form: row.form,
+        predicate_type: row.predicate_type.clone(),
+        statement_digest: row.statement_digest.clone(),
+        verdict: row.verdict,
+        claims: row.claims.clone(),
+        shown: row.shown.clone(),
+        signed: row.signed,
+        taken: row.created,
+        root_digest: row.root_digest.clone(),
+        rechecked: row.rechecked,
+        recheck_problem: row.recheck_problem.clone(),
+        source_state,
+        body: row.body.clone(),
+        publisher: row.publisher.clone(),
+    }
+}
