@@ -109,6 +109,46 @@ impl Identity {
         Self::new(issuer, SubjectName::Email(claims.text("email").to_owned()))
     }
 
+    /// A job of CircleCI; `claims` are as of [`crate::claims::circleci`].
+    pub fn circleci(issuer: &str, claims: &Claims) -> Self {
+        let claim = |name: &str| claims.text(&format!("oidc.circleci.com/{name}")).to_owned();
+        let definition = format!(
+            "https://circleci.com/api/v2/projects/{}/pipeline-definitions/{}",
+            claim("project-id"),
+            claim("pipeline-definition-id")
+        );
+        let run = format!(
+            "https://app.circleci.com/pipelines/workflow/{}/job/{}",
+            claim("workflow-id"),
+            claim("job-id")
+        );
+        Self::new(issuer, SubjectName::Uri(definition.clone())).with_all([
+            (9, definition),
+            (12, claim("vcs-origin")),
+            (14, claim("vcs-ref")),
+            (21, run),
+            (24, claims.text("sub").to_owned()),
+        ])
+    }
+
+    /// A job of Buildkite; `claims` are as of [`crate::claims::buildkite`].
+    pub fn buildkite(issuer: &str, claims: &Claims) -> Self {
+        let claim = |name: &str| claims.text(name).to_owned();
+        let pipeline = format!(
+            "https://buildkite.com/{}/{}",
+            claim("organization_slug"),
+            claim("pipeline_slug")
+        );
+        let run = format!("{pipeline}/builds/1#{}", claim("job_id"));
+        Self::new(issuer, SubjectName::Uri(pipeline)).with_all([
+            (11, claim("runner_environment")),
+            (13, claim("build_commit")),
+            (20, claim("build_source")),
+            (21, run),
+            (24, claim("sub")),
+        ])
+    }
+
     /// With these extensions, but for those that are empty: a job has no claim for them.
     fn with_all(mut self, extensions: impl IntoIterator<Item = (u8, String)>) -> Self {
         let given = extensions.into_iter().filter(|(_, text)| !text.is_empty());

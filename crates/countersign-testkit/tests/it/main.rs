@@ -9,6 +9,7 @@ mod durability;
 mod hostile;
 mod outages;
 mod pages;
+mod provenance;
 mod races;
 mod trusted;
 

@@ -87,6 +87,10 @@ pub fn compare(
     }
     for (claim, expected) in pinned {
         let seen = said.get(claim.as_str()).map(String::as_str);
+        // Google's certificates name the account and not its id. The token of the same run was held against it.
+        if seen.is_none() && bound && !named.always.contains(&claim.as_str()) {
+            continue;
+        }
         rows.push(row(claim, expected, seen, seen == Some(expected)));
     }
     let as_token = oidc::Claims::of_texts(said.iter().map(|(name, text)| (*name, text.as_str())));
