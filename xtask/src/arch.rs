@@ -183,6 +183,10 @@ const CORE: &[(&str, &[Arrow])] = &[
         ],
     ),
     (
+        "console",
+        &[to("model"), to("error"), to("policy"), to("store")],
+    ),
+    (
         "device",
         &[
             to("model"),
@@ -235,6 +239,7 @@ const CORE: &[(&str, &[Arrow])] = &[
         &[
             to("model"),
             to("error"),
+            to("policy"),
             to("store"),
             only("accounts", &["new_id", "user_key"]),
             only("notices", &["fresh_holder"]),
@@ -265,6 +270,18 @@ const CORE: &[(&str, &[Arrow])] = &[
             only("accounts", &["new_id", "user_key"]),
             only("mail", &["minute", "unknown_link"]),
             only("notices", &["fresh_holder", "holder"]),
+        ],
+    ),
+    (
+        "oversight",
+        &[
+            to("model"),
+            to("error"),
+            to("policy"),
+            to("store"),
+            only("texts", &["NoticeKind"]),
+            only("accounts", MINTED),
+            only("sign_in", &["Demand", "IDLE"]),
         ],
     ),
     (
@@ -317,6 +334,7 @@ const CORE: &[(&str, &[Arrow])] = &[
 ];
 
 const ABOVE: &[Arrow] = &[
+    only("sign_in", &["RP", "belongs"]),
     to("model"),
     to("error"),
     to("settings"),

@@ -9,6 +9,7 @@ mod load;
 mod machine;
 mod report;
 mod server;
+mod sign_in;
 mod sigstore;
 
 use std::fs;
@@ -42,6 +43,8 @@ enum Part {
     Memory,
     /// Exchanges of identity tokens against their bare cost, and in a storm of bad ones.
     Exchange,
+    /// Signing in beside argon2 alone, and readers while others guess passwords.
+    SignIn,
     /// Verifications of attestations against their bare cost, and beside other libraries.
     Sigstore,
 }
@@ -123,13 +126,17 @@ pub fn run(options: &Options) -> Result<()> {
     let binary = binary
         .canonicalize()
         .with_context(|| format!("{} is not there", binary.display()))?;
-    // It needs none of the corpus that the others publish.
+    // These need none of the corpus that the others publish.
     if wanted(Part::Exchange) {
         exchange::measure(&binary, &home, options.quick, &mut report)?;
-        if options.only == [Part::Exchange] {
-            conclude(&report);
-            return Ok(());
-        }
+    }
+    if wanted(Part::SignIn) {
+        sign_in::measure(&binary, &home, options.quick, &mut report)?;
+    }
+    let alone = |part: &Part| matches!(part, Part::Exchange | Part::SignIn | Part::Sigstore);
+    if !options.only.is_empty() && options.only.iter().all(alone) {
+        conclude(&report);
+        return Ok(());
     }
     let scripts = options
         .scripts

@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod arch;
+mod asvs;
 mod bench;
 mod corpus;
 mod crash;

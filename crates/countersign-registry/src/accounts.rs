@@ -117,6 +117,48 @@ impl Registry {
         self.authenticate_from(presented, None).await
     }
 
+    /// Asked in the transaction that acts: what the caller proved itself with may have been revoked, have expired or
+    /// been ended since the request began.
+    ///
+    /// # Errors
+    /// `credential-ended`, `session-over`.
+    pub(crate) async fn still_good(&self, tx: &mut Tx, actor: &Actor) -> Result<()> {
+        if let Some(session) = &actor.session {
+            return self.still_signed_in(tx, session).await;
+        }
+        match &actor.credential {
+            Some(credential) if !tx.credential_lives(credential, self.now()).await? => {
+                Err(Error::new(
+                    Kind::Unauthenticated,
+                    "credential-ended",
+                    "The token of this request was revoked or expired while the request was under way.",
+                )
+                .remedy("Nothing was changed. Make a new token, or exchange the workflow's identity token again, and repeat it."))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// [`Registry::still_good`], and for what the table says so, not within the days after a recovery.
+    ///
+    /// # Errors
+    /// `credential-ended`, `session-over`, `recently-recovered`.
+    pub(crate) async fn in_good_standing(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        act: Act,
+        subject: &str,
+    ) -> Result<()> {
+        self.still_good(tx, actor).await?;
+        let row = act.permission();
+        if row.settled && !policy::operates(actor) {
+            let what = format!("{} {subject}", row.what);
+            self.not_just_recovered(tx, actor, what.trim_end()).await?;
+        }
+        Ok(())
+    }
+
     /// [`Registry::authenticate`] of a caller at this address: a token may be for some networks only, and is refused
     /// elsewhere and where the address is not known.
     ///
@@ -181,6 +223,7 @@ impl Registry {
                     }),
                     credential: Some(row.id),
                     session: None,
+                    consent: None,
                 }),
             };
         }
@@ -253,6 +296,7 @@ impl Registry {
             scope: row.scope,
             credential: Some(row.id),
             session: None,
+            consent: None,
         })
     }
 
@@ -418,7 +462,7 @@ impl Registry {
         let id = CredentialId(new_id());
         let expires = now.plus_seconds(i64::try_from(new.expires.as_secs()).unwrap_or(i64::MAX));
         let mut tx = self.inner.store.write().await?;
-        self.not_just_recovered(&mut tx, actor, "make tokens")
+        self.in_good_standing(&mut tx, actor, Act::MakeTokens, "")
             .await?;
         tx.insert_credential(&NewCredential {
             id: &id,

@@ -10,7 +10,10 @@ use serde::Serialize;
 use crate::Registry;
 use crate::accounts::new_id;
 use crate::error::{Error, Kind, Result};
-use crate::model::{AccountId, Actor, CallerOrigin, Identity, SessionId, Time};
+use crate::model::{
+    AccountId, Action, Actor, CallerOrigin, Consent, CredentialId, Identity, SessionId, Strength,
+    Time,
+};
 use crate::policy::{self, Act, On, PERMISSIONS};
 use crate::sign_in::{Answer, Ceremony};
 use crate::store::{ApprovalRow, Tx};
@@ -50,6 +53,93 @@ pub struct Approval {
     pub state: &'static str,
     /// Until when it can be used.
     pub granted_until: Option<Time>,
+}
+
+/// Longest subject of a request that asks for consent, in bytes.
+const LONGEST_SUBJECT: usize = 500;
+
+/// A request of a token for which its owner's consent is asked, and what exactly it does.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The act that is shown.
+    pub act: Act,
+    /// Further acts that the same request amounts to.
+    pub also: &'static [Act],
+    /// On what, with all that matters; compared to the letter, so that consent to one thing is none to another.
+    pub subject: String,
+}
+
+impl Wanted {
+    fn acts(&self) -> Vec<&'static str> {
+        let acts = std::iter::once(&self.act).chain(self.also);
+        acts.map(|act| act.permission().word).collect()
+    }
+
+    /// The subject as it is shown and compared. Only plain characters, since a page shows it to somebody who decides by it:
+    /// nothing that is invisible, turns the reading direction, or looks like something else.
+    fn subject(&self) -> Result<String> {
+        let mut plain = String::with_capacity(self.subject.len());
+        for c in self.subject.chars() {
+            match c {
+                ' '..='~' => plain.push(c),
+                _ => plain.extend(c.escape_default()),
+            }
+        }
+        if plain.is_empty() || plain.len() > LONGEST_SUBJECT {
+            return Err(Error::new(
+                Kind::Rejected,
+                "approval-subject",
+                format!("What is asked for can not be told in {LONGEST_SUBJECT} characters."),
+            )
+            .remedy("Ask for less at once, with shorter names."));
+        }
+        Ok(plain)
+    }
+
+    /// Whose token asks.
+    fn by<'a>(&self, actor: &'a Actor) -> Result<(&'a AccountId, &'a CredentialId)> {
+        let account = person(actor)?;
+        let row = self.act.permission();
+        if !row.consent {
+            return Err(Error::new(
+                Kind::Denied,
+                "session-needed",
+                format!("No token may {}, with or without an approval.", row.what),
+            )
+            .remedy("Sign in at this registry's pages and do it there."));
+        }
+        let Some(credential) = &actor.credential else {
+            return Err(Error::new(
+                Kind::Denied,
+                "token-needed",
+                "Consent is asked for by tokens; whoever is signed in confirms in the session instead.",
+            )
+            .remedy("Leave the header away, and confirm at the page that the refusal names."));
+        };
+        if actor
+            .scope
+            .as_ref()
+            .is_none_or(|scope| scope.action < Action::Manage)
+        {
+            return Err(Error::new(
+                Kind::Denied,
+                "token-action",
+                format!(
+                    "This token may not {}, with or without an approval.",
+                    row.what
+                ),
+            )
+            .remedy("Use a token with the action manage."));
+        }
+        Ok((account, credential))
+    }
+}
+
+fn asked_by(credential: Option<&CredentialId>) -> String {
+    match credential {
+        Some(credential) => format!("token {credential}"),
+        None => "session".to_owned(),
+    }
 }
 
 fn unknown(which: &str) -> Error {
@@ -147,8 +237,7 @@ impl Registry {
         subject: &str,
         digest: Option<&str>,
     ) -> Result<Approval> {
-        let now = self.now();
-        policy::may(Act::RequestApproval, actor, On::Own, now)?;
+        policy::may(Act::RequestApproval, actor, On::Own, self.now())?;
         let account = person(actor)?;
         if !PERMISSIONS
             .iter()
@@ -187,6 +276,90 @@ impl Registry {
             )
             .remedy("Give the 64 digits of the file's SHA-256."));
         }
+        self.put_request(actor, account, act, subject, digest).await
+    }
+
+    /// Asks the caller's account to consent with a passkey to one request of this token, which otherwise takes a session.
+    ///
+    /// # Errors
+    /// `token-needed`, `account-needed`, `token-action`, `approval-subject`, `too-many-approvals`.
+    pub async fn request_consent(&self, actor: &Actor, wanted: &Wanted) -> Result<Approval> {
+        policy::may(Act::RequestApproval, actor, On::Own, self.now())?;
+        let (account, _) = wanted.by(actor)?;
+        let subject = wanted.subject()?;
+        let word = wanted.act.permission().word;
+        self.put_request(actor, account, word, subject, "").await
+    }
+
+    /// Uses up the approval of this very request by this very token. The answer is the caller for this request, and may
+    /// what the person consented to.
+    ///
+    /// # Errors
+    /// `approval-unknown`, `approval-other` where it is for something else, `approval-waiting`, `approval-over`, and
+    /// those of [`Registry::request_consent`].
+    pub async fn consented(&self, actor: Actor, approval: &str, wanted: &Wanted) -> Result<Actor> {
+        let now = self.now();
+        policy::may(Act::RequestApproval, &actor, On::Own, now)?;
+        let (account, credential) = wanted.by(&actor)?;
+        let subject = wanted.subject()?;
+        let word = wanted.act.permission().word;
+        let row = self.own_approval(&actor, approval).await?;
+        if row.act != word || row.purl != subject || row.asked_by != asked_by(Some(credential)) {
+            return Err(Error::new(
+                Kind::Denied,
+                "approval-other",
+                "This approval is for another request, or was asked for with another token.",
+            )
+            .remedy("Repeat exactly the request that it was given to, or ask for an approval of this one."));
+        }
+        match state_of(&row, now) {
+            "granted" => {}
+            "waiting" => {
+                return Err(Error::new(
+                    Kind::Denied,
+                    "approval-waiting",
+                    "Nobody answered this request for an approval yet.",
+                )
+                .remedy(
+                    "Answer it at this registry's page of approvals, then repeat the request.",
+                ));
+            }
+            state => return Err(over(state)),
+        }
+        let mut tx = self.inner.store.write().await?;
+        if !tx.use_approval(&row.id, now).await? {
+            return Err(over("used"));
+        }
+        let detail = serde_json::json!({"approval": row.id, "act": word, "subject": subject});
+        tx.note_event(
+            &new_id(),
+            now,
+            "approval-used",
+            &actor,
+            Some(account),
+            detail,
+        )
+        .await?;
+        tx.commit().await?;
+        let consent = Consent {
+            approval: row.id,
+            acts: wanted.acts(),
+        };
+        Ok(Actor {
+            consent: Some(consent),
+            ..actor
+        })
+    }
+
+    async fn put_request(
+        &self,
+        actor: &Actor,
+        account: &AccountId,
+        act: &str,
+        subject: String,
+        digest: &str,
+    ) -> Result<Approval> {
+        let now = self.now();
         let row = ApprovalRow {
             id: new_id(),
             code: code(self.inner.seams.random.bytes32()),
@@ -194,10 +367,7 @@ impl Registry {
             act: act.to_owned(),
             purl: subject,
             digest: digest.to_owned(),
-            asked_by: match (&actor.credential, &actor.session) {
-                (Some(credential), _) => format!("token {credential}"),
-                (None, _) => "session".to_owned(),
-            },
+            asked_by: asked_by(actor.credential.as_ref()),
             created: now,
             expires: now.plus_seconds(WAITS),
             granted_until: None,
@@ -205,7 +375,8 @@ impl Registry {
             used: None,
         };
         let mut tx = self.inner.store.write().await?;
-        if tx.waiting_approvals(account, now).await? >= WAITING_AT_MOST {
+        let waiting = tx.waiting_approvals(account, now).await?;
+        if waiting >= WAITING_AT_MOST {
             return Err(Error::new(
                 Kind::Limited,
                 "too-many-approvals",
@@ -216,8 +387,11 @@ impl Registry {
         tx.insert_approval(&row).await?;
         self.note_approval(&mut tx, actor, "approval-asked", &row)
             .await?;
-        self.tell_of_approval(&mut tx, actor, &row, NoticeKind::ApprovalAsked)
-            .await?;
+        // While one waits its mail does, too: a stolen token must not flood the mailbox.
+        if waiting == 0 {
+            self.tell_of_approval(&mut tx, actor, &row, NoticeKind::ApprovalAsked)
+                .await?;
+        }
         tx.commit().await?;
         Ok(view(row, now))
     }
@@ -325,7 +499,15 @@ impl Registry {
         subject: &str,
         digest: &str,
     ) -> Result<()> {
-        if !act.permission().approval || policy::operates(actor) {
+        // Whoever has the machine needs none. An operator's session does: it can be stolen like anybody's.
+        if !act.permission().approval || actor.strength == Strength::Operator {
+            return Ok(());
+        }
+        if actor
+            .consent
+            .as_ref()
+            .is_some_and(|consent| consent.acts.contains(&act.permission().word))
+        {
             return Ok(());
         }
         let now = self.now();

@@ -6,67 +6,101 @@ use std::time::Duration;
 use futures::StreamExt;
 
 use crate::Registry;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::Actor;
 
 /// Superseded documents and unclaimed artifacts stay this long, in seconds: a client may be between an index and a file.
 const KEEP: i64 = 86_400;
 
+/// Seconds between two looks at what is due.
+const TICK: u64 = 10;
+
+/// Something done again and again.
+#[derive(Clone, Copy)]
+enum Work {
+    Accounts,
+    Tokens,
+    Sessions,
+    Domains,
+    Spool,
+    Blobs,
+    Critical,
+    Provenance,
+    TrustRoots,
+}
+
+/// What is done, in words, and every so many seconds.
+const CHORES: [(Work, &str, u64); 9] = [
+    (
+        Work::Accounts,
+        "Recoveries, mailed links and programs that wait",
+        60,
+    ),
+    (Work::Tokens, "Tokens that ended", 3_600),
+    (Work::Sessions, "Sessions that ended", 3_600),
+    (Work::Domains, "Domains of e-mail addresses", 3_600),
+    (Work::Spool, "Uploads that broke off", 21_600),
+    (
+        Work::Blobs,
+        "Files and documents that nothing needs",
+        21_600,
+    ),
+    (Work::Critical, "Which projects are critical", 3_600),
+    (
+        Work::Provenance,
+        "Attestations of the registry's own, and those that are due",
+        3_600,
+    ),
+    (
+        Work::TrustRoots,
+        "The newest documents of the built-in trust roots",
+        86_400,
+    ),
+];
+
 impl Registry {
     /// Counts downloads every ten seconds, looks after accounts every minute, forgets expired tokens every hour, sweeps
     /// every six hours.
     pub(crate) async fn chores(&self) {
-        let mut tick = tokio::time::interval(Duration::from_secs(10));
+        let mut tick = tokio::time::interval(Duration::from_secs(TICK));
+        self.inner
+            .diary
+            .open(CHORES.map(|(_, name, every)| (name, every)));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut ticks: u64 = 0;
         loop {
             tick.tick().await;
             ticks += 1;
             self.flush_downloads().await;
-            if ticks.is_multiple_of(2_160) {
-                self.sweep_spool().await;
+            for (work, name, every) in CHORES {
+                if !ticks.is_multiple_of(every / TICK) {
+                    continue;
+                }
+                let outcome = self.chore(work).await;
+                if let Err(error) = &outcome {
+                    tracing::warn!(%error, chore = name, "periodic work failed; it is tried again later");
+                }
+                let problem = outcome.err().map(|error| error.message);
+                self.inner.diary.note(name, self.now(), problem);
             }
-            if ticks.is_multiple_of(360)
-                && let Err(error) = self.purge_expired().await
-            {
-                tracing::warn!(%error, "expired tokens could not be swept; it is tried again later");
-            }
-            if ticks.is_multiple_of(6)
-                && let Err(error) = self.look_after_accounts().await
-            {
-                tracing::warn!(%error, "accounts could not be looked after; it is tried again");
-            }
-            if ticks.is_multiple_of(360)
-                && let Err(error) = self.purge_sign_in().await
-            {
-                tracing::warn!(%error, "sessions that ended could not be swept; it is tried again later");
-            }
-            if ticks.is_multiple_of(8_640)
-                && let Err(error) = self.find_critical().await
-            {
-                tracing::warn!(%error, "critical projects could not be found; it is tried again tomorrow");
-            }
-            if ticks.is_multiple_of(360)
-                && let Err(error) = self.look_after_provenance().await
-            {
-                tracing::warn!(%error, "provenance could not be looked after; it is tried again later");
-            }
-            if ticks.is_multiple_of(8_640)
-                && self.inner.settings.refresh_trust_roots
-                && let Err(error) = self.refresh_trust_roots(&Actor::operator()).await
-            {
-                tracing::warn!(%error, "trust roots could not be refreshed; it is tried again tomorrow");
-            }
-            if ticks.is_multiple_of(360)
-                && let Err(error) = self.check_domains().await
-            {
-                tracing::warn!(%error, "domains of addresses could not be checked; it is tried again later");
-            }
-            if ticks.is_multiple_of(2_160)
-                && let Err(error) = self.sweep().await
-            {
-                tracing::warn!(%error, "the sweep of the blob store broke off; it runs again later");
-            }
+        }
+    }
+
+    async fn chore(&self, work: Work) -> Result<()> {
+        match work {
+            Work::Accounts => self.look_after_accounts().await,
+            Work::Tokens => self.purge_expired().await.map(drop),
+            Work::Sessions => self.purge_sign_in().await.map(drop),
+            Work::Domains => self.check_domains().await.map(drop),
+            Work::Spool => self.sweep_spool().await,
+            Work::Blobs => self.sweep().await.map(drop),
+            Work::Critical => self.find_critical_if_due().await.map(drop),
+            Work::Provenance => self.look_after_provenance().await,
+            Work::TrustRoots if !self.inner.settings.refresh_trust_roots => Ok(()),
+            Work::TrustRoots => self
+                .refresh_trust_roots(&Actor::operator())
+                .await
+                .map(drop),
         }
     }
 
@@ -94,7 +128,7 @@ impl Registry {
     }
 
     /// Deletes what uploads left in the spool folder when their process was killed.
-    async fn sweep_spool(&self) {
+    async fn sweep_spool(&self) -> Result<()> {
         let (folder, keep) = (
             self.inner.settings.spool.clone(),
             Duration::from_secs(86_400),
@@ -109,9 +143,10 @@ impl Registry {
             }
             Ok::<_, std::io::Error>(())
         });
-        if let Ok(Err(error)) = swept.await {
-            tracing::warn!(%error, "the spool folder could not be swept; it is tried again later");
-        }
+        swept
+            .await
+            .map_err(|source| Error::internal("a task broke off", source))?
+            .map_err(|source| Error::internal("the spool folder can not be swept", source))
     }
 
     /// Deletes documents that nothing has pointed to for a day, and artifacts that no file ever claimed (an upload

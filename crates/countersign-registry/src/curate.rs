@@ -11,6 +11,7 @@ use crate::heartbeat::Change;
 use crate::model::{Actor, FileId, FileState, Identity, ProjectStatus, Roles, Time};
 use crate::policy::{self, Act, On};
 use crate::store::{CuratedFile, CuratedProject, Tx};
+use crate::texts::NoticeKind;
 
 /// What to delete.
 #[derive(Clone, Debug)]
@@ -154,7 +155,6 @@ impl Registry {
         let project = self
             .project_for_change(&mut tx, actor, ecosystem, &key, act)
             .await?;
-        self.not_just_recovered(&mut tx, actor, "delete").await?;
         let files = tx.curated_files(&project.id).await?;
         let (doomed, subject): (Vec<CuratedFile>, String) = match what {
             Deletion::File(filename) => {
@@ -225,6 +225,15 @@ impl Registry {
             }
         }
         let names: Vec<&str> = doomed.iter().map(|file| file.filename.as_str()).collect();
+        let data = [("subject", subject.as_str()), ("who", actor.name())];
+        self.notify_owners(
+            &mut tx,
+            &project.id,
+            None,
+            NoticeKind::ProjectDeleted,
+            &data,
+        )
+        .await?;
         self.record(
             &mut tx,
             Change::about(actor, LeafKind::Deleted, subject, &project.id),
@@ -336,6 +345,17 @@ impl Registry {
                 file.purl.clone()
             }
         };
+        if let Some(why) = why {
+            let data = [("subject", subject.as_str()), ("why", why)];
+            self.notify_owners(
+                &mut tx,
+                &project.id,
+                None,
+                NoticeKind::ProjectWithheld,
+                &data,
+            )
+            .await?;
+        }
         self.record(
             &mut tx,
             Change::about(actor, kind, subject, &project.id),
@@ -384,6 +404,10 @@ impl Registry {
             _ => Change::about(actor, LeafKind::PolicyChanged, subject, &project.id)
                 .way(countersign_trust::leaf::Change::Replaced, None),
         };
+        let told = format!("its status is {} now", status.as_str());
+        let data = [("project", project.name.as_str()), ("change", &told)];
+        self.notify_owners(&mut tx, &project.id, None, NoticeKind::PolicyChanged, &data)
+            .await?;
         self.record(
             &mut tx,
             change,
@@ -402,6 +426,7 @@ impl Registry {
         key: &NameKey,
         act: Act,
     ) -> Result<CuratedProject> {
+        self.in_good_standing(tx, actor, act, key.as_str()).await?;
         let Some(project) = tx.curated_project(ecosystem, key.as_str()).await? else {
             return Err(unknown_project(key.as_str()));
         };
@@ -456,6 +481,7 @@ impl Registry {
             .collect();
         self.inner.fetch.forget(ecosystem, &project.key, names);
         self.inner.beat.wake();
+        self.wake_office();
         Ok(())
     }
 }

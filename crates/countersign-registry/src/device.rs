@@ -1,9 +1,13 @@
 //! Letting a program in by a browser elsewhere: the program is given a secret and shows a code; a person, in a fresh
 //! session, looks at what asks and says yes. Only then the secret becomes a token. So no secret is ever stored, shown
 //! in a browser, or handed out twice; and who guesses a code can say yes or no but gets nothing.
+//!
+//! Clients that ask by an address ([`Registry::begin_web_login`]) would leave their token in the logs of proxies. Their
+//! secret is another one, which fetches a token that is made then, once.
 
 use std::time::Duration;
 
+use countersign_trust::digest::Sha256;
 use countersign_trust::token::{Token, TokenKind};
 use serde::Serialize;
 use serde_json::json;
@@ -15,18 +19,19 @@ use crate::model::{
     AccountId, Action, Actor, CallerOrigin, CredentialId, Identity, Scope, Strength, Time,
 };
 use crate::policy::{self, Act, On};
-use crate::store::{DeviceRow, NewCredential};
+use crate::store::{DeviceRow, NewCredential, Tx};
 use crate::texts::NoticeKind;
 
 /// How long a code is good, in seconds.
 const LIFE: i64 = 600;
 
-/// Seconds between two questions of a program.
+/// Seconds between two questions of a program, and how many of them may be missing: clocks and networks differ.
 const INTERVAL: u32 = 5;
+const EARLY: u32 = 1;
 
-/// Programs that may begin to wait within [`LIFE`] from one address, and in all.
-const FROM_ONE: u64 = 20;
-const IN_ALL: u64 = 10_000;
+/// Programs of one network that may begin to wait within ten minutes. There is no such limit on all: whoever reached it
+/// would keep everybody out.
+const FROM_ONE: i64 = 20;
 
 /// Letters of codes: none that looks or sounds like another, no vowels, so that no words come out.
 const LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
@@ -47,6 +52,15 @@ pub struct DeviceLogin {
     pub interval: u32,
     /// When all this ends.
     pub expires: Time,
+}
+
+/// How far it is for a program that fetches its token. No `Debug`: it may hold it.
+#[derive(Clone)]
+pub enum Fetched {
+    /// Nobody has decided yet.
+    Waiting,
+    /// The token, which is nowhere else.
+    Token(String),
 }
 
 /// What a person sees before saying yes.
@@ -91,6 +105,29 @@ impl Registry {
         action: Action,
         origin: &CallerOrigin,
     ) -> Result<DeviceLogin> {
+        self.begin(client, action, false, origin).await
+    }
+
+    /// A program asks to be let in that will ask by an address how far it is: what it is given fetches a token, once.
+    ///
+    /// # Errors
+    /// As [`Registry::begin_device`].
+    pub async fn begin_web_login(
+        &self,
+        client: &str,
+        action: Action,
+        origin: &CallerOrigin,
+    ) -> Result<DeviceLogin> {
+        self.begin(client, action, true, origin).await
+    }
+
+    async fn begin(
+        &self,
+        client: &str,
+        action: Action,
+        fetches: bool,
+        origin: &CallerOrigin,
+    ) -> Result<DeviceLogin> {
         let client = client.trim();
         if client.is_empty() || client.chars().count() > 100 || client.chars().any(char::is_control)
         {
@@ -101,6 +138,12 @@ impl Registry {
             )
             .remedy("Send a name such as \"countersign on build-box\"."));
         }
+        self.count_asked("program", FROM_ONE, origin)
+            .await
+            .map_err(|error| Error {
+                code: "login-limit".into(),
+                ..error
+            })?;
         let now = self.now();
         let secret = Token::from_random(TokenKind::User, self.inner.seams.random.bytes32());
         let row = DeviceRow {
@@ -114,19 +157,10 @@ impl Registry {
             expires: now.plus_seconds(LIFE),
             decided: None,
             account: None,
+            fetches,
+            polled: None,
         };
         let mut tx = self.inner.store.write().await?;
-        let (near, all) = tx
-            .devices_since(&row.address, now.plus_seconds(-LIFE))
-            .await?;
-        if near >= FROM_ONE || all >= IN_ALL {
-            return Err(Error::new(
-                Kind::Limited,
-                "login-limit",
-                "Too many programs wait to be let in.",
-            )
-            .remedy("Wait ten minutes and ask again."));
-        }
         tx.insert_device(&row).await?;
         tx.commit().await?;
         Ok(DeviceLogin {
@@ -173,50 +207,29 @@ impl Registry {
             policy::may(Act::MakeTokens, actor, On::Own, now)?;
         }
         let mut tx = self.inner.store.write().await?;
+        self.still_good(&mut tx, actor).await?;
+        if yes {
+            self.in_good_standing(&mut tx, actor, Act::MakeTokens, "")
+                .await?;
+        }
         let accepted = yes.then_some(account);
         if !tx.decide_device(&row.user_code, accepted, now).await? {
             return Err(unknown());
         }
-        if yes {
+        if yes && !row.fetches {
             let secret_hash = row
                 .secret_hash
                 .parse()
                 .map_err(|source| Error::internal("a stored digest is none", source))?;
-            let id = CredentialId(new_id());
-            let scope = Scope {
-                ecosystem: None,
-                project: None,
-                namespace: None,
-                action: row.action,
-                networks: Vec::new(),
-            };
-            let life = i64::try_from(self.device_token_life().as_secs()).unwrap_or(i64::MAX);
-            let expires = now.plus_seconds(life);
-            tx.insert_credential(&NewCredential {
-                id: &id,
-                account: Some(account),
-                kind: "token",
-                strength: Strength::Token,
-                secret_hash,
-                hint: &row.hint,
-                label: &row.client,
-                scope: Some(&scope),
-                created: now,
-                expires,
-            })
+            self.let_in(
+                &mut tx,
+                actor,
+                account,
+                &row,
+                (secret_hash, &row.hint),
+                origin,
+            )
             .await?;
-            let detail =
-                json!({"credential": id, "scope": scope, "expires": expires, "way": "device"});
-            tx.note_event(&new_id(), now, "token-made", actor, Some(account), detail)
-                .await?;
-            let until = expires.rfc3339();
-            let data = [
-                ("label", row.client.as_str()),
-                ("hint", &row.hint),
-                ("expires", &until),
-            ];
-            self.notify(&mut tx, account, NoticeKind::TokenMade, &data, Some(origin))
-                .await?;
         }
         tx.commit().await
     }
@@ -224,34 +237,139 @@ impl Registry {
     /// How far it is; asked by the program with its secret.
     ///
     /// # Errors
-    /// `login-unknown`, `login-denied`.
+    /// `login-unknown`, `login-denied`, `login-too-fast`.
     pub async fn device_progress(&self, secret: &str) -> Result<DeviceProgress> {
-        let Ok(token) = Token::parse(secret.trim()) else {
-            return Err(unknown());
-        };
-        let now = self.now();
-        let Some(row) = self.inner.store.device_by_secret(token.hash(), now).await? else {
-            return Err(unknown());
-        };
+        let (token, row) = self.asking(secret, false).await?;
         if row.decided.is_none() {
-            return Ok(DeviceProgress::Waiting);
+            return self.patient(&row).await.map(|()| DeviceProgress::Waiting);
         }
         let granted = match row.account {
             Some(_) => self.inner.store.credential_by_hash(token.hash()).await?,
             None => None,
         };
         let Some(credential) = granted else {
-            return Err(Error::new(
-                Kind::Denied,
-                "login-denied",
-                "The person at the browser said no.",
-            )
-            .remedy("Ask again, if that was a mistake."));
+            return Err(denied());
         };
         Ok(DeviceProgress::Granted {
             user: credential.account_name,
             expires: credential.expires,
         })
+    }
+
+    /// How far it is, for a program of [`Registry::begin_web_login`]; once somebody said yes, its token, made now. A
+    /// second question gets none.
+    ///
+    /// # Errors
+    /// `login-unknown`, `login-denied`, `login-too-fast`.
+    pub async fn fetch_login(&self, secret: &str, origin: &CallerOrigin) -> Result<Fetched> {
+        let (_, row) = self.asking(secret, true).await?;
+        if row.decided.is_none() {
+            return self.patient(&row).await.map(|()| Fetched::Waiting);
+        }
+        let Some(account) = &row.account else {
+            return Err(denied());
+        };
+        let token = Token::from_random(TokenKind::User, self.inner.seams.random.bytes32());
+        let mut tx = self.inner.store.write().await?;
+        if !tx.end_device(&row.secret_hash).await? {
+            return Err(unknown());
+        }
+        let actor = Actor {
+            identity: Identity::System { name: "login" },
+            ..Actor::anonymous()
+        };
+        let made = (token.hash(), &*token.hint());
+        self.let_in(&mut tx, &actor, account, &row, made, origin)
+            .await?;
+        tx.commit().await?;
+        Ok(Fetched::Token(token.reveal()))
+    }
+
+    /// The program that asks with this secret, if that is its way of asking.
+    async fn asking(&self, secret: &str, fetches: bool) -> Result<(Token, DeviceRow)> {
+        let Ok(token) = Token::parse(secret.trim()) else {
+            return Err(unknown());
+        };
+        let row = self
+            .inner
+            .store
+            .device_by_secret(token.hash(), self.now())
+            .await?;
+        match row.filter(|row| row.fetches == fetches) {
+            Some(row) => Ok((token, row)),
+            None => Err(unknown()),
+        }
+    }
+
+    /// Lets a program ask as often as it was told to.
+    async fn patient(&self, row: &DeviceRow) -> Result<()> {
+        let now = self.now();
+        let since = now.plus_seconds(-i64::from(INTERVAL - EARLY));
+        // Who asks too often costs a read and no write.
+        let early = row.polled.is_some_and(|polled| polled > since);
+        if !early
+            && self
+                .inner
+                .store
+                .note_poll(&row.secret_hash, since, now)
+                .await?
+        {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Limited,
+            "login-too-fast",
+            "Nobody has decided yet, and this was asked too often.",
+        )
+        .remedy(format!("Wait {INTERVAL} seconds between questions.")))
+    }
+
+    /// Makes the token of a program that a person let in.
+    async fn let_in(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        account: &AccountId,
+        row: &DeviceRow,
+        (secret_hash, hint): (Sha256, &str),
+        origin: &CallerOrigin,
+    ) -> Result<()> {
+        let now = self.now();
+        let id = CredentialId(new_id());
+        let scope = Scope {
+            ecosystem: None,
+            project: None,
+            namespace: None,
+            action: row.action,
+            networks: Vec::new(),
+        };
+        let life = i64::try_from(self.device_token_life().as_secs()).unwrap_or(i64::MAX);
+        let expires = now.plus_seconds(life);
+        tx.insert_credential(&NewCredential {
+            id: &id,
+            account: Some(account),
+            kind: "token",
+            strength: Strength::Token,
+            secret_hash,
+            hint,
+            label: &row.client,
+            scope: Some(&scope),
+            created: now,
+            expires,
+        })
+        .await?;
+        let way = if row.fetches { "web" } else { "device" };
+        let detail = json!({"credential": id, "scope": scope, "expires": expires, "way": way});
+        tx.note_event(&new_id(), now, "token-made", actor, Some(account), detail)
+            .await?;
+        let until = expires.rfc3339();
+        let data = [
+            ("label", row.client.as_str()),
+            ("hint", hint),
+            ("expires", &until),
+        ];
+        self.notify(tx, account, NoticeKind::TokenMade, &data, Some(origin))
+            .await
     }
 
     fn device_token_life(&self) -> Duration {
@@ -309,6 +427,15 @@ fn person(actor: &Actor) -> Result<&AccountId> {
         )
         .remedy("Sign in at this registry's pages and do it there.")),
     }
+}
+
+fn denied() -> Error {
+    Error::new(
+        Kind::Denied,
+        "login-denied",
+        "The person at the browser said no.",
+    )
+    .remedy("Ask again, if that was a mistake.")
 }
 
 fn unknown() -> Error {

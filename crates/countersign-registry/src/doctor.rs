@@ -22,11 +22,15 @@ use crate::keys::verifier_key_name;
 use crate::model::{FileState, Time};
 use crate::provenance::signing_key_problem;
 use crate::settings::Settings;
+use crate::sign_in::{RP, belongs};
 use crate::store::{Head, Store};
 use crate::{Blobs, LogKeys, Registry, Seams};
 
 /// An event that waits longer than this for the log, in microseconds, waits too long.
 const STUCK: i64 = 60_000_000;
+
+/// A mail that waits longer than this, in microseconds, comes too late.
+const LATE: i64 = 3_600_000_000;
 
 /// Clocks may differ by this much, in microseconds.
 const SKEW: i64 = 5_000_000;
@@ -209,6 +213,16 @@ pub async fn examine(patient: &Patient<'_>, deep: bool, progress: Looked<'_>) ->
         tokens(patient)
             .await
             .unwrap_or_else(|error| Diagnosis::failed("tokens", &error)),
+    );
+    found.push(
+        mail(patient)
+            .await
+            .unwrap_or_else(|error| Diagnosis::failed("mail", &error)),
+    );
+    found.push(
+        passkeys(patient)
+            .await
+            .unwrap_or_else(|error| Diagnosis::failed("passkeys", &error)),
     );
     found.push(
         keys(patient, &heads)
@@ -527,6 +541,102 @@ async fn attestations(patient: &Patient<'_>) -> Result<Diagnosis> {
         None => Diagnosis::good(
             "attestations",
             format!("{count} attestations, each the bytes of its digest"),
+        ),
+    })
+}
+
+/// Can people be told, and get back in?
+async fn mail(patient: &Patient<'_>) -> Result<Diagnosis> {
+    let now = patient.seams.clock.now();
+    let (waiting, oldest, given_up, fault) = patient.store.mail_state().await?;
+    if patient.seams.post.is_none() {
+        if !patient.settings.sign_up_open() {
+            return Ok(Diagnosis::good(
+                "mail",
+                "not set up; accounts are made by the operator",
+            ));
+        }
+        if is_local(&patient.settings.url) {
+            return Ok(Diagnosis::good(
+                "mail",
+                "not set up, so nobody can sign up; good enough on this machine alone",
+            ));
+        }
+        return Ok(Diagnosis::bad(
+            "mail",
+            Severity::Warning,
+            "Mail is not set up.",
+            "Nobody can sign up, prove an address or recover an account, and notices stand on the account's page alone.",
+            "Set mail.server and mail.from in the configuration; or sign_in.open = false, if that is meant.",
+        ));
+    }
+    let fault = fault.map_or_else(String::new, |fault| format!(" The last fault: {fault}"));
+    if let Some(oldest) = oldest.filter(|oldest| now.0 - oldest.0 > LATE) {
+        return Ok(Diagnosis::bad(
+            "mail",
+            Severity::Warning,
+            format!(
+                "{waiting} mails wait, the oldest since {}.{fault}",
+                oldest.rfc3339()
+            ),
+            "Notices, links to prove an address and links to get back in come late or never.",
+            "Start `countersignd serve`; if it runs, look at the mail server and at mail.* in the configuration.",
+        ));
+    }
+    if given_up > 0 {
+        return Ok(Diagnosis::bad(
+            "mail",
+            Severity::Warning,
+            format!("{given_up} mails were given up in the last week.{fault}"),
+            "Those people were not told.",
+            "Look whether the mail server refuses this registry's sender, or whether the addresses are gone.",
+        ));
+    }
+    Ok(Diagnosis::good(
+        "mail",
+        format!("{waiting} mails wait, none for long"),
+    ))
+}
+
+/// Is this registry for its own machine only?
+fn is_local(url: &url::Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// Do the passkeys that were made here still belong to the registry's name?
+async fn passkeys(patient: &Patient<'_>) -> Result<Diagnosis> {
+    let url = &patient.settings.url;
+    let Some(url::Host::Domain(host)) = url.host() else {
+        if is_local(url) {
+            return Ok(Diagnosis::good(
+                "passkeys",
+                "not possible at an address; use the name localhost to try them",
+            ));
+        }
+        return Ok(Diagnosis::bad(
+            "passkeys",
+            Severity::Warning,
+            format!("The registry is at {url}, which is an address and no name."),
+            "Browsers make passkeys for names alone, so nobody can sign in with one.",
+            "Give the registry a name: set url in its configuration.",
+        ));
+    };
+    Ok(match patient.store.instance(RP).await? {
+        None => Diagnosis::good("passkeys", "none were made yet"),
+        Some(name) if belongs(host, &name) => {
+            Diagnosis::good("passkeys", format!("they belong to {name}"))
+        }
+        Some(name) => Diagnosis::bad(
+            "passkeys",
+            Severity::Error,
+            format!("They were made for {name}, and the registry is now at {host}."),
+            "No passkey that anybody has works any more.",
+            "Serve it under the former name again; passkeys can not be moved.",
         ),
     })
 }

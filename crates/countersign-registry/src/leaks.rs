@@ -4,7 +4,7 @@
 //! parsed, by a key that the partner publishes as current. Possession of a token is proof enough to end it, so a report
 //! without a signature does the same. Each token ends in a transaction of its own: one bad entry stops no other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use base64::Engine;
@@ -22,7 +22,7 @@ use crate::Registry;
 use crate::accounts::new_id;
 use crate::error::{Error, Kind, Result};
 use crate::heartbeat::Change;
-use crate::model::{AccountId, Actor, CredentialId, Identity, Time};
+use crate::model::{AccountId, Actor, CallerOrigin, CredentialId, Identity, Time};
 use crate::seams::OutsideRequest;
 use crate::settings::ScanPartner;
 use crate::texts::NoticeKind;
@@ -32,6 +32,9 @@ const MOST: usize = 1 << 20;
 
 /// Tokens of one report that are looked at.
 const ENTRIES: usize = 1_000;
+
+/// Reports without a signature that one network may send in ten minutes.
+const REPORTS: i64 = 60;
 
 /// Keys of a partner are kept this long, in seconds.
 const KEEP_KEYS: i64 = 86_400;
@@ -159,8 +162,14 @@ impl Registry {
     /// found is told to its holder.
     ///
     /// # Errors
-    /// `scan-too-large`.
-    pub async fn report_leak(&self, text: &str, url: &str) -> Result<Vec<LeakAnswer>> {
+    /// `scan-too-large`, `too-many-attempts`.
+    pub async fn report_leak(
+        &self,
+        text: &str,
+        url: &str,
+        origin: &CallerOrigin,
+    ) -> Result<Vec<LeakAnswer>> {
+        self.count_asked("leak report", REPORTS, origin).await?;
         if text.len() > MOST {
             return Err(Error::new(
                 Kind::TooLarge,
@@ -169,14 +178,21 @@ impl Registry {
             )
             .remedy("Paste the tokens alone."));
         }
+        // Anybody can write an address here, and what we mail is read as our word: of theirs only the host is shown.
+        let host = url::Url::parse(url).ok();
         let report = Report {
             reporter: "somebody who found it",
             source: "report",
-            url,
+            url: host
+                .as_ref()
+                .and_then(url::Url::host_str)
+                .unwrap_or_default(),
         };
+        let tokens = tokens_in(text);
+        let held = self.held(&tokens).await?;
         let mut answers = Vec::new();
-        for token in tokens_in(text).into_iter().take(ENTRIES) {
-            let ours = self.end_leaked(&token, &report).await?;
+        for token in tokens {
+            let ours = held.contains(&token.hash()) && self.end_leaked(&token, &report).await?;
             answers.push(LeakAnswer {
                 token_hash: token.hash().to_string(),
                 token_type: kind_word(token.kind()).to_owned(),
@@ -187,11 +203,19 @@ impl Registry {
     }
 
     async fn end_all_in(&self, text: &str, report: &Report<'_>) -> Result<bool> {
+        let tokens = tokens_in(text);
+        let held = self.held(&tokens).await?;
         let mut ours = false;
-        for token in tokens_in(text) {
-            ours |= self.end_leaked(&token, report).await?;
+        for token in tokens.iter().filter(|token| held.contains(&token.hash())) {
+            ours |= self.end_leaked(token, report).await?;
         }
         Ok(ours)
+    }
+
+    /// Which of these are anything here, by one question: made-up tokens cost no more.
+    async fn held(&self, tokens: &[Token]) -> Result<HashSet<Sha256>> {
+        let hashes: Vec<Sha256> = tokens.iter().map(Token::hash).collect();
+        self.inner.store.held_secrets(&hashes).await
     }
 
     /// Ends one token, once; true where it is or was one of ours.
@@ -450,9 +474,10 @@ fn verify(key: &VerifyingKey, signature: &str, body: &[u8]) -> Result<()> {
     key.verify(body, &signature).map_err(|_| refused())
 }
 
-/// Every token of ours in a text, wherever it stands; the checksum tells them from what only looks like one.
+/// The tokens of ours in a text, wherever they stand, a thousand at most; the checksum tells them from what only looks like one.
 fn tokens_in(text: &str) -> Vec<Token> {
     let mut found: Vec<Token> = Vec::new();
+    let mut seen = HashSet::new();
     for (start, _) in text.match_indices("csgn_") {
         let word: String = text[start..]
             .chars()
@@ -460,9 +485,12 @@ fn tokens_in(text: &str) -> Vec<Token> {
             .take(Token::LENGTH)
             .collect();
         if let Ok(token) = Token::parse(&word)
-            && found.iter().all(|other| other.hash() != token.hash())
+            && seen.insert(token.hash())
         {
             found.push(token);
+            if found.len() == ENTRIES {
+                break;
+            }
         }
     }
     found

@@ -13,6 +13,7 @@ mod audit;
 mod blobs;
 mod checks;
 mod chores;
+mod console;
 mod curate;
 mod device;
 mod doctor;
@@ -26,6 +27,7 @@ pub mod model;
 mod notices;
 mod opening;
 mod organisations;
+mod oversight;
 mod policy;
 mod privacy;
 mod provenance;
@@ -41,12 +43,13 @@ mod trusted;
 use std::sync::Arc;
 
 pub use accounts::{NewToken, TokenSummary, UserSummary};
-pub use approvals::Approval;
+pub use approvals::{Approval, Wanted};
 pub use archive::{Continued, Restore, Restored, Summary};
 pub use blobs::Blobs;
+pub use console::Chore;
 pub use countersign_trust::oidc;
 pub use curate::Deletion;
-pub use device::{DeviceLogin, DeviceProgress, WaitingDevice};
+pub use device::{DeviceLogin, DeviceProgress, Fetched, WaitingDevice};
 pub use doctor::{Diagnosis, Patient, Severity, examine};
 pub use error::{Error, Kind, Result};
 pub use fetch::{Document, DocumentKey, ServedFile};
@@ -60,6 +63,7 @@ pub use organisations::{
     Invitation, Member, Namespace, OrganisationDetail, OrganisationSummary, ProjectName, Proposal,
     Team, TeamRole, Wish,
 };
+pub use oversight::{CriticalProject, UserDetail};
 pub use policy::permissions::page as permissions_page;
 pub use policy::{Act, Need, PERMISSIONS, Permission, Who};
 pub use provenance::{Added, NewException, NewIdentity, NewMove};
@@ -74,10 +78,11 @@ pub use settings::{
 };
 pub use sign_in::{
     Answer, Ceremony, Demand, Departure, Enrolling, Enrolment, FactorNeed, FactorPolicy,
-    FactorSummary, HalfSession, KeyKind, LinkedIdentity, ProviderSummary, RecoveryCodes,
-    SecondFactor, Security, SessionSummary, SignInStep, SignedIn, TotpSetup, import_breached,
+    FactorSummary, HalfSession, KeyKind, LinkedIdentity, ProviderReturn, ProviderSummary,
+    RecoveryCodes, SecondFactor, Security, SessionSummary, SignInStep, SignedIn, TotpSetup,
+    import_breached,
 };
-pub use store::{Backend, Store};
+pub use store::{Backend, LeakReport, Store, Withheld};
 pub use texts::{MailKind, NoticeKind};
 pub use trusted::{
     FailedExchange, IssuerSummary, JudgedPublisher, Minted, NewIssuer, NewPublisher, Notice,
@@ -111,4 +116,6 @@ struct Inner {
     keyring: leaks::Keyring,
     notary: provenance::NotaryRoom,
     roots: provenance::RootRoom,
+    ways_back: recovery::WaysBack,
+    diary: console::Diary,
 }

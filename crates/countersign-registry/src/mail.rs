@@ -107,6 +107,12 @@ impl Registry {
                 return Ok(sent);
             }
             for mail in due {
+                // A relay that hangs may have eaten the time for which the whole batch was taken.
+                let now = self.now();
+                let until = now.plus_seconds(LEASE);
+                if !self.inner.store.renew_lease(&mail, now, until).await? {
+                    continue;
+                }
                 sent += u64::from(self.send_one(post.as_ref(), &mail).await?);
             }
         }

@@ -610,6 +610,18 @@ pub struct Actor {
     pub credential: Option<CredentialId>,
     /// The session, for people who signed in.
     pub session: Option<SessionFacts>,
+    /// What the person consented to with a passkey for this very request, where a token makes it.
+    pub consent: Option<Consent>,
+}
+
+/// A passkey's consent to one request of a token. Made where an approval is used up
+/// ([`crate::Registry::consented`]), and gone with the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consent {
+    /// The approval's id.
+    pub approval: String,
+    /// What the request does, by the words of the table of permissions.
+    pub(crate) acts: Vec<&'static str>,
 }
 
 impl Actor {
@@ -621,6 +633,7 @@ impl Actor {
             scope: None,
             credential: None,
             session: None,
+            consent: None,
         }
     }
 
@@ -632,7 +645,17 @@ impl Actor {
             scope: None,
             credential: None,
             session: None,
+            consent: None,
         }
+    }
+
+    /// How strongly its holder is known to be there: by the session, or by the passkey that consented to this request.
+    pub(crate) fn level(&self) -> Option<Level> {
+        let consented = self.consent.as_ref().map(|_| Level::Phishproof);
+        self.session
+            .as_ref()
+            .map(|session| session.level)
+            .or(consented)
     }
 
     /// The account's user name, or the workflow in words, or `anonymous`, or the system's part.
@@ -913,3 +936,6 @@ pub struct Health {
     /// When the served checkpoint was signed.
     pub checkpoint_signed: Option<Time>,
 }
+
+/// By this label the enrolment of a recovery is known.
+pub(crate) const RECOVERY: &str = "recovery";

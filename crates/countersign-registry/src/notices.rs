@@ -74,7 +74,9 @@ impl Registry {
         })
         .await?;
         let wording = kind.wording(data);
-        let mut mail_data = Data::from([
+        // Mails with words of their own fill them from the same data.
+        let mut mail_data = data.clone();
+        mail_data.extend([
             ("title".to_owned(), wording.title),
             ("what".to_owned(), wording.what),
             ("advice".to_owned(), wording.advice),
@@ -167,8 +169,12 @@ pub(crate) fn place(origin: &CallerOrigin) -> String {
 pub(crate) fn holder(actor: &Actor) -> Result<&AccountId> {
     match (&actor.identity, &actor.session) {
         (Identity::Account { id, .. }, Some(_)) => Ok(id),
-        _ => Err(Error::new(
-            Kind::Unauthenticated,
+        (identity, _) => Err(Error::new(
+            // Who came with a good token is known, and needs no other one.
+            match identity {
+                Identity::Anonymous => Kind::Unauthenticated,
+                _ => Kind::Denied,
+            },
             "session-needed",
             "This is for the holder of an account, signed in.",
         )

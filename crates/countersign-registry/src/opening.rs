@@ -186,6 +186,8 @@ impl Registry {
                 keyring: Default::default(),
                 notary: Default::default(),
                 roots: Default::default(),
+                ways_back: Default::default(),
+                diary: Default::default(),
             }),
         }
     }

@@ -5,6 +5,8 @@
 
 mod proposals;
 
+use std::collections::BTreeMap;
+
 use countersign_formats::{Ecosystem, format};
 use countersign_trust::token::{Token, TokenKind};
 use serde::Serialize;
@@ -15,14 +17,17 @@ use crate::Registry;
 use crate::accounts::{is_settled, new_id, user_key};
 use crate::error::{Error, Kind, Result};
 use crate::model::{
-    AccountId, Actor, Identity, Level, Membership, OrganisationId, Role, TeamId, Time,
+    AccountId, Actor, Identity, Level, Membership, OrganisationId, Role, Roles, TeamId, Time,
 };
 use crate::policy::{self, Act, On};
-use crate::store::{InvitationRow, OrganisationRow, TeamRow, Tx, WRITE_CONFLICT};
+use crate::store::{InvitationRow, OrganisationRow, OwnedProject, TeamRow, Tx, WRITE_CONFLICT};
 use crate::texts::{Data, MailKind, NoticeKind};
 
 /// How long an invitation holds, in seconds.
 const INVITED_FOR: i64 = 7 * 86_400;
+
+/// Invitations that one organisation gives within a day.
+const INVITED_A_DAY: u64 = 100;
 
 /// Organisations that one account may own. A bound against floods, not against use.
 const OWNED_AT_MOST: i64 = 50;
@@ -338,8 +343,9 @@ impl Registry {
     /// The caller's organisations; all of them for the operator.
     ///
     /// # Errors
-    /// `account-needed`.
+    /// `token-action`, `account-needed`.
     pub async fn organisations(&self, actor: &Actor) -> Result<Vec<OrganisationSummary>> {
+        policy::may(Act::SeeTokens, actor, On::Own, self.now())?;
         let account = match &actor.identity {
             Identity::Account { id, .. } if !policy::operates(actor) => Some(id),
             _ => {
@@ -513,29 +519,42 @@ impl Registry {
             accepted: None,
             ended: None,
         };
+        let recent = now.plus_seconds(-86_400);
+        let (to_them, by_us) = tx.invitations_since(&row.id, &account, recent).await?;
+        if by_us >= INVITED_A_DAY {
+            return Err(Error::new(
+                Kind::Limited,
+                "too-many-invitations",
+                format!("{} invited {by_us} times within a day.", row.name),
+            )
+            .remedy("Go on tomorrow."));
+        }
         tx.insert_invitation(&invitation, secret.hash(), by.as_ref().map(|(id, _)| *id))
             .await?;
         let detail = json!({"invitation": invitation.id, "standing": standing});
         self.note_organisation(&mut tx, actor, "invited", &row, Some(&account), detail)
             .await?;
-        // The mail's own link leads to the invitation by its id; the secret is the inviter's to hand over.
-        let data: Data = [
-            ("who", actor.name()),
-            ("role", standing.as_str()),
-            ("organisation", &row.name),
-        ]
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
-        self.notify_by(
-            &mut tx,
-            &account,
-            NoticeKind::InvitationReceived,
-            &data,
-            None,
-            (MailKind::Invitation, &invitation.id),
-        )
-        .await?;
+        // Inviting somebody again makes a new secret, not another mail: nobody floods anybody's mailbox this way.
+        if to_them == 0 {
+            // The mail's own link leads to the invitation by its id; the secret is the inviter's to hand over.
+            let data: Data = [
+                ("who", actor.name()),
+                ("role", standing.as_str()),
+                ("organisation", &row.name),
+            ]
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+            self.notify_by(
+                &mut tx,
+                &account,
+                NoticeKind::InvitationReceived,
+                &data,
+                None,
+                (MailKind::Invitation, &invitation.id),
+            )
+            .await?;
+        }
         tx.commit().await?;
         Ok((secret.reveal(), invitation_view(invitation)))
     }
@@ -557,7 +576,29 @@ impl Registry {
         Ok(rows.into_iter().map(invitation_view).collect())
     }
 
-    /// Accepts an invitation by its secret, or one of the caller's own by its id. It takes a second factor.
+    /// What an invitation to the caller would make them, by its secret, by the link that was mailed, or by its id.
+    ///
+    /// # Errors
+    /// `session-needed`, `invitation-unknown`, also for the invitations of others.
+    pub async fn invitation(&self, actor: &Actor, which: &str) -> Result<Invitation> {
+        policy::may(Act::SeeTokens, actor, On::Own, self.now())?;
+        let Identity::Account { id: account, .. } = &actor.identity else {
+            return Err(unknown_invitation());
+        };
+        let found = self.inner.store.invitation(&lookup(which)).await?;
+        found
+            .filter(|row| {
+                row.account == *account
+                    && row.accepted.is_none()
+                    && row.ended.is_none()
+                    && row.expires > self.now()
+            })
+            .map(invitation_view)
+            .ok_or_else(unknown_invitation)
+    }
+
+    /// Accepts an invitation by its secret, by the link that was mailed, or one of the caller's own by its id. It takes a
+    /// second factor.
     ///
     /// # Errors
     /// `session-needed`, `step-up-needed`, `second-factor-needed`, `invitation-unknown`.
@@ -568,11 +609,7 @@ impl Registry {
     ) -> Result<OrganisationSummary> {
         let now = self.now();
         let account = self.may_answer(actor, now)?;
-        if actor
-            .session
-            .as_ref()
-            .is_none_or(|session| session.level < Level::TwoFactor)
-        {
+        if actor.level().is_none_or(|level| level < Level::TwoFactor) {
             return Err(Error::new(
                 Kind::Denied,
                 "second-factor-needed",
@@ -593,6 +630,8 @@ impl Registry {
         if !tx.end_invitation(&invitation.id, true, now).await? {
             return Err(unknown_invitation());
         }
+        tx.end_mail_secrets(MailKind::Invitation, &invitation.id)
+            .await?;
         let before = tx.all_roles(None, Some(&row.id)).await?;
         tx.set_standing(&row.id, &account, Some(invitation.standing), now)
             .await?;
@@ -650,6 +689,8 @@ impl Registry {
         if !tx.end_invitation(&invitation.id, false, now).await? {
             return Err(unknown_invitation());
         }
+        tx.end_mail_secrets(MailKind::Invitation, &invitation.id)
+            .await?;
         let detail = json!({"invitation": invitation.id});
         self.note_organisation(
             &mut tx,
@@ -806,6 +847,8 @@ impl Registry {
             json!({"team": team.id}),
         )
         .await?;
+        self.tell_of_roles(&mut tx, &row.id, &before, &after)
+            .await?;
         self.record_roles(&mut tx, actor, &before, &after).await?;
         tx.commit().await?;
         self.inner.beat.wake();
@@ -850,6 +893,8 @@ impl Registry {
             detail,
         )
         .await?;
+        self.tell_of_roles(&mut tx, &row.id, &before, &after)
+            .await?;
         self.record_roles(&mut tx, actor, &before, &after).await?;
         tx.commit().await?;
         self.inner.beat.wake();
@@ -900,6 +945,8 @@ impl Registry {
         let detail = json!({"team": team.id, "project": project.id, "role": role});
         tx.note_event(&new_id(), now, "team-role-changed", actor, None, detail)
             .await?;
+        self.tell_of_roles(&mut tx, &organisation, &before, &after)
+            .await?;
         self.record_roles(&mut tx, actor, &before, &after).await?;
         tx.commit().await?;
         self.inner.beat.wake();
@@ -945,6 +992,8 @@ impl Registry {
         let after = tx.all_roles(None, Some(&row.id)).await?;
         let detail = json!({"team": team.id, "namespace": namespace.id, "role": role});
         self.note_organisation(&mut tx, actor, "team-role-changed", &row, None, detail)
+            .await?;
+        self.tell_of_roles(&mut tx, &row.id, &before, &after)
             .await?;
         self.record_roles(&mut tx, actor, &before, &after).await?;
         tx.commit().await?;
@@ -1003,6 +1052,9 @@ impl Registry {
         let detail = json!({"namespace": id, "organisation": row.map(|row| row.id)});
         tx.note_event(&new_id(), now, "namespace-changed", actor, None, detail)
             .await?;
+        if let Some(about) = &about {
+            self.tell_of_roles(&mut tx, about, &before, &after).await?;
+        }
         self.record_roles(&mut tx, actor, &before, &after).await?;
         tx.commit().await?;
         self.inner.beat.wake();
@@ -1048,6 +1100,7 @@ impl Registry {
         row: &OrganisationRow,
         act: Act,
     ) -> Result<()> {
+        self.in_good_standing(tx, actor, act, &row.name).await?;
         let on = On::Organisation {
             name: &row.name,
             standing: self.standing_of(tx, actor, &row.id).await?,
@@ -1099,6 +1152,166 @@ impl Registry {
     }
 
     /// Tells the owners, and whom it concerns, that somebody's standing changed.
+    /// Tells those whose roles on projects changed through teams, and the organisation's owners: one notice for each
+    /// person, however many projects it is.
+    async fn tell_of_roles(
+        &self,
+        tx: &mut Tx,
+        organisation: &OrganisationId,
+        before: &[(OwnedProject, AccountId, Roles)],
+        after: &[(OwnedProject, AccountId, Roles)],
+    ) -> Result<()> {
+        let mut changed: BTreeMap<(&AccountId, &str), (&str, Roles, Roles)> = BTreeMap::new();
+        for (project, account, roles) in before {
+            changed.insert(
+                (account, &project.id.0),
+                (&project.name, *roles, Roles::NONE),
+            );
+        }
+        for (project, account, roles) in after {
+            changed
+                .entry((account, &project.id.0))
+                .or_insert((&project.name, Roles::NONE, Roles::NONE))
+                .2 = *roles;
+        }
+        let mut people: BTreeMap<&AccountId, Vec<(&str, Roles, Roles)>> = BTreeMap::new();
+        for ((account, _), change) in changed {
+            if change.1 != change.2 {
+                people.entry(account).or_default().push(change);
+            }
+        }
+        let words = |roles: Roles| match roles.is_empty() {
+            true => "nothing".to_owned(),
+            false => roles
+                .iter()
+                .map(Role::as_str)
+                .collect::<Vec<_>>()
+                .join(", "),
+        };
+        let heads = tx.heads(organisation).await?;
+        for (account, changes) in people {
+            let Some((first, was, is)) = changes.first() else {
+                continue;
+            };
+            let projects = match changes.len() {
+                1 => (*first).to_owned(),
+                count => format!("{first} and {} more", count - 1),
+            };
+            let user = tx.account_name(account).await?.unwrap_or_default();
+            let (kind, role) = match is.is_empty() {
+                true => (NoticeKind::RoleTaken, words(*was)),
+                false => (NoticeKind::RoleGiven, words(*is)),
+            };
+            let data = [("role", role.as_str()), ("project", &projects)];
+            self.notify(tx, account, kind, &data, None).await?;
+            let (was, is) = (words(*was), words(*is));
+            let data = [
+                ("who", user.as_str()),
+                ("before", &was),
+                ("after", &is),
+                ("project", &projects),
+            ];
+            for head in heads.iter().filter(|head| *head != account) {
+                self.notify(tx, head, NoticeKind::PeopleChanged, &data, None)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes an account out of everything that it has a part in, as its own act: leaves, notices and the rule on last
+    /// owners are those of leaving each by itself.
+    ///
+    /// # Errors
+    /// `last-owner`, `second-person-needed`.
+    pub(crate) async fn leave_everything(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        (account, user): (&AccountId, &str),
+    ) -> Result<()> {
+        let now = self.now();
+        // Organisations first, then projects: the order in which everybody locks them.
+        let mut organisations = Vec::new();
+        for id in tx.organisations_of(account).await? {
+            let row = self.locked_by_id(tx, &id).await?;
+            let (heads, since) = (tx.heads(&id).await?, tx.head_since(&id, account).await?);
+            organisations.push((row, heads, since));
+        }
+        let mut projects = Vec::new();
+        for id in tx.projects_of(account).await? {
+            let Some(project) = tx.locked_project(&id).await? else {
+                continue;
+            };
+            let roles = tx.all_roles(Some(&id), None).await?;
+            let owners = tx.owner_accounts(&id).await?;
+            let since = tx.owner_since(&id, account).await?;
+            projects.push((project, roles, owners, since));
+        }
+        for (row, _, _) in &organisations {
+            tx.set_standing(&row.id, account, None, now).await?;
+            tx.end_invitations_by(&row.id, account, now).await?;
+        }
+        for (project, _, _, _) in &projects {
+            tx.end_grants(&project.id, account, now).await?;
+        }
+        for (row, heads, since) in &organisations {
+            let left = tx.heads(&row.id).await?;
+            if heads.contains(account) {
+                let mut settled = Vec::new();
+                for head in &left {
+                    let head_since = tx.head_since(&row.id, head).await?;
+                    if is_settled(head_since, now) || head_since <= *since {
+                        settled.push(head.clone());
+                    }
+                }
+                let remaining = (left.as_slice(), settled.as_slice());
+                self.owners_remain(tx, actor, heads, remaining, (account, user), &row.name)
+                    .await?;
+            }
+            let detail = json!({"after": null});
+            self.note_organisation(tx, actor, "standing-changed", row, Some(account), detail)
+                .await?;
+            let data = [("who", user), ("organisation", row.name.as_str())];
+            for head in &left {
+                self.notify(tx, head, NoticeKind::OrganisationLeft, &data, None)
+                    .await?;
+            }
+        }
+        for (project, before, owners, since) in &projects {
+            if owners.contains(account) {
+                let left = tx.owner_accounts(&project.id).await?;
+                let mut settled = Vec::new();
+                for owner in &left {
+                    let owner_since = tx.owner_since(&project.id, owner).await?;
+                    if is_settled(owner_since, now) || owner_since <= *since {
+                        settled.push(owner.clone());
+                    }
+                }
+                let remaining = (left.as_slice(), settled.as_slice());
+                self.owners_remain(tx, actor, owners, remaining, (account, user), &project.name)
+                    .await?;
+            }
+            let after = tx.all_roles(Some(&project.id), None).await?;
+            let data = [
+                ("who", user),
+                ("before", "a role"),
+                ("after", "nothing, the account was erased"),
+                ("project", &project.name),
+            ];
+            self.notify_owners(
+                tx,
+                &project.id,
+                Some(account),
+                NoticeKind::PeopleChanged,
+                &data,
+            )
+            .await?;
+            self.record_roles(tx, actor, before, &after).await?;
+        }
+        Ok(())
+    }
+
     async fn tell_of_standing(
         &self,
         tx: &mut Tx,
@@ -1141,7 +1354,7 @@ impl Registry {
     }
 }
 
-/// Under what an invitation is looked for: the hash of its secret, or its id.
+/// Under what an invitation is looked for: the hash of a secret, or its id.
 fn lookup(which: &str) -> String {
     Token::parse(which.trim()).map_or_else(
         |_| which.trim().to_owned(),

@@ -10,6 +10,7 @@ use crate::accounts::{new_id, user_key};
 use crate::error::{Error, Kind, Result};
 use crate::model::{Actor, Time};
 use crate::notices::fresh_holder;
+use crate::policy::Act;
 
 impl Registry {
     /// Everything that is kept about the caller, as JSON, without what would be good for attacks only.
@@ -59,7 +60,7 @@ impl Registry {
             )
             .remedy("Type the account's own name to confirm that it is to be erased."));
         }
-        self.not_just_recovered(&mut tx, actor, "erase the account")
+        self.in_good_standing(&mut tx, actor, Act::EraseAccount, "the account")
             .await?;
         let alone = tx.owned_alone(&account).await?;
         if !alone.is_empty() {
@@ -83,9 +84,13 @@ impl Registry {
             detail,
         )
         .await?;
+        // While its rows still say whose they are: the log and the others learn who owns what from now on.
+        self.leave_everything(&mut tx, actor, (&account, &known))
+            .await?;
         tx.close_every_door(&account, "erased", now).await?;
         tx.erase(&account, now).await?;
         tx.commit().await?;
+        self.inner.beat.wake();
         self.wake_office();
         Ok(())
     }

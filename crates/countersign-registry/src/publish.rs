@@ -476,6 +476,8 @@ impl Registry {
         };
         let skeleton = name::skeleton(&manifest.name_key);
         let now = self.now();
+        // An upload may have taken hours since its token was looked at.
+        self.still_good(tx, actor).await?;
         let mut facts = tx
             .publish_facts(
                 manifest,

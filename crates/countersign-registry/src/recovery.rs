@@ -8,8 +8,11 @@
 //! Where the account owns a critical project two operators must agree as well. An address whose domain seems abandoned
 //! proves nothing. Nobody learns here who has an account.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::json;
+use tokio::sync::{Mutex, Semaphore};
 
 use countersign_trust::token::{Token, TokenKind};
 
@@ -17,8 +20,10 @@ use crate::Registry;
 use crate::accounts::{new_id, user_key};
 use crate::error::{Error, Kind, Result};
 use crate::mail::{minute, unknown_link};
-use crate::model::{AccountId, Actor, CallerOrigin, CredentialId, Identity, Level, Strength, Time};
-use crate::notices::{fresh_holder, holder};
+use crate::model::{
+    AccountId, Actor, CallerOrigin, CredentialId, Identity, Level, RECOVERY, Strength, Time,
+};
+use crate::notices::fresh_holder;
 use crate::policy;
 use crate::store::{NewCredential, RecoveryRow, Tx};
 use crate::texts::{Data, MailKind, NoticeKind};
@@ -33,11 +38,32 @@ const WAIT_HOURS: i64 = 72;
 const GATHER: i64 = 86_400;
 const TAKE_UP: i64 = 7 * 86_400;
 
-/// The link to register a new passkey is good for this long, in seconds.
+/// The secret to register a new passkey with is good for this long, in seconds.
 const ENROL: i64 = 3_600;
 
 /// Operators that must agree where much depends on the account.
 const OPERATORS: u64 = 2;
+
+/// So many ways back in one network may ask for in ten minutes.
+const ASKED: i64 = 20;
+
+/// So many ways back in may wait to be mailed.
+const WAITING: usize = 64;
+
+/// What this process has in hand of asked-for ways back in.
+pub(crate) struct WaysBack {
+    places: Arc<Semaphore>,
+    turn: Mutex<()>,
+}
+
+impl Default for WaysBack {
+    fn default() -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(WAITING)),
+            turn: Mutex::new(()),
+        }
+    }
+}
 
 /// The policy of recovery, for the page that publishes it.
 #[derive(Clone, Debug, Serialize)]
@@ -86,33 +112,84 @@ impl Registry {
     }
 
     /// Asks for the link that begins a recovery, by user name or address. The answer comes at once and is always the
-    /// same, whoever asks and whatever for; the work is done behind it.
-    pub fn begin_recovery(&self, who: &str) {
-        self.mail_behind(MailKind::RecoveryBegin, who);
+    /// same, whoever is asked for; the work is done behind it.
+    ///
+    /// # Errors
+    /// `too-many-attempts` for the network that asks, `sign-in-busy`.
+    pub async fn begin_recovery(&self, who: &str, origin: &CallerOrigin) -> Result<()> {
+        self.mail_behind(MailKind::RecoveryBegin, who, origin).await
     }
 
     /// Asks for the link by which a new password is chosen; answered like [`Registry::begin_recovery`].
-    pub fn begin_password_reset(&self, who: &str) {
-        self.mail_behind(MailKind::PasswordReset, who);
+    ///
+    /// # Errors
+    /// `too-many-attempts` for the network that asks, `sign-in-busy`.
+    pub async fn begin_password_reset(&self, who: &str, origin: &CallerOrigin) -> Result<()> {
+        self.mail_behind(MailKind::PasswordReset, who, origin).await
     }
 
-    fn mail_behind(&self, kind: MailKind, who: &str) {
+    async fn mail_behind(&self, kind: MailKind, who: &str, origin: &CallerOrigin) -> Result<()> {
+        self.count_asked("way back", ASKED, origin).await?;
+        // One at a time, so that a flood of these never keeps publications waiting; what finds no room is refused, and
+        // says nothing about who was asked for.
+        let Ok(place) = self.inner.ways_back.places.clone().try_acquire_owned() else {
+            return Err(Error::new(
+                Kind::Unavailable,
+                "sign-in-busy",
+                "Too many people ask for a way back in at this moment.",
+            )
+            .remedy("Try again in a minute."));
+        };
         let (registry, who) = (self.clone(), who.trim().to_owned());
         tokio::spawn(async move {
+            let _place = place;
+            let _turn = registry.inner.ways_back.turn.lock().await;
             if let Err(error) = registry.mail_way_back(kind, &who).await {
                 tracing::warn!(%error, kind = kind.as_str(), "a mail to get back in could not be written");
             }
         });
+        Ok(())
+    }
+
+    /// Mails the link that begins a recovery on behalf of an operator, who is told where it can not be mailed.
+    ///
+    /// # Errors
+    /// `operator-needed`, `recovery-no-address`.
+    pub async fn send_recovery_link(&self, actor: &Actor, user: &str) -> Result<()> {
+        policy::may_operate(actor, "send links for recovery")?;
+        let key = user_key(user)?;
+        let mut tx = self.inner.store.write().await?;
+        if tx.recovery_address_of(&key).await?.is_none() {
+            return Err(Error::new(
+                Kind::NotFound,
+                "recovery-no-address",
+                format!("There is no open account {user} with a proved address that counts for recovery."),
+            )
+            .remedy("Look at it with `countersignd admin user show`. An account that nobody could ever sign in to takes a new link: `countersignd admin user enrol`."));
+        }
+        drop(tx);
+        self.mail_way_back(MailKind::RecoveryBegin, user.trim())
+            .await
     }
 
     async fn mail_way_back(&self, kind: MailKind, who: &str) -> Result<()> {
+        // Names that nobody has cost a read and no more.
+        let login = if who.contains('@') {
+            who.to_ascii_lowercase()
+        } else {
+            match user_key(who) {
+                Ok(key) => key,
+                Err(_) => return Ok(()),
+            }
+        };
+        if self.inner.store.person_by_login(&login).await?.is_none() {
+            return Ok(());
+        }
         let mut tx = self.inner.store.write().await?;
         let address = if who.contains('@') {
             Some(who.to_owned())
-        } else if let Ok(key) = user_key(who) {
-            tx.recovery_address_of(&key).await?
         } else {
-            None
+            tx.recovery_address_of(&login).await?
         };
         let Some(address) = address else {
             return Ok(());
@@ -121,6 +198,13 @@ impl Registry {
             tx.recovery_address(&address.to_ascii_lowercase()).await?
         else {
             return Ok(());
+        };
+        // A link for a new password where there was none would open, by the mailbox alone, what is opened by a passkey or
+        // by a provider with all that it asks for.
+        let kind = if kind == MailKind::PasswordReset && !tx.has_password(&account).await? {
+            MailKind::NoPassword
+        } else {
+            kind
         };
         self.put_link(
             &mut tx,
@@ -223,9 +307,9 @@ impl Registry {
     /// # Errors
     /// `recovery-unknown`.
     pub async fn recovery_case(&self, secret: &str) -> Result<RecoveryCase> {
-        let mut tx = self.inner.store.write().await?;
-        let case = self.case_by_secret(&mut tx, secret).await?;
-        self.view_recovery(&mut tx, &case.id).await
+        let case = self.case_by_secret(secret).await?;
+        let proofs = self.inner.store.recovery_proofs(&case.id).await?;
+        Ok(view(case, &proofs))
     }
 
     /// Asks for a proof by another address of the account. The answer does not tell whether it is one.
@@ -233,9 +317,9 @@ impl Registry {
     /// # Errors
     /// `recovery-unknown`.
     pub async fn ask_recovery_proof(&self, secret: &str, address: &str) -> Result<()> {
-        let mut tx = self.inner.store.write().await?;
-        let case = self.case_by_secret(&mut tx, secret).await?;
+        let case = self.case_by_secret(secret).await?;
         let key = address.trim().to_ascii_lowercase();
+        let mut tx = self.inner.store.write().await?;
         let theirs = tx.recovery_address(&key).await?;
         if let Some((_, _, address)) = theirs.filter(|(account, _, _)| *account == case.account) {
             let subject = format!("{} {key}", case.id);
@@ -324,29 +408,40 @@ impl Registry {
         Ok(())
     }
 
-    /// A sign-in at a linked provider is a proof: the caller's session began there and is of the account itself.
-    ///
-    /// # Errors
-    /// `session-needed`, `step-up-needed`, `recovery-unknown`, `recovery-identity`.
-    pub async fn prove_recovery_identity(&self, actor: &Actor, secret: &str) -> Result<()> {
-        let account = holder(actor)?;
-        let session = actor.session.as_ref().map(|session| session.id.0.as_str());
+    /// The id of the case with this secret, for a trip to a provider that is to prove something for it.
+    pub(crate) async fn recovery_case_id(&self, secret: &str) -> Result<String> {
+        Ok(self.case_by_secret(secret).await?.id)
+    }
+
+    /// A sign-in just now at a provider is a proof, where who it is there is linked to the account of the case. No
+    /// session is needed for it, nor begun: whoever lost the other ways in could not have one.
+    pub(crate) async fn prove_recovery_identity(
+        &self,
+        case: &str,
+        linked: Option<(AccountId, String)>,
+    ) -> Result<()> {
         let mut tx = self.inner.store.write().await?;
-        let case = self.case_by_secret(&mut tx, secret).await?;
-        if case.account != *account {
-            return Err(unknown_case());
+        let case = tx
+            .recovery(case)
+            .await?
+            .filter(|case| case.expires > self.now())
+            .ok_or_else(unknown_case)?;
+        let mut proof = None;
+        if let Some((account, id)) = linked
+            && account == case.account
+            && tx.is_linked(&account, &id).await?
+        {
+            proof = Some(id);
         }
-        let way = tx.session_way(session.unwrap_or_default()).await?;
-        if way.as_deref() != Some("provider") {
+        let Some(proof) = proof else {
             return Err(Error::new(
                 Kind::Denied,
                 "recovery-identity",
-                "This session did not begin at a linked provider.",
+                "Who you are there is not linked to the account that is to be recovered.",
             )
-            .remedy("Sign in by the provider that is linked to the account."));
-        }
-        self.add_proof(&mut tx, &case, "identity", "provider")
-            .await?;
+            .remedy("Sign in there as who you linked to the account, or give another proof."));
+        };
+        self.add_proof(&mut tx, &case, "identity", &proof).await?;
         tx.commit().await?;
         self.wake_office();
         Ok(())
@@ -398,16 +493,46 @@ impl Registry {
         Ok(view)
     }
 
+    /// An operator refuses a recovery: the case ends, and everybody who was told of it is told so.
+    ///
+    /// # Errors
+    /// `operator-needed`, `recovery-unknown`, `recovery-reason`.
+    pub async fn refuse_recovery(&self, actor: &Actor, user: &str, reason: &str) -> Result<()> {
+        policy::may_operate(actor, "refuse a recovery")?;
+        let reason = reason.trim();
+        if reason.is_empty() || reason.chars().count() > 200 || reason.chars().any(char::is_control)
+        {
+            return Err(Error::new(
+                Kind::Rejected,
+                "recovery-reason",
+                "Say in one line of at most 200 characters why the recovery is refused.",
+            )
+            .remedy("Those concerned read it."));
+        }
+        let mut tx = self.inner.store.write().await?;
+        let case = match user_key(user) {
+            Ok(key) => tx.recovery_of_user(&key).await?,
+            Err(_) => None,
+        }
+        .ok_or_else(unknown_case)?;
+        let why = format!("refused by an operator: {reason}");
+        self.end_recovery(&mut tx, actor, &case, &why).await?;
+        tx.commit().await?;
+        self.wake_office();
+        Ok(())
+    }
+
     /// Every open case, for the operator.
     ///
     /// # Errors
     /// `operator-needed`.
     pub async fn recoveries(&self, actor: &Actor) -> Result<Vec<RecoveryCase>> {
         policy::may_operate(actor, "list recoveries")?;
-        let mut tx = self.inner.store.write().await?;
+        let store = &self.inner.store;
         let mut views = Vec::new();
-        for case in self.inner.store.recoveries().await? {
-            views.push(self.view_recovery(&mut tx, &case.id).await?);
+        for case in store.recoveries().await? {
+            let proofs = store.recovery_proofs(&case.id).await?;
+            views.push(view(case, &proofs));
         }
         Ok(views)
     }
@@ -463,30 +588,30 @@ impl Registry {
         Ok(())
     }
 
-    /// Ends the waiting: closes every older way into the account and gives the secret to enrol a new passkey with.
+    /// Ends the waiting: gives the secret to enrol a new passkey with. What is made with it closes every older way into
+    /// the account; until then nothing is lost, and the mailed link stays good, so that a browser that fails costs
+    /// nobody another three days.
     ///
     /// # Errors
     /// `link-unknown`.
-    pub async fn finish_recovery(
-        &self,
-        link: &str,
-        origin: Option<&CallerOrigin>,
-    ) -> Result<String> {
+    pub async fn finish_recovery(&self, link: &str) -> Result<String> {
         let link = Token::parse(link.trim()).map_err(|_| unknown_link())?;
         let now = self.now();
-        let mut tx = self.inner.store.write().await?;
-        let row = tx
-            .take_mail_secret(MailKind::RecoveryReady, link.hash(), now)
+        let row = self
+            .inner
+            .store
+            .mail_secret(MailKind::RecoveryReady, link.hash(), now)
             .await?
             .ok_or_else(unknown_link)?;
+        let mut tx = self.inner.store.write().await?;
         let case = tx.recovery(&row.subject).await?.ok_or_else(unknown_link)?;
-        if !is_ripe(&mut tx, &case, now).await? || !tx.finish_recovery(&case.id, now).await? {
+        if !is_ripe(&mut tx, &case, now).await? {
             return Err(unknown_link());
         }
         let account = &case.account;
         let actor = claimant(account, &case.user);
-        tx.close_every_door(account, "recovered", now).await?;
-        tx.mark_recovered(account, now).await?;
+        // Of several only the last is good.
+        tx.revoke_enrolments(account, RECOVERY, now).await?;
         let secret = Token::from_random(TokenKind::Staged, self.inner.seams.random.bytes32());
         tx.insert_credential(&NewCredential {
             id: &CredentialId(new_id()),
@@ -495,7 +620,7 @@ impl Registry {
             strength: Strength::Token,
             secret_hash: secret.hash(),
             hint: &secret.hint(),
-            label: "recovery",
+            label: RECOVERY,
             scope: None,
             created: now,
             expires: now.plus_seconds(ENROL),
@@ -505,21 +630,48 @@ impl Registry {
         tx.note_event(
             &new_id(),
             now,
-            "recovery-finished",
+            "recovery-taken-up",
             &actor,
+            Some(account),
+            detail,
+        )
+        .await?;
+        tx.commit().await?;
+        Ok(secret.reveal())
+    }
+
+    /// A recovery's enrolment is being used, in the caller's transaction: the case is finished, and every older way into
+    /// the account closes.
+    ///
+    /// # Errors
+    /// `link-unknown` where the case was stopped or has lapsed since.
+    pub(crate) async fn take_over(&self, tx: &mut Tx, account: &AccountId) -> Result<()> {
+        let now = self.now();
+        let case = tx.recovery_of(account).await?.ok_or_else(unknown_link)?;
+        if !is_ripe(tx, &case, now).await? || !tx.finish_recovery(&case.id, now).await? {
+            return Err(unknown_link());
+        }
+        tx.lock_account(account).await?;
+        tx.close_every_door(account, "recovered", now).await?;
+        tx.mark_recovered(account, now).await?;
+        let detail = json!({"case": case.id});
+        tx.note_event(
+            &new_id(),
+            now,
+            "recovery-finished",
+            &claimant(account, &case.user),
             Some(account),
             detail,
         )
         .await?;
         let days = policy::RESTRICTED_DAYS.to_string();
         let data = [("days", days.as_str())];
-        self.notify(&mut tx, account, NoticeKind::RecoveryDone, &data, origin)
+        self.notify(tx, account, NoticeKind::RecoveryDone, &data, None)
             .await?;
-        tx.end_mail_secrets(MailKind::RecoveryStop, &case.id)
-            .await?;
-        tx.commit().await?;
-        self.wake_office();
-        Ok(secret.reveal())
+        for kind in [MailKind::RecoveryStop, MailKind::RecoveryReady] {
+            tx.end_mail_secrets(kind, &case.id).await?;
+        }
+        Ok(())
     }
 
     /// Refuses what an account may not do within a week of its recovery.
@@ -661,10 +813,12 @@ impl Registry {
         Ok(())
     }
 
-    async fn case_by_secret(&self, tx: &mut Tx, secret: &str) -> Result<RecoveryRow> {
+    async fn case_by_secret(&self, secret: &str) -> Result<RecoveryRow> {
         let secret = Token::parse(secret.trim()).map_err(|_| unknown_case())?;
         let now = self.now();
-        tx.recovery_by_secret(secret.hash())
+        self.inner
+            .store
+            .recovery_by_secret(secret.hash())
             .await?
             .filter(|case| case.expires > now)
             .ok_or_else(unknown_case)
@@ -672,16 +826,29 @@ impl Registry {
 
     async fn view_recovery(&self, tx: &mut Tx, id: &str) -> Result<RecoveryCase> {
         let case = tx.recovery(id).await?.ok_or_else(unknown_case)?;
-        let given = proofs(tx, id).await?;
-        Ok(RecoveryCase {
-            user: case.user,
-            proofs: given,
-            needed: PROOFS,
-            operators: (case.operators, agreed(tx, id).await?),
-            opened: case.opened,
-            ready: case.ready,
-            expires: case.expires,
-        })
+        let proofs = tx.recovery_proofs(id).await?;
+        Ok(view(case, &proofs))
+    }
+}
+
+/// A case for whoever runs it, with its proofs: kind, which, and when.
+fn view(case: RecoveryRow, proofs: &[(String, String, Time)]) -> RecoveryCase {
+    let (agreed, given): (Vec<_>, Vec<_>) =
+        proofs.iter().partition(|(kind, _, _)| kind == "operator");
+    RecoveryCase {
+        user: case.user,
+        proofs: given
+            .into_iter()
+            .map(|(kind, _, at)| (kind.clone(), *at))
+            .collect(),
+        needed: PROOFS,
+        operators: (
+            case.operators,
+            u64::try_from(agreed.len()).unwrap_or(u64::MAX),
+        ),
+        opened: case.opened,
+        ready: case.ready,
+        expires: case.expires,
     }
 }
 

@@ -163,8 +163,9 @@ impl std::fmt::Debug for SignInProvider {
 /// How people sign in.
 #[derive(Clone, Debug)]
 pub struct SignIn {
-    /// May anybody with an e-mail address make an account?
-    pub open: bool,
+    /// May anybody with an e-mail address make an account? `None`: where anybody may read, too. See
+    /// [`Settings::sign_up_open`].
+    pub open: Option<bool>,
     /// Where the key lies that secrets of codes are sealed with: beside the log's keys.
     pub key_folder: PathBuf,
     /// The base of a range service for breached passwords (such as `https://api.pwnedpasswords.com/range/`).
@@ -226,7 +227,7 @@ impl Settings {
     /// The defaults for an instance at `url` that spools in `spool`.
     pub fn new(url: Url, spool: PathBuf) -> Self {
         let sign_in = SignIn {
-            open: true,
+            open: None,
             key_folder: spool.with_file_name("keys"),
             breach_service: None,
             breach_file: None,
@@ -255,6 +256,14 @@ impl Settings {
             refresh_trust_roots: true,
             check_sources: true,
         }
+    }
+
+    /// May anybody with an e-mail address make an account? On a restricted instance every account may read, so there
+    /// it takes the operator's word.
+    pub fn sign_up_open(&self) -> bool {
+        self.sign_in
+            .open
+            .unwrap_or(self.visibility == Visibility::Public)
     }
 
     /// The base URL as text without a trailing slash.

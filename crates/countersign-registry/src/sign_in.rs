@@ -10,13 +10,15 @@
 mod codes;
 mod demands;
 mod enrolment;
+mod held;
 mod limits;
 mod passkeys;
 mod passwords;
 mod provider;
 mod sealing;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use countersign_trust::digest::Sha256;
 use serde::Serialize;
@@ -38,11 +40,12 @@ pub use codes::{RecoveryCodes, SecondFactor, TotpSetup};
 pub use demands::{Demand, FactorNeed, FactorPolicy};
 pub use enrolment::{Enrolling, Enrolment};
 pub use passkeys::{Answer, Ceremony, KeyKind};
+pub(crate) use passkeys::{RP, belongs};
 pub use passwords::import_breached;
-pub use provider::{Departure, LinkedIdentity, ProviderSummary};
+pub use provider::{Departure, LinkedIdentity, ProviderReturn, ProviderSummary};
 
 /// A session ends when it was not used for this long, in seconds…
-const IDLE: i64 = 2 * 3_600;
+pub(crate) const IDLE: i64 = 2 * 3_600;
 /// …and in any case after this long.
 const ABSOLUTE: i64 = 12 * 3_600;
 /// How long somebody counts as having proved themselves just now, in seconds.
@@ -50,14 +53,19 @@ const FRESH: i64 = 15 * 60;
 /// How long the second factor may take, in seconds.
 const HALF: i64 = 10 * 60;
 
+/// How a session began, where its password is known to be stolen. It is fresh for nothing but a new password.
+const BREACHED: &str = "breached-password";
+
 /// What this process keeps for sign-in.
 pub(crate) struct Door {
     /// Passwords are hashed by so many at once: each takes 19 MiB and a core.
-    hashing: Semaphore,
+    hashing: Arc<Semaphore>,
     /// How many wait for that.
-    waiting: AtomicUsize,
+    waiting: Arc<Semaphore>,
     /// How many passwords were hashed since the start.
     hashed: AtomicU64,
+    /// What has reached its limit.
+    exhausted: limits::Exhausted,
     seal: OnceCell<sealing::Seal>,
     webauthn: OnceCell<passkeys::Relying>,
     endpoints: provider::Endpoints,
@@ -67,9 +75,10 @@ impl Default for Door {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            hashing: Semaphore::new((cores / 2).max(1)),
-            waiting: AtomicUsize::new(0),
+            hashing: Arc::new(Semaphore::new((cores / 2).max(1))),
+            waiting: Arc::new(Semaphore::new(passwords::QUEUE)),
             hashed: AtomicU64::new(0),
+            exhausted: limits::Exhausted::default(),
             seal: OnceCell::new(),
             webauthn: OnceCell::new(),
             endpoints: provider::Endpoints::default(),
@@ -172,9 +181,22 @@ pub struct Security {
     pub missing: Option<Demand>,
 }
 
+/// What somebody signs in by; it must still hold when the session begins.
+enum By<'a> {
+    /// The password that was set then.
+    Password(Time),
+    /// A passkey.
+    Key(&'a FactorId),
+    /// A linked external identity.
+    Identity(&'a str),
+    /// A link, or a half session, that was used up in the same transaction.
+    Used,
+}
+
 /// Who signs in, with what is needed to begin the session.
 struct Entry<'a> {
     person: &'a PersonRow,
+    by: By<'a>,
     level: Level,
     way: &'static str,
     fresh: bool,
@@ -244,39 +266,57 @@ impl Registry {
         }
     }
 
+    /// What somebody proved themselves with may have been changed or taken away since it was looked at, which ended every
+    /// session of the account: a sign-in that was under way then must not survive it.
+    async fn still_holds(&self, tx: &mut Tx, entry: &Entry<'_>) -> Result<()> {
+        let account = &entry.person.id;
+        tx.lock_account(account).await?;
+        let person = tx.person(account).await?.ok_or_else(sign_in_wrong)?;
+        if person.disabled.is_some() {
+            return Err(disabled(&person.name));
+        }
+        let holds = match entry.by {
+            By::Password(changed) => tx.password_changed(account).await? == Some(changed),
+            By::Key(id) => tx
+                .factors(account)
+                .await?
+                .iter()
+                .any(|factor| factor.id == *id && usable(factor)),
+            By::Identity(id) => tx.is_linked(account, id).await?,
+            By::Used => true,
+        };
+        if holds { Ok(()) } else { Err(sign_in_wrong()) }
+    }
+
     /// Begins a session in the caller's transaction, always under a new secret.
     async fn begin_session(&self, tx: &mut Tx, entry: &Entry<'_>) -> Result<SignedIn> {
         let now = self.now();
         let account = &entry.person.id;
         let cookie = self.secret();
-        let device = match entry.device.filter(|device| is_secret(device)) {
-            Some(device) => device.to_owned(),
-            None => self.secret(),
-        };
+        let device = self.device_secret(entry.device);
         let device_hash = Sha256::of(device.as_bytes());
         let network = entry.origin.network();
-        let known = self
-            .inner
-            .store
-            .knows_device(account, Some(device_hash))
-            .await?
-            || self
-                .inner
-                .store
-                .knows_place(account, &network, &entry.origin.agent)
-                .await?;
+        let known = tx
+            .knows_browser(account, device_hash, (&network, &entry.origin.agent))
+            .await?;
         let id = SessionId(new_id());
         let expires = now.plus_seconds(ABSOLUTE);
         let fresh_until = entry.fresh.then(|| now.plus_seconds(FRESH));
+        let way = if entry.must_change_password && entry.level < Level::Phishproof {
+            BREACHED
+        } else {
+            entry.way
+        };
         tx.insert_session(&NewSession {
             id: &id,
             secret: Sha256::of(cookie.as_bytes()),
             account,
             level: Some(entry.level),
-            way: entry.way,
+            way,
             address: &entry.origin.address.to_string(),
             network: &network,
             agent: &entry.origin.agent,
+            device: Some(device_hash),
             now,
             expires,
             fresh_until,
@@ -292,10 +332,11 @@ impl Registry {
             strength: strength_of(entry.level),
             scope: None,
             credential: None,
+            consent: None,
             session: Some(SessionFacts {
                 id,
                 level: entry.level,
-                fresh_until,
+                fresh_until: fresh_until.filter(|_| way != BREACHED),
                 operator: entry.person.operator,
             }),
         };
@@ -318,11 +359,13 @@ impl Registry {
     /// Begins a session or, where the account has a second factor and the first was not one, asks for it.
     async fn enter(&self, entry: Entry<'_>, breached: bool) -> Result<SignInStep> {
         let account = &entry.person.id;
-        let factors = self.inner.store.factors(account).await?;
-        let usable: Vec<&FactorRow> = factors.iter().filter(|factor| usable(factor)).collect();
         let now = self.now();
         let mut tx = self.inner.store.write().await?;
-        if entry.level > Level::Password || usable.is_empty() {
+        self.still_holds(&mut tx, &entry).await?;
+        let factors = tx.factors(account).await?;
+        let usable: Vec<&FactorRow> = factors.iter().filter(|factor| usable(factor)).collect();
+        // A key of which there seems to be a copy opens nothing, but it is no reason to ask for less.
+        if entry.level > Level::Password || !factors.iter().any(confirmed) {
             if breached && entry.level == Level::Password {
                 return Err(passwords::breached());
             }
@@ -338,13 +381,14 @@ impl Registry {
             account,
             level: None,
             way: if entry.must_change_password {
-                "breached-password"
+                BREACHED
             } else {
                 entry.way
             },
             address: &entry.origin.address.to_string(),
             network: &entry.origin.network(),
             agent: &entry.origin.agent,
+            device: None,
             now,
             expires,
             fresh_until: None,
@@ -381,11 +425,19 @@ impl Registry {
     }
 
     async fn end_session(&self, actor: &Actor, id: &SessionId, account: &AccountId) -> Result<()> {
+        let (_, own) = session_of(actor)?;
+        // Whoever is thrown out has a browser that is not the holder's.
+        let thrown_out = own.id != *id;
+        let why = if thrown_out {
+            "thrown-out"
+        } else {
+            "signed-out"
+        };
         let mut tx = self.inner.store.write().await?;
-        if !tx
-            .end_session(account, id, "signed-out", self.now())
-            .await?
-        {
+        if thrown_out {
+            tx.forget_device_of(account, id, &own.id).await?;
+        }
+        if !tx.end_session(account, id, why, self.now()).await? {
             return Err(Error::new(
                 Kind::NotFound,
                 "session-unknown",
@@ -419,7 +471,7 @@ impl Registry {
         Ok(ended)
     }
 
-    /// Ends sessions after a change of what an account is signed in to with.
+    /// Ends sessions after a change of what an account is signed in to with, and forgets the browsers that they were in.
     async fn end_others(
         &self,
         tx: &mut Tx,
@@ -428,6 +480,8 @@ impl Registry {
         except: Option<&SessionId>,
         why: &str,
     ) -> Result<u64> {
+        tx.lock_account(account).await?;
+        tx.forget_devices(account, except).await?;
         let ended = tx.end_sessions(account, except, why, self.now()).await?;
         if ended > 0 {
             let detail = json!({"sessions": ended, "why": why});
@@ -544,12 +598,19 @@ impl Registry {
             .filter(|factor| factor.id != *id && usable(factor))
             .collect();
         let keys = rest.iter().any(|factor| factor.kind != "totp");
-        let linked = !self
+        // A provider that the operator took away lets nobody in.
+        let providers = &self.inner.settings.sign_in.providers;
+        let linked = self
             .inner
             .store
             .linked_identities(account)
             .await?
-            .is_empty();
+            .iter()
+            .any(|row| {
+                providers
+                    .iter()
+                    .any(|provider| provider.issuer == row.issuer)
+            });
         if !keys && !tx.has_password(account).await? && !linked {
             return Err(Error::new(
                 Kind::Rejected,
@@ -635,6 +696,9 @@ impl Registry {
             if disabled {
                 self.end_others(&mut tx, actor, &account, None, "the account was disabled")
                     .await?;
+                for organisation in tx.organisations_of(&account).await? {
+                    tx.end_invitations_by(&organisation, &account, now).await?;
+                }
             }
         }
         tx.commit().await?;
@@ -671,8 +735,23 @@ impl Registry {
         Err(step_up_needed())
     }
 
+    /// [`Registry::fresh_session`] for a new password; that is what a session with a stolen one is for.
+    async fn fresh_for_password<'a>(
+        &self,
+        actor: &'a Actor,
+    ) -> Result<(&'a AccountId, &'a SessionFacts)> {
+        let (account, session) = session_of(actor)?;
+        let row = self.inner.store.session(&session.id).await?;
+        let now = self.now();
+        if row.is_some_and(|row| row.way == BREACHED && row.fresh_until.is_some_and(|at| now < at))
+        {
+            return Ok((account, session));
+        }
+        self.fresh_session(actor)
+    }
+
     /// The session may have been ended by somebody since this request began; in a transaction that is for certain.
-    async fn still_signed_in(&self, tx: &mut Tx, session: &SessionFacts) -> Result<()> {
+    pub(crate) async fn still_signed_in(&self, tx: &mut Tx, session: &SessionFacts) -> Result<()> {
         if tx.session_lives(&session.id, self.now()).await? {
             return Ok(());
         }
@@ -691,6 +770,14 @@ impl Registry {
             .await
     }
 
+    /// A browser's own secret, by which accounts know it: the one that it shows, or a new one.
+    pub fn device_secret(&self, shown: Option<&str>) -> String {
+        match shown.filter(|device| is_secret(device)) {
+            Some(device) => device.to_owned(),
+            None => self.secret(),
+        }
+    }
+
     /// 256 unpredictable bits as text.
     fn secret(&self) -> String {
         hex::encode(self.inner.seams.random.bytes32())
@@ -704,7 +791,12 @@ fn is_secret(text: &str) -> bool {
 
 /// Is the factor good for signing in?
 fn usable(factor: &FactorRow) -> bool {
-    factor.confirmed.is_some() && factor.cloned.is_none()
+    confirmed(factor) && factor.cloned.is_none()
+}
+
+/// Was the factor ever confirmed, whether or not it is good now?
+fn confirmed(factor: &FactorRow) -> bool {
+    factor.confirmed.is_some()
 }
 
 fn strength_of(level: Level) -> Strength {
@@ -723,10 +815,14 @@ fn actor(row: &SessionRow, level: Level, now: Time) -> Actor {
         strength: strength_of(level),
         scope: None,
         credential: None,
+        consent: None,
         session: Some(SessionFacts {
             id: row.id.clone(),
             level,
-            fresh_until: row.fresh_until.filter(|until| now < *until),
+            // A stolen password and a code change nothing but that password.
+            fresh_until: row.fresh_until.filter(|until| {
+                now < *until && (row.way != BREACHED || level == Level::Phishproof)
+            }),
             operator: row.operator,
         }),
     }
@@ -736,9 +832,16 @@ fn actor(row: &SessionRow, level: Level, now: Time) -> Actor {
 fn session_of(actor: &Actor) -> Result<(&AccountId, &SessionFacts)> {
     match (&actor.identity, &actor.session) {
         (Identity::Account { id, .. }, Some(session)) => Ok((id, session)),
-        _ => Err(Error::new(
+        (Identity::Anonymous, _) => Err(Error::new(
             Kind::Unauthenticated,
             "sign-in-needed",
+            "This is for the holder of an account, signed in.",
+        )
+        .remedy("Sign in in a browser.")),
+        // A good token is no session; another token would be none either.
+        _ => Err(Error::new(
+            Kind::Denied,
+            "session-needed",
             "This is for the holder of an account, signed in.",
         )
         .remedy("Sign in in a browser.")),

@@ -120,6 +120,7 @@ kinds! {
     Notice "notice" "{title}" "{what}" "{advice}";
     VerifyAddress "verify-address" "Is this your address?" "The account {user} at {site} gave this as its address. Open the link to say that this is right." "If you know nothing of it, do nothing: without the link the address is not used.";
     AddressInUse "address-in-use" "Your address is in use already" "Somebody, perhaps you, tried to use this address at {site}. It belongs to an account already, so nothing was done." "If it was you, sign in with the account that you have. If not, there is nothing to do.";
+    NoPassword "no-password" "There is no password to change" "Somebody, perhaps you, asked for a new password for the account {user} at {site}. It has none: it is signed in to with a passkey or by a provider, and nothing was changed." "If it was you and you have lost those, begin a recovery on the sign-in page. If not, there is nothing to do.";
     PasswordReset "password-reset" "Choose a new password" "Somebody, perhaps you, asked for a new password for the account {user} at {site}. The link changes the password only: your second factor is asked for as ever." "If it was not you, do nothing: the password stays as it is.";
     Enrol "enrol" "Welcome" "Open the link to set up the account {user} at {site}." "If you know nothing of it, do nothing: the account lapses.";
     Invitation "invitation" "You are invited" "{who} invites you to be {role} of {organisation} at {site}. The link is good for you alone, once." "If you do not know them, do nothing.";
@@ -132,7 +133,7 @@ kinds! {
 /// What a mail's link says, and below which page of the site it leads; `None` for mails without one.
 pub(crate) fn link_of(kind: MailKind) -> Option<(&'static str, &'static str)> {
     Some(match kind {
-        MailKind::Notice | MailKind::AddressInUse => return None,
+        MailKind::Notice | MailKind::AddressInUse | MailKind::NoPassword => return None,
         MailKind::VerifyAddress => ("Yes, this is my address", "/account/verify-address"),
         MailKind::PasswordReset => ("Choose a new password", "/account/reset-password"),
         MailKind::Enrol => ("Set up the account", "/enrol"),

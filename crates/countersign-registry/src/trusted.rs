@@ -336,6 +336,7 @@ impl Registry {
             scope: None,
             credential: Some(credential.clone()),
             session: None,
+            consent: None,
         };
         let detail = json!({"credential": credential, "expires": expires, "pinned": newly_pinned});
         tx.note_event(&new_id(), now, "token-minted", &actor, None, detail)
@@ -411,6 +412,7 @@ impl Registry {
                 scope: None,
                 credential: None,
                 session: None,
+                consent: None,
             },
             _ => Actor::operator(),
         };

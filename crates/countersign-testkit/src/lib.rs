@@ -17,6 +17,8 @@ pub mod fsck;
 pub mod http;
 pub mod issuer;
 pub mod packages;
+pub mod passkey;
+pub mod person;
 pub mod postgres;
 pub mod runner;
 pub mod s3;

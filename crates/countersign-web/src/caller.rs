@@ -1,9 +1,27 @@
 //! The credential a request carries: one verifier in the core, many ways to send the token.
 
+use std::net::IpAddr;
+
 use base64::Engine as _;
 use countersign_registry::model::Presented;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+
+tokio::task_local! {
+    /// The address of the caller whose request this task answers. The pipeline alone sets it, from the connection and,
+    /// behind a proxy of ours, from what that proxy wrote; so no header of a client can pass for it.
+    static ADDRESS: Option<IpAddr>;
+}
+
+/// Answers a request of a caller at this address.
+pub(crate) async fn at<F: Future>(address: Option<IpAddr>, answer: F) -> F::Output {
+    ADDRESS.scope(address, answer).await
+}
+
+/// Where the caller of this request is; `None` where that is not known, and tokens for some networks only are refused.
+pub(crate) fn address() -> Option<IpAddr> {
+    ADDRESS.try_with(|address| *address).ok().flatten()
+}
 
 /// Longest credential looked at, in bytes; ours have 56.
 const LONGEST: usize = 1_024;

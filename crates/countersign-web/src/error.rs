@@ -34,6 +34,8 @@ pub enum Dialect {
     /// The exchange of identity tokens: `{"message", "errors": […]}`, which publishing clients print, with the members
     /// of RFC 9457 beside them. What is wrong with a token is 422, whatever its kind.
     Exchange,
+    /// npm and its kin: `{"error"}`, which they print, with the members of RFC 9457 beside it.
+    Npm,
 }
 
 /// An error with the dialect it is to be told in.
@@ -43,6 +45,8 @@ pub struct Refusal {
     pub error: Box<Error>,
     /// For whom it is worded.
     pub dialect: Dialect,
+    /// The request for an approval that was made for the caller; callers of our API are told where to answer it.
+    pub approval: Option<Box<Value>>,
 }
 
 impl Refusal {
@@ -51,6 +55,7 @@ impl Refusal {
         Self {
             error: Box::new(error.into()),
             dialect,
+            approval: None,
         }
     }
 
@@ -72,6 +77,11 @@ impl Refusal {
     /// For clients that exchange an identity token.
     pub fn exchange(error: impl Into<Error>) -> Self {
         Self::new(error, Dialect::Exchange)
+    }
+
+    /// For npm.
+    pub fn npm(error: impl Into<Error>) -> Self {
+        Self::new(error, Dialect::Npm)
     }
 
     /// The status this is answered with.
@@ -192,6 +202,7 @@ pub(crate) fn render(
         Dialect::Problem => Form::Problem,
         Dialect::Upload => upload_form(headers),
         Dialect::Exchange => Form::Exchange,
+        Dialect::Npm => Form::Npm,
     };
     let (content_type, body) = match form {
         Form::Text => (
@@ -218,14 +229,28 @@ pub(crate) fn render(
             })
             .to_string(),
         ),
-        Form::Problem => (
-            "application/problem+json",
-            Value::Object(problem(error, status, &link, request_id)).to_string(),
-        ),
+        Form::Problem => {
+            let mut members = problem(error, status, &link, request_id);
+            if let Some(approval) = &refusal.approval {
+                members.insert("approval".to_owned(), approval.as_ref().clone());
+            }
+            (
+                "application/problem+json",
+                Value::Object(members).to_string(),
+            )
+        }
         Form::Exchange => {
             let mut members = problem(error, status, &link, request_id);
             members.insert("message".to_owned(), "Token request failed".into());
             members.insert("errors".to_owned(), reasons(error, &link).into());
+            ("application/json", Value::Object(members).to_string())
+        }
+        Form::Npm => {
+            let mut members = problem(error, status, &link, request_id);
+            members.insert(
+                "error".to_owned(),
+                format!("{} More: {link}", error.text()).into(),
+            );
             ("application/json", Value::Object(members).to_string())
         }
     };
@@ -251,7 +276,13 @@ pub(crate) fn render(
             out.insert(RETRY_AFTER, HeaderValue::from_static(wait));
         }
         StatusCode::TOO_MANY_REQUESTS => {
-            out.insert(RETRY_AFTER, HeaderValue::from_static("30"));
+            // A program that waits to be let in may ask again at its pace.
+            let wait = if error.code == "login-too-fast" {
+                "5"
+            } else {
+                "30"
+            };
+            out.insert(RETRY_AFTER, HeaderValue::from_static(wait));
         }
         _ => {}
     }
@@ -368,6 +399,7 @@ enum Form {
     Json,
     Html,
     Exchange,
+    Npm,
 }
 
 fn upload_form(headers: &HeaderMap) -> Form {

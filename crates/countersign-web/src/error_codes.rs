@@ -49,6 +49,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "account-disabled" "Account disabled"
         "The account that the token belongs to was disabled."
         "Ask the operator of this registry.";
+    "account-in-use" "Account in use"
+        "The account can be signed in to already, so no enrolment link is given for it."
+        "Its holder gets back in by recovery.";
     "account-needed" "Only a person does this"
         "What was asked is for accounts: it is not for workflows, nor for the operator at the command line."
         "Sign in as the person whose business it is.";
@@ -75,7 +78,10 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
         "Name one of them.";
     "approval-needed" "An approval is needed"
         "This takes the consent of a passkey to this very act on this very thing, given within the last two minutes and not used yet."
-        "Ask for an approval, answer it at the page of approvals, and try again at once.";
+        "Ask for an approval, answer it at the page of approvals, and try again at once. Programs send the header Countersign-Approval: ask, and then the id that they are told.";
+    "approval-other" "The approval is for something else"
+        "An approval is good for exactly the request that it was asked for, made with the token that asked."
+        "Repeat that request unchanged, or ask for an approval of this one.";
     "approval-over" "The request is over"
         "The request for an approval was answered already, or nobody answered it in time."
         "Ask again.";
@@ -85,6 +91,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "approval-unknown" "No such request"
         "There is no request for an approval of this id or code among those of the account."
         "Look at the page of approvals; requests end after ten minutes.";
+    "approval-waiting" "Not answered yet"
+        "The request for an approval waits for its person."
+        "Answer it at the page of approvals, then repeat the request.";
     "archive-corrupt" "Archive damaged"
         "The compressed data of the archive can not be read."
         REBUILD;
@@ -277,6 +286,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "creation-needs-account" "New projects need a person"
         "Only an account can make a project by publishing to a free name."
         "Publish the first release with a person's token.";
+    "credential-ended" "The token ended meanwhile"
+        "The token was good when the request began, and was revoked or expired before it was carried out."
+        "Nothing was changed. Make a new token, or exchange the workflow's identity token again, and repeat the request.";
     "credentials-missing" "No token sent"
         "This needs a token, and the request carried none."
         "Send an API token as the password (user name __token__), or as \"Authorization: Bearer TOKEN\".";
@@ -403,6 +415,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "form-mismatch" "Form and file differ"
         "The form says something else than the metadata inside the file. The file is believed."
         "Upload the file as it was built; do not override metadata on the way.";
+    "form-over" "Form no longer kept"
+        "What was typed before proving again who you are was kept for five minutes and for one use, in the browser's own session; that is over."
+        "Nothing was done. Open the page again and type it once more.";
     "form-protocol" "Protocol version unknown"
         "The upload form names a protocol version that does not exist."
         "Send protocol_version=1, or leave it out.";
@@ -511,6 +526,12 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "login-name" "Program without a name"
         "A program that wants to be let in says what it is, in at most 100 characters."
         "Send a short name without control characters.";
+    "login-password" "No login by password"
+        "The client asked for a token with user name and password. Passwords are typed at this registry's own pages only."
+        "Use the login by browser: npm login --auth-type=web.";
+    "login-too-fast" "Asked too often"
+        "A program that waits to be let in asked more often than it was told to. Nobody has decided yet."
+        "Wait five seconds between questions.";
     "login-unknown" "Nothing waits under this code"
         "The code was mistyped, was answered already, or is older than ten minutes."
         "Compare it with what the program shows, or start the program again.";
@@ -814,6 +835,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "provider-refused" "Provider said no"
         "The sign-in provider sent the browser back without an answer."
         "Try again, or sign in another way.";
+    "provider-stale" "Not asked just now"
+        "The sign-in provider did not check just now who it is, which a recovery takes."
+        "Sign out there, begin again, and sign in when you are asked to.";
     "provider-unknown" "No such provider"
         "There is no such sign-in provider here."
         "Open the sign-in page again.";
@@ -853,12 +877,18 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "recently-recovered" "Recovered a short while ago"
         "For a week after its recovery an account can neither delete, hand over, nor make tokens."
         "Wait until then, or ask another owner.";
-    "recovery-identity" "Not a sign-in at a provider"
-        "The session did not begin at a provider that is linked to the account."
-        "Sign in by the provider that is linked to the account.";
+    "recovery-identity" "Not linked to the account"
+        "Who signed in at the provider is not linked to the account that is to be recovered."
+        "Sign in there as who you linked to the account, or give another proof.";
+    "recovery-no-address" "No address to recover by"
+        "The account has no proved address that counts for recovery."
+        "Another address, proved in time, would have helped; an account that was never used takes a new enrolment link.";
     "recovery-own" "Your own recovery"
         "Nobody agrees to the recovery of their own account."
         "Ask another operator.";
+    "recovery-reason" "A reason, please"
+        "A recovery is refused with a reason of one line and at most 200 characters."
+        "Those concerned read it: say what they should know.";
     "recovery-unknown" "No such recovery"
         "There is no such recovery, it has ended, or you own nothing together with the account."
         "Begin again with the user name or an address of the account.";
@@ -1024,6 +1054,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "too-many-digests" "Too many digests"
         "One question may name at most 100 digests."
         "Ask in several parts.";
+    "too-many-invitations" "Too many invitations"
+        "An organisation invited very many times within a day; whoever is invited gets a mail, so there is a bound."
+        "Go on tomorrow; inviting somebody again does not help.";
     "too-many-organisations" "Too many organisations"
         "An account owns only so many organisations."
         "Remove one that is no longer used, or ask the operator.";

@@ -21,6 +21,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use tower::Service as _;
 
 use crate::body::{AnswerBody, Fate, RequestBody};
+use crate::caller;
 use crate::error::{self, Dialect, Refusal};
 use crate::metering::RouteClass;
 use crate::request_log::{self, Line, Noted};
@@ -122,7 +123,8 @@ impl App {
         }
         let this = Arc::clone(&self.inner);
         Either::Right(Box::pin(async move {
-            Ok(this.route(request, remote, started, logged).await)
+            let address = this.address(request.headers(), remote);
+            Ok(caller::at(address, this.route(request, remote, started, logged)).await)
         }))
     }
 
@@ -416,10 +418,15 @@ fn is_open(method: &Method, path: &str) -> bool {
         "/_/secrets/disclose-token"
         | "/api/v1/secrets/report"
         | "/api/v1/login"
-        | "/api/v1/login/poll" => method == Method::POST,
+        | "/api/v1/login/poll"
+        | "/api/v1/recovery"
+        | "/api/v1/recovery/password"
+        | "/api/v1/recovery/status" => method == Method::POST,
         // Whoever comes in, or gets back in, has nothing to show yet. Pages of one's own ask for themselves.
         "/sign-in" | "/sign-up" | "/sign-out" | "/forgotten" | "/recover" | "/enrol" => true,
-        "/account" | "/operator" | "/invitation" | "/login/device" | "/help/recovery" => true,
+        "/account" | "/operator" | "/invitation" | "/login/device" | "/help/recovery" | "/me"
+        | "/cargo/me" => true,
+        _ if protocols::npm::is_login(path) => true,
         _ => [
             "/static/",
             "/enrol/",
@@ -443,6 +450,8 @@ fn dialect_of(method: &Method, path: &str) -> Dialect {
         || path == "/.well-known/pytp"
     {
         Dialect::Problem
+    } else if path.starts_with("/npm/-/") || path.starts_with("/-/") {
+        Dialect::Npm
     } else {
         Dialect::Text
     }

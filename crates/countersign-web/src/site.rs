@@ -7,6 +7,7 @@ use countersign_registry::{Kind, Registry, Result};
 use http::{HeaderMap, Method};
 use tokio::sync::Semaphore;
 
+use crate::caller;
 use crate::metering::Meters;
 use crate::session;
 use crate::settings::FaceSettings;
@@ -58,8 +59,15 @@ impl Site {
     /// [`Kind::Denied`]).
     pub async fn viewer(&self, headers: &HeaderMap) -> Result<Actor> {
         let presented = session::presented(&Method::GET, headers, self.is_secure())?;
-        let actor = match self.registry.authenticate(presented).await {
-            Err(error) if self.is_public() && error.kind == Kind::Unauthenticated => {
+        let authenticated = self
+            .registry
+            .authenticate_from(presented, caller::address())
+            .await;
+        let actor = match authenticated {
+            Err(error)
+                if self.is_public()
+                    && (error.kind == Kind::Unauthenticated || error.code == "token-network") =>
+            {
                 Actor::anonymous()
             }
             outcome => outcome?,
@@ -75,6 +83,8 @@ impl Site {
         if matches!(presented, countersign_registry::model::Presented::Nothing) {
             return Err(crate::error::credentials_missing());
         }
-        self.registry.authenticate(presented).await
+        self.registry
+            .authenticate_from(presented, caller::address())
+            .await
     }
 }

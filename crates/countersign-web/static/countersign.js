@@ -51,6 +51,12 @@
       body: fields,
     });
     const found = await answer.json();
+    if (!answer.ok && found.code === 'step-up-needed') {
+      // Proved again, the person comes back here with what was typed.
+      const typed = new URLSearchParams();
+      for (const field of form.querySelectorAll('input:not([type=hidden]), select')) typed.append(field.name, field.value);
+      location.assign('/account/confirm?return=' + encodeURIComponent(location.pathname + '?' + typed));
+    }
     if (!answer.ok) throw new Error([found.detail, found.remedy].filter(Boolean).join(' ') || form.dataset.failed);
     return found;
   };

@@ -17,11 +17,12 @@ Begin:
   countersign trust add https://packages.example.org      pins its log's keys, once, after asking
   countersign verify dist/thing-1.0-py3-none-any.whl      is it what the registry published?
   countersign log audit                                   checks every entry of the log
-  countersign publish dist/*                              from a CI job with an identity, or with COUNTERSIGN_TOKEN
+  countersign login https://packages.example.org          a browser, a passkey, and no secret to copy
+  countersign publish dist/*                              from a CI job with an identity, or as who is logged in
   countersign publisher list mypackage                    which CI identities may publish it
 
 Exit codes: 0 good, 1 a bug or the environment, 2 usage, 3 verification failed, 4 refused by the registry, 5 unreachable.
-COUNTERSIGN_TOKEN: a token, to publish and manage with and for registries that are not public."
+COUNTERSIGN_TOKEN: a token, to publish and manage with and for registries that are not public; it goes before a login."
 )]
 pub struct Cli {
     /// Options that every command takes.
@@ -66,6 +67,21 @@ pub enum Command {
     /// Which CI identities may publish a project.
     #[command(subcommand)]
     Publisher(Publisher),
+    /// Log in by a browser, here or on another machine, and keep a token for later commands.
+    Login(Login),
+    /// Revoke the token of a login, and forget it.
+    Logout(Logout),
+    /// Who you are at a registry, and by which credential.
+    Whoami,
+    /// Your tokens.
+    #[command(subcommand)]
+    Token(Token),
+    /// Who has which role on a project.
+    #[command(subcommand)]
+    Owner(Owner),
+    /// Organisations: members, teams, namespaces.
+    #[command(subcommand)]
+    Org(Org),
     /// Speak to the sigstore-conformance suite.
     #[command(subcommand, hide = true)]
     Conformance(Conformance),
@@ -106,6 +122,408 @@ pub struct ConformanceVerify {
     pub trusted_root: Option<PathBuf>,
     /// The file, or sha256:HEX.
     pub artifact: String,
+}
+
+/// Options of `login`.
+///
+/// The page shows the code, what asks and from where; a passkey says yes. So it works on a machine without a browser
+/// too: open the page on another one. Publishing from CI needs no login: see `countersign publish --help`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  countersign login https://packages.example.org
+  countersign login --action publish --name 'laptop of ada'
+  countersign --json login --no-browser             for scripts: page and code on standard error
+
+The token is kept in countersign/logins.toml in the user's configuration, readable for nobody else, and is sent to that
+registry only. Logging in again takes the place of the login of before, whose token is revoked.
+Exit codes: 4 when the answer was no or nobody answered in time (ten minutes), 5 when the registry is out of reach.")]
+pub struct Login {
+    /// The registry [default: as --registry]
+    pub url: Option<Url>,
+    /// What the token shall be good for.
+    #[arg(long, value_name = "ACTION", default_value = "manage")]
+    pub action: Action,
+    /// How this program is called on the page [default: countersign on HOST]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Open no browser; only show the page's address.
+    #[arg(long)]
+    pub no_browser: bool,
+}
+
+/// What a token is good for; each includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Action {
+    /// Read.
+    Read,
+    /// Publish your projects.
+    Publish,
+    /// Yank, delete, and change owners and publishers.
+    Manage,
+}
+
+impl Action {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Publish => "publish",
+            Self::Manage => "manage",
+        }
+    }
+}
+
+/// Options of `logout`.
+#[derive(Args, Debug)]
+pub struct Logout {
+    /// The registry [default: as --registry]
+    pub url: Option<Url>,
+    /// Forget the login even where the registry can not be told; its token stays good until it is revoked there.
+    #[arg(long)]
+    pub forget: bool,
+}
+
+/// `token …`: takes a login, or COUNTERSIGN_TOKEN with the manage action.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  countersign token list
+  countersign token create --action publish --project pypi:mypackage --days 7
+  countersign token revoke csgn_u_Ab12")]
+pub enum Token {
+    /// Your tokens: hints, scopes and dates, never a secret.
+    List,
+    /// Make a token and print it, once. You approve it with your passkey on the page that is shown.
+    Create(NewToken),
+    /// Revoke a token, with effect at once.
+    Revoke {
+        /// Its id or its hint, as `list` shows them; never the token itself.
+        which: String,
+    },
+}
+
+/// Options of `token create`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  countersign token create --label 'release box' --action publish --project pypi:mypackage
+  countersign token create --action read --network 192.0.2.0/24 --days 90 > token.txt
+
+On standard output stands the token and nothing else. For CI there is something better than a token that is stored:
+countersign publisher add --help")]
+pub struct NewToken {
+    /// What it shall be good for.
+    #[arg(long, value_name = "ACTION", default_value = "publish")]
+    pub action: Action,
+    /// How you call it.
+    #[arg(long, value_name = "TEXT")]
+    pub label: Option<String>,
+    /// Good for this project only.
+    #[arg(long, conflicts_with_all = ["namespace", "ecosystem"])]
+    pub project: Option<ProjectName>,
+    /// Good for this namespace only: ECOSYSTEM:PREFIX.
+    #[arg(long, value_name = "NAMESPACE", conflicts_with = "ecosystem")]
+    pub namespace: Option<ProjectName>,
+    /// Good for this ecosystem only.
+    #[arg(long, value_name = "ECOSYSTEM")]
+    pub ecosystem: Option<countersign_formats::Ecosystem>,
+    /// Good from this network only, such as 192.0.2.0/24; again for each.
+    #[arg(long = "network", value_name = "NETWORK")]
+    pub networks: Vec<String>,
+    /// How many days it lives [default: 30, and at most what the operator allows]
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub days: Option<u32>,
+}
+
+/// `owner …`: takes a login, or COUNTERSIGN_TOKEN with the manage action.
+///
+/// What a token alone may not do waits for your passkey: the page is shown, and the command goes on by itself.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+PROJECT is ECOSYSTEM:PROJECT, or just PROJECT for pypi.
+Roles: owner (everything), maintainer (releases), publisher (uploads and nothing else), security (withholds files).
+Examples:
+  countersign owner list mypackage
+  countersign owner add mypackage grace --role maintainer
+  countersign owner transfer mypackage my-organisation
+
+The last owner can not go. Removing another owner by force of two: remove --propose, then confirm by a second owner.")]
+pub enum Owner {
+    /// Who has which role on a project; without a project, your own projects.
+    List {
+        /// The project.
+        project: Option<ProjectName>,
+    },
+    /// Give somebody a role.
+    Add {
+        /// The project.
+        project: ProjectName,
+        /// The user name.
+        user: String,
+        /// The role.
+        #[arg(long, default_value = "owner")]
+        role: Role,
+    },
+    /// Change somebody's role.
+    Role {
+        /// The project.
+        project: ProjectName,
+        /// The user name.
+        user: String,
+        /// The role.
+        role: Role,
+    },
+    /// Take somebody's role away.
+    Remove {
+        /// The project.
+        project: ProjectName,
+        /// The user name.
+        user: String,
+        /// Ask for the removal of an owner, which another owner confirms, or which waits some days so that it can be
+        /// stopped.
+        #[arg(long)]
+        propose: bool,
+    },
+    /// Give up your own role.
+    Leave {
+        /// The project.
+        project: ProjectName,
+    },
+    /// Ask for a transfer to an organisation or another user; it waits some days, and every owner can stop it.
+    Transfer {
+        /// The project.
+        project: ProjectName,
+        /// The organisation or user.
+        to: String,
+    },
+    /// What waits about a project; without one, transfers that wait for you.
+    Pending {
+        /// The project.
+        project: Option<ProjectName>,
+    },
+    /// Confirm a removal as the second owner, or take over a project that is transferred to you.
+    Confirm {
+        /// The id, as `pending` shows it.
+        id: String,
+    },
+    /// Stop a removal or a transfer.
+    Stop {
+        /// The id, as `pending` shows it.
+        id: String,
+    },
+}
+
+/// A role on a project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// Everything.
+    Owner,
+    /// Releases.
+    Maintainer,
+    /// Uploads and nothing else.
+    Publisher,
+    /// Withholds files in an incident.
+    Security,
+}
+
+impl Role {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Maintainer => "maintainer",
+            Self::Publisher => "publisher",
+            Self::Security => "security",
+        }
+    }
+}
+
+/// A role that a team may have, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TeamRole {
+    /// Releases.
+    Maintainer,
+    /// Uploads and nothing else.
+    Publisher,
+    /// Withholds files in an incident.
+    Security,
+    /// None any longer.
+    None,
+}
+
+impl TeamRole {
+    /// Its word.
+    pub fn word(self) -> Option<&'static str> {
+        match self {
+            Self::Maintainer => Some("maintainer"),
+            Self::Publisher => Some("publisher"),
+            Self::Security => Some("security"),
+            Self::None => None,
+        }
+    }
+}
+
+/// A standing in an organisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Standing {
+    /// Owns the organisation and its projects.
+    Owner,
+    /// Manages members and teams.
+    Manager,
+    /// Has what their teams have.
+    Member,
+}
+
+impl Standing {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Manager => "manager",
+            Self::Member => "member",
+        }
+    }
+}
+
+/// `org …`: takes a login, or COUNTERSIGN_TOKEN with the manage action.
+///
+/// Organisations are governed by people who are there: most of this waits for your passkey on the page that is shown.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  countersign org create acme --display-name 'Acme Ltd'
+  countersign org invite acme grace --standing member
+  countersign org team add acme releases
+  countersign org team join acme releases grace
+  countersign org namespace acme pypi:acme releases publisher
+  countersign owner transfer mypackage acme")]
+pub enum Org {
+    /// Your organisations.
+    List,
+    /// Make an organisation. Its name is taken for ever.
+    Create {
+        /// Its name in addresses.
+        name: String,
+        /// Its name in words.
+        #[arg(long, value_name = "TEXT")]
+        display_name: Option<String>,
+    },
+    /// Members, teams, projects, namespaces, and what waits.
+    Show {
+        /// The organisation.
+        name: String,
+    },
+    /// End an organisation that has no projects. Its name stays taken.
+    Remove {
+        /// The organisation.
+        name: String,
+    },
+    /// Invite somebody.
+    Invite {
+        /// The organisation.
+        name: String,
+        /// The user name.
+        user: String,
+        /// As what.
+        #[arg(long, default_value = "member")]
+        standing: Standing,
+    },
+    /// Invitations that wait for you.
+    Invitations,
+    /// Accept an invitation.
+    Accept {
+        /// Its id, as `invitations` shows it.
+        id: String,
+    },
+    /// Decline an invitation, or take back one of your organisation's.
+    Decline {
+        /// Its id, as `invitations` or `show` shows it.
+        id: String,
+    },
+    /// Change what somebody is, or end it.
+    Member {
+        /// The organisation.
+        name: String,
+        /// The user name.
+        user: String,
+        /// What they are from now on.
+        #[arg(required_unless_present = "remove")]
+        standing: Option<Standing>,
+        /// End it.
+        #[arg(long, conflicts_with = "standing")]
+        remove: bool,
+        /// With --remove, for an owner: ask for it, and another owner confirms (countersign owner confirm).
+        #[arg(long, requires = "remove")]
+        propose: bool,
+    },
+    /// Leave an organisation.
+    Leave {
+        /// The organisation.
+        name: String,
+    },
+    /// Teams and who is in them.
+    #[command(subcommand)]
+    Team(Team),
+    /// Give a team a role on every project of a namespace of the organisation.
+    Namespace {
+        /// The organisation.
+        name: String,
+        /// ECOSYSTEM:PREFIX, or just PREFIX for pypi.
+        namespace: ProjectName,
+        /// The team.
+        team: String,
+        /// The role, or none.
+        #[arg(value_name = "ROLE|none")]
+        role: TeamRole,
+    },
+    /// Give a team a role on one project of the organisation.
+    Project {
+        /// The project.
+        project: ProjectName,
+        /// The team.
+        team: String,
+        /// The role, or none.
+        #[arg(value_name = "ROLE|none")]
+        role: TeamRole,
+    },
+}
+
+/// `org team …`
+#[derive(Debug, Subcommand)]
+pub enum Team {
+    /// Make a team.
+    Add {
+        /// The organisation.
+        name: String,
+        /// The team.
+        team: String,
+    },
+    /// End a team, and with it the roles that it gave.
+    Remove {
+        /// The organisation.
+        name: String,
+        /// The team.
+        team: String,
+    },
+    /// Put a member into a team.
+    Join {
+        /// The organisation.
+        name: String,
+        /// The team.
+        team: String,
+        /// The user name.
+        user: String,
+    },
+    /// Take a member out of a team.
+    Part {
+        /// The organisation.
+        name: String,
+        /// The team.
+        team: String,
+        /// The user name.
+        user: String,
+    },
 }
 
 /// `trust …`
@@ -200,7 +618,7 @@ Where the identity comes from, the first that is there:
   GitLab CI                                         PYPI_ID_TOKEN, or the variable named for the audience
   CircleCI                                          `circleci run oidc get`
   Buildkite                                         `buildkite-agent oidc request-token`
-Elsewhere, and where the registry takes no identities, COUNTERSIGN_TOKEN is used.
+Elsewhere, and where the registry takes no identities, COUNTERSIGN_TOKEN is used, or else the login (countersign login).
 
 Attestations that a signing tool left beside a file (FILE.publish.attestation, FILE.slsa.attestation: attestation
 objects, one for each predicate type) are sent with it, and the registry verifies them.
@@ -223,7 +641,8 @@ pub struct Publish {
     /// A file with an identity token for this registry; - for standard input.
     #[arg(long, value_name = "FILE|-")]
     pub id_token_file: Option<PathBuf>,
-    /// In whose name: the job's identity, or the token in COUNTERSIGN_TOKEN [default: the identity where there is one]
+    /// In whose name: the job's identity, or the token of COUNTERSIGN_TOKEN or the login [default: the identity where
+    /// there is one]
     #[arg(long, value_name = "WHICH")]
     pub credential: Option<CredentialKind>,
 }
@@ -233,15 +652,16 @@ pub struct Publish {
 pub enum CredentialKind {
     /// The identity of the CI job.
     Identity,
-    /// The token in COUNTERSIGN_TOKEN.
+    /// The token in COUNTERSIGN_TOKEN, or else that of the login.
     Token,
 }
 
-/// `publisher …`: needs COUNTERSIGN_TOKEN, a token with the manage action of an owner or maintainer.
+/// `publisher …`: takes a login, or COUNTERSIGN_TOKEN with the manage action, of an owner.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 PROJECT is ECOSYSTEM:PROJECT, or just PROJECT for pypi.
-COUNTERSIGN_TOKEN must hold a token with the manage action; tokens of CI identities can not change publishers.")]
+It takes a login (countersign login), or COUNTERSIGN_TOKEN with the manage action; tokens of CI identities can not
+change publishers.")]
 pub enum Publisher {
     /// Who may publish a project; without a project, your publishers of projects that do not exist yet.
     List {

@@ -2,13 +2,19 @@
 
 pub mod bundle;
 mod interrupt;
+pub mod org;
+pub mod owner;
+mod person;
 pub mod publish;
 pub mod publisher;
+pub mod session;
+pub mod token;
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
 
 use countersign::ci::variable;
+use countersign::login::{self, Credential, Logins};
 use countersign::remote::Remote;
 use countersign::trusted::{self, TrustFile};
 use countersign::{Exit, Failure};
@@ -58,23 +64,56 @@ pub fn authorities(common: &Common) -> Result<Option<Vec<u8>>, Failure> {
     Ok(Some(pem))
 }
 
-/// The user's token, if one is set.
-pub fn stored_token() -> Option<String> {
-    variable("COUNTERSIGN_TOKEN")
+/// Where notes for people go: standard error. With `--json` each line there is JSON too, but for the commands to a
+/// runner.
+pub fn notes(common: &Common) -> impl Fn(&str) + use<> {
+    let json = common.json;
+    move |text: &str| {
+        if json {
+            eprintln!("{}", serde_json::json!({"note": text}));
+        } else {
+            eprintln!("{text}");
+        }
+    }
 }
 
-/// A registry, asked with the user's token if one is set.
+/// The user's credential at a registry: the variable, or else the login that is kept for it.
+pub fn credential(url: &Url) -> Result<Option<Credential>, Failure> {
+    if let Some(token) = variable(login::VARIABLE) {
+        return Ok(Some(Credential {
+            token,
+            from: login::Whence::Variable,
+        }));
+    }
+    let logins = Logins::load(&login::default_path()?)?;
+    Ok(logins.at(url).map(login::Login::credential))
+}
+
+/// A registry that is read: the token of the variable is sent along, a login only once the registry asks for one.
 pub fn remote(common: &Common, url: &Url) -> Result<Remote, Failure> {
-    Remote::new(url, stored_token(), authorities(common)?.as_deref())
+    let ca = authorities(common)?;
+    match variable(login::VARIABLE) {
+        Some(token) => Remote::new(url, Some(token), ca.as_deref()),
+        None => {
+            let login = credential(url)?.map(|credential| credential.token);
+            Ok(Remote::new(url, None, ca.as_deref())?.with_login(login))
+        }
+    }
 }
 
-/// The registry to publish to and to manage: the one that is named, pinned or not, or the only one that is pinned.
+/// The registry to publish to and to manage: the one that is named, pinned or not, or the only one that is pinned, or
+/// the only one with a login.
 pub fn meant(common: &Common, trust: &TrustFile) -> Result<Url, Failure> {
     let Some(url) = &common.registry else {
-        let pinned = trust.registry(None).map_err(|failure| {
-            failure.remedy("Name it with --registry URL, or in COUNTERSIGN_REGISTRY.")
-        })?;
-        return Ok(pinned.url.clone());
+        let failure = match trust.registry(None) {
+            Ok(pinned) => return Ok(pinned.url.clone()),
+            Err(failure) => failure,
+        };
+        let logins = Logins::load(&login::default_path()?)?;
+        return match logins.only() {
+            Some(login) if trust.registries.is_empty() => Ok(login.url.clone()),
+            _ => Err(failure.remedy("Name it with --registry URL, or in COUNTERSIGN_REGISTRY.")),
+        };
     };
     // The address that other clients publish to is as good: people copy it from there.
     let mut site = url.clone();

@@ -5,6 +5,7 @@ use std::fmt;
 
 use countersign_trust::oidc::{Difference, Refused};
 use countersign_trust::sigstore::Refusal;
+use serde_json::Value;
 
 /// The exit codes, stable and documented in `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,10 @@ pub struct Failure {
     pub remedy: Option<String>,
     /// The claims that were not as a publisher expects them, for refused identities.
     pub differences: Vec<Difference>,
+    /// Whether it is the credential that the registry does not take.
+    pub unauthenticated: bool,
+    /// The request for a person's approval that the registry began instead of doing what was asked.
+    pub approval: Option<Box<Value>>,
 }
 
 /// Result of the library.
@@ -48,6 +53,8 @@ impl Failure {
             message: message.into(),
             remedy: None,
             differences: Vec::new(),
+            unauthenticated: false,
+            approval: None,
         }
     }
 
@@ -64,7 +71,7 @@ impl Failure {
     }
 
     /// The failure as the line that `--json` prints.
-    pub fn json(&self) -> serde_json::Value {
+    pub fn json(&self) -> Value {
         serde_json::json!({"error": {
             "code": self.code, "exit": self.exit as u8, "message": self.message, "remedy": self.remedy,
             "differences": self.differences,
@@ -91,11 +98,12 @@ impl From<Refusal> for Failure {
     /// What does not hold of a bundle or attestation.
     fn from(refusal: Refusal) -> Self {
         Self {
-            exit: Exit::Verification,
-            code: refusal.code.into(),
-            message: sentence(&refusal.message()),
-            remedy: None,
             differences: refusal.differences,
+            ..Self::new(
+                Exit::Verification,
+                refusal.code,
+                sentence(&refusal.message()),
+            )
         }
     }
 }
@@ -109,6 +117,8 @@ impl From<Refused> for Failure {
             message: sentence(&refused.message),
             remedy: Some(sentence(&refused.remedy)).filter(|remedy| !remedy.is_empty()),
             differences: refused.differences,
+            unauthenticated: false,
+            approval: None,
         }
     }
 }

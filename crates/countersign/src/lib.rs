@@ -4,17 +4,22 @@
 //! [`bundle`] checks a Sigstore bundle. [`trusted`] holds what was pinned, [`remote`] talks within limits, [`verify`] checks a file against its proof,
 //! [`audit`] a whole log. No answer is trusted there: each one is held against pinned keys. [`ci`] gets the identity
 //! of a job, [`publish`] exchanges it, uploads and gives it back, [`actions`] tells the runner, and [`publisher`]
-//! reads and changes which identities a project accepts.
+//! reads and changes which identities a project accepts. [`login`] lets a person in by a browser, [`account`] and
+//! [`people`] read and change tokens, owners and organisations, and [`approval`] waits for the passkey where one is asked.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod account;
 pub mod actions;
+pub mod approval;
 mod attested;
 pub mod audit;
 pub mod bundle;
 pub mod ci;
 pub mod failure;
 mod form;
+pub mod login;
+pub mod people;
 pub mod publish;
 pub mod publisher;
 pub mod remote;

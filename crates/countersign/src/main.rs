@@ -39,6 +39,12 @@ fn main() -> ExitCode {
         Command::Log(Log::Show { from, count }) => show(&cli.common, *from, *count),
         Command::Publish(options) => command::publish::run(&cli.common, options),
         Command::Publisher(what) => command::publisher::run(&cli.common, what),
+        Command::Login(options) => command::session::login(&cli.common, options),
+        Command::Logout(options) => command::session::logout(&cli.common, options),
+        Command::Whoami => command::session::whoami(&cli.common),
+        Command::Token(what) => command::token::run(&cli.common, what),
+        Command::Owner(what) => command::owner::run(&cli.common, what),
+        Command::Org(what) => command::org::run(&cli.common, what),
         Command::Conformance(cli::Conformance::VerifyBundle(options)) => {
             command::bundle::conformance(options)
         }

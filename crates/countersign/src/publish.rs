@@ -20,6 +20,7 @@ use crate::attested::{self, Attached};
 use crate::ci::{Ci, IdToken, Source, TOKEN_VARIABLE, Variables};
 use crate::failure::{Exit, Failure, Result, plain};
 use crate::form;
+use crate::login;
 use crate::remote::Remote;
 use crate::trusted::TrustFile;
 use crate::verify::{self, Measured, Verified};
@@ -154,7 +155,7 @@ pub enum Credential {
         audience: String,
     },
     /// A token that somebody stored.
-    Stored(String),
+    Stored(login::Credential),
 }
 
 /// Which of the two is wanted.
@@ -175,7 +176,7 @@ pub struct Claimant<'a> {
     /// A file with a token of any CI system.
     pub id_token_file: Option<&'a Path>,
     /// A stored token.
-    pub stored: Option<String>,
+    pub stored: Option<login::Credential>,
     /// Which is wanted.
     pub wanted: Wanted,
     /// The environment.
@@ -193,10 +194,12 @@ impl Claimant<'_> {
             || self.id_token_file.is_some()
             || (self.variables)(TOKEN_VARIABLE).is_some();
         if self.wanted == Wanted::Token || (self.wanted == Wanted::Either && !hinted) {
-            return self.stored.clone().map(Credential::Stored).ok_or_else(|| {
-                Failure::new(Exit::Usage, "no-credential", "There is nothing to publish with: this is no CI job with an identity, and COUNTERSIGN_TOKEN is not set.")
-                    .remedy(format!("In CI, let the job have an identity (GitHub: `permissions: id-token: write`; GitLab: `id_tokens`), or hand its token over with --id-token-file or {TOKEN_VARIABLE}. Elsewhere, set COUNTERSIGN_TOKEN to a token with the publish action."))
-            });
+            let stored = self.stored.clone().ok_or_else(|| {
+                Failure::new(Exit::Usage, "no-credential", "There is nothing to publish with: this is no CI job with an identity, nobody is logged in, and COUNTERSIGN_TOKEN is not set.")
+                    .remedy(format!("In CI, let the job have an identity (GitHub: `permissions: id-token: write`; GitLab: `id_tokens`), or hand its token over with --id-token-file or {TOKEN_VARIABLE}. Elsewhere: countersign login --registry {}, or set COUNTERSIGN_TOKEN to a token with the publish action.", remote.site()))
+            })?;
+            say(&format!("Publishing with {}.", stored.from));
+            return Ok(Credential::Stored(stored));
         }
         let identity = audience(remote, say).and_then(|audience| {
             let source = Source::find(
@@ -213,7 +216,10 @@ impl Claimant<'_> {
         });
         match (identity, &self.stored) {
             (Ok(identity), stored) => {
-                if stored.is_some() {
+                if stored
+                    .as_ref()
+                    .is_some_and(|stored| stored.from == login::Whence::Variable)
+                {
                     say(
                         "COUNTERSIGN_TOKEN is set and not used: this job has an identity. It could be deleted.",
                     );
@@ -221,14 +227,15 @@ impl Claimant<'_> {
                 Ok(identity)
             }
             // Out of reach is out of reach for the token too, and a retry must not change in whose name it is.
-            (Err(failure), Some(token))
+            (Err(failure), Some(stored))
                 if self.wanted == Wanted::Either && failure.exit != Exit::Unreachable =>
             {
-                say(&format!(
-                    "{} COUNTERSIGN_TOKEN is used instead.",
-                    failure.message
-                ));
-                Ok(Credential::Stored(token.clone()))
+                let instead = match &stored.from {
+                    login::Whence::Variable => login::VARIABLE.to_owned(),
+                    login::Whence::Login { user } => format!("The login as {user}"),
+                };
+                say(&format!("{} {instead} is used instead.", failure.message));
+                Ok(Credential::Stored(stored.clone()))
             }
             (Err(failure), _) => Err(failure),
         }
@@ -443,8 +450,8 @@ struct Session {
 impl Session {
     fn open(credential: &Credential, plan: &Plan<'_>) -> Result<Self> {
         match credential {
-            Credential::Stored(token) => Ok(Self {
-                remote: plan.remote.with_token(Some(token.clone()))?,
+            Credential::Stored(stored) => Ok(Self {
+                remote: plan.remote.with_token(Some(stored.token.clone()))?,
                 expires: None,
             }),
             Credential::Identity { source, audience } => {
@@ -711,7 +718,10 @@ pub fn explain(
     let mut explained = Explained {
         registry: plan.remote.site().to_owned(),
         ci: claimant.ci,
-        credential: "the token in COUNTERSIGN_TOKEN".to_owned(),
+        credential: match credential {
+            Credential::Stored(stored) => stored.from.to_string(),
+            Credential::Identity { .. } => String::new(),
+        },
         audience: None,
         claims: Vec::new(),
         tests: Vec::new(),
@@ -725,7 +735,7 @@ pub fn explain(
     explained.audience = Some(audience.clone());
     explained.claims = shown(&token);
     if let Some(stored) = &claimant.stored {
-        let remote = plan.remote.with_token(Some(stored.clone()))?;
+        let remote = plan.remote.with_token(Some(stored.token.clone()))?;
         let projects: BTreeSet<&str> = files.iter().map(Prepared::project).collect();
         for project in projects {
             let path = format!("/api/v1/projects/pypi/{project}/publishers/test");

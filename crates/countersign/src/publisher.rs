@@ -64,7 +64,7 @@ impl fmt::Display for ProjectName {
 
 impl ProjectName {
     /// The path of something below the project, in the registry's API.
-    fn path(&self, below: &[&str]) -> String {
+    pub(crate) fn path(&self, below: &[&str]) -> String {
         let mut path = format!(
             "/api/v1/projects/{}/{}",
             self.ecosystem.as_str(),
@@ -79,7 +79,7 @@ impl ProjectName {
 }
 
 /// A text as one segment of a path.
-fn segment(text: &str) -> String {
+pub(crate) fn segment(text: &str) -> String {
     let encoded: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
     encoded.replace('+', "%20")
 }
@@ -244,8 +244,8 @@ pub fn dismiss(remote: &Remote, project: &ProjectName, id: &str) -> Result<()> {
 
 /// A list as the registry sends it.
 #[derive(Deserialize)]
-struct Items<T> {
-    items: Vec<T>,
+pub(crate) struct Items<T> {
+    pub(crate) items: Vec<T>,
 }
 
 #[derive(Deserialize)]
@@ -321,7 +321,7 @@ struct Notice {
     advice: String,
 }
 
-fn read<T: DeserializeOwned>(answer: &Value) -> Result<T> {
+pub(crate) fn read<T: DeserializeOwned>(answer: &Value) -> Result<T> {
     T::deserialize(answer).map_err(|error| {
         Failure::new(
             Exit::Unreachable,
@@ -372,7 +372,7 @@ fn publisher_lines(publisher: &Publisher) -> Vec<String> {
     lines
 }
 
-fn printable(lines: Vec<String>) -> Vec<String> {
+pub(crate) fn printable(lines: Vec<String>) -> Vec<String> {
     lines.iter().map(|line| plain(line)).collect()
 }
 

@@ -29,14 +29,21 @@ pub struct Remote {
     /// Never follows a redirect: what it carries is for this registry alone.
     writer: Client,
     token: Option<String>,
+    /// Sent with what is read once the registry asks who reads, and not before.
+    login: Option<String>,
 }
 
 /// Why an attempt did not succeed, and whether it makes sense to send the same again.
 enum Attempt {
     /// The answer is no.
-    Final(Failure),
+    Final(Box<Failure>),
     /// Nobody answered, or somebody who asks to come again; after that time, where one is named.
-    Again(Failure, Option<Duration>),
+    Again(Box<Failure>, Option<Duration>),
+}
+
+/// The answer is no.
+fn no(failure: Failure) -> Attempt {
+    Attempt::Final(Box::new(failure))
 }
 
 impl Remote {
@@ -76,7 +83,14 @@ impl Remote {
             reader: client(redirect::Policy::default())?,
             writer: client(redirect::Policy::none())?,
             token,
+            login: None,
         })
+    }
+
+    /// The same registry, with a token for reading that stays at home as long as everybody may read.
+    #[must_use]
+    pub fn with_login(self, login: Option<String>) -> Self {
+        Self { login, ..self }
     }
 
     /// The same registry, addressed with another token, or none.
@@ -104,17 +118,25 @@ impl Remote {
     /// [`Exit::Unreachable`], or [`Exit::Refused`] when the registry says no.
     pub fn find(&self, path: &str, most: usize) -> Result<Option<Vec<u8>>> {
         let address = format!("{}{path}", self.site());
-        let mut request = self.reader.get(&address);
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
+        let ask = |token: Option<&String>| {
+            let mut request = self.reader.get(&address);
+            if let Some(token) = token {
+                request = request.bearer_auth(token);
+            }
+            request.send()
+        };
         let unreachable = |why: String| {
             Failure::new(Exit::Unreachable, "unreachable", format!("{address} can not be fetched: {why}."))
                 .remedy("Check the address and the network; `verify --offline` needs neither once the proof is there.")
         };
-        let answer = request
-            .send()
-            .map_err(|error| unreachable(innermost(&error)))?;
+        let mut answer =
+            ask(self.token.as_ref()).map_err(|error| unreachable(innermost(&error)))?;
+        if answer.status() == StatusCode::UNAUTHORIZED
+            && let (None, Some(login)) = (&self.token, &self.login)
+        {
+            not_in_the_clear(&self.base, "The login")?;
+            answer = ask(Some(login)).map_err(|error| unreachable(innermost(&error)))?;
+        }
         let status = answer.status();
         let mut body = Vec::new();
         answer
@@ -136,7 +158,7 @@ impl Remote {
                     format!("{address} answers {status}: {text}"),
                 );
                 Err(if status == StatusCode::UNAUTHORIZED {
-                    failure.remedy("This registry is not public: set COUNTERSIGN_TOKEN to a token with the read action.")
+                    failure.remedy("This registry is not public: countersign login, or set COUNTERSIGN_TOKEN to a token with the read action.")
                 } else {
                     failure
                 })
@@ -170,9 +192,23 @@ impl Remote {
     /// # Errors
     /// [`Exit::Refused`] with the registry's own code, words and differing claims; [`Exit::Unreachable`].
     pub fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
-        self.attempt(&method, path, body)
+        self.call_with(method, path, body, None)
+    }
+
+    /// As [`Remote::call`], with a further header.
+    ///
+    /// # Errors
+    /// As [`Remote::call`].
+    pub fn call_with(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        header: Option<(&'static str, &str)>,
+    ) -> Result<Value> {
+        self.attempt(&method, path, body, header)
             .map_err(|attempt| match attempt {
-                Attempt::Final(failure) | Attempt::Again(failure, _) => failure,
+                Attempt::Final(failure) | Attempt::Again(failure, _) => *failure,
             })
     }
 
@@ -189,8 +225,8 @@ impl Remote {
         say: &dyn Fn(&str),
     ) -> Result<Value> {
         patiently(say, || {
-            let body = body().map_err(Attempt::Final)?;
-            self.attempt(&method, path, body.as_ref())
+            let body = body().map_err(no)?;
+            self.attempt(&method, path, body.as_ref(), None)
         })
     }
 
@@ -212,7 +248,7 @@ impl Remote {
         let address = format!("{}{path}", self.site());
         not_in_the_clear(&self.base, "The upload")?;
         patiently(say, || {
-            let form = form().map_err(Attempt::Final)?;
+            let form = form().map_err(no)?;
             let request = self
                 .writer
                 .post(&address)
@@ -229,15 +265,19 @@ impl Remote {
         method: &Method,
         path: &str,
         body: Option<&Value>,
+        header: Option<(&'static str, &str)>,
     ) -> std::result::Result<Value, Attempt> {
         let address = format!("{}{path}", self.site());
-        not_in_the_clear(&self.base, "The request").map_err(Attempt::Final)?;
+        not_in_the_clear(&self.base, "The request").map_err(no)?;
         let mut request = self
             .writer
             .request(method.clone(), &address)
             .header(ACCEPT, "application/json");
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
+        }
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
         }
         if let Some(body) = body {
             request = request
@@ -252,15 +292,13 @@ impl Remote {
 fn answered(request: RequestBuilder, address: &str) -> std::result::Result<Value, Attempt> {
     const MOST: usize = 4 << 20;
     let lost = |why: String| {
-        Attempt::Again(
-            Failure::new(
-                Exit::Unreachable,
-                "unreachable",
-                format!("{address} does not answer: {why}."),
-            )
-            .remedy("Check the address and the network, then try again."),
-            None,
+        let failure = Failure::new(
+            Exit::Unreachable,
+            "unreachable",
+            format!("{address} does not answer: {why}."),
         )
+        .remedy("Check the address and the network, then try again.");
+        Attempt::Again(Box::new(failure), None)
     };
     let answer = request.send().map_err(|error| lost(innermost(&error)))?;
     let status = answer.status();
@@ -284,34 +322,32 @@ fn answered(request: RequestBuilder, address: &str) -> std::result::Result<Value
         .map_err(|error| lost(error.to_string()))?;
     if status.is_success() {
         if body.len() > most {
-            return Err(Attempt::Final(too_long(address, most)));
+            return Err(no(too_long(address, most)));
         }
         if body.is_empty() {
             return Ok(Value::Null);
         }
         return serde_json::from_slice(&body).map_err(|error| {
-            Attempt::Final(
-                Failure::new(
-                    Exit::Unreachable,
-                    "answer-malformed",
-                    format!("{address} answers with something that is not JSON: {error}."),
-                )
-                .remedy("Is this the address of a Countersign registry?"),
+            no(Failure::new(
+                Exit::Unreachable,
+                "answer-malformed",
+                format!("{address} answers with something that is not JSON: {error}."),
             )
+            .remedy("Is this the address of a Countersign registry?"))
         });
     }
     if status.is_redirection() {
-        return Err(Attempt::Final(
-            Failure::new(
-                Exit::Unreachable,
-                "redirected",
-                format!(
-                    "{address} redirects to {}, and secrets are not sent on.",
-                    target.as_deref().unwrap_or("nowhere")
-                ),
-            )
-            .remedy("Give the registry's own address, with https:// and without a path."),
-        ));
+        return Err(no(Failure::new(
+            Exit::Unreachable,
+            "redirected",
+            format!(
+                "{address} redirects to {}, and secrets are not sent on.",
+                target.as_deref().unwrap_or("nowhere")
+            ),
+        )
+        .remedy(
+            "Give the registry's own address, with https:// and without a path.",
+        )));
     }
     let mut failure = refusal(address, status, &body);
     let early = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
@@ -320,9 +356,9 @@ fn answered(request: RequestBuilder, address: &str) -> std::result::Result<Value
         let wait = wait
             .and_then(|seconds| seconds.trim().parse().ok())
             .map(Duration::from_secs);
-        return Err(Attempt::Again(failure, wait));
+        return Err(Attempt::Again(Box::new(failure), wait));
     }
-    Err(Attempt::Final(failure))
+    Err(no(failure))
 }
 
 /// Repeats what may be repeated, each time later: after 1, 2, 4 and 8 seconds, or when the registry says.
@@ -334,7 +370,7 @@ fn patiently<T>(
     for _ in 1..TRIES {
         match attempt() {
             Ok(value) => return Ok(value),
-            Err(Attempt::Final(failure)) => return Err(failure),
+            Err(Attempt::Final(failure)) => return Err(*failure),
             Err(Attempt::Again(failure, asked)) => {
                 let pause = asked
                     .unwrap_or(wait)
@@ -350,7 +386,7 @@ fn patiently<T>(
         }
     }
     attempt().map_err(|attempt| match attempt {
-        Attempt::Final(failure) | Attempt::Again(failure, _) => failure,
+        Attempt::Final(failure) | Attempt::Again(failure, _) => *failure,
     })
 }
 
@@ -369,6 +405,10 @@ fn refusal(address: &str, status: StatusCode, body: &[u8]) -> Failure {
         failure.remedy = text(&parsed, "remedy");
         failure.differences =
             serde_json::from_value(parsed["differences"].clone()).unwrap_or_default();
+        failure.approval = parsed
+            .get("approval")
+            .filter(|approval| approval.is_object())
+            .map(|approval| Box::new(approval.clone()));
         failure
     } else if let Some(errors) = parsed["errors"].as_array().filter(|all| !all.is_empty()) {
         exchange_refusal(errors, &text)
@@ -385,9 +425,10 @@ fn refusal(address: &str, status: StatusCode, body: &[u8]) -> Failure {
             format!("{address} answers {status}: {told}"),
         )
     };
-    if failure.remedy.is_none() && status == StatusCode::UNAUTHORIZED {
+    failure.unauthenticated = status == StatusCode::UNAUTHORIZED;
+    if failure.remedy.is_none() && failure.unauthenticated {
         failure.remedy =
-            Some("Set COUNTERSIGN_TOKEN to a token of yours that may do this.".to_owned());
+            Some("Log in (countersign login), or set COUNTERSIGN_TOKEN to a token of yours that may do this.".to_owned());
     }
     failure
 }

@@ -149,7 +149,7 @@ pub struct TrustFile {
 }
 
 /// Where the user keeps configuration and state (XDG), with `COUNTERSIGN_HOME` in place of both for tests and CI.
-fn folder(variable: &str, fallback: &str) -> Result<PathBuf> {
+pub(crate) fn folder(variable: &str, fallback: &str) -> Result<PathBuf> {
     let set = |name: &str| {
         std::env::var_os(name)
             .filter(|value| !value.is_empty())
@@ -360,11 +360,28 @@ impl Seen {
 }
 
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let written = || -> io::Result<()> {
+    write(path, bytes, &mut fs::OpenOptions::new())
+}
+
+/// Writes a file, all of it or nothing, for the eyes of this user only.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut options = fs::OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    write(path, bytes, &mut options)
+}
+
+fn write(path: &Path, bytes: &[u8], options: &mut fs::OpenOptions) -> Result<()> {
+    let mut written = || -> io::Result<()> {
         let parent = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(parent)?;
         let fresh = path.with_extension(format!("new-{}", std::process::id()));
-        let mut file = fs::File::create(&fresh)?;
+        // One that a crash left behind would keep its mode.
+        match fs::remove_file(&fresh) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let mut file = options.write(true).create_new(true).open(&fresh)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&fresh, path)

@@ -1,5 +1,6 @@
 //! `admin …`: what an operator does at the machine itself. Whoever can open the database is the operator.
 
+pub mod people;
 mod provenance;
 mod trusted;
 
@@ -9,7 +10,7 @@ use countersign_registry::model::{Actor, Time};
 use countersign_registry::{Deletion, NewToken, PolicyChange, Registry, TokenSummary};
 use serde_json::json;
 
-use crate::cli::{Admin, Common, Project, Quarantine, Stores, Token, User};
+use crate::cli::{Admin, Common, Project, Quarantine, Stores, Token};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::{instance, report};
@@ -20,7 +21,15 @@ use crate::{instance, report};
 /// What the registry refuses (exit 4), and instances that are not there.
 pub async fn run(common: &Common, command: &Admin) -> Result<(), Failure> {
     match command {
-        Admin::User(command) => user(common, command).await,
+        Admin::User(command) => people::user(common, command).await,
+        Admin::Sessions(command) => people::sessions(common, command).await,
+        Admin::Recovery(command) => people::recovery(common, command).await,
+        Admin::Policy(command) => people::policy(common, command).await,
+        Admin::Critical(command) => people::critical(common, command).await,
+        Admin::Breached(command) => people::breached(common, command),
+        Admin::Mail(command) => people::mail(common, command).await,
+        Admin::Organisation(command) => people::organisation(common, command).await,
+        Admin::Namespace(command) => people::namespace(common, command).await,
         Admin::Token(command) => token(common, command).await,
         Admin::Project(command) => project(common, command).await,
         Admin::Issuer(command) => trusted::issuer(common, command).await,
@@ -41,70 +50,6 @@ async fn open(common: &Common, stores: &Stores) -> Result<Registry, Failure> {
 /// of the log are harmless, one of them wins each step.
 async fn settled(registry: &Registry) {
     registry.start().stop().await;
-}
-
-async fn user(common: &Common, command: &User) -> Result<(), Failure> {
-    match command {
-        User::Create {
-            name,
-            email,
-            operator,
-            stores,
-        } => {
-            let registry = open(common, stores).await?;
-            let made = registry
-                .create_user(&Actor::operator(), name, email.as_deref(), *operator)
-                .await?;
-            settled(&registry).await;
-            let link = made
-                .enrolment
-                .as_ref()
-                .map(|token| format!("{}/enrol/{token}", registry.settings().site()));
-            if common.json {
-                report::json(
-                    &json!({"name": made.name, "operator": made.operator_since.is_some(), "enrolment": link}),
-                );
-                return Ok(());
-            }
-            report::line(&format!(
-                "Created {} {}.",
-                if *operator { "operator" } else { "user" },
-                made.name
-            ));
-            if let Some(link) = link {
-                report::line(&format!("Enrolment link, good once: {link}"));
-            }
-            report::line(&format!(
-                "A token to publish with: countersignd admin token create --user {}",
-                made.name
-            ));
-        }
-        User::List(stores) => {
-            let registry = open(common, stores).await?;
-            let users = registry.users(&Actor::operator()).await?;
-            if common.json {
-                report::json(&json!(users));
-                return Ok(());
-            }
-            let rows: Vec<_> = users
-                .iter()
-                .map(|user| {
-                    vec![
-                        user.name.clone(),
-                        if user.operator_since.is_some() {
-                            "operator"
-                        } else {
-                            "user"
-                        }
-                        .to_owned(),
-                        day(user.created),
-                    ]
-                })
-                .collect();
-            report::table(&["NAME", "KIND", "SINCE"], &rows);
-        }
-    }
-    Ok(())
 }
 
 async fn token(common: &Common, command: &Token) -> Result<(), Failure> {

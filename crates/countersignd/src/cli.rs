@@ -1,5 +1,6 @@
 //! The command line. What each command means stands here, where `--help` shows it.
 
+mod people;
 mod trusted;
 
 use std::path::PathBuf;
@@ -9,6 +10,10 @@ use countersign_formats::Ecosystem;
 use countersign_registry::model::{Action, ProjectStatus, Role, TrustLevel};
 use url::Url;
 
+pub use people::{
+    Breached, Critical, FactorChange, Factors, Mail, Namespace, Organisation, Policy, Recovery,
+    Sessions, User,
+};
 pub use trusted::{Issuer, NewPublisherFlags, Publisher};
 
 use crate::config::{Overrides, Span, public_url};
@@ -155,7 +160,7 @@ pub enum Command {
     /// Check the configuration, or print a sample.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Users, tokens, projects, quarantine.
+    /// Users, tokens, projects, rules, recoveries, quarantine.
     #[command(subcommand)]
     Admin(Admin),
 }
@@ -256,6 +261,30 @@ pub enum Admin {
     /// API tokens.
     #[command(subcommand)]
     Token(Token),
+    /// Sessions of people who are signed in.
+    #[command(subcommand)]
+    Sessions(Sessions),
+    /// Recoveries: people who lost every way into their account.
+    #[command(subcommand)]
+    Recovery(Recovery),
+    /// Rules on how people sign in.
+    #[command(subcommand)]
+    Policy(Policy),
+    /// Critical projects, which ask more of their people.
+    #[command(subcommand)]
+    Critical(Critical),
+    /// Lists of breached passwords.
+    #[command(subcommand)]
+    Breached(Breached),
+    /// Outgoing mail.
+    #[command(subcommand)]
+    Mail(Mail),
+    /// Organisations.
+    #[command(subcommand)]
+    Organisation(Organisation),
+    /// Namespaces that are reserved for organisations.
+    #[command(subcommand)]
+    Namespace(Namespace),
     /// Projects, their releases and policies.
     #[command(subcommand)]
     Project(Project),
@@ -412,27 +441,6 @@ pub enum Key {
         #[command(flatten)]
         stores: Stores,
     },
-}
-
-/// `admin user …`
-#[derive(Debug, Subcommand)]
-pub enum User {
-    /// Create a user and print a one-time enrolment link.
-    Create {
-        /// User name.
-        name: String,
-        /// Electronic mail address; kept in the account table alone.
-        #[arg(long)]
-        email: Option<String>,
-        /// May do everything, on every project.
-        #[arg(long)]
-        operator: bool,
-        /// Where database and blobs are.
-        #[command(flatten)]
-        stores: Stores,
-    },
-    /// List the users.
-    List(Stores),
 }
 
 /// `admin token …`

@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use countersign_registry::model::Visibility;
 use countersign_registry::{Diagnosis, LogKeys, Patient, Severity, examine};
 use serde_json::json;
 
+use crate::admin::people::{List, OLD_LIST};
 use crate::cli::{Common, Doctor};
 use crate::config::{self, Config};
 use crate::failure::{Exit, Failure};
@@ -25,6 +27,8 @@ pub async fn run(common: &Common, options: &Doctor) -> Result<(), Failure> {
     )?;
     let mut found = vec![transport(&config)];
     found.extend(certificate(&config));
+    found.push(breached(&config));
+    found.push(sign_up(&config));
     let keys = match look_inside(&config, options.deep, common.json).await {
         Ok((diagnoses, keys)) => {
             found.extend(diagnoses);
@@ -143,6 +147,51 @@ fn transport(config: &Config) -> Diagnosis {
         ),
         Err(failure) => failed("transport", &failure),
     }
+}
+
+/// Against what are passwords held?
+fn breached(config: &Config) -> Diagnosis {
+    let service = config.sign_in.breach_service.is_some();
+    let Some(path) = &config.sign_in.breach_file else {
+        return if service {
+            Diagnosis::good("breached-passwords", "a service is asked")
+        } else {
+            Diagnosis::bad(
+                "breached-passwords",
+                Severity::Warning,
+                "Passwords are held against a few built-in words only.",
+                "People can choose passwords that are known to be stolen.",
+                "Import a list with `countersignd admin breached import FILE`, or set sign_in.breach_service.",
+            )
+        };
+    };
+    match List::look(path) {
+        Err(failure) => failed("breached-passwords", &failure),
+        Ok(list) if list.days > OLD_LIST && !service => Diagnosis::bad(
+            "breached-passwords",
+            Severity::Warning,
+            format!("The list {} is {} days old.", path.display(), list.days),
+            "Passwords that were stolen since are not known here.",
+            "Import a newer one with `countersignd admin breached import FILE`.",
+        ),
+        Ok(list) => Diagnosis::good(
+            "breached-passwords",
+            format!("{} passwords in {}", list.passwords, path.display()),
+        ),
+    }
+}
+
+/// Who may make an account. Not wrong either way, but on a restricted registry something to know.
+fn sign_up(config: &Config) -> Diagnosis {
+    let settings = config.settings();
+    let what = match (settings.sign_up_open(), settings.visibility) {
+        (false, _) => "accounts are made by the operator alone",
+        (true, Visibility::Public) => "anybody with an e-mail address can make an account",
+        (true, Visibility::Restricted) => {
+            "anybody with an e-mail address can make an account and then read this restricted registry, because sign_in.open says so"
+        }
+    };
+    Diagnosis::good("sign-up", what)
 }
 
 fn certificate(config: &Config) -> Option<Diagnosis> {

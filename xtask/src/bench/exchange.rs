@@ -60,10 +60,10 @@ print(json.dumps(times))
 
 /// A distribution of times, in milliseconds.
 #[derive(Debug, Clone)]
-struct Times(Vec<f64>);
+pub(super) struct Times(Vec<f64>);
 
 impl Times {
-    fn of(mut times: Vec<f64>) -> Self {
+    pub(super) fn of(mut times: Vec<f64>) -> Self {
         times.sort_by(f64::total_cmp);
         Self(times)
     }
@@ -74,11 +74,11 @@ impl Times {
         self.0.get(at).copied().unwrap_or(f64::NAN)
     }
 
-    fn median(&self) -> f64 {
+    pub(super) fn median(&self) -> f64 {
         self.quantile(0.5)
     }
 
-    fn p99(&self) -> f64 {
+    pub(super) fn p99(&self) -> f64 {
         self.quantile(0.99)
     }
 
@@ -445,12 +445,14 @@ fn transaction_times(home: &Path, count: usize) -> Result<Times> {
 }
 
 /// This process with all its threads on one core, until dropped.
-struct Pinned {
+pub(super) struct Pinned {
     before: String,
 }
 
 impl Pinned {
-    fn to(core: &str) -> Result<Self> {
+    /// # Errors
+    /// Where `taskset` is missing.
+    pub(super) fn to(core: &str) -> Result<Self> {
         let status = std::fs::read_to_string("/proc/self/status")?;
         let before = status
             .lines()

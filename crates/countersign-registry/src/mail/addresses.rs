@@ -22,6 +22,8 @@ const AT_MOST: usize = 10;
 
 /// Mails of one kind that an address is sent within an hour; further ones are silently not sent.
 const HOURLY: u64 = 5;
+/// …and within a day.
+const DAILY: u64 = 15;
 
 /// An address of an account.
 #[derive(Clone, Debug, Serialize)]
@@ -64,7 +66,11 @@ impl Registry {
     pub async fn add_address(&self, actor: &Actor, address: &str) -> Result<()> {
         let account = fresh_holder(actor, self.now())?;
         let address = read_address(address)?;
-        let rows = self.inner.store.addresses(account).await?;
+        let mut tx = self.inner.store.write().await?;
+        self.still_good(&mut tx, actor).await?;
+        // Taking turns: requests at the same moment must not have more addresses together.
+        tx.lock_account(account).await?;
+        let rows = tx.addresses(account).await?;
         let there = rows
             .iter()
             .any(|row| row.address.eq_ignore_ascii_case(address.as_str()));
@@ -77,7 +83,6 @@ impl Registry {
             .remedy("Remove one first."));
         }
         let now = self.now();
-        let mut tx = self.inner.store.write().await?;
         if !there {
             tx.insert_pending_address(&new_id(), account, address.as_str(), &address.key(), now)
                 .await?;
@@ -136,12 +141,14 @@ impl Registry {
         subject: &str,
     ) -> Result<bool> {
         let now = self.now();
-        if tx
-            .mails_since(address, kind, now.plus_seconds(-3_600))
-            .await?
-            >= HOURLY
-        {
-            return Ok(false);
+        for (span, most) in [(3_600, HOURLY), (86_400, DAILY)] {
+            if tx
+                .mails_since(address, kind, now.plus_seconds(-span))
+                .await?
+                >= most
+            {
+                return Ok(false);
+            }
         }
         let mut data = Data::new();
         if let Some(account) = account
@@ -294,7 +301,10 @@ impl Registry {
     ) -> Result<()> {
         let now = self.now();
         let account = fresh_holder(actor, now)?;
-        let rows = self.inner.store.addresses(account).await?;
+        let mut tx = self.inner.store.write().await?;
+        self.still_good(&mut tx, actor).await?;
+        tx.lock_account(account).await?;
+        let rows = tx.addresses(account).await?;
         let row = own_address(&rows, id)?;
         if row.verified.is_none() {
             return Err(Error::new(
@@ -308,7 +318,6 @@ impl Registry {
             return Ok(());
         }
         let before = rows.iter().find(|row| row.primary.is_some());
-        let mut tx = self.inner.store.write().await?;
         tx.set_primary(account, &row.id, now).await?;
         let detail = json!({"address": row.id});
         tx.note_event(
@@ -343,7 +352,10 @@ impl Registry {
     ) -> Result<()> {
         let now = self.now();
         let account = fresh_holder(actor, now)?;
-        let rows = self.inner.store.addresses(account).await?;
+        let mut tx = self.inner.store.write().await?;
+        self.still_good(&mut tx, actor).await?;
+        tx.lock_account(account).await?;
+        let rows = tx.addresses(account).await?;
         let row = own_address(&rows, id)?;
         if row.primary.is_some() {
             return Err(Error::new(
@@ -353,7 +365,6 @@ impl Registry {
             )
             .remedy("Make another address the main one first."));
         }
-        let mut tx = self.inner.store.write().await?;
         if let Some(address) = EmailAddress::parse(&row.address) {
             tx.end_mail_secrets(MailKind::VerifyAddress, &proof_subject(account, &address))
                 .await?;

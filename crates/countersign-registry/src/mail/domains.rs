@@ -2,8 +2,8 @@
 //!
 //! Each domain is looked at every 30 days, a bad one after a day again. What looks bad twice, a day apart, is acted on:
 //! its addresses no longer count for recovery, and their holders are told. A registration that is younger than an
-//! address's proof is acted on at once: the domain was dropped and caught. When many domains look bad at once, the fault
-//! is ours, and nothing is done.
+//! address's proof is acted on at once: the domain was dropped and caught. When many domains look bad at once, and so do
+//! the well-known ones, the fault is ours, and nothing is done.
 
 use std::collections::BTreeMap;
 
@@ -158,12 +158,12 @@ impl Registry {
             };
             self.inner.store.put_mail_domain(&row, now).await?;
         }
-        // One in twenty does not go bad in a month.
-        if bad > 3 && bad * 20 > looked {
+        // So many at once may be our own name service's fault: then it gets wrong what everybody knows, too.
+        if bad > 3 && bad * 20 > looked && !self.gets_known_domains_right().await {
             tracing::error!(
                 bad,
                 looked,
-                "too many domains of addresses look abandoned at once: nothing is done; is the name service well?"
+                "too many domains of addresses look abandoned at once, well-known ones too: nothing is done; is the name service well?"
             );
             return Ok(0);
         }
@@ -172,6 +172,20 @@ impl Registry {
             done += u64::from(self.abandon(&address, why).await?);
         }
         Ok(done)
+    }
+
+    /// Do most of the domains that are certainly not abandoned look so?
+    async fn gets_known_domains_right(&self) -> bool {
+        let Some(intel) = &self.inner.seams.domains else {
+            return false;
+        };
+        let long_ago = self.now().plus_seconds(-LATER);
+        let mut good = 0;
+        for domain in &KNOWN[..3] {
+            let report = intel.look_up(domain).await;
+            good += usize::from(report.is_ok_and(|report| judge(&report, long_ago).is_none()));
+        }
+        good >= 2
     }
 
     async fn abandon(&self, row: &AddressRow, why: &str) -> Result<bool> {

@@ -135,7 +135,6 @@ impl Registry {
         let project = self
             .project_for_change(&mut tx, actor, ecosystem, &key, Act::Propose)
             .await?;
-        self.not_just_recovered(&mut tx, actor, "hand over").await?;
         let (by, by_name) = person(actor)?;
         let (kind, account, organisation) = match &wish {
             Wish::RemoveOwner(user) => {
@@ -337,6 +336,25 @@ impl Registry {
         Ok(transfers)
     }
 
+    /// An open request, for those whom it concerns.
+    ///
+    /// # Errors
+    /// `proposal-unknown`.
+    pub async fn proposal(&self, actor: &Actor, id: &str) -> Result<Proposal> {
+        policy::may(Act::SeeTokens, actor, On::Own, self.now())?;
+        let mut tx = self.inner.store.write().await?;
+        let row = self.open_proposal(&mut tx, id).await?;
+        let about = self
+            .concerned(
+                &mut tx,
+                actor,
+                &row,
+                (Act::SeeOrganisation, Act::SeePending),
+            )
+            .await?;
+        Ok(view(row, about))
+    }
+
     /// Confirms a request: a removal as another owner or after its time, a transfer as whoever gets the project.
     ///
     /// # Errors
@@ -370,37 +388,14 @@ impl Registry {
         let now = self.now();
         let mut tx = self.inner.store.write().await?;
         let row = self.open_proposal(&mut tx, id).await?;
-        let mine = match &actor.identity {
-            Identity::Account { id, .. } => {
-                row.account.as_ref() == Some(id)
-                    || match &row.organisation {
-                        Some(to) => tx.standing(to, id).await? == Some(Membership::Owner),
-                        None => false,
-                    }
-            }
-            _ => false,
-        };
-        let about = match (&row.project, &row.about) {
-            (Some(id), _) => {
-                let project = tx.locked_project(id).await?.ok_or_else(unknown_proposal)?;
-                if !mine {
-                    self.may_on(&mut tx, actor, &project, Act::Cancel)
-                        .await
-                        .map_err(hidden)?;
-                }
-                project.name
-            }
-            (None, Some(about)) => {
-                let about = self.locked_by_id(&mut tx, about).await?;
-                if !mine {
-                    self.may_in(&mut tx, actor, &about, Act::ManageManagers)
-                        .await
-                        .map_err(hidden)?;
-                }
-                about.name
-            }
-            (None, None) => return Err(unknown_proposal()),
-        };
+        let about = self
+            .concerned(
+                &mut tx,
+                actor,
+                &row,
+                (Act::ManageManagers, Act::AnswerInvitation),
+            )
+            .await?;
         let by = match &actor.identity {
             Identity::Account { id, .. } => Some(id),
             _ => None,
@@ -432,7 +427,7 @@ impl Registry {
             .ok_or_else(unknown_proposal)
     }
 
-    async fn locked_by_id(
+    pub(super) async fn locked_by_id(
         &self,
         tx: &mut Tx,
         id: &OrganisationId,
@@ -577,6 +572,47 @@ impl Registry {
         Ok(())
     }
 
+    /// The name of what an open request is about, for those whom it concerns: the owners, and who is to go or to get it.
+    /// Those last need a credential that is good for `in_person`, not only to be who they are.
+    async fn concerned(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        row: &ProposalRow,
+        (in_organisation, in_person): (Act, Act),
+    ) -> Result<String> {
+        let mine = match &actor.identity {
+            Identity::Account { id, .. } => {
+                row.account.as_ref() == Some(id)
+                    || match &row.organisation {
+                        Some(to) => tx.standing(to, id).await? == Some(Membership::Owner),
+                        None => false,
+                    }
+            }
+            _ => false,
+        };
+        let now = self.now();
+        let or_own = |refusal| match mine {
+            true => policy::may(in_person, actor, On::Own, now),
+            false => Err(hidden(refusal)),
+        };
+        match (&row.project, &row.about) {
+            (Some(id), _) => {
+                let project = tx.locked_project(id).await?.ok_or_else(unknown_proposal)?;
+                let owns = self.may_on(tx, actor, &project, Act::Cancel).await;
+                owns.or_else(or_own)?;
+                Ok(project.name)
+            }
+            (None, Some(about)) => {
+                let about = self.locked_by_id(tx, about).await?;
+                let heads = self.may_in(tx, actor, &about, in_organisation).await;
+                heads.or_else(or_own)?;
+                Ok(about.name)
+            }
+            (None, None) => Err(unknown_proposal()),
+        }
+    }
+
     async fn accept_transfer(
         &self,
         tx: &mut Tx,
@@ -610,11 +646,7 @@ impl Registry {
         } else {
             Level::TwoFactor
         };
-        if actor
-            .session
-            .as_ref()
-            .is_none_or(|session| session.level < needed)
-        {
+        if actor.level().is_none_or(|level| level < needed) {
             return Err(Error::new(
                 Kind::Denied,
                 "second-factor-needed",

@@ -55,8 +55,36 @@ pub struct Permission {
     pub guarded: bool,
     /// Takes an approval besides: a passkey's consent to this very act on this very thing.
     pub approval: bool,
+    /// Where a session must show more than a token can, a token that manages may too, with an approval of the very
+    /// request ([`crate::Registry::consented`]).
+    pub consent: bool,
+    /// Not within the days after its account came back by recovery: whoever recovered it by fraud could else make lasting
+    /// what the holder would undo.
+    pub settled: bool,
     /// Why the row is as it is.
     pub why: &'static str,
+}
+
+/// What waits after a recovery: what gives rights away, makes credentials, or is not undone.
+const fn waits_after_recovery(act: Act) -> bool {
+    matches!(
+        act,
+        Act::Delete
+            | Act::DeleteProject
+            | Act::ManageRoles
+            | Act::ManagePublishers
+            | Act::ManagePolicy
+            | Act::Propose
+            | Act::Confirm
+            | Act::OpenDeparture
+            | Act::ManageMembers
+            | Act::ManageManagers
+            | Act::ManageTeams
+            | Act::ManageNamespaces
+            | Act::RemoveOrganisation
+            | Act::MakeTokens
+            | Act::EraseAccount
+    )
 }
 
 macro_rules! acts {
@@ -77,6 +105,8 @@ macro_rules! acts {
             workflow: acts!(@flag $workflow),
             guarded: acts!(@flag $guarded),
             approval: acts!(@flag $approval),
+            consent: acts!(@consent $approval),
+            settled: waits_after_recovery(Act::$act),
             why: $why,
         },)*];
 
@@ -89,6 +119,10 @@ macro_rules! acts {
     };
     (@flag yes) => { true };
     (@flag no) => { false };
+    (@flag consent) => { false };
+    (@consent yes) => { true };
+    (@consent no) => { false };
+    (@consent consent) => { true };
     (@token never) => { None };
     (@token read) => { Some(Action::Read) };
     (@token publish) => { Some(Action::Publish) };
@@ -112,7 +146,8 @@ const MEMBERS: Who =
     Who::Organisation(&[Membership::Owner, Membership::Manager, Membership::Member]);
 
 // The columns: word, what; whose right, operator too, what a session must show, least action of an API token, workflow
-// tokens, guarded where the project is critical, approval; why.
+// tokens, guarded where the project is critical, approval; why. The approval is `yes` where everybody needs one, and
+// `consent` where it lets a token do what otherwise takes a session.
 acts! {
     /// Files to a project.
     Publish = "publish" "publish to": UPLOADERS, yes, SignedIn, publish, yes, no, no,
@@ -124,13 +159,13 @@ acts! {
     Yank = "yank" "yank releases of": RELEASES, yes, SignedIn, manage, no, no, no,
         "Undone at any time; clients yank with tokens.";
     /// Delete files or releases.
-    Delete = "delete" "delete from": OWNER, yes, Fresh, manage, no, yes, no,
+    Delete = "delete" "delete from": OWNER, yes, Fresh, manage, no, yes, consent,
         "Not undone, but bounded by the registry's rule for deletion; scripts do it with tokens that manage.";
     /// Delete a whole project.
     DeleteProject = "delete-project" "delete": OWNER, yes, SignedIn, manage, no, yes, yes,
         "Not undone, and takes everything: never by a stolen credential alone.";
     /// Archive, deprecate, reactivate.
-    SetStatus = "set-status" "change the status of": OWNER, yes, Fresh, manage, no, yes, no,
+    SetStatus = "set-status" "change the status of": OWNER, yes, Fresh, manage, no, yes, consent,
         "Undone at any time, but it stops others from publishing.";
     /// Withhold the project's own files, and serve again what its own people withheld.
     Quarantine = "quarantine" "withhold files of": GUARDS, yes, SignedIn, manage, no, no, no,
@@ -142,16 +177,16 @@ acts! {
     DismissNotice = "dismiss-notice" "dismiss the notices of": OWNER, yes, SignedIn, manage, no, no, no,
         "The notice was for the owners.";
     /// Give and take roles.
-    ManageRoles = "manage-roles" "change roles on": OWNER, yes, Fresh, manage, no, yes, no,
+    ManageRoles = "manage-roles" "change roles on": OWNER, yes, Fresh, manage, no, yes, consent,
         "`countersign owner` works with a token that manages. A critical project takes a passkey.";
     /// Give up one's own role.
     LeaveProject = "leave-project" "leave": ANY_ROLE, no, SignedIn, manage, no, no, no,
         "It only ever lessens rights; the last owner stays.";
     /// Trusted publishers.
-    ManagePublishers = "manage-publishers" "change the publishers of": OWNER, yes, Fresh, manage, no, yes, no,
+    ManagePublishers = "manage-publishers" "change the publishers of": OWNER, yes, Fresh, manage, no, yes, consent,
         "`countersign publisher` works with a token that manages. A critical project takes a passkey.";
     /// What the owners demand of whoever publishes.
-    ManagePolicy = "manage-policy" "change the policy of": OWNER, yes, Fresh, manage, no, yes, no,
+    ManagePolicy = "manage-policy" "change the policy of": OWNER, yes, Fresh, manage, no, yes, consent,
         "Like publishers: who lowers it can publish. A critical project takes a passkey.";
     /// Found a project by a pending publisher.
     Found = "found" "register pending publishers for": Who::Account, yes, SignedIn, manage, no, no, no,
@@ -160,10 +195,10 @@ acts! {
     SeePending = "see-pending" "see pending publishers": Who::Account, yes, SignedIn, manage, no, no, no,
         "The caller's own alone.";
     /// Ask for a transfer, or for the removal of the last strong owner.
-    Propose = "propose" "give away": OWNER, no, Strong, never, no, yes, no,
+    Propose = "propose" "give away": OWNER, no, Strong, never, no, yes, consent,
         "It ends in others losing the project: two persons or a waiting time, and a passkey to begin with.";
     /// Confirm what another owner asked for.
-    Confirm = "confirm" "confirm requests about": OWNER, no, Strong, never, no, yes, no,
+    Confirm = "confirm" "confirm requests about": OWNER, no, Strong, never, no, yes, consent,
         "The second person of the two-person rule.";
     /// Stop what somebody asked for.
     Cancel = "cancel" "stop requests about": OWNER, yes, SignedIn, manage, no, no, no,
@@ -172,31 +207,31 @@ acts! {
     OpenDeparture = "open-departure" "open exceptions to the provenance of": OWNER, yes, Strong, never, no, yes, no,
         "Whoever opens one can publish what nobody vouches for: never by a stolen token, on a critical project never alone.";
     /// Make an organisation.
-    CreateOrganisation = "create-organisation" "make organisations": Who::Account, yes, Fresh, never, no, no, no,
+    CreateOrganisation = "create-organisation" "make organisations": Who::Account, yes, Fresh, never, no, no, consent,
         "It takes a name for ever.";
     /// Members, teams, invitations.
     SeeOrganisation = "see-organisation" "see the members of": MEMBERS, yes, SignedIn, manage, no, no, no,
         "Names of persons are for members.";
     /// Leave an organisation.
-    LeaveOrganisation = "leave-organisation" "leave": MEMBERS, no, SignedIn, never, no, no, no,
+    LeaveOrganisation = "leave-organisation" "leave": MEMBERS, no, SignedIn, never, no, no, consent,
         "It only ever lessens rights; the last owner stays.";
     /// Invite and remove members.
-    ManageMembers = "manage-members" "change the members of": MANAGERS, yes, Fresh, never, no, no, no,
+    ManageMembers = "manage-members" "change the members of": MANAGERS, yes, Fresh, never, no, no, consent,
         "Governance of accounts is for people who are there.";
     /// Invite, appoint and remove owners and managers.
-    ManageManagers = "manage-managers" "change the owners and managers of": HEADS, yes, Strong, never, no, no, no,
+    ManageManagers = "manage-managers" "change the owners and managers of": HEADS, yes, Strong, never, no, no, consent,
         "An owner of an organisation owns all its projects; a manager must not make one.";
     /// Teams and who is in them.
-    ManageTeams = "manage-teams" "change the teams of": MANAGERS, yes, Fresh, never, no, no, no,
+    ManageTeams = "manage-teams" "change the teams of": MANAGERS, yes, Fresh, never, no, no, consent,
         "Teams never hold the role of an owner, so that a manager can not become one this way.";
     /// Give an organisation's teams roles on a namespace.
-    ManageNamespaces = "manage-namespaces" "give roles on the namespaces of": HEADS, yes, Fresh, never, no, no, no,
+    ManageNamespaces = "manage-namespaces" "give roles on the namespaces of": HEADS, yes, Fresh, never, no, no, consent,
         "It reaches every project in the namespace.";
     /// End an organisation without projects.
-    RemoveOrganisation = "remove-organisation" "remove": HEADS, yes, Strong, never, no, no, no,
+    RemoveOrganisation = "remove-organisation" "remove": HEADS, yes, Strong, never, no, no, consent,
         "Not undone; its name stays taken.";
     /// Accept or decline an invitation.
-    AnswerInvitation = "answer-invitation" "answer invitations": Who::Account, no, Fresh, never, no, no, no,
+    AnswerInvitation = "answer-invitation" "answer invitations": Who::Account, no, Fresh, never, no, no, consent,
         "Rights that a stolen token must not bring in; it takes a second factor too.";
     /// List one's tokens.
     SeeTokens = "see-tokens" "see tokens": Who::Account, yes, SignedIn, manage, no, no, no,
@@ -205,8 +240,8 @@ acts! {
     RevokeTokens = "revoke-tokens" "revoke tokens": Who::Account, yes, SignedIn, manage, no, no, no,
         "It only ever lessens rights; a token may always end itself.";
     /// Make a token.
-    MakeTokens = "make-tokens" "make tokens": Who::Account, yes, Fresh, never, no, no, no,
-        "A token must never breed tokens.";
+    MakeTokens = "make-tokens" "make tokens": Who::Account, yes, Fresh, never, no, no, consent,
+        "A token must never breed tokens by itself.";
     /// Passwords, passkeys, one-time codes, recovery codes.
     ManageFactors = "manage-factors" "change the factors of": Who::Account, no, Fresh, never, no, no, no,
         "Whoever changes these is the account from then on.";
@@ -368,6 +403,11 @@ fn may_with(row: &Permission, actor: &Actor, on: On<'_>, subject: &str, now: Tim
         // The operator at the command line is no account; rows that are for accounts alone refuse below.
         return Ok(());
     }
+    let consented = row.consent
+        && actor
+            .consent
+            .as_ref()
+            .is_some_and(|consent| consent.acts.contains(&row.word));
     let session_needed = |why: String| {
         Err(denied(
             "session-needed",
@@ -375,13 +415,13 @@ fn may_with(row: &Permission, actor: &Actor, on: On<'_>, subject: &str, now: Tim
             "Sign in at this registry's pages and do it there.",
         ))
     };
-    if guarded {
+    if guarded && !consented {
         return session_needed(format!(
             "{subject} is a critical project: no token may {} it.",
             row.what
         ));
     }
-    let Some(action) = row.token else {
+    let Some(action) = row.token.or(consented.then_some(Action::Manage)) else {
         return session_needed(format!(
             "No token may {}.",
             format!("{} {subject}", row.what).trim_end()
@@ -469,9 +509,11 @@ pub fn page() -> String {
          passkey or security key). *Token*: the least action of an API token that may; a token never goes beyond its ecosystem, \
          namespace, project, networks and expiry, nor beyond the roles of its account. *Critical*: on a critical project only a strong \
          session may. *Approval*: a passkey's consent to this very act on this very thing, once, within two minutes; the operator at \
-         the command line needs none.\n\n\
-         | act | whose right | operator too | session | token | workflow | critical | approval | why |\n\
-         |---|---|---|---|---|---|---|---|---|\n",
+         the command line needs none. *for tokens*: a session needs no approval, and a token that manages may with one, \
+         given to the very request, what it may not otherwise. *After recovery*: an account that came back by recovery may not \
+         for some days.\n\n\
+         | act | whose right | operator too | session | token | workflow | critical | approval | after recovery | why |\n\
+         |---|---|---|---|---|---|---|---|---|---|\n",
     );
     for row in PERMISSIONS {
         let who = match row.who {
@@ -498,13 +540,18 @@ pub fn page() -> String {
         };
         let flag = |set: bool| if set { "yes" } else { "" };
         page.push_str(&format!(
-            "| {} | {who} | {} | {session} | {} | {} | {} | {} | {} |\n",
+            "| {} | {who} | {} | {session} | {} | {} | {} | {} | {} | {} |\n",
             row.word,
             flag(row.operator),
             row.token.map_or("", Action::as_str),
             flag(row.workflow),
             if row.guarded { "strong" } else { "" },
-            flag(row.approval),
+            match (row.approval, row.consent) {
+                (true, _) => "yes",
+                (false, true) => "for tokens",
+                (false, false) => "",
+            },
+            if row.settled { "waits" } else { "" },
             row.why
         ));
     }

@@ -33,6 +33,7 @@ fn account(scope: Option<Scope>) -> Actor {
         scope,
         credential: None,
         session: None,
+        consent: None,
     }
 }
 
@@ -53,6 +54,7 @@ fn workflow() -> Actor {
         scope: None,
         credential: None,
         session: None,
+        consent: None,
     }
 }
 
@@ -147,6 +149,7 @@ fn run(environment: Option<&str>) -> Actor {
         }),
         credential: None,
         session: None,
+        consent: None,
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 use totp_rs::{Builder, Secret, Totp};
 
 use super::{
-    Answer, Ceremony, Entry, SignedIn, factor_unknown, limits, session_of, signed_out, usable,
+    Answer, By, Ceremony, Entry, SignedIn, factor_unknown, limits, session_of, signed_out, usable,
 };
 use crate::Registry;
 use crate::accounts::new_id;
@@ -275,6 +275,7 @@ impl Registry {
             disabled: None,
         };
         let mut tx = self.inner.store.write().await?;
+        tx.lock_account(account).await?;
         // The half session ends here; whoever else holds its secret gets nothing.
         if !tx
             .end_session(account, &row.id, "second factor", now)
@@ -284,12 +285,13 @@ impl Registry {
         }
         let entry = Entry {
             person: &person,
+            by: By::Used,
             level,
             way,
             fresh,
             origin,
             device,
-            must_change_password: row.way == "breached-password",
+            must_change_password: row.way == super::BREACHED,
             counted: &[],
             announce: true,
         };

@@ -18,6 +18,9 @@ use crate::texts::NoticeKind;
 /// Under this name the instance's own table keeps the rule.
 const POLICY: &str = "factor_policy";
 
+/// Under this name stands when critical projects were last looked for.
+const FOUND_CRITICAL: &str = "critical_found_at";
+
 /// Downloads of so many days say how much a project is used.
 const DAYS: i64 = 90;
 
@@ -115,13 +118,13 @@ impl Registry {
         let Identity::Account { id, .. } = &actor.identity else {
             return Ok(());
         };
+        // Nothing is asked beyond this, so there is no need to look at roles and rule.
+        if tx.holds_phishproof(id).await? {
+            return Ok(());
+        }
         let Some(facts) = tx.factor_facts(id).await? else {
             return Ok(());
         };
-        // What nothing can be asked of beyond this needs no look at the rule.
-        if facts.phishproof {
-            return Ok(());
-        }
         let rule = match tx.instance(POLICY).await? {
             None => FactorPolicy::default(),
             Some(text) => serde_json::from_str(&text)
@@ -206,7 +209,27 @@ impl Registry {
         Ok(())
     }
 
-    /// Finds the projects that are critical by use, once a day; how many changed.
+    /// [`Registry::find_critical`] where nobody did for a day, whichever server it was and however often they restart.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn find_critical_if_due(&self) -> Result<u64> {
+        let now = self.now();
+        let mut tx = self.inner.store.write().await?;
+        let last = tx.instance(FOUND_CRITICAL).await?;
+        let due = last
+            .and_then(|at| at.parse().ok())
+            .is_none_or(|at: i64| Time(at).plus_seconds(86_400) <= now);
+        if !due {
+            return Ok(0);
+        }
+        // A crash after this leaves today's look undone; tomorrow's makes up for it.
+        tx.set_instance(FOUND_CRITICAL, &now.0.to_string()).await?;
+        tx.commit().await?;
+        self.find_critical().await
+    }
+
+    /// Finds the projects that are critical by use; how many changed.
     ///
     /// # Errors
     /// Where the database fails.

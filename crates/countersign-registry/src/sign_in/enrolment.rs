@@ -10,7 +10,9 @@ use super::limits;
 use crate::Registry;
 use crate::accounts::{new_id, user_key};
 use crate::error::{Error, Kind, Result};
-use crate::model::{AccountId, Actor, CallerOrigin, CredentialId, EmailAddress, Identity, Time};
+use crate::model::{
+    AccountId, Actor, CallerOrigin, CredentialId, EmailAddress, Identity, RECOVERY, Time,
+};
 use crate::store::{NewMail, PersonRow, SignUpRow, Tx, WRITE_CONFLICT};
 use crate::texts::{Data, MailKind};
 
@@ -50,6 +52,11 @@ enum Purpose {
         account: AccountId,
         credential: CredentialId,
     },
+    /// An account that is recovered.
+    Recovery {
+        account: AccountId,
+        credential: CredentialId,
+    },
     /// A new password for an account.
     Reset { account: AccountId },
 }
@@ -76,7 +83,9 @@ impl Link {
     pub(super) fn new_account(&self) -> AccountId {
         match &self.purpose {
             Purpose::SignUp { .. } => AccountId(new_id()),
-            Purpose::Operator { account, .. } | Purpose::Reset { account } => account.clone(),
+            Purpose::Operator { account, .. }
+            | Purpose::Recovery { account, .. }
+            | Purpose::Reset { account } => account.clone(),
         }
     }
 
@@ -117,7 +126,7 @@ impl Registry {
     /// # Errors
     /// `sign-up-closed`, `user-name`, `user-exists`, `email-address`, `too-many-attempts`.
     pub async fn sign_up(&self, name: &str, email: &str, origin: &CallerOrigin) -> Result<()> {
-        if !self.inner.settings.sign_in.open {
+        if !self.inner.settings.sign_up_open() {
             return Err(Error::new(
                 Kind::Denied,
                 "sign-up-closed",
@@ -278,9 +287,16 @@ impl Registry {
         Ok(Link {
             user: row.account_name,
             expires: row.expires.unwrap_or(now),
-            purpose: Purpose::Operator {
-                account: row.account,
-                credential: row.id,
+            purpose: if row.label == RECOVERY {
+                Purpose::Recovery {
+                    account: row.account,
+                    credential: row.id,
+                }
+            } else {
+                Purpose::Operator {
+                    account: row.account,
+                    credential: row.id,
+                }
             },
             hash,
         })
@@ -356,10 +372,24 @@ impl Registry {
                 }
                 self.person_for(tx, account).await
             }
+            Purpose::Recovery {
+                account,
+                credential,
+            } => {
+                if !tx.revoke_credential(credential, "used", now).await? {
+                    return Err(unknown());
+                }
+                self.take_over(tx, account).await?;
+                self.person_for(tx, account).await
+            }
             Purpose::Reset { account } => {
                 tx.take_mail_secret(MailKind::PasswordReset, link.hash, now)
                     .await?
                     .ok_or_else(unknown)?;
+                // It changes a password and never makes one: see `mail_way_back`.
+                if !tx.has_password(account).await? {
+                    return Err(unknown());
+                }
                 self.person_for(tx, account).await
             }
         }

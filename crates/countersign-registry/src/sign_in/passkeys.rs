@@ -11,7 +11,9 @@ use webauthn_rs::prelude::{
     Webauthn, WebauthnBuilder, WebauthnError,
 };
 
-use super::{Enrolling, Entry, SignedIn, disabled, factor_unknown, label_of, session_of, usable};
+use super::{
+    By, Enrolling, Entry, SignedIn, disabled, factor_unknown, label_of, session_of, usable,
+};
 use crate::Registry;
 use crate::accounts::new_id;
 use crate::error::{Error, Kind, Result};
@@ -26,7 +28,16 @@ const PATIENCE: i64 = 300;
 const MOST_KEYS: usize = 20;
 
 /// Under this name the instance's own table keeps for which name passkeys are made. It never changes.
-const RP: &str = "webauthn_rp";
+pub(crate) const RP: &str = "webauthn_rp";
+
+/// Do passkeys that were made for a name work at this host? A name below the first one is fine; any other makes every
+/// passkey worthless.
+pub(crate) fn belongs(host: &str, rp: &str) -> bool {
+    host == rp
+        || host
+            .strip_suffix(rp)
+            .is_some_and(|above| above.ends_with('.'))
+}
 
 /// What checks answers: this site's name and origin.
 pub(super) struct Relying(Webauthn);
@@ -127,6 +138,21 @@ fn parsed<T: serde::de::DeserializeOwned>(answer: &Answer) -> Result<T> {
     })
 }
 
+/// The counter of a stored key.
+fn counter_of(secret: &str) -> Result<u32> {
+    #[derive(Deserialize)]
+    struct Stored {
+        cred: Counted,
+    }
+    #[derive(Deserialize)]
+    struct Counted {
+        counter: u32,
+    }
+    serde_json::from_str::<Stored>(secret)
+        .map(|stored| stored.cred.counter)
+        .map_err(|source| Error::internal("a stored key can not be read", source))
+}
+
 fn key_of(credential: &[u8]) -> Sha256 {
     Sha256::of(credential)
 }
@@ -152,16 +178,14 @@ impl Registry {
                     Some(rp) => rp,
                     None => {
                         let mut tx = store.write().await?;
-                        tx.set_instance(RP, host).await?;
+                        let first = tx.first_instance(RP, host).await?;
                         tx.commit().await?;
-                        host.to_owned()
+                        first
                     }
                 };
-                // A name below the first one is fine; any other would make every passkey worthless.
-                let below = host == rp || host.ends_with(&format!(".{rp}"));
                 let built = WebauthnBuilder::new(&rp, url)
                     .ok()
-                    .filter(|_| below)
+                    .filter(|_| belongs(host, &rp))
                     .and_then(|builder| builder.rp_name(&rp).build().ok());
                 built.map(Relying).ok_or_else(|| {
                     Error::unavailable(
@@ -182,7 +206,9 @@ impl Registry {
         session: Option<&SessionId>,
         state: &T,
         options: Value,
+        asker: &str,
     ) -> Result<Ceremony> {
+        self.count_question(asker).await?;
         let id = self.secret();
         let state = serde_json::to_string(state)
             .map_err(|source| Error::internal("the state of a ceremony can not be kept", source))?;
@@ -260,8 +286,13 @@ impl Registry {
                 selection["authenticatorAttachment"] = json!("cross-platform");
             }
         }
+        let asker = match (session, link) {
+            (Some(session), _) => format!("session {}", session.0),
+            (None, Some(link)) => format!("link {link}"),
+            (None, None) => format!("account {account}"),
+        };
         let state = Registering { kind, link, state };
-        self.ask("register", Some(account), session, &state, options)
+        self.ask("register", Some(account), session, &state, options, &asker)
             .await
     }
 
@@ -422,6 +453,7 @@ impl Registry {
                     .await?;
                 let entry = Entry {
                     person: &person,
+                    by: By::Used,
                     level: Level::Phishproof,
                     way: "enrolment",
                     fresh: true,
@@ -455,8 +487,8 @@ impl Registry {
     /// Begins a sign-in with a passkey; nobody need say who they are. Good for the browser's own suggestions too.
     ///
     /// # Errors
-    /// `passkeys-need-a-name`.
-    pub async fn passkey_sign_in_start(&self) -> Result<Ceremony> {
+    /// `passkeys-need-a-name`, `too-many-attempts` for a network that asks hundreds of times and never answers.
+    pub async fn passkey_sign_in_start(&self, origin: &CallerOrigin) -> Result<Ceremony> {
         let (options, state) = self
             .relying()
             .await?
@@ -467,7 +499,9 @@ impl Registry {
         if let Some(options) = options.as_object_mut() {
             options.remove("mediation");
         }
-        self.ask("sign-in", None, None, &state, options).await
+        let asker = format!("network {}", origin.network());
+        self.ask("sign-in", None, None, &state, options, &asker)
+            .await
     }
 
     /// Signs in with a passkey. Never limited by the attempts of others: it can not be guessed.
@@ -525,6 +559,7 @@ impl Registry {
         }
         let entry = Entry {
             person: &person,
+            by: By::Key(&factor.id),
             level: Level::Phishproof,
             way: "passkey",
             fresh: true,
@@ -535,6 +570,7 @@ impl Registry {
             announce: true,
         };
         let mut tx = self.inner.store.write().await?;
+        self.still_holds(&mut tx, &entry).await?;
         let signed_in = self.begin_session(&mut tx, &entry).await?;
         tx.commit().await?;
         self.wake_office();
@@ -561,6 +597,14 @@ impl Registry {
         if factor.cloned.is_some() {
             return Err(cloned());
         }
+        // The question may be minutes old and hold the counter of then; a copy may have been used since.
+        let before = counter_of(&factor.secret)?;
+        let result = match result {
+            Ok(result) if (result.counter() > 0 || before > 0) && result.counter() <= before => {
+                Err(WebauthnError::CredentialPossibleCompromise)
+            }
+            other => other,
+        };
         let result = match result {
             Ok(result) => result,
             Err(WebauthnError::CredentialPossibleCompromise) => {
@@ -618,7 +662,11 @@ impl Registry {
             .start_passkey_authentication(&keys)
             .map_err(|source| Error::internal("a question can not be asked", source))?;
         let options = Self::options(&options)?;
-        self.ask(purpose, Some(account), session, &state, options)
+        let asker = match session {
+            Some(session) => format!("session {}", session.0),
+            None => format!("account {account}"),
+        };
+        self.ask(purpose, Some(account), session, &state, options, &asker)
             .await
     }
 

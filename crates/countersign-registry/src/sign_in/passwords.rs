@@ -16,8 +16,8 @@ use countersign_trust::digest::Sha256;
 use serde_json::json;
 
 use super::{
-    Enrolling, Entry, SignInStep, SignedIn, disabled, limits, session_of, sign_in_wrong,
-    signed_out, step_up_needed, usable,
+    By, Enrolling, Entry, SignInStep, SignedIn, confirmed, disabled, is_secret, limits, session_of,
+    sign_in_wrong, signed_out, step_up_needed, usable,
 };
 use crate::Registry;
 use crate::error::{Error, Kind, Result};
@@ -37,7 +37,7 @@ const SHORTEST: usize = 8;
 const LONGEST: usize = 4_096;
 
 /// So many may wait for their turn to be hashed.
-const QUEUE: usize = 64;
+pub(super) const QUEUE: usize = 64;
 
 /// What fewer guesses than this would find is too common.
 const COMMON: u64 = 10_000;
@@ -128,19 +128,24 @@ impl Registry {
             )
             .remedy("Try again in a minute. Passkeys are not affected.")
         };
-        if door.waiting.fetch_add(1, Ordering::Relaxed) >= QUEUE {
-            door.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(busy());
-        }
-        let turn = tokio::time::timeout(Duration::from_secs(10), door.hashing.acquire()).await;
-        door.waiting.fetch_sub(1, Ordering::Relaxed);
-        let Ok(Ok(turn)) = turn else {
+        // Whoever hangs up drops this future: the place in the queue goes with it, but a hash that began keeps its turn
+        // until it ends, so that there are never more of them at once.
+        let Ok(place) = door.waiting.try_acquire() else {
             return Err(busy());
         };
+        let turn = door.hashing.clone().acquire_owned();
+        let Ok(Ok(turn)) = tokio::time::timeout(Duration::from_secs(10), turn).await else {
+            return Err(busy());
+        };
+        drop(place);
         door.hashed.fetch_add(1, Ordering::Relaxed);
-        let done = tokio::task::spawn_blocking(work).await;
-        drop(turn);
-        done.map_err(|source| Error::internal("hashing broke off", source))?
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(turn);
+            done
+        });
+        done.await
+            .map_err(|source| Error::internal("hashing broke off", source))?
     }
 
     async fn hashed(&self, password: String) -> Result<String> {
@@ -275,6 +280,7 @@ impl Registry {
         if login.len() > 254 || password.len() > LONGEST {
             return Err(sign_in_wrong());
         }
+        self.network_may_try(origin, device)?;
         let login = login.trim().to_lowercase();
         let login = if login.contains('@') {
             login
@@ -283,14 +289,11 @@ impl Registry {
         };
         let store = &self.inner.store;
         let person = store.person_by_login(&login).await?;
-        let known = match &person {
-            Some(person) => self
-                .known_device(&person.id, device)
-                .await?
-                .map(|hash| (&person.id, hash)),
-            None => None,
+        let from = match &person {
+            Some(person) => self.whence(&person.id, device, origin).await?,
+            None => limits::From::Nowhere,
         };
-        let counters = limits::password(&login, known, origin);
+        let counters = limits::password(&login, &from, origin);
         self.count(&counters).await?;
         let row = match &person {
             Some(person) => store.password(&person.id).await?,
@@ -311,6 +314,7 @@ impl Registry {
         self.enter(
             Entry {
                 person: &person,
+                by: By::Password(row.changed),
                 level: Level::Password,
                 way: "password",
                 fresh: true,
@@ -323,6 +327,26 @@ impl Registry {
             breached,
         )
         .await
+    }
+
+    /// Does the account know the browser, or at least the network, that somebody comes from?
+    async fn whence<'a>(
+        &self,
+        account: &'a AccountId,
+        device: Option<&str>,
+        origin: &CallerOrigin,
+    ) -> Result<limits::From<'a>> {
+        if let Some(device) = self.known_device(account, device).await? {
+            return Ok(limits::From::Device(account, device));
+        }
+        let network = origin.network();
+        Ok(
+            if self.inner.store.knows_network(account, &network).await? {
+                limits::From::Place(account)
+            } else {
+                limits::From::Nowhere
+            },
+        )
     }
 
     /// After a password turned out right: was it stolen meanwhile, is its hash of today's kind?
@@ -392,12 +416,14 @@ impl Registry {
     ) -> Result<Option<SignedIn>> {
         match by {
             Enrolling::Session(actor) => {
-                let (account, session) = self.fresh_session(actor)?;
+                let (account, session) = self.fresh_for_password(actor).await?;
                 let known = self.acceptable(password, actor.name()).await?;
                 let hash = self.hashed(password.to_owned()).await?;
                 let mut tx = self.inner.store.write().await?;
                 self.still_signed_in(&mut tx, session).await?;
                 self.store_password(&mut tx, actor, account, &hash, known, origin)
+                    .await?;
+                tx.trust_session(&session.id, super::BREACHED, "password")
                     .await?;
                 self.end_others(
                     &mut tx,
@@ -428,10 +454,16 @@ impl Registry {
                     "the password was changed",
                 )
                 .await?;
+                // Who could read the mail is not kept out by guesses of others.
+                if let Some(device) = device.filter(|device| is_secret(device)) {
+                    let device = Sha256::of(device.as_bytes());
+                    tx.remember_device(&person.id, device, self.now()).await?;
+                }
                 let factors = tx.factors(&person.id).await?;
-                let signed_in = if link.begins_session() && !factors.iter().any(usable) {
+                let signed_in = if link.begins_session() && !factors.iter().any(confirmed) {
                     let entry = Entry {
                         person: &person,
+                        by: By::Used,
                         level: Level::Password,
                         way: "enrolment",
                         fresh: true,
@@ -536,16 +568,33 @@ impl Registry {
             )
             .remedy("Use your passkey."));
         }
+        // A key that seems to have been copied must not become a reason to ask for less.
+        let owed = factors
+            .iter()
+            .any(|row| confirmed(row) && row.kind != "totp");
+        if owed && !factors.iter().any(usable) {
+            return Err(step_up_needed()
+                .remedy("Your key is locked: sign in again with a recovery code, remove it and add another one."));
+        }
         if password.len() > LONGEST {
             return Err(sign_in_wrong());
         }
         let known = self.known_device(account, device).await?;
+        let from = match known {
+            Some(device) => limits::From::Device(account, device),
+            None => limits::From::Nowhere,
+        };
         let login = format!("step-up {account}");
-        let counters = limits::password(&login, known.map(|hash| (account, hash)), origin);
+        let counters = limits::password(&login, &from, origin);
         self.count(&counters).await?;
         let row = self.inner.store.password(account).await?;
         if !self.matches(row.as_ref(), password).await? {
             return Err(sign_in_wrong());
+        }
+        if let Some(row) = &row
+            && self.look_at_used(account, row, password, origin).await?
+        {
+            return Err(breached());
         }
         let mut level = session.level;
         if let Some(totp) = factors.iter().find(|row| usable(row) && row.kind == "totp") {

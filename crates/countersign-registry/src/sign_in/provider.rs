@@ -18,11 +18,11 @@ use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 use url::Url;
 
-use super::{Entry, SignInStep, disabled, session_of};
+use super::{By, Entry, SignInStep, disabled, session_of};
 use crate::Registry;
 use crate::accounts::new_id;
 use crate::error::{Error, Kind, Result};
-use crate::model::{AccountId, Actor, CallerOrigin, Level, Time};
+use crate::model::{AccountId, Actor, CallerOrigin, Level, SessionFacts, Time};
 use crate::seams::OutsideRequest;
 use crate::settings::SignInProvider;
 use crate::store::{CeremonyRow, LinkedRow, WRITE_CONFLICT};
@@ -34,6 +34,8 @@ const PATIENCE: i64 = 600;
 const ANSWER: Duration = Duration::from_secs(8);
 /// How long a provider's addresses are believed, in seconds.
 const FRESH: i64 = 3_600;
+/// So many seconds our clock and a provider's may differ.
+const LEEWAY: i64 = 60;
 /// The longest life of an id token that is taken, in seconds.
 const LIFE: i64 = 24 * 3_600;
 
@@ -88,6 +90,18 @@ struct Away {
     browser: Sha256,
     /// It links the identity to the account of the session instead of signing in.
     link: bool,
+    /// It proves, for this case of recovery, who somebody is, instead of signing in.
+    case: Option<String>,
+}
+
+/// What came of a trip to a provider.
+pub enum ProviderReturn {
+    /// The identity is linked to the caller's account.
+    Linked,
+    /// The identity counts as a proof in the recovery of the account that it is linked to.
+    Proved,
+    /// Somebody signs in.
+    SignedIn(SignInStep),
 }
 
 fn failed(provider: &SignInProvider, why: &str) -> Error {
@@ -146,13 +160,44 @@ impl Registry {
     /// Begins a sign-in with an external provider; with `link`, the linking of one to the caller's account.
     ///
     /// # Errors
-    /// `provider-unknown`, `provider-failed`; `step-up-needed` to link.
-    pub async fn provider_start(&self, name: &str, link: Option<&Actor>) -> Result<Departure> {
-        let provider = self.provider(name)?;
+    /// `provider-unknown`, `provider-failed`, `too-many-attempts`; `step-up-needed` to link.
+    pub async fn provider_start(
+        &self,
+        name: &str,
+        link: Option<&Actor>,
+        origin: &CallerOrigin,
+    ) -> Result<Departure> {
         let session = match link {
             Some(actor) => Some(self.fresh_session(actor)?),
             None => None,
         };
+        self.depart(name, session, None, origin).await
+    }
+
+    /// Begins a sign-in with an external provider that is to be a proof in a case of recovery.
+    ///
+    /// # Errors
+    /// `recovery-unknown`; like [`Registry::provider_start`].
+    pub async fn provider_start_for_recovery(
+        &self,
+        name: &str,
+        case: &str,
+        origin: &CallerOrigin,
+    ) -> Result<Departure> {
+        let case = self.recovery_case_id(case).await?;
+        self.depart(name, None, Some(case), origin).await
+    }
+
+    async fn depart(
+        &self,
+        name: &str,
+        session: Option<(&AccountId, &SessionFacts)>,
+        case: Option<String>,
+        origin: &CallerOrigin,
+    ) -> Result<Departure> {
+        let provider = self.provider(name)?;
+        self.count_question(&format!("network {}", origin.network()))
+            .await?;
         let addresses = self.addresses_of(provider).await?;
         let (state, nonce) = (self.secret(), self.secret());
         let (verifier, browser) = (self.secret(), self.secret());
@@ -166,6 +211,8 @@ impl Registry {
             .append_pair("scope", "openid profile")
             .append_pair("state", &state)
             .append_pair("nonce", &nonce)
+            // Somebody else may sit at a browser in which a sign-in there has been open for days.
+            .append_pair("max_age", &super::FRESH.to_string())
             .append_pair("code_challenge", &challenge)
             .append_pair("code_challenge_method", "S256");
         let away = Away {
@@ -174,6 +221,7 @@ impl Registry {
             verifier,
             browser: Sha256::of(browser.as_bytes()),
             link: session.is_some(),
+            case,
         };
         let away = serde_json::to_string(&away)
             .map_err(|source| Error::internal("the state of a sign-in can not be kept", source))?;
@@ -194,11 +242,13 @@ impl Registry {
         })
     }
 
-    /// The browser came back with a code. `actor` is who it is signed in as, which only linking asks for; the answer to
-    /// linking is nothing.
+    /// The browser came back with a code. `actor` is who it is signed in as, which only linking asks for. What the
+    /// provider says of how it checked the person counts where it did so just now (`auth_time`); else the sign-in is
+    /// worth a password and is not fresh.
     ///
     /// # Errors
-    /// `sign-in-unknown`, `provider-failed`, `identity-unknown`, `identity-taken`, `account-disabled`.
+    /// `sign-in-unknown`, `provider-failed`, `provider-stale`, `identity-unknown`, `identity-taken`, `account-disabled`,
+    /// `recovery-unknown`, `recovery-identity`.
     pub async fn provider_finish(
         &self,
         state: &str,
@@ -207,7 +257,7 @@ impl Registry {
         actor: Option<&Actor>,
         origin: &CallerOrigin,
         device: Option<&str>,
-    ) -> Result<Option<SignInStep>> {
+    ) -> Result<ProviderReturn> {
         let row = self
             .inner
             .store
@@ -235,24 +285,38 @@ impl Registry {
             }
             self.link_identity(actor, account, provider, &claims, &subject, origin)
                 .await?;
-            return Ok(None);
+            return Ok(ProviderReturn::Linked);
         }
+        let just_now = checked_just_now(&claims, self.now());
         let linked = self
             .inner
             .store
             .linked_identity(&provider.issuer, &subject)
-            .await?
-            .ok_or_else(|| {
-                Error::new(
-                    Kind::Unauthenticated,
-                    "identity-unknown",
-                    format!(
-                        "No account here is linked to who you are at {}.",
-                        provider.name
-                    ),
+            .await?;
+        if let Some(case) = &away.case {
+            if !just_now {
+                return Err(Error::new(
+                    Kind::Denied,
+                    "provider-stale",
+                    format!("{} did not check just now who you are.", provider.name),
                 )
-                .remedy("Sign in another way and link it on the security page.")
-            })?;
+                .remedy("Sign out there, begin again, and sign in when you are asked to."));
+            }
+            let linked = linked.map(|row| (row.account, row.id));
+            self.prove_recovery_identity(case, linked).await?;
+            return Ok(ProviderReturn::Proved);
+        }
+        let linked = linked.ok_or_else(|| {
+            Error::new(
+                Kind::Unauthenticated,
+                "identity-unknown",
+                format!(
+                    "No account here is linked to who you are at {}.",
+                    provider.name
+                ),
+            )
+            .remedy("Sign in another way and link it on the security page.")
+        })?;
         let person = self
             .inner
             .store
@@ -262,7 +326,11 @@ impl Registry {
         if person.disabled.is_some() {
             return Err(disabled(&person.name));
         }
-        let level = worth(provider, &claims);
+        let level = if just_now {
+            worth(provider, &claims)
+        } else {
+            Level::Password
+        };
         let mut tx = self.inner.store.write().await?;
         tx.touch_identity(&linked.id, self.now()).await?;
         tx.commit().await?;
@@ -272,13 +340,14 @@ impl Registry {
             .factors(&person.id)
             .await?
             .iter()
-            .any(|row| super::usable(row) && row.kind != "totp");
+            .any(|row| super::confirmed(row) && row.kind != "totp");
         let entry = Entry {
             person: &person,
+            by: By::Identity(&linked.id),
             level,
             way: "provider",
             // Who has a passkey confirms with it.
-            fresh: !has_key,
+            fresh: just_now && !has_key,
             origin,
             device,
             must_change_password: false,
@@ -287,7 +356,7 @@ impl Registry {
         };
         let step = self.enter(entry, false).await?;
         self.wake_office();
-        Ok(Some(step))
+        Ok(ProviderReturn::SignedIn(step))
     }
 
     async fn link_identity(
@@ -567,6 +636,16 @@ impl Registry {
 
 fn text<'a>(claims: &'a Claims, name: &str) -> Option<&'a str> {
     claims.get(name).and_then(Value::as_str)
+}
+
+/// Does the provider say that it checked who this is within the time for which we would believe ourselves?
+fn checked_just_now(claims: &Claims, now: Time) -> bool {
+    claims
+        .get("auth_time")
+        .and_then(Value::as_i64)
+        .is_some_and(|at| {
+            at >= now.seconds() - super::FRESH - LEEWAY && at <= now.seconds() + LEEWAY
+        })
 }
 
 /// What the provider's way to check a person is worth: the best of what it says in `acr` and `amr` that the operator

@@ -76,19 +76,23 @@ impl Registry {
                     .await
                     .map_err(|source| Error::internal("a task broke off", source))??;
                 let id = Sha256::of(&bytes).to_string();
+                // Two servers may have made a key each at their first use: the first one's stands.
+                let wanted = match wanted {
+                    Some(wanted) => wanted,
+                    None => {
+                        let mut tx = store.write().await?;
+                        let first = tx.first_instance(KEY_ID, &id).await?;
+                        tx.commit().await?;
+                        first
+                    }
+                };
                 match wanted {
-                    Some(wanted) if wanted != id => Err(Error::unavailable(
+                    wanted if wanted != id => Err(Error::unavailable(
                         "sign-in-key-wrong",
                         format!("The key {FILE} is not the one that codes of this registry were sealed with."),
                     )
                     .remedy("Put the right key into the folder of keys; every server of one registry has the same.")),
-                    Some(_) => Seal::of(&bytes),
-                    None => {
-                        let mut tx = store.write().await?;
-                        tx.set_instance(KEY_ID, &id).await?;
-                        tx.commit().await?;
-                        Seal::of(&bytes)
-                    }
+                    _ => Seal::of(&bytes),
                 }
             })
             .await

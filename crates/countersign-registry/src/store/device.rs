@@ -22,9 +22,14 @@ pub(crate) struct DeviceRow {
     pub(crate) decided: Option<Time>,
     /// Who let it in; of one decided without, nobody did.
     pub(crate) account: Option<AccountId>,
+    /// Whether its secret fetches a token, once, instead of becoming one.
+    pub(crate) fetches: bool,
+    /// When it was last told how far it is.
+    pub(crate) polled: Option<Time>,
 }
 
-const DEVICE: &str = "SELECT secret_hash, hint, user_code, client, address, action, created_at, expires_at, decided_at, account_id FROM device_logins";
+const DEVICE: &str = "SELECT secret_hash, hint, user_code, client, address, action, created_at, expires_at, decided_at, account_id, fetches, polled_at \
+     FROM device_logins";
 
 fn device(row: &AnyRow) -> Result<DeviceRow> {
     Ok(DeviceRow {
@@ -40,6 +45,8 @@ fn device(row: &AnyRow) -> Result<DeviceRow> {
         expires: time(row, "expires_at")?,
         decided: maybe_time(row, "decided_at")?,
         account: maybe_text(row, "account_id")?.map(AccountId),
+        fetches: unsigned(row, "fetches")? == 1,
+        polled: maybe_time(row, "polled_at")?,
     })
 }
 
@@ -74,6 +81,25 @@ impl Store {
         row.as_ref().map(device).transpose()
     }
 
+    /// Notes that a program was told how far it is, unless it was told after `since`; whether it was noted.
+    pub(crate) async fn note_poll(
+        &self,
+        secret_hash: &str,
+        since: Time,
+        now: Time,
+    ) -> Result<bool> {
+        let done = sqlx::query(
+            "UPDATE device_logins SET polled_at = $3 WHERE secret_hash = $1 AND (polled_at IS NULL OR polled_at <= $2)",
+        )
+        .bind(secret_hash.to_owned())
+        .bind(since.0)
+        .bind(now.0)
+        .execute(&self.write)
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
     /// Forgets programs that lapsed.
     pub(crate) async fn purge_devices(&self, now: Time) -> Result<u64> {
         let done = sqlx::query("DELETE FROM device_logins WHERE expires_at <= $1")
@@ -86,25 +112,11 @@ impl Store {
 }
 
 impl Tx {
-    /// How many programs began to wait since then, from this address and in all.
-    pub(crate) async fn devices_since(&mut self, address: &str, since: Time) -> Result<(u64, u64)> {
-        let row = sqlx::query(
-            "SELECT (SELECT count(*) FROM device_logins WHERE address = $1 AND created_at > $2) AS near, \
-             (SELECT count(*) FROM device_logins WHERE created_at > $2) AS all_of_them",
-        )
-        .bind(address.to_owned())
-        .bind(since.0)
-        .fetch_one(&mut *self.inner)
-        .await
-        .map_err(failed)?;
-        Ok((unsigned(&row, "near")?, unsigned(&row, "all_of_them")?))
-    }
-
     /// A program begins to wait.
     pub(crate) async fn insert_device(&mut self, row: &DeviceRow) -> Result<()> {
         sqlx::query(
-            "INSERT INTO device_logins (secret_hash, hint, user_code, client, address, action, created_at, expires_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            "INSERT INTO device_logins (secret_hash, hint, user_code, client, address, action, created_at, expires_at, fetches) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         )
         .bind(row.secret_hash.clone())
         .bind(row.hint.clone())
@@ -114,6 +126,7 @@ impl Tx {
         .bind(row.action.as_str())
         .bind(row.created.0)
         .bind(row.expires.0)
+        .bind(i64::from(row.fetches))
         .execute(&mut *self.inner)
         .await
         .map_err(failed)?;
@@ -133,6 +146,18 @@ impl Tx {
         .bind(code.to_owned())
         .bind(now.0)
         .bind(account.map(|id| id.0.clone()))
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// A program that was let in fetches its token: it waits no longer. False where another one was quicker.
+    pub(crate) async fn end_device(&mut self, secret_hash: &str) -> Result<bool> {
+        let done = sqlx::query(
+            "DELETE FROM device_logins WHERE secret_hash = $1 AND fetches = 1 AND account_id IS NOT NULL",
+        )
+        .bind(secret_hash.to_owned())
         .execute(&mut *self.inner)
         .await
         .map_err(failed)?;

@@ -1,5 +1,7 @@
 //! Mail that waits, links that were mailed, notices, addresses.
 
+use std::collections::HashSet;
+
 use countersign_trust::digest::Sha256;
 use sqlx::any::AnyRow;
 
@@ -265,19 +267,12 @@ impl Store {
 
     /// Addresses of an account, the main one first; then those that wait for their proof.
     pub(crate) async fn addresses(&self, account: &AccountId) -> Result<Vec<AddressRow>> {
-        let rows = sqlx::query(super::built(format!(
-            "{ADDRESS} WHERE account_id = $1 UNION ALL SELECT id, account_id, address, NULL, NULL, NULL, NULL, 1 AS pending \
-             FROM pending_addresses WHERE account_id = $1"
-        )))
-        .bind(account.0.clone())
-        .fetch_all(&self.read)
-        .await
-        .map_err(failed)?;
-        let mut rows = rows.iter().map(address).collect::<Result<Vec<_>>>()?;
-        rows.sort_by(|a, b| {
-            (a.primary.is_none(), a.pending, &a.id).cmp(&(b.primary.is_none(), b.pending, &b.id))
-        });
-        Ok(rows)
+        let rows = sqlx::query(super::built(format!("{ADDRESS} {OF_ACCOUNT}")))
+            .bind(account.0.clone())
+            .fetch_all(&self.read)
+            .await
+            .map_err(failed)?;
+        main_first(&rows)
     }
 
     /// Has the account a main address that it proved?
@@ -338,15 +333,52 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes mails that ended before `kept`, and links that are good no longer.
+    /// Which of these hashes are of a secret that was given out here: a token or a mailed link.
+    pub(crate) async fn held_secrets(&self, hashes: &[Sha256]) -> Result<HashSet<Sha256>> {
+        let mut held = HashSet::new();
+        for some in hashes.chunks(500) {
+            let places: Vec<String> = (1..=some.len()).map(|n| format!("${n}")).collect();
+            let places = places.join(", ");
+            let mut query = sqlx::query(super::built(format!(
+                "SELECT secret_hash FROM credentials WHERE secret_hash IN ({places}) \
+                 UNION SELECT secret_hash FROM mail_secrets WHERE secret_hash IN ({places})"
+            )));
+            for hash in some {
+                query = query.bind(hash.to_string());
+            }
+            for row in query.fetch_all(&self.read).await.map_err(failed)? {
+                let hash = text(&row, "secret_hash")?
+                    .parse()
+                    .map_err(|source| Error::internal("a stored digest is none", source))?;
+                held.insert(hash);
+            }
+        }
+        Ok(held)
+    }
+
+    /// Holds a mail for longer, before it is handed over; false where somebody else has it, or it went out, meanwhile.
+    pub(crate) async fn renew_lease(&self, mail: &MailRow, now: Time, until: Time) -> Result<bool> {
+        let done = sqlx::query(
+            "UPDATE mails SET lease_until = $3 WHERE id = $1 AND attempts = $2 AND lease_until > $4 \
+             AND sent_at IS NULL AND given_up_at IS NULL",
+        )
+        .bind(mail.id.clone())
+        .bind(signed(mail.attempts))
+        .bind(until.0)
+        .bind(now.0)
+        .execute(&self.write)
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Deletes mails that are older than `kept`, whatever became of them (trying ends long before; where no mail is set up
+    /// it never began), and links that are good no longer.
     pub(crate) async fn purge_mail(&self, now: Time, kept: Time) -> Result<u64> {
         let mut gone = 0;
         for (sql, before) in [
             ("DELETE FROM mail_secrets WHERE expires_at < $1", now),
-            (
-                "DELETE FROM mails WHERE (sent_at IS NOT NULL OR given_up_at IS NOT NULL) AND created_at < $1",
-                kept,
-            ),
+            ("DELETE FROM mails WHERE created_at < $1", kept),
             ("DELETE FROM pending_addresses WHERE created_at < $1", kept),
         ] {
             gone += sqlx::query(sql)
@@ -360,7 +392,28 @@ impl Store {
     }
 }
 
+fn main_first(rows: &[AnyRow]) -> Result<Vec<AddressRow>> {
+    let mut rows = rows.iter().map(address).collect::<Result<Vec<_>>>()?;
+    rows.sort_by(|a, b| {
+        (a.primary.is_none(), a.pending, &a.id).cmp(&(b.primary.is_none(), b.pending, &b.id))
+    });
+    Ok(rows)
+}
+
+const OF_ACCOUNT: &str = "WHERE account_id = $1 UNION ALL SELECT id, account_id, address, NULL, NULL, NULL, NULL, 1 AS pending \
+     FROM pending_addresses WHERE account_id = $1";
+
 impl Tx {
+    /// [`Store::addresses`], as they are now.
+    pub(crate) async fn addresses(&mut self, account: &AccountId) -> Result<Vec<AddressRow>> {
+        let rows = sqlx::query(super::built(format!("{ADDRESS} {OF_ACCOUNT}")))
+            .bind(account.0.clone())
+            .fetch_all(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        main_first(&rows)
+    }
+
     /// Puts a mail into the outbox; it is sent after the commit, at least once.
     pub(crate) async fn put_mail(&mut self, new: &NewMail<'_>) -> Result<()> {
         sqlx::query(

@@ -4,6 +4,7 @@
 //! touches the network besides the database, and no transaction is ever open while something else waits.
 
 mod beats;
+mod console;
 mod curating;
 mod device;
 mod examining;
@@ -26,6 +27,7 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
 use sqlx::{Any, AnyPool, AssertSqlSafe, Row};
 
 pub(crate) use beats::{DocumentRow, Head, LeafFacts, NewEvent, NumberedLeaf, ProjectState};
+pub use console::{LeakReport, Withheld};
 pub(crate) use curating::{CuratedFile, CuratedProject};
 pub(crate) use device::DeviceRow;
 pub(crate) use mail::{AccountNoticeRow, AddressRow, DomainRow, MailRow, MailSecretRow, NewMail};
@@ -319,6 +321,24 @@ impl Tx {
             .await
             .map_err(failed)
             .map(|_| ())
+    }
+
+    /// Writes a value where there is none; whichever stands then.
+    pub(crate) async fn first_instance(&mut self, key: &str, value: &str) -> Result<String> {
+        sqlx::query(
+            "INSERT INTO instance (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING",
+        )
+        .bind(key)
+        .bind(value)
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        let row = sqlx::query("SELECT value FROM instance WHERE key = $1")
+            .bind(key)
+            .fetch_one(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        text(&row, "value")
     }
 
     /// Sets a value of the instance's own table.

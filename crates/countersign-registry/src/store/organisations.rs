@@ -5,7 +5,9 @@ use countersign_trust::digest::Sha256;
 use sqlx::any::AnyRow;
 
 use super::publishing::NamespaceFacts;
-use super::{Backend, Store, Tx, built, failed, maybe_text, maybe_time, number, text, time};
+use super::{
+    Backend, Store, Tx, built, failed, maybe_text, maybe_time, number, text, time, unsigned,
+};
 use crate::error::{Error, Result};
 use crate::model::{AccountId, Membership, OrganisationId, ProjectId, Role, Roles, TeamId, Time};
 
@@ -210,6 +212,9 @@ const INVITATION: &str = "SELECT i.id, i.organisation_id, o.name AS organisation
      b.name AS by_name, i.created_at, i.expires_at, i.accepted_at, i.ended_at FROM invitations i \
      JOIN organisations o ON o.id = i.organisation_id JOIN accounts a ON a.id = i.account_id \
      LEFT JOIN accounts b ON b.id = i.invited_by";
+
+const WHICH_INVITATION: &str = "(i.secret_hash = $1 OR i.id = $1 OR i.id IN \
+     (SELECT subject FROM mail_secrets WHERE purpose = 'invitation' AND secret_hash = $1)) AND o.removed_at IS NULL";
 
 const PROPOSAL: &str = "SELECT q.id, q.kind, q.project_id, q.for_organisation_id, q.account_id, a.name AS account_name, q.organisation_id, \
      o.name AS organisation_name, q.by_account_id, b.name AS by_name, q.created_at, q.ripe_at, q.expires_at, q.confirmed_at, q.cancelled_at \
@@ -484,6 +489,16 @@ impl Store {
         .await
         .map_err(failed)?;
         rows.iter().map(namespace).collect()
+    }
+
+    /// An invitation by the hash of its secret, by that of a link that was mailed for it, or by its id.
+    pub(crate) async fn invitation(&self, which: &str) -> Result<Option<InvitationRow>> {
+        let row = sqlx::query(built(format!("{INVITATION} WHERE {WHICH_INVITATION}")))
+            .bind(which.to_owned())
+            .fetch_optional(&self.read)
+            .await
+            .map_err(failed)?;
+        row.as_ref().map(invitation).transpose()
     }
 
     /// The open invitations of an account, or to an organisation.
@@ -1100,15 +1115,65 @@ impl Tx {
         Ok(())
     }
 
-    /// An invitation by the hash of its secret or by its id.
-    pub(crate) async fn invitation(&mut self, which: &str) -> Result<Option<InvitationRow>> {
-        let row = sqlx::query(built(format!(
-            "{INVITATION} WHERE (i.secret_hash = $1 OR i.id = $1) AND o.removed_at IS NULL"
-        )))
-        .bind(which.to_owned())
-        .fetch_optional(&mut *self.inner)
+    /// How many invitations an organisation gave since then: to this account, and to all.
+    pub(crate) async fn invitations_since(
+        &mut self,
+        organisation: &OrganisationId,
+        account: &AccountId,
+        since: Time,
+    ) -> Result<(u64, u64)> {
+        let row = sqlx::query(
+            "SELECT count(*) AS all_of_them, CAST(coalesce(sum(CASE WHEN account_id = $2 THEN 1 ELSE 0 END), 0) AS BIGINT) AS theirs \
+             FROM invitations WHERE organisation_id = $1 AND created_at > $3",
+        )
+        .bind(organisation.0.clone())
+        .bind(account.0.clone())
+        .bind(since.0)
+        .fetch_one(&mut *self.inner)
         .await
         .map_err(failed)?;
+        Ok((unsigned(&row, "theirs")?, unsigned(&row, "all_of_them")?))
+    }
+
+    /// The organisations that an account is in, in the order in which they are locked.
+    pub(crate) async fn organisations_of(
+        &mut self,
+        account: &AccountId,
+    ) -> Result<Vec<OrganisationId>> {
+        let rows = sqlx::query(
+            "SELECT m.organisation_id FROM organisation_members m JOIN organisations o ON o.id = m.organisation_id \
+             WHERE m.account_id = $1 AND o.removed_at IS NULL ORDER BY m.organisation_id",
+        )
+        .bind(account.0.clone())
+        .fetch_all(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        rows.iter()
+            .map(|row| Ok(OrganisationId(text(row, "organisation_id")?)))
+            .collect()
+    }
+
+    /// The projects that an account has a role on, in the order in which they are locked.
+    pub(crate) async fn projects_of(&mut self, account: &AccountId) -> Result<Vec<ProjectId>> {
+        let rows = sqlx::query(
+            "SELECT DISTINCT project_id FROM effective_roles WHERE account_id = $1 ORDER BY project_id",
+        )
+        .bind(account.0.clone())
+        .fetch_all(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        rows.iter()
+            .map(|row| Ok(ProjectId(text(row, "project_id")?)))
+            .collect()
+    }
+
+    /// An invitation by the hash of its secret, by that of a link that was mailed for it, or by its id.
+    pub(crate) async fn invitation(&mut self, which: &str) -> Result<Option<InvitationRow>> {
+        let row = sqlx::query(built(format!("{INVITATION} WHERE {WHICH_INVITATION}")))
+            .bind(which.to_owned())
+            .fetch_optional(&mut *self.inner)
+            .await
+            .map_err(failed)?;
         row.as_ref().map(invitation).transpose()
     }
 

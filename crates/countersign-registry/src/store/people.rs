@@ -340,6 +340,17 @@ impl Tx {
         Ok(done.rows_affected() == 1)
     }
 
+    /// Ends the enrolment links of an account that were not used.
+    pub(crate) async fn end_enrolments(&mut self, account: &AccountId, now: Time) -> Result<()> {
+        sqlx::query("UPDATE credentials SET revoked_at = $2, revoked_why = 'replaced' WHERE account_id = $1 AND kind = 'enrolment' AND revoked_at IS NULL")
+            .bind(account.0.clone())
+            .bind(now.0)
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
     /// The roles an account has on a project, by whatever way.
     pub(crate) async fn roles_of(
         &mut self,

@@ -80,7 +80,8 @@ pub(crate) const PERSONAL: &[Personal] = &[
         "accounts",
         "id = $1",
         Fate::Empty(
-            "name = 'erased-' || id, name_key = 'erased-' || id, display_name = NULL, operator_since = NULL",
+            // No user name may have a colon, so nobody can take it beforehand.
+            "name = 'erased:' || id, name_key = 'erased:' || id, display_name = NULL, operator_since = NULL",
         ),
     ),
 ];
@@ -255,7 +256,7 @@ impl Tx {
     pub(crate) async fn owned_alone(&mut self, account: &AccountId) -> Result<Vec<String>> {
         let rows = sqlx::query(
             "SELECT p.name FROM projects p WHERE p.removed_at IS NULL \
-             AND EXISTS (SELECT 1 FROM effective_roles e WHERE e.project_id = p.id AND e.role = 'owner' AND e.account_id = $1) \
+             AND p.id IN (SELECT e.project_id FROM effective_roles e WHERE e.account_id = $1 AND e.role = 'owner') \
              AND NOT EXISTS (SELECT 1 FROM effective_roles e JOIN accounts a ON a.id = e.account_id AND a.disabled_at IS NULL \
                WHERE e.project_id = p.id AND e.role = 'owner' AND e.account_id <> $1) \
              UNION \

@@ -3,7 +3,7 @@
 use countersign_trust::digest::Sha256;
 use sqlx::any::AnyRow;
 
-use super::{Store, Tx, built, failed, maybe_text, maybe_time, text, time, unsigned};
+use super::{Store, Tx, built, failed, maybe_time, text, time, unsigned};
 use crate::error::Result;
 use crate::model::{AccountId, CallerOrigin, ProjectId, Time};
 
@@ -24,6 +24,13 @@ pub(crate) struct RecoveryRow {
 const CASE: &str = "SELECT r.id, r.account_id, a.name, r.address, r.demands_operators, r.opened_at, r.ready_at, r.expires_at \
      FROM recovery_cases r JOIN accounts a ON a.id = r.account_id \
      WHERE r.stopped_at IS NULL AND r.finished_at IS NULL AND a.disabled_at IS NULL";
+
+const PROOFS: &str =
+    "SELECT kind, proof, at FROM recovery_proofs WHERE case_id = $1 ORDER BY at, kind, proof";
+
+fn proof(row: &AnyRow) -> Result<(String, String, Time)> {
+    Ok((text(row, "kind")?, text(row, "proof")?, time(row, "at")?))
+}
 
 fn case(row: &AnyRow) -> Result<RecoveryRow> {
     Ok(RecoveryRow {
@@ -46,6 +53,26 @@ impl Store {
             .await
             .map_err(failed)?;
         rows.iter().map(case).collect()
+    }
+
+    /// The open case with this secret's hash.
+    pub(crate) async fn recovery_by_secret(&self, hash: Sha256) -> Result<Option<RecoveryRow>> {
+        let row = sqlx::query(built(format!("{CASE} AND r.secret_hash = $1")))
+            .bind(hash.to_string())
+            .fetch_optional(&self.read)
+            .await
+            .map_err(failed)?;
+        row.as_ref().map(case).transpose()
+    }
+
+    /// Proofs of a case, with the consent of operators among them: kind, which, and when.
+    pub(crate) async fn recovery_proofs(&self, case: &str) -> Result<Vec<(String, String, Time)>> {
+        let rows = sqlx::query(PROOFS)
+            .bind(case.to_owned())
+            .fetch_all(&self.read)
+            .await
+            .map_err(failed)?;
+        rows.iter().map(proof).collect()
     }
 }
 
@@ -101,11 +128,6 @@ impl Tx {
     /// The open case with this id.
     pub(crate) async fn recovery(&mut self, id: &str) -> Result<Option<RecoveryRow>> {
         self.one_case("r.id = $1", id).await
-    }
-
-    /// The open case with this secret's hash.
-    pub(crate) async fn recovery_by_secret(&mut self, hash: Sha256) -> Result<Option<RecoveryRow>> {
-        self.one_case("r.secret_hash = $1", &hash.to_string()).await
     }
 
     async fn one_case(
@@ -184,14 +206,12 @@ impl Tx {
         &mut self,
         case: &str,
     ) -> Result<Vec<(String, String, Time)>> {
-        let rows = sqlx::query("SELECT kind, proof, at FROM recovery_proofs WHERE case_id = $1 ORDER BY at, kind, proof")
+        let rows = sqlx::query(PROOFS)
             .bind(case.to_owned())
             .fetch_all(&mut *self.inner)
             .await
             .map_err(failed)?;
-        rows.iter()
-            .map(|row| Ok((text(row, "kind")?, text(row, "proof")?, time(row, "at")?)))
-            .collect()
+        rows.iter().map(proof).collect()
     }
 
     /// There are proofs enough: the waiting time runs. False where it runs already.
@@ -269,7 +289,7 @@ impl Tx {
                 .map_err(failed)?;
         }
         sqlx::query(
-            "UPDATE factors SET removed_at = $2 WHERE account_id = $1 AND removed_at IS NULL",
+            "UPDATE factors SET removed_at = $2, secret = '' WHERE account_id = $1 AND removed_at IS NULL",
         )
         .bind(account.0.clone())
         .bind(now.0)
@@ -289,6 +309,26 @@ impl Tx {
                 .await
                 .map_err(failed)?;
         }
+        Ok(())
+    }
+
+    /// Ends the open enrolments of an account under a label.
+    pub(crate) async fn revoke_enrolments(
+        &mut self,
+        account: &AccountId,
+        label: &str,
+        now: Time,
+    ) -> Result<()> {
+        sqlx::query(
+            "UPDATE credentials SET revoked_at = $3, revoked_why = 'replaced' \
+             WHERE account_id = $1 AND kind = 'enrolment' AND label = $2 AND revoked_at IS NULL",
+        )
+        .bind(account.0.clone())
+        .bind(label.to_owned())
+        .bind(now.0)
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
         Ok(())
     }
 
@@ -354,18 +394,5 @@ impl Tx {
                 ))
             })
             .collect()
-    }
-
-    /// How a session began: the word that sign-in stored.
-    pub(crate) async fn session_way(&mut self, session: &str) -> Result<Option<String>> {
-        let row = sqlx::query("SELECT way FROM sessions WHERE id = $1 AND ended_at IS NULL")
-            .bind(session.to_owned())
-            .fetch_optional(&mut *self.inner)
-            .await
-            .map_err(failed)?;
-        match row {
-            Some(row) => maybe_text(&row, "way"),
-            None => Ok(None),
-        }
     }
 }

@@ -5,11 +5,11 @@ use countersign_trust::digest::Sha256;
 use sqlx::any::AnyRow;
 
 use super::{
-    Store, Tx, built, failed, maybe_text, maybe_time, number, parsed, text, time, unsigned,
-    value_rows,
+    Backend, Store, Tx, built, failed, maybe_text, maybe_time, number, parsed, text, time,
+    unsigned, value_rows,
 };
 use crate::error::Result;
-use crate::model::{AccountId, FactorId, Level, ProjectId, SessionId, Time};
+use crate::model::{AccountId, CredentialId, FactorId, Level, ProjectId, SessionId, Time};
 
 /// Somebody who wants an account.
 #[derive(Clone, Debug)]
@@ -76,6 +76,8 @@ pub(crate) struct NewSession<'a> {
     pub(crate) address: &'a str,
     pub(crate) network: &'a str,
     pub(crate) agent: &'a str,
+    /// The browser's own secret, hashed; half sessions have none.
+    pub(crate) device: Option<Sha256>,
     pub(crate) now: Time,
     pub(crate) expires: Time,
     pub(crate) fresh_until: Option<Time>,
@@ -140,6 +142,9 @@ const FACTOR: &str = "SELECT id, account_id, kind, label, secret, last_step, loc
 
 const SESSION: &str = "SELECT s.id, s.account_id, s.level, s.way, s.address, s.agent, s.created_at, s.seen_at, s.expires_at, s.fresh_until, \
      s.ended_at, a.name AS account_name, a.operator_since, a.disabled_at FROM sessions s JOIN accounts a ON a.id = s.account_id";
+
+/// Whole sessions that were not thrown out: what they tell of an account's places is its holder's word.
+const OF_THE_HOLDER: &str = "level <> 'half' AND (ended_at IS NULL OR ended_why = 'signed-out')";
 
 const PERSON: &str = "SELECT id, name, operator_since, disabled_at FROM accounts";
 
@@ -233,13 +238,15 @@ fn ceremony(row: &AnyRow) -> Result<CeremonyRow> {
     })
 }
 
+/// The view of roles is asked for `$1`, not for `a.id`: SQLite pushes a value into its parts, a column of an outer
+/// query it does not, and would read every grant there is.
 const FACTOR_FACTS: &str = "SELECT a.operator_since, \
      (SELECT count(*) FROM factors f WHERE f.account_id = a.id AND f.removed_at IS NULL AND f.confirmed_at IS NOT NULL AND f.cloned_at IS NULL) AS factors, \
      (SELECT count(*) FROM factors f WHERE f.account_id = a.id AND f.removed_at IS NULL AND f.confirmed_at IS NOT NULL AND f.cloned_at IS NULL \
       AND f.kind <> 'totp') AS keys, \
-     (SELECT min(e.since) FROM effective_roles e WHERE e.account_id = a.id) AS maintains, \
+     (SELECT min(e.since) FROM effective_roles e WHERE e.account_id = $1) AS maintains, \
      (SELECT min(p.critical_at) FROM effective_roles e JOIN projects p ON p.id = e.project_id \
-      WHERE e.account_id = a.id AND p.critical_at IS NOT NULL) AS critical \
+      WHERE e.account_id = $1 AND p.critical_at IS NOT NULL) AS critical \
      FROM accounts a WHERE a.id = $1";
 
 fn factor_facts(row: &AnyRow) -> Result<FactorFacts> {
@@ -344,6 +351,16 @@ impl Store {
         row.as_ref().map(session).transpose()
     }
 
+    /// The session with this id.
+    pub(crate) async fn session(&self, id: &SessionId) -> Result<Option<SessionRow>> {
+        let row = sqlx::query(built(format!("{SESSION} WHERE s.id = $1")))
+            .bind(id.0.clone())
+            .fetch_optional(&self.read)
+            .await
+            .map_err(failed)?;
+        row.as_ref().map(session).transpose()
+    }
+
     /// The sessions of an account that have not ended, newest first.
     pub(crate) async fn sessions(
         &self,
@@ -395,51 +412,52 @@ impl Store {
         Ok(number(&row, "n")? > 0)
     }
 
-    /// Has the account had a session from this network with this program, or none at all?
-    pub(crate) async fn knows_place(
-        &self,
-        account: &AccountId,
-        network: &str,
-        agent: &str,
-    ) -> Result<bool> {
-        let row = sqlx::query(
-            "SELECT count(*) AS n, count(CASE WHEN network = $2 AND agent = $3 THEN 1 END) AS here FROM sessions \
-             WHERE account_id = $1 AND level <> 'half'",
-        )
+    /// Was the account signed in to from this network? Sessions that were thrown out do not count.
+    pub(crate) async fn knows_network(&self, account: &AccountId, network: &str) -> Result<bool> {
+        let row = sqlx::query(built(format!(
+            "SELECT count(*) AS n FROM sessions WHERE account_id = $1 AND network = $2 AND {OF_THE_HOLDER}"
+        )))
         .bind(account.0.clone())
         .bind(network.to_owned())
-        .bind(agent.to_owned())
         .fetch_one(&self.read)
         .await
         .map_err(failed)?;
-        Ok(number(&row, "n")? == 0 || number(&row, "here")? > 0)
+        Ok(number(&row, "n")? > 0)
     }
 
-    /// A span begins with the first attempt in it. The counts of these subjects in the spans that run now: the first that has reached its limit, with when its span
-    /// ends.
-    pub(crate) async fn first_exhausted(
+    /// A span begins with the first attempt in it. Which of these subjects have reached their limit in the span that runs
+    /// now, and when that ends.
+    pub(crate) async fn exhausted(
         &self,
         counters: &[(String, i64, i64)],
         now: Time,
-    ) -> Result<Option<Time>> {
+    ) -> Result<Vec<(String, Time)>> {
         let seconds = now.seconds();
-        for (subject, span, limit) in counters {
-            let row = sqlx::query(
-                "SELECT count, started_at FROM attempts WHERE subject = $1 AND span = $2",
-            )
-            .bind(subject.clone())
-            .bind(*span)
-            .fetch_optional(&self.read)
-            .await
-            .map_err(failed)?;
-            if let Some(row) = row {
-                let end = number(&row, "started_at")?.saturating_add(*span);
-                if end > seconds && number(&row, "count")? >= *limit {
-                    return Ok(Some(Time(end.saturating_mul(1_000_000))));
-                }
+        // One question for all of them: this is asked for every guess.
+        let wanted: Vec<_> = (0..counters.len())
+            .map(|n| format!("(subject = ${} AND span = ${})", 2 * n + 1, 2 * n + 2))
+            .collect();
+        let mut query = sqlx::query(built(format!(
+            "SELECT subject, span, count, started_at FROM attempts WHERE {}",
+            wanted.join(" OR ")
+        )));
+        for (subject, span, _) in counters {
+            query = query.bind(subject.clone()).bind(*span);
+        }
+        let rows = query.fetch_all(&self.read).await.map_err(failed)?;
+        let mut exhausted = Vec::new();
+        for row in &rows {
+            let (subject, span) = (text(row, "subject")?, number(row, "span")?);
+            let limit = counters
+                .iter()
+                .find(|(of, over, _)| *of == subject && *over == span)
+                .map_or(i64::MAX, |(_, _, limit)| *limit);
+            let end = number(row, "started_at")?.saturating_add(span);
+            if end > seconds && number(row, "count")? >= limit {
+                exhausted.push((subject, Time(end.saturating_mul(1_000_000))));
             }
         }
-        Ok(None)
+        Ok(exhausted)
     }
 
     /// Counts one attempt for each subject in one statement; the first that is now beyond its limit, with when its span
@@ -571,6 +589,27 @@ impl Store {
             .collect()
     }
 
+    /// The critical projects: ecosystem, name, since when and why.
+    pub(crate) async fn critical_projects(&self) -> Result<Vec<(Ecosystem, String, Time, String)>> {
+        let rows = sqlx::query(
+            "SELECT ecosystem, name, critical_at, critical_why FROM projects \
+             WHERE critical_at IS NOT NULL AND removed_at IS NULL ORDER BY ecosystem, key",
+        )
+        .fetch_all(&self.read)
+        .await
+        .map_err(failed)?;
+        rows.iter()
+            .map(|row| {
+                Ok((
+                    super::ecosystem(&text(row, "ecosystem")?)?,
+                    text(row, "name")?,
+                    time(row, "critical_at")?,
+                    maybe_text(row, "critical_why")?.unwrap_or_default(),
+                ))
+            })
+            .collect()
+    }
+
     /// Forgets what ended: old counters, questions, sign-ups, sessions.
     pub(crate) async fn purge_sign_in(&self, now: Time, kept: Time) -> Result<u64> {
         let mut gone = 0;
@@ -650,6 +689,33 @@ impl Tx {
             .await
             .map_err(failed)?;
         row.map_or(Ok(None), |row| maybe_time(&row, "critical_at"))
+    }
+
+    /// Has an account a factor that can not be phished? The one question that most publishes end with.
+    pub(crate) async fn holds_phishproof(&mut self, account: &AccountId) -> Result<bool> {
+        let row = sqlx::query(
+            "SELECT count(*) AS n FROM factors WHERE account_id = $1 AND removed_at IS NULL AND confirmed_at IS NOT NULL \
+             AND cloned_at IS NULL AND kind <> 'totp'",
+        )
+        .bind(account.0.clone())
+        .fetch_one(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(number(&row, "n")? > 0)
+    }
+
+    /// Is this token still good?
+    pub(crate) async fn credential_lives(&mut self, id: &CredentialId, now: Time) -> Result<bool> {
+        let row = sqlx::query(
+            "SELECT count(*) AS n FROM credentials c LEFT JOIN accounts a ON a.id = c.account_id \
+             WHERE c.id = $1 AND c.revoked_at IS NULL AND (c.expires_at IS NULL OR c.expires_at > $2) AND a.disabled_at IS NULL",
+        )
+        .bind(id.0.clone())
+        .bind(now.0)
+        .fetch_one(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(number(&row, "n")? > 0)
     }
 
     /// What an account has and holds, as it is now.
@@ -1044,8 +1110,8 @@ impl Tx {
     /// Begins a session.
     pub(crate) async fn insert_session(&mut self, new: &NewSession<'_>) -> Result<()> {
         sqlx::query(
-            "INSERT INTO sessions (id, secret_hash, account_id, level, way, address, network, agent, created_at, seen_at, expires_at, fresh_until) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11)",
+            "INSERT INTO sessions (id, secret_hash, account_id, level, way, address, network, agent, created_at, seen_at, expires_at, fresh_until, device_hash) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12)",
         )
         .bind(new.id.0.clone())
         .bind(new.secret.to_string())
@@ -1058,6 +1124,7 @@ impl Tx {
         .bind(new.now.0)
         .bind(new.expires.0)
         .bind(new.fresh_until.map(|at| at.0))
+        .bind(new.device.map(|device| device.to_string()))
         .execute(&mut *self.inner)
         .await
         .map_err(failed)?;
@@ -1104,6 +1171,23 @@ impl Tx {
         Ok(number(&row, "n")? > 0)
     }
 
+    /// A session that was begun in one way counts as begun in another from now on.
+    pub(crate) async fn trust_session(
+        &mut self,
+        id: &SessionId,
+        before: &str,
+        way: &str,
+    ) -> Result<()> {
+        sqlx::query("UPDATE sessions SET way = $3 WHERE id = $1 AND way = $2")
+            .bind(id.0.clone())
+            .bind(before.to_owned())
+            .bind(way.to_owned())
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
     /// Ends one session of an account; false where there is none such.
     pub(crate) async fn end_session(
         &mut self,
@@ -1140,6 +1224,102 @@ impl Tx {
             .await
             .map_err(failed)?;
         Ok(done.rows_affected())
+    }
+
+    /// Forgets the browsers of an account, but for the one that a session was begun from.
+    pub(crate) async fn forget_devices(
+        &mut self,
+        account: &AccountId,
+        except: Option<&SessionId>,
+    ) -> Result<()> {
+        sqlx::query(
+            "DELETE FROM devices WHERE account_id = $1 \
+             AND device_hash NOT IN (SELECT device_hash FROM sessions WHERE id = $2 AND device_hash IS NOT NULL)",
+        )
+        .bind(account.0.clone())
+        .bind(except.map_or("", |id| id.0.as_str()).to_owned())
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Forgets the browser that a session was begun from, unless `except` was begun from it as well.
+    pub(crate) async fn forget_device_of(
+        &mut self,
+        account: &AccountId,
+        session: &SessionId,
+        except: &SessionId,
+    ) -> Result<()> {
+        sqlx::query(
+            "DELETE FROM devices WHERE account_id = $1 \
+             AND device_hash IN (SELECT device_hash FROM sessions WHERE id = $2 AND account_id = $1) \
+             AND device_hash NOT IN (SELECT device_hash FROM sessions WHERE id = $3 AND device_hash IS NOT NULL)",
+        )
+        .bind(account.0.clone())
+        .bind(session.0.clone())
+        .bind(except.0.clone())
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Does the account know this browser, or has it had a session from this network with this program that nobody threw
+    /// out?
+    pub(crate) async fn knows_browser(
+        &mut self,
+        account: &AccountId,
+        device: Sha256,
+        (network, agent): (&str, &str),
+    ) -> Result<bool> {
+        let row = sqlx::query(built(format!(
+            "SELECT (SELECT count(*) FROM devices WHERE account_id = $1 AND device_hash = $2) AS devices, \
+             (SELECT count(*) FROM sessions WHERE account_id = $1 AND network = $3 AND agent = $4 AND {OF_THE_HOLDER}) AS places"
+        )))
+        .bind(account.0.clone())
+        .bind(device.to_string())
+        .bind(network.to_owned())
+        .bind(agent.to_owned())
+        .fetch_one(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(number(&row, "devices")? > 0 || number(&row, "places")? > 0)
+    }
+
+    /// Takes turns with everything else that begins or ends sessions of the account.
+    pub(crate) async fn lock_account(&mut self, account: &AccountId) -> Result<()> {
+        if self.backend == Backend::Postgres {
+            sqlx::query("SELECT id FROM accounts WHERE id = $1 FOR NO KEY UPDATE")
+                .bind(account.0.clone())
+                .fetch_optional(&mut *self.inner)
+                .await
+                .map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// When the password of an account was last changed; `None`: it has none.
+    pub(crate) async fn password_changed(&mut self, account: &AccountId) -> Result<Option<Time>> {
+        let row = sqlx::query("SELECT changed_at FROM passwords WHERE account_id = $1")
+            .bind(account.0.clone())
+            .fetch_optional(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        row.map(|row| time(&row, "changed_at")).transpose()
+    }
+
+    /// Is this external identity linked to the account?
+    pub(crate) async fn is_linked(&mut self, account: &AccountId, id: &str) -> Result<bool> {
+        let row = sqlx::query(
+            "SELECT count(*) AS n FROM linked_identities WHERE account_id = $1 AND id = $2",
+        )
+        .bind(account.0.clone())
+        .bind(id.to_owned())
+        .fetch_one(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(number(&row, "n")? > 0)
     }
 
     /// The account was used from this browser.
@@ -1222,5 +1402,37 @@ impl Tx {
         .await
         .map_err(failed)?;
         Ok(done.rows_affected() == 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Row;
+
+    use super::*;
+
+    /// It runs in the transaction of a publish: reading all grants of the instance there would stop everybody.
+    #[tokio::test]
+    async fn what_an_account_holds_is_found_without_reading_every_grant() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("db").display());
+        let store = Store::connect(&url).await.unwrap();
+        store.migrate().await.unwrap();
+        let plan: Vec<String> = sqlx::query(built(format!("EXPLAIN QUERY PLAN {FACTOR_FACTS}")))
+            .bind("somebody")
+            .fetch_all(&store.read)
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| row.try_get("detail").unwrap())
+            .collect();
+        assert!(plan.iter().any(|step| step.contains("grants")), "{plan:#?}");
+        for step in &plan {
+            assert!(
+                !step.starts_with("SCAN g") && !step.contains("grants_account (account_id>?)"),
+                "{plan:#?}"
+            );
+        }
+        store.close().await;
     }
 }

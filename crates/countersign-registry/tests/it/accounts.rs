@@ -81,6 +81,21 @@ on_both_databases! {
         }
     }
 
+    async fn an_upload_that_began_before_its_token_was_revoked_publishes_nothing(test: TestRegistry) {
+        test.user("ann").await;
+        let secret = test.secret("ann", DAY).await;
+        let begun = test.present(&secret).await.unwrap();
+        test.publish(&begun, &Wheel::new("demo", "1.0").build()).await.unwrap();
+        test.registry.revoke_token(&begun, &secret, false).await.unwrap();
+        refused(test.publish(&begun, &Wheel::new("demo", "1.1").build()).await, "credential-ended");
+        refused(test.registry.yank(&begun, PYPI, "demo", "1.0", "gone").await, "credential-ended");
+        let secret = test.secret("ann", DAY).await;
+        let begun = test.present(&secret).await.unwrap();
+        test.turn_clock(DAY + Duration::from_secs(1));
+        refused(test.publish(&begun, &Wheel::new("demo", "1.1").build()).await, "credential-ended");
+        test.check().await;
+    }
+
     async fn a_revoked_token_is_refused_at_once_and_elsewhere_too(test: TestRegistry) {
         let ann = test.user("ann").await;
         let elsewhere = test.reopened().await.unwrap();

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use countersign_formats::Ecosystem;
 use countersign_registry::model::{Action, Actor, Level, TrustLevel};
-use countersign_registry::{Answer, Approval, Deletion, PolicyChange};
+use countersign_registry::{
+    Act, Answer, Approval, Deletion, NewToken, PERMISSIONS, PolicyChange, Wanted,
+};
 use countersign_testkit::packages::Wheel;
 use sqlx::Connection;
 
@@ -16,7 +18,7 @@ const PYPI: Ecosystem = Ecosystem::Pypi;
 
 impl TestRegistry {
     /// What a passkey's consent leaves.
-    async fn consent(&self, approval: &Approval) {
+    pub async fn consent(&self, approval: &Approval) {
         let now = self.registry_now() * 1_000_000;
         let mut connection = self.connection().await;
         let done =
@@ -78,6 +80,75 @@ on_both_databases! {
         test.turn_clock(Duration::from_secs(121));
         refused(delete(&ann, "two").await, "approval-needed");
         assert_eq!(registry.approval(&ann, &wanted.id).await.unwrap().state, "expired");
+        test.check().await;
+    }
+
+    async fn a_token_does_with_consent_what_takes_a_session_and_nothing_beside_it(test: TestRegistry) {
+        let registry = &test.registry;
+        test.user("ann").await;
+        test.user("bob").await;
+        let wanted = |act, subject: &str| Wanted { act, also: &[], subject: subject.to_owned() };
+        let acme = wanted(Act::CreateOrganisation, "organisation acme");
+        let ann = test.token("ann", Action::Manage, None).await;
+        refused(registry.create_organisation(&ann, "acme", "Acme", None).await, "session-needed");
+        let asked = registry.request_consent(&ann, &acme).await.unwrap();
+        assert_eq!((asked.act.as_str(), asked.purl.as_str()), ("create-organisation", "organisation acme"));
+        refused(registry.consented(ann.clone(), &asked.id, &acme).await, "approval-waiting");
+        test.consent(&asked).await;
+        // Other words, another act, another token, another person.
+        for other in [wanted(Act::CreateOrganisation, "organisation acme2"), wanted(Act::RemoveOrganisation, "organisation acme")] {
+            refused(registry.consented(ann.clone(), &asked.id, &other).await, "approval-other");
+        }
+        let second = test.token("ann", Action::Manage, None).await;
+        refused(registry.consented(second, &asked.id, &acme).await, "approval-other");
+        let bob = test.token("bob", Action::Manage, None).await;
+        refused(registry.consented(bob, &asked.id, &acme).await, "approval-unknown");
+        // The code is for people; a program that guesses it gets nowhere.
+        refused(registry.consented(ann.clone(), &asked.code, &acme).await, "approval-unknown");
+        // Two at the same moment: one of them.
+        let (one, two) = tokio::join!(
+            registry.consented(ann.clone(), &asked.id, &acme),
+            registry.consented(ann.clone(), &asked.id, &acme),
+        );
+        assert!(one.is_ok() != two.is_ok(), "{:?} {:?}", one.is_ok(), two.is_ok());
+        let consented = one.or(two).unwrap();
+        refused(registry.create_token(&consented, NewToken::new("ann", Action::Read)).await, "session-needed");
+        refused(registry.approvals(&consented).await, "session-needed");
+        registry.create_organisation(&consented, "acme", "Acme", None).await.unwrap();
+        refused(registry.remove_organisation(&consented, "acme").await, "session-needed");
+        refused(registry.consented(ann.clone(), &asked.id, &acme).await, "approval-over");
+        assert_eq!(registry.approval(&ann, &asked.id).await.unwrap().state, "used");
+        let late = registry.request_consent(&ann, &acme).await.unwrap();
+        test.consent(&late).await;
+        test.turn_clock(Duration::from_secs(121));
+        refused(registry.consented(ann.clone(), &late.id, &acme).await, "approval-over");
+        test.check().await;
+    }
+
+    async fn consent_is_asked_for_by_tokens_that_manage_and_for_what_the_table_allows(test: TestRegistry) {
+        let registry = &test.registry;
+        test.user("ann").await;
+        let wanted = |act, subject: &str| Wanted { act, also: &[], subject: subject.to_owned() };
+        let ann = test.token("ann", Action::Manage, None).await;
+        for row in PERMISSIONS {
+            let answer = registry.request_consent(&ann, &wanted(row.act, row.word)).await;
+            if row.consent {
+                registry.refuse_approval(&test.session("ann", Level::Password, false).await, &answer.unwrap().id).await.unwrap();
+            } else {
+                refused(answer, "session-needed");
+            }
+        }
+        let tokens = wanted(Act::MakeTokens, "x");
+        let signed_in = test.session("ann", Level::Phishproof, true).await;
+        refused(registry.request_consent(&signed_in, &tokens).await, "token-needed");
+        refused(registry.request_consent(&test.token("ann", Action::Publish, None).await, &tokens).await, "token-action");
+        refused(registry.request_consent(&Actor::anonymous(), &tokens).await, "token-needed");
+        refused(registry.request_consent(&Actor::operator(), &tokens).await, "account-needed");
+        for unclear in [String::new(), "x".repeat(501)] {
+            refused(registry.request_consent(&ann, &wanted(Act::MakeTokens, &unclear)).await, "approval-subject");
+        }
+        let bent = registry.request_consent(&ann, &wanted(Act::MakeTokens, "a\u{202e}b\n")).await.unwrap();
+        assert_eq!(bent.purl, "a\\u{202e}b\\n");
         test.check().await;
     }
 

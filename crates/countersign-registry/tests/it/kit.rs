@@ -1,12 +1,13 @@
 //! A registry in this process: a real database, real blobs, a clock that the test turns.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use countersign_formats::Ecosystem;
 use countersign_formats::pypi::upload::UploadForm;
-use countersign_registry::model::{Action, Actor, Presented, Receipt, Time};
+use countersign_registry::model::{Action, Actor, CallerOrigin, Presented, Receipt, Time};
 use countersign_registry::{
     Beating, Blobs, Clock, DocumentKey, DomainIntel, DomainReport, Error, Form, Kind, LogKeys,
     Message, NewToken, Outside, OutsideAnswer, OutsideError, OutsideRequest, Post, PostError,
@@ -65,6 +66,14 @@ macro_rules! on_both_databases {
             }
         }
     )*};
+}
+
+/// A caller from one of 256 networks.
+pub fn from(network: u8) -> CallerOrigin {
+    CallerOrigin {
+        address: IpAddr::V4(Ipv4Addr::new(10, 0, network, 7)),
+        agent: "browser".to_owned(),
+    }
 }
 
 /// A clock that runs with the machine's, plus what the test adds.

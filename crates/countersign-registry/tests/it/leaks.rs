@@ -13,7 +13,7 @@ use p256::ecdsa::{Signature, SigningKey};
 use p256::pkcs8::{EncodePublicKey, LineEnding};
 use serde_json::json;
 
-use crate::kit::{Database, TestRegistry, refused};
+use crate::kit::{Database, TestRegistry, from, refused};
 use crate::on_both_databases;
 
 /// A scanner with keys of its own, as seen from the registry: the outside world of its tests.
@@ -229,16 +229,16 @@ on_both_databases! {
         let ann = desk.test.person("ann").await;
         let token = desk.token("ann").await;
         let paste = format!("export TOKEN={token}\nexport OTHER=csgn_u_{}", "0".repeat(49));
-        let answers = desk.registry().report_leak(&paste, "https://paste.example/1").await.unwrap();
+        let answers = desk.registry().report_leak(&paste, "https://paste.example/1", &from(1)).await.unwrap();
         assert_eq!(answers.len(), 1);
         refused(desk.registry().authenticate(Presented::Token(token)).await, "token-revoked");
         // A mailed link that was found is ended too.
         desk.registry().add_address(&ann, "a@work.example").await.unwrap();
         let link = desk.test.link("a@work.example", "/account/verify-address").await;
-        let answers = desk.registry().report_leak(&link, "").await.unwrap();
+        let answers = desk.registry().report_leak(&link, "", &from(1)).await.unwrap();
         assert_eq!(answers[0].label, "true_positive");
         refused(desk.registry().verify_address(&link, None).await, "link-unknown");
-        refused(desk.registry().report_leak(&"x".repeat(2 << 20), "").await, "scan-too-large");
+        refused(desk.registry().report_leak(&"x".repeat(2 << 20), "", &from(1)).await, "scan-too-large");
         desk.test.check().await;
     }
 }

@@ -27,19 +27,27 @@ impl TestRegistry {
             user.id
         ))
         .await;
-        self.session_of(user.id, name)
+        self.session_of(user.id, name).await
     }
 
     /// A session of an account, signed in with a passkey just now.
-    pub fn session_of(&self, id: AccountId, name: &str) -> Actor {
+    async fn session_of(&self, id: AccountId, name: &str) -> Actor {
+        self.execute_text(format!(
+            "INSERT INTO sessions (id, secret_hash, account_id, level, way, created_at, seen_at, expires_at, fresh_until) \
+             VALUES ('{id}', 'of {id}', '{id}', 'phishproof', 'passkey', 1, {max}, {max}, {max})",
+            max = i64::MAX
+        ))
+        .await;
+        let session = SessionId(id.to_string());
         Actor {
             identity: Identity::Account {
                 id,
                 name: name.to_owned(),
             },
             strength: Strength::Phishproof,
+            consent: None,
             session: Some(SessionFacts {
-                id: SessionId("01999999-9999-7999-8999-999999999999".to_owned()),
+                id: session,
                 level: Level::Phishproof,
                 fresh_until: Some(Time(i64::MAX)),
                 operator: false,

@@ -179,6 +179,51 @@ on_both_databases! {
         test.check().await;
     }
 
+    async fn a_leaked_read_token_of_whoever_is_to_go_stops_no_removal(test: TestRegistry) {
+        let ann = test.person("ann").await;
+        test.give_passkey("ann").await;
+        let ben = test.person("ben").await;
+        let token = test.token("ann", Action::Manage, None).await;
+        test.publish(&token, &Wheel::new("demo", "1.0").build()).await.unwrap();
+        test.registry.set_role(&Actor::operator(), PYPI, "demo", "ben", Some(Role::Owner)).await.unwrap();
+        let strong = test.strong("ann").await;
+        let wish = Wish::RemoveOwner("ben".to_owned());
+        let asked = test.registry.propose(&strong, PYPI, "demo", wish).await.unwrap();
+        let reads = test.token("ben", Action::Read, None).await;
+        refused(test.registry.cancel_proposal(&reads, &asked.id).await, "session-needed");
+        let elsewhere = test.token("ben", Action::Manage, Some("other")).await;
+        refused(test.registry.cancel_proposal(&elsewhere, &asked.id).await, "session-needed");
+        test.registry.cancel_proposal(&ben, &asked.id).await.unwrap();
+        drop(ann);
+        test.check().await;
+    }
+
+    async fn a_manager_who_puts_an_accomplice_into_a_team_is_seen_by_the_owners(test: TestRegistry) {
+        test.acme().await;
+        test.person("mole").await;
+        test.execute("UPDATE account_emails SET verified_at = 1").await;
+        let (secret, _) = test.registry.invite(&Actor::operator(), "acme", "mole", Membership::Member).await.unwrap();
+        let mole = test.strong("mole").await;
+        test.registry.accept_invitation(&mole, &secret).await.unwrap();
+        let boss = test.strong("boss").await;
+        test.registry.set_team_member(&boss, "acme", "release", "mole", true).await.unwrap();
+        let head = test.strong("head").await;
+        let told = test.registry.account_notices(&head).await.unwrap();
+        assert!(told.iter().any(|notice| notice.text == "mole: nothing → maintainer, on demo."), "{told:#?}");
+        let told = test.registry.account_notices(&mole).await.unwrap();
+        assert!(told.iter().any(|notice| notice.text == "You are now maintainer of demo."), "{told:#?}");
+    }
+
+    async fn mail_flood_by_invitations(test: TestRegistry) {
+        let head = test.acme().await;
+        test.person("victim").await;
+        let before = test.mail_to("victim@example.org").await.len();
+        for _ in 0..5 {
+            test.registry.invite(&head, "acme", "victim", Membership::Member).await.unwrap();
+        }
+        assert_eq!(test.mail_to("victim@example.org").await.len(), before + 1);
+    }
+
     async fn whoever_asked_for_a_removal_may_do_it_alone_after_three_days(test: TestRegistry) {
         let ann = test.user("ann").await;
         test.publish(&ann, &Wheel::new("demo", "1.0").build()).await.unwrap();
@@ -194,7 +239,28 @@ on_both_databases! {
         test.check().await;
     }
 
-    async fn an_invitation_is_for_one_person_once_and_for_a_week(test: TestRegistry) {
+    async fn the_mailed_link_of_an_invitation_is_good_for_whom_it_was_mailed_to_once(test: TestRegistry) {
+        test.organisation("acme", ACME).await;
+        let registry = &test.registry;
+        test.person("ann").await;
+        test.user("eve").await;
+        let head = test.strong("head").await;
+        let (_, invitation) = registry.invite(&head, "acme", "ann", Membership::Member).await.unwrap();
+        let mail = test.mail_to("ann@example.org").await.pop().unwrap();
+        assert!(mail.text.contains("head invites you to be member of acme at"), "{}", mail.text);
+        let link = test.link("ann@example.org", "/invitation").await;
+        let (ann, eve) = (test.strong("ann").await, test.strong("eve").await);
+        refused(registry.invitation(&eve, &link).await, "invitation-unknown");
+        refused(registry.accept_invitation(&eve, &link).await, "invitation-unknown");
+        let shown = registry.invitation(&ann, &link).await.unwrap();
+        assert_eq!((shown.id, shown.organisation.as_str(), shown.by.as_deref()), (invitation.id, "acme", Some("head")));
+        registry.accept_invitation(&ann, &link).await.unwrap();
+        refused(registry.accept_invitation(&ann, &link).await, "invitation-unknown");
+        assert_eq!(test.count("SELECT count(*) AS n FROM mail_secrets WHERE purpose = 'invitation'").await, 0);
+        test.check().await;
+    }
+
+    async fn invitation_token_reuse_by_others_again_or_late(test: TestRegistry) {
         test.organisation("acme", ACME).await;
         let registry = &test.registry;
         for user in ["ann", "eve"] {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use countersign_formats::Ecosystem;
 use countersign_registry::model::{
-    Action, Actor, Identity, Level, Membership, Presented, ProjectStatus, PublisherId, Role, Scope,
-    Strength, TrustLevel, Workflow,
+    Action, Actor, CallerOrigin, FactorId, Identity, Level, Membership, Presented, ProjectStatus,
+    PublisherId, Role, Scope, SessionId, Strength, TrustLevel, Workflow,
 };
 use countersign_registry::oidc::Provider;
 use countersign_registry::{
-    Act, Deletion, Error, Need, NewException, NewToken, PERMISSIONS, Permission, PolicyChange, Who,
-    Wish,
+    Act, Deletion, Error, Need, NewException, NewToken, PERMISSIONS, Permission, PolicyChange,
+    Wanted, Who, Wish,
 };
 use countersign_testkit::packages::Wheel;
 use countersign_trust::digest::Sha256;
@@ -116,6 +116,7 @@ fn robot() -> Actor {
         }),
         credential: None,
         session: None,
+        consent: None,
     }
 }
 
@@ -319,9 +320,84 @@ async fn on_own(test: &TestRegistry, actor: &Actor, act: Act) -> Option<(String,
             "approval-act",
         ),
         Act::Approve => (code(registry.approvals(actor).await), "done"),
+        Act::AnswerInvitation => (
+            code(registry.accept_invitation(actor, "nobody-at-all").await),
+            "invitation-unknown",
+        ),
+        Act::ManageSessions => {
+            let id = SessionId("nobody's".to_owned());
+            (
+                code(registry.revoke_session(actor, &id).await),
+                "session-unknown",
+            )
+        }
+        Act::ManageFactors => {
+            let id = FactorId("nobody's".to_owned());
+            let origin = CallerOrigin {
+                address: std::net::IpAddr::from([10, 0, 0, 1]),
+                agent: "browser".to_owned(),
+            };
+            (
+                code(registry.remove_factor(actor, &id, &origin).await),
+                "factor-unknown",
+            )
+        }
+        Act::ManageAddresses => (
+            code(registry.add_address(actor, "no address").await),
+            "email-address",
+        ),
+        Act::ExportAccount => (code(registry.export_account(actor).await), "done"),
+        Act::EraseAccount => (
+            code(registry.erase_account(actor, "somebody-else").await),
+            "erase-confirm",
+        ),
         _ => return None,
     })
 }
+
+/// Rows that no matrix asks about, because what they do can not be tried without doing it, and the tests that do it.
+const ELSEWHERE: &[(Act, &str, &str)] = &[
+    (
+        Act::PublishException,
+        include_str!("approvals.rs"),
+        "an_owner_may_approve_one_file_below_the_demanded_trust",
+    ),
+    (
+        Act::LeaveProject,
+        include_str!("permissions.rs"),
+        "leaving_a_project_takes_a_role_on_it_and_a_credential_that_manages",
+    ),
+    (
+        Act::Found,
+        include_str!("trusted.rs"),
+        "a_pending_publisher_",
+    ),
+    (
+        Act::Confirm,
+        include_str!("organisations.rs"),
+        "the_last_owner_with_a_passkey_goes_with_a_second_persons_word_only",
+    ),
+    (
+        Act::Cancel,
+        include_str!("organisations.rs"),
+        "every_owner_can_stop_a_transfer",
+    ),
+    (
+        Act::LeaveOrganisation,
+        include_str!("organisations.rs"),
+        "a_teams_role_ends_with_any_edge_that_leads_to_it",
+    ),
+    (
+        Act::RevokeTokens,
+        include_str!("guards.rs"),
+        "a_narrow_token_ends_itself_and_nothing_else",
+    ),
+    (
+        Act::Operate,
+        include_str!("sign_in.rs"),
+        "an_operator_operates_with_a_fresh_passkey_only",
+    ),
+];
 
 impl TestRegistry {
     /// Makes an organisation of these members; each is a new user.
@@ -451,19 +527,98 @@ on_both_databases! {
         test.check().await;
     }
 
+    async fn privilege_escalation_consent_to_one_act_is_consent_to_no_other(test: TestRegistry) {
+        let owner = test.user("keeper").await;
+        test.publish(&owner, &Wheel::new("demo", "1.0").build()).await.unwrap();
+        test.execute("UPDATE projects SET critical_at = 9000000000000000 WHERE key = 'demo'").await;
+        test.organisation("acme", &[("head", Membership::Owner)]).await;
+        test.project_of("acme", "head", "theirs").await;
+        let mut cells = 0;
+        for consented in PERMISSIONS.iter().filter(|row| row.consent && row.act != Act::DeleteProject) {
+            for (user, of_organisations) in [("keeper", false), ("head", true)] {
+                let token = test.token(user, Action::Manage, None).await;
+                let wanted = Wanted { act: consented.act, also: &[], subject: "all of it".to_owned() };
+                let asked = test.registry.request_consent(&token, &wanted).await.unwrap();
+                test.consent(&asked).await;
+                let actor = test.registry.consented(token, &asked.id, &wanted).await.unwrap();
+                for row in PERMISSIONS {
+                    let done = match row.who {
+                        Who::Project(_) if !of_organisations => on_project(&test, &actor, row.act).await,
+                        Who::Organisation(_) if of_organisations => on_organisation(&test, &actor, row.act).await,
+                        _ => None,
+                    };
+                    let Some((answer, let_in)) = done else { continue };
+                    let stopped = if row.act == consented.act { None } else { stopped(row, With::Token(Action::Manage), true) };
+                    assert_eq!(answer, stopped.unwrap_or(let_in), "consent to {}: {}", consented.word, row.word);
+                    cells += 1;
+                }
+            }
+        }
+        assert!(cells > 200, "{cells}");
+        test.check().await;
+    }
+
     async fn what_is_the_accounts_own_is_out_of_reach_for_weaker_credentials(test: TestRegistry) {
         test.user("owner").await;
+        let mut asked = std::collections::BTreeSet::new();
         for with in EVERY_WAY {
             let actor = caller(&test, "owner", *with).await;
             for row in PERMISSIONS.iter().filter(|row| row.who == Who::Account) {
                 let Some((answer, let_in)) = on_own(&test, &actor, row.act).await else { continue };
                 let expected = stopped(row, *with, false).unwrap_or(let_in);
+                asked.insert(row.word);
+                let sign_in = ["session-needed", "sign-in-needed"].contains(&answer.as_str());
                 if *with == With::Nothing {
                     // Nobody in particular is told to come as somebody, or that it is the operator's.
-                    assert!(["token-needed", "operator-needed"].contains(&answer.as_str()), "{}: {answer}", row.word);
+                    assert!(sign_in || ["token-needed", "operator-needed"].contains(&answer.as_str()), "{}: {answer}", row.word);
+                } else if row.act == Act::AnswerInvitation && *with == With::Session(Level::Password, true) {
+                    assert_eq!(answer, "second-factor-needed");
+                } else if sign_in {
+                    assert_eq!(expected, "session-needed", "{with:?}: {}", row.word);
                 } else {
                     assert_eq!(answer, expected, "{with:?}: {}", row.word);
                 }
+            }
+        }
+        // Every row of the table is asked about, here or in a test that is there.
+        let nobody = Actor::anonymous();
+        for row in PERMISSIONS {
+            let elsewhere = ELSEWHERE.iter().find(|(act, _, _)| *act == row.act);
+            let here = match row.who {
+                Who::Project(_) => on_project(&test, &nobody, row.act).await.is_some(),
+                Who::Organisation(_) => on_organisation(&test, &nobody, row.act).await.is_some(),
+                Who::Account => asked.contains(row.word),
+                Who::Operator => false,
+            };
+            match elsewhere {
+                None => assert!(here, "nobody asks about {}", row.word),
+                Some((_, file, name)) => {
+                    assert!(!here, "{} is asked about here", row.word);
+                    assert!(file.contains(&format!("fn {name}")), "{}: {name} is gone", row.word);
+                }
+            }
+        }
+        test.check().await;
+    }
+
+    async fn leaving_a_project_takes_a_role_on_it_and_a_credential_that_manages(test: TestRegistry) {
+        let owner = test.user("keeper").await;
+        test.publish(&owner, &Wheel::new("demo", "1.0").build()).await.unwrap();
+        test.publish(&owner, &Wheel::new("other", "1.0").build()).await.unwrap();
+        let row = Act::LeaveProject.permission();
+        test.user("stranger").await;
+        for role in Role::ALL {
+            let user = role.as_str();
+            test.user(user).await;
+            for with in EVERY_WAY.iter().filter(|with| **with != With::Nothing) {
+                test.registry.set_role(&owner, PYPI, "demo", user, Some(role)).await.unwrap();
+                let actor = caller(&test, user, *with).await;
+                let answer = code(test.registry.set_role(&actor, PYPI, "demo", user, None).await);
+                assert_eq!(answer, stopped(row, *with, false).unwrap_or("done"), "{user} with {with:?}");
+                // Nobody leaves for somebody else, and a stranger has nothing to leave.
+                let stranger = caller(&test, "stranger", *with).await;
+                let answer = code(test.registry.set_role(&stranger, PYPI, "demo", user, None).await);
+                assert_ne!(answer, "done", "a stranger with {with:?} sent {user} away");
             }
         }
         test.check().await;

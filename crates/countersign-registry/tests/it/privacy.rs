@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use countersign_formats::Ecosystem;
-use countersign_registry::model::{Action, Actor, CallerOrigin, Presented, Role};
+use countersign_registry::model::{Action, Actor, CallerOrigin, Level, Presented, Role};
 use countersign_testkit::packages::Wheel;
+use countersign_trust::leaf::LeafKind;
 
-use crate::kit::{TestRegistry, refused};
+use crate::kit::{TestRegistry, from, refused};
 use crate::on_both_databases;
 
 /// Every text of every row of the database that is no part of the log.
@@ -64,7 +65,7 @@ on_both_databases! {
         let token = test.token("annabel", Action::Manage, None).await;
         test.publish(&token, &Wheel::new("demo", "1.0").build()).await.unwrap();
         test.registry.add_address(&ann, "annabel@work.example").await.unwrap();
-        test.registry.begin_recovery("annabel");
+        test.registry.begin_recovery("annabel", &from(1)).await.unwrap();
         test.post().await;
         let before = test.check().await;
         refused(test.registry.erase_account(&ann, "annabel").await, "last-owner");
@@ -87,6 +88,27 @@ on_both_databases! {
         assert_eq!(test.count("SELECT count(*) AS n FROM events WHERE account_salt IS NOT NULL AND account_id IN (SELECT id FROM accounts WHERE erased_at IS NOT NULL)").await, 0);
         assert!(!id.is_empty());
         refused(test.registry.addresses(&Actor::anonymous()).await, "session-needed");
+    }
+
+    async fn who_erases_an_account_leaves_as_everybody_leaves(test: TestRegistry) {
+        let ann = test.person("ann").await;
+        let ben = test.person("ben").await;
+        test.give_passkey("ann").await;
+        let token = test.token("ann", Action::Manage, None).await;
+        test.publish(&token, &Wheel::new("demo", "1.0").build()).await.unwrap();
+        test.registry.set_role(&Actor::operator(), Ecosystem::Pypi, "demo", "ben", Some(Role::Owner)).await.unwrap();
+        // Ben became an owner just now and has a password at most: a stolen session of ann does not leave it to him.
+        refused(test.registry.erase_account(&ann, "ann").await, "second-person-needed");
+        test.give_passkey("ben").await;
+        test.turn_clock(Duration::from_secs(4 * 86_400));
+        let ann = test.session("ann", Level::Phishproof, true).await;
+        test.registry.erase_account(&ann, "ann").await.unwrap();
+        drop(ben);
+        let ben = test.session("ben", Level::Phishproof, true).await;
+        let told = test.registry.account_notices(&ben).await.unwrap();
+        assert!(told.iter().any(|notice| notice.text.starts_with("ann: a role → nothing")), "{told:#?}");
+        let leaves = test.check().await;
+        assert_eq!(leaves.last().unwrap().kind, LeafKind::OwnerChanged);
     }
 
     async fn nobody_becomes_who_was_here_before(test: TestRegistry) {
@@ -122,8 +144,8 @@ on_both_databases! {
         test.registry.erase_account(&ann, "ann").await.unwrap();
         refused(test.registry.authenticate(Presented::Token(secret)).await, "token-revoked");
         refused(test.registry.verify_address(&link, None).await, "link-unknown");
-        test.registry.begin_recovery("ann");
-        test.registry.begin_recovery("ann@example.org");
+        test.registry.begin_recovery("ann", &from(1)).await.unwrap();
+        test.registry.begin_recovery("ann@example.org", &from(1)).await.unwrap();
         tokio::time::sleep(Duration::from_millis(300)).await;
         assert!(test.mail_to("ann@example.org").await.iter().all(|mail| !mail.text.contains("/recovery/")));
         refused(test.registry.erase_account(&ann, "ann").await, "erase-confirm");

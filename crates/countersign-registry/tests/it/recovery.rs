@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use countersign_formats::Ecosystem;
 use countersign_registry::model::{Action, Actor, Level, Presented, Role, Time};
-use countersign_registry::{DeletePolicy, Deletion, DomainReport, OutsideError};
+use countersign_registry::{
+    DeletePolicy, Deletion, DomainReport, Enrolling, OutsideError, PolicyChange,
+};
 use countersign_testkit::packages::Wheel;
 
-use crate::kit::{TestRegistry, refused};
+use crate::kit::{TestRegistry, from, refused};
 use crate::on_both_databases;
 
 const BEGIN: &str = "/recovery/begin";
@@ -20,7 +22,7 @@ const WAIT: Duration = Duration::from_secs(72 * 3_600);
 impl TestRegistry {
     /// Asks for the mail that begins a recovery, and waits until the work behind the answer is done.
     async fn asks_to_recover(&self, who: &str) {
-        self.registry.begin_recovery(who);
+        self.registry.begin_recovery(who, &from(1)).await.unwrap();
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
 
@@ -101,12 +103,22 @@ on_both_databases! {
         test.turn_clock(Duration::from_secs(120));
         test.chored(|| test.has_mail("ann@example.org", FINISH)).await;
         let link = test.link("ann@example.org", FINISH).await;
-        let enrolment = test.registry.finish_recovery(&link, None).await.unwrap();
+        let enrolment = test.registry.finish_recovery(&link).await.unwrap();
         assert!(enrolment.starts_with("csgn_s_"));
-        refused(test.registry.finish_recovery(&link, None).await, "link-unknown");
-        assert_eq!(test.count("SELECT count(*) AS n FROM passwords").await, 0);
-        assert_eq!(test.count("SELECT count(*) AS n FROM credentials WHERE kind = 'token' AND revoked_at IS NULL").await, 0);
+        // A browser that fails here loses nothing: the link is good until it was used, and the older doors are open.
+        let former = enrolment;
+        let enrolment = test.registry.finish_recovery(&link).await.unwrap();
+        let by = Enrolling::Link(&former);
+        refused(test.registry.password_set(by, "forty two purple wombats", &from(1), None).await.map(|_| ()), "link-unknown");
+        assert_eq!(test.count("SELECT count(*) AS n FROM passwords").await, 1);
+        assert_eq!(test.count("SELECT count(*) AS n FROM credentials WHERE kind = 'token' AND revoked_at IS NULL").await, 1);
         assert_eq!(test.count("SELECT count(*) AS n FROM credentials WHERE kind = 'enrolment' AND label = 'recovery' AND revoked_at IS NULL").await, 1);
+        // What is made with it closes them.
+        let by = Enrolling::Link(&enrolment);
+        test.registry.password_set(by, "forty two purple wombats", &from(1), None).await.unwrap().unwrap();
+        refused(test.registry.finish_recovery(&link).await, "link-unknown");
+        assert_eq!(test.count("SELECT count(*) AS n FROM passwords WHERE hash = 'x'").await, 0);
+        assert_eq!(test.count("SELECT count(*) AS n FROM credentials WHERE kind = 'token' AND revoked_at IS NULL").await, 0);
         drop(token);
         test.check().await;
     }
@@ -137,7 +149,7 @@ on_both_databases! {
         test.registry.open_recovery(&begin, None).await.unwrap();
         refused(test.registry.open_recovery(&begin, None).await, "link-unknown");
         refused(test.registry.give_recovery_proof(&begin).await, "link-unknown");
-        refused(test.registry.finish_recovery(&begin, None).await, "link-unknown");
+        refused(test.registry.finish_recovery(&begin).await, "link-unknown");
         test.asks_to_recover("ann").await;
         let late = test.link("ann@example.org", BEGIN).await;
         test.turn_clock(Duration::from_secs(3_601));
@@ -223,6 +235,13 @@ on_both_databases! {
         test.execute_text(format!("UPDATE accounts SET recovered_at = {} WHERE name = 'ben'", test.registry_now() * 1_000_000)).await;
         refused(test.registry.vouch_for_recovery(&ben, "ann").await, "recently-recovered");
         refused(test.deletes(&token, "demo").await, "recently-recovered");
+        // Nor makes it others owners, nor makes what outlives the week by another door.
+        let registry = &test.registry;
+        refused(registry.set_role(&ben, Ecosystem::Pypi, "demo", "ann", None).await, "recently-recovered");
+        refused(registry.set_role(&token, Ecosystem::Pypi, "demo", "ann", Some(Role::Publisher)).await, "recently-recovered");
+        let policy = PolicyChange { trusted_only: Some(true), ..PolicyChange::default() };
+        refused(registry.set_project_policy(&ben, Ecosystem::Pypi, "demo", policy).await, "recently-recovered");
+        refused(registry.erase_account(&ben, "ben").await, "recently-recovered");
         test.turn_clock(Duration::from_secs(7 * 86_400 + 60));
         test.deletes(&token, "demo").await.unwrap();
     }
@@ -250,7 +269,7 @@ on_both_databases! {
         }
         test.registry.approve_recovery(&other, "ann").await.unwrap();
         test.chored(|| test.has_mail("ann@example.org", FINISH)).await;
-        test.registry.finish_recovery(&test.link("ann@example.org", FINISH).await, None).await.unwrap();
+        test.registry.finish_recovery(&test.link("ann@example.org", FINISH).await).await.unwrap();
         test.check().await;
     }
 
@@ -270,7 +289,7 @@ on_both_databases! {
         test.proved_twice("ann").await;
         test.turn_clock(WAIT + Duration::from_secs(60));
         test.chored(|| test.has_mail("ann@example.org", FINISH)).await;
-        let enrolment = test.registry.finish_recovery(&test.link("ann@example.org", FINISH).await, None).await.unwrap();
+        let enrolment = test.registry.finish_recovery(&test.link("ann@example.org", FINISH).await).await.unwrap();
         refused(test.registry.authenticate(Presented::Token(enrolment)).await, "token-not-for-this");
     }
 
@@ -310,11 +329,33 @@ on_both_databases! {
             test.domains.0.lock().unwrap().insert(format!("d{number}.example"), Ok(gone));
         }
         test.domains.0.lock().unwrap().insert("example.org".to_owned(), Err(OutsideError::Status(500)));
+        for known in ["gmail.com", "googlemail.com"] {
+            let gone = DomainReport { exists: Some(false), ..DomainReport::default() };
+            test.domains.0.lock().unwrap().insert(known.to_owned(), Ok(gone));
+        }
         for _ in 0..3 {
             assert_eq!(test.registry.check_domains().await.unwrap(), 0);
             test.turn_clock(Duration::from_secs(86_400 + 60));
         }
         assert_eq!(test.count("SELECT count(*) AS n FROM account_emails WHERE abandoned_at IS NOT NULL").await, 0);
+    }
+
+    async fn five_dead_domains_among_twenty_are_given_up_though_they_are_many(test: TestRegistry) {
+        let ann = test.person("ann").await;
+        for number in 0..8 {
+            let address = format!("ann@d{number}.example");
+            test.registry.add_address(&ann, &address).await.unwrap();
+            let link = test.link(&address, "/account/verify-address").await;
+            test.registry.verify_address(&link, None).await.unwrap();
+            if number < 5 {
+                let gone = DomainReport { exists: Some(false), ..DomainReport::default() };
+                test.domains.0.lock().unwrap().insert(format!("d{number}.example"), Ok(gone));
+            }
+        }
+        assert_eq!(test.registry.check_domains().await.unwrap(), 0);
+        test.turn_clock(Duration::from_secs(86_400 + 60));
+        assert_eq!(test.registry.check_domains().await.unwrap(), 5);
+        test.check().await;
     }
 
     async fn where_the_operator_demands_it_only_proved_accounts_publish(database: Database) {

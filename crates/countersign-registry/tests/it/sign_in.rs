@@ -1,6 +1,5 @@
 //! Sign-in: passkeys by a software authenticator, passwords, codes, sessions, limits, and the attacks on each.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
@@ -8,10 +7,13 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_formats::Ecosystem;
-use countersign_registry::model::{Action, Actor, CallerOrigin, Level, Presented, Strength};
+use countersign_registry::model::{
+    Action, Actor, CallerOrigin, Level, Presented, Role, Strength, Visibility,
+};
 use countersign_registry::{
-    Answer, Ceremony, Departure, Enrolling, Error, FactorNeed, FactorPolicy, HalfSession, KeyKind,
-    SecondFactor, SignInProvider, SignInStep, SignedIn, TotpSetup,
+    Answer, Ceremony, Clock, Departure, Enrolling, Error, FactorNeed, FactorPolicy, HalfSession,
+    KeyKind, ProviderReturn, SecondFactor, SignInProvider, SignInStep, SignedIn, SystemClock,
+    TotpSetup,
 };
 use countersign_testkit::authority::Authority;
 use countersign_testkit::claims::Claims;
@@ -21,18 +23,11 @@ use countersign_trust::digest::Sha256;
 use countersign_trust::leaf::LeafKind;
 use serde_json::{Value, json};
 
-use crate::kit::{TestRegistry, refused};
+use crate::kit::{TestRegistry, from, refused};
 use crate::on_both_databases;
 
 const PASSWORD: &str = "brown otters dislike tuesdays";
 const MINUTE: Duration = Duration::from_secs(60);
-
-fn from(network: u8) -> CallerOrigin {
-    CallerOrigin {
-        address: IpAddr::V4(Ipv4Addr::new(10, 0, network, 7)),
-        agent: "browser".to_owned(),
-    }
-}
 
 /// An authenticator in software: one ES256 key, a counter, and whatever a test bends.
 #[derive(Clone)]
@@ -144,10 +139,7 @@ async fn provider(name: String) -> (SignInProvider, Issuer) {
 
 /// What the provider would send the browser back with: the state; its next answer is a token about this person.
 async fn consent(issuer: &Issuer, departure: &Departure, audience: &str, claims: Claims) -> String {
-    let asked = |name: &str| -> String {
-        let (_, rest) = departure.url.split_once(&format!("{name}=")).unwrap();
-        rest.split('&').next().unwrap().to_owned()
-    };
+    let asked = |name: &str| asked_for(departure, name);
     for needed in [
         "code_challenge_method=S256",
         "response_type=code",
@@ -163,6 +155,15 @@ async fn consent(issuer: &Issuer, departure: &Departure, audience: &str, claims:
         bent
     };
     let claims = claims.set("nonce", nonce);
+    // Who came to the provider was asked just now, unless a test says otherwise.
+    let claims = match claims.text("asked_last").to_owned().as_str() {
+        "" => claims.set("auth_time", SystemClock.now().seconds()),
+        "never" => claims,
+        ago => claims.set(
+            "auth_time",
+            SystemClock.now().seconds() - ago.parse::<i64>().unwrap(),
+        ),
+    };
     let (issuer, audience) = (issuer.clone(), audience.to_owned());
     tokio::task::spawn_blocking(move || {
         let token = issuer.token(&audience, &claims).unwrap();
@@ -200,6 +201,27 @@ fn code(setup: &TotpSetup, seconds: i64) -> String {
     let at = usize::from(tag[19] & 0xf);
     let number = u32::from_be_bytes(tag[at..at + 4].try_into().unwrap()) & 0x7fff_ffff;
     format!("{:06}", number % 1_000_000)
+}
+
+/// What the address that somebody is sent to asks for.
+fn asked_for(departure: &Departure, name: &str) -> String {
+    let (_, rest) = departure.url.split_once(&format!("{name}=")).unwrap();
+    rest.split('&').next().unwrap().to_owned()
+}
+
+/// The code of a refusal.
+fn refused_code<T>(answer: Result<T, Error>) -> String {
+    match answer {
+        Ok(_) => panic!("it was let in"),
+        Err(error) => error.code.into_owned(),
+    }
+}
+
+fn came_in(back: ProviderReturn) -> SignInStep {
+    match back {
+        ProviderReturn::SignedIn(step) => step,
+        _ => panic!("nobody signs in"),
+    }
 }
 
 fn done(step: SignInStep) -> SignedIn {
@@ -291,7 +313,7 @@ impl TestRegistry {
     }
 
     async fn by_passkey(&self, key: &mut Key) -> Result<SignedIn, Error> {
-        let ceremony = self.registry.passkey_sign_in_start().await?;
+        let ceremony = self.registry.passkey_sign_in_start(&from(1)).await?;
         let answer = key.get(&ceremony);
         self.registry
             .passkey_sign_in_finish(&answer, &from(1), None)
@@ -383,16 +405,16 @@ on_both_databases! {
 
     async fn webauthn_challenge_reuse(test: TestRegistry) {
         let (mut key, _) = test.with_passkey("ann").await;
-        let ceremony = test.registry.passkey_sign_in_start().await.unwrap();
+        let ceremony = test.registry.passkey_sign_in_start(&from(1)).await.unwrap();
         let answer = key.get(&ceremony);
         test.registry.passkey_sign_in_finish(&answer, &from(1), None).await.unwrap();
         refused(test.registry.passkey_sign_in_finish(&answer, &from(1), None).await, "ceremony-unknown");
         // An answer to one question under the id of another.
-        let other = test.registry.passkey_sign_in_start().await.unwrap();
-        let swapped = Answer { ceremony: other.id, credential: key.get(&test.registry.passkey_sign_in_start().await.unwrap()).credential };
+        let other = test.registry.passkey_sign_in_start(&from(1)).await.unwrap();
+        let swapped = Answer { ceremony: other.id, credential: key.get(&test.registry.passkey_sign_in_start(&from(1)).await.unwrap()).credential };
         refused(test.registry.passkey_sign_in_finish(&swapped, &from(1), None).await, "passkey-refused");
         // Too late.
-        let late = test.registry.passkey_sign_in_start().await.unwrap();
+        let late = test.registry.passkey_sign_in_start(&from(1)).await.unwrap();
         let answer = key.get(&late);
         test.turn_clock(MINUTE * 6);
         refused(test.registry.passkey_sign_in_finish(&answer, &from(1), None).await, "ceremony-unknown");
@@ -467,6 +489,28 @@ on_both_databases! {
         refused(test.try_password("ann", PASSWORD, 9).await, "too-many-attempts");
         assert_eq!(test.registry.passwords_hashed(), before, "a refused attempt costs no hash");
         done(test.try_password("ann", PASSWORD, 10).await.unwrap());
+    }
+
+    async fn requests_that_are_hung_up_keep_nobody_from_signing_in(test: TestRegistry) {
+        test.with_password("ann").await;
+        let asked: Vec<_> = (0..200_u8)
+            .map(|number| {
+                let registry = test.registry.clone();
+                tokio::spawn(async move {
+                    let login = format!("nobody-{number}");
+                    registry.password_sign_in(&login, "guess", &from(number), None).await.map(|_| ())
+                })
+            })
+            .collect();
+        // Long enough for the queue to be full of them.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        for one in &asked {
+            one.abort();
+        }
+        for one in asked {
+            drop(one.await);
+        }
+        done(test.try_password("ann", PASSWORD, 222).await.unwrap());
     }
 
     async fn distributed_guessing_does_not_lock_the_victim_out(test: TestRegistry) {
@@ -643,7 +687,7 @@ on_both_databases! {
         let asked = test.registry.step_up_start(&his.actor).await.unwrap();
         let answer = bob.get(&asked);
         refused(test.registry.step_up_finish(&hers.cookie, &answer, &from(1)).await.map(|_| ()), "ceremony-unknown");
-        let asked = test.registry.passkey_sign_in_start().await.unwrap();
+        let asked = test.registry.passkey_sign_in_start(&from(1)).await.unwrap();
         let answer = ann.get(&asked);
         refused(test.registry.step_up_finish(&hers.cookie, &answer, &from(1)).await.map(|_| ()), "ceremony-unknown");
         let asked = test.registry.step_up_start(&hers.actor).await.unwrap();
@@ -796,40 +840,40 @@ on_both_databases! {
         let person = || Claims::new().set("sub", "4711").set("preferred_username", "ann@company").set("amr", json!(["pwd", "mfa"]));
 
         // Unlinked: nobody's, whatever address or name it claims.
-        let away = registry.provider_start("company", None).await.unwrap();
+        let away = registry.provider_start("company", None, &from(1)).await.unwrap();
         let state = consent(&issuer, &away, "countersign", person().set("email", "ann@example.org")).await;
         refused(registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.map(|_| ()), "identity-unknown");
 
         // Linked from her session; not by somebody else's browser or session that has the state.
-        let away = registry.provider_start("company", Some(&home.actor)).await.unwrap();
+        let away = registry.provider_start("company", Some(&home.actor), &from(1)).await.unwrap();
         let state = consent(&issuer, &away, "countersign", person()).await;
         refused(registry.provider_finish(&state, "code", "another browser", Some(&home.actor), &from(1), None).await.map(|_| ()), "sign-in-unknown");
-        let away = registry.provider_start("company", Some(&home.actor)).await.unwrap();
+        let away = registry.provider_start("company", Some(&home.actor), &from(1)).await.unwrap();
         let state = consent(&issuer, &away, "countersign", person()).await;
         refused(registry.provider_finish(&state, "code", &away.browser, Some(&bob.actor), &from(1), None).await.map(|_| ()), "sign-in-unknown");
-        let away = registry.provider_start("company", Some(&home.actor)).await.unwrap();
+        let away = registry.provider_start("company", Some(&home.actor), &from(1)).await.unwrap();
         let state = consent(&issuer, &away, "countersign", person()).await;
-        assert!(registry.provider_finish(&state, "code", &away.browser, Some(&home.actor), &from(1), None).await.unwrap().is_none());
-        let away = registry.provider_start("company", Some(&bob.actor)).await.unwrap();
+        assert!(registry.provider_finish(&state, "code", &away.browser, Some(&home.actor), &from(1), None).await.map(|back| matches!(back, ProviderReturn::Linked)).unwrap());
+        let away = registry.provider_start("company", Some(&bob.actor), &from(1)).await.unwrap();
         let state = consent(&issuer, &away, "countersign", person()).await;
         refused(registry.provider_finish(&state, "code", &away.browser, Some(&bob.actor), &from(1), None).await.map(|_| ()), "identity-taken");
 
         // Its strength is what the operator gave its words.
-        let away = registry.provider_start("company", None).await.unwrap();
+        let away = registry.provider_start("company", None, &from(1)).await.unwrap();
         let state = consent(&issuer, &away, "countersign", person()).await;
-        let step = registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.unwrap().unwrap();
+        let step = came_in(registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.unwrap());
         let signed_in = done(step);
         assert_eq!((signed_in.actor.name(), signed_in.actor.session.as_ref().unwrap().level), ("ann", Level::TwoFactor));
         refused(registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.map(|_| ()), "sign-in-unknown");
 
         // A token of another sign-in, for another client, or late.
-        let away = registry.provider_start("company", None).await.unwrap();
+        let away = registry.provider_start("company", None, &from(1)).await.unwrap();
         let state = consent(&issuer, &away, "countersign", person().set("bent_nonce", "of another sign-in")).await;
         refused(registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.map(|_| ()), "provider-failed");
-        let away = registry.provider_start("company", None).await.unwrap();
+        let away = registry.provider_start("company", None, &from(1)).await.unwrap();
         let state = consent(&issuer, &away, "another client", person()).await;
         refused(registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.map(|_| ()), "oidc-audience-wrong");
-        let away = registry.provider_start("company", None).await.unwrap();
+        let away = registry.provider_start("company", None, &from(1)).await.unwrap();
         let state = consent(&issuer, &away, "countersign", person()).await;
         test.turn_clock(MINUTE * 11);
         refused(registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.map(|_| ()), "sign-in-unknown");
@@ -852,13 +896,538 @@ on_both_databases! {
         let told = async || test.mail_to("ann@example.org").await.iter().filter(|mail| mail.subject().contains("new device")).count();
         test.by_passkey(&mut key).await.unwrap();
         assert_eq!(told().await, 0, "the same network and browser");
-        let asked = test.registry.passkey_sign_in_start().await.unwrap();
+        let asked = test.registry.passkey_sign_in_start(&from(1)).await.unwrap();
         let answer = key.get(&asked);
         test.registry.passkey_sign_in_finish(&answer, &from(200), home.device.as_deref()).await.unwrap();
         assert_eq!(told().await, 0, "a browser that is known");
-        let asked = test.registry.passkey_sign_in_start().await.unwrap();
+        let asked = test.registry.passkey_sign_in_start(&from(1)).await.unwrap();
         let answer = key.get(&asked);
         test.registry.passkey_sign_in_finish(&answer, &from(201), None).await.unwrap();
         assert_eq!(told().await, 1);
+    }
+
+    async fn slow_and_distributed_guessing_at_a_password_over_a_day(test: TestRegistry) {
+        let home = test.with_password("ann").await;
+        // One guess a minute, each from another network than the ones before it: no short span sees anything.
+        let mut looked_at = 0;
+        for minute in 0..24 * 60_u16 {
+            let network = u8::try_from(2 + minute % 250).unwrap();
+            let before = test.registry.passwords_hashed();
+            match test.try_password("ann", "one more guess", network).await {
+                Err(error) if error.code == "too-many-attempts" => {
+                    assert_eq!(test.registry.passwords_hashed(), before, "a refused guess costs no hash");
+                }
+                Err(error) => {
+                    assert_eq!(error.code, "sign-in-wrong");
+                    looked_at += 1;
+                }
+                Ok(_) => panic!("a guess"),
+            }
+            if minute == 23 * 60 {
+                // Strangers are kept out for the rest of the day; her browser and her network are not.
+                refused(test.try_password("ann", PASSWORD, 252).await.map(|_| ()), "too-many-attempts");
+                done(test.registry.password_sign_in("ann", PASSWORD, &from(253), home.device.as_deref()).await.unwrap());
+                done(test.try_password("ann", PASSWORD, 1).await.unwrap());
+            }
+            test.turn_clock(MINUTE);
+        }
+        assert!(looked_at <= 100, "{looked_at} guesses were looked at in one day");
+        // Nor is it for ever, for anybody.
+        test.turn_clock(MINUTE);
+        done(test.try_password("ann", PASSWORD, 254).await.unwrap());
+        // From her own network a neighbour guesses no more than that either.
+        test.turn_clock(MINUTE * 60 * 24);
+        let mut looked_at = 0;
+        for _ in 0..24 * 12 {
+            if refused_code(test.try_password("ann", "a neighbour's guess", 1).await) == "sign-in-wrong" {
+                looked_at += 1;
+            }
+            test.turn_clock(MINUTE * 5);
+        }
+        assert!(looked_at <= 100, "{looked_at} guesses were looked at in one day");
+        test.check().await;
+    }
+
+    async fn slow_and_distributed_guessing_at_codes_over_a_day(test: TestRegistry) {
+        let (home, _) = test.with_totp("ann").await;
+        let mut looked_at = 0;
+        for round in 0..24 * 4_u8 {
+            let network = 100 + round;
+            let owed = half(test.try_password("ann", PASSWORD, network).await.unwrap());
+            // Four guesses every quarter of an hour, from a network that was never seen before.
+            for guess in ["000000", "111111", "222222", "333333"] {
+                let answer = test.registry.second_factor(&owed.secret, SecondFactor::Totp(guess), &from(network), None).await;
+                match refused_code(answer).as_str() {
+                    "code-wrong" => looked_at += 1,
+                    "too-many-attempts" | "factor-locked" => {}
+                    other => panic!("{other}"),
+                }
+            }
+            test.turn_clock(MINUTE * 15);
+        }
+        assert!(looked_at <= 50, "{looked_at} codes were looked at in one day");
+        // Recovery codes share the limit: they are no way round it.
+        let owed = half(test.try_password("ann", PASSWORD, 99).await.unwrap());
+        drop(home);
+        let mut tried = 0;
+        for _ in 0..60 {
+            let answer = test.registry.second_factor(&owed.secret, SecondFactor::RecoveryCode("aaaa-bbbb-cccc"), &from(98), None).await;
+            if refused_code(answer.map(|_| ())) == "code-wrong" {
+                tried += 1;
+            }
+        }
+        assert!(tried <= 5, "{tried} recovery codes were looked at within five minutes");
+        test.check().await;
+    }
+
+    async fn reset_token_reuse(test: TestRegistry) {
+        let (home, setup) = test.with_totp("ann").await;
+        test.execute("UPDATE account_emails SET verified_at = 1").await;
+        let asked = async || {
+            test.registry.begin_password_reset("ann", &from(1)).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            test.link("ann@example.org", "/account/reset-password").await
+        };
+        let link = asked().await;
+        let new = "forty two purple wombats";
+        let set = async |secret: &str, password: &str| test.registry.password_set(Enrolling::Link(secret), password, &from(9), None).await;
+        // A password that is refused uses nothing up; a good one does, once.
+        refused(set(&link, "short").await.map(|_| ()), "password-length");
+        let (left, right) = tokio::join!(set(&link, new), set(&link, "somebody else's choice"));
+        assert!(left.is_ok() != right.is_ok(), "one link set two passwords, or none");
+        refused(set(&link, "a third password altogether").await.map(|_| ()), "link-unknown");
+        // It signs nobody in, ends what was open, and the second factor is owed as ever.
+        assert!(left.or(right).unwrap().is_none());
+        refused(test.show(&home.cookie).await.map(|_| ()), "session-over");
+        // It registers no passkey: that would get round the second factor.
+        let link = asked().await;
+        refused(test.register(Enrolling::Link(&link), &mut Key::new()).await.map(|_| ()), "link-not-for-this");
+        set(&link, new).await.unwrap();
+        let owed = half(test.try_password("ann", new, 9).await.unwrap());
+        let now = code(&setup, test.registry_now());
+        test.registry.second_factor(&owed.secret, SecondFactor::Totp(&now), &from(9), None).await.unwrap();
+        // Of two links that were asked for, using either up ends the other; and none is good for longer than an hour.
+        let (older, newer) = (asked().await, asked().await);
+        assert_ne!(older, newer);
+        set(&newer, "a password by the newer").await.unwrap();
+        refused(set(&older, "the older of two links").await.map(|_| ()), "link-unknown");
+        let newer = asked().await;
+        test.turn_clock(MINUTE * 61);
+        refused(set(&newer, "much too late for this").await.map(|_| ()), "link-unknown");
+        test.check().await;
+    }
+
+    async fn downgrade_by_a_weak_provider_and_mixing_up_providers(database: Database) {
+        let (company, issuer) = provider(format!("weak-{database:?}").to_lowercase()).await;
+        let (mut other, foreign) = provider(format!("other-{database:?}").to_lowercase()).await;
+        other.name = "other".to_owned();
+        let given = vec![company, other];
+        let test = TestRegistry::with(database, |settings| settings.sign_in.providers = given).await;
+        let registry = &test.registry;
+        let (_, home) = test.with_passkey("ann").await;
+        let person = || Claims::new().set("sub", "4711").set("preferred_username", "ann@company");
+        let away = registry.provider_start("company", Some(&home.actor), &from(1)).await.unwrap();
+        let state = consent(&issuer, &away, "countersign", person().set("amr", json!(["mfa"]))).await;
+        registry.provider_finish(&state, "code", &away.browser, Some(&home.actor), &from(1), None).await.unwrap();
+
+        // A provider that says nothing, or something unknown, of how it checked: worth a password, the passkey is owed.
+        for amr in [json!(null), json!([]), json!(["pwd"]), json!(["superb"]), json!("mfa mfa")] {
+            let away = registry.provider_start("company", None, &from(1)).await.unwrap();
+            let state = consent(&issuer, &away, "countersign", person().set("amr", amr)).await;
+            let step = came_in(registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.unwrap());
+            let owed = half(step);
+            assert!(owed.key);
+            refused(test.show(&owed.secret).await.map(|_| ()), "second-factor-needed");
+        }
+        // Even with its strongest word nothing can be changed by it where there is a passkey.
+        let away = registry.provider_start("company", None, &from(1)).await.unwrap();
+        let state = consent(&issuer, &away, "countersign", person().set("amr", json!(["mfa"]))).await;
+        let step = came_in(registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.unwrap());
+        let weak = done(step);
+        assert_eq!(weak.actor.strength, Strength::Token);
+        refused(registry.remove_factor(&weak.actor, &registry.security(&weak.actor).await.unwrap().factors[0].id, &from(1)).await, "step-up-needed");
+
+        // The same subject at another provider is somebody else.
+        let away = registry.provider_start("other", None, &from(1)).await.unwrap();
+        let state = consent(&foreign, &away, "countersign", person().set("amr", json!(["mfa"]))).await;
+        refused(registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.map(|_| ()), "identity-unknown");
+        // A token that one provider made, handed out where the other's is expected.
+        let away = registry.provider_start("company", None, &from(1)).await.unwrap();
+        let state = asked_for(&away, "state");
+        let claims = person().set("amr", json!(["mfa"])).set("nonce", asked_for(&away, "nonce"));
+        let (of, at) = (foreign.clone(), issuer.url());
+        tokio::task::spawn_blocking(move || {
+            let token = of.token("countersign", &claims).unwrap();
+            let path = format!("{}/token", at.strip_prefix(PROVIDER.url()).unwrap());
+            PROVIDER.answer(&path, Some(json!({"id_token": token, "token_type": "Bearer"})));
+        })
+        .await
+        .unwrap();
+        let mixed = registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await;
+        assert!(mixed.is_err(), "a token of another issuer signed somebody in");
+        test.check().await;
+    }
+
+    async fn a_recovery_by_an_address_and_a_provider_tells_everybody_and_waits(database: Database) {
+        let (company, issuer) = provider(format!("back-{database:?}").to_lowercase()).await;
+        let given = vec![company];
+        let test = TestRegistry::with(database, |settings| settings.sign_in.providers = given).await;
+        let registry = &test.registry;
+        let home = test.with_password("ann").await;
+        let bob = test.with_password("bob").await;
+        test.execute("UPDATE account_emails SET verified_at = 1").await;
+        let link_to = async |whose: &SignedIn, subject: &str| {
+            let away = registry.provider_start("company", Some(&whose.actor), &from(1)).await.unwrap();
+            let state = consent(&issuer, &away, "countersign", Claims::new().set("sub", subject)).await;
+            registry.provider_finish(&state, "code", &away.browser, Some(&whose.actor), &from(1), None).await.unwrap();
+        };
+        link_to(&home, "4711").await;
+        link_to(&bob, "4712").await;
+        let token = test.token("ann", Action::Manage, None).await;
+        test.publish(&token, &Wheel::new("demo", "1.0").build()).await.unwrap();
+        registry.set_role(&Actor::operator(), Ecosystem::Pypi, "demo", "bob", Some(Role::Owner)).await.unwrap();
+
+        registry.begin_recovery("ann", &from(1)).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let begin = test.link("ann@example.org", "/recovery/begin").await;
+        let (case, view) = registry.open_recovery(&begin, None).await.unwrap();
+        assert_eq!((view.proofs.len(), view.ready), (1, None), "an address alone waits for nothing");
+        // Somebody else's sign-in there is no proof, nor is one of an hour ago.
+        let prove = async |subject: &str, ago: &str| {
+            let away = registry.provider_start_for_recovery("company", &case, &from(1)).await.unwrap();
+            let claims = Claims::new().set("sub", subject).set("asked_last", ago);
+            let state = consent(&issuer, &away, "countersign", claims).await;
+            registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.map(|back| matches!(back, ProviderReturn::Proved))
+        };
+        refused(prove("4712", "").await, "recovery-identity");
+        refused(prove("4713", "").await, "recovery-identity");
+        refused(prove("4711", "3600").await, "provider-stale");
+        refused(prove("4711", "never").await, "provider-stale");
+        refused(registry.provider_start_for_recovery("company", "csgn_s_nonsense", &from(1)).await.map(|_| ()), "recovery-unknown");
+        // Whoever lost the factors here has no session, and needs none.
+        assert!(prove("4711", "").await.unwrap());
+        let view = registry.recovery_case(&case).await.unwrap();
+        let kinds: Vec<&str> = view.proofs.iter().map(|(kind, _)| kind.as_str()).collect();
+        assert_eq!(kinds, ["address", "identity"]);
+        // Given twice it is one proof; and from now on three days pass in which both owners can stop it.
+        assert!(prove("4711", "").await.unwrap());
+        let view = registry.recovery_case(&case).await.unwrap();
+        assert_eq!((view.proofs.len(), view.ready.unwrap().seconds() - test.registry_now() > 71 * 3_600), (2, true));
+        for owner in ["ann@example.org", "bob@example.org"] {
+            let mails = test.mail_to(owner).await;
+            assert!(mails.iter().any(|mail| mail.text.contains("/recovery/stop")), "{owner} was not told");
+        }
+        registry.look_after_accounts().await.unwrap();
+        assert!(test.mail_to("ann@example.org").await.iter().all(|mail| !mail.text.contains("/recovery/finish")));
+        registry.stop_recovery(&test.link("bob@example.org", "/recovery/stop").await).await.unwrap();
+        refused(registry.recovery_case(&case).await, "recovery-unknown");
+        refused(registry.provider_start_for_recovery("company", &case, &from(1)).await.map(|_| ()), "recovery-unknown");
+        test.check().await;
+    }
+
+    async fn an_operator_looks_after_accounts_and_gets_into_none(test: TestRegistry) {
+        let operator = Actor::operator();
+        let registry = &test.registry;
+        let (mut key, ann) = test.with_passkey("ann").await;
+        let secret = test.invited("bob").await;
+        let token = test.token("ann", Action::Manage, None).await;
+        test.publish(&token, &Wheel::new("demo", "1.0").build()).await.unwrap();
+        // Nobody else sees or does it.
+        for stranger in [&ann.actor, &token, &Actor::anonymous()] {
+            refused(registry.user(stranger, "ann").await, "operator-needed");
+            refused(registry.end_sessions_of(stranger, "ann").await, "operator-needed");
+            refused(registry.enrol_again(stranger, "bob").await.map(|_| ()), "operator-needed");
+            refused(registry.critical_projects(stranger).await, "operator-needed");
+            refused(registry.refuse_recovery(stranger, "ann", "x").await, "operator-needed");
+            refused(registry.send_recovery_link(stranger, "ann").await, "operator-needed");
+        }
+        let shown = registry.user(&operator, "ANN").await.unwrap();
+        assert_eq!((shown.sessions, shown.tokens, shown.factors.len(), shown.password), (1, 1, 1, false));
+        assert_eq!(shown.projects, [("pypi:demo".to_owned(), vec![Role::Owner])]);
+        // An account in use takes no link; one that nobody got into takes a new one, and the old one ends.
+        refused(registry.enrol_again(&operator, "ann").await.map(|_| ()), "account-in-use");
+        let new = registry.enrol_again(&operator, "bob").await.unwrap();
+        refused(registry.enrolment(&secret).await, "link-unknown");
+        test.register(Enrolling::Link(&new), &mut Key::new()).await.unwrap();
+        refused(registry.enrol_again(&operator, "bob").await.map(|_| ()), "account-in-use");
+        // Sessions end, and the holder is told.
+        assert_eq!(registry.end_sessions_of(&operator, "ann").await.unwrap(), 1);
+        refused(test.show(&ann.cookie).await.map(|_| ()), "session-over");
+        let back = test.by_passkey(&mut key).await.unwrap();
+        let notices = registry.account_notices(&back.actor).await.unwrap();
+        assert!(notices.iter().any(|notice| notice.kind == "operator-acted"));
+        assert_eq!(registry.end_sessions_of(&operator, "bob").await.unwrap(), 1);
+        // Critical projects are listed with their reason.
+        registry.mark_critical(&operator, Ecosystem::Pypi, "demo", true).await.unwrap();
+        let critical = registry.critical_projects(&operator).await.unwrap();
+        assert_eq!((critical.len(), critical[0].name.as_str(), critical[0].why.as_str()), (1, "demo", "marked"));
+        refused(registry.send_recovery_link(&operator, "bob").await, "recovery-no-address");
+        test.execute("UPDATE account_emails SET verified_at = 1").await;
+        registry.send_recovery_link(&operator, "ann").await.unwrap();
+        let begin = test.link("ann@example.org", "/recovery/begin").await;
+        let (case, _) = registry.open_recovery(&begin, None).await.unwrap();
+        refused(registry.refuse_recovery(&operator, "ann", "two\nlines").await, "recovery-reason");
+        registry.refuse_recovery(&operator, "ann", "it was not her").await.unwrap();
+        refused(registry.recovery_case(&case).await, "recovery-unknown");
+        let notices = registry.account_notices(&back.actor).await.unwrap();
+        assert!(notices.iter().any(|notice| notice.text.contains("it was not her")), "{notices:?}");
+        test.check().await;
+    }
+}
+
+/// What a review of sign-in found.
+mod reviewed {
+    use super::*;
+
+    on_both_databases! {
+        async fn a_restricted_registry_makes_no_account_for_whoever_has_an_address(database: Database) {
+            let test = TestRegistry::with(database, |settings| settings.visibility = Visibility::Restricted).await;
+            refused(test.registry.sign_up("mal", "mal@example.org", &from(1)).await, "sign-up-closed");
+            // Only the operator's own word opens it.
+            let test = TestRegistry::with(database, |settings| {
+                settings.visibility = Visibility::Restricted;
+                settings.sign_in.open = Some(true);
+            })
+            .await;
+            test.registry.sign_up("ann", "ann@example.org", &from(1)).await.unwrap();
+        }
+
+        async fn a_flood_of_questions_and_ways_back_is_refused_by_network(test: TestRegistry) {
+            test.with_password("ann").await;
+            let mut asked = 0;
+            let end = loop {
+                match test.registry.passkey_sign_in_start(&from(9)).await {
+                    Ok(_) => asked += 1,
+                    Err(error) => break error.code.into_owned(),
+                }
+                assert!(asked <= 300);
+            };
+            assert_eq!((end.as_str(), asked), ("too-many-attempts", 300));
+            test.registry.passkey_sign_in_start(&from(10)).await.unwrap();
+            let mut asked = 0;
+            while test.registry.begin_password_reset("nobody", &from(9)).await.is_ok() {
+                asked += 1;
+                assert!(asked <= 20);
+            }
+            assert_eq!(asked, 20);
+            refused(test.registry.begin_recovery("ann", &from(9)).await, "too-many-attempts");
+            test.registry.begin_recovery("ann", &from(10)).await.unwrap();
+            let mut asked = 0;
+            while test.registry.report_leak("nothing", "", &from(9)).await.is_ok() {
+                asked += 1;
+                assert!(asked <= 60);
+            }
+            assert_eq!(asked, 60);
+            // It passes.
+            test.turn_clock(MINUTE * 11);
+            test.registry.passkey_sign_in_start(&from(9)).await.unwrap();
+            test.registry.begin_recovery("ann", &from(9)).await.unwrap();
+        }
+
+        async fn thousands_of_hosts_of_one_network_keep_nobody_from_logging_in_by_device(test: TestRegistry) {
+            let mal = |n: u128| CallerOrigin {
+                address: std::net::IpAddr::V6((0x2001_0db8_0000_0000_u128 << 64 | n).into()),
+                agent: "mal".to_owned(),
+            };
+            let mut begun = 0;
+            for n in 0..200 {
+                match test.registry.begin_device("mal", Action::Read, &mal(n)).await {
+                    Ok(_) => begun += 1,
+                    Err(error) => assert_eq!(error.code, "login-limit"),
+                }
+            }
+            assert_eq!(begun, 20);
+            test.registry.begin_device("countersign on ann's laptop", Action::Read, &from(1)).await.unwrap();
+        }
+
+        async fn a_mailbox_makes_no_password_where_there_was_none(test: TestRegistry) {
+            let (mut key, home) = test.with_passkey("ann").await;
+            test.execute("UPDATE account_emails SET verified_at = 1").await;
+            let asked = async || {
+                test.registry.begin_password_reset("ann", &from(9)).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                test.mail_to("ann@example.org").await
+            };
+            let mails = asked().await;
+            assert!(mails.iter().any(|mail| mail.subject().contains("no password")));
+            assert!(!mails.iter().any(|mail| mail.text.contains("/account/reset-password")));
+            // Nor does a link that was asked for while there was one.
+            test.registry.password_set(Enrolling::Session(&home.actor), PASSWORD, &from(1), None).await.unwrap();
+            asked().await;
+            let link = test.link("ann@example.org", "/account/reset-password").await;
+            test.registry.password_remove(&home.actor, &from(1)).await.unwrap();
+            refused(test.registry.password_set(Enrolling::Link(&link), "the mailbox's own password", &from(9), None).await.map(|_| ()), "link-unknown");
+            assert_eq!(test.count("SELECT count(*) AS n FROM passwords").await, 0);
+            test.by_passkey(&mut key).await.unwrap();
+            test.check().await;
+        }
+
+        async fn a_copied_key_is_no_reason_to_ask_for_less(test: TestRegistry) {
+            let (mut key, home) = test.with_passkey("ann").await;
+            test.registry.password_set(Enrolling::Session(&home.actor), PASSWORD, &from(1), None).await.unwrap();
+            let codes = test.registry.recovery_codes(&home.actor, &from(1)).await.unwrap().codes;
+            let mut copy = key.clone();
+            test.by_passkey(&mut key).await.unwrap();
+            refused(test.by_passkey(&mut copy).await, "passkey-cloned");
+            // The password alone is a half session, and confirms nothing.
+            let owed = half(test.try_password("ann", PASSWORD, 1).await.unwrap());
+            assert!(!owed.key && !owed.totp && owed.recovery_code);
+            refused(test.registry.step_up_with_password(&home.cookie, PASSWORD, None, &from(1), None).await.map(|_| ()), "step-up-needed");
+            // A recovery code stands in for it, and lets it be replaced.
+            let back = test.registry.second_factor(&owed.secret, SecondFactor::RecoveryCode(&codes[0]), &from(1), None).await.unwrap();
+            let locked = test.registry.security(&back.actor).await.unwrap().factors.remove(0);
+            let mut other = Key::new();
+            test.register(Enrolling::Session(&back.actor), &mut other).await.unwrap();
+            test.registry.remove_factor(&back.actor, &locked.id, &from(1)).await.unwrap();
+            test.by_passkey(&mut other).await.unwrap();
+            test.check().await;
+        }
+
+        async fn a_copy_that_was_used_between_question_and_answer_is_noticed(test: TestRegistry) {
+            let (mut key, home) = test.with_passkey("ann").await;
+            let asked = test.registry.step_up_start(&home.actor).await.unwrap();
+            let mut copy = key.clone();
+            let late = copy.get(&asked);
+            // The holder's own key goes on meanwhile.
+            test.by_passkey(&mut key).await.unwrap();
+            test.by_passkey(&mut key).await.unwrap();
+            refused(test.registry.step_up_finish(&home.cookie, &late, &from(1)).await.map(|_| ()), "passkey-cloned");
+            test.check().await;
+        }
+
+        async fn a_sign_in_of_days_ago_at_a_provider_is_not_fresh(database: Database) {
+            let (company, issuer) = provider(format!("old-{database:?}").to_lowercase()).await;
+            let test = TestRegistry::with(database, |settings| settings.sign_in.providers = vec![company]).await;
+            let registry = &test.registry;
+            let home = test.with_password("ann").await;
+            let person = |ago: &str| Claims::new().set("sub", "4711").set("amr", json!(["mfa"])).set("asked_last", ago);
+            let away = registry.provider_start("company", Some(&home.actor), &from(1)).await.unwrap();
+            assert!(away.url.contains("max_age=900"), "{}", away.url);
+            let state = consent(&issuer, &away, "countersign", person("")).await;
+            registry.provider_finish(&state, "code", &away.browser, Some(&home.actor), &from(1), None).await.unwrap();
+            for (ago, level, fresh) in [("", Level::TwoFactor, true), ("900", Level::TwoFactor, true), ("2000", Level::Password, false), ("never", Level::Password, false), ("-2000", Level::Password, false)] {
+                let away = registry.provider_start("company", None, &from(1)).await.unwrap();
+                let state = consent(&issuer, &away, "countersign", person(ago)).await;
+                let back = registry.provider_finish(&state, "code", &away.browser, None, &from(1), None).await.unwrap();
+                let session = done(came_in(back)).actor.session.unwrap();
+                assert_eq!((session.level, session.fresh_until.is_some()), (level, fresh), "{ago}");
+            }
+            test.check().await;
+        }
+
+        async fn a_sign_in_to_a_dormant_account_is_told(test: TestRegistry) {
+            let (mut key, _) = test.with_passkey("ann").await;
+            test.execute("UPDATE account_emails SET verified_at = 1").await;
+            test.turn_clock(Duration::from_secs(32 * 86_400));
+            test.registry.purge_sign_in().await.unwrap();
+            assert_eq!(test.count("SELECT count(*) AS n FROM sessions").await, 0);
+            test.by_passkey(&mut key).await.unwrap();
+            let mails = test.mail_to("ann@example.org").await;
+            assert!(mails.iter().any(|mail| mail.subject().contains("new device")));
+        }
+
+        async fn a_browser_that_was_thrown_out_is_a_stranger(test: TestRegistry) {
+            let home = test.with_password("ann").await;
+            test.execute("UPDATE account_emails SET verified_at = 1").await;
+            let mal = done(test.try_password("ann", PASSWORD, 66).await.unwrap());
+            let told = async || test.mail_to("ann@example.org").await.iter().filter(|mail| mail.subject().contains("new device")).count();
+            assert_eq!(told().await, 1);
+            test.registry.revoke_other_sessions(&home.actor).await.unwrap();
+            let again = done(test.registry.password_sign_in("ann", PASSWORD, &from(66), mal.device.as_deref()).await.unwrap());
+            assert_eq!(told().await, 2, "it was known still");
+            // One by one as well; her own browser stays known.
+            test.registry.revoke_session(&home.actor, &again.actor.session.unwrap().id).await.unwrap();
+            done(test.registry.password_sign_in("ann", PASSWORD, &from(66), mal.device.as_deref()).await.unwrap());
+            assert_eq!(told().await, 3);
+            done(test.registry.password_sign_in("ann", PASSWORD, &from(1), home.device.as_deref()).await.unwrap());
+            assert_eq!(told().await, 3);
+            test.check().await;
+        }
+
+        async fn a_new_browser_gets_in_by_mail_while_somebody_guesses(test: TestRegistry) {
+            test.with_password("ann").await;
+            test.execute("UPDATE account_emails SET verified_at = 1").await;
+            let guess = async || {
+                for network in 20..35 {
+                    refused_code(test.try_password("ann", "guess", network).await.map(|_| ()));
+                }
+            };
+            guess().await;
+            refused(test.try_password("ann", PASSWORD, 50).await.map(|_| ()), "too-many-attempts");
+            test.registry.begin_password_reset("ann", &from(50)).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let link = test.link("ann@example.org", "/account/reset-password").await;
+            let device = test.registry.device_secret(None);
+            let new = "forty two purple wombats";
+            assert!(test.registry.password_set(Enrolling::Link(&link), new, &from(50), Some(&device)).await.unwrap().is_none());
+            guess().await;
+            done(test.registry.password_sign_in("ann", new, &from(50), Some(&device)).await.unwrap());
+            // A browser chooses no secret of its own.
+            assert_ne!(test.registry.device_secret(Some("short")), "short");
+            test.check().await;
+        }
+
+        async fn a_sign_in_under_way_does_not_survive_a_new_password(test: TestRegistry) {
+            let home = test.with_password("ann").await;
+            for round in 0..8_u8 {
+                let (old, new) = (format!("{PASSWORD} {round}"), format!("{PASSWORD} {}", round + 1));
+                if round == 0 {
+                    test.registry.password_set(Enrolling::Session(&home.actor), &old, &from(1), None).await.unwrap();
+                }
+                let origin = from(1);
+                let (thief, changed) = tokio::join!(
+                    test.try_password("ann", &old, 100 + round),
+                    test.registry.password_set(Enrolling::Session(&home.actor), &new, &origin, None),
+                );
+                changed.unwrap();
+                // Either it was refused, or its session was ended with the others.
+                if let Ok(SignInStep::Done(signed_in)) = thief {
+                    refused(test.show(&signed_in.cookie).await.map(|_| ()), "session-over");
+                }
+                assert_eq!(test.registry.sessions(&home.actor).await.unwrap().len(), 1);
+                test.turn_clock(Duration::from_secs(20));
+            }
+            test.check().await;
+        }
+
+        async fn a_stolen_password_and_a_code_change_nothing_but_the_password(database: Database) {
+            let folder = tempfile::tempdir().unwrap();
+            let (list, file) = (folder.path().join("list"), folder.path().join("breached"));
+            std::fs::write(&list, "0000000000000000000000000000000000000000:1\n").unwrap();
+            countersign_registry::import_breached(&list, &file).unwrap();
+            let given = file.clone();
+            let test = TestRegistry::with(database, |settings| settings.sign_in.breach_file = Some(given)).await;
+            let (home, setup) = test.with_totp("ann").await;
+            let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, PASSWORD.as_bytes());
+            let line: String = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+            std::fs::write(&list, format!("{line}:9\n")).unwrap();
+            countersign_registry::import_breached(&list, &file).unwrap();
+            test.turn_clock(Duration::from_secs(31 * 86_400));
+            drop(home);
+            let owed = half(test.try_password("ann", PASSWORD, 1).await.unwrap());
+            let now = code(&setup, test.registry_now());
+            let back = test.registry.second_factor(&owed.secret, SecondFactor::Totp(&now), &from(1), None).await.unwrap();
+            assert!(back.must_change_password);
+            for actor in [&back.actor, &test.show(&back.cookie).await.unwrap()] {
+                refused(test.registry.recovery_codes(actor, &from(1)).await.map(|_| ()), "step-up-needed");
+            }
+            test.turn_clock(MINUTE);
+            let now = code(&setup, test.registry_now());
+            refused(test.registry.step_up_with_password(&back.cookie, PASSWORD, Some(&now), &from(1), None).await.map(|_| ()), "password-breached");
+            // That is what it is for; then it is a session like any other.
+            test.registry.password_set(Enrolling::Session(&back.actor), "forty two purple wombats", &from(1), None).await.unwrap();
+            let again = test.show(&back.cookie).await.unwrap();
+            test.registry.recovery_codes(&again, &from(1)).await.unwrap();
+            test.check().await;
+        }
+
+        async fn an_erased_account_can_not_be_kept_from_going_by_a_name(test: TestRegistry) {
+            let (_, ann) = test.with_passkey("ann").await;
+            let id = test.registry.users(&Actor::operator()).await.unwrap().remove(0).id;
+            let squatted = format!("erased-{id}");
+            test.registry.create_user(&Actor::operator(), &squatted, None, false).await.unwrap();
+            test.registry.erase_account(&ann.actor, "ann").await.unwrap();
+            test.check().await;
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use countersign_formats::Ecosystem;
-use countersign_registry::model::{Action, Actor, Identity, Presented, Role, TrustLevel};
+use countersign_registry::model::{Action, Actor, Identity, Level, Presented, Role, TrustLevel};
 use countersign_registry::oidc::{Provider, Rule, Test};
 use countersign_registry::{
     Error, Kind, Minted, NewIssuer, NewPublisher, PolicyChange, PublisherSummary, Registry,
@@ -15,8 +15,9 @@ use countersign_testkit::authority::Authority;
 use countersign_testkit::claims::{self, Claims};
 use countersign_testkit::issuer::{Document, Fault, Issuer, KeyId, OidcServer, Signing};
 use countersign_testkit::packages::{Package, Wheel};
+use countersign_trust::leaf::LeafKind;
 
-use crate::kit::{TestRegistry, refused};
+use crate::kit::{TestRegistry, from, refused};
 use crate::on_both_databases;
 
 const PYPI: Ecosystem = Ecosystem::Pypi;
@@ -868,6 +869,33 @@ on_both_databases! {
         let (robot, _) = minted(&test.registry, &sample.issuer, &release()).await.unwrap();
         refused(test.registry.may_read(&robot), "token-action");
         test.publish(&robot, &wheel("sample", "1.0")).await.unwrap();
+    }
+
+    async fn a_leaked_token_of_a_workflow_is_ended_and_its_owners_told(test: TestRegistry) {
+        let sample = sample(&test, &[]).await;
+        let (robot, minted_token) = minted(&test.registry, &sample.issuer, &release()).await.unwrap();
+        test.publish(&robot, &wheel("sample", "1.0")).await.unwrap();
+        let secret = minted_token.token.clone();
+        let found = format!("++ curl -u __token__:{secret} https://example.org");
+        let answers = test.registry.report_leak(&found, "https://paste.example/7", &from(7)).await.unwrap();
+        assert_eq!((answers.len(), answers[0].label), (1, "true_positive"));
+        refused(test.registry.authenticate(Presented::Token(secret.clone())).await, "token-revoked");
+        // What it was let in for before is over too.
+        assert!(test.publish(&robot, &wheel("sample", "1.1")).await.is_err());
+        let ada = test.session("ada", Level::TwoFactor, true).await;
+        let notices = test.registry.account_notices(&ada).await.unwrap();
+        let notice = notices.iter().find(|notice| notice.kind == "workflow-token-leaked").expect("the owner was told");
+        // Of an address that anybody wrote only the host goes into what we say.
+        assert!(notice.text.contains("paste.example") && notice.text.contains("sample"), "{}", notice.text);
+        assert!(!notice.text.contains("paste.example/7"), "{}", notice.text);
+        assert!(!notice.text.contains(&secret));
+        // Told again it is no news, and one that never was is none of ours.
+        test.registry.report_leak(&found, "", &from(7)).await.unwrap();
+        let leaves = test.check().await;
+        let told = leaves.iter().filter(|leaf| leaf.kind == LeafKind::TokenRevokedLeaked).count();
+        assert_eq!(told, 1);
+        let never = format!("csgn_w_{}", &"A".repeat(secret.len() - 7));
+        assert!(test.registry.report_leak(&never, "", &from(7)).await.unwrap().iter().all(|answer| answer.label != "true_positive"));
     }
 }
 

@@ -9,7 +9,7 @@ use countersign_testkit::server::{ServerOptions, TestServer};
 use serde_json::json;
 
 /// A browser that holds passkeys, and whose person says yes.
-fn browser_with_passkeys() -> Browser {
+pub(crate) fn browser_with_passkeys() -> Browser {
     let browser = Browser::start().unwrap();
     browser.devtools("WebAuthn.enable", json!({})).unwrap();
     let options = json!({"options": {
@@ -22,7 +22,7 @@ fn browser_with_passkeys() -> Browser {
     browser
 }
 
-fn server() -> TestServer {
+pub(crate) fn server() -> TestServer {
     TestServer::start(ServerOptions {
         named: true,
         ..ServerOptions::default()
@@ -31,7 +31,7 @@ fn server() -> TestServer {
 }
 
 /// The link that the command line prints for a new user.
-fn enrolment(server: &TestServer, user: &str, options: &[&str]) -> String {
+pub(crate) fn enrolment(server: &TestServer, user: &str, options: &[&str]) -> String {
     let email = format!("{user}@example.org");
     let mut arguments = vec!["admin", "user", "create", user, "--email", &email];
     arguments.extend_from_slice(options);
@@ -43,7 +43,7 @@ fn enrolment(server: &TestServer, user: &str, options: &[&str]) -> String {
         .to_owned()
 }
 
-fn wait_for(browser: &Browser, path: &str) {
+pub(crate) fn wait_for(browser: &Browser, path: &str) {
     let begin = Instant::now();
     loop {
         let url = browser.url().unwrap();
@@ -59,7 +59,7 @@ fn wait_for(browser: &Browser, path: &str) {
     }
 }
 
-fn enrol(browser: &Browser, link: &str) {
+pub(crate) fn enrol(browser: &Browser, link: &str) {
     browser.goto(link).unwrap();
     browser
         .find("form[data-passkey=create] button[type=submit]")
@@ -175,12 +175,29 @@ fn pages_of_ones_own_have_no_faults_in_any_view() {
     let server = server();
     let browser = browser_with_passkeys();
     let pictures = std::env::var_os("COUNTERSIGN_PICTURES");
+    // The rules of axe, where somebody has its script at hand.
+    let axe =
+        std::env::var_os("COUNTERSIGN_AXE").map(|file| std::fs::read_to_string(file).unwrap());
     let mut faults = Vec::new();
     let mut look = |browser: &Browser, path: &str| {
         let url = format!("{}{path}", server.url());
         faults.extend(browser.faults_in_all_views(&url).unwrap());
+        if let Some(axe) = &axe {
+            for dark in [false, true] {
+                browser.set_dark(dark).unwrap();
+                browser.goto(&url).unwrap();
+                let run = format!(
+                    "{axe}; return axe.run().then((found) => [found.passes.length, found.violations.flatMap((rule) => rule.nodes.map((node) => rule.id + ' ' + node.html.slice(0, 160)))])"
+                );
+                let found = browser.execute(&run, &[]).unwrap();
+                println!("axe {path} dark={dark}: {} rules pass", found[0]);
+                for fault in found[1].as_array().unwrap() {
+                    faults.push(format!("{url} (axe, dark={dark}): {fault}"));
+                }
+            }
+        }
         if let Some(folder) = &pictures {
-            for (width, dark) in [(1280, false), (360, false), (1280, true), (360, true)] {
+            for (width, dark) in [(1280, false), (390, false), (1280, true), (390, true)] {
                 browser.set_viewport(width, 800).unwrap();
                 browser.set_dark(dark).unwrap();
                 browser.goto(&url).unwrap();
@@ -220,6 +237,10 @@ fn pages_of_ones_own_have_no_faults_in_any_view() {
         "/projects/pypi/shown/settings",
         "/projects/pypi/shown/settings/publishers/new?issuer=github",
         "/operator",
+        "/operator/users",
+        "/operator/projects",
+        "/operator/rules",
+        "/account/approvals",
     ] {
         look(&browser, path);
     }

@@ -1,19 +1,19 @@
-//! Curation: yanking, deleting, status, roles.
+//! Curation: yanking, deleting, status.
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
-use countersign_registry::model::{Actor, ProjectStatus, Role};
-use countersign_registry::{Deletion, Error, Kind};
-use http::{HeaderMap, StatusCode};
+use countersign_registry::model::ProjectStatus;
+use countersign_registry::{Act, Deletion, Wanted};
+use http::HeaderMap;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::approvals::Request;
+use super::people::done;
 use super::read::no_such_file;
 use super::view::Problem;
-use super::{Answer, body, ecosystem};
+use super::{Answer, body, ecosystem, malformed, named, project_named};
 use crate::error::Refusal;
-use crate::request_log::Noted;
 use crate::site::Site;
 
 /// Why.
@@ -33,32 +33,6 @@ pub(super) struct NewStatus {
     status: String,
     /// Shown to everybody.
     reason: Option<String>,
-}
-
-/// A new role.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NewRole {
-    /// `owner` or `maintainer`.
-    role: String,
-}
-
-fn done(actor: &Actor, project: String) -> Response {
-    let mut response = StatusCode::NO_CONTENT.into_response();
-    response.extensions_mut().insert(Noted {
-        actor: Some(actor.name().to_owned()),
-        project: Some(project),
-        ..Noted::default()
-    });
-    response
-}
-
-fn malformed(why: String) -> Refusal {
-    Refusal::problem(Error::new(
-        Kind::Rejected,
-        "json-malformed",
-        format!("{why}."),
-    ))
 }
 
 /// Yank a release: installers skip it unless it is asked for exactly
@@ -155,12 +129,27 @@ async fn delete(
     name: String,
     what: Deletion<'_>,
 ) -> Answer {
-    let actor = site.actor(headers).await.map_err(Refusal::problem)?;
-    site.registry
-        .delete(&actor, ecosystem(system)?, &name, what)
-        .await
-        .map_err(Refusal::problem)?;
-    Ok(done(&actor, name))
+    let (system, project) = project_named(system, &name)?;
+    let (act, subject) = match what {
+        Deletion::Project => (Act::DeleteProject, project),
+        Deletion::Release(version) => (
+            Act::Delete,
+            format!("{project}: the release {}", named(version)),
+        ),
+        Deletion::File(file) => (Act::Delete, format!("{project}: the file {}", named(file))),
+    };
+    let wanted = Wanted {
+        act,
+        also: &[],
+        subject,
+    };
+    let request = Request::of(site, headers, wanted).await?;
+    let outcome = site
+        .registry
+        .delete(&request.actor, system, &name, what)
+        .await;
+    request.told(outcome).await?;
+    Ok(done(&request.actor, name))
 }
 
 /// Change a project's status
@@ -173,50 +162,21 @@ pub(super) async fn set_status(
     headers: HeaderMap,
     content: Body,
 ) -> Answer {
-    let actor = site.actor(&headers).await.map_err(Refusal::problem)?;
+    site.actor(&headers).await.map_err(Refusal::problem)?;
     let NewStatus { status, reason } = body(content).await?;
     let status: ProjectStatus = status.parse().map_err(malformed)?;
-    let system = ecosystem(&system)?;
-    site.registry
-        .set_status(&actor, system, &name, status, reason.as_deref())
-        .await
-        .map_err(Refusal::problem)?;
-    Ok(done(&actor, name))
-}
-
-/// Give a user a role on a project
-#[utoipa::path(put, path = "/api/v1/projects/{ecosystem}/{name}/roles/{user}", tag = "curation", security(("token" = [])),
-    request_body = NewRole, params(("ecosystem" = String, Path), ("name" = String, Path), ("user" = String, Path)),
-    responses((status = NO_CONTENT, description = "Given"), (status = "default", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn set_role(
-    State(site): State<Site>,
-    Path((system, name, user)): Path<(String, String, String)>,
-    headers: HeaderMap,
-    content: Body,
-) -> Answer {
-    let actor = site.actor(&headers).await.map_err(Refusal::problem)?;
-    let NewRole { role } = body(content).await?;
-    let role: Role = role.parse().map_err(malformed)?;
-    site.registry
-        .set_role(&actor, ecosystem(&system)?, &name, &user, Some(role))
-        .await
-        .map_err(Refusal::problem)?;
-    Ok(done(&actor, name))
-}
-
-/// Take a user's role on a project away
-#[utoipa::path(delete, path = "/api/v1/projects/{ecosystem}/{name}/roles/{user}", tag = "curation", security(("token" = [])),
-    params(("ecosystem" = String, Path), ("name" = String, Path), ("user" = String, Path)),
-    responses((status = NO_CONTENT, description = "Taken away"), (status = "default", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn remove_role(
-    State(site): State<Site>,
-    Path((system, name, user)): Path<(String, String, String)>,
-    headers: HeaderMap,
-) -> Answer {
-    let actor = site.actor(&headers).await.map_err(Refusal::problem)?;
-    site.registry
-        .set_role(&actor, ecosystem(&system)?, &name, &user, None)
-        .await
-        .map_err(Refusal::problem)?;
-    Ok(done(&actor, name))
+    let (system, project) = project_named(&system, &name)?;
+    let why = named(reason.as_deref().unwrap_or_default());
+    let wanted = Wanted {
+        act: Act::SetStatus,
+        also: &[],
+        subject: format!("{project}: it becomes {}, because {why}", status.as_str()),
+    };
+    let request = Request::of(&site, &headers, wanted).await?;
+    let outcome = site
+        .registry
+        .set_status(&request.actor, system, &name, status, reason.as_deref())
+        .await;
+    request.told(outcome).await?;
+    Ok(done(&request.actor, name))
 }

@@ -2,7 +2,6 @@
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
-use axum::response::{IntoResponse, Response};
 use countersign_registry::model::{Action, CallerOrigin};
 use countersign_registry::{DeviceProgress, Error, Kind};
 use http::StatusCode;
@@ -10,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::view::Problem;
-use super::{Answer, body, json, secret_body};
+use super::{Answer, body, json, kept_by_nobody, secret_body};
 use crate::error::Refusal;
 use crate::site::Site;
 
@@ -136,13 +135,4 @@ pub(super) async fn poll(State(site): State<Site>, content: Body) -> Answer {
         ),
     };
     Ok(kept_by_nobody(status, json(&site, &granted)?))
-}
-
-fn kept_by_nobody(status: StatusCode, mut answer: Response) -> Response {
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(
-        http::header::CACHE_CONTROL,
-        http::HeaderValue::from_static("no-store"),
-    );
-    answer.into_response()
 }

@@ -1,8 +1,10 @@
 //! Reports of leaked tokens: in the protocol of secret scanners, and by anybody.
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use countersign_registry::model::CallerOrigin;
 use countersign_registry::{LeakAnswer, Registry};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
@@ -93,11 +95,15 @@ pub(super) async fn disclose(
 #[utoipa::path(post, path = "/api/v1/secrets/report", tag = "account",
     request_body = LeakBody,
     responses((status = ACCEPTED, body = [Reported]), (status = "default", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn report(State(site): State<Site>, content: Body) -> Result<Response, Refusal> {
+pub(super) async fn report(
+    State(site): State<Site>,
+    Extension(origin): Extension<CallerOrigin>,
+    content: Body,
+) -> Result<Response, Refusal> {
     let LeakBody { token, url } = secret_body(content).await?;
     let answers = site
         .registry
-        .report_leak(&token, &url)
+        .report_leak(&token, &url, &origin)
         .await
         .map_err(Refusal::problem)?;
     answered(StatusCode::ACCEPTED, answers)

@@ -4,12 +4,18 @@
 //! Errors are RFC 9457 problems with our code and the way out beside the standard members.
 
 mod account;
+mod approvals;
 mod change;
 mod device;
 mod leaks;
 mod log;
+mod me;
+mod operator;
+mod organisation;
+mod people;
 mod publisher;
 mod read;
+mod recovery;
 mod view;
 
 use std::sync::LazyLock;
@@ -18,12 +24,13 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use countersign_formats::Ecosystem;
+use countersign_formats::{Ecosystem, format, purl};
 use countersign_registry::{Error, Kind};
+use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -43,29 +50,38 @@ const LONGEST_BODY: usize = 64 << 10;
                        everything those lack: search, history, yanking, deleting, roles, tokens, trusted publishers.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    modifiers(&Bearer),
+    modifiers(&Credentials),
     tags(
         (name = "projects", description = "What is published"),
-        (name = "curation", description = "Yanking, deleting, status, roles"),
+        (name = "curation", description = "Yanking, deleting, status"),
+        (name = "people", description = "Who may what on a project"),
+        (name = "organisations", description = "Organisations, teams, invitations"),
+        (name = "approvals", description = "Consent by passkey to what a token alone may not do. Send such a request with the header \
+                       Countersign-Approval: ask; the refusal says where a person consents; then repeat it with the approval's id in the header."),
         (name = "publishers", description = "Trusted publishing: workflows that publish without a stored secret"),
         (name = "log", description = "What happened"),
-        (name = "account", description = "The caller")
+        (name = "account", description = "The caller"),
+        (name = "recovery", description = "Getting back into an account"),
+        (name = "operator", description = "For operators, signed in just now with a passkey")
     )
 )]
 struct Description;
 
-struct Bearer;
+struct Credentials;
 
-impl Modify for Bearer {
+impl Modify for Credentials {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .description(Some("A token of this registry (csgn_…)"))
             .build();
-        openapi
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("token", SecurityScheme::Http(scheme));
+        let cookie = ApiKeyValue::with_description(
+            "__Host-countersign",
+            "The session of somebody who signed in with a browser, with the form's token in the header X-Countersign-Form. No token may.",
+        );
+        let components = openapi.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(scheme));
+        components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     }
 }
 
@@ -78,12 +94,74 @@ fn documented() -> OpenApiRouter<Site> {
         .routes(routes!(read::events))
         .routes(routes!(change::yank, change::unyank))
         .routes(routes!(change::set_status))
-        .routes(routes!(change::set_role, change::remove_role))
+        .routes(routes!(people::roles))
+        .routes(routes!(people::set_role, people::remove_role))
+        .routes(routes!(people::set_team_role, people::remove_team_role))
+        .routes(routes!(people::proposals, people::propose))
+        .routes(routes!(people::confirm))
+        .routes(routes!(people::cancel))
+        .routes(routes!(organisation::list, organisation::create))
+        .routes(routes!(organisation::show, organisation::remove))
+        .routes(routes!(organisation::invite))
+        .routes(routes!(organisation::accept))
+        .routes(routes!(organisation::end_invitation))
+        .routes(routes!(
+            organisation::set_member,
+            organisation::remove_member
+        ))
+        .routes(routes!(organisation::propose))
+        .routes(routes!(
+            organisation::create_team,
+            organisation::remove_team
+        ))
+        .routes(routes!(
+            organisation::add_to_team,
+            organisation::take_from_team
+        ))
+        .routes(routes!(
+            organisation::set_namespace_role,
+            organisation::remove_namespace_role
+        ))
+        .routes(routes!(approvals::list, approvals::request))
+        .routes(routes!(approvals::status, approvals::refuse))
         .routes(routes!(log::events))
         .routes(routes!(account::whoami))
-        .routes(routes!(account::tokens))
+        .routes(routes!(account::tokens, account::create_token))
         .routes(routes!(account::revoke_token))
         .routes(routes!(account::end_token))
+        .routes(routes!(me::me))
+        .routes(routes!(me::sessions, me::end_other_sessions))
+        .routes(routes!(me::end_session))
+        .routes(routes!(me::factors))
+        .routes(routes!(me::rename_factor, me::remove_factor))
+        .routes(routes!(me::remove_password))
+        .routes(routes!(me::unlink_identity))
+        .routes(routes!(me::addresses, me::add_address))
+        .routes(routes!(me::remove_address))
+        .routes(routes!(me::main_address))
+        .routes(routes!(me::notices))
+        .routes(routes!(me::see_notice))
+        .routes(routes!(organisation::own_projects))
+        .routes(routes!(organisation::invitations))
+        .routes(routes!(organisation::transfers))
+        .routes(routes!(me::export))
+        .routes(routes!(me::erase))
+        .routes(routes!(recovery::stop))
+        .routes(routes!(recovery::policy, recovery::begin))
+        .routes(routes!(recovery::reset_password))
+        .routes(routes!(recovery::status))
+        .routes(routes!(recovery::vouch))
+        .routes(routes!(operator::users, operator::create_user))
+        .routes(routes!(operator::freeze))
+        .routes(routes!(
+            operator::factor_policy,
+            operator::set_factor_policy
+        ))
+        .routes(routes!(operator::mark_critical))
+        .routes(routes!(operator::recoveries))
+        .routes(routes!(operator::approve_recovery))
+        .routes(routes!(operator::namespaces))
+        .routes(routes!(operator::reserve_namespace))
         .routes(routes!(leaks::report))
         .routes(routes!(device::begin))
         .routes(routes!(device::poll))
@@ -140,6 +218,31 @@ fn ecosystem(text: &str) -> Result<Ecosystem, Refusal> {
         })
 }
 
+/// A word that is none of those that belong here.
+fn malformed(why: String) -> Refusal {
+    Refusal::problem(Error::new(
+        Kind::Rejected,
+        "json-malformed",
+        format!("{why}."),
+    ))
+}
+
+/// An ecosystem, and the purl of a project in it, the one way to write it.
+fn project_named(system: &str, name: &str) -> Result<(Ecosystem, String), Refusal> {
+    let system = ecosystem(system)?;
+    let key = format(system).name_key(name).map_err(Refusal::problem)?;
+    Ok((system, purl::project_purl(system, &key)))
+}
+
+/// A foreign name as it stands in what a person consents to: quoted, unless nothing in it could be taken for more than a name.
+fn named(name: &str) -> String {
+    let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.' | b'+' | b'!');
+    if !name.is_empty() && name.bytes().all(plain) {
+        return name.to_owned();
+    }
+    format!("{name:?}")
+}
+
 fn json<T: Serialize>(site: &Site, body: &T) -> Answer {
     let text = serde_json::to_vec(body).map_err(|error| {
         Refusal::problem(Error::internal(
@@ -158,6 +261,16 @@ fn json<T: Serialize>(site: &Site, body: &T) -> Answer {
         text,
     )
         .into_response())
+}
+
+/// An answer with a secret in it.
+fn kept_by_nobody(status: StatusCode, mut answer: Response) -> Response {
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(
+        http::header::CACHE_CONTROL,
+        http::HeaderValue::from_static("no-store"),
+    );
+    answer.into_response()
 }
 
 async fn body<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
@@ -233,7 +346,14 @@ mod tests {
                     .any(|status| status == "default");
                 assert!(fails, "{method} {path} says nothing about errors");
                 // What is asked by those who have no token yet, or found somebody else's.
-                let open = path.starts_with("/api/v1/login") || path == "/api/v1/secrets/report";
+                let open = path.starts_with("/api/v1/login")
+                    || path == "/api/v1/secrets/report"
+                    || matches!(
+                        path.as_str(),
+                        "/api/v1/recovery"
+                            | "/api/v1/recovery/password"
+                            | "/api/v1/recovery/status"
+                    );
                 if method != "get" && !open {
                     assert!(
                         operation["security"].is_array(),

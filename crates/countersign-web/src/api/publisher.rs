@@ -10,7 +10,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use countersign_registry::model::{Actor, TrustLevel};
 use countersign_registry::oidc::Provider;
-use countersign_registry::{Error, Kind, NewPublisher, PolicyChange};
+use countersign_registry::{Act, Error, Kind, NewPublisher, PolicyChange, Wanted};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
@@ -19,8 +19,9 @@ use self::view::{
     FailedExchanges, Issuers, Notices, Policy, Providers, Publisher, PublisherCheck, Publishers,
     RuleView, TokenTest,
 };
+use super::approvals::Request;
 use super::view::Problem;
-use super::{Answer, body, ecosystem, json, secret_body};
+use super::{Answer, body, ecosystem, json, named, project_named, secret_body};
 use crate::error::Refusal;
 use crate::request_log::Noted;
 use crate::site::Site;
@@ -131,19 +132,36 @@ pub(super) async fn add_publisher(
     headers: HeaderMap,
     content: Body,
 ) -> Answer {
-    let actor = site.actor(&headers).await.map_err(Refusal::problem)?;
+    site.actor(&headers).await.map_err(Refusal::problem)?;
     let NewPublisherBody {
         issuer,
         fields,
         claims,
         pending,
     } = body(content).await?;
+    let (system, project) = project_named(&system, &name)?;
+    // All rules are part of what an owner consents to.
+    let mut subject = format!("{project}: a publisher of {}", named(&issuer));
+    for (field, value) in &fields {
+        subject.push_str(&format!(", {} {}", named(field), named(value)));
+    }
+    if !claims.is_empty() {
+        let rules = serde_json::to_string(&claims).map_err(|source| {
+            Refusal::problem(Error::internal(
+                "rules could not be written as JSON",
+                source,
+            ))
+        })?;
+        subject.push_str(&format!(", claims {rules}"));
+    }
+    if pending {
+        subject.push_str(", pending");
+    }
     let claims = claims
         .into_iter()
         .map(TryInto::try_into)
         .collect::<Result<_, Error>>()
         .map_err(Refusal::problem)?;
-    let system = ecosystem(&system)?;
     let new = NewPublisher {
         ecosystem: system,
         project: name.clone(),
@@ -153,13 +171,16 @@ pub(super) async fn add_publisher(
         pending_for: None,
         pending,
     };
-    let publisher = site
-        .registry
-        .add_publisher(&actor, new)
-        .await
-        .map_err(Refusal::problem)?;
+    let wanted = Wanted {
+        act: Act::ManagePublishers,
+        also: &[],
+        subject,
+    };
+    let request = Request::of(&site, &headers, wanted).await?;
+    let outcome = site.registry.add_publisher(&request.actor, new).await;
+    let publisher = request.told(outcome).await?;
     let created = (StatusCode::CREATED, Json(Publisher::from(publisher))).into_response();
-    Ok(noted(created, &actor, system.as_str(), name))
+    Ok(noted(created, &request.actor, system.as_str(), name))
 }
 
 /// Remove a publisher; its tokens end at once
@@ -171,14 +192,20 @@ pub(super) async fn remove_publisher(
     Path((system, name, id)): Path<(String, String, String)>,
     headers: HeaderMap,
 ) -> Answer {
-    let actor = site.actor(&headers).await.map_err(Refusal::problem)?;
-    let system = ecosystem(&system)?;
-    site.registry
-        .remove_publisher(&actor, system, &name, &id)
-        .await
-        .map_err(Refusal::problem)?;
+    let (system, project) = project_named(&system, &name)?;
+    let wanted = Wanted {
+        act: Act::ManagePublishers,
+        also: &[],
+        subject: format!("{project}: the publisher {} is removed", named(&id)),
+    };
+    let request = Request::of(&site, &headers, wanted).await?;
+    let outcome = site
+        .registry
+        .remove_publisher(&request.actor, system, &name, &id)
+        .await;
+    request.told(outcome).await?;
     let gone = StatusCode::NO_CONTENT.into_response();
-    Ok(noted(gone, &actor, system.as_str(), name))
+    Ok(noted(gone, &request.actor, system.as_str(), name))
 }
 
 /// Ask issuer and provider again whether a publisher can work
@@ -280,7 +307,7 @@ pub(super) async fn set_policy(
     headers: HeaderMap,
     content: Body,
 ) -> Answer {
-    let actor = site.actor(&headers).await.map_err(Refusal::problem)?;
+    site.actor(&headers).await.map_err(Refusal::problem)?;
     let PolicyBody {
         trusted_only,
         environment,
@@ -298,14 +325,36 @@ pub(super) async fn set_policy(
         environment,
         minimum_trust,
     };
-    let system = ecosystem(&system)?;
-    let policy = site
+    let (system, project) = project_named(&system, &name)?;
+    let mut changes = Vec::new();
+    if let Some(only) = change.trusted_only {
+        changes.push(format!(
+            "API tokens {}",
+            if only { "refused" } else { "taken" }
+        ));
+    }
+    if let Some(environment) = &change.environment {
+        let environment = environment
+            .as_deref()
+            .map_or("none".to_owned(), |name| format!("{name:?}"));
+        changes.push(format!("environment {environment}"));
+    }
+    if let Some(trust) = change.minimum_trust {
+        changes.push(format!("trust of {} or more", trust.as_str()));
+    }
+    let wanted = Wanted {
+        act: Act::ManagePolicy,
+        also: &[],
+        subject: format!("{project}: {}", changes.join(", ")),
+    };
+    let request = Request::of(&site, &headers, wanted).await?;
+    let outcome = site
         .registry
-        .set_project_policy(&actor, system, &name, change)
-        .await
-        .map_err(Refusal::problem)?;
+        .set_project_policy(&request.actor, system, &name, change)
+        .await;
+    let policy = request.told(outcome).await?;
     let answer = json(&site, &Policy::from(policy))?;
-    Ok(noted(answer, &actor, system.as_str(), name))
+    Ok(noted(answer, &request.actor, system.as_str(), name))
 }
 
 /// What the owners of a project should look at

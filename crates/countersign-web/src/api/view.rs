@@ -6,9 +6,14 @@ use countersign_registry::model::{
     Actor, FileDetail, FileOrigin, Identity, LoggedEvent, ProjectDetail, ProjectSummary,
     ReleaseDetail, ReleaseSummary, Time,
 };
-use countersign_registry::{TokenSummary, oidc};
+use countersign_registry::{
+    Invitation, Namespace, OrganisationDetail, OrganisationSummary, ProjectName, Proposal,
+    TokenSummary, oidc,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use super::approvals::ApprovalView;
 
 /// An error (RFC 9457).
 #[derive(Serialize, ToSchema)]
@@ -27,6 +32,8 @@ pub(super) struct Problem {
     remedy: Option<String>,
     /// Claims or fields that were not as they should be; left out where there are none.
     differences: Option<Vec<DifferenceView>>,
+    /// With the code `approval-needed`, where the request asked for it: what waits for a passkey, and where.
+    approval: Option<ApprovalView>,
     /// Id of the request, for the operator.
     request: String,
 }
@@ -348,8 +355,12 @@ impl Events {
 pub(super) struct ScopeView {
     ecosystem: Option<String>,
     project: Option<String>,
+    /// Only names that begin with this.
+    namespace: Option<String>,
     /// `read`, `publish` or `manage`; each includes the ones before.
     action: String,
+    /// Only from these; empty: from everywhere.
+    networks: Vec<String>,
 }
 
 impl From<countersign_registry::model::Scope> for ScopeView {
@@ -357,7 +368,9 @@ impl From<countersign_registry::model::Scope> for ScopeView {
         Self {
             ecosystem: scope.ecosystem.map(|ecosystem| ecosystem.to_string()),
             project: scope.project,
+            namespace: scope.namespace,
             action: scope.action.as_str().to_owned(),
+            networks: scope.networks.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -445,6 +458,235 @@ impl From<oidc::Difference> for DifferenceView {
             seen: difference.seen,
             matched: difference.matched,
             advice: difference.advice,
+        }
+    }
+}
+
+/// A request that waits for a second person or for its time.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ProposalView {
+    id: String,
+    /// `remove-owner` or `transfer`.
+    kind: &'static str,
+    /// The project or organisation that it is about.
+    about: String,
+    /// Who goes, or who gets it.
+    target: String,
+    /// Who asked.
+    by: String,
+    created: String,
+    /// When the waiting is over.
+    ripe: String,
+    /// Until when it holds.
+    expires: String,
+}
+
+impl From<Proposal> for ProposalView {
+    fn from(proposal: Proposal) -> Self {
+        Self {
+            id: proposal.id,
+            kind: proposal.kind,
+            about: proposal.about,
+            target: proposal.target,
+            by: proposal.by,
+            created: proposal.created.rfc3339(),
+            ripe: proposal.ripe.rfc3339(),
+            expires: proposal.expires.rfc3339(),
+        }
+    }
+}
+
+/// Requests that wait.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Proposals {
+    items: Vec<ProposalView>,
+}
+
+impl From<Vec<Proposal>> for Proposals {
+    fn from(proposals: Vec<Proposal>) -> Self {
+        Self {
+            items: proposals.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+/// An organisation in a list.
+#[derive(Serialize, ToSchema)]
+pub(super) struct OrganisationRow {
+    name: String,
+    display_name: String,
+    created: String,
+    /// The caller's: `owner`, `manager` or `member`.
+    standing: Option<String>,
+}
+
+impl From<OrganisationSummary> for OrganisationRow {
+    fn from(row: OrganisationSummary) -> Self {
+        Self {
+            name: row.name,
+            display_name: row.display_name,
+            created: row.created.rfc3339(),
+            standing: row.standing.map(|standing| standing.as_str().to_owned()),
+        }
+    }
+}
+
+/// Organisations.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Organisations {
+    pub(super) items: Vec<OrganisationRow>,
+}
+
+/// A member of an organisation.
+#[derive(Serialize, ToSchema)]
+pub(super) struct MemberView {
+    user: String,
+    standing: String,
+    since: String,
+}
+
+/// A team.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TeamView {
+    name: String,
+    members: Vec<String>,
+    roles: Vec<TeamRoleView>,
+}
+
+/// A role of a team.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TeamRoleView {
+    ecosystem: String,
+    /// A project's name, or a namespace's prefix.
+    on: String,
+    namespace: bool,
+    role: String,
+}
+
+/// A name and all that begin with it and `-`.
+#[derive(Serialize, ToSchema)]
+pub(super) struct NamespaceView {
+    ecosystem: String,
+    prefix: String,
+    since: Option<String>,
+}
+
+impl From<Namespace> for NamespaceView {
+    fn from(namespace: Namespace) -> Self {
+        Self {
+            ecosystem: namespace.ecosystem.to_string(),
+            prefix: namespace.prefix,
+            since: namespace.since.map(Time::rfc3339),
+        }
+    }
+}
+
+/// A project by its name.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ProjectNameView {
+    ecosystem: String,
+    name: String,
+    /// The caller's roles, where they were asked for.
+    roles: Vec<String>,
+}
+
+impl From<ProjectName> for ProjectNameView {
+    fn from(project: ProjectName) -> Self {
+        Self {
+            ecosystem: project.ecosystem.to_string(),
+            name: project.name,
+            roles: project
+                .roles
+                .iter()
+                .map(|role| role.as_str().to_owned())
+                .collect(),
+        }
+    }
+}
+
+/// Projects.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ProjectNames {
+    pub(super) items: Vec<ProjectNameView>,
+}
+
+/// An invitation. Never its secret.
+#[derive(Serialize, ToSchema)]
+pub(super) struct InvitationView {
+    id: String,
+    organisation: String,
+    user: String,
+    standing: String,
+    /// Null: by the operator.
+    by: Option<String>,
+    created: String,
+    expires: String,
+}
+
+impl From<Invitation> for InvitationView {
+    fn from(invitation: Invitation) -> Self {
+        Self {
+            id: invitation.id,
+            organisation: invitation.organisation,
+            user: invitation.user,
+            standing: invitation.standing.as_str().to_owned(),
+            by: invitation.by,
+            created: invitation.created.rfc3339(),
+            expires: invitation.expires.rfc3339(),
+        }
+    }
+}
+
+/// Invitations.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Invitations {
+    pub(super) items: Vec<InvitationView>,
+}
+
+/// An organisation, as its members see it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct OrganisationView {
+    #[serde(flatten)]
+    organisation: OrganisationRow,
+    members: Vec<MemberView>,
+    teams: Vec<TeamView>,
+    projects: Vec<ProjectNameView>,
+    namespaces: Vec<NamespaceView>,
+    /// Open ones.
+    invitations: Vec<InvitationView>,
+    /// Open requests for the removal of an owner.
+    proposals: Vec<ProposalView>,
+}
+
+impl From<OrganisationDetail> for OrganisationView {
+    fn from(detail: OrganisationDetail) -> Self {
+        let members = detail.members.into_iter().map(|member| MemberView {
+            user: member.user,
+            standing: member.standing.as_str().to_owned(),
+            since: member.since.rfc3339(),
+        });
+        let teams = detail.teams.into_iter().map(|team| TeamView {
+            name: team.name,
+            members: team.members,
+            roles: team
+                .roles
+                .into_iter()
+                .map(|role| TeamRoleView {
+                    ecosystem: role.ecosystem.to_string(),
+                    on: role.on,
+                    namespace: role.namespace,
+                    role: role.role.as_str().to_owned(),
+                })
+                .collect(),
+        });
+        Self {
+            organisation: detail.organisation.into(),
+            members: members.collect(),
+            teams: teams.collect(),
+            projects: detail.projects.into_iter().map(Into::into).collect(),
+            namespaces: detail.namespaces.into_iter().map(Into::into).collect(),
+            invitations: detail.invitations.into_iter().map(Into::into).collect(),
+            proposals: detail.proposals.into_iter().map(Into::into).collect(),
         }
     }
 }

@@ -73,7 +73,7 @@ async fn add_address(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .add_address(&member.actor, form.get("address"))
         .await;
-    member.done(outcome, "/account", "address-added")
+    member.done(outcome, "/account", "address-added").await
 }
 
 async fn make_primary(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -83,7 +83,7 @@ async fn make_primary(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .make_primary(&member.actor, form.get("id"), Some(&member.origin))
         .await;
-    member.done(outcome, "/account", "address-primary")
+    member.done(outcome, "/account", "address-primary").await
 }
 
 async fn remove_address(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -93,7 +93,7 @@ async fn remove_address(member: Member, body: Body) -> Result<Response, Refusal>
         .registry
         .remove_address(&member.actor, form.get("id"), Some(&member.origin))
         .await;
-    member.done(outcome, "/account", "address-removed")
+    member.done(outcome, "/account", "address-removed").await
 }
 
 #[derive(Template)]
@@ -127,7 +127,9 @@ async fn see_notice(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .see_account_notice(&member.actor, form.get("id"))
         .await;
-    member.done(outcome, "/account/notices", "notice-seen")
+    member
+        .done(outcome, "/account/notices", "notice-seen")
+        .await
 }
 
 /// What an account needs and lacks, in words.
@@ -198,7 +200,7 @@ async fn export(member: Member, body: Body) -> Result<Response, Refusal> {
     member.fields(body).await?;
     let export = match member.site.registry.export_account(&member.actor).await {
         Ok(export) => export,
-        Err(error) => return member.not_done(error, "/account/data"),
+        Err(error) => return member.not_done(error, "/account/data").await,
     };
     let text = serde_json::to_vec_pretty(&export)
         .map_err(|error| refused(Error::internal("an export could not be written", error)))?;
@@ -222,6 +224,6 @@ async fn erase(member: Member, body: Body) -> Result<Response, Refusal> {
         .await;
     match outcome {
         Ok(()) => Ok(member.leave("/sign-in?done=erased")),
-        Err(error) => member.not_done(error, "/account/data"),
+        Err(error) => member.not_done(error, "/account/data").await,
     }
 }

@@ -6,13 +6,15 @@ use axum::body::Body;
 use axum::response::Response;
 use axum::routing::{get, post};
 use countersign_registry::Approval;
+use http::StatusCode;
 
-use super::guest::{Member, refused};
+use super::guest::{Member, go, refused};
 use super::phrase::Told as _;
 use super::sign_in::{answer, for_script, question};
 use super::visit::Frame;
 use crate::Site;
 use crate::error::Refusal;
+use crate::session::own_path;
 
 /// The page.
 pub(super) const HERE: &str = "/account/approvals";
@@ -32,6 +34,8 @@ struct ApprovalsPage<'a> {
     place: &'static str,
     said: Option<&'static str>,
     approvals: Vec<Approval>,
+    /// What was sent and waits for an approval: of which, its secret, and where it leads; empty where nothing does.
+    waits: (String, String, String),
 }
 
 async fn show(member: Member) -> Result<Response, Refusal> {
@@ -46,6 +50,11 @@ async fn show(member: Member) -> Result<Response, Refusal> {
         place: HERE,
         said: member.said(),
         approvals,
+        waits: (
+            member.query.get("for").to_owned(),
+            member.query.get("held").to_owned(),
+            own_path(member.query.some("onto"), ""),
+        ),
     }))
 }
 
@@ -68,7 +77,14 @@ async fn grant(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .approval_finish(&member.actor, form.get("id"), &answer, &member.origin)
         .await;
-    member.done(outcome, HERE, "approved")
+    let onto = own_path(form.some("onto"), "");
+    if outcome.is_ok() && form.some("held").is_some() && !onto.is_empty() {
+        // The browser sends this very form on, and what was held is taken in place of it.
+        let mut response = go(&onto);
+        *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+        return Ok(response);
+    }
+    member.done(outcome, HERE, "approved").await
 }
 
 async fn refuse(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -78,5 +94,5 @@ async fn refuse(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .refuse_approval(&member.actor, form.get("id"))
         .await;
-    member.done(outcome, HERE, "refused")
+    member.done(outcome, HERE, "refused").await
 }

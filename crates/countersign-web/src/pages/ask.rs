@@ -17,6 +17,13 @@ pub(super) struct Ask {
     pub(super) more: &'static str,
 }
 
+/// A further button of a question: a form of its own.
+pub(super) struct Button {
+    pub(super) hidden: Vec<(&'static str, String)>,
+    pub(super) action: &'static str,
+    pub(super) label: String,
+}
+
 /// One question, with what it is about and a button.
 #[derive(Template)]
 #[template(path = "account/ask.html")]
@@ -33,6 +40,8 @@ pub(super) struct AskPage<'a> {
     pub(super) dangerous: bool,
     /// A second button: name, value, label.
     pub(super) second: Option<(&'static str, &'static str, &'static str)>,
+    /// Further ways to go on.
+    pub(super) buttons: Vec<Button>,
     /// A way elsewhere: label and path.
     pub(super) other: Option<(&'static str, &'static str)>,
 }
@@ -52,6 +61,7 @@ impl<'a> AskPage<'a> {
             label: "",
             dangerous: false,
             second: None,
+            buttons: Vec::new(),
             other: None,
         }
     }

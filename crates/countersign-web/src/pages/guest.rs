@@ -4,6 +4,7 @@
 //! [`Guest::fields`], which asks for the form's token; so no form can be taken without it.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::OnceLock;
 
 use askama::Template;
 use axum::body::Body;
@@ -16,6 +17,7 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 use uuid::Uuid;
 
+use super::refill::{Again, is_secret, refill};
 use super::visit::{Frame, Page};
 use super::words;
 use crate::Site;
@@ -46,6 +48,10 @@ pub(super) struct Guest {
     pub(super) query: Fields,
     /// Path and query, to come back to.
     pub(super) here: String,
+    /// A form to be shown as it was typed, on the page that this visit is of.
+    again: Option<Again>,
+    /// The form that this visit sent, and whether it was held before.
+    sent: OnceLock<(Fields, bool)>,
     /// The cookie that the form's token rests on before there is a session.
     visit: String,
     /// It is new and must be set.
@@ -75,7 +81,7 @@ impl std::ops::Deref for Member {
 pub(super) struct Fields(Vec<(String, String)>);
 
 impl Fields {
-    fn parse(text: &[u8]) -> Self {
+    pub(super) fn parse(text: &[u8]) -> Self {
         let pairs = url::form_urlencoded::parse(text).into_owned();
         Self(pairs.take(200).collect())
     }
@@ -97,6 +103,33 @@ impl Fields {
     /// The value, where it is not empty.
     pub(super) fn some(&self, name: &str) -> Option<&str> {
         Some(self.get(name)).filter(|value| !value.is_empty())
+    }
+
+    /// Whether there is a value of this name, be it empty.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(key, _)| key == name)
+    }
+
+    /// Whether nothing was given.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Those that may be kept for a while, and whether a secret had to be left out.
+    fn without_secrets(&self) -> (Self, bool) {
+        let open = |(name, _): &&(String, String)| !is_secret(name);
+        let kept: Vec<_> = self.0.iter().filter(open).cloned().collect();
+        let lost = self
+            .0
+            .iter()
+            .any(|(name, value)| is_secret(name) && name != "form" && !value.is_empty());
+        (Self(kept), lost)
+    }
+
+    fn written(&self) -> String {
+        url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(&self.0)
+            .finish()
     }
 
     /// Whether a box was ticked.
@@ -153,6 +186,16 @@ impl FromRequestParts<Site> for Guest {
             operates: actor.session.as_ref().is_some_and(|facts| facts.operator),
             ..Frame::of(site)
         };
+        let query = Fields::parse(query.as_bytes());
+        let again = match query
+            .some("held")
+            .filter(|_| parts.method == Method::GET && !query.has("onto"))
+        {
+            Some(held) if session.is_some() => {
+                typed_before(site, &actor, parts.uri.path(), held).await?
+            }
+            _ => None,
+        };
         Ok(Self {
             frame,
             site: site.clone(),
@@ -160,7 +203,9 @@ impl FromRequestParts<Site> for Guest {
             session,
             device: Cookie::Device.value(&parts.headers, secure),
             origin: origin_of(parts),
-            query: Fields::parse(query.as_bytes()),
+            query,
+            again,
+            sent: OnceLock::new(),
             here,
             visit,
             unmarked,
@@ -169,6 +214,35 @@ impl FromRequestParts<Site> for Guest {
             method: parts.method.clone(),
         })
     }
+}
+
+/// Under which name a form is held that is shown again on a page.
+fn shown_on(path: &str) -> String {
+    format!("shown on {path}")
+}
+
+/// What was typed into a form of this page, if that is held under this secret.
+async fn typed_before(
+    site: &Site,
+    actor: &Actor,
+    path: &str,
+    held: &str,
+) -> Result<Option<Again>, Refusal> {
+    let taken = site.registry.take_held(actor, &shown_on(path), held).await;
+    let content = match taken {
+        Ok(content) => content,
+        // It was shown already; a reload shows the page as it is.
+        Err(error) if error.code == "form-over" => return Ok(None),
+        Err(error) => return Err(refused(error)),
+    };
+    let held = Fields::parse(content.as_bytes());
+    Ok(Some(Again {
+        action: held.get("action").to_owned(),
+        fields: Fields::parse(held.raw("fields").as_bytes()),
+        message: held.get("message").to_owned(),
+        remedy: held.get("remedy").to_owned(),
+        code: held.get("code").to_owned(),
+    }))
 }
 
 /// Where the request comes from, as the pipeline saw it.
@@ -236,11 +310,6 @@ pub(super) fn with_return(path: &str, here: &str) -> String {
     format!("{path}{mark}{query}")
 }
 
-/// Whether all that is missing is to prove again who it is.
-pub(super) fn is_stale(error: &Error) -> bool {
-    matches!(&*error.code, "not-fresh" | "step-up-needed")
-}
-
 /// On to another page of ours, by GET.
 pub(super) fn go(path: &str) -> Response {
     let mut response = StatusCode::SEE_OTHER.into_response();
@@ -262,7 +331,7 @@ fn unkept(headers: &mut HeaderMap) {
 impl Member {
     /// Answers a form: back to a page of ours, which says what was done. Who has to prove again that it is them does
     /// that first.
-    pub(super) fn done<T>(
+    pub(super) async fn done<T>(
         &self,
         outcome: countersign_registry::Result<T>,
         back: &str,
@@ -270,16 +339,130 @@ impl Member {
     ) -> Result<Response, Refusal> {
         match outcome {
             Ok(_) => Ok(go(&format!("{back}?done={word}"))),
-            Err(error) => self.not_done(error, back),
+            Err(error) => self.not_done(error, back).await,
         }
     }
 
-    /// Answers a form that failed.
-    pub(super) fn not_done(&self, error: Error, back: &str) -> Result<Response, Refusal> {
-        if is_stale(&error) {
-            return Ok(go(&with_return("/account/confirm", back)));
+    /// Answers a form that failed: to the page that asks for proof, after which what was sent is done; or back to the
+    /// page, with what went wrong and what was typed.
+    pub(super) async fn not_done(&self, error: Error, back: &str) -> Result<Response, Refusal> {
+        if self.lacks_proof(&error).await? {
+            return self.prove_first(back).await;
         }
-        Err(refused(error))
+        let mendable = matches!(
+            error.kind,
+            Kind::Rejected | Kind::Conflict | Kind::NotFound | Kind::Limited
+        ) || error.code == "factor-policy-down";
+        let Some((fields, _)) = self.sent.get().filter(|_| mendable) else {
+            return Err(refused(error));
+        };
+        match self.show_again(back, fields, Some(&error)).await? {
+            Some(path) => Ok(go(&path)),
+            None => Err(refused(error)),
+        }
+    }
+
+    /// Whether all that is missing is to prove again who it is. Whoever did so for this very form proved too little.
+    async fn lacks_proof(&self, error: &Error) -> Result<bool, Refusal> {
+        if self.sent.get().is_some_and(|(_, held)| *held) {
+            return Ok(false);
+        }
+        match &*error.code {
+            "step-up-needed" => Ok(true),
+            // Signed in by password; where the account has a key, it can be shown now.
+            "passkey-needed" => {
+                let has = self.site.registry.has_key(&self.actor).await;
+                has.map_err(refused)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// To the page that asks for proof, with what was sent to be done afterwards.
+    async fn prove_first(&self, back: &str) -> Result<Response, Refusal> {
+        let nothing = || Ok(go(&with_return("/account/confirm", back)));
+        let Some((fields, _)) = self.sent.get() else {
+            return nothing();
+        };
+        let (kept, lost) = fields.without_secrets();
+        if lost {
+            // It can not be done without what is never kept: the form is shown again then.
+            let back = self.show_again(back, &kept, None).await?;
+            return match back {
+                Some(back) => Ok(go(&with_return("/account/confirm", &back))),
+                None => nothing(),
+            };
+        }
+        let path = self.path();
+        let held = self
+            .site
+            .registry
+            .hold(&self.actor, path, &kept.written())
+            .await
+            .map_err(refused)?;
+        let Some(held) = held else { return nothing() };
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("return", back)
+            .append_pair("held", &held)
+            .append_pair("onto", path)
+            .finish();
+        Ok(go(&format!("/account/confirm?{query}")))
+    }
+
+    /// To the page of approvals, with what was sent to be done once this one is granted.
+    pub(super) async fn approve_first(
+        &self,
+        approvals: &str,
+        id: &str,
+    ) -> Result<Response, Refusal> {
+        let Some((fields, _)) = self.sent.get() else {
+            return Ok(go(approvals));
+        };
+        let path = self.path();
+        let (kept, lost) = fields.without_secrets();
+        let held = self
+            .site
+            .registry
+            .hold(&self.actor, path, &kept.written())
+            .await
+            .map_err(refused)?;
+        let Some(held) = held.filter(|_| !lost) else {
+            return Ok(go(approvals));
+        };
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("for", id)
+            .append_pair("held", &held)
+            .append_pair("onto", path)
+            .finish();
+        Ok(go(&format!("{approvals}?{query}")))
+    }
+
+    /// The address of a page of ours that shows the form as it was typed.
+    async fn show_again(
+        &self,
+        back: &str,
+        fields: &Fields,
+        fault: Option<&Error>,
+    ) -> Result<Option<String>, Refusal> {
+        let (kept, _) = fields.without_secrets();
+        let remedy = fault.and_then(|fault| fault.remedy.as_deref());
+        let message = fault.map_or(words::TYPE_AGAIN, |fault| &fault.message);
+        let content = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("action", self.path())
+            .append_pair("fields", &kept.written())
+            .append_pair("message", message)
+            .append_pair("remedy", remedy.unwrap_or_default())
+            .append_pair("code", fault.map_or("", |fault| &fault.code))
+            .finish();
+        let path = back.split('?').next().unwrap_or(back);
+        let held = self
+            .site
+            .registry
+            .hold(&self.actor, &shown_on(path), &content)
+            .await
+            .map_err(refused)?;
+        let mark = if back.contains('?') { '&' } else { '?' };
+        Ok(held.map(|held| format!("{back}{mark}held={held}")))
     }
 
     /// What the page before says that it did.
@@ -299,7 +482,12 @@ impl Guest {
         own_path(self.query.some("return"), instead)
     }
 
-    /// Reads a form that this visitor was shown.
+    /// The path of this visit.
+    fn path(&self) -> &str {
+        self.here.split('?').next().unwrap_or(&self.here)
+    }
+
+    /// Reads a form that this visitor was shown, or one that was held for them until they had proved who they are.
     pub(super) async fn fields(&self, body: Body) -> Result<Fields, Refusal> {
         let kind = self
             .headers
@@ -317,6 +505,21 @@ impl Guest {
             )));
         }
         let fields = Fields::parse(&whole(body, LONGEST_FORM).await.map_err(refused)?);
+        // What is held was sent with its token, is bound to this session and this path, and is found once.
+        if let Some(held) = fields.some("held").filter(|_| fields.has("onto"))
+            && self.session.is_some()
+            && fields.get("onto") == self.path()
+        {
+            let content = self
+                .site
+                .registry
+                .take_held(&self.actor, self.path(), held)
+                .await
+                .map_err(refused)?;
+            let fields = Fields::parse(content.as_bytes());
+            self.sent.get_or_init(|| (fields.clone(), true));
+            return Ok(fields);
+        }
         let header = self
             .headers
             .get(FORM_TOKEN)
@@ -325,6 +528,7 @@ impl Guest {
         if (self.session.is_none() && self.unmarked) || !is_form_token(self.holder(), given) {
             return Err(refused(forged()));
         }
+        self.sent.get_or_init(|| (fields.clone(), false));
         Ok(fields)
     }
 
@@ -339,7 +543,11 @@ impl Guest {
             Ok(page) => page,
             Err(error) => return refused(error).into_response(),
         };
-        let mut response = (status, Html(page.html)).into_response();
+        let html = match &self.again {
+            None => page.html,
+            Some(again) => refill(&String::from_utf8_lossy(&page.html), again).into(),
+        };
+        let mut response = (status, Html(html)).into_response();
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_SECURITY_POLICY,
@@ -369,6 +577,19 @@ impl Guest {
             append(headers, Cookie::Device.set(device, self.secure));
         }
         response
+    }
+
+    /// This browser's own secret, or a new one for it.
+    pub(super) fn device_or_new(&self) -> String {
+        self.site.registry.device_secret(self.device.as_deref())
+    }
+
+    /// Keeps that.
+    pub(super) fn keep_device(&self, response: &mut Response, device: &str) {
+        append(
+            response.headers_mut(),
+            Cookie::Device.set(device, self.secure),
+        );
     }
 
     /// The secret of a sign-in that owes its second factor.

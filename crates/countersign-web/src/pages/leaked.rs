@@ -40,7 +40,7 @@ async fn revoke(guest: Guest, body: Body) -> Result<Response, Refusal> {
     let outcome = guest
         .site
         .registry
-        .report_leak(form.raw("tokens"), form.get("url"))
+        .report_leak(form.raw("tokens"), form.get("url"), &guest.origin)
         .await;
     let page = |fault, verdict| LeakedPage {
         frame: &guest.frame,

@@ -23,6 +23,7 @@ mod phrase;
 mod project;
 mod readme;
 mod recovery;
+mod refill;
 mod release;
 #[cfg(test)]
 mod samples;

@@ -1,4 +1,4 @@
-//! The operator's console. Every verb asks for a fresh session with a passkey; the page itself does too.
+//! The operator's console. Every verb asks for a fresh session with a passkey; the pages themselves do too.
 
 use askama::Template;
 use axum::Router;
@@ -9,70 +9,319 @@ use countersign_formats::Ecosystem;
 use countersign_registry::model::Health;
 use countersign_registry::oidc::Provider;
 use countersign_registry::{
-    Error, IssuerSummary, Kind, MailState, NewIssuer, RecoveryCase, UserSummary,
+    Chore, CriticalProject, Diagnosis, Error, FactorNeed, FactorPolicy, IssuerSummary, Kind,
+    LeakReport, MailState, NewIssuer, RecoveryCase, Severity, UserSummary, Withheld,
 };
 
-use super::guest::{Member, refused};
-use super::phrase::Told as _;
+use super::guest::{Fields, Member, refused};
+use super::phrase::{Told as _, counted};
 use super::visit::Frame;
 use crate::Site;
 use crate::error::Refusal;
 
-/// The page.
+/// The pages, with their names.
 const HERE: &str = "/operator";
+const USERS: &str = "/operator/users";
+const PROJECTS: &str = "/operator/projects";
+const RULES: &str = "/operator/rules";
+pub(super) const TABS: [(&str, &str); 4] = [
+    (HERE, "Health"),
+    (USERS, "Users"),
+    (PROJECTS, "Projects"),
+    (RULES, "Rules"),
+];
 
 pub(super) fn routes() -> Router<Site> {
     Router::new()
-        .route("/operator", get(show))
-        .route("/operator/users", post(create_user))
+        .route(HERE, get(show))
+        .route("/operator/doctor", post(examine))
+        .route(USERS, get(show_users).post(create_user))
         .route("/operator/users/disable", post(disable))
         .route("/operator/users/open", post(open_again))
         .route("/operator/recoveries/agree", post(agree))
+        .route(PROJECTS, get(show_projects))
         .route("/operator/quarantine", post(quarantine))
         .route("/operator/critical", post(critical))
+        .route(RULES, get(show_rules))
+        .route("/operator/factors", post(set_factors))
         .route("/operator/issuers", post(add_issuer))
         .route("/operator/issuers/remove", post(remove_issuer))
 }
 
+/// Seconds as people say them.
+fn every(seconds: u64) -> String {
+    let (number, one, many) = match seconds {
+        0..3_600 => (seconds / 60, "minute", "minutes"),
+        3_600..86_400 => (seconds / 3_600, "hour", "hours"),
+        _ => (seconds / 86_400, "day", "days"),
+    };
+    match number {
+        1 => format!("every {one}"),
+        number => format!("every {}", counted(number, one, many)),
+    }
+}
+
 #[derive(Template)]
 #[template(path = "account/operator.html")]
-struct OperatorPage<'a> {
+struct HealthPage<'a> {
     frame: &'a Frame,
     place: &'static str,
     said: Option<&'static str>,
+    tab: &'static str,
     health: Health,
     mail: MailState,
-    users: Vec<UserSummary>,
-    enrolment: Option<String>,
-    recoveries: Vec<RecoveryCase>,
-    issuers: Vec<IssuerSummary>,
-    presets: Vec<(&'static str, &'static str)>,
+    chores: Vec<(String, Chore)>,
+    keys: Vec<String>,
+    earlier: Vec<(String, String)>,
 }
 
-async fn page(member: &Member, enrolment: Option<String>) -> Result<Response, Error> {
+async fn health(member: &Member) -> Result<Response, Error> {
     let (registry, actor) = (&member.site.registry, &member.actor);
-    Ok(member.page(&OperatorPage {
+    let identity = registry.site_keys();
+    Ok(member.page(&HealthPage {
         frame: &member.frame,
         place: HERE,
         said: member.said(),
-        users: registry.users(actor).await?,
-        mail: registry.mail_state(actor).await?,
-        recoveries: registry.recoveries(actor).await?,
-        health: registry.health().await,
-        enrolment,
-        issuers: registry.issuers(actor).await?,
-        presets: Provider::ALL
-            .iter()
-            .map(|provider| (provider.as_str(), provider.title()))
+        tab: HERE,
+        chores: registry
+            .periodic_work(actor)?
+            .into_iter()
+            .map(|chore| (every(chore.every), chore))
             .collect(),
+        mail: registry.mail_state(actor).await?,
+        health: registry.health().await,
+        keys: identity.verifier_keys,
+        earlier: identity.earlier,
     }))
 }
 
 async fn show(member: Member) -> Result<Response, Refusal> {
-    match page(&member, None).await {
+    match health(&member).await {
         Ok(response) => Ok(response),
-        Err(error) => member.not_done(error, HERE),
+        Err(error) => member.not_done(error, HERE).await,
     }
+}
+
+#[derive(Template)]
+#[template(path = "account/operator_doctor.html")]
+struct DoctorPage<'a> {
+    frame: &'a Frame,
+    place: &'static str,
+    said: Option<&'static str>,
+    tab: &'static str,
+    verdict: String,
+    good: bool,
+    faults: Vec<(&'static str, &'static str, Diagnosis)>,
+    fine: Vec<Diagnosis>,
+}
+
+fn severity(severity: Severity) -> (&'static str, &'static str) {
+    match severity {
+        Severity::Note => ("", "note"),
+        Severity::Warning => ("warn", "warning"),
+        Severity::Error => ("danger", "error"),
+    }
+}
+
+/// Looks at every part of the instance, as `countersignd doctor` does; it reads the files' bytes too only there.
+async fn examine(member: Member, body: Body) -> Result<Response, Refusal> {
+    member.fields(body).await?;
+    let registry = &member.site.registry;
+    // Whoever may see the list of chores is the operator, in a fresh session.
+    if let Err(error) = registry.periodic_work(&member.actor) {
+        return member.not_done(error, HERE).await;
+    }
+    let keys = registry.settings().sign_in.key_folder.clone();
+    let found = registry.doctor(Some(&keys), false, &mut |_, _| {}).await;
+    let (fine, mut faults): (Vec<_>, Vec<_>) = found.into_iter().partition(|one| one.ok);
+    faults.sort_by_key(|one| std::cmp::Reverse(one.severity));
+    Ok(member.page(&DoctorPage {
+        frame: &member.frame,
+        place: HERE,
+        said: member.said(),
+        tab: HERE,
+        verdict: if faults.is_empty() {
+            format!(
+                "All is well: {} looked at.",
+                counted(fine.len() as u64, "thing", "things")
+            )
+        } else {
+            format!(
+                "{} of {} need a look.",
+                faults.len(),
+                counted((faults.len() + fine.len()) as u64, "thing", "things")
+            )
+        },
+        good: faults.is_empty(),
+        faults: faults
+            .into_iter()
+            .map(|one| {
+                let (class, word) = severity(one.severity);
+                (class, word, one)
+            })
+            .collect(),
+        fine,
+    }))
+}
+
+#[derive(Template)]
+#[template(path = "account/operator_users.html")]
+struct UsersPage<'a> {
+    frame: &'a Frame,
+    place: &'static str,
+    said: Option<&'static str>,
+    tab: &'static str,
+    users: Vec<UserSummary>,
+    enrolment: Option<String>,
+    recoveries: Vec<RecoveryCase>,
+}
+
+async fn users(member: &Member, enrolment: Option<String>) -> Result<Response, Error> {
+    let (registry, actor) = (&member.site.registry, &member.actor);
+    Ok(member.page(&UsersPage {
+        frame: &member.frame,
+        place: HERE,
+        said: member.said(),
+        tab: USERS,
+        users: registry.users(actor).await?,
+        recoveries: registry.recoveries(actor).await?,
+        enrolment,
+    }))
+}
+
+async fn show_users(member: Member) -> Result<Response, Refusal> {
+    match users(&member, None).await {
+        Ok(response) => Ok(response),
+        Err(error) => member.not_done(error, USERS).await,
+    }
+}
+
+#[derive(Template)]
+#[template(path = "account/operator_projects.html")]
+struct ProjectsPage<'a> {
+    frame: &'a Frame,
+    place: &'static str,
+    said: Option<&'static str>,
+    tab: &'static str,
+    withheld: Vec<Withheld>,
+    critical: Vec<CriticalProject>,
+    reports: Vec<LeakReport>,
+}
+
+async fn show_projects(member: Member) -> Result<Response, Refusal> {
+    let (registry, actor) = (&member.site.registry, &member.actor);
+    let page = async || {
+        Ok(member.page(&ProjectsPage {
+            frame: &member.frame,
+            place: HERE,
+            said: member.said(),
+            tab: PROJECTS,
+            withheld: registry.withheld(actor).await?,
+            critical: registry.critical_projects(actor).await?,
+            reports: registry.leak_reports(actor).await?,
+        }))
+    };
+    match page().await {
+        Ok(response) => Ok(response),
+        Err(error) => member.not_done(error, PROJECTS).await,
+    }
+}
+
+/// The rule on factors as a form shows it: word, label, whether it holds now.
+type Needs = Vec<(&'static str, &'static str, bool)>;
+
+#[derive(Template)]
+#[template(path = "account/operator_rules.html")]
+struct RulesPage<'a> {
+    frame: &'a Frame,
+    place: &'static str,
+    said: Option<&'static str>,
+    tab: &'static str,
+    policy: FactorPolicy,
+    maintainers: Needs,
+    critical: Needs,
+    issuers: Vec<IssuerSummary>,
+    presets: Vec<(&'static str, &'static str)>,
+}
+
+const NEEDS: [(&str, FactorNeed, &str); 3] = [
+    ("nothing", FactorNeed::Nothing, "Nothing beyond signing in"),
+    ("second", FactorNeed::Second, "A second factor of any kind"),
+    (
+        "phishproof",
+        FactorNeed::Phishproof,
+        "A passkey or security key",
+    ),
+];
+
+fn needs(now: FactorNeed) -> Needs {
+    NEEDS
+        .into_iter()
+        .map(|(word, need, label)| (word, label, need == now))
+        .collect()
+}
+
+async fn show_rules(member: Member) -> Result<Response, Refusal> {
+    let (registry, actor) = (&member.site.registry, &member.actor);
+    let page = async || {
+        // Reading the rule is for everybody; the page of it is the operator's.
+        registry.periodic_work(actor)?;
+        let policy = registry.factor_policy().await?;
+        Ok(member.page(&RulesPage {
+            frame: &member.frame,
+            place: HERE,
+            said: member.said(),
+            tab: RULES,
+            maintainers: needs(policy.maintainers),
+            critical: needs(policy.critical),
+            policy,
+            issuers: registry.issuers(actor).await?,
+            presets: Provider::ALL
+                .iter()
+                .map(|provider| (provider.as_str(), provider.title()))
+                .collect(),
+        }))
+    };
+    match page().await {
+        Ok(response) => Ok(response),
+        Err(error) => member.not_done(error, RULES).await,
+    }
+}
+
+fn malformed(why: &str) -> Refusal {
+    refused(
+        Error::new(
+            Kind::Rejected,
+            "form-malformed",
+            format!("The form can not be read: {why}."),
+        )
+        .remedy("Load the page again and send the form from there."),
+    )
+}
+
+async fn set_factors(member: Member, body: Body) -> Result<Response, Refusal> {
+    let form = member.fields(body).await?;
+    let need = |name: &str| {
+        NEEDS
+            .into_iter()
+            .find(|(word, _, _)| *word == form.get(name))
+            .map(|(_, need, _)| need)
+            .ok_or_else(|| malformed("a demand is none of the list"))
+    };
+    let days = form.get("days").parse();
+    let new = FactorPolicy {
+        maintainers: need("maintainers")?,
+        critical: need("critical")?,
+        grace_days: days.map_err(|_| malformed("the days are a number"))?,
+        // The core says when it was raised.
+        ..FactorPolicy::default()
+    };
+    let outcome = member
+        .site
+        .registry
+        .set_factor_policy(&member.actor, new, form.some("why"))
+        .await;
+    member.done(outcome, RULES, "factors-set").await
 }
 
 async fn create_user(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -89,12 +338,12 @@ async fn create_user(member: Member, body: Body) -> Result<Response, Refusal> {
         .await;
     let made = match made {
         Ok(made) => made,
-        Err(error) => return member.not_done(error, HERE),
+        Err(error) => return member.not_done(error, USERS).await,
     };
     let link = made
         .enrolment
         .map(|secret| format!("{}/enrol/{secret}", member.frame.site));
-    page(&member, link).await.map_err(refused)
+    users(&member, link).await.map_err(refused)
 }
 
 async fn set_disabled(member: Member, body: Body, disabled: bool) -> Result<Response, Refusal> {
@@ -109,7 +358,7 @@ async fn set_disabled(member: Member, body: Body, disabled: bool) -> Result<Resp
     } else {
         "user-enabled"
     };
-    member.done(outcome, HERE, word)
+    member.done(outcome, USERS, word).await
 }
 
 async fn disable(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -127,7 +376,17 @@ async fn agree(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .approve_recovery(&member.actor, form.get("user"))
         .await;
-    member.done(outcome, HERE, "confirmed-request")
+    member.done(outcome, USERS, "confirmed-request").await
+}
+
+/// Which ecosystem a form is about; the one there is where it does not say.
+fn ecosystem(form: &Fields) -> Result<Ecosystem, Refusal> {
+    match form.some("ecosystem") {
+        None => Ok(Ecosystem::Pypi),
+        Some(word) => word
+            .parse()
+            .map_err(|_| malformed("there is no such ecosystem")),
+    }
 }
 
 async fn quarantine(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -136,14 +395,14 @@ async fn quarantine(member: Member, body: Body) -> Result<Response, Refusal> {
     let (project, file) = (form.get("project"), form.some("file"));
     if form.get("do") == "release" {
         let outcome = registry
-            .release_quarantine(actor, Ecosystem::Pypi, project, file)
+            .release_quarantine(actor, ecosystem(&form)?, project, file)
             .await;
-        return member.done(outcome, HERE, "released");
+        return member.done(outcome, PROJECTS, "released").await;
     }
     let outcome = registry
-        .quarantine(actor, Ecosystem::Pypi, project, file, form.get("why"))
+        .quarantine(actor, ecosystem(&form)?, project, file, form.get("why"))
         .await;
-    member.done(outcome, HERE, "withheld")
+    member.done(outcome, PROJECTS, "withheld").await
 }
 
 async fn critical(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -153,23 +412,20 @@ async fn critical(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .mark_critical(
             &member.actor,
-            Ecosystem::Pypi,
+            ecosystem(&form)?,
             form.get("project"),
             form.get("do") != "unmark",
         )
         .await;
-    member.done(outcome, HERE, "critical-set")
+    member.done(outcome, PROJECTS, "critical-set").await
 }
 
 async fn add_issuer(member: Member, body: Body) -> Result<Response, Refusal> {
     let form = member.fields(body).await?;
-    let provider = form.get("provider").parse::<Provider>().map_err(|why| {
-        refused(Error::new(
-            Kind::Rejected,
-            "form-malformed",
-            format!("The form can not be read: {why}."),
-        ))
-    })?;
+    let provider = form
+        .get("provider")
+        .parse::<Provider>()
+        .map_err(|why| malformed(&why.to_string()))?;
     let outcome = member
         .site
         .registry
@@ -183,7 +439,7 @@ async fn add_issuer(member: Member, body: Body) -> Result<Response, Refusal> {
             },
         )
         .await;
-    member.done(outcome, HERE, "issuer-added")
+    member.done(outcome, RULES, "issuer-added").await
 }
 
 async fn remove_issuer(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -193,5 +449,5 @@ async fn remove_issuer(member: Member, body: Body) -> Result<Response, Refusal> 
         .registry
         .remove_issuer(&member.actor, form.get("name"))
         .await;
-    member.done(outcome, HERE, "issuer-removed")
+    member.done(outcome, RULES, "issuer-removed").await
 }

@@ -14,8 +14,8 @@ use countersign_registry::{
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::ask::AskPage;
-use super::guest::{Member, go, is_stale, refused, with_return};
-use super::phrase::Told as _;
+use super::guest::{Member, go, refused};
+use super::phrase::{Told as _, moment_in_words};
 use super::visit::Frame;
 use crate::Site;
 use crate::error::Refusal;
@@ -90,19 +90,31 @@ async fn create(member: Member, body: Body) -> Result<Response, Refusal> {
         .await;
     match outcome {
         Ok(made) => Ok(go(&path_of(&made.name))),
-        Err(error) => member.not_done(error, PROJECTS),
+        Err(error) => member.not_done(error, PROJECTS).await,
     }
 }
 
 /// `GET /invitation?secret=…`: what the mailed link would do.
 async fn invitation(member: Member) -> Result<Response, Refusal> {
     let secret = member.query.get("secret").to_owned();
+    let registry = &member.site.registry;
+    let invitation = registry
+        .invitation(&member.actor, &secret)
+        .await
+        .map_err(refused)?;
+    let mut facts = vec![
+        ("Organisation", invitation.organisation),
+        ("You would be", invitation.standing.as_str().to_owned()),
+    ];
+    facts.extend(invitation.by.map(|by| ("Invited by", by)));
+    facts.push(("Good until", moment_in_words(invitation.expires)));
     Ok(member.page(&AskPage {
         title: "Accept the invitation?",
         text: format!(
             "You accept as {}. What you can do there depends on what its owners give you; you can leave at any time.",
             member.name
         ),
+        facts,
         hidden: vec![("id", secret)],
         action: "/account/invitations/accept",
         label: "Accept",
@@ -121,17 +133,7 @@ async fn accept(member: Member, body: Body) -> Result<Response, Refusal> {
         .await;
     match outcome {
         Ok(joined) => Ok(go(&format!("{}?done=accepted", path_of(&joined.name)))),
-        // The link is kept for after the question.
-        Err(error) if is_stale(&error) => {
-            let query = url::form_urlencoded::Serializer::new(String::new())
-                .append_pair("secret", secret)
-                .finish();
-            Ok(go(&with_return(
-                "/account/confirm",
-                &format!("/invitation?{query}"),
-            )))
-        }
-        Err(error) => Err(refused(error)),
+        Err(error) => member.not_done(error, PROJECTS).await,
     }
 }
 
@@ -142,7 +144,7 @@ async fn decline(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .end_invitation(&member.actor, form.get("id"))
         .await;
-    member.done(outcome, PROJECTS, "invitation-ended")
+    member.done(outcome, PROJECTS, "invitation-ended").await
 }
 
 async fn confirm(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -152,7 +154,7 @@ async fn confirm(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .confirm_proposal(&member.actor, form.get("id"))
         .await;
-    member.done(outcome, PROJECTS, "confirmed-request")
+    member.done(outcome, PROJECTS, "confirmed-request").await
 }
 
 async fn cancel(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -162,7 +164,7 @@ async fn cancel(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .cancel_proposal(&member.actor, form.get("id"))
         .await;
-    member.done(outcome, PROJECTS, "cancelled")
+    member.done(outcome, PROJECTS, "cancelled").await
 }
 
 #[derive(Template)]
@@ -237,7 +239,7 @@ async fn invite(member: Member, Path(name): Path<String>, body: Body) -> Result<
         .registry
         .invite(&member.actor, &name, form.get("user"), standing)
         .await;
-    member.done(outcome, &path_of(&name), "invited")
+    member.done(outcome, &path_of(&name), "invited").await
 }
 
 async fn set_member(
@@ -257,7 +259,7 @@ async fn set_member(
     } else {
         "member-removed"
     };
-    member.done(outcome, &path_of(&name), word)
+    member.done(outcome, &path_of(&name), word).await
 }
 
 async fn leave(member: Member, Path(name): Path<String>, body: Body) -> Result<Response, Refusal> {
@@ -269,7 +271,7 @@ async fn leave(member: Member, Path(name): Path<String>, body: Body) -> Result<R
         .await;
     match outcome {
         Ok(()) => Ok(go("/account/projects?done=left")),
-        Err(error) => member.not_done(error, &path_of(&name)),
+        Err(error) => member.not_done(error, &path_of(&name)).await,
     }
 }
 
@@ -284,7 +286,7 @@ async fn propose(
         .registry
         .propose_leaving(&member.actor, &name, form.get("user"))
         .await;
-    member.done(outcome, &path_of(&name), "asked")
+    member.done(outcome, &path_of(&name), "asked").await
 }
 
 async fn remove(member: Member, Path(name): Path<String>, body: Body) -> Result<Response, Refusal> {
@@ -296,7 +298,7 @@ async fn remove(member: Member, Path(name): Path<String>, body: Body) -> Result<
         .await;
     match outcome {
         Ok(()) => Ok(go("/account/projects?done=deleted")),
-        Err(error) => member.not_done(error, &path_of(&name)),
+        Err(error) => member.not_done(error, &path_of(&name)).await,
     }
 }
 
@@ -311,7 +313,7 @@ async fn create_team(
         .registry
         .create_team(&member.actor, &name, form.get("team"))
         .await;
-    member.done(outcome, &path_of(&name), "team-made")
+    member.done(outcome, &path_of(&name), "team-made").await
 }
 
 async fn remove_team(
@@ -325,7 +327,7 @@ async fn remove_team(
         .registry
         .remove_team(&member.actor, &name, form.get("team"))
         .await;
-    member.done(outcome, &path_of(&name), "team-removed")
+    member.done(outcome, &path_of(&name), "team-removed").await
 }
 
 async fn set_team_member(
@@ -345,7 +347,7 @@ async fn set_team_member(
             form.ticked("inside"),
         )
         .await;
-    member.done(outcome, &path_of(&name), "team-changed")
+    member.done(outcome, &path_of(&name), "team-changed").await
 }
 
 async fn set_team_role(
@@ -370,5 +372,5 @@ async fn set_team_role(
             .set_team_role(actor, Ecosystem::Pypi, on, team, role)
             .await
     };
-    member.done(outcome, &path_of(&name), "team-changed")
+    member.done(outcome, &path_of(&name), "team-changed").await
 }

@@ -7,10 +7,10 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use countersign_registry::{Error, MailKind, RecoveryCase, RecoveryPolicy};
 
-use super::ask::{Ask, AskPage, ToldPage};
+use super::ask::{Ask, AskPage, Button, ToldPage};
 use super::guest::{Guest, Member, go, refused};
 use super::phrase::moment_in_words;
-use super::sign_in::look_at_your_mail;
+use super::sign_in::{departing, look_at_your_mail};
 use super::visit::Frame;
 use crate::Site;
 use crate::error::Refusal;
@@ -22,6 +22,7 @@ pub(super) fn routes() -> Router<Site> {
         .route("/recovery/begin", get(show_opening).post(open))
         .route("/recovery/case", get(case))
         .route("/recovery/ask", post(ask_proof))
+        .route("/recovery/identity", post(identity))
         .route("/recovery/proof", get(show_proof).post(proof))
         .route("/recovery/stop", get(show_stop).post(stop))
         .route("/recovery/finish", get(show_finish).post(finish))
@@ -64,7 +65,12 @@ async fn show(guest: Guest) -> Response {
 
 async fn begin(guest: Guest, body: Body) -> Result<Response, Refusal> {
     let form = guest.fields(body).await?;
-    guest.site.registry.begin_recovery(form.get("who"));
+    guest
+        .site
+        .registry
+        .begin_recovery(form.get("who"), &guest.origin)
+        .await
+        .map_err(refused)?;
     Ok(look_at_your_mail(
         &guest,
         "If there is such an account, a link to begin with is on its way to its address. It is the first of two proofs.",
@@ -103,7 +109,7 @@ async fn link_page(
 async fn show_opening(guest: Guest) -> Result<Response, Refusal> {
     let words = (
         "Begin the recovery?",
-        "Everybody concerned is told at once: you, at all your addresses, and those who own projects with you.",
+        "You are told at once, at all your addresses; those who own projects with you are told when there are proofs enough and the waiting time begins.",
         "Begin",
     );
     link_page(&guest, MailKind::RecoveryBegin, words, "/recovery/begin").await
@@ -186,6 +192,21 @@ fn case_page<'a>(guest: &'a Guest, secret: &str, case: RecoveryCase) -> AskPage<
                 ..Ask::default()
             }]
         },
+        buttons: if waits {
+            Vec::new()
+        } else {
+            guest
+                .site
+                .registry
+                .sign_in_providers()
+                .into_iter()
+                .map(|provider| Button {
+                    label: format!("Sign in at {}, if that is linked", provider.name),
+                    hidden: vec![("case", secret.to_owned()), ("provider", provider.name)],
+                    action: "/recovery/identity",
+                })
+                .collect()
+        },
         action: "/recovery/ask",
         label: if waits { "Look again" } else { "Send the link" },
         ..AskPage::new(&guest.frame)
@@ -218,6 +239,19 @@ async fn ask_proof(guest: Guest, body: Body) -> Result<Response, Refusal> {
     Ok(go(&format!("/recovery/case?{query}")))
 }
 
+/// A sign-in at a linked provider as a proof.
+async fn identity(guest: Guest, body: Body) -> Result<Response, Refusal> {
+    let form = guest.fields(body).await?;
+    let name = form.get("provider");
+    let departure = guest
+        .site
+        .registry
+        .provider_start_for_recovery(name, form.get("case"), &guest.origin)
+        .await
+        .map_err(refused)?;
+    Ok(departing(&guest, name, &departure))
+}
+
 async fn show_proof(guest: Guest) -> Result<Response, Refusal> {
     let words = (
         "Give this proof?",
@@ -227,7 +261,7 @@ async fn show_proof(guest: Guest) -> Result<Response, Refusal> {
     link_page(&guest, MailKind::RecoveryProof, words, "/recovery/proof").await
 }
 
-fn told(guest: &Guest, title: &'static str, text: String) -> Response {
+pub(super) fn told(guest: &Guest, title: &'static str, text: String) -> Response {
     guest.page(&ToldPage {
         frame: &guest.frame,
         title,
@@ -283,7 +317,7 @@ async fn stop(guest: Guest, body: Body) -> Result<Response, Refusal> {
 async fn show_finish(guest: Guest) -> Result<Response, Refusal> {
     let words = (
         "Open the account again?",
-        "All older ways to sign in, all sessions and all tokens end. Then you register a new passkey.",
+        "You register a new passkey. At that moment all older ways to sign in, all sessions and all tokens end.",
         "Go on",
     );
     link_page(&guest, MailKind::RecoveryReady, words, "/recovery/finish").await
@@ -294,7 +328,7 @@ async fn finish(guest: Guest, body: Body) -> Result<Response, Refusal> {
     let secret = guest
         .site
         .registry
-        .finish_recovery(form.get("secret"), Some(&guest.origin))
+        .finish_recovery(form.get("secret"))
         .await
         .map_err(refused)?;
     let query = url::form_urlencoded::Serializer::new(String::new())
@@ -339,6 +373,6 @@ async fn vouch(member: Member, body: Body) -> Result<Response, Refusal> {
             "Thank you",
             "Your word counts as one of the two proofs.".to_owned(),
         )),
-        Err(error) => member.not_done(error, "/recovery/vouch"),
+        Err(error) => member.not_done(error, "/recovery/vouch").await,
     }
 }

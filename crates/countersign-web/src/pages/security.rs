@@ -44,6 +44,8 @@ struct SecurityPage<'a> {
     place: &'static str,
     said: Option<&'static str>,
     user: &'a str,
+    /// What was typed before proving again who it is.
+    typed: &'a str,
     missing: Option<String>,
     keys: Vec<FactorSummary>,
     apps: Vec<FactorSummary>,
@@ -52,10 +54,46 @@ struct SecurityPage<'a> {
     sessions: Vec<SessionSummary>,
 }
 
+/// A browser in words, by what it says of itself; what says nothing known stays as it is.
+fn program(agent: &str) -> String {
+    let first = |list: &[(&str, &'static str)]| {
+        list.iter()
+            .find(|(mark, _)| agent.contains(mark))
+            .map(|(_, name)| *name)
+    };
+    // Each of them claims to be the ones after it, too.
+    let browser = first(&[
+        ("Edg/", "Edge"),
+        ("OPR/", "Opera"),
+        ("Firefox/", "Firefox"),
+        ("FxiOS/", "Firefox"),
+        ("CriOS/", "Chrome"),
+        ("Chrome/", "Chrome"),
+        ("Safari/", "Safari"),
+    ]);
+    let system = first(&[
+        ("Android", "Android"),
+        ("iPhone", "an iPhone"),
+        ("iPad", "an iPad"),
+        ("Windows", "Windows"),
+        ("Mac OS", "a Mac"),
+        ("CrOS", "ChromeOS"),
+        ("Linux", "Linux"),
+    ]);
+    match (browser, system) {
+        (Some(browser), Some(system)) => format!("{browser} on {system}"),
+        (Some(browser), None) => browser.to_owned(),
+        _ => agent.to_owned(),
+    }
+}
+
 async fn show(member: Member) -> Result<Response, Refusal> {
     let (registry, actor) = (&member.site.registry, &member.actor);
     let mut security = registry.security(actor).await.map_err(refused)?;
-    let sessions = registry.sessions(actor).await.map_err(refused)?;
+    let mut sessions = registry.sessions(actor).await.map_err(refused)?;
+    for session in &mut sessions {
+        session.agent = session.agent.take().map(|agent| program(&agent));
+    }
     let (apps, keys) = std::mem::take(&mut security.factors)
         .into_iter()
         .partition(|factor| factor.kind == "totp");
@@ -64,6 +102,7 @@ async fn show(member: Member) -> Result<Response, Refusal> {
         place: HERE,
         said: member.said(),
         user: &member.name,
+        typed: member.query.get("label"),
         missing: security.missing.as_ref().map(super::account::demand),
         keys,
         apps,
@@ -112,7 +151,7 @@ async fn add_passkey(member: Member, body: Body) -> Result<Response, Refusal> {
             member.device.as_deref(),
         )
         .await;
-    member.done(outcome, HERE, "passkey-added")
+    member.done(outcome, HERE, "passkey-added").await
 }
 
 async fn rename(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -123,7 +162,7 @@ async fn rename(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .rename_factor(&member.actor, &id, form.get("label"))
         .await;
-    member.done(outcome, HERE, "renamed")
+    member.done(outcome, HERE, "renamed").await
 }
 
 async fn remove(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -134,7 +173,7 @@ async fn remove(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .remove_factor(&member.actor, &id, &member.origin)
         .await;
-    member.done(outcome, HERE, "factor-removed")
+    member.done(outcome, HERE, "factor-removed").await
 }
 
 async fn set_password(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -149,7 +188,7 @@ async fn set_password(member: Member, body: Body) -> Result<Response, Refusal> {
             member.device.as_deref(),
         )
         .await;
-    member.done(outcome, HERE, "password-set")
+    member.done(outcome, HERE, "password-set").await
 }
 
 async fn remove_password(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -159,7 +198,7 @@ async fn remove_password(member: Member, body: Body) -> Result<Response, Refusal
         .registry
         .password_remove(&member.actor, &member.origin)
         .await;
-    member.done(outcome, HERE, "password-removed")
+    member.done(outcome, HERE, "password-removed").await
 }
 
 #[derive(Template)]
@@ -191,7 +230,7 @@ async fn begin_totp(member: Member, body: Body) -> Result<Response, Refusal> {
     member.fields(body).await?;
     let setup = match member.site.registry.totp_start(&member.actor).await {
         Ok(setup) => setup,
-        Err(error) => return member.not_done(error, HERE),
+        Err(error) => return member.not_done(error, HERE).await,
     };
     let (picture, side) = picture(&setup.url).map_err(refused)?;
     Ok(member.page(&TotpPage {
@@ -212,7 +251,7 @@ async fn confirm_totp(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .totp_confirm(&member.actor, &id, form.get("code"), &member.origin)
         .await;
-    member.done(outcome, HERE, "totp-on")
+    member.done(outcome, HERE, "totp-on").await
 }
 
 #[derive(Template)]
@@ -236,7 +275,7 @@ async fn make_codes(member: Member, body: Body) -> Result<Response, Refusal> {
             place: HERE,
             codes: made.codes,
         })),
-        Err(error) => member.not_done(error, HERE),
+        Err(error) => member.not_done(error, HERE).await,
     }
 }
 
@@ -244,7 +283,7 @@ async fn link(member: Member, body: Body) -> Result<Response, Refusal> {
     let form = member.fields(body).await?;
     match depart_to(&member, form.get("provider"), true).await {
         Ok(response) => Ok(response),
-        Err(error) => member.not_done(error, HERE),
+        Err(error) => member.not_done(error, HERE).await,
     }
 }
 
@@ -255,7 +294,7 @@ async fn unlink(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .unlink_identity(&member.actor, form.get("id"), &member.origin)
         .await;
-    member.done(outcome, HERE, "unlinked")
+    member.done(outcome, HERE, "unlinked").await
 }
 
 async fn end_session(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -274,7 +313,7 @@ async fn end_session(member: Member, body: Body) -> Result<Response, Refusal> {
     if own && outcome.is_ok() {
         return Ok(go("/sign-in?done=signed-out"));
     }
-    member.done(outcome, HERE, "session-ended")
+    member.done(outcome, HERE, "session-ended").await
 }
 
 async fn end_others(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -284,5 +323,31 @@ async fn end_others(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .revoke_other_sessions(&member.actor)
         .await;
-    member.done(outcome, HERE, "sessions-ended")
+    member.done(outcome, HERE, "sessions-ended").await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn browsers_are_named_as_people_name_them() {
+        for (agent, words) in [
+            (
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36",
+                "Chrome on Linux",
+            ),
+            (
+                "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1 Version/18.0 Mobile Safari/604.1",
+                "Safari on an iPhone",
+            ),
+            (
+                "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36 Edg/140.0",
+                "Edge on Windows",
+            ),
+            ("countersign/0.1", "countersign/0.1"),
+        ] {
+            assert_eq!(program(agent), words);
+        }
+    }
 }

@@ -86,10 +86,10 @@ struct SettingsPage<'a> {
 /// What a role is good for.
 fn in_words(role: Role) -> String {
     let what = match role {
-        Role::Owner => "everything, roles and settings too",
+        Role::Owner => "everything",
         Role::Maintainer => "publish and yank",
-        Role::Publisher => "publish, and nothing else",
-        Role::Security => "withhold files in an incident; publishes nothing",
+        Role::Publisher => "publish only",
+        Role::Security => "withhold files only",
     };
     format!("{}: {what}", role.as_str())
 }
@@ -171,7 +171,6 @@ async fn show(member: Member, Path((system, name)): Addressed) -> Result<Respons
             .collect(),
         roles: Role::ALL
             .into_iter()
-            .rev()
             .map(|role| (role.as_str(), in_words(role)))
             .collect(),
         project,
@@ -207,7 +206,7 @@ async fn set_role(
     } else {
         "role-removed"
     };
-    member.done(outcome, &path_of(system, &name), word)
+    member.done(outcome, &path_of(system, &name), word).await
 }
 
 fn malformed(why: &str) -> Error {
@@ -297,7 +296,9 @@ async fn add_publisher(
         pending_for: None,
     };
     let outcome = member.site.registry.add_publisher(&member.actor, new).await;
-    member.done(outcome, &path_of(system, &name), "publisher-added")
+    member
+        .done(outcome, &path_of(system, &name), "publisher-added")
+        .await
 }
 
 async fn remove_publisher(
@@ -312,7 +313,9 @@ async fn remove_publisher(
         .registry
         .remove_publisher(&member.actor, system, &name, form.get("id"))
         .await;
-    member.done(outcome, &path_of(system, &name), "publisher-removed")
+    member
+        .done(outcome, &path_of(system, &name), "publisher-removed")
+        .await
 }
 
 /// What was found out, good and bad.
@@ -343,7 +346,7 @@ async fn check_publisher(
         .await;
     let check = match check {
         Ok(check) => check,
-        Err(error) => return member.not_done(error, &path_of(system, &name)),
+        Err(error) => return member.not_done(error, &path_of(system, &name)).await,
     };
     Ok(member.page(&FindingsPage {
         frame: &member.frame,
@@ -371,7 +374,7 @@ async fn test_token(
         .await;
     let test = match test {
         Ok(test) => test,
-        Err(error) => return member.not_done(error, &path_of(system, &name)),
+        Err(error) => return member.not_done(error, &path_of(system, &name)).await,
     };
     let mut sentences = Vec::new();
     let verdict = match test.refusal {
@@ -435,7 +438,9 @@ async fn set_policy(
         .registry
         .set_project_policy(&member.actor, system, &name, change)
         .await;
-    member.done(outcome, &path_of(system, &name), "policy-set")
+    member
+        .done(outcome, &path_of(system, &name), "policy-set")
+        .await
 }
 
 async fn dismiss(
@@ -450,7 +455,9 @@ async fn dismiss(
         .registry
         .dismiss_notice(&member.actor, system, &name, form.get("id"))
         .await;
-    member.done(outcome, &path_of(system, &name), "notice-seen")
+    member
+        .done(outcome, &path_of(system, &name), "notice-seen")
+        .await
 }
 
 async fn set_status(
@@ -469,7 +476,9 @@ async fn set_status(
         .registry
         .set_status(&member.actor, system, &name, status, form.some("why"))
         .await;
-    member.done(outcome, &path_of(system, &name), "status-set")
+    member
+        .done(outcome, &path_of(system, &name), "status-set")
+        .await
 }
 
 async fn withhold(
@@ -486,12 +495,12 @@ async fn withhold(
         let outcome = registry
             .release_quarantine(&member.actor, system, &name, file)
             .await;
-        return member.done(outcome, &back, "released");
+        return member.done(outcome, &back, "released").await;
     }
     let outcome = registry
         .quarantine(&member.actor, system, &name, file, form.get("why"))
         .await;
-    member.done(outcome, &back, "withheld")
+    member.done(outcome, &back, "withheld").await
 }
 
 /// Asks for what takes a second owner or a waiting time.
@@ -512,7 +521,7 @@ async fn propose(
         .registry
         .propose(&member.actor, system, &name, wish)
         .await;
-    member.done(outcome, &path_of(system, &name), "asked")
+    member.done(outcome, &path_of(system, &name), "asked").await
 }
 
 async fn delete(
@@ -530,7 +539,12 @@ async fn delete(
             "name-not-typed",
             format!("To delete, type the project's name: {}.", project.name),
         );
-        return Err(refused(error.remedy("Nothing was deleted.")));
+        return member
+            .not_done(
+                error.remedy("Nothing was deleted."),
+                &path_of(system, &name),
+            )
+            .await;
     }
     let what = form
         .some("version")
@@ -553,10 +567,18 @@ async fn delete(
                 .request_approval(&member.actor, "delete-project", &subject, None)
                 .await;
             match asked {
-                Ok(_) => Ok(go(super::approvals::HERE)),
-                Err(error) => member.not_done(error, &path_of(system, &name)),
+                Ok(asked) => {
+                    member
+                        .approve_first(super::approvals::HERE, &asked.id)
+                        .await
+                }
+                Err(error) => member.not_done(error, &path_of(system, &name)).await,
             }
         }
-        outcome => member.done(outcome, &path_of(system, &name), "deleted"),
+        outcome => {
+            member
+                .done(outcome, &path_of(system, &name), "deleted")
+                .await
+        }
     }
 }

@@ -8,14 +8,15 @@ use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use countersign_registry::{
-    Answer as PasskeyAnswer, Ceremony, Enrolling, Enrolment, Error, HalfSession, KeyKind, Kind,
-    SecondFactor, SignInStep, SignedIn,
+    Answer as PasskeyAnswer, Ceremony, Departure, Enrolling, Enrolment, Error, HalfSession,
+    KeyKind, Kind, ProviderReturn, SecondFactor, SignInStep, SignedIn,
 };
-use http::{HeaderValue, header};
+use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
 use super::ask::{Ask, AskPage, ToldPage};
 use super::guest::{Fields, Guest, Member, go, refused, with_return};
+use super::recovery::told;
 use super::visit::Frame;
 use super::words;
 use crate::Site;
@@ -57,6 +58,8 @@ struct SignInPage<'a> {
     done: Option<&'static str>,
     onward: String,
     user: &'a str,
+    /// Whether the browser may offer its passkeys by itself: not to whoever just signed out.
+    offer: bool,
     providers: Vec<String>,
     open: bool,
 }
@@ -82,8 +85,9 @@ async fn show(guest: Guest) -> Response {
         done: words::done(guest.query.get("done")),
         onward,
         user: "",
+        offer: guest.query.some("done").is_none(),
         providers: providers(&guest),
-        open: guest.site.registry.settings().sign_in.open,
+        open: guest.site.registry.settings().sign_up_open(),
     })
 }
 
@@ -95,8 +99,9 @@ fn again(guest: &Guest, form: &Fields, error: &Error) -> Response {
         done: None,
         onward: own_path(form.some("return"), HOME),
         user: form.get("user"),
+        offer: true,
         providers: providers(guest),
-        open: guest.site.registry.settings().sign_in.open,
+        open: guest.site.registry.settings().sign_up_open(),
     };
     limited(guest.page_as(status_of(error), &page), error)
 }
@@ -165,7 +170,7 @@ async fn passkey_options(guest: Guest, body: Body) -> Result<Response, Refusal> 
     let ceremony = guest
         .site
         .registry
-        .passkey_sign_in_start()
+        .passkey_sign_in_start(&guest.origin)
         .await
         .map_err(Refusal::problem)?;
     Ok(question(ceremony))
@@ -361,7 +366,15 @@ pub(super) async fn depart_to(
     link: bool,
 ) -> countersign_registry::Result<Response> {
     let actor = link.then_some(&guest.actor);
-    let departure = guest.site.registry.provider_start(provider, actor).await?;
+    let registry = &guest.site.registry;
+    let departure = registry
+        .provider_start(provider, actor, &guest.origin)
+        .await?;
+    Ok(departing(guest, provider, &departure))
+}
+
+/// Names the provider and leads there.
+pub(super) fn departing(guest: &Guest, provider: &str, departure: &Departure) -> Response {
     let mut response = guest.page(&ToldPage {
         frame: &guest.frame,
         title: "On to your provider",
@@ -373,7 +386,7 @@ pub(super) async fn depart_to(
         strong: true,
     });
     guest.keep_away(&mut response, &departure.browser);
-    Ok(response)
+    response
 }
 
 /// `GET /sign-in/provider`: somebody comes back from there.
@@ -407,9 +420,18 @@ async fn by_provider(guest: Guest) -> Result<Response, Refusal> {
         .await
         .map_err(refused)?;
     Ok(match outcome {
-        None => go("/account/security?done=linked"),
-        Some(SignInStep::Done(signed_in)) => inside(&guest, &signed_in, HOME),
-        Some(SignInStep::SecondFactor(half)) => {
+        ProviderReturn::Linked => go("/account/security?done=linked"),
+        ProviderReturn::Proved => told(
+            &guest,
+            "Thank you",
+            "It counts as a proof. Look again at the page of the recovery, where you began."
+                .to_owned(),
+        ),
+        ProviderReturn::SignedIn(SignInStep::Done(signed_in)) => {
+            end_before(&guest).await;
+            inside(&guest, &signed_in, HOME)
+        }
+        ProviderReturn::SignedIn(SignInStep::SecondFactor(half)) => {
             guest.halfway(&format!("/sign-in/factor?{}", ways(&half)), &half.secret)
         }
     })
@@ -585,6 +607,7 @@ async fn enrol_passkey(guest: Guest, body: Body) -> Result<Response, Refusal> {
 
 async fn enrol_password(guest: Guest, body: Body) -> Result<Response, Refusal> {
     let form = guest.fields(body).await?;
+    let device = guest.device_or_new();
     let outcome = guest
         .site
         .registry
@@ -592,10 +615,12 @@ async fn enrol_password(guest: Guest, body: Body) -> Result<Response, Refusal> {
             Enrolling::Link(form.get("secret")),
             form.raw("password"),
             &guest.origin,
-            guest.device.as_deref(),
+            Some(&device),
         )
         .await;
-    enrolled(&guest, &form, outcome).await
+    let mut response = enrolled(&guest, &form, outcome).await?;
+    guest.keep_device(&mut response, &device);
+    Ok(response)
 }
 
 async fn enrolled(
@@ -665,17 +690,22 @@ async fn set_new_password(guest: Guest, body: Body) -> Result<Response, Refusal>
     let secret = form.get("secret");
     let registry = &guest.site.registry;
     let enrolment = registry.enrolment(secret).await.map_err(refused)?;
+    let device = guest.device_or_new();
     let outcome = registry
         .password_set(
             Enrolling::Link(secret),
             form.raw("password"),
             &guest.origin,
-            guest.device.as_deref(),
+            Some(&device),
         )
         .await;
     match outcome {
         Ok(Some(signed_in)) => Ok(inside(&guest, &signed_in, HOME)),
-        Ok(None) => Ok(go("/sign-in?done=password-set")),
+        Ok(None) => {
+            let mut response = go("/sign-in?done=password-set");
+            guest.keep_device(&mut response, &device);
+            Ok(response)
+        }
         Err(error) if mendable(&error) => {
             Ok(reset_page(&guest, secret, enrolment.user, Some(&error)))
         }
@@ -704,7 +734,12 @@ async fn show_forgotten(guest: Guest) -> Response {
 
 async fn forgotten(guest: Guest, body: Body) -> Result<Response, Refusal> {
     let form = guest.fields(body).await?;
-    guest.site.registry.begin_password_reset(form.get("who"));
+    guest
+        .site
+        .registry
+        .begin_password_reset(form.get("who"), &guest.origin)
+        .await
+        .map_err(refused)?;
     Ok(look_at_your_mail(
         &guest,
         "If there is such an account, a link to choose a new password is on its way to its address.",
@@ -718,6 +753,10 @@ struct ConfirmPage<'a> {
     fault: Option<&'a Error>,
     user: &'a str,
     onward: String,
+    /// What waits for the proof: its secret and where it leads; both empty where nothing does.
+    held: &'a str,
+    onto: String,
+    waits: &'static str,
     passkeys: bool,
     password: bool,
     totp: bool,
@@ -725,7 +764,7 @@ struct ConfirmPage<'a> {
 
 async fn confirm_page(
     member: &Member,
-    onward: String,
+    asked: &Fields,
     fault: Option<&Error>,
 ) -> Result<Response, Refusal> {
     let security = member
@@ -738,11 +777,15 @@ async fn confirm_page(
         .factors
         .iter()
         .any(|factor| factor.kind != "totp" && factor.cloned.is_none());
+    let held = asked.get("held");
     let page = ConfirmPage {
         frame: &member.frame,
         fault,
         user: &member.name,
-        onward,
+        onward: own_path(asked.some("return"), HOME),
+        held,
+        onto: own_path(asked.some("onto"), ""),
+        waits: if held.is_empty() { "" } else { words::HELD },
         passkeys,
         password: !passkeys && security.password_changed.is_some(),
         totp: security.factors.iter().any(|factor| factor.kind == "totp"),
@@ -754,7 +797,7 @@ async fn confirm_page(
 }
 
 async fn show_confirm(member: Member) -> Result<Response, Refusal> {
-    confirm_page(&member, member.onward(HOME), None).await
+    confirm_page(&member, &member.query, None).await
 }
 
 async fn confirm_options(member: Member, body: Body) -> Result<Response, Refusal> {
@@ -802,11 +845,21 @@ async fn confirmed(
     form: &Fields,
     outcome: countersign_registry::Result<SignedIn>,
 ) -> Result<Response, Refusal> {
-    let onward = own_path(form.some("return"), HOME);
     match outcome {
-        Ok(signed_in) => Ok(member.enter(&onward, &signed_in.cookie, signed_in.device.as_deref())),
+        Ok(signed_in) => {
+            let onto = own_path(form.some("onto"), "");
+            let waits = !onto.is_empty() && form.some("held").is_some();
+            let onward = own_path(form.some("return"), HOME);
+            let path = if waits { &onto } else { &onward };
+            let mut response = member.enter(path, &signed_in.cookie, signed_in.device.as_deref());
+            if waits {
+                // The browser sends this very form on, and what was held is taken in place of it.
+                *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+            }
+            Ok(response)
+        }
         Err(error) if error.code != "session-over" && mendable(&error) => {
-            confirm_page(member, onward, Some(&error)).await
+            confirm_page(member, form, Some(&error)).await
         }
         Err(error) => Err(refused(error)),
     }

@@ -10,10 +10,10 @@ use axum::routing::{get, post};
 use countersign_registry::model::{Action, Network, Scope, Time};
 use countersign_registry::{Error, Kind, NewToken, TokenSummary};
 
-use super::guest::{Member, go, refused, with_return};
+use super::ask;
+use super::guest::{Fields, Member, go, refused};
 use super::phrase::{Told as _, counted};
 use super::visit::Frame;
-use super::{ask, guest};
 use crate::Site;
 use crate::error::Refusal;
 
@@ -22,6 +22,9 @@ pub(super) fn routes() -> Router<Site> {
         .route("/account/tokens", get(show).post(make))
         .route("/account/tokens/revoke", post(revoke))
         .route("/login/device", get(device).post(decide))
+        // What cargo prints: its API's address with `/me` behind it.
+        .route("/me", get(cargo))
+        .route("/cargo/me", get(cargo))
 }
 
 /// A token as its row shows it.
@@ -111,43 +114,47 @@ struct MadePage<'a> {
     secret: &'a str,
 }
 
-fn malformed(why: &str) -> Refusal {
-    let error = Error::new(
+fn malformed(why: &str) -> Error {
+    Error::new(
         Kind::Rejected,
         "form-malformed",
         format!("The form can not be read: {why}."),
-    );
-    refused(error.remedy("Go back and correct it."))
+    )
+    .remedy("Correct it and send it again.")
 }
 
-async fn make(member: Member, body: Body) -> Result<Response, Refusal> {
-    let form = member.fields(body).await?;
-    let action = form
-        .get("action")
-        .parse::<Action>()
-        .map_err(|why| malformed(&why))?;
+/// The token that a form asks for.
+fn wanted(form: &Fields, user: &str) -> Result<NewToken, Error> {
     let days: u64 = form
         .get("days")
         .parse()
         .map_err(|_| malformed("the days are a number"))?;
-    let label = form.get("label").to_owned();
     let networks = form
         .get("networks")
         .split([' ', ','])
         .filter(|word| !word.is_empty())
         .map(str::parse::<Network>)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|why| malformed(&why))?;
-    let new = NewToken {
-        user: member.name.clone(),
+        .collect::<Result<Vec<_>, _>>();
+    let action = form.get("action").parse::<Action>();
+    Ok(NewToken {
+        user: user.to_owned(),
         ecosystem: None,
         project: form.some("project").map(str::to_owned),
         namespace: form.some("namespace").map(str::to_owned),
-        networks,
-        action,
+        networks: networks.map_err(|why| malformed(&why))?,
+        action: action.map_err(|why| malformed(&why))?,
         expires: Duration::from_secs(days.saturating_mul(86_400)),
-        label: label.clone(),
+        label: form.get("label").to_owned(),
+    })
+}
+
+async fn make(member: Member, body: Body) -> Result<Response, Refusal> {
+    let form = member.fields(body).await?;
+    let new = match wanted(&form, &member.name) {
+        Ok(new) => new,
+        Err(error) => return member.not_done(error, "/account/tokens").await,
     };
+    let label = new.label.clone();
     match member.site.registry.create_token(&member.actor, new).await {
         Ok((secret, _)) => Ok(member.page(&MadePage {
             frame: &member.frame,
@@ -155,7 +162,7 @@ async fn make(member: Member, body: Body) -> Result<Response, Refusal> {
             label: &label,
             secret: &secret,
         })),
-        Err(error) => member.not_done(error, "/account/tokens"),
+        Err(error) => member.not_done(error, "/account/tokens").await,
     }
 }
 
@@ -166,7 +173,34 @@ async fn revoke(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .revoke_token(&member.actor, form.get("id"), false)
         .await;
-    member.done(outcome, "/account/tokens", "token-revoked")
+    member
+        .done(outcome, "/account/tokens", "token-revoked")
+        .await
+}
+
+#[derive(Template)]
+#[template(path = "account/cargo.html")]
+struct CargoPage<'a> {
+    frame: &'a Frame,
+    /// What people would call this registry in cargo's configuration.
+    name: String,
+}
+
+/// `GET /me`: where `cargo login` sends people for a token.
+async fn cargo(member: Member) -> Response {
+    member
+        .page(&CargoPage {
+            frame: &member.frame,
+            name: registry_name(&member.frame.host),
+        })
+        .into_response()
+}
+
+/// A host as a bare key of TOML, which names of registries are.
+fn registry_name(host: &str) -> String {
+    host.chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect()
 }
 
 /// `GET /login/device`: asks for the code, or shows what waits under it.
@@ -243,11 +277,11 @@ async fn decide(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .decide_device(&member.actor, code, yes, &member.origin)
         .await;
-    if let Err(error) = outcome {
-        if guest::is_stale(&error) {
-            return Ok(go(&with_return("/account/confirm", &here)));
-        }
-        return Err(refused(error));
+    match outcome {
+        Ok(_) => {}
+        // The page of a code that nothing waits under any more could not show the form again.
+        Err(error) if error.kind == Kind::NotFound => return Err(refused(error)),
+        Err(error) => return member.not_done(error, &here).await,
     }
     let (title, text) = if yes {
         ("It is in", "Go back to the program; it goes on by itself.")

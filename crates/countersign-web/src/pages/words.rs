@@ -1,5 +1,24 @@
 //! Sentences that code chooses; those that a page always says stand in its template.
 
+/// Leads from the summary of what went wrong to the field.
+pub(super) const TO_THE_FIELD: &str = "Go to the field";
+
+/// Before the title of a page that says what went wrong.
+pub(super) const FAULT: &str = "Not done: ";
+
+/// After proving it again, where what was typed holds a secret and is not kept.
+pub(super) const TYPE_AGAIN: &str =
+    "Thank you. Passwords and codes are never kept, so type them once more.";
+
+/// Grants an approval.
+pub(super) const APPROVE: &str = "Approve with a passkey";
+
+/// Follows it where the act was asked for a moment ago and is done at once.
+pub(super) const AND_DO_IT: &str = "and do it";
+
+/// On the page that asks to prove it again, where something waits for it.
+pub(super) const HELD: &str = "What you just sent is kept for five minutes and is done then.";
+
 /// What was done, by the word in the address that a form leads back to.
 pub(super) fn done(word: &str) -> Option<&'static str> {
     Some(match word {
@@ -51,6 +70,7 @@ pub(super) fn done(word: &str) -> Option<&'static str> {
         "user-enabled" => "The account is open again.",
         "issuer-added" => "The issuer is admitted.",
         "issuer-removed" => "The issuer is admitted no longer.",
+        "factors-set" => "The rule is set.",
         "critical-set" => "The mark is set.",
         "erased" => "Your account is erased. What you published stays, without your name.",
         _ => return None,

@@ -3,6 +3,7 @@
 pub(crate) mod files;
 mod log;
 mod multipart;
+pub(crate) mod npm;
 mod oidc;
 pub(crate) mod pypi;
 mod pypi_upload;
@@ -19,4 +20,5 @@ pub(crate) fn routes() -> Router<Site> {
         .merge(files::routes())
         .merge(log::routes())
         .merge(oidc::routes())
+        .merge(npm::routes())
 }

@@ -121,6 +121,7 @@ const FORMS: &[(&str, bool)] = &[
     ("/recovery/begin", false),
     ("/recovery/ask", false),
     ("/recovery/proof", false),
+    ("/recovery/identity", false),
     ("/recovery/stop", false),
     ("/recovery/finish", false),
     ("/recovery/vouch", true),
@@ -173,6 +174,8 @@ const FORMS: &[(&str, bool)] = &[
     ("/operator/recoveries/agree", true),
     ("/operator/quarantine", true),
     ("/operator/critical", true),
+    ("/operator/doctor", true),
+    ("/operator/factors", true),
     ("/operator/issuers", true),
     ("/operator/issuers/remove", true),
     ("/projects/pypi/any/settings/role", true),
@@ -187,6 +190,44 @@ const FORMS: &[(&str, bool)] = &[
     ("/projects/pypi/any/settings/delete", true),
     ("/projects/pypi/any/settings/propose", true),
 ];
+
+/// What the sources say takes a form, against the list above.
+#[test]
+fn no_form_is_missing_from_the_list_of_those_that_are_attacked() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/pages");
+    let mut found = std::collections::BTreeSet::new();
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_none_or(|end| end != "rs") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        for route in text.split(".route(").skip(1) {
+            let route = route.split(';').next().unwrap();
+            if !route.contains("post(") {
+                continue;
+            }
+            let first = route.trim_start();
+            let name = first.split(',').next().unwrap();
+            let literal = match first.strip_prefix('"').or(name.strip_prefix("&at(\"")) {
+                Some(rest) => rest.split('"').next().unwrap().to_owned(),
+                None => {
+                    let line = format!("const {name}: &str = \"");
+                    let (_, rest) = text.split_once(&line).unwrap_or_else(|| panic!("{name}"));
+                    rest.split('"').next().unwrap().to_owned()
+                }
+            };
+            let below = if name.starts_with("&at(") {
+                "/projects/pypi/any/settings"
+            } else {
+                ""
+            };
+            found.insert(format!("{below}{literal}").replace("{name}", "any"));
+        }
+    }
+    let listed = FORMS.iter().map(|(path, _)| (*path).to_owned()).collect();
+    assert_eq!(found, listed);
+}
 
 #[tokio::test]
 async fn attack_forms_without_or_with_another_sessions_token_or_from_elsewhere_do_nothing() {
@@ -312,6 +353,7 @@ async fn pages_of_ones_own_are_kept_by_nobody_and_can_not_be_framed() {
         "/account/notices",
         "/account/data",
         "/login/device",
+        "/me",
     ] {
         let page = carol.get(path).await.expect(200);
         assert_eq!(page.header("cache-control"), "no-store", "{path}");

@@ -1,12 +1,15 @@
 //! A registry with its face, in this process, on a fresh SQLite file and blobs in memory.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use countersign_registry::model::{Action, Actor};
+use countersign_registry::model::{Action, Actor, Time};
 use countersign_registry::{
-    Blobs, LogKeys, NewToken, Outside, Registry, Seams, Settings, Store, SystemRandom,
+    Blobs, Clock, LogKeys, NewToken, Outside, Registry, Seams, Settings, Store, SystemClock,
+    SystemRandom,
 };
 use countersign_testkit::http::multipart;
 use countersign_testkit::packages::{Package, Wheel};
@@ -23,9 +26,29 @@ pub struct House {
     pub registry: Registry,
     /// Of the user `alice`, for everything.
     pub token: String,
+    /// The registry's clock: the machine's, turned forward by a test.
+    pub clock: Arc<TurnedClock>,
     /// The issuer that the registry knows as GitHub's.
     pub issuer: Arc<Issuer>,
     _folder: tempfile::TempDir,
+}
+
+/// The machine's time, and what a test adds to it.
+#[derive(Default)]
+pub struct TurnedClock(AtomicI64);
+
+impl TurnedClock {
+    pub fn turn(&self, seconds: i64) {
+        self.0.fetch_add(seconds, Ordering::SeqCst);
+    }
+}
+
+impl Clock for TurnedClock {
+    fn now(&self) -> Time {
+        SystemClock
+            .now()
+            .plus_seconds(self.0.load(Ordering::SeqCst))
+    }
 }
 
 /// An answer, read to its end.
@@ -92,7 +115,11 @@ pub async fn house_with(change: impl FnOnce(&mut Settings, &mut FaceSettings)) -
     let blobs = Blobs::memory();
     let keys = LogKeys::generate("localhost:8417/log/1", &SystemRandom).unwrap();
     let issuer = Arc::new(Issuer::default());
-    let seams = Seams::system(Arc::clone(&issuer) as Arc<dyn Outside>);
+    let clock = Arc::new(TurnedClock::default());
+    let seams = Seams {
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        ..Seams::system(Arc::clone(&issuer) as Arc<dyn Outside>)
+    };
     Registry::create(&settings, &store, &blobs, &keys, &seams)
         .await
         .unwrap();
@@ -114,6 +141,7 @@ pub async fn house_with(change: impl FnOnce(&mut Settings, &mut FaceSettings)) -
         app: app(registry.clone(), face),
         registry,
         token: String::new(),
+        clock,
         issuer,
         _folder: folder,
     };
@@ -147,12 +175,27 @@ impl House {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Answer {
+        self.ask_from(None, method, path, headers, body).await
+    }
+
+    /// A request over a connection from this address.
+    pub async fn ask_from(
+        &self,
+        from: Option<IpAddr>,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(body.into())).unwrap();
-        let Ok(response) = self.app.handle(request, None).await;
+        let Ok(response) = self
+            .app
+            .handle(request, from.map(|from| SocketAddr::new(from, 40_000)))
+            .await;
         let (parts, body) = response.into_parts();
         let reason = parts.extensions.get::<hyper::ext::ReasonPhrase>();
         let reason = reason.map(|reason| {

@@ -10,6 +10,7 @@ mod issuer;
 mod log;
 mod operation;
 mod pages;
+mod people;
 mod request_log;
 mod restricted;
 mod simple_index;

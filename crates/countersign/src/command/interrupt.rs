@@ -1,19 +1,18 @@
-//! A job that is cancelled leaves no token behind.
+//! Who interrupts a command leaves nothing behind.
 
 use std::process;
 use std::thread;
 
-use countersign::publish::Held;
 use countersign::{Exit, Failure};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Gives the token back when the process is interrupted (as CI systems do with a cancelled job, some seconds before
-/// they kill it) or terminated, and ends it with the code that a shell gives to that.
+/// Does this when the process is interrupted (as CI systems do with a cancelled job, some seconds before they kill it)
+/// or terminated, and ends it with the code that a shell gives to that.
 ///
 /// # Errors
 /// Exit 1 where signals can not be listened to.
-pub fn give_back(held: Held) -> Result<(), Failure> {
+pub fn then(last: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
     let deaf = |error: std::io::Error| {
         Failure::new(
             Exit::Environment,
@@ -42,7 +41,7 @@ pub fn give_back(held: Held) -> Result<(), Failure> {
                 }
             });
             eprintln!("Interrupted.");
-            held.give_back(&|text| eprintln!("{text}"));
+            last();
             process::exit(code);
         })
         .map(drop)

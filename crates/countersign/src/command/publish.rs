@@ -11,7 +11,7 @@ use countersign::trusted::TrustFile;
 use countersign::{Failure, publisher};
 use serde_json::json;
 
-use super::{authorities, interrupt, line, meant, stored_token, trust_path};
+use super::{authorities, credential, interrupt, line, meant, notes, trust_path};
 use crate::cli::{Common, CredentialKind, Publish};
 
 /// Publishes, or says what would happen.
@@ -31,14 +31,7 @@ fn deed(
     ci: Option<(Ci, &'static str)>,
     runner: Option<&Runner>,
 ) -> Result<(), Failure> {
-    // With --json, each line on standard error is JSON too, but for the commands to a runner.
-    let say = |text: &str| {
-        if common.json {
-            eprintln!("{}", json!({"note": text}));
-        } else {
-            eprintln!("{text}");
-        }
-    };
+    let say = notes(common);
     let (files, aside) = prepare(&options.files, !options.no_attestations)?;
     for path in aside {
         say(&format!(
@@ -48,11 +41,12 @@ fn deed(
     }
     let trust = TrustFile::load(&trust_path(common)?)?;
     let ca = authorities(common)?;
-    let remote = Remote::new(&meant(common, &trust)?, None, ca.as_deref())?;
+    let url = meant(common, &trust)?;
+    let remote = Remote::new(&url, None, ca.as_deref())?;
     let claimant = Claimant {
         ci,
         id_token_file: options.id_token_file.as_deref(),
-        stored: stored_token(),
+        stored: credential(&url)?,
         wanted: match options.credential {
             None => Wanted::Either,
             Some(CredentialKind::Identity) => Wanted::Identity,
@@ -83,7 +77,8 @@ fn deed(
         };
     }
     if matches!(credential, Credential::Identity { .. }) {
-        interrupt::give_back(held.clone())?;
+        let held = held.clone();
+        interrupt::then(move || held.give_back(&|text| eprintln!("{text}")))?;
     }
     let done = |published: &Published| {
         if !common.json {

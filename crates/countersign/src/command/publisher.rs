@@ -1,12 +1,13 @@
 //! `countersign publisher …`.
 
 use countersign::publisher::{self, NewPublisher, PolicyChange};
-use countersign::trusted::TrustFile;
+use countersign::remote::Remote;
 use countersign::{Exit, Failure};
 use countersign_trust::oidc::Provider;
 use serde_json::{Value, json};
 
-use super::{line, meant, remote, stored_token, trust_path};
+use super::line;
+use super::person::Person;
 use crate::cli::{AddPublisher, Common, Publisher, Switch};
 
 /// Reads or changes who may publish.
@@ -15,18 +16,12 @@ pub fn run(common: &Common, what: &Publisher) -> Result<(), Failure> {
         fields(common, *provider);
         return Ok(());
     }
-    let trust = TrustFile::load(&trust_path(common)?)?;
-    let remote = remote(common, &meant(common, &trust)?)?;
-    if stored_token().is_none() {
-        return Err(Failure::new(
-            Exit::Usage,
-            "no-credential",
-            "COUNTERSIGN_TOKEN is not set.",
-        )
-        .remedy(
-            "Set it to a token with the manage action of an owner or maintainer of the project.",
-        ));
-    }
+    let person = Person::of(common)?;
+    person.announce();
+    done(common, &person.remote, what).map_err(|failure| person.explained(failure))
+}
+
+fn done(common: &Common, remote: &Remote, what: &Publisher) -> Result<(), Failure> {
     let show = |answer: Value, describe: fn(&Value) -> Result<Vec<String>, Failure>| {
         if common.json {
             line(&answer.to_string());
@@ -47,16 +42,16 @@ pub fn run(common: &Common, what: &Publisher) -> Result<(), Failure> {
         Publisher::Fields { .. } => Ok(()),
         Publisher::List {
             project: Some(project),
-        } => show(publisher::list(&remote, project)?, publisher::describe_list),
+        } => show(publisher::list(remote, project)?, publisher::describe_list),
         Publisher::List { project: None } => {
-            show(publisher::pending(&remote)?, publisher::describe_list)
+            show(publisher::pending(remote)?, publisher::describe_list)
         }
         Publisher::Add(options) => show(
-            publisher::add(&remote, &options.project, &new(options)?)?,
+            publisher::add(remote, &options.project, &new(options)?)?,
             publisher::describe,
         ),
         Publisher::Remove { project, id } => {
-            publisher::remove(&remote, project, id)?;
+            publisher::remove(remote, project, id)?;
             gone(
                 "removed",
                 id,
@@ -64,7 +59,7 @@ pub fn run(common: &Common, what: &Publisher) -> Result<(), Failure> {
             )
         }
         Publisher::Check { project, id } => {
-            let answer = publisher::check(&remote, project, id)?;
+            let answer = publisher::check(remote, project, id)?;
             let (ok, lines) = publisher::describe_check(&answer)?;
             if common.json {
                 line(&answer.to_string());
@@ -85,7 +80,7 @@ pub fn run(common: &Common, what: &Publisher) -> Result<(), Failure> {
             project,
             token_file,
         } => {
-            let answer = publisher::test(&remote, project, token_file)?;
+            let answer = publisher::test(remote, project, token_file)?;
             let (lines, refused) = publisher::describe_test(&answer)?;
             if common.json {
                 line(&answer.to_string());
@@ -95,7 +90,7 @@ pub fn run(common: &Common, what: &Publisher) -> Result<(), Failure> {
             refused.map_or(Ok(()), Err)
         }
         Publisher::Failures { project } => show(
-            publisher::failures(&remote, project)?,
+            publisher::failures(remote, project)?,
             publisher::describe_failures,
         ),
         Publisher::Policy {
@@ -112,7 +107,7 @@ pub fn run(common: &Common, what: &Publisher) -> Result<(), Failure> {
                 minimum_trust: minimum_trust.clone(),
             };
             show(
-                publisher::policy(&remote, project, &change)?,
+                publisher::policy(remote, project, &change)?,
                 publisher::describe_policy,
             )
         }
@@ -120,14 +115,14 @@ pub fn run(common: &Common, what: &Publisher) -> Result<(), Failure> {
             project,
             dismiss: None,
         } => show(
-            publisher::notices(&remote, project)?,
+            publisher::notices(remote, project)?,
             publisher::describe_notices,
         ),
         Publisher::Notices {
             project,
             dismiss: Some(id),
         } => {
-            publisher::dismiss(&remote, project, id)?;
+            publisher::dismiss(remote, project, id)?;
             gone("dismissed", id, format!("Dismissed from {project}."))
         }
     }

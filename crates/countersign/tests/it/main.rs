@@ -4,6 +4,7 @@
 
 mod client;
 mod integrations;
+mod people;
 mod publish;
 mod publisher;
 mod stage;

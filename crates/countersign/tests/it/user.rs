@@ -79,6 +79,11 @@ impl User {
 
     /// Runs the client with further variables.
     pub fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
+        Ran::of(&mut self.command(arguments, variables))
+    }
+
+    /// The client with further variables, not yet started.
+    pub fn command(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new(CLIENT);
         command.args(arguments).current_dir(self.home.path());
         for (name, _) in std::env::vars_os() {
@@ -90,7 +95,7 @@ impl User {
         command
             .env("COUNTERSIGN_HOME", self.path("home"))
             .envs(variables.iter().copied());
-        Ran::of(&mut command)
+        command
     }
 
     /// One who has pinned the server.

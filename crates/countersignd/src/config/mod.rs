@@ -129,15 +129,18 @@ keys! {
     /// Days within which a publisher takes the ids of its owner and repository from its first token, where the provider
     /// could not be asked for them. After that it must be registered again, so that nobody picks up a name that was left.
     "trusted_publishing.pin_days" => pin_days: Days = "30";
-    /// May anybody with an e-mail address make an account? Otherwise the operator makes them.
+    /// May anybody with an e-mail address make an account? Otherwise the operator makes them. Default: where anybody may
+    /// read. Every account may read a restricted registry, so to open that one to everybody you say true here.
     "sign_in.open" => sign_up_open: bool = "true";
     /// The base of a service that knows breached passwords, in the protocol of Have I Been Pwned: it is sent the first five
     /// digits of a password's SHA-1, never more. For a registry without a way outside, set it to "off" and import a list.
     "sign_in.breach_service" => breach_service: String = "\"https://api.pwnedpasswords.com/range/\"";
-    /// A file of breached passwords, as `countersignd admin breached import` makes it.
+    /// A file of breached passwords, as `countersignd admin breached import` makes it. Default: breached in the data
+    /// directory, once something was imported.
     "sign_in.breach_file" => breach_file: PathBuf = "\"/var/lib/countersign/breached\"";
     /// OpenID providers that people sign in with, one a text: name, issuer, client id, the file with the client secret, and
-    /// what its words for how it checked a person are worth (password, two-factor, phishproof).
+    /// what its words for how it checked a person are worth (password, two-factor, phishproof). With ca=FILE among them a
+    /// certificate authority in PEM is trusted for that provider besides the machine's own.
     "sign_in.providers" => sign_in_providers: SignInProviders = "[\"company https://login.example.org countersign /etc/countersign/company.secret mfa=two-factor phr=phishproof\"]";
     /// How mail goes out: "smtps://HOST" (TLS from the start), "smtp://HOST:587" (STARTTLS, which must succeed),
     /// "plain://127.0.0.1:25" (a server on this machine), "file:DIRECTORY" or "console" (for development: nothing is sent).
@@ -181,6 +184,8 @@ const EXAMPLES_ONLY: &[&str] = &[
     "keys",
     "spool",
     "security_contact",
+    // Its default is that of another key.
+    "sign_in.open",
     "tls.cert",
     "tls.key",
     "sign_in.breach_file",

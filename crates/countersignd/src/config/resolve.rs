@@ -428,24 +428,32 @@ impl Config {
                 )
                 .remedy("Put the secret that the provider gave you into that file, readable by the server alone.")
             })?;
+            let ca_pem = line
+                .ca
+                .map(|ca| certificate_authority(&line.name, &placed(ca)))
+                .transpose()?;
             providers.push(SignInProvider {
                 name: line.name,
                 issuer: line.issuer,
                 client_id: line.client_id,
                 client_secret: text.trim().to_owned(),
-                ca_pem: None,
+                ca_pem,
                 strengths: line.strengths,
             });
         }
         let sign_in = SignIn {
-            open: file.sign_up_open.unwrap_or(defaults.sign_in.open),
+            open: file.sign_up_open,
             key_folder: keys.clone(),
             breach_service: match file.breach_service.as_deref() {
                 None => Some(BREACH_SERVICE.to_owned()),
                 Some("off") => None,
                 Some(base) => Some(base.to_owned()),
             },
-            breach_file: file.breach_file.map(&placed),
+            // A list that was imported counts without another word.
+            breach_file: file
+                .breach_file
+                .map(&placed)
+                .or_else(|| Some(data.join("breached")).filter(|path| path.exists())),
             providers,
         };
         Ok(Self {
@@ -671,6 +679,25 @@ fn listen_address(text: &str) -> Result<SocketAddr, Failure> {
         .first()
         .copied()
         .ok_or_else(|| wrong("its name has no address".to_owned()))
+}
+
+/// Reads the certificate authority of a sign-in provider.
+fn certificate_authority(provider: &str, path: &Path) -> Result<String, Failure> {
+    let wrong = |why: String| {
+        Failure::usage(
+            "config-value",
+            format!(
+                "The certificate authority of the sign-in provider {provider} in {}: {why}.",
+                path.display()
+            ),
+        )
+        .remedy("Give a file with its certificate in PEM.")
+    };
+    let text = std::fs::read_to_string(path).map_err(|source| wrong(source.to_string()))?;
+    if !text.contains("-----BEGIN CERTIFICATE-----") {
+        return Err(wrong("it holds no certificate in PEM".to_owned()));
+    }
+    Ok(text)
 }
 
 fn blobs_place(text: &str, placed: impl Fn(&str) -> PathBuf) -> Result<Blobs, Failure> {

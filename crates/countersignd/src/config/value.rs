@@ -189,6 +189,8 @@ pub struct SignInProviderLine {
     pub client_id: String,
     /// Where the secret is.
     pub secret: PathBuf,
+    /// A certificate authority in PEM to trust for it besides the machine's own.
+    pub ca: Option<PathBuf>,
     /// What its words are worth.
     pub strengths: Vec<(String, Level)>,
 }
@@ -228,10 +230,17 @@ impl Setting for SignInProviders {
                 return Err(format!("{issuer:?} does not begin with https://"));
             }
             let mut strengths = Vec::new();
+            let mut ca = None;
             for word in words {
                 let (said, level) = word
                     .split_once('=')
                     .ok_or_else(|| format!("{word:?} is not WORD=LEVEL"))?;
+                if said == "ca" {
+                    if level.is_empty() || ca.replace(PathBuf::from(level)).is_some() {
+                        return Err(format!("{word:?} is not one ca=FILE"));
+                    }
+                    continue;
+                }
                 strengths.push((said.to_owned(), level.parse()?));
             }
             providers.push(SignInProviderLine {
@@ -239,6 +248,7 @@ impl Setting for SignInProviders {
                 issuer: issuer.to_owned(),
                 client_id: client.to_owned(),
                 secret: PathBuf::from(secret),
+                ca,
                 strengths,
             });
         }

@@ -7,6 +7,7 @@ mod commands;
 mod demo;
 mod import;
 mod machine;
+mod people;
 mod setting_up;
 mod stopping;
 mod transport;
