@@ -63,16 +63,20 @@ impl Registry {
     /// every six hours.
     pub(crate) async fn chores(&self) {
         let mut tick = tokio::time::interval(Duration::from_secs(TICK));
-        self.inner
-            .diary
-            .open(CHORES.map(|(_, name, every)| (name, every)));
+        let refresh = self.inner.settings.refresh_trust_roots;
+        let chores: Vec<(Work, &str, u64)> = CHORES
+            .into_iter()
+            .filter(|(work, ..)| refresh || !matches!(work, Work::TrustRoots))
+            .collect();
+        let named = chores.iter().map(|(_, name, every)| (*name, *every));
+        self.inner.diary.open(named);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut ticks: u64 = 0;
         loop {
             tick.tick().await;
             ticks += 1;
             self.flush_downloads().await;
-            for (work, name, every) in CHORES {
+            for &(work, name, every) in &chores {
                 if !ticks.is_multiple_of(every / TICK) {
                     continue;
                 }
@@ -96,11 +100,7 @@ impl Registry {
             Work::Blobs => self.sweep().await.map(drop),
             Work::Critical => self.find_critical_if_due().await.map(drop),
             Work::Provenance => self.look_after_provenance().await,
-            Work::TrustRoots if !self.inner.settings.refresh_trust_roots => Ok(()),
-            Work::TrustRoots => self
-                .refresh_trust_roots(&Actor::operator())
-                .await
-                .map(drop),
+            Work::TrustRoots => self.refresh_trust_roots(&Actor::operator()).await.map(drop),
         }
     }
 

@@ -280,8 +280,6 @@ impl Registry {
         let project = self
             .project_for_change(&mut tx, actor, ecosystem, &key, Act::OpenDeparture)
             .await?;
-        self.not_just_recovered(&mut tx, actor, "loosen what protects a project")
-            .await?;
         let (level, source, _) = self.inner.store.remembered(&project.id).await?;
         if row.kind == ChangeKind::Exception && row.level.is_none_or(|to| to >= level) {
             return Err(invalid(format!(

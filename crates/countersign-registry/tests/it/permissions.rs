@@ -492,7 +492,7 @@ on_both_databases! {
                 assert_eq!(answer, expected, "a workflow: {} (critical: {critical})", row.word);
             }
         }
-        assert_eq!(cells, 2 * 5 * EVERY_WAY.len() * 12);
+        assert_eq!(cells, 2 * 5 * EVERY_WAY.len() * 13);
         test.check().await;
     }
 
