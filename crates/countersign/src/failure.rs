@@ -97,13 +97,10 @@ impl std::error::Error for Failure {}
 impl From<Refusal> for Failure {
     /// What does not hold of a bundle or attestation.
     fn from(refusal: Refusal) -> Self {
+        let message = sentence(&refusal.message());
         Self {
             differences: refusal.differences,
-            ..Self::new(
-                Exit::Verification,
-                refusal.code,
-                sentence(&refusal.message()),
-            )
+            ..Self::unverified(refusal.code, message)
         }
     }
 }
