@@ -15,7 +15,7 @@ use countersign_trust::digest::Sha256;
 use countersign_trust::sigstore as trust;
 use serde_json::{Value, json};
 
-use crate::kit::{Database, TestRegistry, refused};
+use crate::kit::{TestRegistry, refused};
 use crate::on_both_databases;
 use crate::trusted::{Sample, github, minted, release, sample, wheel};
 
