@@ -16,7 +16,7 @@ use crate::http;
 use crate::machine::{Leash, first_existing};
 
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
-const FIND_LIMIT: Duration = Duration::from_secs(10);
+const FIND_LIMIT: Duration = Duration::from_secs(30);
 
 /// A browser window of its own, with an empty profile.
 #[derive(Debug)]

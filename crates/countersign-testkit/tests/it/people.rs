@@ -1,6 +1,8 @@
 //! Journeys of people through the pages, in a real browser with passkeys of its own and real mail.
 
-use countersign_testkit::browser::Browser;
+use std::time::{Duration, Instant};
+
+use countersign_testkit::browser::{Browser, Element};
 use countersign_testkit::http;
 use countersign_testkit::packages::Wheel;
 use countersign_testkit::server::{ServerOptions, TestServer};
@@ -36,18 +38,34 @@ fn link(smtp: &SmtpServer, to: &str, page: &str) -> String {
     rest[..end.unwrap_or(rest.len())].replace("&amp;", "&")
 }
 
+/// Does something with an element, found anew where the page was exchanged between finding and using it.
+fn on<T>(browser: &Browser, selector: &str, act: impl Fn(&Element<'_>) -> anyhow::Result<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        match act(&browser.find(selector).unwrap()) {
+            Ok(value) => return value,
+            Err(error) => assert!(
+                format!("{error:#}").contains("stale element")
+                    && begin.elapsed() < Duration::from_secs(15),
+                "{selector}: {error:#}"
+            ),
+        }
+    }
+}
+
 fn click(browser: &Browser, selector: &str) {
-    browser.find(selector).unwrap().click().unwrap();
+    on(browser, selector, |element| element.click());
 }
 
 fn fill(browser: &Browser, selector: &str, text: &str) {
-    let field = browser.find(selector).unwrap();
-    field.clear().unwrap();
-    field.send_keys(text).unwrap();
+    on(browser, selector, |field| {
+        field.clear()?;
+        field.send_keys(text)
+    });
 }
 
 fn shown(browser: &Browser, selector: &str) -> String {
-    browser.find(selector).unwrap().text().unwrap()
+    on(browser, selector, |element| element.text())
 }
 
 /// Opens what is folded away, as a person does before typing into it.
