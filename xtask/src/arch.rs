@@ -100,7 +100,7 @@ const CORE: &[(&str, &[Arrow])] = &[
             to("policy"),
             to("store"),
             only("texts", &["Data", "MailKind", "NoticeKind"]),
-            only("accounts", &["is_settled", "new_id", "user_key"]),
+            only("accounts", &["Owned", "is_settled", "new_id", "user_key"]),
         ],
     ),
     (

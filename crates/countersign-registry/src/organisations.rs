@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 pub use self::proposals::{Proposal, Wish};
 use crate::Registry;
-use crate::accounts::{is_settled, new_id, user_key};
+use crate::accounts::{Owned, new_id, user_key};
 use crate::error::{Error, Kind, Result};
 use crate::model::{
     AccountId, Actor, Identity, Level, Membership, OrganisationId, Role, Roles, TeamId, Time,
@@ -747,22 +747,13 @@ impl Registry {
         let roles_before = tx.all_roles(None, Some(&row.id)).await?;
         tx.set_standing(&row.id, &account, standing, now).await?;
         if before == Some(Membership::Owner) {
-            let left = tx.heads(&row.id).await?;
-            let mut settled = Vec::new();
-            for head in &left {
-                let since = tx.head_since(&row.id, head).await?;
-                if is_settled(since, now) || since <= headed_since {
-                    settled.push(head.clone());
-                }
-            }
-            let remaining = (left.as_slice(), settled.as_slice());
+            let owned = Owned::Organisation(&row.id, &row.name);
             self.owners_remain(
                 &mut tx,
                 actor,
+                owned,
                 &heads,
-                remaining,
-                (&account, user),
-                &row.name,
+                (&account, user, headed_since),
             )
             .await?;
         }
@@ -1258,15 +1249,8 @@ impl Registry {
         for (row, heads, since) in &organisations {
             let left = tx.heads(&row.id).await?;
             if heads.contains(account) {
-                let mut settled = Vec::new();
-                for head in &left {
-                    let head_since = tx.head_since(&row.id, head).await?;
-                    if is_settled(head_since, now) || head_since <= *since {
-                        settled.push(head.clone());
-                    }
-                }
-                let remaining = (left.as_slice(), settled.as_slice());
-                self.owners_remain(tx, actor, heads, remaining, (account, user), &row.name)
+                let owned = Owned::Organisation(&row.id, &row.name);
+                self.owners_remain(tx, actor, owned, heads, (account, user, *since))
                     .await?;
             }
             let detail = json!({"after": null});
@@ -1280,16 +1264,8 @@ impl Registry {
         }
         for (project, before, owners, since) in &projects {
             if owners.contains(account) {
-                let left = tx.owner_accounts(&project.id).await?;
-                let mut settled = Vec::new();
-                for owner in &left {
-                    let owner_since = tx.owner_since(&project.id, owner).await?;
-                    if is_settled(owner_since, now) || owner_since <= *since {
-                        settled.push(owner.clone());
-                    }
-                }
-                let remaining = (left.as_slice(), settled.as_slice());
-                self.owners_remain(tx, actor, owners, remaining, (account, user), &project.name)
+                let owned = Owned::Project(&project.id, &project.name);
+                self.owners_remain(tx, actor, owned, owners, (account, user, *since))
                     .await?;
             }
             let after = tx.all_roles(Some(&project.id), None).await?;
