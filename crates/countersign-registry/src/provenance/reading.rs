@@ -143,7 +143,12 @@ impl Registry {
         let reason = changes
             .iter()
             .filter(|change| {
-                change.opened <= first.release_created.plus_seconds(SAME_MOMENT)
+                let grace = if change.kind == ChangeKind::Loss {
+                    SAME_MOMENT
+                } else {
+                    0
+                };
+                change.opened <= first.release_created.plus_seconds(grace)
                     && change
                         .used
                         .is_some_and(|used| used >= first.release_created)

@@ -324,7 +324,11 @@ impl Build {
             self.files
                 .push((file.filename.clone(), file.sha256.clone()));
         }
-        self.slsa_level = match (self.slsa_level, one.shown.slsa_level) {
+        let level = one
+            .shown
+            .slsa_level
+            .filter(|_| one.verdict == Verdict::Confirmed);
+        self.slsa_level = match (self.slsa_level, level) {
             // The least that holds for all of them.
             (Some(known), Some(level)) => Some(known.min(level)),
             (known, level) => known.or(level),

@@ -682,7 +682,7 @@ async fn pages_say_what_was_confirmed_with_links_and_a_word_on_what_it_is_not() 
             "Build provenance",
             "Source",
             "Integrity",
-            "Signed by <strong>release.yml of github.com/octo/sample</strong>",
+            "Signed by <strong>release.<wbr>yml of github.<wbr>com/<wbr>octo/<wbr>sample</strong>",
             "Transparency log entry",
             "Confirmed by this registry",
             "no judgement of the code",
