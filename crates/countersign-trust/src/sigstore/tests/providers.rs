@@ -11,7 +11,6 @@ use crate::oidc::{self, Asked, Provider, Registration, Rule, Test};
 
 /// A job that uploads, and a certificate of the same job.
 struct Job {
-    provider: Provider,
     registration: Registration,
     token: BTreeMap<String, String>,
     claims: Claims,
@@ -85,7 +84,6 @@ fn job(provider: Provider, further: &[(&str, &str)]) -> Job {
     let registration = oidc::register(provider, &issuer, &asked).unwrap();
     let token = oidc::Claims::parse(claims.json().to_string().as_bytes()).unwrap();
     Job {
-        provider,
         token: oidc::snapshot(provider, &token, &registration.rules),
         claims: certified(&identity),
         registration,
