@@ -4,7 +4,6 @@
 //! The heartbeat makes them with the file's leaf. Files that have none (from before this version, or taken while the key
 //! was away) get theirs by a chore.
 
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,6 +19,7 @@ use crate::Registry;
 use crate::accounts::new_id;
 use crate::error::{Error, Kind, Result};
 use crate::heartbeat::{Change, file_url};
+use crate::keys::{read_secret, secret_or_new};
 use crate::model::{
     Actor, AttestationForm, Maker, RegistryKey, ShownProvenance, Time, TrustLevel, Verdict,
 };
@@ -376,13 +376,13 @@ pub(crate) fn is_registrys(predicate_type: &str) -> bool {
     PredicateKind::of(predicate_type).is_made_by_registries()
 }
 
-fn missing(path: &Path, source: std::io::Error) -> Error {
+fn missing(folder: &Path, number: u64, source: std::io::Error) -> Error {
     Error::new(
         Kind::Unavailable,
         "attestation-key-missing",
         format!(
             "The key of the registry's attestations, {}, can not be had: {source}.",
-            path.display()
+            folder.join(file_name(number)).display()
         ),
     )
     .remedy("Put it back from where you keep the keys, or make another: `countersignd admin key rotate attestations`.")
@@ -390,43 +390,11 @@ fn missing(path: &Path, source: std::io::Error) -> Error {
 }
 
 fn read_key(folder: &Path, number: u64) -> Result<[u8; 32]> {
-    let path = folder.join(file_name(number));
-    let text = std::fs::read_to_string(&path).map_err(|source| missing(&path, source))?;
-    let bytes = hex::decode(text.trim_end()).unwrap_or_default();
-    bytes.try_into().map_err(|_| {
-        missing(
-            &path,
-            std::io::Error::other("it is not 64 hexadecimal digits"),
-        )
-    })
+    read_secret(folder, &file_name(number)).map_err(|source| missing(folder, number, source))
 }
 
-/// Writes a new key as a file of mode 0600; where one of this number lies there already, it is taken.
+/// Keeps a new key; where one of this number lies there already, it is taken.
 fn write_key(folder: &Path, number: u64, fresh: [u8; 32]) -> Result<[u8; 32]> {
-    let path = folder.join(file_name(number));
-    let failed = |source| missing(&path, source);
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder).map_err(failed)?;
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = match options.open(&path) {
-        Ok(file) => file,
-        Err(source) if source.kind() == std::io::ErrorKind::AlreadyExists => {
-            return read_key(folder, number);
-        }
-        Err(source) => return Err(failed(source)),
-    };
-    file.write_all(hex::encode(fresh).as_bytes())
-        .and_then(|()| file.write_all(b"\n"))
-        .and_then(|()| file.sync_all())
-        .map_err(failed)?;
-    std::fs::File::open(folder)
-        .and_then(|handle| handle.sync_all())
-        .map_err(failed)?;
-    Ok(fresh)
+    secret_or_new(folder, &file_name(number), fresh)
+        .map_err(|source| missing(folder, number, source))
 }
