@@ -144,17 +144,17 @@ impl Registry {
             self.notary().await?;
             rows = self.inner.store.attestation_keys().await?;
         }
-        Ok(rows
-            .into_iter()
+        rows.into_iter()
             .map(|row| {
-                let spki = hex::decode(&row.spki).unwrap_or_default();
+                let spki = hex::decode(&row.spki)
+                    .map_err(|source| Error::internal("a stored key is malformed", source))?;
                 let body = STANDARD.encode(spki);
                 let lines: Vec<&str> = body
                     .as_bytes()
                     .chunks(64)
                     .filter_map(|line| std::str::from_utf8(line).ok())
                     .collect();
-                RegistryKey {
+                Ok(RegistryKey {
                     hint: row.hint,
                     pem: format!(
                         "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
@@ -162,12 +162,13 @@ impl Registry {
                     ),
                     since: row.since,
                     until: row.until,
-                }
+                })
             })
-            .collect())
+            .collect()
     }
 
-    /// Lets a new key sign the registry's own attestations from now on. What was signed before stays.
+    /// Lets a new key sign the registry's own attestations from now on. What was signed before stays, but nothing proves
+    /// when: a chore says it again with the new key.
     ///
     /// # Errors
     /// `operator-needed`, `attestation-key-missing`.
@@ -247,6 +248,7 @@ impl Registry {
                 let change =
                     Change::registry(actor, LeafKind::PolicyChanged).way(Way::Replaced, None);
                 self.record(&mut tx, change, detail).await?;
+                tx.own_words_due_for_all().await?;
             }
             // The first is made by itself, with the first file.
             None => {
@@ -263,18 +265,18 @@ impl Registry {
 
     /// What the registry says itself of some files: a release attestation for each that has none yet (`fresh`), a
     /// summary for each that has attestations of its uploader.
-    pub(crate) fn own_attestations(
+    pub(crate) async fn own_attestations(
         &self,
-        notary: &Notary,
-        subjects: &[OwnSubject],
+        notary: Arc<Notary>,
+        subjects: Vec<OwnSubject>,
         fresh: impl Fn(&OwnSubject) -> bool,
         attestations: &[AttestationRow],
         now: Time,
     ) -> Result<Vec<AttestationRow>> {
-        let mut made = Vec::new();
-        for subject in subjects {
+        let mut statements = Vec::new();
+        for (at, subject) in subjects.iter().enumerate() {
             if fresh(subject) {
-                made.push(notary.attest(subject, &release_statement(subject)?, now)?);
+                statements.push((at, release_statement(subject)?));
             }
             let theirs: Vec<&AttestationRow> = attestations
                 .iter()
@@ -282,11 +284,18 @@ impl Registry {
                 .collect();
             let levels = levels(subject, &theirs);
             if !levels.is_empty() {
-                let statement = self.summary(subject, &theirs, &levels, now);
-                made.push(notary.attest(subject, &statement, now)?);
+                statements.push((at, self.summary(subject, &theirs, &levels, now)));
             }
         }
-        Ok(made)
+        tokio::task::spawn_blocking(move || {
+            statements
+                .iter()
+                .filter_map(|(at, statement)| Some((subjects.get(*at)?, statement)))
+                .map(|(subject, statement)| notary.attest(subject, statement, now))
+                .collect()
+        })
+        .await
+        .map_err(|source| Error::internal("a task broke off", source))?
     }
 
     fn summary(
@@ -323,14 +332,16 @@ impl Registry {
         })
     }
 
-    /// Attests files that are in the log and have no attestation of the registry; their number.
+    /// Says of files what the registry has still to say of them: those from before it attested anything, those that came
+    /// while its key was away, all once another key signs; their number. Each part is done for good when its transaction
+    /// ends: after a crash it goes on with the rest.
     ///
     /// # Errors
     /// `attestation-key-missing`, or where the database fails.
     pub async fn attest_unattested(&self) -> Result<u64> {
         let mut done = 0;
         loop {
-            let subjects = self.inner.store.unattested(CATCH_UP).await?;
+            let subjects = self.inner.store.own_words_due(CATCH_UP).await?;
             if subjects.is_empty() {
                 return Ok(done);
             }
@@ -340,13 +351,18 @@ impl Registry {
                 .map(|subject| subject.file.clone())
                 .collect();
             let theirs = self.inner.store.attestations_of(&files).await?;
-            let made = self.own_attestations(&notary, &subjects, |_| true, &theirs, self.now())?;
+            let number = subjects.len() as u64;
+            let made = self
+                .own_attestations(notary, subjects, |_| true, &theirs, self.now())
+                .await?;
             let mut tx = self.inner.store.write().await?;
-            for row in &made {
-                tx.insert_own_attestation(row).await?;
-            }
+            tx.insert_own_attestations(&made).await?;
+            tx.own_words_said(&files).await?;
             tx.commit().await?;
-            done += subjects.len() as u64;
+            done += number;
+            if done > CATCH_UP as u64 {
+                tracing::info!(files = done, "the registry attests files of before");
+            }
         }
     }
 }
