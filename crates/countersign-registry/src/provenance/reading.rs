@@ -12,7 +12,7 @@ use super::unknown_file;
 use crate::Registry;
 use crate::error::{Error, Kind, Result};
 use crate::fetch::{Document, unknown_project};
-use crate::model::{AttestationDetail, FileProvenance, SourceState};
+use crate::model::{AttestationDetail, FileProvenance, Maker, SourceState};
 use crate::store::{AttestationRow, AttestedFile, CheckedSource};
 
 /// Digests that one question may have, files that are looked up for them, and bytes of attestations in one answer.
@@ -171,7 +171,7 @@ impl Registry {
             .map(|file| {
                 let attestations = rows
                     .iter()
-                    .filter(|row| row.file == file.id)
+                    .filter(|row| row.file == file.id && !is_superseded(row, &rows))
                     .map(|row| detail(row, &states))
                     .collect();
                 Ok(FileProvenance {
@@ -189,6 +189,17 @@ impl Registry {
             })
             .collect()
     }
+}
+
+/// Did the registry say the same again later, by its newest key or of more attestations? Then the newest counts.
+fn is_superseded(row: &AttestationRow, all: &[AttestationRow]) -> bool {
+    row.maker == Maker::Registry
+        && all.iter().any(|other| {
+            other.maker == Maker::Registry
+                && other.file == row.file
+                && other.predicate_type == row.predicate_type
+                && (other.created, &other.id) > (row.created, &row.id)
+        })
 }
 
 fn detail(
