@@ -14,7 +14,7 @@ use countersign_testkit::packages::{Package, Wheel};
 use countersign_testkit::sigstore::statements;
 use serde_json::json;
 
-use crate::kit::{Database, TestRegistry, refused};
+use crate::kit::{TestRegistry, refused};
 use crate::on_both_databases;
 use crate::provenance::{Stage, attested, purl, robot, stage, upload};
 use crate::trusted::{github, issuer, minted, release, wheel};
@@ -63,8 +63,8 @@ on_both_databases! {
         let (registry, thief) = (&test.registry, &stage.sample.ada);
         for (what, package) in [
             ("a new release", wheel("sample", "1.1")),
-            ("another file of a release that has provenance", Wheel::new("sample", "1.0").tag("py2-none-any").build()),
-            ("a file of a release that never had it", Wheel::new("sample", "0.1").tag("py2-none-any").build()),
+            ("another file of a release that has provenance", Wheel::new("sample", "1.0").tag("py3-none-manylinux_2_28_x86_64").build()),
+            ("a file of a release that never had it", Wheel::new("sample", "0.1").tag("py3-none-manylinux_2_28_x86_64").build()),
             ("the name spelled otherwise", Wheel::new("Sample", "1.2").build()),
             ("a pre-release", wheel("sample", "2.0rc1")),
         ] {
@@ -73,7 +73,7 @@ on_both_databases! {
         }
         // A yanked release, a deprecated project.
         registry.yank(thief, PYPI, "sample", "1.0", "bad").await.unwrap();
-        refused(test.publish(thief, &Wheel::new("sample", "1.0").tag("py2-none-any").build()).await, "trust-lost");
+        refused(test.publish(thief, &Wheel::new("sample", "1.0").tag("py3-none-manylinux_2_28_x86_64").build()).await, "trust-lost");
         registry.set_status(&Actor::operator(), PYPI, "sample", ProjectStatus::Deprecated, None).await.unwrap();
         refused(test.publish(thief, &wheel("sample", "1.1")).await, "trust-lost");
         registry.set_status(&Actor::operator(), PYPI, "sample", ProjectStatus::Active, None).await.unwrap();
@@ -169,6 +169,7 @@ on_both_databases! {
         let told = test.registry.account_notices(&test.session("ada", Level::TwoFactor, true).await).await.unwrap();
         assert!(told.iter().any(|notice| notice.kind == "provenance-lost"), "{told:?}");
         // On a critical one it does not.
+        test.give_passkey("ada").await;
         test.execute("UPDATE projects SET critical_at = 1").await;
         let next = wheel("sample", "1.2");
         test.approve(ada, &next, "1.2").await;

@@ -99,7 +99,11 @@ fn show(path: &Path, held: &Held) {
         } else {
             "promised as entry"
         };
-        told(&format!("    {proven} {} of {}", entry.index, entry.log));
+        let index = match entry.index {
+            Some(index) => index.to_string(),
+            None => "(nothing proves which)".to_owned(),
+        };
+        told(&format!("    {proven} {index} of {}", entry.log));
     }
     for time in &held.times {
         let when = format_time(time.seconds.saturating_mul(1_000_000))
