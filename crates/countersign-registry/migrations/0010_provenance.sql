@@ -60,7 +60,14 @@ CREATE TABLE attestations (
 );
 CREATE INDEX attestations_file ON attestations (file_id, maker);
 CREATE INDEX attestations_digest ON attestations (digest);
-CREATE INDEX attestations_recheck ON attestations (rechecked_at) WHERE maker = 'uploader';
+CREATE INDEX attestations_recheck ON attestations (COALESCE(rechecked_at, created_at), id) WHERE maker = 'uploader';
+
+-- Files of which the registry has still to say something itself: those from before it did, those that came while its key
+-- was away, and all once the key that signed is ended.
+CREATE TABLE own_words_due (
+    file_id  TEXT  NOT NULL PRIMARY KEY REFERENCES files (id)
+);
+INSERT INTO own_words_due (file_id) SELECT id FROM files WHERE leaf IS NOT NULL;
 
 -- What a file reached, and from which source (JSON: issuer, repository, ids). attested_at: since when it has attestations of
 -- its uploader; the index shows that.
@@ -109,7 +116,8 @@ CREATE TABLE attestation_identities (
 );
 CREATE INDEX attestation_identities_project ON attestation_identities (project_id);
 
--- Does what attestations name still exist? One row for each repository, commit and build file. state: there, gone, unknown.
+-- Does what attestations name still exist? One row for each repository, commit and build file. forge: whose pages show it
+-- (JSON). state: there, gone, unknown.
 -- failures: in a row, since failing_since; gone is shown after three over 72 hours.
 CREATE TABLE source_checks (
     repository     TEXT   NOT NULL,
@@ -121,6 +129,7 @@ CREATE TABLE source_checks (
     failing_since  BIGINT,
     failures       BIGINT NOT NULL,
     due_at         BIGINT NOT NULL,
+    forge          TEXT   NOT NULL,
     PRIMARY KEY (repository, commit_hash, workflow)
 );
 CREATE INDEX source_checks_due ON source_checks (due_at);

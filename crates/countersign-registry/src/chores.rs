@@ -139,10 +139,11 @@ impl Registry {
     /// # Errors
     /// Where the database or the folder of keys fails.
     pub async fn look_after_provenance(&self) -> Result<()> {
-        self.attest_unattested().await?;
-        self.reverify_attestations().await?;
-        self.recheck_sources().await?;
-        Ok(())
+        // None of them keeps the others from being done; the first that went wrong is told.
+        let attested = self.attest_unattested().await.map(drop);
+        let held = self.reverify_attestations().await.map(drop);
+        let looked = self.recheck_sources().await.map(drop);
+        attested.and(held).and(looked)
     }
 
     /// Deletes what uploads left in the spool folder when their process was killed.

@@ -230,7 +230,7 @@ pub async fn examine(patient: &Patient<'_>, deep: bool, progress: Looked<'_>) ->
             .unwrap_or_else(|error| Diagnosis::failed("keys", &error)),
     );
     found.push(
-        attestations(patient)
+        attestations(patient, deep)
             .await
             .unwrap_or_else(|error| Diagnosis::failed("attestations", &error)),
     );
@@ -507,9 +507,9 @@ async fn tokens(patient: &Patient<'_>) -> Result<Diagnosis> {
 const STALE_ROOT: i64 = 7 * 86_400;
 
 /// Are the stored attestations the bytes that were taken, and is the key there that signs the registry's own?
-async fn attestations(patient: &Patient<'_>) -> Result<Diagnosis> {
+async fn attestations(patient: &Patient<'_>, deep: bool) -> Result<Diagnosis> {
     let (mut after, mut count, mut wrong) = (String::new(), 0_u64, Vec::new());
-    loop {
+    while deep {
         let rows = patient.store.attestations_after(&after, 500).await?;
         let Some((last, _, _)) = rows.last() else {
             break;
@@ -548,7 +548,11 @@ async fn attestations(patient: &Patient<'_>) -> Result<Diagnosis> {
         ),
         None => Diagnosis::good(
             "attestations",
-            format!("{count} attestations, each the bytes of its digest"),
+            match deep {
+                true => format!("{count} attestations, each the bytes of its digest"),
+                false => "nothing amiss with their key (--deep reads and hashes what is stored)"
+                    .to_owned(),
+            },
         ),
     })
 }

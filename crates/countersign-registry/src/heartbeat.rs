@@ -444,7 +444,7 @@ impl Registry {
             .try_collect::<Vec<()>>()
             .await?;
 
-        let attested = self.own_words(&leaves, now).await?;
+        let (attested, unattested) = self.own_words(&leaves, now).await?;
 
         // 3. The signature. Only this tree can follow: its leaves are committed rows.
         let root = frontier.root();
@@ -479,9 +479,8 @@ impl Registry {
         // Projects before files: whoever withholds something locks them in this order too.
         let states = tx.raise_serials(&projects, now, true).await?;
         tx.files_live(state.shard, &files, now).await?;
-        for row in &attested {
-            tx.insert_own_attestation(row).await?;
-        }
+        tx.insert_own_attestations(&attested).await?;
+        tx.own_words_due_for(&unattested).await?;
         for page in &rendered {
             let current = states.iter().find(|state| state.id == page.row.project);
             if current.is_none_or(|current| {
@@ -579,8 +578,12 @@ impl Registry {
     }
 
     /// What the registry attests itself of the files that these leaves publish or attest. Where it has no key the log goes
-    /// on: a chore makes up for it, and `doctor` says so.
-    async fn own_words(&self, leaves: &[NumberedLeaf], now: Time) -> Result<Vec<AttestationRow>> {
+    /// on: the files are noted, a chore makes up for it, and `doctor` says so.
+    async fn own_words(
+        &self,
+        leaves: &[NumberedLeaf],
+        now: Time,
+    ) -> Result<(Vec<AttestationRow>, Vec<FileId>)> {
         let of_kind = |kind: LeafKind| {
             leaves
                 .iter()
@@ -590,18 +593,18 @@ impl Registry {
         let fresh: HashSet<FileId> = of_kind(LeafKind::FilePublished).collect();
         let again = of_kind(LeafKind::AttestationAdded).collect::<Vec<_>>();
         if fresh.is_empty() && again.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Vec::new()));
         }
+        let mut files: Vec<FileId> = fresh.iter().cloned().chain(again).collect();
+        files.sort();
+        files.dedup();
         let notary = match self.notary().await {
             Ok(notary) => notary,
             Err(error) => {
                 tracing::error!(%error, "the registry can not attest what it publishes; it is made up for later");
-                return Ok(Vec::new());
+                return Ok((Vec::new(), files));
             }
         };
-        let mut files: Vec<FileId> = fresh.iter().cloned().chain(again).collect();
-        files.sort();
-        files.dedup();
         let subjects = self.inner.store.own_subjects(&files).await?;
         let theirs: Vec<FileId> = leaves
             .iter()
@@ -609,13 +612,16 @@ impl Registry {
             .filter_map(|leaf| leaf.file.clone())
             .collect();
         let theirs = self.inner.store.attestations_of(&theirs).await?;
-        self.own_attestations(
-            &notary,
-            &subjects,
-            |subject| fresh.contains(&subject.file),
-            &theirs,
-            now,
-        )
+        let made = self
+            .own_attestations(
+                notary,
+                subjects,
+                |subject| fresh.contains(&subject.file),
+                &theirs,
+                now,
+            )
+            .await?;
+        Ok((made, Vec::new()))
     }
 
     /// Reads the writer's memory of the log from the rows, and the tiles at the right edge from the blob store; makes

@@ -17,7 +17,8 @@ use crate::Registry;
 use crate::accounts::{Owned, new_id, user_key};
 use crate::error::{Error, Kind, Result};
 use crate::model::{
-    AccountId, Actor, Identity, Level, Membership, OrganisationId, Role, Roles, TeamId, Time,
+    AccountId, Actor, Identity, Level, Membership, OrganisationId, ProjectId, Role, Roles, TeamId,
+    Time,
 };
 use crate::policy::{self, Act, On};
 use crate::store::{InvitationRow, OrganisationRow, OwnedProject, TeamRow, Tx, WRITE_CONFLICT};
@@ -828,7 +829,6 @@ impl Registry {
         let team = self.team_of(&mut tx, &row, team).await?;
         let before = tx.all_roles(None, Some(&row.id)).await?;
         tx.remove_team(&team.id, now).await?;
-        let after = tx.all_roles(None, Some(&row.id)).await?;
         self.note_organisation(
             &mut tx,
             actor,
@@ -838,9 +838,8 @@ impl Registry {
             json!({"team": team.id}),
         )
         .await?;
-        self.tell_of_roles(&mut tx, &row.id, &before, &after)
+        self.settle_roles(&mut tx, actor, &row.id, None, &before)
             .await?;
-        self.record_roles(&mut tx, actor, &before, &after).await?;
         tx.commit().await?;
         self.inner.beat.wake();
         Ok(())
@@ -873,7 +872,6 @@ impl Registry {
         if !tx.set_team_member(&team.id, &account, inside, now).await? {
             return Ok(());
         }
-        let after = tx.all_roles(None, Some(&row.id)).await?;
         let detail = json!({"team": team.id, "inside": inside});
         self.note_organisation(
             &mut tx,
@@ -884,9 +882,8 @@ impl Registry {
             detail,
         )
         .await?;
-        self.tell_of_roles(&mut tx, &row.id, &before, &after)
+        self.settle_roles(&mut tx, actor, &row.id, None, &before)
             .await?;
-        self.record_roles(&mut tx, actor, &before, &after).await?;
         tx.commit().await?;
         self.inner.beat.wake();
         Ok(())
@@ -932,13 +929,11 @@ impl Registry {
         let before = tx.all_roles(Some(&project.id), None).await?;
         tx.grant_team(&new_id(), &team.id, Some(&project.id), None, role, now)
             .await?;
-        let after = tx.all_roles(Some(&project.id), None).await?;
         let detail = json!({"team": team.id, "project": project.id, "role": role});
         tx.note_event(&new_id(), now, "team-role-changed", actor, None, detail)
             .await?;
-        self.tell_of_roles(&mut tx, &organisation, &before, &after)
+        self.settle_roles(&mut tx, actor, &organisation, Some(&project.id), &before)
             .await?;
-        self.record_roles(&mut tx, actor, &before, &after).await?;
         tx.commit().await?;
         self.inner.beat.wake();
         Ok(())
@@ -980,13 +975,11 @@ impl Registry {
         let before = tx.all_roles(None, Some(&row.id)).await?;
         tx.grant_team(&new_id(), &team.id, None, Some(&namespace.id), role, now)
             .await?;
-        let after = tx.all_roles(None, Some(&row.id)).await?;
         let detail = json!({"team": team.id, "namespace": namespace.id, "role": role});
         self.note_organisation(&mut tx, actor, "team-role-changed", &row, None, detail)
             .await?;
-        self.tell_of_roles(&mut tx, &row.id, &before, &after)
+        self.settle_roles(&mut tx, actor, &row.id, None, &before)
             .await?;
-        self.record_roles(&mut tx, actor, &before, &after).await?;
         tx.commit().await?;
         self.inner.beat.wake();
         Ok(())
@@ -1142,7 +1135,21 @@ impl Registry {
             .ok_or_else(unknown_invitation)
     }
 
-    /// Tells the owners, and whom it concerns, that somebody's standing changed.
+    /// Tells and records whose roles are other ones now than `before`: on one project, or on all of the organisation's.
+    async fn settle_roles(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        organisation: &OrganisationId,
+        project: Option<&ProjectId>,
+        before: &[(OwnedProject, AccountId, Roles)],
+    ) -> Result<()> {
+        let whole = project.is_none().then_some(organisation);
+        let after = tx.all_roles(project, whole).await?;
+        self.tell_of_roles(tx, organisation, before, &after).await?;
+        self.record_roles(tx, actor, before, &after).await
+    }
+
     /// Tells those whose roles on projects changed through teams, and the organisation's owners: one notice for each
     /// person, however many projects it is.
     async fn tell_of_roles(

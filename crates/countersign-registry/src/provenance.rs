@@ -326,7 +326,8 @@ impl Registry {
             } else {
                 TrustLevel::None
             });
-        tx.set_file_trust(&file.id, level, vetted.source.as_ref(), Some(now))
+        let attested = vetted.indexed(&digests).then_some(now);
+        tx.set_file_trust(&file.id, level, vetted.source.as_ref(), attested)
             .await?;
         if level == TrustLevel::Provenance {
             tx.raise_trust(&file.project, level, actor.name(), now)

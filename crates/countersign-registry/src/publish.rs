@@ -646,11 +646,7 @@ impl Registry {
             }
             let named = home.attestations.clone();
             vetted.write(tx, &file, &named, &event, now).await?;
-            let attested = vetted
-                .digests()
-                .iter()
-                .any(|digest| named.contains(digest))
-                .then_some(now);
+            let attested = vetted.indexed(&named).then_some(now);
             tx.set_file_trust(&file, vetted.level, vetted.source.as_ref(), attested)
                 .await?;
             // The project's rows may be older than this file: what it reached then it has reached.
@@ -675,7 +671,7 @@ impl Registry {
         }
         let digests_sent = vetted.digests();
         vetted.write(tx, &file, &digests_sent, &event, now).await?;
-        let attested = (!digests_sent.is_empty()).then_some(now);
+        let attested = vetted.indexed(&digests_sent).then_some(now);
         tx.set_file_trust(&file, vetted.level, vetted.source.as_ref(), attested)
             .await?;
         let nudge = match &facts.project {

@@ -31,7 +31,7 @@ pub use preset::{Field, Provider, environment, is_personal, snapshot};
 pub use registration::{Asked, Registration, register};
 pub(crate) use rules::fits;
 pub use rules::{Rule, Test, evaluate, matches};
-pub use source::source;
+pub use source::{Forge, source};
 pub use token::{Demands, Unverified, Verified, verify};
 
 /// The longest token that is read, in bytes.

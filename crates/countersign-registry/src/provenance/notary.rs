@@ -4,7 +4,6 @@
 //! The heartbeat makes them with the file's leaf. Files that have none (from before this version, or taken while the key
 //! was away) get theirs by a chore.
 
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,6 +19,7 @@ use crate::Registry;
 use crate::accounts::new_id;
 use crate::error::{Error, Kind, Result};
 use crate::heartbeat::{Change, file_url};
+use crate::keys::{read_secret, secret_or_new};
 use crate::model::{
     Actor, AttestationForm, Maker, RegistryKey, ShownProvenance, Time, TrustLevel, Verdict,
 };
@@ -175,7 +175,8 @@ impl Registry {
             .collect()
     }
 
-    /// Lets a new key sign the registry's own attestations from now on. What was signed before stays.
+    /// Lets a new key sign the registry's own attestations from now on. What was signed before stays, but nothing proves
+    /// when: a chore says it again with the new key.
     ///
     /// # Errors
     /// `operator-needed`, `attestation-key-missing`.
@@ -256,6 +257,7 @@ impl Registry {
                 let change =
                     Change::registry(actor, LeafKind::PolicyChanged).way(Way::Replaced, None);
                 self.record(&mut tx, change, detail).await?;
+                tx.own_words_due_for_all().await?;
             }
             // The first is made by itself, with the first file.
             None => {
@@ -272,18 +274,18 @@ impl Registry {
 
     /// What the registry says itself of some files: a release attestation for each that has none yet (`fresh`), a
     /// summary for each that has attestations of its uploader.
-    pub(crate) fn own_attestations(
+    pub(crate) async fn own_attestations(
         &self,
-        notary: &Notary,
-        subjects: &[OwnSubject],
+        notary: Arc<Notary>,
+        subjects: Vec<OwnSubject>,
         fresh: impl Fn(&OwnSubject) -> bool,
         attestations: &[AttestationRow],
         now: Time,
     ) -> Result<Vec<AttestationRow>> {
-        let mut made = Vec::new();
-        for subject in subjects {
+        let mut statements = Vec::new();
+        for (at, subject) in subjects.iter().enumerate() {
             if fresh(subject) {
-                made.push(notary.attest(subject, &release_statement(subject)?, now)?);
+                statements.push((at, release_statement(subject)?));
             }
             let theirs: Vec<&AttestationRow> = attestations
                 .iter()
@@ -291,11 +293,18 @@ impl Registry {
                 .collect();
             let levels = levels(subject, &theirs);
             if !levels.is_empty() {
-                let statement = self.summary(subject, &theirs, &levels, now);
-                made.push(notary.attest(subject, &statement, now)?);
+                statements.push((at, self.summary(subject, &theirs, &levels, now)));
             }
         }
-        Ok(made)
+        tokio::task::spawn_blocking(move || {
+            statements
+                .iter()
+                .filter_map(|(at, statement)| Some((subjects.get(*at)?, statement)))
+                .map(|(subject, statement)| notary.attest(subject, statement, now))
+                .collect()
+        })
+        .await
+        .map_err(|source| Error::internal("a task broke off", source))?
     }
 
     fn summary(
@@ -344,14 +353,16 @@ impl Registry {
         })
     }
 
-    /// Attests files that are in the log and have no attestation of the registry; their number.
+    /// Says of files what the registry has still to say of them: those from before it attested anything, those that came
+    /// while its key was away, all once another key signs; their number. Each part is done for good when its transaction
+    /// ends: after a crash it goes on with the rest.
     ///
     /// # Errors
     /// `attestation-key-missing`, or where the database fails.
     pub async fn attest_unattested(&self) -> Result<u64> {
         let mut done = 0;
         loop {
-            let subjects = self.inner.store.unattested(CATCH_UP).await?;
+            let subjects = self.inner.store.own_words_due(CATCH_UP).await?;
             if subjects.is_empty() {
                 return Ok(done);
             }
@@ -361,13 +372,18 @@ impl Registry {
                 .map(|subject| subject.file.clone())
                 .collect();
             let theirs = self.inner.store.attestations_of(&files).await?;
-            let made = self.own_attestations(&notary, &subjects, |_| true, &theirs, self.now())?;
+            let number = subjects.len() as u64;
+            let made = self
+                .own_attestations(notary, subjects, |_| true, &theirs, self.now())
+                .await?;
             let mut tx = self.inner.store.write().await?;
-            for row in &made {
-                tx.insert_own_attestation(row).await?;
-            }
+            tx.insert_own_attestations(&made).await?;
+            tx.own_words_said(&files).await?;
             tx.commit().await?;
-            done += subjects.len() as u64;
+            done += number;
+            if done > CATCH_UP as u64 {
+                tracing::info!(files = done, "the registry attests files of before");
+            }
         }
     }
 }
@@ -397,13 +413,13 @@ pub(crate) fn is_registrys(predicate_type: &str) -> bool {
     PredicateKind::of(predicate_type).is_made_by_registries()
 }
 
-fn missing(path: &Path, source: std::io::Error) -> Error {
+fn missing(folder: &Path, number: u64, source: std::io::Error) -> Error {
     Error::new(
         Kind::Unavailable,
         "attestation-key-missing",
         format!(
             "The key of the registry's attestations, {}, can not be had: {source}.",
-            path.display()
+            folder.join(file_name(number)).display()
         ),
     )
     .remedy("Put it back from where you keep the keys, or make another: `countersignd admin key rotate attestations`.")
@@ -411,43 +427,11 @@ fn missing(path: &Path, source: std::io::Error) -> Error {
 }
 
 fn read_key(folder: &Path, number: u64) -> Result<[u8; 32]> {
-    let path = folder.join(file_name(number));
-    let text = std::fs::read_to_string(&path).map_err(|source| missing(&path, source))?;
-    let bytes = hex::decode(text.trim_end()).unwrap_or_default();
-    bytes.try_into().map_err(|_| {
-        missing(
-            &path,
-            std::io::Error::other("it is not 64 hexadecimal digits"),
-        )
-    })
+    read_secret(folder, &file_name(number)).map_err(|source| missing(folder, number, source))
 }
 
-/// Writes a new key as a file of mode 0600; where one of this number lies there already, it is taken.
+/// Keeps a new key; where one of this number lies there already, it is taken.
 fn write_key(folder: &Path, number: u64, fresh: [u8; 32]) -> Result<[u8; 32]> {
-    let path = folder.join(file_name(number));
-    let failed = |source| missing(&path, source);
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder).map_err(failed)?;
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = match options.open(&path) {
-        Ok(file) => file,
-        Err(source) if source.kind() == std::io::ErrorKind::AlreadyExists => {
-            return read_key(folder, number);
-        }
-        Err(source) => return Err(failed(source)),
-    };
-    file.write_all(hex::encode(fresh).as_bytes())
-        .and_then(|()| file.write_all(b"\n"))
-        .and_then(|()| file.sync_all())
-        .map_err(failed)?;
-    std::fs::File::open(folder)
-        .and_then(|handle| handle.sync_all())
-        .map_err(failed)?;
-    Ok(fresh)
+    secret_or_new(folder, &file_name(number), fresh)
+        .map_err(|source| missing(folder, number, source))
 }

@@ -1,6 +1,6 @@
 //! What is served of provenance.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use countersign_formats::{Ecosystem, format, purl};
@@ -13,14 +13,15 @@ use crate::Registry;
 use crate::error::{Error, Kind, Result};
 use crate::fetch::Document;
 use crate::model::{
-    AttestationDetail, AttestationForm, ChangeKind, FileProvenance, Maker, ReleaseStanding,
-    SourceState, SourceTuple,
+    AttestationDetail, ChangeKind, FileProvenance, Maker, ReleaseStanding, SourceState, SourceTuple,
 };
 use crate::policy::provenance::{Likeness, likeness};
 use crate::store::{AttestationRow, AttestedFile, CheckedSource};
 
-/// Digests that one question may have.
+/// Digests that one question may have, files that are looked up for them, and bytes of attestations in one answer.
 const DIGESTS_AT_MOST: usize = 100;
+const FILES_AT_MOST: u32 = 200;
+const BYTES_AT_MOST: u64 = 8 << 20;
 
 /// A loss is written down in the transaction that makes the release, a moment after it in rows.
 const SAME_MOMENT: i64 = 60;
@@ -214,7 +215,23 @@ impl Registry {
             .remedy("Ask in several parts."));
         }
         let digests: Vec<String> = digests.iter().map(ToString::to_string).collect();
-        let files = self.inner.store.files_by_digest(&digests).await?;
+        let files = self
+            .inner
+            .store
+            .files_by_digest(&digests, FILES_AT_MOST)
+            .await?;
+        let ids: Vec<_> = files.iter().map(|file| file.id.clone()).collect();
+        let bytes = self.inner.store.attestation_bytes(&ids).await?;
+        if bytes > BYTES_AT_MOST {
+            return Err(Error::new(
+                Kind::Rejected,
+                "too-many-digests",
+                format!(
+                    "The attestations of these files are {bytes} bytes; at most {BYTES_AT_MOST} are answered at a time."
+                ),
+            )
+            .remedy("Ask in several parts."));
+        }
         self.with_attestations(files).await
     }
 
@@ -240,18 +257,12 @@ impl Registry {
             .ok_or_else(|| unknown_file(&identifier))?;
         let rows = self.inner.store.attestations_of(&[file.id]).await?;
         let mut bundles: Vec<(Value, Vec<&[u8]>)> = Vec::new();
-        for row in rows
-            .iter()
-            .filter(|row| row.maker == Maker::Uploader && row.form == AttestationForm::Pep740)
-        {
-            // Publishers of kinds that clients of this API do not know have no place in it.
-            let Some(publisher) = row
-                .publisher
-                .as_ref()
-                .and_then(|text| serde_json::from_str::<Value>(text).ok())
-            else {
+        for row in rows.iter().filter(|row| row.has_place_in_index()) {
+            let Some(publisher) = &row.publisher else {
                 continue;
             };
+            let publisher: Value = serde_json::from_str(publisher)
+                .map_err(|source| Error::internal("a stored publisher is malformed", source))?;
             match bundles.iter_mut().find(|(other, _)| *other == publisher) {
                 Some((_, list)) => list.push(row.body.as_bytes()),
                 None => bundles.push((publisher, vec![row.body.as_bytes()])),
@@ -274,18 +285,24 @@ impl Registry {
     async fn with_attestations(&self, files: Vec<AttestedFile>) -> Result<Vec<FileProvenance>> {
         let ids: Vec<_> = files.iter().map(|file| file.id.clone()).collect();
         let rows = self.inner.store.attestations_of(&ids).await?;
-        let mut states: BTreeMap<CheckedSource, Option<SourceState>> = BTreeMap::new();
-        for source in rows.iter().filter_map(|row| row.source.as_ref()) {
-            if !states.contains_key(source) {
-                let state = self.inner.store.source_check(source).await?;
-                let state = state.map(|row| SourceState {
+        let sources: BTreeSet<&CheckedSource> =
+            rows.iter().filter_map(|row| row.source.as_ref()).collect();
+        let sources: Vec<CheckedSource> = sources.into_iter().cloned().collect();
+        let states: BTreeMap<CheckedSource, SourceState> = self
+            .inner
+            .store
+            .source_checks(&sources)
+            .await?
+            .into_iter()
+            .map(|row| {
+                let state = SourceState {
                     state: row.state,
                     detail: row.detail,
                     checked: row.checked,
-                });
-                states.insert(source.clone(), state);
-            }
-        }
+                };
+                (row.source, state)
+            })
+            .collect();
         files
             .into_iter()
             .map(|file| {
@@ -324,12 +341,12 @@ fn is_superseded(row: &AttestationRow, all: &[AttestationRow]) -> bool {
 
 fn detail(
     row: &AttestationRow,
-    states: &BTreeMap<CheckedSource, Option<SourceState>>,
+    states: &BTreeMap<CheckedSource, SourceState>,
 ) -> AttestationDetail {
     let source_state = row
         .source
         .as_ref()
-        .and_then(|source| states.get(source).cloned().flatten());
+        .and_then(|source| states.get(source).cloned());
     AttestationDetail {
         digest: row.digest.clone(),
         maker: row.maker,

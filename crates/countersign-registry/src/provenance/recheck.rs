@@ -3,12 +3,14 @@
 //! Nothing is ever deleted for what is found; it is shown with its date. A look that fails is repeated, and only three
 //! failures over 72 hours make a source count as gone: forges have bad days.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use countersign_trust::sigstore::{Attestation, Bundle, Demands, Limits, Subject, verify};
+use url::Url;
 
 use crate::Registry;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{AttestationForm, Time};
 use crate::seams::{OutsideError, OutsideRequest};
 use crate::store::{AttestationRow, CheckedSource, SourceCheckRow};
@@ -21,17 +23,38 @@ const AGAIN: i64 = 86_400;
 const FAILURES: u64 = 3;
 const OVER: i64 = 72 * 3_600;
 
-/// Sources in one go, so that a forge is not flooded.
-const SOURCES: i64 = 30;
+/// Sources read from the database in one go, and looked at at the same time.
+const SOURCES: i64 = 200;
+const AT_ONCE: usize = 4;
+
+/// Looks at one forge in one run, so that it is not flooded.
+const A_HOST: u64 = 1_000;
+
+/// A forge that did not answer so many times in a run is left alone until the next one.
+const SILENCES: u64 = 3;
+
+/// How long a run goes on, in seconds; what is left is looked at in the next one.
+const RUN: i64 = 240;
+
+/// When those come up again that a run left out, in seconds.
+const LEFT_OUT: i64 = 1_800;
 
 /// Attestations in one go.
-const ATTESTATIONS: i64 = 500;
+const ATTESTATIONS: i64 = 200;
 
 /// How often an attestation is held against today's roots, in seconds.
 const HOLD_EVERY: i64 = 86_400;
 
 /// A page of a forge is read up to this much; that it answers is what counts.
-const PAGE: usize = 8 << 20;
+const PAGE: usize = 64 << 10;
+
+/// What a run knows of one forge.
+#[derive(Default)]
+struct Host {
+    looks: u64,
+    /// In a row.
+    silences: u64,
+}
 
 /// What one look found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,37 +99,17 @@ pub(super) fn judged(before: &SourceCheckRow, look: &Look, now: Time) -> SourceC
     row
 }
 
-/// The pages that show a source: its commit, and its build file at that commit.
-fn pages(source: &CheckedSource) -> Vec<(&'static str, String)> {
-    let host = source
-        .repository
-        .strip_prefix("https://")
-        .and_then(|rest| rest.split('/').next())
-        .unwrap_or_default();
-    let CheckedSource {
-        repository,
-        commit,
-        workflow,
-    } = source;
-    let gitlab = host.contains("gitlab");
-    let (commits, files) = match gitlab {
-        true => ("/-/commit/", "/-/raw/"),
-        false if host == "codeberg.org" => ("/commit/", "/src/commit/"),
-        false => ("/commit/", "/blob/"),
-    };
-    let mut pages = vec![("commit", format!("{repository}{commits}{commit}"))];
-    let plain = !workflow.is_empty()
-        && workflow
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte))
-        && !workflow.split('/').any(|part| part == "..");
-    if plain {
-        pages.push((
-            "build file",
-            format!("{repository}{files}{commit}/{workflow}"),
-        ));
-    }
-    pages
+/// Where a forge leads those who may not see a page.
+fn asks_to_sign_in(to: &str) -> bool {
+    Url::parse(to).is_ok_and(|to| {
+        ["/users/sign_in", "/user/login", "/login"]
+            .iter()
+            .any(|path| to.path().trim_end_matches('/') == *path)
+    })
+}
+
+fn host(url: &str) -> Option<String> {
+    Url::parse(url).ok()?.host_str().map(str::to_owned)
 }
 
 impl Registry {
@@ -119,21 +122,54 @@ impl Registry {
         if !self.inner.settings.check_sources {
             return Ok(0);
         }
-        let due = self.inner.store.sources_due(self.now(), SOURCES).await?;
+        let until = self.now().plus_seconds(RUN);
+        let mut hosts: HashMap<String, Host> = HashMap::new();
         let mut looked = 0;
-        for row in due {
-            let look = self.look_at(&row.source).await;
-            let after = judged(&row, &look, self.now());
-            let mut tx = self.inner.store.write().await?;
-            tx.set_source_check(&after).await?;
-            tx.commit().await?;
-            looked += 1;
+        while self.now() < until {
+            let due = self.inner.store.sources_due(self.now(), SOURCES).await?;
+            if due.is_empty() {
+                break;
+            }
+            for part in due.chunks(AT_ONCE) {
+                let mut rows = Vec::with_capacity(part.len());
+                let mut looks = Vec::with_capacity(part.len());
+                for row in part {
+                    let name = host(&row.source.repository).unwrap_or_default();
+                    let host = hosts.entry(name.clone()).or_default();
+                    if host.looks >= A_HOST || host.silences >= SILENCES {
+                        let mut later = row.clone();
+                        later.due = self.now().plus_seconds(LEFT_OUT);
+                        rows.push(later);
+                        continue;
+                    }
+                    host.looks += 1;
+                    looks.push(async move { (row, name, self.look_at(&row.source).await) });
+                }
+                for (row, name, look) in futures::future::join_all(looks).await {
+                    let host = hosts.entry(name).or_default();
+                    match look {
+                        Look::Unanswered(_) => host.silences += 1,
+                        Look::There | Look::Gone(_) => host.silences = 0,
+                    }
+                    rows.push(judged(row, &look, self.now()));
+                    looked += 1;
+                }
+                let mut tx = self.inner.store.write().await?;
+                for row in &rows {
+                    tx.set_source_check(row).await?;
+                }
+                tx.commit().await?;
+            }
         }
         Ok(looked)
     }
 
     async fn look_at(&self, source: &CheckedSource) -> Look {
-        for (what, url) in pages(source) {
+        let pages = [
+            Some(("commit", source.commit_page())),
+            source.build_file_page().map(|page| ("build file", page)),
+        ];
+        for (what, url) in pages.into_iter().flatten() {
             let request = OutsideRequest {
                 url: &url,
                 most: PAGE,
@@ -145,17 +181,27 @@ impl Registry {
             match self.inner.seams.outside.get(request).await {
                 // A page that is larger than we read is there.
                 Ok(_) | Err(OutsideError::TooLarge(_)) => {}
-                Err(OutsideError::Status(status @ (401 | 403 | 404 | 410 | 451))) => {
+                Err(OutsideError::Status(401 | 403 | 404 | 410 | 451)) => {
+                    return Look::Gone(format!("Its {what} can not be seen any more at {url}."));
+                }
+                Err(OutsideError::Redirected(to)) if asks_to_sign_in(&to) => {
                     return Look::Gone(format!(
-                        "Its {what} can not be seen any more: {url} answers with the status {status}."
+                        "Its {what} can be seen at {url} only by those who sign in there."
                     ));
                 }
-                Err(OutsideError::Redirected(to)) => {
+                // A repository that got another name is still there: its forge leads on to it.
+                Err(OutsideError::Redirected(to)) if host(&to) == host(&url) => {}
+                Err(OutsideError::Redirected(_)) => {
                     return Look::Gone(format!(
-                        "Its {what} is no longer at {url}, which leads to {to}."
+                        "Its {what} is no longer at {url}, which leads to another site."
                     ));
                 }
-                Err(other) => return Look::Unanswered(other.to_string()),
+                Err(OutsideError::Status(_)) => {
+                    return Look::Unanswered(
+                        "the forge answered with an error of its own".to_owned(),
+                    );
+                }
+                Err(_) => return Look::Unanswered("the forge can not be reached".to_owned()),
             }
         }
         Look::There
@@ -179,17 +225,33 @@ impl Registry {
             if due.is_empty() {
                 return Ok(held);
             }
-            let mut outcomes = Vec::with_capacity(due.len());
-            for (row, _, sha256) in &due {
-                outcomes.push((row.id.clone(), hold(row, sha256, &roots.all)));
-                tokio::task::yield_now().await;
-            }
+            let number = due.len() as u64;
+            let roots = roots.clone();
+            let outcomes = tokio::task::spawn_blocking(move || {
+                due.into_iter()
+                    .map(|(row, filename, sha256)| {
+                        let problem = hold(&row, &sha256, &roots.all);
+                        (row, filename, problem)
+                    })
+                    .collect::<Vec<_>>()
+            })
+            .await
+            .map_err(|source| Error::internal("a task broke off", source))?;
+            let good: Vec<&str> = outcomes
+                .iter()
+                .filter(|(_, _, problem)| problem.is_none())
+                .map(|(row, ..)| row.id.as_str())
+                .collect();
             let mut tx = self.inner.store.write().await?;
-            for (id, problem) in &outcomes {
-                tx.set_rechecked(id, problem.as_deref(), now).await?;
+            tx.set_rechecked(&good, None, now).await?;
+            for (row, _, problem) in &outcomes {
+                if problem.is_some() {
+                    tx.set_rechecked(&[&row.id], problem.as_deref(), now)
+                        .await?;
+                }
             }
             tx.commit().await?;
-            for ((row, filename, _), (_, problem)) in due.iter().zip(&outcomes) {
+            for (row, filename, problem) in &outcomes {
                 if let Some(problem) = problem
                     && row.recheck_problem.is_none()
                 {
@@ -201,7 +263,7 @@ impl Registry {
                     );
                 }
             }
-            held += due.len() as u64;
+            held += number;
         }
     }
 }
@@ -232,6 +294,7 @@ mod tests {
     fn row() -> SourceCheckRow {
         SourceCheckRow {
             source: CheckedSource {
+                forge: countersign_trust::oidc::Forge::Github,
                 repository: "https://github.com/octo/demo".to_owned(),
                 commit: "0".repeat(40),
                 workflow: ".github/workflows/release.yml".to_owned(),
@@ -278,18 +341,10 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_a_source_never_leave_its_repository() {
-        let mut source = row().source;
-        assert_eq!(
-            pages(&source)[1].1,
-            format!(
-                "https://github.com/octo/demo/blob/{}/.github/workflows/release.yml",
-                source.commit
-            )
-        );
-        source.workflow = "../../../evil".to_owned();
-        assert_eq!(pages(&source).len(), 1);
-        source.workflow = "a?b".to_owned();
-        assert_eq!(pages(&source).len(), 1);
+    fn who_is_asked_to_sign_in_sees_nothing() {
+        assert!(asks_to_sign_in("https://gitlab.example/users/sign_in"));
+        assert!(asks_to_sign_in("https://github.example/login?return_to=x"));
+        assert!(!asks_to_sign_in("https://github.com/new/name/commit/0"));
+        assert!(!asks_to_sign_in("nothing"));
     }
 }

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use countersign_formats::pypi::filename;
 use countersign_formats::{Ecosystem, NameKey};
 use countersign_trust::digest::Sha256;
-use countersign_trust::oidc::{self, Difference, Provider};
+use countersign_trust::oidc::{self, Difference, Forge, Provider, Registration};
 use countersign_trust::sigstore::{
     Allowed, Attestation, Claim, Claims, Demands, IdentityPolicy, Limits, NameRule, Predicate,
     PredicateKind, Statement, Subject, TimeEvidence, Verified, Version, compare, cross_check,
     publisher, verify,
 };
+use serde_json::{Value, json};
 use url::Url;
 
 use super::notary::is_registrys;
@@ -84,6 +85,15 @@ impl Vetted {
             one.new
                 .as_ref()
                 .is_some_and(|row| row.verdict == Verdict::Confirmed)
+        })
+    }
+
+    /// True where one of these that was verified now has a place in the ecosystem's own index.
+    pub(crate) fn indexed(&self, digests: &[String]) -> bool {
+        self.attestations.iter().any(|one| {
+            one.new
+                .as_ref()
+                .is_some_and(|row| digests.contains(&row.digest) && row.has_place_in_index())
         })
     }
 
@@ -423,10 +433,15 @@ fn vet_one(attestation: &Attestation, digest: &str, held: &Held) -> Result<Attes
             .map_err(|source| Error::internal("an attestation was read and is no text", source))
     };
     let words = claim_words(claims);
-    let named_publisher = match &held.expected {
-        Expected::Publisher(row) => publisher(&row.registration),
-        Expected::Named(_) => publisher_of_claims(claims),
+    let provider = match &held.expected {
+        Expected::Publisher(row) => Some(row.registration.provider),
+        Expected::Named(_) => claims.issuer().and_then(provider_of),
     };
+    let registration = match &held.expected {
+        Expected::Publisher(row) => Some(&row.registration),
+        Expected::Named(_) => None,
+    };
+    let home = home_of(provider, claims);
     Ok(AttestationRow {
         id: String::new(),
         file: FileId(String::new()),
@@ -438,10 +453,10 @@ fn vet_one(attestation: &Attestation, digest: &str, held: &Held) -> Result<Attes
         verdict,
         shown: ShownProvenance {
             slsa_level,
-            ..shown(&verified, claims)
+            ..shown(&verified, claims, provider, home.as_ref())
         },
-        source: checked_source(claims),
-        publisher: named_publisher.map(|value| value.to_string()),
+        source: home.filter(|_| is_open(claims)),
+        publisher: Some(publisher_shown(provider, registration, claims).to_string()),
         claims: words,
         signed: signed_at(&verified.times),
         root_digest: verified.root.as_ref().map(|root| root.digest.clone()),
@@ -487,12 +502,15 @@ fn is_commit(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-fn checked_source(claims: &Claims) -> Option<CheckedSource> {
+/// Where the commit can be seen, as far as it is known whose pages show it.
+fn home_of(provider: Option<Provider>, claims: &Claims) -> Option<CheckedSource> {
     let repository = plain(&claims.repository()?)?;
+    let forge = Forge::of(provider?, claims.issuer()?, &repository)?;
     let commit = claims
         .get(Claim::SourceRepositoryDigest)
         .filter(|text| is_commit(text))?;
     Some(CheckedSource {
+        forge,
         repository,
         commit: commit.to_owned(),
         workflow: claims
@@ -502,12 +520,12 @@ fn checked_source(claims: &Claims) -> Option<CheckedSource> {
     })
 }
 
-/// What forge a repository is on, as far as its pages are built. GitLab's own certificates write two slashes.
-fn is_gitlab(claims: &Claims) -> bool {
-    claims
-        .get(Claim::BuildConfigUri)
-        .and_then(|uri| uri.strip_prefix("https://"))
-        .is_some_and(|rest| rest.contains("//"))
+/// May anybody look at the repository, as far as its forge said? Others are not looked for: they would always be away.
+fn is_open(claims: &Claims) -> bool {
+    !matches!(
+        claims.get(Claim::SourceRepositoryVisibility),
+        Some("private" | "internal")
+    )
 }
 
 fn provider_of(issuer: &str) -> Option<Provider> {
@@ -517,38 +535,24 @@ fn provider_of(issuer: &str) -> Option<Provider> {
 }
 
 /// What pages show, read from what was proven.
-fn shown(verified: &Verified, claims: &Claims) -> ShownProvenance {
+fn shown(
+    verified: &Verified,
+    claims: &Claims,
+    provider: Option<Provider>,
+    home: Option<&CheckedSource>,
+) -> ShownProvenance {
     let text = |claim| claims.get(claim).map(str::to_owned);
-    let repository = claims.repository().and_then(|uri| plain(&uri));
-    let commit = text(Claim::SourceRepositoryDigest).filter(|text| is_commit(text));
-    let path = claims.workflow().map(|(path, _)| path.to_owned());
-    let (commits, files) = if is_gitlab(claims) {
-        ("/-/commit/", "/-/blob/")
-    } else {
-        ("/commit/", "/blob/")
-    };
-    let at_commit = repository.as_ref().zip(commit.as_ref());
-    let plain_path = path.as_ref().filter(|path| {
-        path.bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte))
-            && !path.split('/').any(|part| part == "..")
-    });
     let entry = verified.entries.first();
     ShownProvenance {
-        builder: claims
-            .issuer()
-            .and_then(provider_of)
-            .map(|provider| provider.title().to_owned()),
+        builder: provider.map(|provider| provider.title().to_owned()),
         issuer: claims.issuer().map(str::to_owned),
         signer: Some(claims.san.as_str().to_owned()),
-        commit_url: at_commit.map(|(repository, commit)| format!("{repository}{commits}{commit}")),
-        build_file_url: at_commit
-            .zip(plain_path)
-            .map(|((repository, commit), path)| format!("{repository}{files}{commit}/{path}")),
-        repository,
-        commit,
+        commit_url: home.map(CheckedSource::commit_page),
+        build_file_url: home.and_then(CheckedSource::build_file_page),
+        repository: claims.repository().and_then(|uri| plain(&uri)),
+        commit: text(Claim::SourceRepositoryDigest).filter(|text| is_commit(text)),
         reference: text(Claim::SourceRepositoryRef),
-        build_file: path,
+        build_file: claims.workflow().map(|(path, _)| path.to_owned()),
         run_url: text(Claim::RunInvocationUri).and_then(|uri| plain(&uri)),
         runner: text(Claim::RunnerEnvironment),
         trigger: text(Claim::BuildTrigger),
@@ -653,21 +657,53 @@ fn source_of_claims(words: &BTreeMap<String, String>) -> Option<SourceTuple> {
     })
 }
 
-/// The publisher as the Python integrity API names it, where no registration says so: from the certificate.
-fn publisher_of_claims(claims: &Claims) -> Option<serde_json::Value> {
-    let repository = claims.repository()?;
-    let path = Url::parse(&repository)
-        .ok()?
-        .path()
-        .trim_matches('/')
-        .to_owned();
+/// The publisher as the Python integrity API names it. Its clients take the repository of a kind that they know for one of
+/// the public forge of that kind; a publisher elsewhere, and every other kind, is named in full, under a kind that is no
+/// public forge's.
+fn publisher_shown(
+    provider: Option<Provider>,
+    registration: Option<&Registration>,
+    claims: &Claims,
+) -> Value {
+    let forge = match provider {
+        Some(Provider::Github) => Some("https://github.com/"),
+        Some(Provider::Gitlab) => Some("https://gitlab.com/"),
+        _ => None,
+    };
+    let repository = claims.repository();
+    let path = forge
+        .filter(|_| claims.issuer().and_then(provider_of) == provider)
+        .zip(repository.as_deref())
+        .and_then(|(forge, repository)| repository.strip_prefix(forge));
+    let known = match (forge, path, registration) {
+        // Elsewhere than on the public forge of its kind.
+        (Some(_), None, _) => None,
+        (_, _, Some(registration)) => publisher(registration),
+        (_, Some(path), None) => publisher_of_claims(provider, path, claims),
+        (None, None, None) => None,
+    };
+    known.unwrap_or_else(|| {
+        json!({
+            "kind": provider.unwrap_or(Provider::Generic).title(),
+            "issuer": claims.issuer(),
+            "repository": repository,
+            "workflow": claims.workflow().map(|(path, _)| path.to_owned()),
+            "environment": claims.get(Claim::DeploymentEnvironment),
+        })
+    })
+}
+
+/// The same where no registration says it: from the certificate.
+fn publisher_of_claims(provider: Option<Provider>, path: &str, claims: &Claims) -> Option<Value> {
     let (file, _) = claims.workflow()?;
-    if is_gitlab(claims) {
-        return Some(serde_json::json!({
+    let path = path.trim_end_matches('/');
+    match provider? {
+        Provider::Github => Some(json!({
+            "kind": "GitHub", "repository": path, "workflow": file.rsplit('/').next(), "environment": null,
+        })),
+        Provider::Gitlab => Some(json!({
             "kind": "GitLab", "repository": path, "workflow_filepath": file, "environment": null,
-        }));
+        })),
+        _ => None,
     }
-    Some(serde_json::json!({
-        "kind": "GitHub", "repository": path, "workflow": file.rsplit('/').next(), "environment": null,
-    }))
 }

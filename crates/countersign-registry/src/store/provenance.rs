@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use countersign_trust::oidc::Forge;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::any::AnyRow;
 
 use super::{
     Backend, Store, Tx, built, failed, maybe_text, maybe_time, places, text, time, unsigned,
+    value_rows,
 };
 use crate::error::{Error, Result};
 use crate::model::{
@@ -79,10 +81,35 @@ pub(crate) struct AttestationRow {
 /// What is looked for from time to time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, serde::Deserialize)]
 pub(crate) struct CheckedSource {
+    pub(crate) forge: Forge,
     pub(crate) repository: String,
     pub(crate) commit: String,
     /// Path of the build file; '' where none is named.
     pub(crate) workflow: String,
+}
+
+impl CheckedSource {
+    /// The page that shows the commit.
+    pub(crate) fn commit_page(&self) -> String {
+        self.forge.commit(&self.repository, &self.commit)
+    }
+
+    /// The page that shows the build file at that commit, where one is named.
+    pub(crate) fn build_file_page(&self) -> Option<String> {
+        self.forge
+            .file(&self.repository, &self.commit, &self.workflow)
+    }
+}
+
+impl AttestationRow {
+    /// Does the Python integrity API serve it? Its clients refuse a whole document for one statement of a type, or one
+    /// publisher of a kind, that they do not know.
+    pub(crate) fn has_place_in_index(&self) -> bool {
+        self.maker == Maker::Uploader
+            && self.form == AttestationForm::Pep740
+            && self.verdict == Verdict::Confirmed
+            && self.publisher.is_some()
+    }
 }
 
 /// What the last looks at a source found.
@@ -178,6 +205,9 @@ const FILE: &str = "SELECT f.id, f.project_id, p.name, p.key, p.ecosystem, r.ver
 
 const OWN: &str = "SELECT f.id, f.project_id, p.ecosystem, p.key, r.version, f.filename, f.sha256, f.trust_level FROM files f \
      JOIN projects p ON p.id = f.project_id JOIN releases r ON r.id = f.release_id";
+
+const SOURCE_CHECK: &str = "SELECT forge, repository, commit_hash, workflow, state, detail, checked_at, failing_since, failures, due_at \
+     FROM source_checks";
 
 /// Files that anybody is served.
 const SERVED: &str = "f.state = 'live' AND p.status <> 'quarantined' AND p.removed_at IS NULL AND f.leaf IS NOT NULL";
@@ -293,6 +323,7 @@ fn attested_file(row: &AnyRow) -> Result<AttestedFile> {
 fn source_check(row: &AnyRow) -> Result<SourceCheckRow> {
     Ok(SourceCheckRow {
         source: CheckedSource {
+            forge: from_json(&text(row, "forge")?)?,
             repository: text(row, "repository")?,
             commit: text(row, "commit_hash")?,
             workflow: text(row, "workflow")?,
@@ -337,12 +368,16 @@ impl Store {
     }
 
     /// The served files with these digests.
-    pub(crate) async fn files_by_digest(&self, digests: &[String]) -> Result<Vec<AttestedFile>> {
+    pub(crate) async fn files_by_digest(
+        &self,
+        digests: &[String],
+        limit: u32,
+    ) -> Result<Vec<AttestedFile>> {
         if digests.is_empty() {
             return Ok(Vec::new());
         }
         let sql = format!(
-            "{FILE} WHERE f.sha256 IN ({}) AND {SERVED} ORDER BY f.sha256, f.purl",
+            "{FILE} WHERE f.sha256 IN ({}) AND {SERVED} ORDER BY f.sha256, f.purl LIMIT {limit}",
             places(digests.len(), 1)
         );
         let mut query = sqlx::query(built(sql));
@@ -418,7 +453,25 @@ impl Store {
         row.map(|row| text(&row, "body")).transpose()
     }
 
-    /// Which of these digests are attestations of the file with this identifier and these bytes.
+    /// How many bytes the attestations of some files have in all.
+    pub(crate) async fn attestation_bytes(&self, files: &[FileId]) -> Result<u64> {
+        let mut bytes = 0;
+        for chunk in files.chunks(500) {
+            let sql = format!(
+                "SELECT COALESCE(SUM(LENGTH(body)), 0) AS bytes FROM attestations WHERE file_id IN ({})",
+                places(chunk.len(), 1)
+            );
+            let mut query = sqlx::query(built(sql));
+            for file in chunk {
+                query = query.bind(file.0.clone());
+            }
+            let row = query.fetch_one(&self.read).await.map_err(failed)?;
+            bytes += unsigned(&row, "bytes")?;
+        }
+        Ok(bytes)
+    }
+
+    /// Which of these digests are attestations, sent with it, of the file with this identifier and these bytes.
     pub(crate) async fn known_attestations(
         &self,
         purl: &str,
@@ -500,11 +553,10 @@ impl Store {
         Ok(found)
     }
 
-    /// Files in the log that have no attestation of the registry, such as those from before it made any.
-    pub(crate) async fn unattested(&self, limit: i64) -> Result<Vec<OwnSubject>> {
+    /// Files of which the registry has still to say something itself.
+    pub(crate) async fn own_words_due(&self, limit: i64) -> Result<Vec<OwnSubject>> {
         let rows = sqlx::query(built(format!(
-            "{OWN} WHERE f.leaf IS NOT NULL AND NOT EXISTS (SELECT 1 FROM attestations a WHERE a.file_id = f.id AND a.maker = 'registry') \
-             ORDER BY f.id LIMIT $1"
+            "{OWN} JOIN own_words_due d ON d.file_id = f.id ORDER BY d.file_id LIMIT $1"
         )))
         .bind(limit)
         .fetch_all(&self.read)
@@ -513,30 +565,36 @@ impl Store {
         rows.iter().map(own_subject).collect()
     }
 
-    /// What is known of some sources now.
-    pub(crate) async fn source_check(
+    /// What is known of some sources now; those that were never noted are left out.
+    pub(crate) async fn source_checks(
         &self,
-        source: &CheckedSource,
-    ) -> Result<Option<SourceCheckRow>> {
-        let row = sqlx::query(
-            "SELECT repository, commit_hash, workflow, state, detail, checked_at, failing_since, failures, due_at \
-             FROM source_checks WHERE repository = $1 AND commit_hash = $2 AND workflow = $3",
-        )
-        .bind(source.repository.clone())
-        .bind(source.commit.clone())
-        .bind(source.workflow.clone())
-        .fetch_optional(&self.read)
-        .await
-        .map_err(failed)?;
-        row.map(|row| source_check(&row)).transpose()
+        sources: &[CheckedSource],
+    ) -> Result<Vec<SourceCheckRow>> {
+        let mut found = Vec::with_capacity(sources.len());
+        for chunk in sources.chunks(200) {
+            let sql = format!(
+                "{SOURCE_CHECK} WHERE (repository, commit_hash, workflow) IN (VALUES {})",
+                value_rows(chunk.len(), 3, 1)
+            );
+            let mut query = sqlx::query(built(sql));
+            for source in chunk {
+                query = query
+                    .bind(source.repository.clone())
+                    .bind(source.commit.clone())
+                    .bind(source.workflow.clone());
+            }
+            for row in &query.fetch_all(&self.read).await.map_err(failed)? {
+                found.push(source_check(row)?);
+            }
+        }
+        Ok(found)
     }
 
     /// Sources that are due, the longest due first.
     pub(crate) async fn sources_due(&self, now: Time, limit: i64) -> Result<Vec<SourceCheckRow>> {
-        let rows = sqlx::query(
-            "SELECT repository, commit_hash, workflow, state, detail, checked_at, failing_since, failures, due_at \
-             FROM source_checks WHERE due_at <= $1 ORDER BY due_at, repository, commit_hash, workflow LIMIT $2",
-        )
+        let rows = sqlx::query(built(format!(
+            "{SOURCE_CHECK} WHERE due_at <= $1 ORDER BY due_at, repository, commit_hash, workflow LIMIT $2"
+        )))
         .bind(now.0)
         .bind(limit)
         .fetch_all(&self.read)
@@ -746,24 +804,76 @@ impl Tx {
         Ok(())
     }
 
-    /// Writes an attestation of the registry's own, unless the file has it.
-    pub(crate) async fn insert_own_attestation(&mut self, row: &AttestationRow) -> Result<()> {
+    /// Writes what the registry attests itself.
+    pub(crate) async fn insert_own_attestations(&mut self, rows: &[AttestationRow]) -> Result<()> {
+        for chunk in rows.chunks(200) {
+            let sql = format!(
+                "INSERT INTO attestations (id, file_id, maker, form, digest, predicate_type, statement_digest, verdict, claims, shown, \
+                 signed_at, created_at, body) VALUES {} ON CONFLICT (file_id, digest) DO NOTHING",
+                value_rows(chunk.len(), 13, 1)
+            );
+            let mut query = sqlx::query(built(sql));
+            for row in chunk {
+                query = query
+                    .bind(row.id.clone())
+                    .bind(row.file.0.clone())
+                    .bind(row.maker.as_str())
+                    .bind(row.form.as_str())
+                    .bind(row.digest.clone())
+                    .bind(row.predicate_type.clone())
+                    .bind(row.statement_digest.clone())
+                    .bind(row.verdict.as_str())
+                    .bind(to_json(&row.claims)?)
+                    .bind(to_json(&row.shown)?)
+                    .bind(row.signed.0)
+                    .bind(row.created.0)
+                    .bind(row.body.clone());
+            }
+            query.execute(&mut *self.inner).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Notes files of which the registry has still to say something itself.
+    pub(crate) async fn own_words_due_for(&mut self, files: &[FileId]) -> Result<()> {
+        for chunk in files.chunks(1_000) {
+            let sql = format!(
+                "INSERT INTO own_words_due (file_id) VALUES {} ON CONFLICT (file_id) DO NOTHING",
+                value_rows(chunk.len(), 1, 1)
+            );
+            let mut query = sqlx::query(built(sql));
+            for file in chunk {
+                query = query.bind(file.0.clone());
+            }
+            query.execute(&mut *self.inner).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Notes every file that is in the log: what an ended key signed proves nothing any more.
+    pub(crate) async fn own_words_due_for_all(&mut self) -> Result<()> {
         sqlx::query(
-            "INSERT INTO attestations (id, file_id, maker, form, digest, predicate_type, statement_digest, verdict, claims, shown, \
-             signed_at, created_at, body) VALUES ($1, $2, 'registry', 'bundle', $3, $4, $5, 'confirmed', '{}', '{}', $6, $7, $8) \
-             ON CONFLICT (file_id, digest) DO NOTHING",
+            "INSERT INTO own_words_due (file_id) SELECT id FROM files WHERE leaf IS NOT NULL ON CONFLICT (file_id) DO NOTHING",
         )
-        .bind(row.id.clone())
-        .bind(row.file.0.clone())
-        .bind(row.digest.clone())
-        .bind(row.predicate_type.clone())
-        .bind(row.statement_digest.clone())
-        .bind(row.signed.0)
-        .bind(row.created.0)
-        .bind(row.body.clone())
         .execute(&mut *self.inner)
         .await
         .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Takes files off what is due.
+    pub(crate) async fn own_words_said(&mut self, files: &[FileId]) -> Result<()> {
+        for chunk in files.chunks(1_000) {
+            let sql = format!(
+                "DELETE FROM own_words_due WHERE file_id IN ({})",
+                places(chunk.len(), 1)
+            );
+            let mut query = sqlx::query(built(sql));
+            for file in chunk {
+                query = query.bind(file.0.clone());
+            }
+            query.execute(&mut *self.inner).await.map_err(failed)?;
+        }
         Ok(())
     }
 
@@ -797,13 +907,14 @@ impl Tx {
         if let Some(source) = &row.source {
             // The first look comes after a day: until then the forge has said so itself.
             sqlx::query(
-                "INSERT INTO source_checks (repository, commit_hash, workflow, state, detail, failures, due_at) \
-                 VALUES ($1, $2, $3, 'unknown', '', 0, $4) ON CONFLICT (repository, commit_hash, workflow) DO NOTHING",
+                "INSERT INTO source_checks (repository, commit_hash, workflow, state, detail, failures, due_at, forge) \
+                 VALUES ($1, $2, $3, 'unknown', '', 0, $4, $5) ON CONFLICT (repository, commit_hash, workflow) DO NOTHING",
             )
             .bind(source.repository.clone())
             .bind(source.commit.clone())
             .bind(source.workflow.clone())
             .bind(row.created.plus_seconds(86_400).0)
+            .bind(to_json(&source.forge)?)
             .execute(&mut *self.inner)
             .await
             .map_err(failed)?;
@@ -1188,22 +1299,26 @@ impl Tx {
         Ok(())
     }
 
-    /// Writes what holding an attestation against today's roots found.
+    /// Writes that attestations were held against today's roots, with the same outcome for all of them.
     pub(crate) async fn set_rechecked(
         &mut self,
-        id: &str,
+        ids: &[&str],
         problem: Option<&str>,
         now: Time,
     ) -> Result<()> {
-        sqlx::query(
-            "UPDATE attestations SET rechecked_at = $2, recheck_problem = $3 WHERE id = $1",
-        )
-        .bind(id.to_owned())
-        .bind(now.0)
-        .bind(problem.map(str::to_owned))
-        .execute(&mut *self.inner)
-        .await
-        .map_err(failed)?;
+        for chunk in ids.chunks(1_000) {
+            let sql = format!(
+                "UPDATE attestations SET rechecked_at = $1, recheck_problem = $2 WHERE id IN ({})",
+                places(chunk.len(), 3)
+            );
+            let mut query = sqlx::query(built(sql))
+                .bind(now.0)
+                .bind(problem.map(str::to_owned));
+            for id in chunk {
+                query = query.bind((*id).to_owned());
+            }
+            query.execute(&mut *self.inner).await.map_err(failed)?;
+        }
         Ok(())
     }
 }

@@ -58,6 +58,7 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
     ("trust_roots", "id"),
     ("attestations", "id"),
     ("provenance_changes", "id"),
+    ("own_words_due", "file_id"),
     ("attestation_identities", "id"),
     ("source_checks", "repository, commit_hash, workflow"),
     ("identifiers", "identifier"),

@@ -115,7 +115,7 @@ pub(super) struct AttestationView {
     /// The evidence as a Sigstore bundle of version 0.3; null where `raw` is, or can not be read any more.
     #[schema(value_type = Option<Object>)]
     bundle: Option<Value>,
-    /// The bytes as received; null in answers about many files, where `url` has them.
+    /// The bytes as received; null where they are left out, and `url` has them.
     raw: Option<String>,
     /// Where these bytes are served alone.
     url: String,
