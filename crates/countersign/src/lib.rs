@@ -16,6 +16,8 @@ mod attested;
 pub mod audit;
 pub mod bundle;
 pub mod ci;
+pub mod evidence;
+pub mod examine;
 pub mod failure;
 mod form;
 pub mod login;

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use countersign::remote::Remote;
 use countersign::trusted::{self, Pinned, Seen, TrustFile};
-use countersign::{Exit, Failure, audit, verify};
+use countersign::{Exit, Failure, audit, failure, verify};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use url::Url;
@@ -91,6 +91,16 @@ fn describe(pinned: &Pinned) {
     line(&format!("  log origin     {}", pinned.origin));
     for key in &pinned.keys {
         line(&format!("  verifier key   {}", short(key)));
+    }
+    for key in &pinned.attestation_keys {
+        let ended = match &key.until {
+            Some(until) => format!(" (until {})", failure::plain(until)),
+            None => String::new(),
+        };
+        line(&format!(
+            "  attestations   {}{ended}",
+            failure::plain(&key.hint)
+        ));
     }
 }
 
