@@ -35,8 +35,8 @@ pub enum Verdict {
 /// A check and what came of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    /// Which: `digest`, `log`, `witnesses`, `attestations`, `attestation`, `name`, `identity`, `release`, `summary`,
-    /// `provenance`.
+    /// Which: `digest`, `log`, `witnesses`, `attestations`, `attestation`, `statement`, `name`, `identity`, `release`,
+    /// `summary`, `provenance`, `origin`.
     pub check: &'static str,
     /// What came of it.
     pub verdict: Verdict,
@@ -284,6 +284,7 @@ impl Examiner<'_> {
         let demands = Demands {
             keys: self.keys.clone(),
             one_subject: self.one_subject,
+            well_formed: false,
             ..Demands::default()
         };
         verify(bundle, &subject, self.roots, &demands)
@@ -306,11 +307,12 @@ impl Examiner<'_> {
             }
         };
         report.checks.push(attestation(&verified));
-        if report
-            .checks
-            .last()
-            .is_some_and(|row| row.verdict == Verdict::Failed)
-        {
+        let statement = statement(&verified);
+        let refused = statement
+            .as_ref()
+            .is_some_and(|row| row.verdict == Verdict::Failed);
+        report.checks.extend(statement);
+        if refused {
             return;
         }
         let names = statement_names(verified.statement.as_ref());
@@ -490,6 +492,7 @@ impl Examiner<'_> {
                 };
                 summary.check(registry, about)
             }
+            Predicate::Malformed(refusal) => Row::refused(check, refusal.as_ref().clone()),
             _ => Row::not_checked(
                 check,
                 format!("{} is not understood", statement.predicate_type),
@@ -564,62 +567,65 @@ fn moment(seconds: i64) -> String {
     format_time(seconds.saturating_mul(1_000_000)).unwrap_or_else(|| seconds.to_string())
 }
 
-/// An attestation whose cryptography, logs and subject hold.
+/// What holds of an attestation: cryptography, logs, subject.
 fn attestation(verified: &Verified) -> Row {
-    let kind = verified
-        .statement
-        .as_ref()
-        .map(|statement| (statement.kind(), &statement.predicate_type));
-    let mut parts = Vec::new();
-    match &verified.signer {
-        VerifiedSigner::Certificate(claims) => {
-            parts.push(format!("signed by {}", claims.san));
-            if let Some(statement) = &verified.statement {
-                if statement.kind().is_made_by_registries() {
-                    return Row::failed(
-                        "attestation",
-                        "attestation-predicate-refused",
-                        format!(
-                            "{} is for registries to say, and {} signed it",
-                            statement.predicate_type, claims.san
-                        ),
-                    );
-                }
-                if let Err(refusal) = cross_check(statement, claims) {
-                    return Row::refused("attestation", refusal);
-                }
-            }
-        }
-        VerifiedSigner::Key(hint) => parts.push(format!("signed with the key {hint}")),
-    }
-    if let Some(why) = verified.statement.as_ref().and_then(npm_contradiction) {
-        return Row::failed("attestation", "attestation-subject-mismatch", why);
-    }
+    let mut parts = vec![match &verified.signer {
+        VerifiedSigner::Certificate(claims) => format!("signed by {}", claims.san),
+        VerifiedSigner::Key(hint) => format!("signed with the key {hint}"),
+    }];
     for entry in &verified.entries {
-        let how = if entry.included {
-            "entry"
-        } else {
-            "promised as entry"
+        let how = match entry.included {
+            true => "entry",
+            false => "promised as entry",
         };
         parts.push(format!("{how} {} of {}", entry.index, entry.log));
     }
     if let Some(time) = verified.times.iter().map(|time| time.seconds).min() {
         parts.push(format!("at or before {}", moment(time)));
     }
-    match kind {
-        Some((PredicateKind::Unknown, predicate_type)) => Row::not_checked(
-            "attestation",
+    Row::confirmed("attestation", parts.join(", "))
+}
+
+/// What holds of what it says.
+fn statement(verified: &Verified) -> Option<Row> {
+    let statement = verified.statement.as_ref()?;
+    let names = statement_names(Some(statement));
+    if let VerifiedSigner::Certificate(claims) = &verified.signer {
+        if statement.kind().is_made_by_registries() {
+            let why = format!(
+                "{} is for registries to say, and {} signed it",
+                statement.predicate_type, claims.san
+            );
+            return Some(Row::failed(
+                "statement",
+                "attestation-predicate-refused",
+                why,
+            ));
+        }
+        if let Err(refusal) = cross_check(statement, claims) {
+            return Some(Row::refused("statement", refusal));
+        }
+    }
+    if let Predicate::Malformed(refusal) = &statement.predicate {
+        return Some(Row::refused("statement", refusal.as_ref().clone()));
+    }
+    if let Some(why) = npm_contradiction(statement) {
+        return Some(Row::failed(
+            "statement",
+            "attestation-subject-mismatch",
+            why,
+        ));
+    }
+    Some(match statement.kind() {
+        PredicateKind::Unknown => Row::not_checked(
+            "statement",
             format!(
-                "{predicate_type} is not understood; its signature holds: {}",
-                parts.join(", ")
+                "{} is not understood; it is about {names}",
+                statement.predicate_type
             ),
         ),
-        Some((kind, _)) => Row::confirmed("attestation", format!("{kind}, {}", parts.join(", "))),
-        None => Row::confirmed(
-            "attestation",
-            format!("of the bytes themselves, {}", parts.join(", ")),
-        ),
-    }
+        kind => Row::confirmed("statement", format!("{kind} about {names}")),
+    })
 }
 
 /// npm's publish attestation says name and version a second time.

@@ -20,6 +20,7 @@ pub mod evidence;
 pub mod examine;
 pub mod failure;
 mod form;
+pub mod inquire;
 pub mod login;
 pub mod people;
 pub mod publish;

@@ -446,7 +446,11 @@ impl Seen {
     }
 }
 
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes a file, all of it or nothing.
+///
+/// # Errors
+/// Exit 1 when it can not be written.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     write(path, bytes, &mut fs::OpenOptions::new())
 }
 

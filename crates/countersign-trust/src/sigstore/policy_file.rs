@@ -95,6 +95,10 @@ pub struct ProjectPolicy {
     /// The kinds of statements that each file must have; one of any kind where none is named.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub statements: BTreeSet<Said>,
+    /// Where it comes from instead of the registry: an address or repository, as the lock file writes it. Nothing of such a
+    /// file is checked, so nothing is wanted of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     /// Who may sign; one of them signs each attestation.
     #[serde(default, rename = "signer")]
     pub signers: IdentityPolicy,
@@ -230,6 +234,10 @@ fn literal(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
+fn odd(text: &str) -> bool {
+    text.is_empty() || text.len() > MAX_TEXT || text.contains(char::is_control)
+}
+
 /// The rules of a signer by the names that they have in the file.
 fn rules(signer: &Allowed) -> [(&'static str, Option<&String>); 8] {
     [
@@ -259,7 +267,13 @@ impl ProjectPolicy {
             Wanted::Required if signers.is_empty() => {
                 return Err("it wants provenance, and names nobody who may sign".to_owned());
             }
+            Wanted::Required if self.from.is_some() => {
+                return Err("it wants provenance of what comes from past the registry".to_owned());
+            }
             Wanted::Required | Wanted::None => {}
+        }
+        if self.from.as_ref().is_some_and(|from| odd(from)) {
+            return Err("its origin is empty or no plain text".to_owned());
         }
         if signers.len() > MAX_SIGNERS {
             return Err(format!("it has more than {MAX_SIGNERS} signers"));
@@ -272,10 +286,7 @@ impl ProjectPolicy {
                 );
             }
             for (name, value) in rules(signer) {
-                let odd = |text: &String| {
-                    text.is_empty() || text.len() > MAX_TEXT || text.contains(char::is_control)
-                };
-                if value.is_some_and(odd) {
+                if value.is_some_and(|text| odd(text)) {
                     return Err(format!("the {name} of a signer is empty or no plain text"));
                 }
             }
@@ -289,6 +300,12 @@ impl ProjectPolicy {
             Wanted::None => text
                 .push_str("provenance = \"none\"   # nothing says where it was built or by whom\n"),
             Wanted::Required => text.push_str("provenance = \"required\"\n"),
+        }
+        if let Some(from) = &self.from {
+            text.push_str(&format!(
+                "from = {}   # past the registry: nothing of it is checked\n",
+                literal(from)
+            ));
         }
         if !self.statements.is_empty() {
             let words: Vec<String> = self
@@ -331,6 +348,7 @@ mod tests {
                     purl: "pkg:pypi/sample".to_owned(),
                     provenance: Wanted::Required,
                     statements: [Said::Publish, Said::SlsaProvenance].into(),
+                    from: None,
                     signers: IdentityPolicy {
                         allowed: vec![signer],
                     },
@@ -339,6 +357,7 @@ mod tests {
                     purl: "pkg:npm/%40scope/bare".to_owned(),
                     provenance: Wanted::None,
                     statements: BTreeSet::new(),
+                    from: Some("https://git.example/bare?rev=1#abc".to_owned()),
                     signers: IdentityPolicy::default(),
                 },
             ],
