@@ -72,7 +72,9 @@ struct SaidFile {
 #[derive(Clone, Serialize, Deserialize)]
 struct SaidAttestation {
     form: String,
-    raw: String,
+    /// SHA-256 of the bytes; they are asked for by it where the answer leaves them out.
+    digest: String,
+    raw: Option<String>,
 }
 
 impl Piece {
@@ -91,7 +93,8 @@ impl Piece {
     }
 
     fn of(said: &SaidAttestation) -> Self {
-        let (raw, limits) = (said.raw.as_bytes(), Limits::default());
+        let raw = said.raw.as_deref().unwrap_or_default().as_bytes();
+        let limits = Limits::default();
         match said.form.as_str() {
             "pep740" => match Attestation::parse(raw, &limits) {
                 Ok(attestation) => Self::of_attestation(&attestation),
@@ -234,7 +237,10 @@ fn asked(remote: &Remote, wanted: &str) -> Result<Vec<FileEvidence>> {
         let answer: Answer =
             serde_json::from_slice(&body).map_err(|error| unusable(error.to_string()))?;
         let (count, total) = (answer.files.len(), answer.total);
-        for said in answer.files {
+        for mut said in answer.files {
+            for attestation in said.attestations.iter_mut().take(MOST_ATTESTATIONS) {
+                fetch(remote, attestation)?;
+            }
             files.push(FileEvidence::of(said).map_err(unusable)?);
         }
         if files.len() > MOST_FILES {
@@ -244,6 +250,20 @@ fn asked(remote: &Remote, wanted: &str) -> Result<Vec<FileEvidence>> {
             return only_wanted(files, wanted).map_err(unusable);
         }
     }
+}
+
+/// Gets the bytes of an attestation that an answer only names.
+fn fetch(remote: &Remote, attestation: &mut SaidAttestation) -> Result<()> {
+    if attestation.raw.is_some() {
+        return Ok(());
+    }
+    let Ok(digest) = attestation.digest.parse::<Sha256>() else {
+        return Ok(());
+    };
+    let path = format!("/api/v1/attestations/by-digest/{digest}");
+    let body = remote.find(&path, Limits::default().bytes)?;
+    attestation.raw = body.and_then(|body| String::from_utf8(body).ok());
+    Ok(())
 }
 
 /// Files that were not asked for are not taken, and none twice.

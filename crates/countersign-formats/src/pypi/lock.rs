@@ -399,6 +399,7 @@ fn entry(
     let mut known = Vec::new();
     let mut unhashed = false;
     for (filename, sha256) in files {
+        let filename = filename.filter(|name| !name.is_empty() && !name.contains(['/', '\\']));
         match sha256 {
             Some(sha256) => known.push(LockedFile { filename, sha256 }),
             None => unhashed = true,
