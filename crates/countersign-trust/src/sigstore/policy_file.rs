@@ -376,6 +376,18 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_specification_is_a_policy() {
+        let page = include_str!("../../../../docs/spec/policy.md");
+        let example = page
+            .split("```")
+            .find_map(|part| part.strip_prefix("toml\n"));
+        let policy = PolicyFile::parse(example.unwrap().as_bytes()).unwrap();
+        assert_eq!(policy.projects.len(), 3);
+        let again = PolicyFile::parse(policy.render().as_bytes()).unwrap();
+        assert_eq!(again, policy);
+    }
+
+    #[test]
     fn what_is_not_understood_whole_is_not_used() {
         let good = sample().render();
         for (from, to) in [
