@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use countersign_formats::purl;
+use countersign_formats::{format, purl};
 use countersign_trust::digest::Sha256;
 use countersign_trust::proof::MAX_PROOF_BYTES;
 use countersign_trust::sigstore::{
@@ -266,6 +266,21 @@ fn fetch(remote: &Remote, attestation: &mut SaidAttestation) -> Result<()> {
     Ok(())
 }
 
+/// Whether an identifier is the wanted file, or a file of the wanted release, however its version is written.
+fn is_of(said: &str, wanted: &str) -> bool {
+    let (Ok(said), Ok(wanted)) = (purl::parse(said), purl::parse(wanted)) else {
+        return false;
+    };
+    let version = |named: &purl::Purl| {
+        let text = named.version.as_deref()?;
+        format(named.ecosystem).version(text).ok()
+    };
+    said.ecosystem == wanted.ecosystem
+        && said.name_key == wanted.name_key
+        && version(&said) == version(&wanted)
+        && (wanted.filename.is_none() || wanted.filename == said.filename)
+}
+
 /// Files that were not asked for are not taken, and none twice.
 fn only_wanted(
     files: Vec<FileEvidence>,
@@ -273,8 +288,7 @@ fn only_wanted(
 ) -> std::result::Result<Vec<FileEvidence>, String> {
     let mut seen = BTreeSet::new();
     for file in &files {
-        let release = file.purl.split('?').next().unwrap_or_default();
-        if file.purl != wanted && release != wanted {
+        if !is_of(&file.purl, wanted) {
             return Err(format!("it answers about {}", file.purl));
         }
         if !seen.insert(&file.purl) {
@@ -308,8 +322,7 @@ fn saved(folder: &Path, wanted: &str) -> Result<Vec<FileEvidence>> {
         let answer: Answer =
             serde_json::from_slice(&body).map_err(|error| unusable(&path, &error))?;
         for said in answer.files {
-            let release = said.purl.split('?').next().unwrap_or_default();
-            if said.purl == wanted || release == wanted {
+            if is_of(&said.purl, wanted) {
                 files.push(FileEvidence::of(said).map_err(|why| unusable(&path, &why))?);
             }
         }

@@ -214,6 +214,9 @@ fn a_consumer_confirms_every_link_online_and_from_saved_evidence_and_a_policy_ho
     offline(&["verify", "pkg:pypi/sample@1.0", "--offline=fetched"])
         .expect(0, &["✓ digest", "✓ provenance"]);
     offline(&["verify", "requirements.txt", "--offline=evidence"]).expect(0, &["✓ sample 1.0"]);
+    // 1.0 and 1.0.0 are one release.
+    fs::write(ada.path("zeros.txt"), requirement(&package, "1.0.0")).unwrap();
+    offline(&["verify", "zeros.txt", "--offline=evidence"]).expect(0, &["✓ sample 1.0.0"]);
     // The network is gone, and is said to be.
     offline(&["verify", name]).expect(5, &["can not be fetched"]);
     tampered_evidence(&ada, name, &by_policy);
