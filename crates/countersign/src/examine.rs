@@ -583,6 +583,9 @@ fn attestation(verified: &Verified) -> Row {
     if let Some(time) = verified.times.iter().map(|time| time.seconds).min() {
         parts.push(format!("at or before {}", moment(time)));
     }
+    if let Some(root) = &verified.root {
+        parts.push(format!("under the trust root {}", root.name));
+    }
     Row::confirmed("attestation", parts.join(", "))
 }
 
