@@ -307,7 +307,8 @@ impl Examiner<'_> {
             }
         };
         report.checks.push(attestation(&verified));
-        let statement = statement(&verified);
+        let held = self.registry.is_some() || self.policy.is_some();
+        let statement = statement(&verified, held, self.registry.is_some());
         let refused = statement
             .as_ref()
             .is_some_and(|row| row.verdict == Verdict::Failed);
@@ -589,45 +590,49 @@ fn attestation(verified: &Verified) -> Row {
     Row::confirmed("attestation", parts.join(", "))
 }
 
-/// What holds of what it says.
-fn statement(verified: &Verified) -> Option<Row> {
+/// What holds of what it says. A registry's file, or one that a policy is about, is held to it; of a bundle alone it is told.
+fn statement(verified: &Verified, held: bool, registrys: bool) -> Option<Row> {
     let statement = verified.statement.as_ref()?;
     let names = statement_names(Some(statement));
-    if let VerifiedSigner::Certificate(claims) = &verified.signer {
-        if statement.kind().is_made_by_registries() {
-            let why = format!(
-                "{} is for registries to say, and {} signed it",
-                statement.predicate_type, claims.san
-            );
-            return Some(Row::failed(
+    let contradiction = match (&verified.signer, &statement.predicate) {
+        (VerifiedSigner::Certificate(claims), _)
+            if registrys && statement.kind().is_made_by_registries() =>
+        {
+            Some(Row::failed(
                 "statement",
                 "attestation-predicate-refused",
-                why,
-            ));
+                format!(
+                    "{} is for registries to say, and {} signed it",
+                    statement.predicate_type, claims.san
+                ),
+            ))
         }
-        if let Err(refusal) = cross_check(statement, claims) {
-            return Some(Row::refused("statement", refusal));
+        (_, Predicate::Malformed(refusal)) => {
+            Some(Row::refused("statement", refusal.as_ref().clone()))
         }
-    }
-    if let Predicate::Malformed(refusal) = &statement.predicate {
-        return Some(Row::refused("statement", refusal.as_ref().clone()));
-    }
-    if let Some(why) = npm_contradiction(statement) {
-        return Some(Row::failed(
-            "statement",
-            "attestation-subject-mismatch",
-            why,
-        ));
-    }
-    Some(match statement.kind() {
-        PredicateKind::Unknown => Row::not_checked(
+        (VerifiedSigner::Certificate(claims), _) => cross_check(statement, claims)
+            .err()
+            .map(|refusal| Row::refused("statement", refusal)),
+        (VerifiedSigner::Key(_), _) => npm_contradiction(statement)
+            .map(|why| Row::failed("statement", "attestation-subject-mismatch", why)),
+    };
+    Some(match (contradiction, statement.kind()) {
+        (Some(row), _) if held => row,
+        (Some(row), _) => Row {
+            differences: row.differences,
+            ..Row::not_checked(
+                "statement",
+                format!("{} is judged only with --policy", row.reason),
+            )
+        },
+        (None, PredicateKind::Unknown) => Row::not_checked(
             "statement",
             format!(
                 "{} is not understood; it is about {names}",
                 statement.predicate_type
             ),
         ),
-        kind => Row::confirmed("statement", format!("{kind} about {names}")),
+        (None, kind) => Row::confirmed("statement", format!("{kind} about {names}")),
     })
 }
 
