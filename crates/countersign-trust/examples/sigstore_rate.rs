@@ -23,6 +23,10 @@ fn spent() -> f64 {
         .map_or_else(|| BEGIN.elapsed().as_secs_f64(), |nanos| nanos / 1e9)
 }
 
+/// How much is signed, in bytes: in the measured bundle 311 of the envelope, 4894 of the promise, 94 of the checkpoint and
+/// about 1500 each of the certificate and its promise.
+const MESSAGE: usize = 1700;
+
 /// How often `work` is done in a second of this thread's own time, from the best of several runs.
 fn rate(budget: Duration, mut work: impl FnMut()) -> f64 {
     const RUNS: u32 = 5;
@@ -41,7 +45,7 @@ fn rate(budget: Duration, mut work: impl FnMut()) -> f64 {
     best
 }
 
-/// Checks of one signature in a second: the same algorithm as in the bundle, over a message of a log entry's length.
+/// Checks of one signature in a second: the same algorithm as in the bundle, over a message as long as those of the bundle are on average.
 fn bare(
     budget: Duration,
     signing: &'static EcdsaSigningAlgorithm,
@@ -49,7 +53,7 @@ fn bare(
 ) -> Result<f64, Box<dyn Error>> {
     let random = aws_lc_rs::rand::SystemRandom::new();
     let key = EcdsaKeyPair::generate(signing)?;
-    let message = vec![7; 4096];
+    let message = vec![7; MESSAGE];
     let signature = key.sign(&random, &message)?;
     // As the libraries do: from the key's bytes each time.
     let spki = aws_lc_rs::encoding::AsDer::as_der(key.public_key())?;

@@ -15,6 +15,7 @@
 mod attestation;
 mod bundle;
 mod claims;
+mod der;
 mod document;
 pub mod dsse;
 mod identity;

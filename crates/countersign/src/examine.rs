@@ -579,7 +579,11 @@ fn attestation(verified: &Verified) -> Row {
             true => "entry",
             false => "promised as entry",
         };
-        parts.push(format!("{how} {} of {}", entry.index, entry.log));
+        let index = match entry.index {
+            Some(index) => index.to_string(),
+            None => "(nothing proves which)".to_owned(),
+        };
+        parts.push(format!("{how} {index} of {}", entry.log));
     }
     if let Some(time) = verified.times.iter().map(|time| time.seconds).min() {
         parts.push(format!("at or before {}", moment(time)));

@@ -344,6 +344,7 @@ fn vet_one(
     let demands = Demands {
         limits: limits.clone(),
         oldest: Version::V0_3,
+        placed: true,
         ..Demands::default()
     };
     let verified =
@@ -529,10 +530,11 @@ fn shown(verified: &Verified, claims: &Claims, kind: PredicateKind) -> ShownProv
         runner: text(Claim::RunnerEnvironment),
         trigger: text(Claim::BuildTrigger),
         environment: text(Claim::DeploymentEnvironment),
-        log_index: entry.map(|entry| entry.index),
+        log_index: entry.and_then(|entry| entry.index),
         log_url: entry
             .filter(|entry| entry.log.trim_end_matches('/') == "https://rekor.sigstore.dev")
-            .map(|entry| format!("https://search.sigstore.dev/?logIndex={}", entry.index)),
+            .and_then(|entry| entry.index)
+            .map(|index| format!("https://search.sigstore.dev/?logIndex={index}")),
         slsa_level,
     }
 }

@@ -4,6 +4,7 @@
 mod hostile;
 mod journey;
 mod memory;
+mod pages;
 mod stock;
 
 use std::fs;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::bundle::{malformed, within};
+use super::bundle::{malformed, objects_only, within};
 use super::{Bundle, IN_TOTO, Limits, Refusal, Signer, Step};
 use crate::{base64_decode, base64_encode};
 
@@ -17,6 +17,7 @@ pub struct Attestation {
 }
 
 #[derive(Deserialize)]
+#[serde(remote = "Self")]
 #[serde(deny_unknown_fields)]
 struct Wire<'a> {
     version: u64,
@@ -26,6 +27,7 @@ struct Wire<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(remote = "Self")]
 #[serde(deny_unknown_fields)]
 struct WireMaterial<'a> {
     certificate: String,
@@ -37,11 +39,14 @@ struct WireMaterial<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(remote = "Self")]
 #[serde(deny_unknown_fields)]
 struct WireEnvelope {
     statement: String,
     signature: String,
 }
+
+objects_only!(Wire<'a>, WireMaterial<'a>, WireEnvelope);
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,8 +1,11 @@
 //! Bundles, read strictly: known names only, none twice, one form of base64 and of numbers.
 
 use std::fmt;
+use std::marker::PhantomData;
 
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use sigstore_verify::types::{
     self, CanonicalizedBody, CertificateContent, CheckpointData, DerCertificate, DigestBytes,
     DsseEnvelope, DsseSignature, HashAlgorithm, InclusionPromise, InclusionProof, KeyId,
@@ -227,6 +230,12 @@ fn bytes(field: &str, text: &str) -> Result<Vec<u8>, Refusal> {
     }
 }
 
+fn certificate(field: &str, wire: &WireCertificate) -> Result<DerCertificate, Refusal> {
+    let der = bytes(field, &wire.raw_bytes)?;
+    super::der::certificate(&der)?;
+    Ok(DerCertificate::new(der))
+}
+
 fn hash(field: &str, text: &str) -> Result<Sha256Hash, Refusal> {
     let bytes: [u8; 32] = bytes(field, text)?
         .try_into()
@@ -253,7 +262,68 @@ fn at_most<T>(field: &str, list: &[T], most: usize) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// What is read from a JSON object and from nothing else: derived readers take a list of the members' values as well.
+pub(super) trait FromObject<'de>: Sized {
+    /// As the derived reader.
+    fn from_object<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
+}
+
+/// Asks for an object.
+pub(super) struct Members<T>(pub(super) PhantomData<T>);
+
+impl<'de, T: FromObject<'de>> Visitor<'de> for Members<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+        T::from_object(MapAccessDeserializer::new(members))
+    }
+}
+
+/// Makes the derived readers of these types (`remote = "Self"`) take objects only.
+macro_rules! objects_only {
+    ($($name:ident $(<$life:lifetime>)?),+ $(,)?) => {$(
+        impl<'de $(: $life, $life)?> $crate::sigstore::bundle::FromObject<'de> for $name $(<$life>)? {
+            fn from_object<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Self::deserialize(deserializer)
+            }
+        }
+
+        impl<'de $(: $life, $life)?> serde::Deserialize<'de> for $name $(<$life>)? {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let members = $crate::sigstore::bundle::Members(std::marker::PhantomData);
+                deserializer.deserialize_map(members)
+            }
+        }
+    )+};
+}
+pub(super) use objects_only;
+
+objects_only!(
+    WireBundle,
+    WireMaterial,
+    WireCertificate,
+    WireChain,
+    WireKey,
+    WireTimestamps,
+    WireTimestamp,
+    WireEnvelope,
+    WireSignature,
+    WireMessage,
+    WireDigest,
+    WireEntry,
+    WireLogId,
+    WireKind,
+    WirePromise,
+    WireProof,
+    WireCheckpoint
+);
+
 #[derive(Deserialize)]
+#[serde(remote = "Self")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WireBundle {
     media_type: String,
@@ -263,6 +333,7 @@ struct WireBundle {
 }
 
 #[derive(Deserialize)]
+#[serde(remote = "Self")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WireMaterial {
     certificate: Option<WireCertificate>,
@@ -273,18 +344,21 @@ struct WireMaterial {
 }
 
 #[derive(Deserialize)]
+#[serde(remote = "Self")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WireCertificate {
     raw_bytes: String,
 }
 
 #[derive(Deserialize)]
+#[serde(remote = "Self")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WireChain {
     certificates: Vec<WireCertificate>,
 }
 
 #[derive(Deserialize)]
+#[serde(remote = "Self")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WireKey {
     #[serde(default)]
@@ -292,18 +366,21 @@ struct WireKey {
 }
 
 #[derive(Deserialize)]
+#[serde(remote = "Self")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WireTimestamps {
     rfc3161_timestamps: Option<Vec<WireTimestamp>>,
 }
 
 #[derive(Deserialize)]
+#[serde(remote = "Self")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WireTimestamp {
     signed_timestamp: String,
 }
 
 #[derive(Deserialize)]
+#[serde(remote = "Self")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WireEnvelope {
     payload: String,
@@ -312,6 +389,7 @@ struct WireEnvelope {
 }
 
 #[derive(Deserialize)]
+#[serde(remote = "Self")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WireSignature {
     sig: String,
@@ -320,6 +398,7 @@ struct WireSignature {
 }
 
 #[derive(Deserialize)]
+#[serde(remote = "Self")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WireMessage {
     message_digest: Option<WireDigest>,
@@ -327,6 +406,7 @@ struct WireMessage {
 }
 
 #[derive(Deserialize)]
+#[serde(remote = "Self")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WireDigest {
     algorithm: String,
@@ -335,6 +415,7 @@ struct WireDigest {
 
 /// A log entry, as bundles and PEP 740 attestations both write it.
 #[derive(Deserialize)]
+#[serde(remote = "Self")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct WireEntry {
     log_index: Option<Decimal>,
@@ -364,12 +445,14 @@ impl Decimal {
 }
 
 #[derive(Deserialize)]
+#[serde(remote = "Self")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WireLogId {
     key_id: String,
 }
 
 #[derive(Deserialize)]
+#[serde(remote = "Self")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WireKind {
     kind: String,
@@ -377,12 +460,14 @@ struct WireKind {
 }
 
 #[derive(Deserialize)]
+#[serde(remote = "Self")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WirePromise {
     signed_entry_timestamp: String,
 }
 
 #[derive(Deserialize)]
+#[serde(remote = "Self")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WireProof {
     log_index: Option<Decimal>,
@@ -393,6 +478,7 @@ struct WireProof {
 }
 
 #[derive(Deserialize)]
+#[serde(remote = "Self")]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct WireCheckpoint {
     envelope: String,
@@ -425,11 +511,9 @@ impl WireMaterial {
             self.x509_certificate_chain,
             self.public_key,
         ) {
-            (Some(one), None, None) => {
-                VerificationMaterialContent::Certificate(CertificateContent::new(
-                    DerCertificate::new(bytes("the certificate", &one.raw_bytes)?),
-                ))
-            }
+            (Some(one), None, None) => VerificationMaterialContent::Certificate(
+                CertificateContent::new(certificate("the certificate", &one)?),
+            ),
             (None, Some(chain), None) if version < Version::V0_3 => {
                 at_most(
                     "the certificate chain",
@@ -443,10 +527,10 @@ impl WireMaterial {
                     .certificates
                     .iter()
                     .map(|one| {
-                        Ok(X509Certificate::new(DerCertificate::new(bytes(
+                        Ok(X509Certificate::new(certificate(
                             "a certificate of the chain",
-                            &one.raw_bytes,
-                        )?)))
+                            one,
+                        )?))
                     })
                     .collect::<Result<_, Refusal>>()?;
                 let twice = chain.certificates.iter().enumerate().any(|(at, one)| {
@@ -485,10 +569,9 @@ impl WireMaterial {
         let stamps = stamps
             .iter()
             .map(|stamp| {
-                Ok(Rfc3161Timestamp::new(TimestampToken::new(bytes(
-                    "a timestamp",
-                    &stamp.signed_timestamp,
-                )?)))
+                let der = bytes("a timestamp", &stamp.signed_timestamp)?;
+                super::der::timestamp(&der)?;
+                Ok(Rfc3161Timestamp::new(TimestampToken::new(der)))
             })
             .collect::<Result<_, Refusal>>()?;
         Ok(VerificationMaterial::new(content)

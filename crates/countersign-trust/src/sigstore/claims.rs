@@ -166,6 +166,7 @@ impl Claims {
     /// extension of a known number whose value is not of its form.
     pub fn parse(der: &[u8]) -> Result<Self, Refusal> {
         let refuse = |sentence: String| Refusal::new(Step::Chain, sentence);
+        super::der::certificate(der)?;
         let certificate = Certificate::from_der(der)
             .map_err(|error| refuse(format!("the certificate is malformed: {error}")))?;
         let validity = &certificate.tbs_certificate.validity;

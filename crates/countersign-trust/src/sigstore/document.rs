@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::bundle::{malformed, within};
+use super::bundle::{malformed, objects_only, within};
 use super::{Attestation, Bundle, Limits, Refusal, Step};
 use crate::oidc::{Provider, Registration};
 
@@ -34,6 +34,7 @@ impl Provenance {
     /// At [`Step::Parse`], as [`Attestation::parse`].
     pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Self, Refusal> {
         #[derive(Deserialize)]
+        #[serde(remote = "Self")]
         #[serde(deny_unknown_fields)]
         struct Wire<'a> {
             version: u64,
@@ -41,12 +42,15 @@ impl Provenance {
             attestation_bundles: Vec<WireBundle<'a>>,
         }
         #[derive(Deserialize)]
+        #[serde(remote = "Self")]
         #[serde(deny_unknown_fields)]
         struct WireBundle<'a> {
             publisher: Value,
             #[serde(borrow)]
             attestations: Vec<&'a RawValue>,
         }
+        objects_only!(Wire<'a>, WireBundle<'a>);
+
         within("provenance object", bytes, limits.document_bytes)?;
         let wire: Wire<'_> = serde_json::from_slice(bytes).map_err(|error| malformed(&error))?;
         if wire.version != 1 {
@@ -166,17 +170,21 @@ pub struct NpmAttestation {
 /// At [`Step::Parse`], as [`Bundle::parse`].
 pub fn npm_attestations(bytes: &[u8], limits: &Limits) -> Result<Vec<NpmAttestation>, Refusal> {
     #[derive(Deserialize)]
+    #[serde(remote = "Self")]
     struct Wire<'a> {
         #[serde(borrow)]
         attestations: Vec<WireOne<'a>>,
     }
     #[derive(Deserialize)]
+    #[serde(remote = "Self")]
     #[serde(rename_all = "camelCase")]
     struct WireOne<'a> {
         predicate_type: String,
         #[serde(borrow)]
         bundle: &'a RawValue,
     }
+    objects_only!(Wire<'a>, WireOne<'a>);
+
     within("attestations document", bytes, limits.document_bytes)?;
     let wire: Wire<'_> = serde_json::from_slice(bytes).map_err(|error| malformed(&error))?;
     if wire.attestations.len() > limits.attestations {

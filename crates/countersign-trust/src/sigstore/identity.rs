@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 use super::statement::uri_is;
 use super::{Claim, Claims, Predicate, Refusal, San, Statement, Step};
-use crate::oidc::{self, Difference, Provider, Registration, Rule, Test, escaped, evaluate, pages};
+use crate::oidc::{self, Difference, Provider, Registration, Rule, escaped, evaluate, pages};
 
 /// What the token behind a certificate said, by the names of its claims.
-type Said = BTreeMap<&'static str, String>;
+pub(super) type Said = BTreeMap<&'static str, String>;
 
 /// Holds a certificate against the publisher that minted the upload's token, claim by claim. `token` is what that
 /// token said ([`oidc::snapshot`]); `pinned` the ids that were pinned for the publisher, by the claims that carry
@@ -19,8 +19,9 @@ type Said = BTreeMap<&'static str, String>;
 ///
 /// Always asked: the issuer, and what names the repository or account and its workflow file. With a token: the same
 /// repository, ids, workflow, commit, ref and run (GitHub, Forgejo, CircleCI, Buildkite: another job of the run may
-/// have signed, and a repeated attempt may upload). What a certificate is silent about (an environment, further rules)
-/// is taken from the token of the same run, and refused without one.
+/// have signed, and a repeated attempt may upload). What certificates of that provider have no place for (a protected
+/// ref, the id of an account) is taken from the token of the same run, which was held against it, and refused without
+/// one. What they have a place for they must say: an absent claim is a mismatch, except the few that `optional` names.
 ///
 /// # Errors
 ///
@@ -48,14 +49,27 @@ pub fn compare(
         )
         .seen(claims.san.as_str())
     })?;
-    if let Some(signer) = claims.get(Claim::BuildSignerUri) {
-        // The name and the extension are made from one claim.
-        rows.push(row(
+    // The name and the extension are made from one claim.
+    match claims.get(Claim::BuildSignerUri) {
+        Some(signer) => rows.push(row(
             "name in the certificate",
             signer,
             Some(claims.san.as_str()),
             claims.san == San::Uri(signer.to_owned()),
-        ));
+        )),
+        None if matches!(
+            provider,
+            Provider::Github | Provider::Gitlab | Provider::Circleci
+        ) =>
+        {
+            rows.push(row(
+                Claim::BuildSignerUri.as_str(),
+                "a value in the certificate",
+                None,
+                false,
+            ));
+        }
+        None => {}
     }
     let named = names(provider);
     for claim in named.always {
@@ -67,10 +81,13 @@ pub fn compare(
     let mut bound = false;
     if let Some(token) = token {
         for claim in named.always.iter().chain(named.same) {
+            let seen = said.get(claim).map(String::as_str);
             let Some(expected) = token.get(*claim) else {
+                if named.always.contains(claim) {
+                    rows.push(row(claim, "a value in the upload's token", seen, false));
+                }
                 continue;
             };
-            let seen = said.get(claim).map(String::as_str);
             let fold = matches!(*claim, "repository" | "project_path");
             let same = seen.is_some_and(|seen| {
                 seen == expected || (fold && seen.eq_ignore_ascii_case(expected))
@@ -87,8 +104,7 @@ pub fn compare(
     }
     for (claim, expected) in pinned {
         let seen = said.get(claim.as_str()).map(String::as_str);
-        // Google's certificates name the account and not its id. The token of the same run was held against it.
-        if seen.is_none() && bound && !named.always.contains(&claim.as_str()) {
+        if seen.is_none() && named.may_lack(claim) && bound {
             continue;
         }
         rows.push(row(claim, expected, seen, seen == Some(expected)));
@@ -96,11 +112,10 @@ pub fn compare(
     let as_token = oidc::Claims::of_texts(said.iter().map(|(name, text)| (*name, text.as_str())));
     for rule in &registration.rules {
         let silent = !said.contains_key(rule.claim.as_str());
-        if silent && !named.always.contains(&rule.claim.as_str()) {
-            if bound || matches!(rule.test, Test::NoneOf(_)) {
-                continue;
+        if silent && named.may_lack(&rule.claim) {
+            if !bound {
+                rows.push(unsaid(rule, &named));
             }
-            rows.push(unsaid(rule));
             continue;
         }
         rows.extend(evaluate(std::slice::from_ref(rule), &as_token));
@@ -129,23 +144,43 @@ fn row(claim: &str, expected: &str, seen: Option<&str>, matched: bool) -> Differ
 }
 
 /// A rule about something that neither the certificate nor a token of its run says.
-fn unsaid(rule: &Rule) -> Difference {
+fn unsaid(rule: &Rule, named: &Names) -> Difference {
     let mut difference = row(&rule.claim, "a value in the certificate", None, false);
-    difference.advice = Some("sign in the run that uploads".to_owned());
+    difference.advice = Some(
+        match named.run {
+            Some(_) => "sign in the run that uploads",
+            None => {
+                "certificates of this issuer do not say it: register the publisher by `sub` alone"
+            }
+        }
+        .to_owned(),
+    );
     difference
 }
 
-/// Which claims of a provider's tokens are compared with those of the token that uploads.
-struct Names {
-    /// Those that every certificate must have.
+/// What certificates of a provider say, by the names of its tokens' claims.
+pub(super) struct Names {
+    /// What every certificate must say.
     always: &'static [&'static str],
-    /// Those that are the same in all jobs of a run.
+    /// What is the same in all jobs of a run.
     same: &'static [&'static str],
-    /// The one that names the run.
+    /// What names the run, or the account where no run is told.
     run: Option<&'static str>,
+    /// All that its certificates have a place for.
+    pub(super) carries: &'static [&'static str],
+    /// Those among them that may be absent nevertheless: authorities began to write them late, and a job of the run
+    /// without an environment of its own may have signed what the job in the environment uploads.
+    optional: &'static [&'static str],
 }
 
-fn names(provider: Provider) -> Names {
+impl Names {
+    /// Whether the token of the same run may answer for a claim that the certificate is silent about.
+    fn may_lack(&self, claim: &str) -> bool {
+        !self.carries.contains(&claim) || self.optional.contains(&claim)
+    }
+}
+
+pub(super) fn names(provider: Provider) -> Names {
     match provider {
         Provider::Github => Names {
             always: &[
@@ -163,6 +198,8 @@ fn names(provider: Provider) -> Names {
                 "run_id",
             ],
             run: Some("run_id"),
+            carries: REPOSITORY_JOB,
+            optional: &["environment", "sub"],
         },
         Provider::Forgejo => Names {
             always: &["repository", "workflow_ref", "sha", "ref"],
@@ -173,6 +210,8 @@ fn names(provider: Provider) -> Names {
                 "run_id",
             ],
             run: Some("run_id"),
+            carries: REPOSITORY_JOB,
+            optional: &["environment", "sub"],
         },
         Provider::Gitlab => Names {
             always: &[
@@ -190,11 +229,30 @@ fn names(provider: Provider) -> Names {
                 "job_id",
             ],
             run: Some("job_id"),
+            carries: &[
+                "ci_config_ref_uri",
+                "ci_config_sha",
+                "environment",
+                "job_id",
+                "namespace_id",
+                "namespace_path",
+                "pipeline_source",
+                "project_id",
+                "project_path",
+                "project_visibility",
+                "ref_path",
+                "runner_environment",
+                "sha",
+                "sub",
+            ],
+            optional: &["environment", "sub"],
         },
         Provider::Google => Names {
             always: &["email"],
             same: &[],
             run: Some("email"),
+            carries: &["email", "email_verified", "sub"],
+            optional: &["sub"],
         },
         Provider::Circleci => Names {
             always: &[
@@ -207,22 +265,66 @@ fn names(provider: Provider) -> Names {
                 "oidc.circleci.com/workflow-id",
             ],
             run: Some("oidc.circleci.com/workflow-id"),
+            carries: &[
+                "oidc.circleci.com/job-id",
+                "oidc.circleci.com/pipeline-definition-id",
+                "oidc.circleci.com/project-id",
+                "oidc.circleci.com/ssh-rerun",
+                "oidc.circleci.com/vcs-origin",
+                "oidc.circleci.com/vcs-ref",
+                "oidc.circleci.com/workflow-id",
+            ],
+            optional: &[],
         },
         Provider::Buildkite => Names {
             always: &["organization_slug", "pipeline_slug"],
             same: &["build_commit", "build_source", "build_number"],
             run: Some("build_number"),
+            carries: &[
+                "build_commit",
+                "build_number",
+                "build_source",
+                "job_id",
+                "organization_slug",
+                "pipeline_slug",
+                "runner_environment",
+            ],
+            optional: &[],
         },
+        // Nothing says what of such a token is a run.
         Provider::Activestate | Provider::Generic => Names {
             always: &["sub"],
             same: &[],
-            run: Some("sub"),
+            run: None,
+            carries: &["sub"],
+            optional: &[],
         },
     }
 }
 
+/// What certificates of jobs of GitHub's kind have a place for.
+const REPOSITORY_JOB: &[&str] = &[
+    "environment",
+    "event_name",
+    "job_workflow_ref",
+    "job_workflow_sha",
+    "ref",
+    "repository",
+    "repository_id",
+    "repository_owner",
+    "repository_owner_id",
+    "repository_visibility",
+    "run_attempt",
+    "run_id",
+    "runner_environment",
+    "sha",
+    "sub",
+    "workflow_ref",
+    "workflow_sha",
+];
+
 /// What the token behind the certificate said; `None` where certificates of that provider name no publisher.
-fn said(provider: Provider, issuer: &str, claims: &Claims) -> Option<Said> {
+pub(super) fn said(provider: Provider, issuer: &str, claims: &Claims) -> Option<Said> {
     let mut said = Said::new();
     let mut say = |name: &'static str, text: Option<&str>| {
         if let Some(text) = text.filter(|text| !text.is_empty()) {
@@ -338,7 +440,8 @@ fn said(provider: Provider, issuer: &str, claims: &Claims) -> Option<Said> {
             );
             let run = claims
                 .get(Claim::RunInvocationUri)
-                .and_then(|uri| uri.split_once("/workflow/"))
+                .and_then(|uri| uri.strip_prefix("https://app.circleci.com/"))
+                .and_then(|path| path.split_once("/workflow/"))
                 .and_then(|(_, rest)| rest.split_once("/job/"));
             say("oidc.circleci.com/workflow-id", run.map(|(id, _)| id));
             say("oidc.circleci.com/job-id", run.map(|(_, id)| id));

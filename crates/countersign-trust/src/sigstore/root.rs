@@ -29,6 +29,8 @@ pub(super) struct Instance {
     pub(super) digest: Sha256,
     pub(super) root: TrustedRoot,
     pub(super) verifier: Verifier,
+    /// One for each log of several, in the root's order, that knows no other log.
+    of_logs: Vec<Verifier>,
 }
 
 /// One instance of Sigstore, or several. Cheap to clone; keep one for as long as it is valid, since making it parses
@@ -105,12 +107,23 @@ impl TrustRoot {
                 "it names neither a certificate authority nor a log".to_owned(),
             ));
         }
-        let verifier = Verifier::new(&root).map_err(|error| refuse(error.to_string()))?;
+        let ready =
+            |root: &TrustedRoot| Verifier::new(root).map_err(|error| refuse(error.to_string()));
+        let verifier = ready(&root)?;
+        let mut of_logs = Vec::new();
+        if root.tlogs.len() > 1 {
+            for log in &root.tlogs {
+                let mut alone = root.clone();
+                alone.tlogs = vec![log.clone()];
+                of_logs.push(ready(&alone)?);
+            }
+        }
         Ok(Self(vec![Arc::new(Instance {
             name: name.to_owned(),
             digest: Sha256::of(json),
             root,
             verifier,
+            of_logs,
         })]))
     }
 
@@ -147,6 +160,18 @@ impl TrustRoot {
 }
 
 impl Instance {
+    /// The verifier for entries of these logs (places in the root): for one log the one that knows no other, since any
+    /// log that a verifier knows may sign a checkpoint for any other.
+    pub(super) fn verifier_of(&self, mut logs: impl Iterator<Item = usize>) -> &Verifier {
+        let Some(first) = logs.next() else {
+            return &self.verifier;
+        };
+        match self.of_logs.get(first) {
+            Some(alone) if logs.all(|log| log == first) => alone,
+            _ => &self.verifier,
+        }
+    }
+
     pub(super) fn used(&self) -> RootUsed {
         RootUsed {
             name: self.name.clone(),

@@ -3,8 +3,10 @@
 mod bad_input;
 mod conversion;
 mod corpus;
+mod der;
 mod identity;
 mod mutation;
+mod providers;
 
 use std::path::{Path, PathBuf};
 

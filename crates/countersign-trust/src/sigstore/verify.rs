@@ -2,13 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 use sigstore_verify::crypto::{KeyAlgorithm, verify_signature};
+use sigstore_verify::trust_root::TransparencyLog;
 use sigstore_verify::types::{
     Artifact, ArtifactDigest, DerPublicKey, DigestBytes, HashAlgorithm, InclusionProof,
     KindVersion, SignatureBytes, TransparencyLogEntry,
 };
 use sigstore_verify::{
     CertificateError, Error, PublicKeyVerificationPolicy, TimestampError, TransparencyLogError,
-    VerificationPolicy, VerificationResult,
+    VerificationPolicy, VerificationResult, Verifier,
 };
 
 use super::root::Instance;
@@ -95,6 +96,8 @@ pub struct Demands {
     pub kinds: Option<Vec<PredicateKind>>,
     /// Whether what a statement of a known type says must have the form of its type.
     pub well_formed: bool,
+    /// Whether the index of each log entry must be proven.
+    pub placed: bool,
     /// Keys whose signatures are taken; none where only certificates are.
     pub keys: TrustedKeys,
 }
@@ -108,6 +111,7 @@ impl Default for Demands {
             one_subject: true,
             kinds: None,
             well_formed: true,
+            placed: false,
             keys: TrustedKeys::default(),
         }
     }
@@ -139,8 +143,9 @@ pub struct LoggedEntry {
     pub log: String,
     /// The log's id, in hex.
     pub log_id: String,
-    /// The entry's index in the log as a whole.
-    pub index: u64,
+    /// The entry's index in the log as a whole; `None` where nothing proves it: of a log of the first version the
+    /// signed promise alone covers it.
+    pub index: Option<u64>,
     /// Its form, as `dsse/0.0.1`.
     pub kind: String,
     /// Whether its presence was proven; otherwise the log has only promised it (bundles of version 0.1).
@@ -184,18 +189,19 @@ impl Verified {
 /// Verifies a bundle: times, chain, certificate transparency, log, signature, and then what it says about `subject`.
 /// Who signed is told, not judged.
 ///
-/// Checked here, because the library leaves it open: that each log entry is of a log of the root, and that log itself
-/// signed the checkpoint under its own name; that tree size, root hash and (second version of the log) index stand the
+/// Checked here, because the library leaves it open: that each log entry is of a log of the root, and that very log
+/// signed the checkpoint, under the name at its head; that tree size, root hash and (second version of the log) index stand the
 /// same wherever they stand twice; that every entry of a bundle from version 0.2 has its proof; that no entry and no
 /// timestamp stands twice; that a signature of a certificate names no key; extensions and names of certificates; the
 /// number, names and digests of subjects; the form of known predicates.
 ///
 /// Not covered by any proof, and therefore ignored: further signature lines of a checkpoint (of witnesses whose keys no
-/// root holds), and an `integratedTime` that no promise covers.
+/// root holds), and an `integratedTime` that no promise covers. The index of an entry of the first version that no promise
+/// covers is not told ([`LoggedEntry::index`]), and refused where it is demanded ([`Demands::placed`]).
 ///
 /// # Errors
 ///
-/// The first step that failed, under the root that knows the bundle's log, or the first root.
+/// A step that failed (what can be read without any key is held against each other first), under the root that knows the bundle's log, or the first root.
 pub fn verify(
     bundle: &Bundle,
     subject: &Subject<'_>,
@@ -212,6 +218,9 @@ pub fn verify(
         Some(statement) => own_digest(statement)?,
         None => digest_of(subject)?,
     };
+    if demands.placed {
+        placed(bundle)?;
+    }
     let mut proven = match bundle.signer() {
         Signer::Certificate(der) => {
             let claims = Claims::parse(der)?;
@@ -241,6 +250,25 @@ pub fn verify(
         proven.statement = Some(statement);
     }
     Ok(proven)
+}
+
+/// Whether all entries have what proves their index.
+fn placed(bundle: &Bundle) -> Result<(), Refusal> {
+    let entries = &bundle.inner().verification_material.tlog_entries;
+    match entries.iter().find(|entry| proven_index(entry).is_none()) {
+        None => Ok(()),
+        Some(entry) => Err(Refusal::new(
+            Step::LogInclusion,
+            "nothing proves the entry's index in the log",
+        )
+        .expected("a signed entry timestamp")
+        .seen(format!("index {}", entry.log_index.get()))),
+    }
+}
+
+/// The index, where the promise or, in the second version of the log, the proof covers it.
+fn proven_index(entry: &TransparencyLogEntry) -> Option<u64> {
+    (is_second(entry) || entry.inclusion_promise.is_some()).then_some(entry.log_index.get())
 }
 
 /// A digest that the statement itself names: the library insists on binding some digest, and the binding that counts
@@ -375,9 +403,8 @@ fn by_certificate(
         if instance.root.ctlogs.is_empty() {
             policy = policy.skip_sct();
         }
-        let entries = entries(bundle, instance)?;
-        let result = instance
-            .verifier
+        let (entries, verifier) = entries(bundle, instance)?;
+        let result = verifier
             .verify(Artifact::Digest(digest.clone()), bundle.inner(), &policy)
             .map_err(refusal)?;
         Ok(Verified {
@@ -417,9 +444,8 @@ fn by_key(
         policy = policy.skip_tlog_unsafe();
     }
     let check = |instance: &Instance| {
-        let entries = entries(bundle, instance)?;
-        let result = instance
-            .verifier
+        let (entries, verifier) = entries(bundle, instance)?;
+        let result = verifier
             .verify(Artifact::Digest(digest.clone()), bundle.inner(), &policy)
             .map_err(refusal)?;
         Ok(Verified {
@@ -522,19 +548,17 @@ fn each_instance(
         .unwrap_or_else(|| Refusal::new(Step::Chain, "there is no trust root to hold it against")))
 }
 
-fn log_of<'a>(
-    entry: &TransparencyLogEntry,
-    instance: &'a Instance,
-) -> Option<&'a sigstore_verify::trust_root::TransparencyLog> {
-    instance
-        .root
-        .tlogs
-        .iter()
-        .find(|log| log.log_id.key_id == entry.log_id.key_id)
+/// The place of the entry's log in the root.
+fn log_of(entry: &TransparencyLogEntry, instance: &Instance) -> Option<usize> {
+    let mut logs = instance.root.tlogs.iter();
+    logs.position(|log| log.log_id.key_id == entry.log_id.key_id)
 }
 
-/// What the library leaves open about log entries; what it proves it proves after.
-fn entries(bundle: &Bundle, instance: &Instance) -> Result<Vec<LoggedEntry>, Refusal> {
+/// What the library leaves open about log entries; what it proves it proves after, by the verifier that is returned.
+fn entries<'a>(
+    bundle: &Bundle,
+    instance: &'a Instance,
+) -> Result<(Vec<LoggedEntry>, &'a Verifier), Refusal> {
     let material = &bundle.inner().verification_material;
     let all = &material.tlog_entries;
     let stamps = &material.timestamp_verification_data.rfc3161_timestamps;
@@ -543,8 +567,12 @@ fn entries(bundle: &Bundle, instance: &Instance) -> Result<Vec<LoggedEntry>, Ref
             return Err(Refusal::new(Step::Time, "a timestamp stands twice"));
         }
     }
+    let verifier = instance.verifier_of(all.iter().filter_map(|entry| log_of(entry, instance)));
+    let several = all
+        .iter()
+        .any(|entry| entry.log_id.key_id != all[0].log_id.key_id);
     let mut told: Vec<LoggedEntry> = Vec::new();
-    for entry in all {
+    for (at, entry) in all.iter().enumerate() {
         let id = hex::encode(entry.log_id.key_id.as_bytes());
         let log = log_of(entry, instance).ok_or_else(|| {
             let known: Vec<&str> = instance
@@ -564,16 +592,16 @@ fn entries(bundle: &Bundle, instance: &Instance) -> Result<Vec<LoggedEntry>, Ref
             })
             .seen(format!("log {id}"))
         })?;
-        let index = entry.log_index.get();
-        if told
-            .iter()
-            .any(|before| before.log_id == id && before.index == index)
-        {
+        let log = &instance.root.tlogs[log];
+        let twin = |before: &&TransparencyLogEntry| {
+            before.log_id.key_id == entry.log_id.key_id && before.log_index == entry.log_index
+        };
+        if all[..at].iter().any(|before| twin(&before)) {
             return Err(Refusal::new(Step::LogInclusion, "a log entry stands twice")
-                .seen(index.to_string()));
+                .seen(entry.log_index.get().to_string()));
         }
         match &entry.inclusion_proof {
-            Some(proof) => consistent(entry, proof)?,
+            Some(proof) => consistent(entry, proof, several.then_some(log))?,
             None if bundle.version() == Version::V0_1 && entry.inclusion_promise.is_some() => {}
             None => {
                 return Err(Refusal::new(
@@ -591,7 +619,7 @@ fn entries(bundle: &Bundle, instance: &Instance) -> Result<Vec<LoggedEntry>, Ref
         told.push(LoggedEntry {
             log: log.base_url.clone(),
             log_id: id,
-            index,
+            index: proven_index(entry),
             kind: format!(
                 "{}/{}",
                 entry.kind_version.kind(),
@@ -600,7 +628,7 @@ fn entries(bundle: &Bundle, instance: &Instance) -> Result<Vec<LoggedEntry>, Ref
             included: entry.inclusion_proof.is_some(),
         });
     }
-    Ok(told)
+    Ok((told, verifier))
 }
 
 /// Entries of the second version of the log: no promise, no time, the index stands twice.
@@ -608,8 +636,13 @@ fn is_second(entry: &TransparencyLogEntry) -> bool {
     entry.kind_version == KindVersion::HashedRekordV002
 }
 
-/// What stands twice must stand the same, and the log itself must have signed.
-fn consistent(entry: &TransparencyLogEntry, proof: &InclusionProof) -> Result<(), Refusal> {
+/// What stands twice must stand the same, and the log must have a line of its own. Whether that line is good the library
+/// proves, to which the verifier of one log leaves no other choice; where `log` is given, it is proven here.
+fn consistent(
+    entry: &TransparencyLogEntry,
+    proof: &InclusionProof,
+    log: Option<&TransparencyLog>,
+) -> Result<(), Refusal> {
     let refuse = |sentence: &str| Refusal::new(Step::LogCheckpoint, sentence.to_owned());
     let envelope = proof.checkpoint.envelope();
     if envelope.is_empty() {
@@ -662,13 +695,27 @@ fn consistent(entry: &TransparencyLogEntry, proof: &InclusionProof) -> Result<()
                     .seen(line.name.as_str()),
             );
         }
-        signed = true;
+        signed |= log.is_none_or(|log| is_by(log, note.text(), &line.signature));
     }
     if !signed {
         return Err(refuse("the entry's log has not signed the checkpoint")
             .expected(format!("a line of key {own:08x}")));
     }
     Ok(())
+}
+
+/// Whether that log signed a checkpoint.
+fn is_by(log: &TransparencyLog, text: &str, signature: &[u8]) -> bool {
+    let key = DerPublicKey::new(log.public_key.raw_bytes.as_bytes().to_vec());
+    KeyAlgorithm::from_spki(&key).is_ok_and(|algorithm| {
+        verify_signature(
+            &key,
+            text.as_bytes(),
+            &SignatureBytes::from_bytes(signature),
+            algorithm.default_signing_scheme(),
+        )
+        .is_ok()
+    })
 }
 
 fn times(bundle: &Bundle, result: &VerificationResult) -> Vec<TimeEvidence> {

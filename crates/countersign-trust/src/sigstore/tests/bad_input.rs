@@ -275,6 +275,191 @@ fn encodings_that_are_not_canonical_are_refused() {
     }
 }
 
+/// A list of an object's values, in the order in which a derived reader would take them.
+fn listed(value: &Value, names: &[&str]) -> Value {
+    names.iter().map(|name| value[*name].clone()).collect()
+}
+
+#[test]
+fn lists_in_the_place_of_objects_are_refused() {
+    let refuses = |document: &Value| {
+        let refusal = entry(SAMPLE)
+            .verify_bytes(document.to_string().as_bytes())
+            .unwrap_err();
+        assert_eq!(refusal.step, Step::Parse);
+        assert!(refusal.sentence.contains("expected an object"), "{refusal}");
+    };
+    let whole = document();
+    let members = [
+        "mediaType",
+        "verificationMaterial",
+        "dsseEnvelope",
+        "messageSignature",
+    ];
+    refuses(&listed(&whole, &members));
+    for (place, members) in [
+        ("/verificationMaterial/certificate", &["rawBytes"][..]),
+        ("/verificationMaterial/tlogEntries/0/logId", &["keyId"]),
+        (
+            "/verificationMaterial/tlogEntries/0/kindVersion",
+            &["kind", "version"],
+        ),
+        (
+            "/verificationMaterial/tlogEntries/0/inclusionPromise",
+            &["signedEntryTimestamp"],
+        ),
+        (
+            "/verificationMaterial/tlogEntries/0/inclusionProof",
+            &["logIndex", "rootHash", "treeSize", "hashes", "checkpoint"],
+        ),
+        (
+            "/verificationMaterial/tlogEntries/0/inclusionProof/checkpoint",
+            &["envelope"],
+        ),
+        ("/dsseEnvelope", &["payload", "payloadType", "signatures"]),
+        ("/dsseEnvelope/signatures/0", &["sig", "keyid"]),
+    ] {
+        let mut changed = whole.clone();
+        let hit = changed.pointer_mut(place).unwrap();
+        *hit = listed(hit, members);
+        refuses(&changed);
+    }
+    let bundle = Bundle::parse(&entry(SAMPLE).bytes(), &Limits::default()).unwrap();
+    let object = Attestation::from_bundle(&bundle).unwrap();
+    let object: Value = serde_json::from_slice(object.raw()).unwrap();
+    let parse =
+        |value: &Value| Attestation::parse(value.to_string().as_bytes(), &Limits::default());
+    parse(&object).unwrap();
+    let mut changed = object.clone();
+    changed["envelope"] = listed(&object["envelope"], &["statement", "signature"]);
+    assert!(parse(&changed).is_err());
+    let list = listed(&object, &["version", "verification_material", "envelope"]);
+    assert!(parse(&list).is_err());
+    let provenance = json!([1, [{"publisher": null, "attestations": [object]}]]);
+    assert!(Provenance::parse(provenance.to_string().as_bytes(), &Limits::default()).is_err());
+    let npm = json!([[["type", whole]]]);
+    assert!(npm_attestations(npm.to_string().as_bytes(), &Limits::default()).is_err());
+}
+
+/// A real bundle with more than one thing changed, and its own subject.
+fn changed_twice(name: &str, change: impl FnOnce(&mut Value)) -> (Bundle, Subject<'static>) {
+    let entry = entry(name);
+    let mut document: Value = serde_json::from_slice(&entry.bytes()).unwrap();
+    change(&mut document["verificationMaterial"]["tlogEntries"][0]);
+    let bundle = Bundle::parse(document.to_string().as_bytes(), &Limits::default()).unwrap();
+    let digest = entry
+        .digest
+        .clone()
+        .unwrap_or_else(|| message_digest(&entry.bytes()));
+    (bundle, Subject::digest(&digest).unwrap())
+}
+
+#[test]
+fn an_index_that_no_promise_covers_is_not_told_and_refused_where_it_must_be_proven() {
+    let (bundle, subject) = changed_twice("rustrepo-cosign-v3-blob", |entry| {
+        entry.as_object_mut().unwrap().remove("inclusionPromise");
+        entry["logIndex"] = Value::from("1");
+    });
+    let root = root(&entry("rustrepo-cosign-v3-blob").root);
+    let verified = verify(&bundle, &subject, &root, &Demands::default()).unwrap();
+    assert_eq!(verified.entries[0].index, None);
+    let demands = Demands {
+        placed: true,
+        ..Demands::default()
+    };
+    let refusal = verify(&bundle, &subject, &root, &demands).unwrap_err();
+    assert_eq!(refusal.step, Step::LogInclusion);
+    assert_eq!(refusal.seen.as_deref(), Some("index 1"));
+    // With the promise, and of the second version, it is proven.
+    for name in [
+        "rustrepo-cosign-v3-blob",
+        "rustrepo-conda-attestation-rekor2.sigstore.json",
+    ] {
+        let (bundle, subject) = changed_twice(name, |_| {});
+        let root = self::root(&entry(name).root);
+        let verified = verify(&bundle, &subject, &root, &demands).unwrap();
+        assert!(verified.entries[0].index.is_some());
+    }
+}
+
+#[test]
+fn an_entry_that_is_passed_off_as_another_logs_is_refused() {
+    let name = "rustrepo-conda-attestation-rekor2.sigstore.json";
+    let mut tried = 0;
+    let own = changed_twice(name, |_| {});
+    let id = own.0.inner().verification_material.tlog_entries[0]
+        .log_id
+        .key_id
+        .clone();
+    let staging: Value = read_root("trusted_root_staging.json");
+    for log in staging["tlogs"].as_array().unwrap() {
+        let other = log["logId"]["keyId"].as_str().unwrap();
+        let key = crate::base64_decode(other).unwrap();
+        if key == id.as_bytes() {
+            continue;
+        }
+        let (bundle, subject) = changed_twice(name, |entry| {
+            entry["logId"]["keyId"] = Value::from(other);
+            let place = &mut entry["inclusionProof"]["checkpoint"]["envelope"];
+            let envelope = place.as_str().unwrap();
+            let origin = envelope.lines().next().unwrap();
+            // A line with the other log's number, which is no signature of its key.
+            let line = base64_encode(&[&key[..4], &[1; 64]].concat());
+            *place = Value::from(format!("{envelope}\u{2014} {origin} {line}\n"));
+        });
+        let root = self::staging();
+        let refusal = verify(&bundle, &subject, &root, &Demands::default()).unwrap_err();
+        assert_eq!(refusal.step, Step::LogCheckpoint, "{refusal}");
+        tried += 1;
+    }
+    assert!(tried > 0);
+}
+
+#[test]
+fn entries_of_two_logs_are_each_held_against_their_own_log() {
+    use countersign_testkit::sigstore::{Logged, PrivateSigstore, SubjectName, statements};
+    let sigstore = PrivateSigstore::new("two logs");
+    let root = TrustRoot::from_json("private", sigstore.trusted_root_json().as_bytes()).unwrap();
+    let name = SubjectName::Email("ada@example.org".to_owned());
+    let identity = countersign_testkit::sigstore::Identity::new("https://token.example.org", name);
+    let statement = statements::pypi_publish("sample-1.0.tar.gz", b"bytes");
+    let made = |logged| {
+        let signing = sigstore.signing(&identity).at(1_795_262_399);
+        signing.logged(logged).statement(&statement)
+    };
+    let mut both = made(Logged::V2);
+    let older = made(Logged::V1);
+    assert_eq!(both["dsseEnvelope"], older["dsseEnvelope"]);
+    let material = &older["verificationMaterial"];
+    assert_eq!(
+        both["verificationMaterial"]["certificate"],
+        material["certificate"]
+    );
+    let entries = both["verificationMaterial"]["tlogEntries"]
+        .as_array_mut()
+        .unwrap();
+    entries.push(material["tlogEntries"][0].clone());
+    let digest = crate::digest::Sha256::of(b"bytes").to_hex();
+    let subject = Subject::digest(&format!("sha256:{digest}")).unwrap();
+    let held = |document: &Value| {
+        let bundle = Bundle::parse(document.to_string().as_bytes(), &Limits::default()).unwrap();
+        verify(&bundle, &subject, &root, &Demands::default())
+    };
+    assert_eq!(held(&both).unwrap().entries.len(), 2);
+    // The newer log's own line becomes garbage, while the older log signs the same text.
+    for at in [0, 1] {
+        let mut changed = both.clone();
+        let place = &mut changed["verificationMaterial"]["tlogEntries"][at]["inclusionProof"]["checkpoint"]
+            ["envelope"];
+        let envelope = place.as_str().unwrap().to_owned();
+        let (text, line) = envelope.rsplit_once(' ').unwrap();
+        let mut bytes = crate::base64_decode(line.trim_end()).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        *place = Value::from(format!("{text} {}\n", base64_encode(&bytes)));
+        assert_eq!(held(&changed).unwrap_err().step, Step::LogCheckpoint);
+    }
+}
+
 #[test]
 fn unknown_names_versions_and_kinds_are_refused() {
     let refusal = refused(|document| document["surprise"] = Value::from(1));

@@ -159,6 +159,25 @@ fn a_certificate_of_another_run_commit_or_ref_than_the_uploads_is_refused() {
 }
 
 #[test]
+fn a_token_that_is_silent_about_what_names_its_publisher_vouches_for_no_certificate() {
+    let publisher = publisher_of("pypa", "sampleproject", "release.yml");
+    for claim in [
+        "repository",
+        "repository_id",
+        "repository_owner_id",
+        "workflow_ref",
+        "sha",
+        "ref",
+    ] {
+        let mut token = token();
+        token.remove(claim).unwrap();
+        let none = BTreeMap::new();
+        let differs = differing(compare(&sample(), &publisher, &none, Some(&token)));
+        assert_eq!(differs, [claim]);
+    }
+}
+
+#[test]
 fn an_environment_that_the_certificate_does_not_say_is_taken_from_the_same_run_only() {
     let mut publisher = publisher_of("pypa", "sampleproject", "release.yml");
     publisher.rules.push(crate::oidc::Rule {

@@ -382,3 +382,69 @@ fn every_signed_byte_of_a_timestamp_is_refused() {
         assert!(refused > 400, "{refused}");
     }
 }
+
+/// Where a changed byte of the rest of a timestamp is accepted, by the part that it is in.
+fn loose_parts(name: &str) -> (BTreeSet<&'static str>, usize) {
+    let entry = entry(name);
+    let document: Value = serde_json::from_slice(&entry.bytes()).unwrap();
+    let place =
+        "/verificationMaterial/timestampVerificationData/rfc3161Timestamps/0/signedTimestamp";
+    let text = document.pointer(place).unwrap().as_str().unwrap();
+    let der = crate::base64_decode(text).unwrap();
+    let inside = |part: (usize, usize, usize)| parts(&der, part.1, part.2);
+    let response = inside(parts(&der, 0, der.len())[0]);
+    let token = inside(response[1]);
+    let signed = inside(inside(token[1])[0]);
+    let signer = inside(inside(*signed.last().unwrap())[0]);
+    let certificates = signed[3..signed.len() - 1]
+        .iter()
+        .map(|part| ("certificates", *part));
+    let named = [
+        ("status", response[0]),
+        ("content type", token[0]),
+        ("version", signed[0]),
+        ("digest algorithms", signed[1]),
+        ("signer's version", signer[0]),
+        ("signer's name", signer[1]),
+        ("signer's digest algorithm", signer[2]),
+        ("signature algorithm", signer[4]),
+    ];
+    let (mut loose, mut tried) = (BTreeSet::new(), 0);
+    for (part, (from, _, to)) in named.into_iter().chain(certificates) {
+        for at in from..to {
+            let mut changed = der.clone();
+            changed[at] ^= 1 << (at % 8);
+            let mut document = document.clone();
+            *document.pointer_mut(place).unwrap() = Value::from(base64_encode(&changed));
+            tried += 1;
+            if entry.verify_bytes(document.to_string().as_bytes()).is_ok() {
+                loose.insert(part);
+            }
+        }
+    }
+    (loose, tried)
+}
+
+/// Nothing signs these: who stamped, what and when is in the parts that the signature and the root's certificate cover.
+const LOOSE: [&str; 6] = [
+    "certificates",
+    "digest algorithms",
+    "signature algorithm",
+    "signer's version",
+    "status",
+    "version",
+];
+
+#[test]
+fn what_may_change_in_a_timestamp_is_named() {
+    for name in [
+        "rustrepo-conda-attestation-rekor2.sigstore.json",
+        "rustrepo-github-private-attestation.sigstore.json",
+    ] {
+        let (loose, tried) = loose_parts(name);
+        assert!(tried > 100, "{tried}");
+        let named = BTreeSet::from(LOOSE);
+        let others: Vec<_> = loose.difference(&named).collect();
+        assert!(others.is_empty(), "{name}: {others:?}");
+    }
+}
