@@ -159,10 +159,11 @@ impl Inquiry<'_> {
         std::thread::scope(|scope| {
             for _ in 0..AT_A_TIME.min(entries.len()) {
                 scope.spawn(|| {
-                    while let Some((at, entry)) = {
+                    loop {
                         let at = next.fetch_add(1, Ordering::Relaxed);
-                        entries.get(at).map(|entry| (at, entry))
-                    } {
+                        let Some(entry) = entries.get(at) else {
+                            break;
+                        };
                         let outcome = self.entry(source, entry);
                         if outcome.is_err() {
                             // Nobody answers, or nothing is pinned: the others would not fare better.
