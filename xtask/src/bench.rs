@@ -4,6 +4,7 @@
 //! neighbours in time; on a shared machine only ratios and requests per server CPU second mean anything, and each JSON
 //! line says how many cores strangers took (`strangers`) while it was measured.
 
+mod attested;
 mod exchange;
 mod load;
 mod machine;
@@ -45,6 +46,8 @@ enum Part {
     Exchange,
     /// Signing in beside argon2 alone, and readers while others guess passwords.
     SignIn,
+    /// What two attestations cost at upload.
+    AttestedUpload,
     /// Verifications of attestations against their bare cost, and beside other libraries.
     Sigstore,
 }
@@ -133,7 +136,15 @@ pub fn run(options: &Options) -> Result<()> {
     if wanted(Part::SignIn) {
         sign_in::measure(&binary, &home, options.quick, &mut report)?;
     }
-    let alone = |part: &Part| matches!(part, Part::Exchange | Part::SignIn | Part::Sigstore);
+    if wanted(Part::AttestedUpload) {
+        attested::measure(&binary, &home, options.quick, &mut report)?;
+    }
+    let alone = |part: &Part| {
+        matches!(
+            part,
+            Part::Exchange | Part::SignIn | Part::AttestedUpload | Part::Sigstore
+        )
+    };
     if !options.only.is_empty() && options.only.iter().all(alone) {
         conclude(&report);
         return Ok(());

@@ -7,7 +7,6 @@ use futures::StreamExt;
 
 use crate::Registry;
 use crate::error::{Error, Result};
-use crate::model::Actor;
 
 /// Superseded documents and unclaimed artifacts stay this long, in seconds: a client may be between an index and a file.
 const KEEP: i64 = 86_400;
@@ -49,34 +48,53 @@ const CHORES: [(Work, &str, u64); 9] = [
     (
         Work::Provenance,
         "Attestations of the registry's own, and those that are due",
-        3_600,
+        600,
     ),
     (
         Work::TrustRoots,
         "The newest documents of the built-in trust roots",
-        86_400,
+        600,
     ),
 ];
 
+fn paced() -> tokio::time::Interval {
+    let mut tick = tokio::time::interval(Duration::from_secs(TICK));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    tick
+}
+
 impl Registry {
     /// Counts downloads every ten seconds, looks after accounts every minute, forgets expired tokens every hour, sweeps
-    /// every six hours.
+    /// every six hours. What may take long, for its size or for hosts that answer slowly, keeps nothing else waiting.
     pub(crate) async fn chores(&self) {
-        let mut tick = tokio::time::interval(Duration::from_secs(TICK));
         let refresh = self.inner.settings.refresh_trust_roots;
-        let chores: Vec<(Work, &str, u64)> = CHORES
+        let (long, short): (Vec<_>, Vec<_>) = CHORES
             .into_iter()
             .filter(|(work, ..)| refresh || !matches!(work, Work::TrustRoots))
-            .collect();
-        let named = chores.iter().map(|(_, name, every)| (*name, *every));
-        self.inner.diary.open(named);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            .partition(|(work, ..)| {
+                matches!(work, Work::Blobs | Work::Provenance | Work::TrustRoots)
+            });
+        let named = short.iter().chain(&long);
+        self.inner
+            .diary
+            .open(named.map(|(_, name, every)| (*name, *every)));
+        let downloads = async {
+            let mut tick = paced();
+            loop {
+                tick.tick().await;
+                self.flush_downloads().await;
+            }
+        };
+        tokio::join!(downloads, self.rounds(&short), self.rounds(&long));
+    }
+
+    async fn rounds(&self, chores: &[(Work, &'static str, u64)]) {
+        let mut tick = paced();
         let mut ticks: u64 = 0;
         loop {
             tick.tick().await;
             ticks += 1;
-            self.flush_downloads().await;
-            for &(work, name, every) in &chores {
+            for &(work, name, every) in chores {
                 if !ticks.is_multiple_of(every / TICK) {
                     continue;
                 }
@@ -100,7 +118,7 @@ impl Registry {
             Work::Blobs => self.sweep().await.map(drop),
             Work::Critical => self.find_critical_if_due().await.map(drop),
             Work::Provenance => self.look_after_provenance().await,
-            Work::TrustRoots => self.refresh_trust_roots(&Actor::operator()).await.map(drop),
+            Work::TrustRoots => self.refresh_trust_roots_if_due().await,
         }
     }
 

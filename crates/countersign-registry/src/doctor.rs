@@ -234,6 +234,11 @@ pub async fn examine(patient: &Patient<'_>, deep: bool, progress: Looked<'_>) ->
             .await
             .unwrap_or_else(|error| Diagnosis::failed("attestations", &error)),
     );
+    found.push(
+        trust_roots(patient)
+            .await
+            .unwrap_or_else(|error| Diagnosis::failed("trust-roots", &error)),
+    );
     for head in &heads {
         match log::log(patient, head).await {
             Ok(diagnoses) => found.extend(diagnoses),
@@ -498,6 +503,9 @@ async fn tokens(patient: &Patient<'_>) -> Result<Diagnosis> {
     ))
 }
 
+/// A trust root that could not be refreshed for so long is told of, in seconds.
+const STALE_ROOT: i64 = 7 * 86_400;
+
 /// Are the stored attestations the bytes that were taken, and is the key there that signs the registry's own?
 async fn attestations(patient: &Patient<'_>) -> Result<Diagnosis> {
     let (mut after, mut count, mut wrong) = (String::new(), 0_u64, Vec::new());
@@ -543,6 +551,41 @@ async fn attestations(patient: &Patient<'_>) -> Result<Diagnosis> {
             format!("{count} attestations, each the bytes of its digest"),
         ),
     })
+}
+
+/// Are the trust roots that are refreshed by themselves fresh?
+async fn trust_roots(patient: &Patient<'_>) -> Result<Diagnosis> {
+    let (settings, now) = (patient.settings, patient.seams.clock.now());
+    let rows = patient.store.trust_root_rows().await?;
+    let stale: Vec<String> = rows
+        .iter()
+        .filter(|row| {
+            settings.refresh_trust_roots && settings.builtin_trust_roots.contains(&row.name)
+        })
+        .filter_map(|row| {
+            let problem = row.problem.as_ref()?;
+            let since = row.refreshed.unwrap_or(row.created);
+            (now >= since.plus_seconds(STALE_ROOT))
+                .then(|| format!("{} since {}: {problem}", row.name, since.rfc3339()))
+        })
+        .collect();
+    if stale.is_empty() {
+        let private = rows.iter().filter(|row| row.kind == "private").count();
+        return Ok(Diagnosis::good(
+            "trust-roots",
+            format!(
+                "{} built in, {private} private",
+                settings.builtin_trust_roots.len()
+            ),
+        ));
+    }
+    Ok(Diagnosis::bad(
+        "trust-roots",
+        Severity::Warning,
+        format!("Not refreshed for a week: {}.", some(&stale)),
+        "Attestations made with newer keys are refused, and what was withdrawn is still believed.",
+        "Let this machine reach the named hosts, or set provenance.refresh_trust_roots = false and update the program.",
+    ))
 }
 
 /// Can people be told, and get back in?

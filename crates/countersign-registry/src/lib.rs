@@ -74,7 +74,8 @@ pub use seams::{
     OutsideRequest, Post, PostError, Random, Seams, SystemClock, SystemRandom,
 };
 pub use settings::{
-    DeletePolicy, LossRule, ScanPartner, Settings, SignIn, SignInProvider, TrustedPublishing,
+    DeletePolicy, LossRule, RootRepository, ScanPartner, Settings, SignIn, SignInProvider,
+    TrustedPublishing,
 };
 pub use sign_in::{
     Answer, Ceremony, Demand, Departure, Enrolling, Enrolment, FactorNeed, FactorPolicy,

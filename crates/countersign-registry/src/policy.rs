@@ -13,7 +13,7 @@ use crate::model::{
     TrustLevel, Visibility, Workflow,
 };
 use crate::settings::{DeletePolicy, Settings};
-use crate::store::{FileFacts, NamespaceFacts, ProjectFacts, PublishFacts};
+use crate::store::{FileFacts, NamespaceFacts, PolicyFacts, ProjectFacts, PublishFacts};
 
 pub(crate) mod permissions;
 pub(crate) mod provenance;
@@ -193,7 +193,7 @@ pub(crate) fn may_publish(
             }
             let former_owner = operator || roles.has(Role::Owner);
             if !facts.excepted {
-                meets_policy(actor, project, offer.level)?;
+                meets_policy(actor, &project.policy, &project.name, offer.level)?;
             }
             if project.removed.is_some() && !former_owner {
                 return Err(denied(
@@ -332,14 +332,16 @@ pub(crate) fn may_publish(
     }
     match &facts.project {
         // What was never published has nothing to lose.
-        Some(project) if !operator && !facts.excepted => {
+        Some(project) if !operator => {
             let memory = provenance::Memory {
                 project: &project.name,
                 level: project.trust,
                 source: project.source.as_ref(),
             };
-            provenance::not_lost(memory, offer, &facts.open, settings.provenance_loss)
-                .map(Decision::New)
+            // On a critical project nobody lets a loss pass alone: that takes a change which holds.
+            let approved = facts.excepted && !project.critical;
+            let rule = settings.provenance_loss;
+            provenance::not_lost(memory, offer, &facts.open, rule, approved).map(Decision::New)
         }
         _ => Ok(Decision::New(Passed {
             remember: offer.source.cloned().filter(|_| facts.project.is_none()),
@@ -377,25 +379,35 @@ pub(crate) fn not_a_publisher_here(workflow: &Workflow, project: &str) -> Error 
     )
 }
 
-/// Is this refusal one that an open exception or a declared move may overcome?
-pub(crate) fn is_loss(error: &Error) -> bool {
-    matches!(error.code.as_ref(), "trust-lost" | "source-changed")
+/// Is something lost by this decision that an open exception or a declared move may cover?
+pub(crate) fn loses(decision: &Result<Decision>) -> bool {
+    match decision {
+        Err(error) => matches!(error.code.as_ref(), "trust-lost" | "source-changed"),
+        Ok(Decision::New(passed)) => !passed.lost.is_empty(),
+        Ok(Decision::Repeat(_)) => false,
+    }
 }
 
-/// Is this refusal one that an owner's approval of the very file overcomes?
-pub(crate) fn is_below_trust(error: &Error) -> bool {
-    matches!(
-        error.code.as_ref(),
-        "trusted-publishing-only" | "trust-too-low" | "trust-lost"
-    )
+/// Is this refusal one that an owner's approval of the very file overcomes? What a critical project is remembered for is
+/// not one owner's to give up.
+pub(crate) fn is_below_trust(error: &Error, critical: bool) -> bool {
+    match error.code.as_ref() {
+        "trusted-publishing-only" | "trust-too-low" => true,
+        "trust-lost" => !critical,
+        _ => false,
+    }
 }
 
 /// Do the owners of the project let such a caller publish?
-fn meets_policy(actor: &Actor, project: &ProjectFacts, level: TrustLevel) -> Result<()> {
+pub(crate) fn meets_policy(
+    actor: &Actor,
+    policy: &PolicyFacts,
+    name: &str,
+    level: TrustLevel,
+) -> Result<()> {
     if actor.strength == Strength::Operator {
         return Ok(());
     }
-    let (policy, name) = (&project.policy, &project.name);
     if policy.trusted_only.is_some() && actor.strength < Strength::Workflow {
         return Err(denied(
             "trusted-publishing-only",

@@ -157,6 +157,7 @@ impl Registry {
         };
         let vetted = self.vet(actor, &candidate, Some(attestations)).await?;
         let mut tx = self.inner.store.write().await?;
+        self.still_good(&mut tx, actor).await?;
         let project = match &actor.identity {
             Identity::Workflow(workflow) => {
                 let locked = tx
@@ -192,6 +193,8 @@ impl Registry {
             )
             .remedy("An owner can set its status back to active."));
         }
+        let demanded = tx.policy_of(&project.id).await?;
+        policy::meets_policy(actor, &demanded, &project.name, vetted.level)?;
         let added = self.add_vetted(&mut tx, actor, &vetted, &file.purl).await?;
         tx.commit().await?;
         let leaf = match added {
@@ -328,6 +331,12 @@ impl Registry {
         if level == TrustLevel::Provenance {
             tx.raise_trust(&file.project, level, actor.name(), now)
                 .await?;
+            // A level without a source would take the next publication from anywhere.
+            if let (None, Some(source)) =
+                (tx.source_remembered(&file.project).await?, &vetted.source)
+            {
+                tx.remember_source(&file.project, source, now).await?;
+            }
         }
         let ecosystem = crate::store::ecosystem(&file.ecosystem)?;
         self.rerender(tx, ecosystem, &file.project).await?;
@@ -342,6 +351,23 @@ impl Registry {
         self.record_as(tx, &event, change, json!({"attestations": digests}))
             .await?;
         Ok(Some(event))
+    }
+
+    /// The source of a project that published by workflow before sources were remembered: that of its newest file which a
+    /// workflow published. It is remembered from here on.
+    pub(crate) async fn source_from_before(
+        &self,
+        tx: &mut Tx,
+        project: &crate::model::ProjectId,
+    ) -> Result<Option<SourceTuple>> {
+        let Some(origin) = tx.newest_origin(project).await? else {
+            return Ok(None);
+        };
+        let source = vetting::source_of_token(origin.provider, &origin.issuer, &origin.claims);
+        if let Some(source) = &source {
+            tx.remember_source(project, source, self.now()).await?;
+        }
+        Ok(source)
     }
 
     /// Drops the documents of a project whose files are shown otherwise from now on.
@@ -368,7 +394,12 @@ impl Registry {
     }
 
     /// Keeps how a publication stood to what its project is remembered for: changes that it used, another name of the
-    /// same source, and what an operator's rule let pass. Says what the publisher should know.
+    /// same source, and what an operator's rule or an owner's approval let pass. Says what the publisher should know; the
+    /// owners are told of a loss once for each release.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one place for all that a passage leaves behind"
+    )]
     pub(crate) async fn note_passage(
         &self,
         tx: &mut Tx,
@@ -377,6 +408,7 @@ impl Registry {
         ecosystem: Ecosystem,
         vetted: &Vetted,
         passed: &Passed,
+        first_of_release: bool,
     ) -> Result<Option<String>> {
         let now = self.now();
         for change in &passed.used {
@@ -432,9 +464,19 @@ impl Registry {
             now,
         );
         tx.insert_provenance_change(&row).await?;
-        let detail = json!({"project": project.id, "change": row.id, "lost": what});
-        tx.note_event(&new_id(), now, "provenance-lost", actor, None, detail)
-            .await?;
+        let key = format(ecosystem).name_key(&project.name)?;
+        let change = Change::about(
+            actor,
+            LeafKind::PolicyChanged,
+            purl::project_purl(ecosystem, &key),
+            &project.id,
+        )
+        .way(Way::Replaced, None);
+        let detail = json!({"provenance": "lost", "change": row.id, "lost": what});
+        self.record(tx, change, detail).await?;
+        if !first_of_release {
+            return Ok(Some(what));
+        }
         let data = [
             ("who", actor.name()),
             ("project", project.name.as_str()),

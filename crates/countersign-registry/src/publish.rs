@@ -489,6 +489,13 @@ impl Registry {
             .await?;
         let project = facts.project.as_ref().map(|project| &project.id);
         self.demands_met(tx, actor, project).await?;
+        if let Some(project) = &mut facts.project
+            && project.source.is_none()
+            && project.trust >= TrustLevel::Workflow
+            && let Some(source) = self.source_from_before(tx, &project.id).await?
+        {
+            project.source = Some(source);
+        }
         let sha256 = staged.digests.sha256.to_string();
         let settings = &self.inner.settings;
         let offer = Offer {
@@ -498,15 +505,22 @@ impl Registry {
         let judge = |facts: &PublishFacts| {
             policy::may_publish(settings, actor, facts, manifest, &sha256, offer, now)
         };
+        // The retry of what is here already, with nothing beside it, changes nothing, whatever is demanded today.
+        facts.excepted = vetted.is_empty()
+            && facts
+                .identifier
+                .as_ref()
+                .is_some_and(|named| named.sha256 == sha256 && named.file.is_some());
         let mut decision = judge(&facts);
-        if let (Err(refusal), Some(project)) = (&decision, &facts.project)
-            && policy::is_loss(refusal)
+        // What owners opened beforehand is read where something would be lost, also where a loss only brings a warning.
+        if let Some(project) = &facts.project
+            && policy::loses(&decision)
         {
             facts.open = tx.open_changes(&project.id, now).await?;
             decision = judge(&facts);
         }
-        if let Err(refusal) = &decision
-            && policy::is_below_trust(refusal)
+        if let (Err(refusal), Some(known)) = (&decision, &facts.project)
+            && policy::is_below_trust(refusal, known.critical)
             && self
                 .is_excepted(tx, actor, &facts, manifest, purl, &sha256)
                 .await?
@@ -514,7 +528,8 @@ impl Registry {
             facts.excepted = true;
             decision = judge(&facts);
         }
-        if let (Some(vetted_for), Some(project)) = (&vetted.publisher, &facts.project)
+        if let (Ok(_), Some(vetted_for), Some(project)) =
+            (&decision, &vetted.publisher, &facts.project)
             && project.publisher.as_ref() != Some(vetted_for)
         {
             // Publishers changed between the verification and now.
@@ -629,7 +644,7 @@ impl Registry {
                 );
                 tx.set_latest(&[latest]).await?;
             }
-            let named = home.attestations;
+            let named = home.attestations.clone();
             vetted.write(tx, &file, &named, &event, now).await?;
             let attested = vetted
                 .digests()
@@ -638,6 +653,17 @@ impl Registry {
                 .then_some(now);
             tx.set_file_trust(&file, vetted.level, vetted.source.as_ref(), attested)
                 .await?;
+            // The project's rows may be older than this file: what it reached then it has reached.
+            let reached = if home.attestations.is_empty() {
+                vetted.level
+            } else {
+                TrustLevel::Provenance
+            };
+            tx.raise_trust(&project, reached, &source_of(actor), now)
+                .await?;
+            if let (None, Some(source)) = (tx.source_remembered(&project).await?, &vetted.source) {
+                tx.remember_source(&project, source, now).await?;
+            }
             let added = self.add_vetted(tx, actor, vetted, purl).await?;
             return Ok(Recorded {
                 event,
@@ -655,7 +681,15 @@ impl Registry {
         let nudge = match &facts.project {
             Some(known) => {
                 let told = self
-                    .note_passage(tx, actor, known, manifest.ecosystem, vetted, &passed)
+                    .note_passage(
+                        tx,
+                        actor,
+                        known,
+                        manifest.ecosystem,
+                        vetted,
+                        &passed,
+                        facts.release.is_none(),
+                    )
                     .await?;
                 let nudge = self
                     .note_trust(tx, actor, known, &file, vetted.level)

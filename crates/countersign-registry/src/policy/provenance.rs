@@ -108,12 +108,14 @@ pub(crate) fn likeness(known: &SourceTuple, offered: &SourceTuple) -> Likeness {
     Likeness::Other(rows)
 }
 
-/// May this publication pass, and what does it change? `open` are the changes that hold now.
+/// May this publication pass, and what does it change? `open` are the changes that hold now. Where an owner approved this
+/// very file below the level, the level is no obstacle and the loss is noted; another source stays another source.
 pub(crate) fn not_lost(
     memory: Memory<'_>,
     offer: Offer<'_>,
     open: &[ChangeFacts],
     rule: LossRule,
+    approved: bool,
 ) -> Result<Passed> {
     let mut passed = Passed::default();
     if offer.level < memory.level {
@@ -123,6 +125,10 @@ pub(crate) fn not_lost(
         });
         match (excepted, rule) {
             (Some(change), _) => passed.used.push(change.id.clone()),
+            (None, _) if approved => passed.lost.push(format!(
+                "{} An owner approved this one file.",
+                below(memory, offer).message
+            )),
             (None, LossRule::Refuse) => return Err(below(memory, offer)),
             (None, LossRule::Warn) => passed.lost.push(below(memory, offer).message),
         }
@@ -292,6 +298,7 @@ mod tests {
             },
             open,
             rule,
+            false,
         )
     }
 
@@ -327,6 +334,39 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn an_owners_approval_of_a_file_passes_the_level_and_is_noted_but_never_another_source() {
+        let (known, other) = (
+            source("org/demo", Some("1"), Some("9")),
+            source("thief/demo", Some("2"), Some("8")),
+        );
+        let judge = |level, from, approved| {
+            not_lost(
+                Memory {
+                    project: "demo",
+                    level: TrustLevel::Provenance,
+                    source: Some(&known),
+                },
+                Offer {
+                    level,
+                    source: from,
+                },
+                &[],
+                LossRule::Refuse,
+                approved,
+            )
+        };
+        assert!(judge(TrustLevel::Token, None, false).is_err());
+        let passed = judge(TrustLevel::Token, None, true).unwrap();
+        assert_eq!(passed.lost.len(), 1);
+        assert_eq!(
+            judge(TrustLevel::Workflow, Some(&other), true)
+                .unwrap_err()
+                .code,
+            "source-changed"
+        );
     }
 
     #[test]

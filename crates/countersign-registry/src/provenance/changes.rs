@@ -78,7 +78,7 @@ fn plain_url(text: &str, what: &str) -> Result<String> {
                 text.chars().take(120).collect::<String>()
             ),
         )
-        .remedy("Give an https:// address without user, port 0, query, fragment or final slash.")
+        .remedy("Give an https:// address without user, query, fragment or final slash.")
     };
     let trimmed = text.trim().trim_end_matches('/');
     let url = Url::parse(trimmed).map_err(|_| refuse())?;
@@ -98,6 +98,21 @@ fn plain_url(text: &str, what: &str) -> Result<String> {
     }
 }
 
+/// A service account in the place of a repository: `mailto:` and its address, as [`super::vetting`] reads it of tokens.
+fn service_account(account: &str) -> Result<String> {
+    let fits = account.len() <= 320
+        && account.bytes().all(|byte| byte.is_ascii_graphic())
+        && account
+            .split_once('@')
+            .is_some_and(|(name, domain)| !name.is_empty() && domain.contains('.'));
+    if fits {
+        return Ok(format!("mailto:{account}"));
+    }
+    Err(invalid(
+        "A service account is written mailto: and its address.",
+    ))
+}
+
 fn id(text: Option<String>, what: &str) -> Result<Option<String>> {
     let Some(text) = text
         .map(|text| text.trim().to_owned())
@@ -114,7 +129,7 @@ fn id(text: Option<String>, what: &str) -> Result<Option<String>> {
 pub(super) fn change_view(row: ChangeRow, now: Time) -> ProvenanceChange {
     let state = if row.closed.is_some() {
         "closed"
-    } else if now >= row.ends {
+    } else if now >= row.ends || (row.kind == ChangeKind::Move && row.uses > 0) {
         "over"
     } else if now < row.starts {
         "waiting"
@@ -181,7 +196,7 @@ impl Registry {
             .ok_or_else(|| unknown_project(key.as_str()))?;
         let now = self.now();
         let (level, source, source_since) = store.remembered(&id).await?;
-        let changes = store.provenance_changes(&id).await?;
+        let changes = store.provenance_changes(&id, now).await?;
         let identities = store.trusted_identities(&id).await?;
         Ok(ProjectProvenance {
             level,
@@ -231,7 +246,10 @@ impl Registry {
         let length = hours(new.hours, MOVE_HOURS)?;
         let to = SourceTuple {
             issuer: plain_url(&new.to.issuer, "an issuer")?,
-            repository: plain_url(&new.to.repository, "a repository")?,
+            repository: match new.to.repository.trim().strip_prefix("mailto:") {
+                Some(account) => service_account(account)?,
+                None => plain_url(&new.to.repository, "a repository")?,
+            },
             repository_id: id(new.to.repository_id, "repository")?,
             owner_id: id(new.to.owner_id, "owner")?,
         };
@@ -294,8 +312,16 @@ impl Registry {
                 project.name
             )));
         }
-        let there = self.inner.store.provenance_changes(&project.id).await?;
-        let live = |other: &&ChangeRow| other.closed.is_none() && other.ends > now;
+        let there = self
+            .inner
+            .store
+            .provenance_changes(&project.id, now)
+            .await?;
+        let live = |other: &&ChangeRow| {
+            other.closed.is_none()
+                && other.ends > now
+                && (other.kind != ChangeKind::Move || other.uses == 0)
+        };
         if let Some(same) = there
             .iter()
             .filter(live)

@@ -33,6 +33,9 @@ const SUMMARY: &str = "https://slsa.dev/verification_summary/v1";
 /// The level of ours in summaries: everything that this registry's specification asks of provenance was confirmed.
 const OUR_LEVEL: &str = "COUNTERSIGN_PROVENANCE";
 
+/// What is asked of provenance here, as the program that asks it has it: summaries name its digest.
+const POLICY: &str = include_str!("../../../../docs/spec/provenance.md");
+
 /// Files that the chore attests in one transaction.
 const CATCH_UP: i64 = 200;
 
@@ -134,6 +137,11 @@ fn levels(subject: &OwnSubject, attestations: &[&AttestationRow]) -> Vec<String>
 }
 
 impl Registry {
+    /// The text of what is asked of provenance here, whose digest the registry's summaries name.
+    pub fn provenance_policy(&self) -> &'static str {
+        POLICY
+    }
+
     /// The keys that the registry's own attestations are signed with, the one in use first.
     ///
     /// # Errors
@@ -144,17 +152,17 @@ impl Registry {
             self.notary().await?;
             rows = self.inner.store.attestation_keys().await?;
         }
-        Ok(rows
-            .into_iter()
+        rows.into_iter()
             .map(|row| {
-                let spki = hex::decode(&row.spki).unwrap_or_default();
+                let spki = hex::decode(&row.spki)
+                    .map_err(|source| Error::internal("a stored key is malformed", source))?;
                 let body = STANDARD.encode(spki);
                 let lines: Vec<&str> = body
                     .as_bytes()
                     .chunks(64)
                     .filter_map(|line| std::str::from_utf8(line).ok())
                     .collect();
-                RegistryKey {
+                Ok(RegistryKey {
                     hint: row.hint,
                     pem: format!(
                         "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
@@ -162,9 +170,9 @@ impl Registry {
                     ),
                     since: row.since,
                     until: row.until,
-                }
+                })
             })
-            .collect())
+            .collect()
     }
 
     /// Lets a new key sign the registry's own attestations from now on. What was signed before stays.
@@ -188,7 +196,8 @@ impl Registry {
         let mut room = self.inner.notary.0.lock().await;
         let rows = self.inner.store.attestation_keys().await?;
         let Some(current) = rows.iter().find(|row| row.until.is_none()) else {
-            let made = self.make_key(1, None).await?;
+            let number = rows.first().map_or(1, |newest| newest.number + 1);
+            let made = self.make_key(number, None).await?;
             *room = Some(made.clone());
             return Ok(made);
         };
@@ -297,6 +306,15 @@ impl Registry {
         now: Time,
     ) -> Value {
         let site = self.inner.settings.site();
+        // Not when it is said, but when all of it last was seen to hold: it may be said again, by another key, years later.
+        let verified = attestations
+            .iter()
+            .map(|row| match (row.rechecked, &row.recheck_problem) {
+                (Some(at), None) => at,
+                _ => row.created,
+            })
+            .min()
+            .unwrap_or(now);
         let inputs: Vec<Value> = attestations
             .iter()
             .map(|row| {
@@ -312,9 +330,12 @@ impl Registry {
             "predicateType": SUMMARY,
             "predicate": {
                 "verifier": {"id": site, "version": {"countersign": env!("CARGO_PKG_VERSION")}},
-                "timeVerified": seconds(now),
+                "timeVerified": seconds(verified),
                 "resourceUri": format!("{site}{}", file_url(&subject.sha256, &subject.filename)),
-                "policy": {"uri": format!("{site}/help/provenance")},
+                "policy": {
+                    "uri": format!("{site}/help/provenance/policy.md"),
+                    "digest": {"sha256": Sha256::of(POLICY.as_bytes()).to_string()},
+                },
                 "inputAttestations": inputs,
                 "verificationResult": "PASSED",
                 "verifiedLevels": levels,

@@ -287,7 +287,7 @@ impl Registry {
             .map(|file| {
                 let attestations = rows
                     .iter()
-                    .filter(|row| row.file == file.id)
+                    .filter(|row| row.file == file.id && !is_superseded(row, &rows))
                     .map(|row| detail(row, &states))
                     .collect();
                 Ok(FileProvenance {
@@ -305,6 +305,17 @@ impl Registry {
             })
             .collect()
     }
+}
+
+/// Did the registry say the same again later, by its newest key or of more attestations? Then the newest counts.
+fn is_superseded(row: &AttestationRow, all: &[AttestationRow]) -> bool {
+    row.maker == Maker::Registry
+        && all.iter().any(|other| {
+            other.maker == Maker::Registry
+                && other.file == row.file
+                && other.predicate_type == row.predicate_type
+                && (other.created, &other.id) > (row.created, &row.id)
+        })
 }
 
 fn detail(

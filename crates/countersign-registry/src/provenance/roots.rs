@@ -8,14 +8,17 @@ use countersign_trust::leaf::{Change as Way, LeafKind};
 use countersign_trust::sigstore::TrustRoot;
 use serde_json::json;
 
-use super::refused;
+use super::tuf::is_newer_than_the_copy;
 use crate::Registry;
 use crate::accounts::new_id;
 use crate::error::{Error, Kind, Result};
 use crate::heartbeat::Change;
 use crate::model::{Actor, Time, TrustRootSummary};
 use crate::policy;
-use crate::store::TrustRootRow;
+use crate::store::{TrustRootRow, Tx};
+
+/// The kind of roots that operators add.
+const PRIVATE: &str = "private";
 
 /// The roots in use, made ready once for as long as nobody changes them.
 #[derive(Default)]
@@ -34,6 +37,12 @@ impl Roots {
     pub(super) fn document(&self, digest: &str) -> Option<&str> {
         self.documents.get(digest).map(String::as_str)
     }
+}
+
+/// Is this row's document in use? A built-in root that was never refreshed, or last before the copy inside this program was
+/// taken, has a row for what went wrong alone.
+fn is_in_use(row: &TrustRootRow) -> bool {
+    row.kind == PRIVATE || is_newer_than_the_copy(row.refreshed)
 }
 
 fn unknown_root(name: &str) -> Error {
@@ -62,6 +71,14 @@ impl Registry {
             .collect()
     }
 
+    /// The rows of roots that are believed: private ones, and those built-in ones that the settings admit.
+    pub(super) async fn believed_rows(&self) -> Result<Vec<TrustRootRow>> {
+        let builtin = self.builtin();
+        let mut rows = self.inner.store.trust_root_rows().await?;
+        rows.retain(|row| row.kind == PRIVATE || builtin.iter().any(|(name, _)| *name == row.name));
+        Ok(rows)
+    }
+
     /// The roots in use; read anew when somebody changed them, on whichever server.
     pub(super) async fn roots(&self) -> Result<Arc<Roots>> {
         let state = self.inner.store.trust_roots_state().await?;
@@ -69,11 +86,14 @@ impl Registry {
         if let Some(roots) = room.as_ref().filter(|roots| roots.state == state) {
             return Ok(roots.clone());
         }
-        let rows = self.inner.store.trust_root_rows().await?;
+        let rows = self.believed_rows().await?;
         let mut documents = BTreeMap::new();
         let mut all = Vec::new();
         for (name, body) in self.builtin() {
-            if !rows.iter().any(|row| row.name == name) {
+            if !rows
+                .iter()
+                .any(|row| row.name == name && is_newer_than_the_copy(row.refreshed))
+            {
                 documents.insert(Sha256::of(body.as_bytes()).to_string(), body.to_owned());
                 all.push(match name {
                     "github" => TrustRoot::github(),
@@ -81,7 +101,7 @@ impl Registry {
                 });
             }
         }
-        for row in rows {
+        for row in rows.into_iter().filter(is_in_use) {
             // One that could be read when it was added and can no longer be must not take the others with it.
             match TrustRoot::from_json(&row.name, row.body.as_bytes()) {
                 Ok(root) => {
@@ -107,37 +127,48 @@ impl Registry {
     /// # Errors
     /// Where the database fails.
     pub async fn trust_roots(&self) -> Result<Vec<TrustRootSummary>> {
-        let rows = self.inner.store.trust_root_rows().await?;
+        let rows = self.believed_rows().await?;
         let uses = self.inner.store.root_uses().await?;
         let used = |digest: &str| uses.get(digest).copied().unwrap_or(0);
         let mut list: Vec<TrustRootSummary> = self
             .builtin()
             .into_iter()
-            .filter(|(name, _)| !rows.iter().any(|row| row.name == *name))
-            .map(|(name, body)| {
+            .filter_map(|(name, body)| {
+                let row = rows.iter().find(|row| row.name == name);
+                if row.is_some_and(is_in_use) {
+                    return None;
+                }
                 let digest = Sha256::of(body.as_bytes()).to_string();
-                TrustRootSummary {
+                let repositories = &self.inner.settings.root_repositories;
+                Some(TrustRootSummary {
                     name: name.to_owned(),
                     kind: name.to_owned(),
                     attestations: used(&digest),
                     digest,
-                    tuf_url: super::tuf::builtin_repository(name).map(str::to_owned),
+                    tuf_url: repositories
+                        .iter()
+                        .find(|one| one.name == name)
+                        .map(|one| one.url.clone()),
                     added: None,
                     refreshed: None,
-                    problem: None,
-                }
+                    problem: row.and_then(|row| row.problem.clone()),
+                })
             })
             .collect();
-        list.extend(rows.into_iter().map(|row| TrustRootSummary {
-            attestations: used(&row.digest),
-            name: row.name,
-            kind: row.kind,
-            digest: row.digest,
-            tuf_url: row.tuf_url,
-            added: Some(row.created),
-            refreshed: row.refreshed,
-            problem: row.problem,
-        }));
+        list.extend(
+            rows.into_iter()
+                .filter(is_in_use)
+                .map(|row| TrustRootSummary {
+                    attestations: used(&row.digest),
+                    name: row.name,
+                    kind: row.kind,
+                    digest: row.digest,
+                    tuf_url: row.tuf_url,
+                    added: Some(row.created),
+                    refreshed: row.refreshed,
+                    problem: row.problem,
+                }),
+        );
         Ok(list)
     }
 
@@ -176,7 +207,7 @@ impl Registry {
         let row = TrustRootRow {
             id: new_id(),
             name: name.to_owned(),
-            kind: "private".to_owned(),
+            kind: PRIVATE.to_owned(),
             digest: Sha256::of(document.as_bytes()).to_string(),
             tuf_url: None,
             tuf_state: None,
@@ -201,24 +232,37 @@ impl Registry {
     /// Can this document be a trust root?
     pub(super) fn checked_root(&self, name: &str, document: &str) -> Result<TrustRoot> {
         TrustRoot::from_json(name, document.as_bytes()).map_err(|refusal| {
-            let mut error = refused(&refusal);
-            error.code = "trust-root-invalid".into();
-            error.remedy = Some(
-                "Give a trusted_root.json of Sigstore, as `cosign trusted-root create` writes it."
-                    .to_owned(),
-            );
-            error
+            Error::new(
+                Kind::Rejected,
+                "trust-root-invalid",
+                format!("This can not be a trust root: {refusal}."),
+            )
+            .remedy(
+                "Give a trusted_root.json of Sigstore, as `cosign trusted-root create` writes it.",
+            )
         })
     }
 
-    pub(super) async fn put_root(&self, actor: &Actor, row: &TrustRootRow, way: Way) -> Result<()> {
+    async fn put_root(&self, actor: &Actor, row: &TrustRootRow, way: Way) -> Result<()> {
         let mut tx = self.inner.store.write().await?;
         tx.put_trust_root(row, self.now()).await?;
-        let change = Change::registry(actor, LeafKind::PolicyChanged).way(way, None);
-        let detail = json!({"trust_root": row.name, "digest": row.digest, "from": row.tuf_url});
-        self.record(&mut tx, change, detail).await?;
+        self.log_root(&mut tx, actor, row, way).await?;
         tx.commit().await?;
         self.inner.beat.wake();
+        Ok(())
+    }
+
+    /// The leaf of another document of a trust root.
+    pub(super) async fn log_root(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        row: &TrustRootRow,
+        way: Way,
+    ) -> Result<()> {
+        let change = Change::registry(actor, LeafKind::PolicyChanged).way(way, None);
+        let detail = json!({"trust_root": row.name, "digest": row.digest, "from": row.tuf_url});
+        self.record(tx, change, detail).await?;
         Ok(())
     }
 

@@ -2,19 +2,22 @@
 //! trust roots, and against whoever sends it. The order of the checks is that of `docs/spec/provenance.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use countersign_formats::pypi::filename;
 use countersign_formats::{Ecosystem, NameKey};
 use countersign_trust::digest::Sha256;
-use countersign_trust::oidc::{self, Provider};
+use countersign_trust::oidc::{self, Difference, Provider};
 use countersign_trust::sigstore::{
-    Allowed, Attestation, Claim, Claims, Demands, IdentityPolicy, Limits, NameRule, PredicateKind,
-    Subject, TimeEvidence, Verified, Version, compare, cross_check, publisher, verify,
+    Allowed, Attestation, Claim, Claims, Demands, IdentityPolicy, Limits, NameRule, Predicate,
+    PredicateKind, Statement, Subject, TimeEvidence, Verified, Version, compare, cross_check,
+    publisher, verify,
 };
 use url::Url;
 
 use super::notary::is_registrys;
 use super::refused;
+use super::roots::Roots;
 use crate::Registry;
 use crate::accounts::new_id;
 use crate::error::{Error, Kind, Result};
@@ -197,8 +200,35 @@ impl Registry {
             .known_attestations(file.purl, sha256, &digests)
             .await?;
         let roots = self.roots().await?;
+        let fresh: Vec<(Attestation, String)> = list
+            .into_iter()
+            .zip(digests.iter().cloned())
+            .filter(|(_, digest)| !known.contains_key(digest))
+            .collect();
+        let held = Held {
+            ecosystem: file.ecosystem,
+            filename: file.filename.to_owned(),
+            digests: file.digests.clone(),
+            expected,
+            token: workflow.map(|workflow| workflow.claims.clone()),
+            roots: roots.clone(),
+            limits,
+        };
+        // Signatures take a millisecond, and what a stranger sends may take longer to read: not on the async threads.
+        let outcomes = tokio::task::spawn_blocking(move || {
+            fresh
+                .iter()
+                .map(|(attestation, digest)| vet_one(attestation, digest, &held))
+                .collect::<Result<Vec<AttestationRow>>>()
+        });
+        let mut rows = outcomes
+            .await
+            .map_err(|source| {
+                Error::internal("the verification of attestations broke off", source)
+            })??
+            .into_iter();
         let mut types = BTreeSet::new();
-        for (attestation, digest) in list.into_iter().zip(digests) {
+        for digest in digests {
             if let Some(verdict) = known.get(&digest) {
                 if *verdict == Verdict::Confirmed {
                     vetted.level = TrustLevel::Provenance;
@@ -208,15 +238,9 @@ impl Registry {
                     .push(VettedAttestation { digest, new: None });
                 continue;
             }
-            let row = vet_one(
-                &attestation,
-                &digest,
-                file,
-                &expected,
-                workflow.map(|one| &**one),
-                &roots.all,
-                &limits,
-            )?;
+            let Some(row) = rows.next() else {
+                return Err(Error::internal("an attestation was not verified", digest));
+            };
             if !types.insert(one_of(&row.predicate_type)) {
                 return Err(duplicate(&format!(
                     "two attestations have the predicate type {}",
@@ -323,32 +347,36 @@ fn same_file(ecosystem: Ecosystem, ours: &str, named: &str) -> bool {
     }
 }
 
-fn vet_one(
-    attestation: &Attestation,
-    digest: &str,
-    file: &Candidate<'_>,
-    expected: &Expected,
-    workflow: Option<&Workflow>,
-    roots: &countersign_trust::sigstore::TrustRoot,
-    limits: &Limits,
-) -> Result<AttestationRow> {
+/// What the attestations of one upload are held against.
+struct Held {
+    ecosystem: Ecosystem,
+    filename: String,
+    digests: Vec<(String, String)>,
+    expected: Expected,
+    /// The claims of the token that uploads, where a workflow does.
+    token: Option<BTreeMap<String, String>>,
+    roots: Arc<Roots>,
+    limits: Limits,
+}
+
+fn vet_one(attestation: &Attestation, digest: &str, held: &Held) -> Result<AttestationRow> {
     let bundle = attestation.to_bundle();
-    let fits = |named: &str| same_file(file.ecosystem, file.filename, named);
+    let fits = |named: &str| same_file(held.ecosystem, &held.filename, named);
     let subject = Subject {
         name: NameRule::Fits {
-            expected: file.filename,
+            expected: &held.filename,
             fits: &fits,
         },
-        digests: file.digests.clone(),
+        digests: held.digests.clone(),
     };
     let demands = Demands {
-        limits: limits.clone(),
+        limits: held.limits.clone(),
         oldest: Version::V0_3,
         placed: true,
         ..Demands::default()
     };
     let verified =
-        verify(bundle, &subject, roots, &demands).map_err(|refusal| refused(&refusal))?;
+        verify(bundle, &subject, &held.roots.all, &demands).map_err(|refusal| refused(&refusal))?;
     let (Some(claims), Some(statement)) = (verified.claims(), verified.statement.as_ref()) else {
         return Err(refuse(
             "attestation-statement-malformed",
@@ -366,10 +394,9 @@ fn vet_one(
             "Leave it out; this registry makes its own.",
         ));
     }
-    match expected {
+    match &held.expected {
         Expected::Publisher(row) => {
-            let token = workflow.map(|workflow| &workflow.claims);
-            compare(claims, &row.registration, &row.pinned, token)
+            compare(claims, &row.registration, &row.pinned, held.token.as_ref())
                 .map_err(|refusal| refused(&refusal))?;
         }
         Expected::Named(policy) => {
@@ -377,8 +404,10 @@ fn vet_one(
         }
     }
     let kind = statement.kind();
+    let mut slsa_level = None;
     if kind.is_provenance() {
-        cross_check(statement, claims).map_err(|refusal| refused(&refusal))?;
+        let compared = cross_check(statement, claims).map_err(|refusal| refused(&refusal))?;
+        slsa_level = Some(proven_level(statement, claims, &compared));
     }
     let verdict = match kind {
         PredicateKind::Unknown => Verdict::Kept,
@@ -390,7 +419,7 @@ fn vet_one(
             .map_err(|source| Error::internal("an attestation was read and is no text", source))
     };
     let words = claim_words(claims);
-    let named_publisher = match expected {
+    let named_publisher = match &held.expected {
         Expected::Publisher(row) => publisher(&row.registration),
         Expected::Named(_) => publisher_of_claims(claims),
     };
@@ -403,7 +432,10 @@ fn vet_one(
         predicate_type: statement.predicate_type.clone(),
         statement_digest: Sha256::of(payload).to_string(),
         verdict,
-        shown: shown(&verified, claims, kind),
+        shown: ShownProvenance {
+            slsa_level,
+            ..shown(&verified, claims)
+        },
         source: checked_source(claims),
         publisher: named_publisher.map(|value| value.to_string()),
         claims: words,
@@ -481,7 +513,7 @@ fn provider_of(issuer: &str) -> Option<Provider> {
 }
 
 /// What pages show, read from what was proven.
-fn shown(verified: &Verified, claims: &Claims, kind: PredicateKind) -> ShownProvenance {
+fn shown(verified: &Verified, claims: &Claims) -> ShownProvenance {
     let text = |claim| claims.get(claim).map(str::to_owned);
     let repository = claims.repository().and_then(|uri| plain(&uri));
     let commit = text(Claim::SourceRepositoryDigest).filter(|text| is_commit(text));
@@ -498,19 +530,6 @@ fn shown(verified: &Verified, claims: &Claims, kind: PredicateKind) -> ShownProv
             && !path.split('/').any(|part| part == "..")
     });
     let entry = verified.entries.first();
-    let slsa_level = kind.is_provenance().then(|| {
-        let reusable = claims
-            .get(Claim::BuildSignerUri)
-            .is_some_and(is_isolated_builder);
-        let hosted = claims
-            .get(Claim::RunnerEnvironment)
-            .is_some_and(|runner| matches!(runner, "github-hosted" | "gitlab-hosted"));
-        match (reusable, hosted) {
-            (true, true) => 3,
-            (false, true) => 2,
-            _ => 1,
-        }
-    });
     ShownProvenance {
         builder: claims
             .issuer()
@@ -535,8 +554,33 @@ fn shown(verified: &Verified, claims: &Claims, kind: PredicateKind) -> ShownProv
             .filter(|entry| entry.log.trim_end_matches('/') == "https://rekor.sigstore.dev")
             .and_then(|entry| entry.index)
             .map(|index| format!("https://search.sigstore.dev/?logIndex={index}")),
-        slsa_level,
+        slsa_level: None,
     }
+}
+
+/// The SLSA build level that provenance proves: what it says counts as far as the certificate, which the CI system asked
+/// for, says the same. What was not compared proves nothing: provenance that leaves repository, commit or build file out
+/// is level 1, whoever signed it.
+fn proven_level(statement: &Statement, claims: &Claims, compared: &[Difference]) -> u8 {
+    let Predicate::Slsa(slsa) = &statement.predicate else {
+        return 1;
+    };
+    let held = |name: &str| compared.iter().any(|row| row.claim == name && row.matched);
+    // GitLab's provenance names a job, not a file.
+    let names_file = claims
+        .workflow()
+        .is_some_and(|(path, _)| path.contains("/workflows/"));
+    let hosted = claims
+        .get(Claim::RunnerEnvironment)
+        .is_some_and(|runner| matches!(runner, "github-hosted" | "gitlab-hosted"));
+    if !hosted || !held("repository") || !held("commit") || (names_file && !held("workflow")) {
+        return 1;
+    }
+    let signer = claims.get(Claim::BuildSignerUri);
+    let isolated = signer.is_some_and(is_isolated_builder)
+        && claims.san.as_str() == signer.unwrap_or_default()
+        && slsa.builder == claims.san.as_str();
+    if isolated { 3 } else { 2 }
 }
 
 /// A builder that the project's own steps can not reach into: the generators of the SLSA project, at a released tag.
@@ -547,22 +591,48 @@ fn is_isolated_builder(uri: &str) -> bool {
 }
 
 /// The source that a workflow's identity token vouches for.
-pub(crate) fn source_of_workflow(workflow: &Workflow) -> Option<SourceTuple> {
-    let source = oidc::source(workflow.provider, &workflow.issuer, &workflow.claims)?;
-    let claim = |name: &str| {
-        workflow
-            .claims
-            .get(name)
-            .filter(|text| !text.is_empty())
-            .cloned()
+fn source_of_workflow(workflow: &Workflow) -> Option<SourceTuple> {
+    source_of_token(workflow.provider, &workflow.issuer, &workflow.claims)
+}
+
+/// The same from what was kept of a token. Where the provider's tokens name no repository, it is what stands in its place:
+/// the service account, the pipeline, the project. So a project can not slip from one of them to another unseen.
+pub(super) fn source_of_token(
+    provider: Provider,
+    issuer: &str,
+    claims: &BTreeMap<String, String>,
+) -> Option<SourceTuple> {
+    let claim = |name: &str| claims.get(name).filter(|text| !text.is_empty()).cloned();
+    let below = |host: &str, owner: &str, name: &str| {
+        Some(format!("https://{host}/{}/{}", claim(owner)?, claim(name)?))
     };
-    let (repository_id, owner_id) = match workflow.provider {
-        Provider::Gitlab => (claim("project_id"), claim("namespace_id")),
-        _ => (claim("repository_id"), claim("repository_owner_id")),
+    let (repository, repository_id, owner_id) = match provider {
+        Provider::Google => (format!("mailto:{}", claim("email")?), claim("sub"), None),
+        Provider::Buildkite => (
+            below("buildkite.com", "organization_slug", "pipeline_slug")?,
+            claim("pipeline_id"),
+            claim("organization_id"),
+        ),
+        Provider::Activestate => (
+            below("platform.activestate.com", "organization", "project")?,
+            claim("project_id"),
+            claim("organization_id"),
+        ),
+        _ => {
+            let repository = oidc::source(provider, issuer, claims)?.repository;
+            match provider {
+                Provider::Gitlab => (repository, claim("project_id"), claim("namespace_id")),
+                _ => (
+                    repository,
+                    claim("repository_id"),
+                    claim("repository_owner_id"),
+                ),
+            }
+        }
     };
     Some(SourceTuple {
-        issuer: workflow.issuer.clone(),
-        repository: source.repository,
+        issuer: issuer.to_owned(),
+        repository,
         repository_id,
         owner_id,
     })

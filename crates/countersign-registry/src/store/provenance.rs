@@ -11,8 +11,8 @@ use super::{
 };
 use crate::error::{Error, Result};
 use crate::model::{
-    AccountId, AttestationForm, ChangeKind, EventId, FileId, Maker, ProjectId, ShownProvenance,
-    SourceTuple, Time, TrustLevel, Verdict,
+    AccountId, AttestationForm, ChangeKind, EventId, FileId, FileOrigin, Maker, ProjectId,
+    ShownProvenance, SourceTuple, Time, TrustLevel, Verdict,
 };
 
 /// What [`crate::policy`] asks of a change that holds now.
@@ -429,7 +429,7 @@ impl Store {
             return Ok(BTreeMap::new());
         }
         let sql = format!(
-            "SELECT a.digest, a.verdict FROM attestations a JOIN files f ON f.id = a.file_id WHERE f.purl = $1 AND f.sha256 = $2 AND a.digest IN ({})",
+            "SELECT a.digest, a.verdict FROM attestations a JOIN files f ON f.id = a.file_id WHERE f.purl = $1 AND f.sha256 = $2 AND a.maker = 'uploader' AND a.digest IN ({})",
             places(digests.len(), 3)
         );
         let mut query = sqlx::query(built(sql))
@@ -607,12 +607,19 @@ impl Store {
         row.map(|row| text(&row, "id").map(ProjectId)).transpose()
     }
 
-    /// The changes of a project, newest first.
-    pub(crate) async fn provenance_changes(&self, project: &ProjectId) -> Result<Vec<ChangeRow>> {
+    /// The changes of a project, newest first: those that hold or wait at `now`, and the last 200.
+    pub(crate) async fn provenance_changes(
+        &self,
+        project: &ProjectId,
+        now: Time,
+    ) -> Result<Vec<ChangeRow>> {
         let rows = sqlx::query(built(format!(
-            "{CHANGE} WHERE c.project_id = $1 ORDER BY c.opened_at DESC, c.id DESC LIMIT 200"
+            "{CHANGE} WHERE c.project_id = $1 AND ((c.kind IN ('exception', 'move') AND c.closed_at IS NULL AND c.ends_at > $2) \
+             OR c.id IN (SELECT l.id FROM provenance_changes l WHERE l.project_id = $1 ORDER BY l.opened_at DESC, l.id DESC LIMIT 200)) \
+             ORDER BY c.opened_at DESC, c.id DESC"
         )))
         .bind(project.0.clone())
+        .bind(now.0)
         .fetch_all(&self.read)
         .await
         .map_err(failed)?;
@@ -674,7 +681,8 @@ impl Store {
     /// What tells whether the trust roots changed: cheap enough to ask before each use.
     pub(crate) async fn trust_roots_state(&self) -> Result<String> {
         let row = sqlx::query(
-            "SELECT COALESCE(min(t.id), '') AS first, COALESCE(max(t.id), '') AS last, count(*) AS n, \
+            "SELECT COALESCE(min(t.id), '') AS first, COALESCE(max(t.id), '') AS last, \
+             (SELECT count(*) FROM trust_roots l WHERE l.removed_at IS NULL) AS n, \
              COALESCE(max(t.refreshed_at), 0) AS refreshed, COALESCE(max(t.removed_at), 0) AS removed FROM trust_roots t",
         )
         .fetch_one(&self.read)
@@ -726,6 +734,16 @@ impl Tx {
         .await
         .map_err(failed)?;
         Ok(done.rows_affected() == 1)
+    }
+
+    /// The key that signs the registry's own attestations signs no more.
+    pub(crate) async fn end_attestation_key(&mut self, now: Time) -> Result<()> {
+        sqlx::query("UPDATE attestation_keys SET until_at = $1 WHERE until_at IS NULL")
+            .bind(now.0)
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(())
     }
 
     /// Writes an attestation of the registry's own, unless the file has it.
@@ -869,6 +887,22 @@ impl Tx {
         source_of(&row)
     }
 
+    /// The workflow that the newest file of a project came from that came from one.
+    pub(crate) async fn newest_origin(
+        &mut self,
+        project: &ProjectId,
+    ) -> Result<Option<FileOrigin>> {
+        let row = sqlx::query(
+            "SELECT o.issuer, o.provider, o.label, o.claims FROM file_origins o JOIN files f ON f.id = o.file_id \
+             WHERE f.project_id = $1 ORDER BY f.id DESC LIMIT 1",
+        )
+        .bind(project.0.clone())
+        .fetch_optional(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        row.map(|row| super::trusted::origin(&row)).transpose()
+    }
+
     /// Raises the highest trust that a project's publications reached, where it is lower.
     pub(crate) async fn raise_trust(
         &mut self,
@@ -889,7 +923,8 @@ impl Tx {
         Ok(())
     }
 
-    /// The exceptions and moves of a project that hold now.
+    /// The exceptions and moves of a project that hold now. A move is for the first publication from there and no more:
+    /// whoever takes the name of the new source later has not moved there. Who is no owner any more opened nothing.
     pub(crate) async fn open_changes(
         &mut self,
         project: &ProjectId,
@@ -897,7 +932,9 @@ impl Tx {
     ) -> Result<Vec<ChangeFacts>> {
         let rows = sqlx::query(
             "SELECT id, kind, level, to_source FROM provenance_changes WHERE project_id = $1 AND kind IN ('exception', 'move') \
-             AND closed_at IS NULL AND starts_at <= $2 AND ends_at > $2 ORDER BY opened_at, id",
+             AND closed_at IS NULL AND starts_at <= $2 AND ends_at > $2 AND (kind <> 'move' OR uses = 0) \
+             AND (opened_by IS NULL OR EXISTS (SELECT 1 FROM effective_roles e WHERE e.project_id = $1 \
+               AND e.account_id = provenance_changes.opened_by AND e.role = 'owner')) ORDER BY opened_at, id",
         )
         .bind(project.0.clone())
         .bind(now.0)
@@ -977,7 +1014,8 @@ impl Tx {
         now: Time,
     ) -> Result<()> {
         sqlx::query(
-            "UPDATE provenance_changes SET confirmed_by = $2, confirmed_at = $3, starts_at = $3 WHERE id = $1",
+            "UPDATE provenance_changes SET confirmed_by = $2, confirmed_at = $3, starts_at = $3, \
+             ends_at = $3 + (ends_at - starts_at) WHERE id = $1",
         )
         .bind(id.to_owned())
         .bind(by.0.clone())
@@ -1060,6 +1098,22 @@ impl Tx {
         .await
         .map_err(failed)?;
         Ok(())
+    }
+
+    /// The row of a trust root as it stands now: its id, and when it was refreshed.
+    pub(crate) async fn trust_root_stands(
+        &mut self,
+        name: &str,
+    ) -> Result<Option<(String, Option<Time>)>> {
+        let row = sqlx::query(
+            "SELECT id, refreshed_at FROM trust_roots WHERE name = $1 AND removed_at IS NULL",
+        )
+        .bind(name.to_owned())
+        .fetch_optional(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        row.map(|row| Ok((text(&row, "id")?, maybe_time(&row, "refreshed_at")?)))
+            .transpose()
     }
 
     /// Writes a trust root; the one of the same name is removed first.

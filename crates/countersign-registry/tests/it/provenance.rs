@@ -22,12 +22,12 @@ use crate::trusted::{Sample, github, minted, release, sample, wheel};
 const PYPI: Ecosystem = Ecosystem::Pypi;
 
 /// A project with a trusted publisher, and a Sigstore that the registry trusts.
-struct Stage {
-    sample: Sample,
-    sigstore: PrivateSigstore,
+pub struct Stage {
+    pub sample: Sample,
+    pub sigstore: PrivateSigstore,
 }
 
-async fn stage(test: &TestRegistry) -> Stage {
+pub async fn stage(test: &TestRegistry) -> Stage {
     let sigstore = PrivateSigstore::new("core");
     test.registry
         .add_trust_root(&Actor::operator(), "ours", &sigstore.trusted_root_json())
@@ -41,19 +41,19 @@ async fn stage(test: &TestRegistry) -> Stage {
 
 impl Stage {
     /// Who the certificate of a job names: as its token.
-    fn identity(&self, job: &Claims) -> Identity {
+    pub fn identity(&self, job: &Claims) -> Identity {
         let url = self.sample.issuer.url();
         let host = url.rsplit_once('/').unwrap().0.to_owned();
         Identity::github(&url, &host, job)
     }
 
-    fn repository(&self, name: &str) -> String {
+    pub fn repository(&self, name: &str) -> String {
         let url = self.sample.issuer.url();
         format!("{}/{name}", url.rsplit_once('/').unwrap().0)
     }
 
     /// A publish attestation and SLSA provenance of that job.
-    fn both(&self, job: &Claims, package: &Package) -> Vec<Value> {
+    pub fn both(&self, job: &Claims, package: &Package) -> Vec<Value> {
         let identity = self.identity(job);
         let statements = [
             statements::pypi_publish(&package.filename, &package.bytes),
@@ -66,7 +66,7 @@ impl Stage {
     }
 }
 
-async fn upload(
+pub async fn upload(
     test: &TestRegistry,
     actor: &Actor,
     package: &Package,
@@ -77,19 +77,23 @@ async fn upload(
     test.publish_with(actor, package, form).await
 }
 
-async fn robot(test: &TestRegistry, stage: &Stage, job: &Claims) -> Actor {
+pub async fn robot(test: &TestRegistry, stage: &Stage, job: &Claims) -> Actor {
     minted(&test.registry, &stage.sample.issuer, job)
         .await
         .unwrap()
         .0
 }
 
-fn purl(package: &Package, version: &str) -> String {
+pub fn purl(package: &Package, version: &str) -> String {
     format!("pkg:pypi/sample@{version}?file_name={}", package.filename)
 }
 
+fn verified_text(bundle: &trust::Bundle) -> String {
+    String::from_utf8(bundle.payload().unwrap().to_vec()).unwrap()
+}
+
 /// A project that reached provenance from `octo/sample`.
-async fn attested(test: &TestRegistry) -> Stage {
+pub async fn attested(test: &TestRegistry) -> Stage {
     let stage = stage(test).await;
     let robot = robot(test, &stage, &release()).await;
     let package = wheel("sample", "1.0");
@@ -198,6 +202,8 @@ on_both_databases! {
                         assert!(passed);
                         assert_eq!(levels, ["SLSA_BUILD_LEVEL_2", "COUNTERSIGN_PROVENANCE"]);
                         assert!(resource.ends_with(&package.filename), "{resource}");
+                        let policy = Sha256::of(test.registry.provenance_policy().as_bytes()).to_string();
+                        assert!(verified_text(&bundle).contains(&format!("\"policy\":{{\"digest\":{{\"sha256\":\"{policy}\"}}")));
                     }
                     other => panic!("{other:?}"),
                 }

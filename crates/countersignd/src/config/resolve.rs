@@ -7,7 +7,8 @@ use std::time::Duration;
 use countersign_formats::Limits;
 use countersign_registry::model::{EmailAddress, Visibility};
 use countersign_registry::{
-    DeletePolicy, LossRule, ScanPartner, Settings, SignIn, SignInProvider, TrustedPublishing,
+    DeletePolicy, LossRule, RootRepository, ScanPartner, Settings, SignIn, SignInProvider,
+    TrustedPublishing,
 };
 use url::Url;
 
@@ -564,6 +565,7 @@ impl Config {
             keep_origins: self.keep_client_addresses,
             provenance_loss: self.provenance_loss,
             builtin_trust_roots: self.trust_roots.clone(),
+            root_repositories: RootRepository::built_in(),
             check_sources: self.check_sources,
             refresh_trust_roots: self.refresh_trust_roots,
         }
