@@ -11,7 +11,7 @@ use countersign_trust::digest::Sha256;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::house::{Answer, House, house, house_with};
+use crate::house::{Answer, House, house};
 use crate::issuer::URL;
 
 /// A house that trusts a private Sigstore, in which the workflow of the issuer's claims may publish `sample`.
