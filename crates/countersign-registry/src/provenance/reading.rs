@@ -139,7 +139,11 @@ impl Registry {
         if lost.is_none() && moved.is_none() {
             return Ok(ReleaseStanding::default());
         }
-        let changes = self.inner.store.provenance_changes(&first.project).await?;
+        let changes = self
+            .inner
+            .store
+            .provenance_changes(&first.project, self.now())
+            .await?;
         let reason = changes
             .iter()
             .filter(|change| {
