@@ -117,7 +117,7 @@ fn a_provenance_object_of_the_python_index_is_verified_for_its_file_and_no_other
     verify(other, &digest, &[])
         .expect(3, &["a file of another name", "sampleproject-4.0.0.tar.gz"]);
     let zeros = format!("sha256:{}", "0".repeat(64));
-    verify(purl, &zeros, &[]).expect(3, &["step subject"]);
+    verify(purl, &zeros, &[]).expect(3, &["Step subject"]);
 
     let policy = |repository: &str| {
         let text = format!(
@@ -186,7 +186,7 @@ fn npms_attestations_document_is_verified_with_the_registrys_keys_and_not_withou
         verify(&digest, purl, &[]).expect(3, &["unknown key"]);
         verify(&digest, "pkg:npm/sigstore@9.9.9", &keys).expect(3, &["another name"]);
         let zeros = format!("sha512:{}", "0".repeat(128));
-        verify(&zeros, purl, &keys).expect(3, &["step subject"]);
+        verify(&zeros, purl, &keys).expect(3, &["Step subject"]);
     }
 }
 
@@ -465,16 +465,16 @@ fn files_that_are_not_what_they_should_be_end_in_a_sentence_and_the_right_code()
             2,
             &["missing.json"],
         ),
-        (&["verify", name, "--bundle", "binary"], 3, &["step parse"]),
+        (&["verify", name, "--bundle", "binary"], 3, &["Step parse"]),
         (
             &["verify", name, "--bundle", "twice.json"],
             3,
-            &["step parse"],
+            &["Step parse"],
         ),
         (
             &["verify", name, "--bundle", "deep.json"],
             3,
-            &["step parse"],
+            &["Step parse"],
         ),
         (
             &["verify", name, "--bundle", "huge.json"],
@@ -489,7 +489,7 @@ fn files_that_are_not_what_they_should_be_end_in_a_sentence_and_the_right_code()
         (
             &["verify", name, "--provenance", "twice.json"],
             3,
-            &["step parse"],
+            &["Step parse"],
         ),
         (
             &[
@@ -503,11 +503,11 @@ fn files_that_are_not_what_they_should_be_end_in_a_sentence_and_the_right_code()
             2,
             &["binary"],
         ),
-        (&["verify", "--bundle", "twice.json"], 3, &["step parse"]),
+        (&["verify", "--bundle", "twice.json"], 3, &["Step parse"]),
         (
             &["verify", "--bundle", "twice.json", "--digest", "sha1:00"],
             3,
-            &["step parse"],
+            &["Step parse"],
         ),
         (
             &["verify", name, "--policy", "binary"],
