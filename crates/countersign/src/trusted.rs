@@ -309,6 +309,10 @@ impl TrustFile {
             .iter_mut()
             .find(|old| old.origin == fresh.origin)
         {
+            if old.keys != fresh.keys && !replace {
+                return Err(Failure::unverified("key-changed", format!("{} announces other keys than those you pinned for the log {}.", fresh.url, fresh.origin))
+                    .remedy("This is what an attack looks like. If you know from elsewhere that the keys were changed, add --replace."));
+            }
             let kept = |key: &AttestationKey| {
                 fresh
                     .attestation_keys
@@ -318,10 +322,6 @@ impl TrustFile {
             if !replace && !old.attestation_keys.iter().all(kept) {
                 return Err(Failure::unverified("key-changed", format!("{} no longer announces an attestation key that you pinned.", fresh.url))
                     .remedy("A registry goes on naming the keys that it signed with. If you know from elsewhere why this one is gone, add --replace."));
-            }
-            if old.keys != fresh.keys && !replace {
-                return Err(Failure::unverified("key-changed", format!("{} announces other keys than those you pinned for the log {}.", fresh.url, fresh.origin))
-                    .remedy("This is what an attack looks like. If you know from elsewhere that the keys were changed, add --replace."));
             }
             *old = fresh;
         } else {
