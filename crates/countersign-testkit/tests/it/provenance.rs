@@ -5,6 +5,7 @@ mod forms;
 mod hostile;
 mod journey;
 mod memory;
+mod pages;
 mod stock;
 
 use std::fs;
