@@ -218,9 +218,6 @@ pub fn verify(
         Some(statement) => own_digest(statement)?,
         None => digest_of(subject)?,
     };
-    if demands.placed {
-        placed(bundle)?;
-    }
     let mut proven = match bundle.signer() {
         Signer::Certificate(der) => {
             let claims = Claims::parse(der)?;
@@ -245,6 +242,9 @@ pub fn verify(
             by_key(bundle, &digest, root, key)?
         }
     };
+    if demands.placed {
+        placed(bundle)?;
+    }
     if let Some(statement) = statement {
         about(&statement, subject, demands)?;
         proven.statement = Some(statement);
