@@ -912,7 +912,8 @@ impl Registry {
             .await
     }
 
-    pub(crate) fn now(&self) -> Time {
+    /// What the registry's clock says.
+    pub fn now(&self) -> Time {
         self.inner.seams.clock.now()
     }
 }

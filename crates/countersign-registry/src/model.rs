@@ -16,8 +16,8 @@ mod provenance;
 
 pub use provenance::{
     AttestationDetail, AttestationForm, ChangeKind, FileProvenance, Maker, ProjectProvenance,
-    ProvenanceChange, RegistryKey, ShownProvenance, SourceState, SourceTuple, TrustRootSummary,
-    TrustedIdentity, Verdict,
+    ProvenanceChange, RegistryKey, ReleaseStanding, ShownProvenance, SourceState, SourceTuple,
+    TrustRootSummary, TrustedIdentity, Verdict,
 };
 
 /// Microseconds since 1970-01-01T00:00:00Z.

@@ -21,6 +21,7 @@ pub mod dsse;
 mod identity;
 mod keys;
 mod policy;
+mod policy_file;
 mod root;
 mod sign;
 mod statement;
@@ -42,8 +43,11 @@ pub use document::{NpmAttestation, Provenance, ProvenanceBundle, npm_attestation
 pub use identity::{compare, cross_check};
 pub use keys::{TrustedKey, TrustedKeys};
 pub use policy::{Allowed, IdentityPolicy};
+pub use policy_file::{
+    MAX_POLICY, PolicyFile, PolicyFileError, PolicyRegistry, ProjectPolicy, Said, Unlisted, Wanted,
+};
 pub use root::{RootUsed, TrustRoot};
-pub use sign::{Ed25519Signer, P256Signer, Signs, sign_statement};
+pub use sign::{Ed25519Signer, P256Signer, Signs, key_hint, sign_statement};
 pub use statement::{
     Digest, Predicate, PredicateKind, Slsa, Statement, StatementSubject, StatementVersion,
 };

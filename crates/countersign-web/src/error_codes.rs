@@ -38,6 +38,32 @@ pub(crate) fn find(wanted: &str) -> Option<&'static ErrorCode> {
         .and_then(|place| ERROR_CODES.get(place))
 }
 
+/// Whether a code is explained on the page about build provenance, beside what it is about.
+pub(crate) fn is_about_provenance(code: &str) -> bool {
+    let starts = [
+        "attestation-",
+        "attestations-",
+        "change-",
+        "trust-root-",
+        "trusted-identity-",
+    ];
+    starts.iter().any(|start| code.starts_with(start))
+        || matches!(
+            code,
+            "provenance-none" | "source-changed" | "trust-lost" | "trust-too-low"
+        )
+}
+
+/// Where a code is explained: the path of the page, with the place on it.
+pub(crate) fn explained_at(code: &str) -> String {
+    let page = if is_about_provenance(code) {
+        "provenance"
+    } else {
+        "errors"
+    };
+    format!("/help/{page}#{code}")
+}
+
 const REBUILD: &str = "Rebuild the file with a current build tool; do not edit it afterwards.";
 const ASK_OPERATOR: &str =
     "Nothing is wrong with your request. Tell the operator of this registry.";
@@ -214,6 +240,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "attestation-time-unproven" "Time not proven"
         "Nothing in the attestation proves when it was signed."
         "Sign again with an instance of Sigstore that this registry trusts.";
+    "attestation-unknown" "No such attestation"
+        "No attestation with this SHA-256 belongs to a file that is served here."
+        "Ask for the file's attestations by its package URL or its own digest.";
     "attestations-not-taken" "Attestations not taken"
         "Attestations come from trusted publishers; with an API token only those of identities that the project names are taken."
         "Publish from a trusted publisher, or let an owner name the identity in the project's provenance settings.";
@@ -310,6 +339,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "deletion-too-late" "Too late to delete"
         "Owners may delete for a limited time after publishing, which is over."
         "Yank it instead, or ask the operator.";
+    "digest-invalid" "No digest"
+        "A SHA-256 is written as 64 hexadecimal digits."
+        "Copy it from the file's page, or let sha256sum print it.";
     "digest-mismatch" "Digest differs"
         "A digest sent with the file differs from that of the bytes that arrived."
         "Upload again; if it stays, the file changes while your client reads it.";

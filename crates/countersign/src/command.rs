@@ -5,10 +5,12 @@ mod interrupt;
 pub mod org;
 pub mod owner;
 mod person;
+pub mod policy;
 pub mod publish;
 pub mod publisher;
 pub mod session;
 pub mod token;
+pub mod verify;
 
 use std::io::{Read, Write};
 use std::path::PathBuf;

@@ -229,6 +229,17 @@ pub struct FileProvenance {
     pub attestations: Vec<AttestationDetail>,
 }
 
+/// How a release stands to what was published before it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ReleaseStanding {
+    /// Less stands behind one of its files than stood behind something earlier: the level before, and this one.
+    pub lost: Option<(TrustLevel, TrustLevel)>,
+    /// It comes from another source than what came before: from where, to where.
+    pub moved: Option<(SourceTuple, SourceTuple)>,
+    /// What was said of it beforehand, or found: the reason of the exception, the move or the loss that it used.
+    pub reason: Option<String>,
+}
+
 /// A departure from what a project is remembered for.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProvenanceChange {

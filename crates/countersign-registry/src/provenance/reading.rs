@@ -11,14 +11,20 @@ use serde_json::Value;
 use super::unknown_file;
 use crate::Registry;
 use crate::error::{Error, Kind, Result};
-use crate::fetch::{Document, unknown_project};
-use crate::model::{AttestationDetail, FileProvenance, Maker, SourceState};
+use crate::fetch::Document;
+use crate::model::{
+    AttestationDetail, ChangeKind, FileProvenance, Maker, ReleaseStanding, SourceState, SourceTuple,
+};
+use crate::policy::provenance::{Likeness, likeness};
 use crate::store::{AttestationRow, AttestedFile, CheckedSource};
 
 /// Digests that one question may have, files that are looked up for them, and bytes of attestations in one answer.
 const DIGESTS_AT_MOST: usize = 100;
 const FILES_AT_MOST: u32 = 200;
 const BYTES_AT_MOST: u64 = 8 << 20;
+
+/// A loss is written down in the transaction that makes the release, a moment after it in rows.
+const SAME_MOMENT: i64 = 60;
 
 impl Registry {
     /// What is known of a file's build. Serves what is served: withheld files are unknown here too.
@@ -41,13 +47,41 @@ impl Registry {
     /// The same for every file of a release.
     ///
     /// # Errors
-    /// `project-unknown` where there is no such release either.
+    /// `release-unknown`.
     pub async fn release_provenance(
         &self,
         ecosystem: Ecosystem,
         project: &str,
         version: &str,
     ) -> Result<Vec<FileProvenance>> {
+        let files = self.release_files(ecosystem, project, version).await?;
+        self.with_attestations(files).await
+    }
+
+    /// A part of that, and how many files there are in all.
+    ///
+    /// # Errors
+    /// `release-unknown`.
+    pub async fn release_provenance_part(
+        &self,
+        ecosystem: Ecosystem,
+        project: &str,
+        version: &str,
+        offset: usize,
+        limit: usize,
+    ) -> Result<(Vec<FileProvenance>, usize)> {
+        let files = self.release_files(ecosystem, project, version).await?;
+        let total = files.len();
+        let part = files.into_iter().skip(offset).take(limit).collect();
+        Ok((self.with_attestations(part).await?, total))
+    }
+
+    async fn release_files(
+        &self,
+        ecosystem: Ecosystem,
+        project: &str,
+        version: &str,
+    ) -> Result<Vec<AttestedFile>> {
         let key = format(ecosystem).name_key(project)?;
         let version = format(ecosystem).version(version)?;
         let files = self
@@ -56,9 +90,112 @@ impl Registry {
             .attested_files(ecosystem.as_str(), key.as_str(), version.key())
             .await?;
         if files.is_empty() {
-            return Err(unknown_project(key.as_str()));
+            return Err(Error::new(
+                Kind::NotFound,
+                "release-unknown",
+                format!(
+                    "No file of a release {} of {key} is served here.",
+                    version.canonical()
+                ),
+            )
+            .remedy("The releases that there are stand on the project's page."));
         }
-        self.with_attestations(files).await
+        Ok(files)
+    }
+
+    /// How a release stands to what its project published before.
+    ///
+    /// # Errors
+    /// `release-unknown`, `project-unknown`.
+    pub async fn release_standing(
+        &self,
+        ecosystem: Ecosystem,
+        project: &str,
+        version: &str,
+    ) -> Result<ReleaseStanding> {
+        let files = self.release_files(ecosystem, project, version).await?;
+        let Some(first) = files.first() else {
+            return Ok(ReleaseStanding::default());
+        };
+        let (highest, known) = self
+            .inner
+            .store
+            .published_before(&first.project, first.release_created)
+            .await?;
+        // Files from before levels were kept say nothing either way.
+        let lowest = files.iter().filter_map(|file| file.level).min();
+        let lost = highest
+            .zip(lowest)
+            .filter(|(highest, lowest)| lowest < highest);
+        let moved = known.and_then(|known| {
+            let other =
+                |offered: &&SourceTuple| matches!(likeness(&known, offered), Likeness::Other(_));
+            let offered = files.iter().filter_map(|file| file.source.as_ref());
+            offered
+                .clone()
+                .find(other)
+                .cloned()
+                .map(|to| (known.clone(), to))
+        });
+        if lost.is_none() && moved.is_none() {
+            return Ok(ReleaseStanding::default());
+        }
+        let changes = self
+            .inner
+            .store
+            .provenance_changes(&first.project, self.now())
+            .await?;
+        let reason = changes
+            .iter()
+            .filter(|change| {
+                let grace = if change.kind == ChangeKind::Loss {
+                    SAME_MOMENT
+                } else {
+                    0
+                };
+                change.opened <= first.release_created.plus_seconds(grace)
+                    && change
+                        .used
+                        .is_some_and(|used| used >= first.release_created)
+            })
+            .find(|change| match change.kind {
+                ChangeKind::Exception => lost.is_some(),
+                ChangeKind::Loss => true,
+                ChangeKind::Move => moved.as_ref().is_some_and(|(_, to)| {
+                    change
+                        .to
+                        .as_ref()
+                        .is_some_and(|said| !matches!(likeness(said, to), Likeness::Other(_)))
+                }),
+                ChangeKind::Rename => false,
+            })
+            .map(|change| change.reason.clone());
+        Ok(ReleaseStanding {
+            lost,
+            moved,
+            reason,
+        })
+    }
+
+    /// The bytes of an attestation of a file that is served, as received, by their own SHA-256.
+    ///
+    /// # Errors
+    /// `attestation-unknown`.
+    pub async fn attestation_bytes(&self, digest: &Sha256) -> Result<Document> {
+        let body = self
+            .inner
+            .store
+            .attestation_body(&digest.to_string())
+            .await?
+            .ok_or_else(|| {
+                Error::new(
+                    Kind::NotFound,
+                    "attestation-unknown",
+                    format!("There is no attestation with the SHA-256 {digest} here."),
+                )
+                .remedy("To ask by the digest of a file, send a POST to /api/v1/attestations/by-digest.")
+            })?;
+        Ok(Document::new(Bytes::from(body), 0))
     }
 
     /// The same by SHA-256, for those of the digests that are files here; at most 100 at a time.

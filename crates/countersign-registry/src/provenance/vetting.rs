@@ -348,11 +348,7 @@ pub(super) fn one_of(predicate_type: &str) -> String {
 /// Is what a statement names this file? For Python the names must stand for the same distribution, however written.
 fn same_file(ecosystem: Ecosystem, ours: &str, named: &str) -> bool {
     match ecosystem {
-        Ecosystem::Pypi => {
-            let limits = countersign_formats::Limits::default();
-            let key = |text: &str| filename::parse(text, &limits).ok().map(|name| name.key());
-            key(ours).is_some_and(|ours| Some(ours) == key(named))
-        }
+        Ecosystem::Pypi => filename::same_file(ours, named),
         #[allow(
             unreachable_patterns,
             reason = "ecosystems to come compare names as they are"

@@ -425,6 +425,52 @@ impl Store {
         Ok(bytes)
     }
 
+    /// What stood behind the files that a project published before a moment, outside one release: the highest level, and
+    /// the last source that was known.
+    pub(crate) async fn published_before(
+        &self,
+        project: &ProjectId,
+        release_created: Time,
+    ) -> Result<(Option<TrustLevel>, Option<SourceTuple>)> {
+        let earlier = "FROM files f JOIN releases r ON r.id = f.release_id WHERE f.project_id = $1 AND f.leaf IS NOT NULL \
+             AND r.created_at < $2";
+        let levels = sqlx::query(built(format!(
+            "SELECT DISTINCT f.trust_level {earlier} AND f.trust_level IS NOT NULL"
+        )))
+        .bind(project.0.clone())
+        .bind(release_created.0)
+        .fetch_all(&self.read)
+        .await
+        .map_err(failed)?;
+        let levels: Vec<Option<TrustLevel>> = levels
+            .iter()
+            .map(|row| maybe_parsed(row, "trust_level"))
+            .collect::<Result<_>>()?;
+        let source = sqlx::query(built(format!(
+            "SELECT f.source {earlier} AND f.source IS NOT NULL ORDER BY r.created_at DESC, f.live_at DESC LIMIT 1"
+        )))
+        .bind(project.0.clone())
+        .bind(release_created.0)
+        .fetch_optional(&self.read)
+        .await
+        .map_err(failed)?;
+        let source = source.map(|row| source_of(&row)).transpose()?.flatten();
+        Ok((levels.into_iter().flatten().max(), source))
+    }
+
+    /// The bytes of an attestation of a served file, by their digest.
+    pub(crate) async fn attestation_body(&self, digest: &str) -> Result<Option<String>> {
+        let row = sqlx::query(built(format!(
+            "SELECT a.body FROM attestations a JOIN files f ON f.id = a.file_id JOIN projects p ON p.id = f.project_id \
+             WHERE a.digest = $1 AND {SERVED} LIMIT 1"
+        )))
+        .bind(digest.to_owned())
+        .fetch_optional(&self.read)
+        .await
+        .map_err(failed)?;
+        row.map(|row| text(&row, "body")).transpose()
+    }
+
     /// Which of these digests are attestations, sent with it, of the file with this identifier and these bytes.
     pub(crate) async fn known_attestations(
         &self,

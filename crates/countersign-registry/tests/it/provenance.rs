@@ -357,8 +357,15 @@ on_both_databases! {
             hours: 24,
             reason: "the project moved".to_owned(),
         };
+        test.turn_clock(Duration::from_secs(1));
         test.registry.declare_move(&ada, PYPI, "sample", declare).await.unwrap();
         upload(&test, &robot_there, &package, &sent).await.unwrap();
+        let standing = test.registry.release_standing(PYPI, "sample", "1.1").await.unwrap();
+        let (from, to) = standing.moved.unwrap();
+        assert_eq!((from.repository, to.repository), (stage.repository("octo/sample"), stage.repository("octo/fork")));
+        assert_eq!((standing.lost, standing.reason.as_deref()), (None, Some("the project moved")));
+        let before = test.registry.release_standing(PYPI, "sample", "1.0").await.unwrap();
+        assert_eq!((before.moved, before.lost), (None, None));
         let known = test.registry.project_provenance(PYPI, "sample").await.unwrap();
         assert_eq!(known.source.unwrap().repository, stage.repository("octo/fork"));
         // From now on the old one is elsewhere.

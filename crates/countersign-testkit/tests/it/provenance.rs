@@ -1,9 +1,11 @@
 //! Build provenance from outside: a real registry that trusts a private Sigstore, unmodified clients that send and
 //! check attestations, and whoever tries to pass something else off as one.
 
+mod forms;
 mod hostile;
 mod journey;
 mod memory;
+mod pages;
 mod stock;
 
 use std::fs;

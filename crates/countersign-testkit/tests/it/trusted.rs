@@ -36,7 +36,7 @@ impl Stage {
         Self::on(Database::Sqlite)
     }
 
-    fn on(database: Database) -> Self {
+    pub(crate) fn on(database: Database) -> Self {
         Self::with(ServerOptions {
             database,
             ..ServerOptions::default()

@@ -27,7 +27,7 @@ pub trait Signs {
 }
 
 /// The name of a key that has no other: `SHA256:` and the base64 of its digest.
-fn name(spki: &[u8]) -> String {
+pub fn key_hint(spki: &[u8]) -> String {
     let text = base64_encode(crate::digest::Sha256::of(spki).as_bytes());
     format!("SHA256:{}", text.trim_end_matches('='))
 }
@@ -54,7 +54,7 @@ impl P256Signer {
             key,
             hint: String::new(),
         };
-        signer.hint = name(&signer.public_key()?);
+        signer.hint = key_hint(&signer.public_key()?);
         Ok(signer)
     }
 }
@@ -97,7 +97,7 @@ impl Ed25519Signer {
             key: ed25519_dalek::SigningKey::from_bytes(seed),
             hint: String::new(),
         };
-        signer.hint = name(&signer.public_key()?);
+        signer.hint = key_hint(&signer.public_key()?);
         Ok(signer)
     }
 }

@@ -6,6 +6,7 @@ mod corpus;
 mod der;
 mod identity;
 mod mutation;
+mod oracles;
 mod providers;
 
 use std::path::{Path, PathBuf};
