@@ -1116,6 +1116,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "trust-root-name" "Name not possible"
         "A private trust root has a name of 1 to 64 of a-z, 0-9 and -, other than those of the built-in ones."
         "Choose another name.";
+    "trust-root-stale" "Not refreshed"
+        "A trust root could not be refreshed; the document from before goes on being used."
+        "Look at the reason given, and at whether this machine reaches the update server; it is tried again by itself.";
     "trust-root-unknown" "No such trust root"
         "There is no trust root of this name."
         "List them: countersignd admin trust-root list.";

@@ -163,7 +163,14 @@ pub(super) async fn provenance(common: &Common, command: &Provenance) -> Result<
                     .await?
                     .source
                     .map(|source| source.issuer)
-                    .unwrap_or_default(),
+                    .ok_or_else(|| {
+                        Failure::new(
+                            Exit::Usage,
+                            "move-without-source",
+                            "The project is not remembered for any source, so there is nothing to move from.",
+                        )
+                        .remedy("Publish; the source of the first workflow is taken as it comes.")
+                    })?,
             };
             let new = NewMove {
                 to: SourceTuple {
