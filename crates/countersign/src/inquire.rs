@@ -110,6 +110,16 @@ impl Inquiry<'_> {
             digests: vec![("sha256".to_owned(), bytes.sha256.to_hex())],
         };
         match evidence {
+            Some(evidence) if evidence.sha256 != *bytes.sha256 => {
+                report.checks.push(Row::failed(
+                    "attestations",
+                    "mismatch",
+                    format!(
+                        "what is handed out about it is about sha256:{}",
+                        evidence.sha256
+                    ),
+                ));
+            }
             Some(evidence) => examiner.examine(
                 &about,
                 &evidence.pieces,
@@ -400,6 +410,18 @@ impl EntryReport {
         row.and_then(|row| row.code.as_deref())
     }
 
+    /// The claims that differ, of the first check of each file that failed; the same line once.
+    pub fn differences(&self) -> Vec<String> {
+        let rows = self.files.iter().filter_map(Report::first_failed);
+        let mut lines: Vec<String> = Vec::new();
+        for text in rows.flat_map(Row::lines) {
+            if !lines.contains(&text) && lines.len() < 20 {
+                lines.push(text);
+            }
+        }
+        lines
+    }
+
     /// Whether it has provenance that holds.
     pub fn has_provenance(&self) -> bool {
         self.files.iter().any(|file| !file.signed.is_empty())
@@ -508,6 +530,8 @@ pub struct Change {
     pub project: String,
     /// What is different.
     pub reason: String,
+    /// The claims that differ, one line each, where claims were compared.
+    pub differences: Vec<String>,
 }
 
 /// What changed since a policy was written, from the entries as they were judged by it.
@@ -533,6 +557,7 @@ pub fn changes(entries: &[EntryReport], policy: &PolicyFile) -> Vec<Change> {
             kind,
             project: entry.project.clone(),
             reason: entry.reason.clone(),
+            differences: entry.differences(),
         });
     }
     let used: BTreeSet<&str> = entries.iter().map(|entry| entry.purl.as_str()).collect();
@@ -542,6 +567,7 @@ pub fn changes(entries: &[EntryReport], policy: &PolicyFile) -> Vec<Change> {
                 kind: "gone",
                 project: project.purl.clone(),
                 reason: "the lock file does not use it any more".to_owned(),
+                differences: Vec::new(),
             });
         }
     }

@@ -176,6 +176,9 @@ fn check(common: &Common, path: &Path, from: &Path, root: Option<&Path>) -> Resu
     } else {
         for change in &changes {
             line(&shown(change));
+            for text in &change.differences {
+                line(&format!("      {text}"));
+            }
         }
     }
     ended(path, &entries)

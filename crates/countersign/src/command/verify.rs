@@ -476,8 +476,7 @@ pub fn table(common: &Common, path: &Path, lock: &LockFile, entries: &[EntryRepo
             name(entry),
             entry.reason
         ));
-        let rows = entry.files.iter().filter_map(Report::first_failed);
-        for text in rows.flat_map(Row::lines).take(20) {
+        for text in entry.differences() {
             line(&format!("      {text}"));
         }
     }
