@@ -330,7 +330,8 @@ async fn settle(plan: &Restore<'_>, progress: Progress<'_>) -> Result<Restored> 
     let mut tx = store.write().await?;
     if let Some(problem) = problem {
         tx.end_attestation_key(now).await?;
-        notes.push(format!("{problem} Another key signs the registry's attestations from now on; it is made with the next file."));
+        tx.own_words_due_for_all().await?;
+        notes.push(format!("{problem} Another key signs the registry's attestations from now on; it is made within the hour, or with the next file."));
     }
     tx.unset_instance("restoring").await?;
     tx.set_instance("restored_at", &now.rfc3339()).await?;

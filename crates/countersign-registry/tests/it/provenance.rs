@@ -124,9 +124,10 @@ on_both_databases! {
         assert_eq!(known.source.as_ref().unwrap().repository_id.as_deref(), Some("74001"));
         let theirs: Vec<_> = known.attestations.iter().filter(|one| one.maker == Maker::Uploader).collect();
         assert_eq!(theirs.len(), 2);
+        let texts: Vec<String> = sent.iter().map(ToString::to_string).collect();
         for one in &theirs {
             assert_eq!(one.verdict, Verdict::Confirmed);
-            assert!(sent.iter().any(|value| value.to_string() == one.body), "not the bytes that were sent");
+            assert!(texts.contains(&one.body), "not the bytes that were sent");
             assert_eq!(one.claims["source-repository-identifier"], "74001");
             assert_eq!(one.shown.commit.as_deref(), Some("7b1fd5d2f37f4e5fa65a7b5d1c6d2e1f0a9b8c7d"));
             assert_eq!(one.shown.build_file.as_deref(), Some(".github/workflows/release.yml"));

@@ -132,12 +132,10 @@ async fn attestations_are_served_as_received_and_as_bundles_with_what_was_found(
         .filter(|one| one["maker"] == "uploader")
         .collect();
     assert_eq!(theirs.len(), 2);
+    let texts: Vec<String> = sent.iter().map(ToString::to_string).collect();
     for one in &theirs {
         let raw = one["raw"].as_str().unwrap();
-        assert!(
-            sent.iter().any(|value| value.to_string() == raw),
-            "not as sent"
-        );
+        assert!(texts.iter().any(|text| text == raw), "not as sent");
         assert_eq!(one["digest"], Sha256::of(raw.as_bytes()).to_string());
         assert_eq!(one["form"], "pep740");
         assert_eq!(
@@ -169,7 +167,7 @@ async fn attestations_are_served_as_received_and_as_bundles_with_what_was_found(
     assert_eq!(ours.len(), 2, "release attestation and summary");
     for one in ours {
         assert_eq!(one["form"], "bundle");
-        assert_eq!(one["bundle"].to_string().is_empty(), false);
+        assert!(one["bundle"]["dsseEnvelope"].is_object());
         assert!(one["verdict"]["trust_root"].is_null());
     }
     let again = house
