@@ -88,6 +88,21 @@ impl Stage {
         self.server.run(&[&add[..], &as_github].concat()).unwrap();
     }
 
+    /// Lets API tokens publish to a project that workflows published to.
+    fn let_tokens_publish_to(&self, project: &str) {
+        let exception = [
+            "admin",
+            "provenance",
+            "exception",
+            project,
+            "--level",
+            "token",
+            "--reason",
+            "a test",
+        ];
+        self.server.run(&exception).unwrap();
+    }
+
     /// Runs an `admin publisher` command and returns the JSON that it prints.
     pub(crate) fn publisher(&self, arguments: &[&str]) -> Value {
         let command = [&["--json", "admin", "publisher"], arguments].concat();
