@@ -504,6 +504,12 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "link-unknown" "Link not good"
         "The link was used, is too old, or never was one: each is good once and for a short time."
         "Ask for another mail, and open the link of the newest one.";
+    "lock-malformed" "Lock file not readable"
+        "The file is a lock file by its name, and its content is not one."
+        "Write it again with the tool that made it: uv lock, pip lock, pip-compile --generate-hashes.";
+    "lock-unknown" "Lock file of no known kind"
+        "uv.lock, pylock.toml and requirements with hashes are read."
+        "Give one of those; the name of the file says which it is.";
     "log-ahead" "Log ahead of the database"
         "The stored log has more leaves than the database: the database was put back to an older state. Nothing is signed."
         "Operators: bring the newest database back, or run `countersignd restore`.";
