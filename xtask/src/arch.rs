@@ -177,6 +177,7 @@ const CORE: &[(&str, &[Arrow])] = &[
             to("policy"),
             to("store"),
             to("seams"),
+            only("settings", &["RootRepository"]),
             only("keys", &["read_secret", "secret_or_new"]),
             only("accounts", &["is_settled", "new_id"]),
             only("fetch", &["Document", "latest_of", "unknown_project"]),
@@ -599,12 +600,17 @@ fn module_of<'a>(name: &'a str, folder: &str) -> &'a str {
         .trim_end_matches(".rs")
 }
 
-/// Every Rust file below a folder (or that file), named from the root, but for files of tests.
+/// Every Rust file below a folder (or that file), named from the root, but for files of tests: `tests.rs`, and what stands
+/// in the folder `tests` beside one, which only it can name.
 fn sources(root: &Path, below: &str) -> Result<Vec<(String, String)>> {
     let mut found = Vec::new();
     let mut open = vec![root.join(below)];
     while let Some(path) = open.pop() {
         if path.is_dir() {
+            let of_tests = path.file_name().is_some_and(|name| name == "tests");
+            if of_tests && path.with_extension("rs").is_file() {
+                continue;
+            }
             for entry in
                 fs::read_dir(&path).with_context(|| format!("cannot read {}", path.display()))?
             {
