@@ -34,6 +34,7 @@ const FACTS: &[&str] = &[
     "PolicyFacts",
     "FactorFacts",
     "NamespaceFacts",
+    "ChangeFacts",
 ];
 
 /// Ids and commitments are made where accounts are, and used wherever something is recorded.
@@ -99,7 +100,7 @@ const CORE: &[(&str, &[Arrow])] = &[
             to("policy"),
             to("store"),
             only("texts", &["Data", "MailKind", "NoticeKind"]),
-            only("accounts", &["is_settled", "new_id", "user_key"]),
+            only("accounts", &["Owned", "is_settled", "new_id", "user_key"]),
         ],
     ),
     (
@@ -114,6 +115,7 @@ const CORE: &[(&str, &[Arrow])] = &[
             only("accounts", MINTED),
             only("fetch", &["latest_of"]),
             only("heartbeat", &["Change", "Logged", "Served"]),
+            only("provenance", &["Candidate", "Vetted"]),
         ],
     ),
     (
@@ -164,6 +166,22 @@ const CORE: &[(&str, &[Arrow])] = &[
             only("accounts", MINTED),
             only("fetch", &["unknown_project"]),
             only("heartbeat", &["Change"]),
+        ],
+    ),
+    (
+        "provenance",
+        &[
+            to("model"),
+            only("texts", &["NoticeKind"]),
+            to("error"),
+            to("policy"),
+            to("store"),
+            to("seams"),
+            only("settings", &["RootRepository"]),
+            only("keys", &["read_secret", "secret_or_new"]),
+            only("accounts", &["is_settled", "new_id"]),
+            only("fetch", &["Document", "latest_of", "unknown_project"]),
+            only("heartbeat", &["Change", "file_url"]),
         ],
     ),
     (
@@ -238,6 +256,7 @@ const CORE: &[(&str, &[Arrow])] = &[
             to("policy"),
             to("store"),
             to("seams"),
+            only("keys", &["read_secret", "secret_or_new"]),
             to("texts"),
             only("accounts", &["new_id", "user_key"]),
             only("heartbeat", &["Change"]),
@@ -331,6 +350,7 @@ const ABOVE: &[Arrow] = &[
     to("opening"),
     to("audit"),
     only("accounts", MINTED),
+    only("provenance", &["signing_key_problem"]),
 ];
 
 /// Which of our crates a crate may depend on; development dependencies are free.
@@ -580,12 +600,17 @@ fn module_of<'a>(name: &'a str, folder: &str) -> &'a str {
         .trim_end_matches(".rs")
 }
 
-/// Every Rust file below a folder (or that file), named from the root, but for files of tests.
+/// Every Rust file below a folder (or that file), named from the root, but for files of tests: `tests.rs`, and what stands
+/// in the folder `tests` beside one, which only it can name.
 fn sources(root: &Path, below: &str) -> Result<Vec<(String, String)>> {
     let mut found = Vec::new();
     let mut open = vec![root.join(below)];
     while let Some(path) = open.pop() {
         if path.is_dir() {
+            let of_tests = path.file_name().is_some_and(|name| name == "tests");
+            if of_tests && path.with_extension("rs").is_file() {
+                continue;
+            }
             for entry in
                 fs::read_dir(&path).with_context(|| format!("cannot read {}", path.display()))?
             {

@@ -4,12 +4,14 @@
 //! neighbours in time; on a shared machine only ratios and requests per server CPU second mean anything, and each JSON
 //! line says how many cores strangers took (`strangers`) while it was measured.
 
+mod attested;
 mod exchange;
 mod load;
 mod machine;
 mod report;
 mod server;
 mod sign_in;
+mod sigstore;
 
 use std::fs;
 use std::path::PathBuf;
@@ -44,6 +46,10 @@ enum Part {
     Exchange,
     /// Signing in beside argon2 alone, and readers while others guess passwords.
     SignIn,
+    /// What two attestations cost at upload.
+    AttestedUpload,
+    /// Verifications of attestations against their bare cost, and beside other libraries.
+    Sigstore,
 }
 
 /// Options of `bench`.
@@ -67,7 +73,7 @@ pub struct Options {
     /// The load scripts [default: ../shared/bench beside the checkout]
     #[arg(long, value_name = "DIR")]
     scripts: Option<PathBuf>,
-    /// Leave pypiserver and devpi out.
+    /// Leave pypiserver, devpi and other libraries out.
     #[arg(long)]
     no_peers: bool,
 }
@@ -89,6 +95,26 @@ struct Bench {
 pub fn run(options: &Options) -> Result<()> {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let home = target.join("bench");
+    fs::create_dir_all(&home)?;
+    let home = home.canonicalize()?;
+    let wanted = |part: Part| options.only.is_empty() || options.only.contains(&part);
+    let mut report = Report::default();
+    // It needs no server.
+    if wanted(Part::Sigstore) {
+        let vectors = root().join("../shared/vectors/sigstore");
+        sigstore::measure(
+            &home,
+            &vectors,
+            options.quick,
+            !options.no_peers,
+            &mut report,
+        )?;
+        if options.only == [Part::Sigstore] {
+            conclude(&report);
+            return Ok(());
+        }
+    }
     let binary = match &options.binary {
         Some(binary) => binary.clone(),
         None => {
@@ -100,14 +126,9 @@ pub fn run(options: &Options) -> Result<()> {
             target.join("release/countersignd")
         }
     };
-    let home = target.join("bench");
-    fs::create_dir_all(&home)?;
-    let home = home.canonicalize()?;
     let binary = binary
         .canonicalize()
         .with_context(|| format!("{} is not there", binary.display()))?;
-    let wanted = |part: Part| options.only.is_empty() || options.only.contains(&part);
-    let mut report = Report::default();
     // These need none of the corpus that the others publish.
     if wanted(Part::Exchange) {
         exchange::measure(&binary, &home, options.quick, &mut report)?;
@@ -115,7 +136,15 @@ pub fn run(options: &Options) -> Result<()> {
     if wanted(Part::SignIn) {
         sign_in::measure(&binary, &home, options.quick, &mut report)?;
     }
-    let alone = |part: &Part| matches!(part, Part::Exchange | Part::SignIn);
+    if wanted(Part::AttestedUpload) {
+        attested::measure(&binary, &home, options.quick, &mut report)?;
+    }
+    let alone = |part: &Part| {
+        matches!(
+            part,
+            Part::Exchange | Part::SignIn | Part::AttestedUpload | Part::Sigstore
+        )
+    };
     if !options.only.is_empty() && options.only.iter().all(alone) {
         conclude(&report);
         return Ok(());

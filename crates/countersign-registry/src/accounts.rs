@@ -17,8 +17,8 @@ use crate::error::{Error, Kind, Result};
 use crate::heartbeat::Change;
 use crate::mail::read_address;
 use crate::model::{
-    AccountId, Action, Actor, CredentialId, EmailAddress, Identity, Network, Presented, ProjectId,
-    Role, Roles, Scope, Strength, Time,
+    AccountId, Action, Actor, CredentialId, EmailAddress, Identity, Network, OrganisationId,
+    Presented, ProjectId, Role, Roles, Scope, Strength, Time,
 };
 use crate::policy::{self, Act, On};
 use crate::store::{CredentialRow, NamespaceFacts, NewCredential, OwnedProject, Tx};
@@ -105,6 +105,13 @@ impl NewToken {
             label: String::new(),
         }
     }
+}
+
+/// What has owners, with its name.
+#[derive(Clone, Copy)]
+pub(crate) enum Owned<'a> {
+    Project(&'a ProjectId, &'a str),
+    Organisation(&'a OrganisationId, &'a str),
 }
 
 impl Registry {
@@ -658,22 +665,13 @@ impl Registry {
                 .await?;
         }
         if before == Some(Role::Owner) {
-            let left = tx.owner_accounts(&project.id).await?;
-            let mut settled = Vec::new();
-            for owner in &left {
-                let since = tx.owner_since(&project.id, owner).await?;
-                if is_settled(since, now) || since <= owned_since {
-                    settled.push(owner.clone());
-                }
-            }
-            let remaining = (left.as_slice(), settled.as_slice());
+            let owned = Owned::Project(&project.id, &project.name);
             self.owners_remain(
                 &mut tx,
                 actor,
+                owned,
                 &owners,
-                remaining,
-                (&account, user),
-                &project.name,
+                (&account, user, owned_since),
             )
             .await?;
         }
@@ -694,18 +692,21 @@ impl Registry {
     }
 
     /// Of what is owned, an owner remains, and where there was one who is hard to phish, such a one remains: else a
-    /// second person has to agree. `settled` are those of the remaining owners who were it for some days, or before the one
-    /// who goes: somebody who was made an owner for the purpose does not count, unless the one who goes says so in person. The operator goes
-    /// past the second rule, not past the first.
+    /// second person has to agree. Of those who remain only those count who were owners for some days, or before the one
+    /// who goes (an owner since `since`): somebody who was made one for the purpose does not, unless the one who goes says
+    /// so in person. The operator goes past the second rule, not past the first.
     pub(crate) async fn owners_remain(
         &self,
         tx: &mut Tx,
         actor: &Actor,
+        owned: Owned<'_>,
         before: &[AccountId],
-        (after, settled): (&[AccountId], &[AccountId]),
-        (account, user): (&AccountId, &str),
-        of: &str,
+        (account, user, since): (&AccountId, &str, Option<Time>),
     ) -> Result<()> {
+        let (after, of) = match owned {
+            Owned::Project(id, name) => (tx.owner_accounts(id).await?, name),
+            Owned::Organisation(id, name) => (tx.heads(id).await?, name),
+        };
         if after.is_empty() {
             return Err(Error::new(
                 Kind::Rejected,
@@ -719,8 +720,17 @@ impl Registry {
         }
         let goes_in_person = actor.strength == Strength::Phishproof
             && matches!(&actor.identity, Identity::Account { id, .. } if id == account);
-        let counted = if goes_in_person { after } else { settled };
-        if tx.strong_among(counted).await?.is_empty() {
+        let mut counted = Vec::new();
+        for owner in after {
+            let owner_since = match owned {
+                Owned::Project(id, _) => tx.owner_since(id, &owner).await?,
+                Owned::Organisation(id, _) => tx.head_since(id, &owner).await?,
+            };
+            if goes_in_person || is_settled(owner_since, self.now()) || owner_since <= since {
+                counted.push(owner);
+            }
+        }
+        if tx.strong_among(&counted).await?.is_empty() {
             return Err(Error::new(
                 Kind::Denied,
                 "second-person-needed",
@@ -902,7 +912,8 @@ impl Registry {
             .await
     }
 
-    pub(crate) fn now(&self) -> Time {
+    /// What the registry's clock says.
+    pub fn now(&self) -> Time {
         self.inner.seams.clock.now()
     }
 }

@@ -24,10 +24,12 @@ enum Work {
     Spool,
     Blobs,
     Critical,
+    Provenance,
+    TrustRoots,
 }
 
 /// What is done, in words, and every so many seconds.
-const CHORES: [(Work, &str, u64); 7] = [
+const CHORES: [(Work, &str, u64); 9] = [
     (
         Work::Accounts,
         "Recoveries, mailed links and programs that wait",
@@ -43,23 +45,56 @@ const CHORES: [(Work, &str, u64); 7] = [
         21_600,
     ),
     (Work::Critical, "Which projects are critical", 3_600),
+    (
+        Work::Provenance,
+        "Attestations of the registry's own, and those that are due",
+        600,
+    ),
+    (
+        Work::TrustRoots,
+        "The newest documents of the built-in trust roots",
+        600,
+    ),
 ];
+
+fn paced() -> tokio::time::Interval {
+    let mut tick = tokio::time::interval(Duration::from_secs(TICK));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    tick
+}
 
 impl Registry {
     /// Counts downloads every ten seconds, looks after accounts every minute, forgets expired tokens every hour, sweeps
-    /// every six hours.
+    /// every six hours. What may take long, for its size or for hosts that answer slowly, keeps nothing else waiting.
     pub(crate) async fn chores(&self) {
-        let mut tick = tokio::time::interval(Duration::from_secs(TICK));
+        let refresh = self.inner.settings.refresh_trust_roots;
+        let (long, short): (Vec<_>, Vec<_>) = CHORES
+            .into_iter()
+            .filter(|(work, ..)| refresh || !matches!(work, Work::TrustRoots))
+            .partition(|(work, ..)| {
+                matches!(work, Work::Blobs | Work::Provenance | Work::TrustRoots)
+            });
+        let named = short.iter().chain(&long);
         self.inner
             .diary
-            .open(CHORES.map(|(_, name, every)| (name, every)));
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            .open(named.map(|(_, name, every)| (*name, *every)));
+        let downloads = async {
+            let mut tick = paced();
+            loop {
+                tick.tick().await;
+                self.flush_downloads().await;
+            }
+        };
+        tokio::join!(downloads, self.rounds(&short), self.rounds(&long));
+    }
+
+    async fn rounds(&self, chores: &[(Work, &'static str, u64)]) {
+        let mut tick = paced();
         let mut ticks: u64 = 0;
         loop {
             tick.tick().await;
             ticks += 1;
-            self.flush_downloads().await;
-            for (work, name, every) in CHORES {
+            for &(work, name, every) in chores {
                 if !ticks.is_multiple_of(every / TICK) {
                     continue;
                 }
@@ -82,6 +117,8 @@ impl Registry {
             Work::Spool => self.sweep_spool().await,
             Work::Blobs => self.sweep().await.map(drop),
             Work::Critical => self.find_critical_if_due().await.map(drop),
+            Work::Provenance => self.look_after_provenance().await,
+            Work::TrustRoots => self.refresh_trust_roots_if_due().await,
         }
     }
 
@@ -95,6 +132,18 @@ impl Registry {
         self.purge_devices().await?;
         self.forget_origins().await?;
         Ok(())
+    }
+
+    /// Files without an attestation of the registry's, sources and attestations that are due. Part of the chores.
+    ///
+    /// # Errors
+    /// Where the database or the folder of keys fails.
+    pub async fn look_after_provenance(&self) -> Result<()> {
+        // None of them keeps the others from being done; the first that went wrong is told.
+        let attested = self.attest_unattested().await.map(drop);
+        let held = self.reverify_attestations().await.map(drop);
+        let looked = self.recheck_sources().await.map(drop);
+        attested.and(held).and(looked)
     }
 
     /// Deletes what uploads left in the spool folder when their process was killed.

@@ -20,6 +20,7 @@ use crate::fetch::render_simple;
 use crate::heartbeat::document_path;
 use crate::keys::verifier_key_name;
 use crate::model::{FileState, Time};
+use crate::provenance::signing_key_problem;
 use crate::settings::Settings;
 use crate::sign_in::{RP, belongs};
 use crate::store::{Head, Store};
@@ -227,6 +228,16 @@ pub async fn examine(patient: &Patient<'_>, deep: bool, progress: Looked<'_>) ->
         keys(patient, &heads)
             .await
             .unwrap_or_else(|error| Diagnosis::failed("keys", &error)),
+    );
+    found.push(
+        attestations(patient, deep)
+            .await
+            .unwrap_or_else(|error| Diagnosis::failed("attestations", &error)),
+    );
+    found.push(
+        trust_roots(patient)
+            .await
+            .unwrap_or_else(|error| Diagnosis::failed("trust-roots", &error)),
     );
     for head in &heads {
         match log::log(patient, head).await {
@@ -489,6 +500,98 @@ async fn tokens(patient: &Patient<'_>) -> Result<Diagnosis> {
     Ok(Diagnosis::good(
         "tokens",
         format!("these end within a week: {}", some(&names)),
+    ))
+}
+
+/// A trust root that could not be refreshed for so long is told of, in seconds.
+const STALE_ROOT: i64 = 7 * 86_400;
+
+/// Are the stored attestations the bytes that were taken, and is the key there that signs the registry's own?
+async fn attestations(patient: &Patient<'_>, deep: bool) -> Result<Diagnosis> {
+    let (mut after, mut count, mut wrong) = (String::new(), 0_u64, Vec::new());
+    // Reading all of them takes long where there are many.
+    if deep {
+        loop {
+            let rows = patient.store.attestations_after(&after, 500).await?;
+            let Some((last, _, _)) = rows.last() else {
+                break;
+            };
+            after.clone_from(last);
+            for (_, digest, body) in &rows {
+                count += 1;
+                if Sha256::of(body.as_bytes()).to_hex() != *digest {
+                    wrong.push(digest.clone());
+                }
+            }
+        }
+    }
+    if !wrong.is_empty() {
+        return Ok(Diagnosis::bad(
+            "attestations",
+            Severity::Error,
+            format!(
+                "The stored bytes of attestations are not those of their digests: {}.",
+                some(&wrong)
+            ),
+            "The log names digests that nobody can be shown the bytes of.",
+            "Restore the database from a backup.",
+        ));
+    }
+    let problem = match patient.keys_folder {
+        Some(folder) => signing_key_problem(patient.store, folder).await?,
+        None => None,
+    };
+    Ok(match problem {
+        Some(problem) => Diagnosis::bad(
+            "attestations",
+            Severity::Warning,
+            problem,
+            "New files get no attestation of the registry until it is there again.",
+            "Put the key back, or make another: `countersignd admin key rotate attestations`.",
+        ),
+        None => Diagnosis::good(
+            "attestations",
+            match deep {
+                true => format!("{count} attestations, each the bytes of its digest"),
+                false => "nothing amiss with their key (--deep reads and hashes what is stored)"
+                    .to_owned(),
+            },
+        ),
+    })
+}
+
+/// Are the trust roots that are refreshed by themselves fresh?
+async fn trust_roots(patient: &Patient<'_>) -> Result<Diagnosis> {
+    let (settings, now) = (patient.settings, patient.seams.clock.now());
+    let rows = patient.store.trust_root_rows().await?;
+    let stale: Vec<String> = rows
+        .iter()
+        .filter(|row| {
+            settings.refresh_trust_roots && settings.builtin_trust_roots.contains(&row.name)
+        })
+        .filter_map(|row| {
+            let problem = row.problem.as_ref()?;
+            let since = row.refreshed.unwrap_or(row.created);
+            (now >= since.plus_seconds(STALE_ROOT))
+                .then(|| format!("{} since {}: {problem}", row.name, since.rfc3339()))
+        })
+        .collect();
+    if stale.is_empty() {
+        let private = rows.iter().filter(|row| row.kind == "private").count();
+        return Ok(Diagnosis::good(
+            "trust-roots",
+            format!(
+                "{} built in, {private} private",
+                settings.builtin_trust_roots.len()
+            ),
+        ));
+    }
+    Ok(Diagnosis::bad(
+        "trust-roots",
+        Severity::Warning,
+        format!("Not refreshed for a week: {}.", some(&stale)),
+        "Attestations made with newer keys are refused, and what was withdrawn is still believed.",
+        "Let this machine reach the named hosts, or set provenance.refresh_trust_roots = false and update the program.",
     ))
 }
 
@@ -768,7 +871,7 @@ async fn documents(patient: &Patient<'_>) -> Result<Diagnosis> {
             continue;
         };
         let files = patient.store.files_of(project).await?;
-        let again = Sha256::of(render_simple(state, &files)?.as_bytes());
+        let again = Sha256::of(render_simple(state, &files, patient.settings.site())?.as_bytes());
         let lying = patient.blobs.get(&document_path(digest), 1 << 30).await?;
         if again.to_hex() != *digest {
             // Somebody may have published in between.

@@ -331,7 +331,7 @@ impl Registry {
         }
         let files = self.inner.store.files_of(&state.id).await?;
         Ok(Document::new(
-            render_simple(state, &files)?.into(),
+            render_simple(state, &files, self.inner.settings.site())?.into(),
             state.serial,
         ))
     }
@@ -373,7 +373,7 @@ impl Registry {
         let site = self.inner.settings.site();
         let mut releases: Vec<LegacyRelease> = Vec::new();
         for file in &files {
-            let mut view = file_view(file);
+            let mut view = file_view(file, site);
             view.url = format!("{site}{}", view.url);
             let legacy = LegacyFile {
                 view,
@@ -667,7 +667,7 @@ impl Registry {
 }
 
 /// The signed rendering of a project's index from its rows. The heartbeat's spliced one has the same bytes.
-pub(crate) fn render_simple(state: &ProjectState, files: &[FileRow]) -> Result<String> {
+pub(crate) fn render_simple(state: &ProjectState, files: &[FileRow], site: &str) -> Result<String> {
     let mut versions: Vec<String> = Vec::new();
     for file in files {
         if !versions.contains(&file.version) {
@@ -677,7 +677,7 @@ pub(crate) fn render_simple(state: &ProjectState, files: &[FileRow]) -> Result<S
     let head = project_head(state, versions, state.serial)?;
     let fragments: Vec<String> = files
         .iter()
-        .map(|file| documents::file_fragment(&file_view(file)))
+        .map(|file| documents::file_fragment(&file_view(file, site)))
         .collect();
     Ok(documents::project_json_from_fragments(&head, &fragments))
 }

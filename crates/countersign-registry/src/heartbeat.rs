@@ -27,7 +27,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use countersign_formats::pypi::documents::{self, FileView, ProjectHead};
-use countersign_formats::{Ecosystem, NameKey, format};
+use countersign_formats::{Ecosystem, NameKey, format, purl};
 use countersign_trust::checkpoint::Checkpoint;
 use countersign_trust::digest::Sha256;
 use countersign_trust::leaf::{self, Algorithm, Leaf, LeafKind};
@@ -43,7 +43,8 @@ use crate::error::{Error, Kind, Result};
 use crate::fetch::{Document, DocumentKey};
 use crate::model::{AccountId, Actor, EventId, FileId, Identity, ProjectId, Time};
 use crate::store::{
-    DocumentRow, FileRow, Head, LeafFacts, NewEvent, NumberedLeaf, Tx, WRITE_CONFLICT,
+    AttestationRow, DocumentRow, FileRow, Head, LeafFacts, NewEvent, NumberedLeaf, Tx,
+    WRITE_CONFLICT,
 };
 
 pub(crate) use record::Change;
@@ -443,6 +444,8 @@ impl Registry {
             .try_collect::<Vec<()>>()
             .await?;
 
+        let (attested, unattested) = self.own_words(&leaves, now).await?;
+
         // 3. The signature. Only this tree can follow: its leaves are committed rows.
         let root = frontier.root();
         let checkpoint = Checkpoint::new(state.origin.clone(), new_size, root);
@@ -476,6 +479,8 @@ impl Registry {
         // Projects before files: whoever withholds something locks them in this order too.
         let states = tx.raise_serials(&projects, now, true).await?;
         tx.files_live(state.shard, &files, now).await?;
+        tx.insert_own_attestations(&attested).await?;
+        tx.own_words_due_for(&unattested).await?;
         for page in &rendered {
             let current = states.iter().find(|state| state.id == page.row.project);
             if current.is_none_or(|current| {
@@ -570,6 +575,53 @@ impl Registry {
             );
         }
         Ok(())
+    }
+
+    /// What the registry attests itself of the files that these leaves publish or attest. Where it has no key the log goes
+    /// on: the files are noted, a chore makes up for it, and `doctor` says so.
+    async fn own_words(
+        &self,
+        leaves: &[NumberedLeaf],
+        now: Time,
+    ) -> Result<(Vec<AttestationRow>, Vec<FileId>)> {
+        let of_kind = |kind: LeafKind| {
+            leaves
+                .iter()
+                .filter(move |leaf| leaf.kind == kind.as_str())
+                .filter_map(|leaf| leaf.file.clone())
+        };
+        let fresh: HashSet<FileId> = of_kind(LeafKind::FilePublished).collect();
+        let again = of_kind(LeafKind::AttestationAdded).collect::<Vec<_>>();
+        if fresh.is_empty() && again.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let mut files: Vec<FileId> = fresh.iter().cloned().chain(again).collect();
+        files.sort();
+        files.dedup();
+        let notary = match self.notary().await {
+            Ok(notary) => notary,
+            Err(error) => {
+                tracing::error!(%error, "the registry can not attest what it publishes; it is made up for later");
+                return Ok((Vec::new(), files));
+            }
+        };
+        let subjects = self.inner.store.own_subjects(&files).await?;
+        let theirs: Vec<FileId> = leaves
+            .iter()
+            .filter(|leaf| leaf.body.contains("\nattestation "))
+            .filter_map(|leaf| leaf.file.clone())
+            .collect();
+        let theirs = self.inner.store.attestations_of(&theirs).await?;
+        let made = self
+            .own_attestations(
+                notary,
+                subjects,
+                |subject| fresh.contains(&subject.file),
+                &theirs,
+                now,
+            )
+            .await?;
+        Ok((made, Vec::new()))
     }
 
     /// Reads the writer's memory of the log from the rows, and the tiles at the right edge from the blob store; makes

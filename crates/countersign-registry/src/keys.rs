@@ -1,6 +1,7 @@
-//! The log's signing keys: files of their own, apart from the database, readable by their owner alone.
+//! The log's signing keys, and how every key is kept: files of their own, apart from the database, readable by their
+//! owner alone.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
 use countersign_trust::note::{KeyName, MlDsaKey, SignerKey, VerifierKey};
@@ -80,8 +81,8 @@ impl LogKeys {
     /// # Errors
     /// `log-key-exists`, or where the folder can not be written.
     pub fn save(&self, folder: &Path, shard: u64) -> Result<()> {
-        let failed = |source: std::io::Error| {
-            if source.kind() == std::io::ErrorKind::AlreadyExists {
+        let failed = |source: io::Error| {
+            if source.kind() == io::ErrorKind::AlreadyExists {
                 return Error::new(
                     Kind::Conflict,
                     "log-key-exists",
@@ -100,30 +101,9 @@ impl LogKeys {
             )
             .because(source)
         };
-        let mut builder = std::fs::DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(folder).map_err(failed)?;
         let (classic, lattice) = file_names(shard);
-        for (file, text) in [
-            (classic, self.ed25519.private_text()),
-            (lattice, self.ml_dsa.private_text()),
-        ] {
-            let mut options = std::fs::OpenOptions::new();
-            options.write(true).create_new(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let mut handle = options.open(folder.join(file)).map_err(failed)?;
-            handle
-                .write_all(text.as_bytes())
-                .and_then(|()| handle.write_all(b"\n"))
-                .and_then(|()| handle.sync_all())
-                .map_err(failed)?;
-        }
-        std::fs::File::open(folder)
-            .and_then(|handle| handle.sync_all())
-            .map_err(failed)
+        write_secret(folder, &classic, &self.ed25519.private_text()).map_err(failed)?;
+        write_secret(folder, &lattice, &self.ml_dsa.private_text()).map_err(failed)
     }
 
     /// The origin line, which is also the keys' name.
@@ -178,4 +158,54 @@ fn key_name(origin: &str) -> Result<KeyName> {
         )
         .remedy("Give `init` a --url whose host has no spaces and no plus sign.")
     })
+}
+
+/// Writes a secret and a line end as a new file of mode 0600 into a folder (made with mode 0700), synced. Never overwrites,
+/// and never leaves half a key: a crash leaves nothing, or a file beside it whose name begins with a full stop.
+///
+/// # Errors
+/// `AlreadyExists` where there is such a file.
+pub(crate) fn write_secret(folder: &Path, file: &str, secret: &str) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)?;
+    let mut fresh = tempfile::Builder::new();
+    fresh.prefix(".new-");
+    #[cfg(unix)]
+    fresh.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600));
+    let mut fresh = fresh.tempfile_in(folder)?;
+    fresh.write_all(secret.as_bytes())?;
+    fresh.write_all(b"\n")?;
+    fresh.as_file().sync_all()?;
+    fresh
+        .persist_noclobber(folder.join(file))
+        .map_err(|refused| refused.error)?;
+    std::fs::File::open(folder)?.sync_all()
+}
+
+/// Reads a key of 32 bytes that [`write_secret`] wrote as hex.
+///
+/// # Errors
+/// `NotFound`; `InvalidData` where it is not such a key.
+pub(crate) fn read_secret(folder: &Path, file: &str) -> io::Result<[u8; 32]> {
+    let text = std::fs::read_to_string(folder.join(file))?;
+    let bytes = hex::decode(text.trim_end()).unwrap_or_default();
+    bytes.try_into().map_err(|_| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "it is not 64 hexadecimal digits",
+        )
+    })
+}
+
+/// The key in this file, which is made of `fresh` where there is none. Where another process was a moment earlier, its key
+/// is taken.
+pub(crate) fn secret_or_new(folder: &Path, file: &str, fresh: [u8; 32]) -> io::Result<[u8; 32]> {
+    match write_secret(folder, file, &hex::encode(fresh)) {
+        Ok(()) => Ok(fresh),
+        Err(source) if source.kind() == io::ErrorKind::AlreadyExists => read_secret(folder, file),
+        Err(source) => Err(source),
+    }
 }

@@ -30,6 +30,7 @@ mod organisations;
 mod oversight;
 mod policy;
 mod privacy;
+mod provenance;
 mod publish;
 mod recovery;
 mod seams;
@@ -65,6 +66,7 @@ pub use organisations::{
 pub use oversight::{CriticalProject, UserDetail};
 pub use policy::permissions::page as permissions_page;
 pub use policy::{Act, Need, PERMISSIONS, Permission, Who};
+pub use provenance::{Added, NewException, NewIdentity, NewMove};
 pub use publish::{Form, Staged};
 pub use recovery::{RecoveryCase, RecoveryPolicy};
 pub use seams::{
@@ -72,7 +74,8 @@ pub use seams::{
     OutsideRequest, Post, PostError, Random, Seams, SystemClock, SystemRandom,
 };
 pub use settings::{
-    DeletePolicy, ScanPartner, Settings, SignIn, SignInProvider, TrustedPublishing,
+    DeletePolicy, LossRule, RootRepository, ScanPartner, Settings, SignIn, SignInProvider,
+    TrustedPublishing,
 };
 pub use sign_in::{
     Answer, Ceremony, Demand, Departure, Enrolling, Enrolment, FactorNeed, FactorPolicy,
@@ -112,6 +115,8 @@ struct Inner {
     door: sign_in::Door,
     office: mail::Office,
     keyring: leaks::Keyring,
+    notary: provenance::NotaryRoom,
+    roots: provenance::RootRoom,
     ways_back: recovery::WaysBack,
     diary: console::Diary,
 }

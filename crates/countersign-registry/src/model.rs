@@ -12,6 +12,14 @@ use countersign_trust::oidc::Provider;
 use countersign_trust::oidc::source::Source;
 use serde::{Deserialize, Serialize};
 
+mod provenance;
+
+pub use provenance::{
+    AttestationDetail, AttestationForm, ChangeKind, FileProvenance, Maker, ProjectProvenance,
+    ProvenanceChange, RegistryKey, ReleaseStanding, ShownProvenance, SourceState, SourceTuple,
+    TrustRootSummary, TrustedIdentity, Verdict,
+};
+
 /// Microseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Time(pub i64);

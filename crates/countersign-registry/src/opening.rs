@@ -184,6 +184,8 @@ impl Registry {
                 door: Default::default(),
                 office: Default::default(),
                 keyring: Default::default(),
+                notary: Default::default(),
+                roots: Default::default(),
                 ways_back: Default::default(),
                 diary: Default::default(),
             }),
@@ -414,6 +416,7 @@ pub(crate) async fn start_shard(
             role: None,
             actor: None,
             account: None,
+            attestations: Vec::new(),
         },
     })
     .await?;

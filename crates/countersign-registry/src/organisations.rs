@@ -14,10 +14,11 @@ use serde_json::{Value, json};
 
 pub use self::proposals::{Proposal, Wish};
 use crate::Registry;
-use crate::accounts::{is_settled, new_id, user_key};
+use crate::accounts::{Owned, new_id, user_key};
 use crate::error::{Error, Kind, Result};
 use crate::model::{
-    AccountId, Actor, Identity, Level, Membership, OrganisationId, Role, Roles, TeamId, Time,
+    AccountId, Actor, Identity, Level, Membership, OrganisationId, ProjectId, Role, Roles, TeamId,
+    Time,
 };
 use crate::policy::{self, Act, On};
 use crate::store::{InvitationRow, OrganisationRow, OwnedProject, TeamRow, Tx, WRITE_CONFLICT};
@@ -747,22 +748,13 @@ impl Registry {
         let roles_before = tx.all_roles(None, Some(&row.id)).await?;
         tx.set_standing(&row.id, &account, standing, now).await?;
         if before == Some(Membership::Owner) {
-            let left = tx.heads(&row.id).await?;
-            let mut settled = Vec::new();
-            for head in &left {
-                let since = tx.head_since(&row.id, head).await?;
-                if is_settled(since, now) || since <= headed_since {
-                    settled.push(head.clone());
-                }
-            }
-            let remaining = (left.as_slice(), settled.as_slice());
+            let owned = Owned::Organisation(&row.id, &row.name);
             self.owners_remain(
                 &mut tx,
                 actor,
+                owned,
                 &heads,
-                remaining,
-                (&account, user),
-                &row.name,
+                (&account, user, headed_since),
             )
             .await?;
         }
@@ -837,7 +829,6 @@ impl Registry {
         let team = self.team_of(&mut tx, &row, team).await?;
         let before = tx.all_roles(None, Some(&row.id)).await?;
         tx.remove_team(&team.id, now).await?;
-        let after = tx.all_roles(None, Some(&row.id)).await?;
         self.note_organisation(
             &mut tx,
             actor,
@@ -847,9 +838,8 @@ impl Registry {
             json!({"team": team.id}),
         )
         .await?;
-        self.tell_of_roles(&mut tx, &row.id, &before, &after)
+        self.settle_roles(&mut tx, actor, &row.id, None, &before)
             .await?;
-        self.record_roles(&mut tx, actor, &before, &after).await?;
         tx.commit().await?;
         self.inner.beat.wake();
         Ok(())
@@ -882,7 +872,6 @@ impl Registry {
         if !tx.set_team_member(&team.id, &account, inside, now).await? {
             return Ok(());
         }
-        let after = tx.all_roles(None, Some(&row.id)).await?;
         let detail = json!({"team": team.id, "inside": inside});
         self.note_organisation(
             &mut tx,
@@ -893,9 +882,8 @@ impl Registry {
             detail,
         )
         .await?;
-        self.tell_of_roles(&mut tx, &row.id, &before, &after)
+        self.settle_roles(&mut tx, actor, &row.id, None, &before)
             .await?;
-        self.record_roles(&mut tx, actor, &before, &after).await?;
         tx.commit().await?;
         self.inner.beat.wake();
         Ok(())
@@ -941,13 +929,11 @@ impl Registry {
         let before = tx.all_roles(Some(&project.id), None).await?;
         tx.grant_team(&new_id(), &team.id, Some(&project.id), None, role, now)
             .await?;
-        let after = tx.all_roles(Some(&project.id), None).await?;
         let detail = json!({"team": team.id, "project": project.id, "role": role});
         tx.note_event(&new_id(), now, "team-role-changed", actor, None, detail)
             .await?;
-        self.tell_of_roles(&mut tx, &organisation, &before, &after)
+        self.settle_roles(&mut tx, actor, &organisation, Some(&project.id), &before)
             .await?;
-        self.record_roles(&mut tx, actor, &before, &after).await?;
         tx.commit().await?;
         self.inner.beat.wake();
         Ok(())
@@ -989,13 +975,11 @@ impl Registry {
         let before = tx.all_roles(None, Some(&row.id)).await?;
         tx.grant_team(&new_id(), &team.id, None, Some(&namespace.id), role, now)
             .await?;
-        let after = tx.all_roles(None, Some(&row.id)).await?;
         let detail = json!({"team": team.id, "namespace": namespace.id, "role": role});
         self.note_organisation(&mut tx, actor, "team-role-changed", &row, None, detail)
             .await?;
-        self.tell_of_roles(&mut tx, &row.id, &before, &after)
+        self.settle_roles(&mut tx, actor, &row.id, None, &before)
             .await?;
-        self.record_roles(&mut tx, actor, &before, &after).await?;
         tx.commit().await?;
         self.inner.beat.wake();
         Ok(())
@@ -1151,7 +1135,21 @@ impl Registry {
             .ok_or_else(unknown_invitation)
     }
 
-    /// Tells the owners, and whom it concerns, that somebody's standing changed.
+    /// Tells and records whose roles are other ones now than `before`: on one project, or on all of the organisation's.
+    async fn settle_roles(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        organisation: &OrganisationId,
+        project: Option<&ProjectId>,
+        before: &[(OwnedProject, AccountId, Roles)],
+    ) -> Result<()> {
+        let whole = project.is_none().then_some(organisation);
+        let after = tx.all_roles(project, whole).await?;
+        self.tell_of_roles(tx, organisation, before, &after).await?;
+        self.record_roles(tx, actor, before, &after).await
+    }
+
     /// Tells those whose roles on projects changed through teams, and the organisation's owners: one notice for each
     /// person, however many projects it is.
     async fn tell_of_roles(
@@ -1258,15 +1256,8 @@ impl Registry {
         for (row, heads, since) in &organisations {
             let left = tx.heads(&row.id).await?;
             if heads.contains(account) {
-                let mut settled = Vec::new();
-                for head in &left {
-                    let head_since = tx.head_since(&row.id, head).await?;
-                    if is_settled(head_since, now) || head_since <= *since {
-                        settled.push(head.clone());
-                    }
-                }
-                let remaining = (left.as_slice(), settled.as_slice());
-                self.owners_remain(tx, actor, heads, remaining, (account, user), &row.name)
+                let owned = Owned::Organisation(&row.id, &row.name);
+                self.owners_remain(tx, actor, owned, heads, (account, user, *since))
                     .await?;
             }
             let detail = json!({"after": null});
@@ -1280,16 +1271,8 @@ impl Registry {
         }
         for (project, before, owners, since) in &projects {
             if owners.contains(account) {
-                let left = tx.owner_accounts(&project.id).await?;
-                let mut settled = Vec::new();
-                for owner in &left {
-                    let owner_since = tx.owner_since(&project.id, owner).await?;
-                    if is_settled(owner_since, now) || owner_since <= *since {
-                        settled.push(owner.clone());
-                    }
-                }
-                let remaining = (left.as_slice(), settled.as_slice());
-                self.owners_remain(tx, actor, owners, remaining, (account, user), &project.name)
+                let owned = Owned::Project(&project.id, &project.name);
+                self.owners_remain(tx, actor, owned, owners, (account, user, *since))
                     .await?;
             }
             let after = tx.all_roles(Some(&project.id), None).await?;

@@ -13,12 +13,15 @@ use crate::model::{
     TrustLevel, Visibility, Workflow,
 };
 use crate::settings::{DeletePolicy, Settings};
-use crate::store::{FileFacts, NamespaceFacts, ProjectFacts, PublishFacts};
+use crate::store::{FileFacts, NamespaceFacts, PolicyFacts, ProjectFacts, PublishFacts};
 
 pub(crate) mod permissions;
+pub(crate) mod provenance;
 
 pub use self::permissions::{Act, Need, PERMISSIONS, Permission, Who};
 pub(crate) use self::permissions::{On, may, may_operate, operates};
+
+pub(crate) use provenance::{Offer, Passed};
 
 pub(crate) use factors::{critical, is_upward, may_do_without, meets_demands, missing};
 
@@ -27,8 +30,8 @@ pub(crate) use factors::{critical, is_upward, may_do_without, meets_demands, mis
 pub(crate) enum Decision {
     /// These very bytes are here under this very name: the earlier publication is the answer.
     Repeat(FileFacts),
-    /// A new file.
-    New,
+    /// A new file, and how it stands to what its project is remembered for.
+    New(Passed),
 }
 
 fn denied(code: &'static str, message: String, remedy: &str) -> Error {
@@ -162,6 +165,7 @@ pub(crate) fn may_publish(
     facts: &PublishFacts,
     manifest: &Manifest,
     sha256: &str,
+    offer: Offer<'_>,
     now: Time,
 ) -> Result<Decision> {
     let key = manifest.name_key.as_str();
@@ -189,7 +193,7 @@ pub(crate) fn may_publish(
             }
             let former_owner = operator || roles.has(Role::Owner);
             if !facts.excepted {
-                meets_policy(actor, project)?;
+                meets_policy(actor, &project.policy, &project.name, offer.level)?;
             }
             if project.removed.is_some() && !former_owner {
                 return Err(denied(
@@ -241,7 +245,7 @@ pub(crate) fn may_publish(
             )),
             Some(file) => Ok(Decision::Repeat(file.clone())),
             // Known from the log alone (a restored registry): the same bytes may come home.
-            None => Ok(Decision::New),
+            None => Ok(Decision::New(Passed::default())),
         };
     }
     if settings.visibility == Visibility::Public
@@ -326,7 +330,24 @@ pub(crate) fn may_publish(
             .remedy("A release has at most one. Publish a new version."));
         }
     }
-    Ok(Decision::New)
+    match &facts.project {
+        // What was never published has nothing to lose.
+        Some(project) if !operator => {
+            let memory = provenance::Memory {
+                project: &project.name,
+                level: project.trust,
+                source: project.source.as_ref(),
+            };
+            // On a critical project nobody lets a loss pass alone: that takes a change which holds.
+            let approved = facts.excepted && !project.critical;
+            let rule = settings.provenance_loss;
+            provenance::not_lost(memory, offer, &facts.open, rule, approved).map(Decision::New)
+        }
+        _ => Ok(Decision::New(Passed {
+            remember: offer.source.cloned().filter(|_| facts.project.is_none()),
+            ..Passed::default()
+        })),
+    }
 }
 
 /// How much stands behind what this caller publishes.
@@ -343,30 +364,50 @@ fn may_publish_here(workflow: &Workflow, project: &ProjectFacts) -> Result<()> {
     if project.publisher.is_some() {
         return Ok(());
     }
-    Err(denied(
-        "publisher-not-here",
-        format!(
-            "This token was minted for {}, which is not (or no longer) a trusted publisher of {}.",
-            workflow.label, project.name
-        ),
-        "An owner of the project adds it: `countersign publisher add`, or the project's settings.",
-    ))
+    Err(not_a_publisher_here(workflow, &project.name))
 }
 
-/// Is this refusal one that an owner's approval of the very file overcomes?
-pub(crate) fn is_below_trust(error: &Error) -> bool {
-    matches!(
-        error.code.as_ref(),
-        "trusted-publishing-only" | "trust-too-low"
+/// The refusal of a workflow that is no publisher of a project.
+pub(crate) fn not_a_publisher_here(workflow: &Workflow, project: &str) -> Error {
+    denied(
+        "publisher-not-here",
+        format!(
+            "This token was minted for {}, which is not (or no longer) a trusted publisher of {project}.",
+            workflow.label
+        ),
+        "An owner of the project adds it: `countersign publisher add`, or the project's settings.",
     )
 }
 
+/// Is something lost by this decision that an open exception or a declared move may cover?
+pub(crate) fn loses(decision: &Result<Decision>) -> bool {
+    match decision {
+        Err(error) => matches!(error.code.as_ref(), "trust-lost" | "source-changed"),
+        Ok(Decision::New(passed)) => !passed.lost.is_empty(),
+        Ok(Decision::Repeat(_)) => false,
+    }
+}
+
+/// Is this refusal one that an owner's approval of the very file overcomes? What a critical project is remembered for is
+/// not one owner's to give up.
+pub(crate) fn is_below_trust(error: &Error, critical: bool) -> bool {
+    match error.code.as_ref() {
+        "trusted-publishing-only" | "trust-too-low" => true,
+        "trust-lost" => !critical,
+        _ => false,
+    }
+}
+
 /// Do the owners of the project let such a caller publish?
-fn meets_policy(actor: &Actor, project: &ProjectFacts) -> Result<()> {
+pub(crate) fn meets_policy(
+    actor: &Actor,
+    policy: &PolicyFacts,
+    name: &str,
+    level: TrustLevel,
+) -> Result<()> {
     if actor.strength == Strength::Operator {
         return Ok(());
     }
-    let (policy, name) = (&project.policy, &project.name);
     if policy.trusted_only.is_some() && actor.strength < Strength::Workflow {
         return Err(denied(
             "trusted-publishing-only",
@@ -377,7 +418,6 @@ fn meets_policy(actor: &Actor, project: &ProjectFacts) -> Result<()> {
     if let Some(wanted) = &policy.environment {
         check_environment(wanted, actor, name)?;
     }
-    let level = trust_of(actor);
     if let Some(minimum) = policy.minimum
         && level < minimum
     {

@@ -1,8 +1,9 @@
 //! Publish, from top to bottom:
 //!
 //! stage (spool, cap, hash; policy is asked first whether this caller may send bytes at all) → inspect (believe the
-//! bytes, not the request) → store the blob (immutable first) → one transaction (facts, policy, rows, event) → wait
-//! until the heartbeat has it in the log → receipt with proof.
+//! bytes, not the request) → verify attestations (held against the bytes, the trust roots and the caller) → store the
+//! blob (immutable first) → one transaction (facts, policy, rows, event) → wait until the heartbeat has it in the log →
+//! receipt with proof.
 //!
 //! Each step takes the type that only the step before can make. No network while the transaction is open. Idempotent
 //! by identifier and digest: the retry after a lost answer gets the same receipt, other bytes get `file-exists`.
@@ -31,7 +32,8 @@ use crate::model::{
     AccountId, Actor, EventId, FileId, FileState, Identity, ProjectId, Receipt, ReleaseId,
     TrustLevel,
 };
-use crate::policy::{self, Act, Decision, On};
+use crate::policy::{self, Act, Decision, Offer, On};
+use crate::provenance::{Candidate, Vetted};
 use crate::store::{
     Backend, NamespaceFacts, NewFile, NewProject, NoticeRow, ProjectFacts, PublishFacts, Tx,
     WRITE_CONFLICT,
@@ -86,6 +88,8 @@ struct Inspected {
 pub(crate) struct Publication {
     actor: Actor,
     inspected: Inspected,
+    /// What was sent beside the bytes, verified.
+    vetted: Vetted,
     purl: String,
 }
 
@@ -95,8 +99,10 @@ pub(crate) struct Recorded {
     event: EventId,
     /// The bytes were here before.
     repeated: bool,
-    /// They were known from the log alone, and now are here again.
-    came_home: bool,
+    /// The event of attestations that a file, known before, got now.
+    added: Option<EventId>,
+    /// What is served changed without a beat: bytes that were known from the log alone came home, or attestations came.
+    served_anew: bool,
     /// What the publisher should know besides.
     nudge: Option<String>,
 }
@@ -210,6 +216,10 @@ impl Registry {
     /// Rejections of the archive or the form, policy's refusals, `file-exists`, and `log-stands-still` (503) where the
     /// log did not move in time: the file then stays pending and the identical retry gets its receipt.
     pub async fn publish(&self, actor: &Actor, staged: Staged, form: Form) -> Result<Receipt> {
+        let attestations = match &form {
+            Form::Pypi(form) => form.attestations().map(str::to_owned),
+            Form::Nothing => None,
+        };
         let inspected = self.inspect(staged, form).await?;
         let sha256 = inspected.staged.digests.sha256;
         let purl = purl::file_purl(
@@ -218,6 +228,19 @@ impl Registry {
             &inspected.manifest.version_canonical,
             &inspected.manifest.filename,
         );
+
+        let candidate = Candidate {
+            ecosystem: inspected.manifest.ecosystem,
+            key: &inspected.manifest.name_key,
+            project: &inspected.manifest.name,
+            filename: &inspected.manifest.filename,
+            purl: &purl,
+            digests: vec![(
+                "sha256".to_owned(),
+                inspected.staged.digests.sha256.to_string(),
+            )],
+        };
+        let vetted = self.vet(actor, &candidate, attestations.as_deref()).await?;
 
         // Immutable bytes first. A crash after this leaves bytes that nothing points to; the sweep collects them after
         // a day, and the retry finds them in place.
@@ -233,6 +256,7 @@ impl Registry {
         let publication = Arc::new(Publication {
             actor: actor.clone(),
             inspected,
+            vetted,
             purl,
         });
         let mut races = 0;
@@ -264,6 +288,9 @@ impl Registry {
         }
 
         // From here on nothing can be lost; the answer waits for the log.
+        if let Some(added) = &recorded.added {
+            self.await_log(added, false).await?;
+        }
         let logged = self.await_log(&event, repeated).await?;
         let proof = self
             .prove(&logged.served, logged.index, &logged.body)
@@ -423,9 +450,9 @@ impl Registry {
         }
     }
 
-    /// Bytes that came home changed what is served without a beat; memory must not go on showing what was.
+    /// Where what is served changed without a beat, memory must not go on showing what was.
     fn forget_rendered(&self, publication: &Publication, recorded: &Recorded) {
-        if recorded.came_home {
+        if recorded.served_anew {
             let manifest = &publication.inspected.manifest;
             self.inner
                 .fetch
@@ -438,6 +465,7 @@ impl Registry {
         let Publication {
             actor,
             inspected,
+            vetted,
             purl,
         } = publication;
         let (manifest, staged) = (&inspected.manifest, &inspected.staged);
@@ -461,26 +489,68 @@ impl Registry {
             .await?;
         let project = facts.project.as_ref().map(|project| &project.id);
         self.demands_met(tx, actor, project).await?;
+        if let Some(project) = &mut facts.project
+            && project.source.is_none()
+            && project.trust >= TrustLevel::Workflow
+            && let Some(source) = self.source_from_before(tx, &project.id).await?
+        {
+            project.source = Some(source);
+        }
         let sha256 = staged.digests.sha256.to_string();
         let settings = &self.inner.settings;
-        let mut decision = policy::may_publish(settings, actor, &facts, manifest, &sha256, now);
-        if let Err(refusal) = &decision
-            && policy::is_below_trust(refusal)
+        let offer = Offer {
+            level: vetted.level,
+            source: vetted.source.as_ref(),
+        };
+        let judge = |facts: &PublishFacts| {
+            policy::may_publish(settings, actor, facts, manifest, &sha256, offer, now)
+        };
+        // The retry of what is here already, with nothing beside it, changes nothing, whatever is demanded today.
+        facts.excepted = vetted.is_empty()
+            && facts
+                .identifier
+                .as_ref()
+                .is_some_and(|named| named.sha256 == sha256 && named.file.is_some());
+        let mut decision = judge(&facts);
+        // What owners opened beforehand is read where something would be lost, also where a loss only brings a warning.
+        if let Some(project) = &facts.project
+            && policy::loses(&decision)
+        {
+            facts.open = tx.open_changes(&project.id, now).await?;
+            decision = judge(&facts);
+        }
+        if let (Err(refusal), Some(known)) = (&decision, &facts.project)
+            && policy::is_below_trust(refusal, known.critical)
             && self
                 .is_excepted(tx, actor, &facts, manifest, purl, &sha256)
                 .await?
         {
             facts.excepted = true;
-            decision = policy::may_publish(settings, actor, &facts, manifest, &sha256, now);
+            decision = judge(&facts);
         }
-        if let Decision::Repeat(file) = decision? {
-            return Ok(Recorded {
-                event: file.event,
-                repeated: true,
-                came_home: false,
-                nudge: None,
-            });
+        if let (Ok(_), Some(vetted_for), Some(project)) =
+            (&decision, &vetted.publisher, &facts.project)
+            && project.publisher.as_ref() != Some(vetted_for)
+        {
+            // Publishers changed between the verification and now.
+            return Err(Error::unavailable(
+                "too-many-races",
+                "The publishers of the project changed at the same moment.",
+            ));
         }
+        let passed = match decision? {
+            Decision::Repeat(file) => {
+                let added = self.add_vetted(tx, actor, vetted, purl).await?;
+                return Ok(Recorded {
+                    event: file.event,
+                    repeated: true,
+                    served_anew: added.is_some(),
+                    added,
+                    nudge: None,
+                });
+            }
+            Decision::New(passed) => passed,
+        };
         let project = match &facts.project {
             Some(project) => {
                 if project.removed.is_some() {
@@ -490,8 +560,12 @@ impl Registry {
             }
             None => {
                 let namespace = facts.namespace.as_ref();
-                self.create_project(tx, actor, account, manifest, &skeleton, namespace)
-                    .await?
+                let made = self
+                    .create_project(tx, actor, account, manifest, &skeleton, namespace)
+                    .await?;
+                tx.reach_trust(&made, vetted.level, &source_of(actor), now)
+                    .await?;
+                made
             }
         };
         let release = match &facts.release {
@@ -570,16 +644,60 @@ impl Registry {
                 );
                 tx.set_latest(&[latest]).await?;
             }
+            let named = home.attestations.clone();
+            vetted.write(tx, &file, &named, &event, now).await?;
+            let attested = vetted.indexed(&named).then_some(now);
+            tx.set_file_trust(&file, vetted.level, vetted.source.as_ref(), attested)
+                .await?;
+            // The project's rows may be older than this file: what it reached then it has reached.
+            let reached = if home.attestations.is_empty() {
+                vetted.level
+            } else {
+                TrustLevel::Provenance
+            };
+            tx.raise_trust(&project, reached, &source_of(actor), now)
+                .await?;
+            if let (None, Some(source)) = (tx.source_remembered(&project).await?, &vetted.source) {
+                tx.remember_source(&project, source, now).await?;
+            }
+            let added = self.add_vetted(tx, actor, vetted, purl).await?;
             return Ok(Recorded {
                 event,
                 repeated: true,
-                came_home: true,
+                served_anew: true,
+                added,
                 nudge: None,
             });
         }
+        let digests_sent = vetted.digests();
+        vetted.write(tx, &file, &digests_sent, &event, now).await?;
+        let attested = vetted.indexed(&digests_sent).then_some(now);
+        tx.set_file_trust(&file, vetted.level, vetted.source.as_ref(), attested)
+            .await?;
         let nudge = match &facts.project {
-            Some(project) => self.note_trust(tx, actor, project, &file).await?,
-            None => None,
+            Some(known) => {
+                let told = self
+                    .note_passage(
+                        tx,
+                        actor,
+                        known,
+                        manifest.ecosystem,
+                        vetted,
+                        &passed,
+                        facts.release.is_none(),
+                    )
+                    .await?;
+                let nudge = self
+                    .note_trust(tx, actor, known, &file, vetted.level)
+                    .await?;
+                told.or(nudge)
+            }
+            None => {
+                if let Some(source) = &passed.remember {
+                    tx.remember_source(&project, source, now).await?;
+                }
+                None
+            }
         };
         let digests = vec![
             (Algorithm::Sha256, sha256),
@@ -588,12 +706,14 @@ impl Registry {
         ];
         let change = Change::about(actor, LeafKind::FilePublished, purl.to_owned(), &project)
             .file(&file)
-            .bytes(digests, staged.size);
+            .bytes(digests, staged.size)
+            .attested(digests_sent);
         self.record_as(tx, &event, change, json!({})).await?;
         Ok(Recorded {
             event,
             repeated: false,
-            came_home: false,
+            added: None,
+            served_anew: false,
             nudge,
         })
     }
@@ -636,9 +756,9 @@ impl Registry {
         actor: &Actor,
         project: &ProjectFacts,
         file: &FileId,
+        level: TrustLevel,
     ) -> Result<Option<String>> {
         let now = self.now();
-        let level = policy::trust_of(actor);
         if level > project.trust {
             tx.reach_trust(&project.id, level, &source_of(actor), now)
                 .await?;
@@ -716,7 +836,7 @@ impl Registry {
     }
 
     /// Waits until an event's leaf is under the served checkpoint, at most as long as the settings say.
-    async fn await_log(&self, event: &EventId, repeated: bool) -> Result<Logged> {
+    pub(crate) async fn await_log(&self, event: &EventId, repeated: bool) -> Result<Logged> {
         let beat = &self.inner.beat;
         let mut told = beat.expect(event);
         beat.wake();

@@ -21,6 +21,15 @@ pub enum DeletePolicy {
     Always,
 }
 
+/// What happens to a publication below the level, or from another source, than its project is known for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LossRule {
+    /// It is refused, unless an owner opened an exception or declared the move beforehand.
+    Refuse,
+    /// It passes; its publisher and the owners are told, and it is shown.
+    Warn,
+}
+
 /// Which identity tokens of workflows are taken at all.
 #[derive(Clone, Debug)]
 pub struct TrustedPublishing {
@@ -167,6 +176,40 @@ pub struct SignIn {
     pub providers: Vec<SignInProvider>,
 }
 
+/// Where a built-in trust root is refreshed from.
+#[derive(Clone, Debug)]
+pub struct RootRepository {
+    /// The name of the trust root.
+    pub name: String,
+    /// The address of the TUF repository.
+    pub url: String,
+    /// The TUF root metadata that the chain of roots starts from.
+    pub root: Vec<u8>,
+}
+
+impl RootRepository {
+    /// Those of the built-in roots.
+    pub fn built_in() -> Vec<Self> {
+        let repository = |name: &str, url: &str, root: &[u8]| Self {
+            name: name.to_owned(),
+            url: url.to_owned(),
+            root: root.to_vec(),
+        };
+        vec![
+            repository(
+                "public-good",
+                "https://tuf-repo-cdn.sigstore.dev",
+                include_bytes!("provenance/tuf/public_good.root.json"),
+            ),
+            repository(
+                "github",
+                "https://tuf-repo.github.com",
+                include_bytes!("provenance/tuf/github.root.json"),
+            ),
+        ]
+    }
+}
+
 /// The settings of an instance.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -204,6 +247,16 @@ pub struct Settings {
     pub keep_origins: Duration,
     /// How people sign in.
     pub sign_in: SignIn,
+    /// What happens where provenance would be lost.
+    pub provenance_loss: LossRule,
+    /// The built-in instances of Sigstore that are believed: `public-good`, `github`.
+    pub builtin_trust_roots: Vec<String>,
+    /// Where those are refreshed from.
+    pub root_repositories: Vec<RootRepository>,
+    /// Are the built-in trust roots refreshed daily through TUF?
+    pub refresh_trust_roots: bool,
+    /// Is it looked at from time to time whether the sources that attestations name still exist?
+    pub check_sources: bool,
 }
 
 impl Settings {
@@ -234,6 +287,11 @@ impl Settings {
             scan_partners: vec![ScanPartner::github()],
             verified_address_to_publish: false,
             keep_origins: Duration::from_secs(30 * 86_400),
+            provenance_loss: LossRule::Refuse,
+            builtin_trust_roots: vec!["public-good".to_owned(), "github".to_owned()],
+            root_repositories: RootRepository::built_in(),
+            refresh_trust_roots: true,
+            check_sources: true,
         }
     }
 

@@ -93,6 +93,7 @@ kinds! {
     PublisherRemoved "publisher-removed" "A trusted publisher was removed" "{publisher} may no longer publish {project}." PROJECT;
     PolicyChanged "policy-changed" "A policy of a project was changed" "The publishing policy of {project} was changed: {change}." PROJECT;
     WeakerPublish "weaker-publish" "A publication with a weaker credential than usual" "{who} published {project} with an API token, though it has a trusted publisher." "If none of you did, quarantine the release and revoke the token. If you did, publish from the workflow and refuse tokens in the project's settings.";
+    ProvenanceLost "provenance-lost" "A publication with less behind it than before" "{what} {who} published {project} all the same: an owner approved it, or this registry only warns of such a loss." "If none of you did, quarantine the release. If you did, publish as before, or open an exception first.";
     EnvironmentNotRequired "environment-not-required" "A publisher requires no environment" "The publisher {publisher} of {project} requires no environment, and its job ran in {environment}." "Register it with that environment, then remove the one without: no other job of the repository can publish then.";
     ProjectWithheld "project-withheld" "Something of yours is withheld" "{subject} is withheld: {why}." "Ask the operator of this registry.";
     ProjectDeleted "project-deleted" "Something was deleted" "{subject} was deleted by {who}." PROJECT;

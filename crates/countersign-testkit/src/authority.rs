@@ -73,9 +73,15 @@ impl Authority {
 
     /// Certifies a new key for `localhost` and 127.0.0.1.
     pub fn certify(&self) -> Result<Certified> {
+        self.certify_for(&[])
+    }
+
+    /// The same, for these names too.
+    fn certify_for(&self, names: &[&str]) -> Result<Certified> {
         let key = KeyPair::generate()?;
+        let names = ["localhost", "127.0.0.1"].iter().chain(names);
         let mut params =
-            CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])?;
+            CertificateParams::new(names.map(|name| (*name).to_owned()).collect::<Vec<_>>())?;
         params
             .distinguished_name
             .push(DnType::CommonName, "localhost");
@@ -91,7 +97,12 @@ impl Authority {
 
     /// Writes `ca.pem`, and `cert.pem` and `key.pem` of a fresh certificate, into a folder.
     pub fn write(&self, folder: &Path) -> Result<TlsFiles> {
-        let certified = self.certify()?;
+        self.write_for(folder, &[])
+    }
+
+    /// The same, with a certificate for these names too.
+    pub(crate) fn write_for(&self, folder: &Path, names: &[&str]) -> Result<TlsFiles> {
+        let certified = self.certify_for(names)?;
         let files = TlsFiles {
             ca: folder.join("ca.pem"),
             certificate: folder.join("cert.pem"),

@@ -57,6 +57,11 @@ impl Claims {
             .unwrap_or_default()
     }
 
+    /// What was set, as a JSON object.
+    pub fn json(&self) -> Value {
+        Value::Object(self.members.clone())
+    }
+
     /// All of it, with what every token of an issuer has. `now` is in seconds since 1970.
     pub(crate) fn payload(&self, issuer: &str, audience: &str, now: i64, id: String) -> Value {
         let mut payload = self.members.clone();

@@ -1,4 +1,4 @@
-//! The real clients: pip, uv, twine and build, pinned in `requirements-clients.txt`, in an environment made once per
+//! The real clients: pip, uv, twine, build and pypi-attestations, pinned in `requirements-clients.txt`, in an environment made once per
 //! pin set below the target folder, and run apart from this machine's configuration: a home of their own, no
 //! configuration files, no caches, no index but the one the test names.
 
@@ -13,8 +13,12 @@ use tempfile::TempDir;
 
 use crate::machine::{lock, output_of, run, target_folder};
 use crate::runner::Runner;
+use crate::sigstore::PrivateSigstore;
 
 pub use crate::machine::both_outputs;
+
+/// Where Sigstore's Python library keeps the trusted root of the public instance.
+const PUBLIC_ROOT: &str = "https%3A%2F%2Ftuf-repo-cdn.sigstore.dev";
 
 const REQUIREMENTS: &str = include_str!("../requirements-clients.txt");
 
@@ -83,7 +87,7 @@ impl Clients {
         self
     }
 
-    /// A command of the environment (`python`, `pip`, `uv`, `twine`) that sees nothing of this machine's settings.
+    /// A command of the environment (`python`, `uv`, `twine`, `pypi-attestations`) that sees nothing of this machine's settings.
     pub fn command(&self, program: &str) -> Command {
         let home = self.home.path();
         let mut command = Command::new(self.bin.join(program));
@@ -279,6 +283,30 @@ impl Clients {
                 .args(["--username", "__token__", "--password", token])
                 .args(extra)
                 .args(files),
+        )
+    }
+
+    /// `pypi-attestations verify pypi --offline` of a file by its provenance object, for an expected repository, with
+    /// the trusted root of a private Sigstore in the place where its library keeps the public one's.
+    pub fn verify_provenance(
+        &self,
+        sigstore: &PrivateSigstore,
+        provenance: &Path,
+        repository: &str,
+        file: &Path,
+    ) -> Result<Output> {
+        let home = self.home.path();
+        let kept = home.join("cache/sigstore-python/tuf").join(PUBLIC_ROOT);
+        fs::create_dir_all(&kept)?;
+        sigstore.write_trusted_root(&kept)?;
+        let mut command = self.command("pypi-attestations");
+        command.env("XDG_DATA_HOME", home.join("data"));
+        command.args(["verify", "pypi", "--offline", "--provenance-file"]);
+        output_of(
+            command
+                .arg(provenance)
+                .args(["--repository", repository])
+                .arg(file),
         )
     }
 

@@ -3,8 +3,9 @@
 //!
 //! After every kill: each file acknowledged since the kill before is served with its digest, stands in the log at the
 //! index that was acknowledged, and its proof holds; no file is served, nor listed, without a leaf; no identifier has
-//! two digests; the log is the old log with leaves appended, bit for bit, and extends every checkpoint seen. At the end
-//! all of it again for all files, and `doctor` finds nothing.
+//! two digests; the log is the old log with leaves appended, bit for bit, and extends every checkpoint seen. Every third
+//! upload brings an attestation: it is named by the file's leaf and served byte for byte. At the end all of it again for
+//! all files, and `doctor` finds nothing.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,13 +17,23 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use sha2::{Digest as _, Sha256};
 
+use crate::claims;
 use crate::fsck::{CheckedLog, Checkpoint};
 use crate::http;
 use crate::packages::{Package, Wheel, escape};
 use crate::server::{Database, ServerOptions, TestServer, publish};
+use crate::sigstore::{Identity, PrivateSigstore, statements};
 
 /// Releases of one project before the publishers go on to the next one.
 const RELEASES_PER_PROJECT: u64 = 40;
+/// Projects whose uploads bring attestations, and how many uploads there are to one of theirs.
+const ATTESTED_PROJECTS: u64 = 3;
+const ATTESTED_EVERY: u64 = 3;
+/// Who their certificates name.
+const ISSUER: &str = "https://token.actions.githubusercontent.com";
+const FORGE: &str = "https://github.com";
+const REPOSITORY: &str = "octo/crash";
+
 /// Files acknowledged in earlier rounds that are looked at again in each round.
 const SAMPLE: usize = 8;
 
@@ -100,6 +111,75 @@ struct Acknowledged {
     filename: String,
     sha256: String,
     leaf: u64,
+    /// What was sent beside it.
+    attestation: Option<String>,
+}
+
+/// A file, with what is sent beside it.
+#[derive(Debug)]
+struct Upload {
+    package: Package,
+    attestation: Option<String>,
+}
+
+impl Upload {
+    fn send(&self, url: &str, token: &str) -> Result<http::Response> {
+        let list = self.attestation.as_ref().map(|one| format!("[{one}]"));
+        let fields: Vec<(&str, &str)> = list
+            .as_deref()
+            .map(|list| ("attestations", list))
+            .into_iter()
+            .collect();
+        publish(url, &self.package, token, &fields)
+    }
+}
+
+/// Makes the uploads.
+struct Maker {
+    sigstore: PrivateSigstore,
+    identity: Identity,
+}
+
+impl Maker {
+    /// Some projects whose owner names an identity of a private Sigstore, which the server trusts.
+    fn set_up(server: &TestServer, token: &str) -> Result<Self> {
+        let maker = Self {
+            sigstore: PrivateSigstore::new("crash"),
+            identity: Identity::github(ISSUER, FORGE, &claims::github(REPOSITORY, "release.yml")),
+        };
+        let folder = tempfile::tempdir()?;
+        let root = maker.sigstore.write_trusted_root(folder.path())?;
+        let root = root.to_str().context("the folder's name is text")?;
+        server.run(&["admin", "trust-root", "add", "crash", root])?;
+        let repository = format!("{FORGE}/{REPOSITORY}");
+        for number in 0..ATTESTED_PROJECTS {
+            let project = format!("attested-{number}");
+            let first = Wheel::new(&project, "0.1").build();
+            publish(&server.upload_url(), &first, token, &[])?.expect_status(200)?;
+            let subject = format!("pypi:{project}");
+            let words = ["admin", "provenance", "policy", &subject];
+            let named = ["--trust", &repository, "--issuer", ISSUER];
+            server.run(&[words, named].concat())?;
+        }
+        Ok(maker)
+    }
+
+    fn upload(&self, number: u64) -> Upload {
+        if !number.is_multiple_of(ATTESTED_EVERY) {
+            return Upload {
+                package: package(number),
+                attestation: None,
+            };
+        }
+        let project = format!("attested-{}", number / ATTESTED_EVERY % ATTESTED_PROJECTS);
+        let package = Wheel::new(&project, &format!("1.{number}")).build();
+        let statement = statements::pypi_publish(&package.filename, &package.bytes);
+        let signed = self.sigstore.sign_attestation(&self.identity, &statement);
+        Upload {
+            package,
+            attestation: Some(signed.to_string()),
+        }
+    }
 }
 
 /// What publishers and the observer share.
@@ -107,7 +187,7 @@ struct Acknowledged {
 struct Witnessed {
     acknowledged: Mutex<Vec<Acknowledged>>,
     /// Publishes without an answer, to be repeated with the same bytes.
-    unanswered: Mutex<VecDeque<Package>>,
+    unanswered: Mutex<VecDeque<Upload>>,
     /// Notes of checkpoints seen since the last check.
     checkpoints: Mutex<Vec<String>>,
     /// Anything that must never happen.
@@ -129,6 +209,7 @@ pub fn run(plan: &CrashPlan, say: &mut dyn FnMut(&str)) -> Result<CrashReport> {
         ..ServerOptions::default()
     })?;
     let token = server.publisher("crash")?;
+    let maker = Arc::new(Maker::set_up(&server, &token)?);
     let mut random = StdRng::seed_from_u64(plan.seed);
     let witnessed = Arc::new(Witnessed::default());
     let mut report = CrashReport::default();
@@ -138,7 +219,7 @@ pub fn run(plan: &CrashPlan, say: &mut dyn FnMut(&str)) -> Result<CrashReport> {
     for round in 1..=plan.kills {
         let outcome = (|| -> Result<()> {
             let run_for = random.random_range(Duration::ZERO..plan.longest_run);
-            publish_until_killed(&mut server, &token, plan, &witnessed, run_for)?;
+            publish_until_killed(&mut server, &token, plan, &maker, &witnessed, run_for)?;
             report.kills += 1;
             if round % 7 == 0 {
                 // Killed again, somewhere between exec and ready.
@@ -198,10 +279,10 @@ fn finish(
     report: &mut CrashReport,
 ) -> Result<()> {
     let rest = std::mem::take(&mut *locked(&witnessed.unanswered));
-    for package in rest {
-        let answer = publish(&server.upload_url(), &package, token, &[])?;
+    for upload in rest {
+        let answer = upload.send(&server.upload_url(), token)?;
         all.push(
-            acknowledgement(&package, &answer).context("repeating a publish that was cut off")?,
+            acknowledgement(&upload, &answer).context("repeating a publish that was cut off")?,
         );
     }
     *log = check_log(server, log, witnessed, report)?;
@@ -245,6 +326,7 @@ fn publish_until_killed(
     server: &mut TestServer,
     token: &str,
     plan: &CrashPlan,
+    maker: &Arc<Maker>,
     witnessed: &Arc<Witnessed>,
     run_for: Duration,
 ) -> Result<()> {
@@ -252,8 +334,9 @@ fn publish_until_killed(
     let mut threads = Vec::new();
     for _ in 0..plan.publishers {
         let (url, token, witnessed) = (server.upload_url(), token.to_owned(), witnessed.clone());
+        let maker = maker.clone();
         threads.push(std::thread::spawn(move || {
-            publish_on_and_on(&url, &token, &witnessed)
+            publish_on_and_on(&url, &token, &maker, &witnessed)
         }));
     }
     let (simple, log, observed) = (server.simple_url(), server.log_url(), witnessed.clone());
@@ -339,19 +422,19 @@ fn note_checkpoint(witnessed: &Witnessed, note: String) {
     }
 }
 
-fn publish_on_and_on(url: &str, token: &str, witnessed: &Witnessed) {
+fn publish_on_and_on(url: &str, token: &str, maker: &Maker, witnessed: &Witnessed) {
     while !witnessed.stop.load(Ordering::SeqCst) {
         let waiting = locked(&witnessed.unanswered).pop_front();
-        let package =
-            waiting.unwrap_or_else(|| package(witnessed.next.fetch_add(1, Ordering::SeqCst)));
-        match publish(url, &package, token, &[]) {
+        let upload =
+            waiting.unwrap_or_else(|| maker.upload(witnessed.next.fetch_add(1, Ordering::SeqCst)));
+        match upload.send(url, token) {
             // The 503 of a log that stands still says "repeat", like a broken connection.
             Err(_) => {
                 witnessed.cut_off.fetch_add(1, Ordering::SeqCst);
-                locked(&witnessed.unanswered).push_back(package);
+                locked(&witnessed.unanswered).push_back(upload);
             }
-            Ok(answer) if answer.status == 503 => locked(&witnessed.unanswered).push_back(package),
-            Ok(answer) => match acknowledgement(&package, &answer) {
+            Ok(answer) if answer.status == 503 => locked(&witnessed.unanswered).push_back(upload),
+            Ok(answer) => match acknowledgement(&upload, &answer) {
                 Ok(acknowledged) => {
                     if let Ok(receipt) = answer.json()
                         && let Some((_, note)) = receipt["proof"]
@@ -363,7 +446,8 @@ fn publish_on_and_on(url: &str, token: &str, witnessed: &Witnessed) {
                     locked(&witnessed.acknowledged).push(acknowledged);
                 }
                 Err(error) => {
-                    locked(&witnessed.faults).push(format!("{}: {error:#}", package.filename));
+                    let name = &upload.package.filename;
+                    locked(&witnessed.faults).push(format!("{name}: {error:#}"));
                     return;
                 }
             },
@@ -380,7 +464,8 @@ fn package(number: u64) -> Package {
         .build()
 }
 
-fn acknowledgement(package: &Package, answer: &http::Response) -> Result<Acknowledged> {
+fn acknowledgement(upload: &Upload, answer: &http::Response) -> Result<Acknowledged> {
+    let package = &upload.package;
     let answer = answer.clone().expect_status(200)?;
     let leaf = answer
         .header("x-countersign-leaf")
@@ -392,6 +477,7 @@ fn acknowledgement(package: &Package, answer: &http::Response) -> Result<Acknowl
         leaf: leaf
             .parse()
             .with_context(|| format!("bad leaf index {leaf:?}"))?,
+        attestation: upload.attestation.clone(),
     })
 }
 
@@ -492,6 +578,23 @@ fn check_file(
         "leaf {} is about something else:\n{leaf}",
         file.leaf
     );
+    if let Some(attestation) = &file.attestation {
+        let digest = hex::encode(Sha256::digest(attestation));
+        ensure!(
+            leaf.lines()
+                .any(|line| line == format!("attestation sha256:{digest}")),
+            "leaf {} does not name its attestation {digest}:\n{leaf}",
+            file.leaf
+        );
+        let url = listed["provenance"]
+            .as_str()
+            .context("its provenance is not listed")?;
+        let served = http::get(&absolute(server, url))?.expect_status(200)?;
+        ensure!(
+            served.text().contains(attestation.as_str()),
+            "its attestation is not served as it was sent"
+        );
+    }
     let proof = server
         .get(&format!(
             "/files/{}/{}.tlog-proof",
@@ -515,7 +618,7 @@ fn check_unacknowledged(
     log: &CheckedLog,
     witnessed: &Witnessed,
 ) -> Result<()> {
-    for package in locked(&witnessed.unanswered).iter() {
+    for Upload { package, .. } in locked(&witnessed.unanswered).iter() {
         let sha256 = package.sha256();
         let served = server.get(&format!("/files/{sha256}/{}", package.filename))?;
         let logged = !log

@@ -27,7 +27,8 @@ use rand::Rng as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::authority::{Authority, TlsFiles};
@@ -206,10 +207,20 @@ impl OidcServer {
 
     /// Starts a server certified by another authority.
     pub fn certified_by(authority: &Authority) -> Result<Self> {
+        Self::with_names(authority, &[])
+    }
+
+    /// Starts a server that stands for these hosts of the public Internet, the first of which its URL names. Whoever
+    /// uses [`Self::proxy`] and trusts [`Self::ca_file`] meets it there; nobody else does.
+    pub fn in_place_of(hosts: &[&str]) -> Result<Self> {
+        Self::with_names(&*Authority::of_this_process()?, hosts)
+    }
+
+    fn with_names(authority: &Authority, hosts: &[&str]) -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("countersign-issuer-")
             .tempdir()?;
-        let files = authority.write(folder.path())?;
+        let files = authority.write_for(folder.path(), hosts)?;
         let chain = vec![CertificateDer::from_pem_file(&files.certificate)?];
         let key = PrivateKeyDer::from_pem_file(&files.key)?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -227,7 +238,10 @@ impl OidcServer {
             .context("no free loopback port for the issuer")?;
         let address = listener.local_addr()?;
         let state = Arc::new(State {
-            url: format!("https://localhost:{}", address.port()),
+            url: match hosts.first() {
+                Some(host) => format!("https://{host}"),
+                None => format!("https://localhost:{}", address.port()),
+            },
             realms: Mutex::default(),
             answers: Mutex::default(),
             requests: Mutex::default(),
@@ -301,7 +315,24 @@ impl OidcServer {
         self.listen(listener)
     }
 
-    /// `https://localhost:PORT`
+    /// Opens a proxy for HTTPS that leads every connection here, whatever host it is for; the value of `HTTPS_PROXY`.
+    pub fn proxy(&self) -> Result<String> {
+        let runtime = self.runtime()?;
+        let listener = runtime
+            .block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+            .context("no free loopback port for the proxy")?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let target = self.address;
+        runtime.spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                // Errors are clients that hang up.
+                tokio::spawn(async move { _ = tunnel(client, target).await });
+            }
+        });
+        Ok(url)
+    }
+
+    /// `https://localhost:PORT`, or the host's that it stands for.
     pub fn url(&self) -> &str {
         &self.state.url
     }
@@ -364,6 +395,20 @@ impl OidcServer {
         );
     }
 
+    /// What GitHub's own interface says of a repository (`owner/name`).
+    pub fn answer_public_github_repository(
+        &self,
+        repository: &str,
+        owner_id: u64,
+        repository_id: u64,
+    ) {
+        let path = format!("/repos/{repository}");
+        self.answer(
+            &path,
+            Some(repository_answer(repository, owner_id, repository_id)),
+        );
+    }
+
     /// What Forgejo's interface says of a repository (`owner/name`).
     pub fn answer_forgejo_repository(&self, repository: &str, owner_id: u64, repository_id: u64) {
         let path = format!("/api/v1/repos/{repository}");
@@ -389,6 +434,22 @@ impl OidcServer {
         let url = format!("{}{JOB_TOKENS}?api-version=2.0", self.state.url);
         (url, bearer)
     }
+}
+
+/// Reads the head of a CONNECT request, and passes everything after it on.
+async fn tunnel(mut client: TcpStream, target: SocketAddr) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") && head.len() < 8192 {
+        head.push(client.read_u8().await?);
+    }
+    if !head.starts_with(b"CONNECT ") {
+        return client.write_all(b"HTTP/1.1 405 CONNECT only\r\n\r\n").await;
+    }
+    let mut server = TcpStream::connect(target).await?;
+    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
+    tokio::io::copy_bidirectional(&mut client, &mut server)
+        .await
+        .map(drop)
 }
 
 fn repository_answer(repository: &str, owner_id: u64, repository_id: u64) -> Value {

@@ -23,6 +23,7 @@ pub mod postgres;
 pub mod runner;
 pub mod s3;
 pub mod server;
+pub mod sigstore;
 pub mod smtp;
 pub mod strace;
 

@@ -79,6 +79,8 @@ pub struct ServerOptions {
     pub named: bool,
     /// Serves by TLS, certified by [`Authority::of_this_process`], at `https://localhost:PORT`.
     pub tls: bool,
+    /// Further variables of the server and of the commands beside it, such as `HTTPS_PROXY`.
+    pub variables: Vec<(String, String)>,
 }
 
 /// An instance of the registry; running, unless stopped or killed. Dropping it kills the process and removes its data.
@@ -339,6 +341,8 @@ impl TestServer {
         if let Some(s3) = &self.s3 {
             command.envs(s3.environment());
         }
+        let variables = self.options.variables.iter();
+        command.envs(variables.map(|(name, value)| (name, value)));
     }
 
     /// Ends the server by SIGKILL.

@@ -13,6 +13,7 @@
 //! - [`policy`]: which logs and how many witnesses are enough (C2SP tlog-policy).
 //! - [`leaf`]: the grammar of what the log records (`docs/spec/leaf.md`).
 //! - [`oidc`]: tokens of CI systems, who may publish by them, and what their claims say (`docs/spec/trusted-publishing.md`).
+//! - [`sigstore`]: attestations of builds, verified offline (`docs/spec/provenance.md`).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod checkpoint;
@@ -23,6 +24,7 @@ pub mod note;
 pub mod oidc;
 pub mod policy;
 pub mod proof;
+pub mod sigstore;
 pub mod tlog;
 pub mod token;
 

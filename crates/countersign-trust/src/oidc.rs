@@ -23,12 +23,15 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use claims::Claims;
+pub(crate) use claims::strict_object_within;
 pub use identity::{MAX_IDENTITY_BYTES, identity_answer, identity_question};
 pub use keys::{Discovery, Jwks, discovery_url};
+pub(crate) use preset::pages;
 pub use preset::{Field, Provider, environment, is_personal, snapshot};
 pub use registration::{Asked, Registration, register};
+pub(crate) use rules::fits;
 pub use rules::{Rule, Test, evaluate, matches};
-pub use source::source;
+pub use source::{Forge, source};
 pub use token::{Demands, Unverified, Verified, verify};
 
 /// The longest token that is read, in bytes.

@@ -15,6 +15,7 @@ use hyper::ext::ReasonPhrase;
 use serde_json::{Map, Value, json};
 
 pub use crate::error_codes::{ERROR_CODES, ErrorCode};
+pub(crate) use crate::error_codes::{explained_at, is_about_provenance};
 
 /// Longest reason phrase in characters; some clients and proxies refuse long status lines.
 const LONGEST_REASON: usize = 200;
@@ -195,7 +196,7 @@ pub(crate) fn render(
 ) -> Response {
     let status = refusal.status();
     let error: &Error = &refusal.error;
-    let link = format!("{site}/help/errors#{}", error.code);
+    let link = format!("{site}{}", explained_at(&error.code));
     let title = status.canonical_reason().unwrap_or("Error");
     let form = match refusal.dialect {
         Dialect::Text => Form::Text,

@@ -38,6 +38,32 @@ pub(crate) fn find(wanted: &str) -> Option<&'static ErrorCode> {
         .and_then(|place| ERROR_CODES.get(place))
 }
 
+/// Whether a code is explained on the page about build provenance, beside what it is about.
+pub(crate) fn is_about_provenance(code: &str) -> bool {
+    let starts = [
+        "attestation-",
+        "attestations-",
+        "change-",
+        "trust-root-",
+        "trusted-identity-",
+    ];
+    starts.iter().any(|start| code.starts_with(start))
+        || matches!(
+            code,
+            "provenance-none" | "source-changed" | "trust-lost" | "trust-too-low"
+        )
+}
+
+/// Where a code is explained: the path of the page, with the place on it.
+pub(crate) fn explained_at(code: &str) -> String {
+    let page = if is_about_provenance(code) {
+        "provenance"
+    } else {
+        "errors"
+    };
+    format!("/help/{page}#{code}")
+}
+
 const REBUILD: &str = "Rebuild the file with a current build tool; do not edit it afterwards.";
 const ASK_OPERATOR: &str =
     "Nothing is wrong with your request. Tell the operator of this registry.";
@@ -157,6 +183,72 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "artifact-unreadable" [503] "Upload unreadable here"
         "The registry could not read back what it had received."
         RETRY;
+    "attestation-certificate-refused" "Certificate refused"
+        "The certificate of an attestation does not lead to an authority that this registry trusts, or was not valid when it was signed."
+        "Sign again with an instance of Sigstore that this registry trusts.";
+    "attestation-checkpoint-invalid" "Head of the log refused"
+        "The signed head of the transparency log in an attestation is not by a log that this registry trusts, or does not fit the proof."
+        "Sign again with an instance of Sigstore that this registry trusts.";
+    "attestation-contradicts-certificate" "Provenance contradicts the certificate"
+        "What the build wrote into its provenance (repository, commit, ref, build file or run) is not what the certificate says."
+        "Let the build's own generator write the provenance, and do not change it.";
+    "attestation-duplicate" "Two attestations of one type"
+        "A file can have one attestation of each predicate type."
+        "Send one of each.";
+    "attestation-exists" "Another attestation is there"
+        "The file has another attestation of this type already; attestations never change."
+        "Skip existing files, or publish a new version.";
+    "attestation-identity-mismatch" "Signed by somebody else"
+        "The certificate names another workflow than the trusted publisher whose token uploads, or than the identities that the project trusts. The error lists what differs."
+        "Sign and upload in the same run of the registered workflow.";
+    "attestation-key-missing" "Key of attestations missing"
+        "The key that this registry signs its own attestations with can not be read."
+        "The operator puts it back, or makes another: countersignd admin key rotate attestations.";
+    "attestation-key-raced" "Key made twice"
+        "Two servers made a key for attestations at the same moment."
+        "Copy the folder of keys to every server and try again.";
+    "attestation-key-wrong" "Wrong key of attestations"
+        "The key in the folder of keys is not the one that this registry signs attestations with."
+        "The operator puts the right one back; every server of one registry has the same.";
+    "attestation-log-entry-mismatch" "Log entry about something else"
+        "The entry of the transparency log is not about this signature."
+        "Sign again.";
+    "attestation-malformed" "Attestation can not be read"
+        "It is not an attestation object of PEP 740 in its one canonical form, it is too large, or there are too many."
+        "Send attestations as pypi-attestations, uv and the publishing action make them.";
+    "attestation-not-logged" "Not in the log"
+        "The proof that the signature is in the transparency log does not hold."
+        "Sign again with an instance of Sigstore that this registry trusts.";
+    "attestation-not-yours" "Attestation from another source"
+        "A file is attested by the source that it came from, and by no other."
+        "Publish a new version from the right source.";
+    "attestation-predicate-refused" "Statement of another kind"
+        "The statement has not the form of its type, or is of a type that only registries make."
+        "Send publish attestations and SLSA provenance.";
+    "attestation-sct-invalid" "Certificate not logged"
+        "The certificate has no valid promise of a certificate transparency log that this registry trusts."
+        "Sign again with an instance of Sigstore that this registry trusts.";
+    "attestation-signature-invalid" "Signature does not hold"
+        "The signature is not the certificate's over this statement."
+        "Sign again.";
+    "attestation-statement-malformed" "Statement can not be read"
+        "What was signed is no in-toto statement."
+        "Send attestations as pypi-attestations, uv and the publishing action make them.";
+    "attestation-subject-mismatch" "About another file"
+        "The statement is about a file of another name, or about other bytes, or about several files."
+        "Sign the very files that you upload, and upload each with its own attestation.";
+    "attestation-time-unproven" "Time not proven"
+        "Nothing in the attestation proves when it was signed."
+        "Sign again with an instance of Sigstore that this registry trusts.";
+    "attestation-unknown" "No such attestation"
+        "No attestation with this SHA-256 belongs to a file that is served here."
+        "Ask for the file's attestations by its package URL or its own digest.";
+    "attestations-not-taken" "Attestations not taken"
+        "Attestations come from trusted publishers; with an API token only those of identities that the project names are taken."
+        "Publish from a trusted publisher, or let an owner name the identity in the project's provenance settings.";
+    "attestations-too-many" "Too many attestations"
+        "A file has at most two: one that it was published, one how it was built."
+        "Leave the others out.";
     "backup-damaged" "Backup damaged"
         "The backup can not be used as it is."
         "Take another copy of it, or an older one. Nothing was restored.";
@@ -196,6 +288,18 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "ceremony-unknown" "Question over"
         "A passkey answers one question, once, within five minutes, in the session that asked."
         "Begin again.";
+    "change-exists" "Open already"
+        "The same exception or move is open already."
+        "Close it first to open it anew.";
+    "change-invalid" "Not possible"
+        "An exception or a move can not be opened like this; the error says why."
+        "Correct it and ask again.";
+    "change-open" "Holds already"
+        "The exception or move holds already; there is nothing to confirm."
+        "Publish, or close it.";
+    "change-unknown" "No such exception or move"
+        "It does not exist, is closed, or is over."
+        "Look at the project's provenance settings.";
     "checkpoint-wrong" "Checkpoint not of this log"
         "A checkpoint does not belong to the log, or its signature does not hold."
         ASK_OPERATOR;
@@ -235,6 +339,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "deletion-too-late" "Too late to delete"
         "Owners may delete for a limited time after publishing, which is over."
         "Yank it instead, or ask the operator.";
+    "digest-invalid" "No digest"
+        "A SHA-256 is written as 64 hexadecimal digits."
+        "Copy it from the file's page, or let sha256sum print it.";
     "digest-mismatch" "Digest differs"
         "A digest sent with the file differs from that of the bytes that arrived."
         "Upload again; if it stays, the file changes while your client reads it.";
@@ -397,6 +504,12 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "link-unknown" "Link not good"
         "The link was used, is too old, or never was one: each is good once and for a short time."
         "Ask for another mail, and open the link of the newest one.";
+    "lock-malformed" "Lock file not readable"
+        "The file is a lock file by its name, and its content is not one."
+        "Write it again with the tool that made it: uv lock, pip lock, pip-compile --generate-hashes.";
+    "lock-unknown" "Lock file of no known kind"
+        "uv.lock, pylock.toml and requirements with hashes are read."
+        "Give one of those; the name of the file says which it is.";
     "log-ahead" "Log ahead of the database"
         "The stored log has more leaves than the database: the database was put back to an older state. Nothing is signed."
         "Operators: bring the newest database back, or run `countersignd restore`.";
@@ -751,6 +864,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "proposal-void" "The request makes no sense any more"
         "Who asked is an owner no longer, or what was asked for is so already."
         "Stop it, and ask anew if it is still meant.";
+    "provenance-none" "No provenance"
+        "The publisher of the file sent no attestations."
+        "There is nothing to fetch; the registry's own attestations are in the API.";
     "provider-failed" "Provider failed"
         "The external provider did not finish the sign-in."
         "Try again, or sign in another way.";
@@ -895,6 +1011,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "sign-up-closed" "No sign-up"
         "Accounts are made by the operator of this registry."
         "Ask them for one.";
+    "source-changed" "From another source"
+        "The project was built from another repository before."
+        "Publish from the source that the project is known for; or an owner declares the move first, signed in with a passkey.";
     "spool-unwritable" "Upload not stored"
         "The registry could not write the upload to its disk."
         RETRY;
@@ -970,6 +1089,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "too-many-attempts" "Too many attempts"
         "Attempts are counted for each account and each network; passkeys, and browsers that you used before, are not held up by others."
         "Wait until the time that the message names, or use a passkey.";
+    "too-many-digests" "Too many digests"
+        "One question may name at most 100 digests."
+        "Ask in several parts.";
     "too-many-invitations" "Too many invitations"
         "An organisation invited very many times within a day; whoever is invited gets a mail, so there is a bound."
         "Go on tomorrow; inviting somebody again does not help.";
@@ -988,12 +1110,36 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "totp-exists" "App for codes exists"
         "An account has one app for codes."
         "Remove that one first.";
-    "trust-level-unavailable" "Trust level not available"
-        "This version of the registry can not check that level of trust, so nobody could publish."
-        "Choose a lower level.";
+    "trust-lost" "Less behind it than before"
+        "The project was published with more behind it before (an API token, a trusted publisher, provenance)."
+        "Publish as before; or an owner opens an exception first, signed in with a passkey.";
+    "trust-root-builtin" "Built in"
+        "This trust root is inside the program."
+        "The operator leaves it out of provenance.trust_roots in the configuration file.";
+    "trust-root-invalid" "No trust root"
+        "The document is no trusted_root.json that can be used."
+        "Give one as cosign trusted-root create writes it.";
+    "trust-root-name" "Name not possible"
+        "A private trust root has a name of 1 to 64 of a-z, 0-9 and -, other than those of the built-in ones."
+        "Choose another name.";
+    "trust-root-stale" "Not refreshed"
+        "A trust root could not be refreshed; the document from before goes on being used."
+        "Look at the reason given, and at whether this machine reaches the update server; it is tried again by itself.";
+    "trust-root-unknown" "No such trust root"
+        "There is no trust root of this name."
+        "List them: countersignd admin trust-root list.";
     "trust-too-low" "Trust too low"
         "The project takes only files behind which more stands than behind this one."
         "Publish from the project's registered workflow. An owner can lower the level.";
+    "trusted-identity-exists" "Trusted already"
+        "The project takes attestations of this identity already."
+        "Nothing needs to be done.";
+    "trusted-identity-invalid" "No identity"
+        "An issuer and a repository are https addresses without user, query, fragment or final slash."
+        "Correct it and ask again.";
+    "trusted-identity-unknown" "No such identity"
+        "The project trusts no identity of this id."
+        "Look at the project's provenance settings.";
     "trusted-publishing-off" [403] "Trusted publishing switched off"
         "The operator of this registry has switched trusted publishing off."
         "Publish with a token, or ask the operator.";

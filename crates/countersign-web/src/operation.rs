@@ -23,6 +23,7 @@ pub(crate) fn routes() -> Router<Site> {
         .route("/metrics", get(metrics))
         .route("/.well-known/security.txt", get(security))
         .route("/.well-known/countersign.json", get(countersign))
+        .route("/help/provenance/policy.md", get(provenance_policy))
 }
 
 /// 200 when publishing works, else 503, with what is wrong. On a restricted instance the details are for those who
@@ -101,6 +102,18 @@ async fn security(State(site): State<Site>, uri: Uri) -> Result<Response, Refusa
         .into_response())
 }
 
+/// What the registry asks of provenance, to the letter: its summaries name this text by its digest.
+async fn provenance_policy(State(site): State<Site>) -> Response {
+    (
+        [
+            (CONTENT_TYPE, "text/markdown; charset=utf-8"),
+            (CACHE_CONTROL, "max-age=3600"),
+        ],
+        site.registry.provenance_policy(),
+    )
+        .into_response()
+}
+
 /// What clients and monitors need to begin: the log's origin and keys, and where everything is.
 async fn countersign(State(site): State<Site>) -> Response {
     let keys = site.registry.site_keys();
@@ -109,6 +122,26 @@ async fn countersign(State(site): State<Site>) -> Response {
         .earlier
         .iter()
         .map(|(path, origin)| json!({"origin": origin, "url": format!("{url}{path}")}))
+        .collect();
+    // Before the first file, where no key can be made, there is none to name; `doctor` says so.
+    let signers = site
+        .registry
+        .attestation_keys()
+        .await
+        .unwrap_or_else(|error| {
+            tracing::warn!(%error, "the keys of attestations can not be named");
+            Vec::new()
+        });
+    let signers: Vec<_> = signers
+        .into_iter()
+        .map(|key| {
+            json!({
+                "hint": key.hint,
+                "pem": key.pem,
+                "since": key.since.rfc3339(),
+                "until": key.until.map(Time::rfc3339),
+            })
+        })
         .collect();
     let body = json!({
         "format": "countersign/v1",
@@ -122,6 +155,8 @@ async fn countersign(State(site): State<Site>) -> Response {
             // Closed logs that this one goes on from, whose proofs stay good.
             "earlier": earlier,
         },
+        // What the registry attests itself is signed with the one that has no end.
+        "attestation_keys": signers,
         "endpoints": {
             "pypi": {
                 "index": format!("{url}/pypi/simple/"),

@@ -16,6 +16,7 @@ use url::Url;
 Begin:
   countersign trust add https://packages.example.org      pins its log's keys, once, after asking
   countersign verify dist/thing-1.0-py3-none-any.whl      is it what the registry published?
+  countersign policy init                                 writes down who built what a lock file uses today
   countersign log audit                                   checks every entry of the log
   countersign login https://packages.example.org          a browser, a passkey, and no secret to copy
   countersign publish dist/*                              from a CI job with an identity, or as who is logged in
@@ -57,8 +58,11 @@ pub enum Command {
     /// Whom to trust.
     #[command(subcommand)]
     Trust(Trust),
-    /// Check a file against its proof and the pinned keys.
+    /// Check files, releases and lock files: log, attestations, and who built them.
     Verify(Verify),
+    /// Whom you expect to have built what you use.
+    #[command(subcommand)]
+    Policy(Policy),
     /// Read and audit a registry's log.
     #[command(subcommand)]
     Log(Log),
@@ -82,6 +86,46 @@ pub enum Command {
     /// Organisations: members, teams, namespaces.
     #[command(subcommand)]
     Org(Org),
+    /// Speak to the sigstore-conformance suite.
+    #[command(subcommand, hide = true)]
+    Conformance(Conformance),
+}
+
+/// `conformance …`: the entry points of the sigstore-conformance suite.
+#[derive(Debug, Subcommand)]
+pub enum Conformance {
+    /// Verify a bundle for an identity or a key.
+    VerifyBundle(ConformanceVerify),
+}
+
+/// Options of `conformance verify-bundle`, as the suite's protocol names them.
+#[derive(Args, Debug)]
+pub struct ConformanceVerify {
+    /// The staging instance; its root must be given, since this version knows it not.
+    #[arg(long, requires = "trusted_root")]
+    pub staging: bool,
+    /// The bundle.
+    #[arg(long, value_name = "FILE")]
+    pub bundle: PathBuf,
+    /// The name in the certificate.
+    #[arg(long, value_name = "NAME", requires = "certificate_oidc_issuer")]
+    pub certificate_identity: Option<String>,
+    /// The issuer in the certificate.
+    #[arg(long, value_name = "URL", requires = "certificate_identity")]
+    pub certificate_oidc_issuer: Option<String>,
+    /// A public key in PEM, instead of a certificate.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "certificate_identity",
+        required_unless_present = "certificate_identity"
+    )]
+    pub key: Option<PathBuf>,
+    /// The trust root [default: the public-good instance]
+    #[arg(long, value_name = "FILE")]
+    pub trusted_root: Option<PathBuf>,
+    /// The file, or sha256:HEX.
+    pub artifact: String,
 }
 
 /// Options of `login`.
@@ -505,10 +549,51 @@ pub enum Trust {
 }
 
 /// Options of `verify`.
+///
+/// One line for each check, with its reason: what was confirmed, what failed, and what could not be checked and why.
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  countersign verify thing-1.0-py3-none-any.whl                  fetches proof and attestations
+  countersign verify pkg:pypi/thing@1.0                          fetches and checks every file of the release
+  countersign verify uv.lock --policy countersign-policy.toml    everything that a lock file names
+  countersign verify thing-1.0.tar.gz --save evidence            keeps what is needed to check it again ...
+  countersign verify thing-1.0.tar.gz --offline=evidence         ... without any network
+
+Files of other registries, given their evidence (no log of theirs is asked):
+  countersign verify FILE --provenance FILE.provenance           a Python index's provenance object (PEP 740)
+  countersign verify FILE --bundle FILE.sigstore.json            a Sigstore bundle
+  countersign verify FILE.tgz --bundle attestations.json --keys keys.json --purl pkg:npm/%40scope/name@1.0.0
+
+Checks: digest and log (the file is what the registry's log holds, under a head signed by the pinned keys), witnesses,
+attestations (all that the log names are here), attestation and statement (each of them), identity and provenance
+(against --policy), release and summary (the registry's own, by the pinned attestation keys).
+Lock files that are read: requirements with hashes, uv.lock, pylock.toml.
+Exit codes: 0 nothing failed, 2 usage, 3 a check failed, 4 refused by the registry, 5 the registry is out of reach.")]
 pub struct Verify {
-    /// The file: a wheel or an sdist.
-    pub file: PathBuf,
+    /// Wheels, sdists, identifiers (pkg:pypi/NAME@VERSION), or one lock file; with --bundle any one file.
+    #[arg(value_name = "FILE|PURL|LOCKFILE", required_unless_present_any = ["bundle", "provenance"])]
+    pub targets: Vec<PathBuf>,
+    /// Who may sign, by project: a file as `countersign policy init` writes it.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// A Sigstore bundle (0.1 to 0.3) or an npm registry's attestations document: check its cryptography and its logs for
+    /// the file or --digest, offline. Who signed is told, and judged only with --policy.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["proof", "provenance", "save", "offline"])]
+    pub bundle: Option<PathBuf>,
+    /// A provenance object of a Python index (PEP 740): check its attestations for the file or --digest, offline.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["proof", "save", "offline"])]
+    pub provenance: Option<PathBuf>,
+    /// The digest that the evidence must be about, instead of a file: sha256:HEX or sha512:HEX.
+    #[arg(long, value_name = "DIGEST", conflicts_with = "targets")]
+    pub digest: Option<String>,
+    /// A trusted_root.json to hold attestations against [default: the public-good instance and GitHub's, as this version
+    /// knows them]
+    #[arg(long, value_name = "FILE")]
+    pub trusted_root: Option<PathBuf>,
+    /// Keys whose signatures count besides certificates: a list as npm registries serve it, or one public key in PEM.
+    #[arg(long, value_name = "FILE", requires = "bundle")]
+    pub keys: Option<PathBuf>,
     /// Its proof, a file or an address [default: FILE.tlog-proof, or else asked of the registry]
     #[arg(long, value_name = "FILE|URL")]
     pub proof: Option<String>,
@@ -516,9 +601,60 @@ pub struct Verify {
     /// [default: what its own metadata say]
     #[arg(long)]
     pub purl: Option<String>,
-    /// Use no network at all.
+    /// Keep the evidence in a folder, to check it again without a network.
+    #[arg(long, value_name = "DIR", conflicts_with = "offline")]
+    pub save: Option<PathBuf>,
+    /// Use no network at all: the evidence is in DIR, or stands beside the file.
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true)]
+    pub offline: Option<Option<PathBuf>>,
+}
+
+/// `policy …`: whom you expect to have built what you use.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  countersign policy init                       from the lock file here; writes countersign-policy.toml
+  countersign policy init uv.lock --output ci/policy.toml
+  countersign policy check                      what is different from what the policy says
+  countersign verify uv.lock --policy countersign-policy.toml
+
+A policy is trust on first use, written down: what is there today is what will be expected. Projects without provenance
+are named as such. Its form is docs/spec/policy.md. Lock files that are read: requirements with hashes, uv.lock, pylock.toml.
+Exit codes: 0 as the policy says, 2 usage, 3 something is not, 5 the registry is out of reach.")]
+pub enum Policy {
+    /// Write a policy from what a lock file uses today.
+    Init(PolicyInit),
+    /// Say what changed since: new projects, other signers, provenance that is lost or gained.
+    Check(PolicyCheck),
+}
+
+/// Options of `policy init`.
+#[derive(Args, Debug)]
+pub struct PolicyInit {
+    /// The lock file [default: uv.lock, pylock.toml or requirements.txt, whichever is here]
+    pub lockfile: Option<PathBuf>,
+    /// Where to write [default: countersign-policy.toml]
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Write it although it is there already.
     #[arg(long)]
-    pub offline: bool,
+    pub replace: bool,
+    /// A trusted_root.json, as for `verify`.
+    #[arg(long, value_name = "FILE")]
+    pub trusted_root: Option<PathBuf>,
+}
+
+/// Options of `policy check`.
+#[derive(Args, Debug)]
+pub struct PolicyCheck {
+    /// The lock file [default: uv.lock, pylock.toml or requirements.txt, whichever is here]
+    pub lockfile: Option<PathBuf>,
+    /// The policy [default: countersign-policy.toml]
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// A trusted_root.json, as for `verify`.
+    #[arg(long, value_name = "FILE")]
+    pub trusted_root: Option<PathBuf>,
 }
 
 /// `log …`
@@ -560,10 +696,13 @@ Where the identity comes from, the first that is there:
   Buildkite                                         `buildkite-agent oidc request-token`
 Elsewhere, and where the registry takes no identities, COUNTERSIGN_TOKEN is used, or else the login (countersign login).
 
+Attestations that a signing tool left beside a file (FILE.publish.attestation, FILE.slsa.attestation: attestation
+objects, one for each predicate type) are sent with it, and the registry verifies them.
+
 Proofs are verified where the registry's key is pinned (countersign trust add URL, or --trust FILE with a file that is
 kept beside the source).")]
 pub struct Publish {
-    /// The files: wheels and sdists. Proofs and signatures among them are passed over.
+    /// The files: wheels and sdists. Their attestations are found beside them; proofs and signatures are passed over.
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// Say what would happen, and send no file.
@@ -572,6 +711,9 @@ pub struct Publish {
     /// Pass over a file whose name is taken by other bytes, instead of failing.
     #[arg(long)]
     pub skip_existing: bool,
+    /// Send no attestations, although some stand beside the files.
+    #[arg(long)]
+    pub no_attestations: bool,
     /// A file with an identity token for this registry; - for standard input.
     #[arg(long, value_name = "FILE|-")]
     pub id_token_file: Option<PathBuf>,

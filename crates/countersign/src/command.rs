@@ -1,13 +1,16 @@
 //! What the commands share: output, the trust file's place, and the registry that is meant.
 
+pub mod bundle;
 mod interrupt;
 pub mod org;
 pub mod owner;
 mod person;
+pub mod policy;
 pub mod publish;
 pub mod publisher;
 pub mod session;
 pub mod token;
+pub mod verify;
 
 use std::io::{Read, Write};
 use std::path::PathBuf;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use countersign_trust::oidc::{Difference, Refused};
+use countersign_trust::sigstore::Refusal;
 use serde_json::Value;
 
 /// The exit codes, stable and documented in `--help`.
@@ -92,6 +93,17 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+impl From<Refusal> for Failure {
+    /// What does not hold of a bundle or attestation.
+    fn from(refusal: Refusal) -> Self {
+        let message = sentence(&refusal.message());
+        Self {
+            differences: refusal.differences,
+            ..Self::unverified(refusal.code, message)
+        }
+    }
+}
 
 impl From<Refused> for Failure {
     /// What is refused on this machine already, before anything was sent.

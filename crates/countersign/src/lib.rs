@@ -2,7 +2,8 @@
 //! publishers: sends files from a CI job that has an identity and no stored secret, and manages who may.
 //!
 //! [`trusted`] holds what was pinned, [`remote`] talks within limits, [`verify`] checks a file against its proof,
-//! [`audit`] a whole log. No answer is trusted there: each one is held against pinned keys. [`ci`] gets the identity
+//! [`evidence`] is what else there is about it, [`examine`] says what holds of that, and [`inquire`] does both for files,
+//! releases and lock files. [`bundle`] checks one Sigstore bundle, [`audit`] a whole log. No answer is trusted there: each one is held against pinned keys. [`ci`] gets the identity
 //! of a job, [`publish`] exchanges it, uploads and gives it back, [`actions`] tells the runner, and [`publisher`]
 //! reads and changes which identities a project accepts. [`login`] lets a person in by a browser, [`account`] and
 //! [`people`] read and change tokens, owners and organisations, and [`approval`] waits for the passkey where one is asked.
@@ -12,10 +13,15 @@
 pub mod account;
 pub mod actions;
 pub mod approval;
+mod attested;
 pub mod audit;
+pub mod bundle;
 pub mod ci;
+pub mod evidence;
+pub mod examine;
 pub mod failure;
 mod form;
+pub mod inquire;
 pub mod login;
 pub mod people;
 pub mod publish;

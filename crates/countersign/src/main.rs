@@ -4,19 +4,17 @@ mod cli;
 mod command;
 
 use std::io::IsTerminal;
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use countersign::remote::Remote;
 use countersign::trusted::{self, Pinned, Seen, TrustFile};
-use countersign::{Exit, Failure, audit, verify};
+use countersign::{Exit, Failure, audit, failure};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use url::Url;
 
 use cli::{Cli, Command, Common, Log, Trust};
-use command::{authorities, line, remote, trust_path};
+use command::{line, remote, trust_path};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -24,7 +22,8 @@ fn main() -> ExitCode {
     let outcome = match &cli.command {
         Command::Trust(Trust::Add { url, yes, replace }) => add(&cli.common, url, *yes, *replace),
         Command::Trust(Trust::List) => list(&cli.common),
-        Command::Verify(options) => check(&cli.common, options),
+        Command::Verify(options) => command::verify::run(&cli.common, options),
+        Command::Policy(what) => command::policy::run(&cli.common, what),
         Command::Log(Log::Audit) => audit_log(&cli.common),
         Command::Log(Log::Show { from, count }) => show(&cli.common, *from, *count),
         Command::Publish(options) => command::publish::run(&cli.common, options),
@@ -35,6 +34,9 @@ fn main() -> ExitCode {
         Command::Token(what) => command::token::run(&cli.common, what),
         Command::Owner(what) => command::owner::run(&cli.common, what),
         Command::Org(what) => command::org::run(&cli.common, what),
+        Command::Conformance(cli::Conformance::VerifyBundle(options)) => {
+            command::bundle::conformance(options)
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -79,6 +81,16 @@ fn describe(pinned: &Pinned) {
     for key in &pinned.keys {
         line(&format!("  verifier key   {}", short(key)));
     }
+    for key in &pinned.attestation_keys {
+        let ended = match &key.until {
+            Some(until) => format!(" (until {})", failure::plain(until)),
+            None => String::new(),
+        };
+        line(&format!(
+            "  attestations   {}{ended}",
+            failure::plain(&key.hint)
+        ));
+    }
 }
 
 /// A verifier key as it fits on a line; those of lattices have thousands of characters, and a digest tells them apart.
@@ -121,82 +133,6 @@ fn list(common: &Common) -> Result<(), Failure> {
         trust.registries.iter().for_each(describe);
     }
     Ok(())
-}
-
-fn check(common: &Common, options: &cli::Verify) -> Result<(), Failure> {
-    let trust = TrustFile::load(&trust_path(common)?)?;
-    let file = verify::measure(&options.file)?;
-    let proof = match &options.proof {
-        Some(source) if source.starts_with("http://") || source.starts_with("https://") => {
-            fetched(common, source, options.offline)?
-        }
-        Some(path) => verify::proof_file(Path::new(path))?,
-        None => match verify::proof_beside(&options.file)? {
-            Some(proof) => proof,
-            None if options.offline => {
-                return Err(Failure::new(Exit::Usage, "no-proof", format!("There is no {}.tlog-proof, and --offline forbids to fetch it.", options.file.display()))
-                    .remedy("Give it with --proof FILE; a registry serves it beside each file, with .tlog-proof at the end of the address."));
-            }
-            None => verify::fetch_proof(
-                &file,
-                &remote(common, &trust.registry(common.registry.as_ref())?.url)?,
-            )?,
-        },
-    };
-    let held = verify::check(&file, &proof, &trust, options.purl.as_deref())?;
-    if let Some(wanted) = &common.registry {
-        let pinned = trust.registry(Some(wanted))?;
-        if pinned.origin != held.origin {
-            return Err(Failure::unverified(
-                "other-log",
-                format!(
-                    "The proof is from the log {}, not from {}.",
-                    held.origin, pinned.origin
-                ),
-            ));
-        }
-    }
-    if common.json {
-        line(&json!({"verified": held}).to_string());
-    } else {
-        line(&format!("✓ {} is {}", options.file.display(), held.purl));
-        line(&format!(
-            "    sha256:{}, {} bytes, published {}",
-            held.sha256, held.size, held.published
-        ));
-        line(&format!(
-            "    entry {} of {} in the log {}, signed by {}",
-            held.leaf,
-            held.log_size,
-            held.origin,
-            held.signed_by.join(", ")
-        ));
-    }
-    Ok(())
-}
-
-/// A proof from any address: it needs no trust, since it is held against pinned keys.
-fn fetched(common: &Common, source: &str, offline: bool) -> Result<Vec<u8>, Failure> {
-    if offline {
-        return Err(Failure::new(
-            Exit::Usage,
-            "offline",
-            format!("--offline forbids to fetch {source}."),
-        )
-        .remedy("Give a file with --proof FILE."));
-    }
-    let wrong = |error: url::ParseError| {
-        Failure::new(
-            Exit::Usage,
-            "proof-url",
-            format!("{source} is not a URL: {error}."),
-        )
-    };
-    let url = Url::parse(source).map_err(wrong)?;
-    let base = url.join("/").map_err(wrong)?;
-    // The user's token is for the pinned registry and goes nowhere else.
-    Remote::new(&base, None, authorities(common)?.as_deref())?
-        .get(url.path(), countersign_trust::proof::MAX_PROOF_BYTES)
 }
 
 fn audit_log(common: &Common) -> Result<(), Failure> {

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::actions::{Runner, cell};
+use crate::attested::{self, Attached};
 use crate::ci::{Ci, IdToken, Source, TOKEN_VARIABLE, Variables};
 use crate::failure::{Exit, Failure, Result, plain};
 use crate::form;
@@ -25,7 +26,7 @@ use crate::trusted::TrustFile;
 use crate::verify::{self, Measured, Verified};
 
 /// What stands beside distributions in a folder and is none itself.
-const COMPANIONS: [&str; 3] = [".tlog-proof", ".asc", ".attestation"];
+const COMPANIONS: [&str; 3] = [".tlog-proof", ".asc", attested::SUFFIX];
 /// The longest token of a registry, in bytes.
 const LONGEST_TOKEN: usize = 4096;
 /// A token with less life than this is exchanged again before the next file, where that is possible.
@@ -39,6 +40,7 @@ pub struct Prepared {
     measured: Measured,
     manifest: Manifest,
     purl: String,
+    attestations: Vec<Attached>,
 }
 
 impl Prepared {
@@ -60,17 +62,21 @@ impl Prepared {
             "requires_python": self.manifest.requires_python,
             "summary": self.manifest.summary,
             "fields": form::fields(&self.manifest, "").len(),
+            "attestations": self.attestations.iter().map(|one| json!({
+                "file": one.path.display().to_string(),
+                "predicate_type": plain(&one.predicate_type),
+            })).collect::<Vec<_>>(),
             "warnings": self.manifest.warnings,
         })
     }
 }
 
-/// Reads all files and looks whether they can be published. The second list names what was left aside: proofs and
-/// signatures that stand beside the distributions.
+/// Reads all files and looks whether they can be published; with `attested`, also the attestations that stand beside
+/// them. The second list names what was left aside: proofs and signatures among the files.
 ///
 /// # Errors
-/// Exit 2, naming every file that is no distribution, and why.
-pub fn prepare(paths: &[PathBuf]) -> Result<(Vec<Prepared>, Vec<PathBuf>)> {
+/// Exit 2, naming every file that is no distribution, and why, and every attestation that is none of its file.
+pub fn prepare(paths: &[PathBuf], attested: bool) -> Result<(Vec<Prepared>, Vec<PathBuf>)> {
     let (mut ready, mut aside, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
     let mut names = BTreeSet::new();
     for path in paths {
@@ -85,7 +91,7 @@ pub fn prepare(paths: &[PathBuf]) -> Result<(Vec<Prepared>, Vec<PathBuf>)> {
                 path.display().to_string().trim_end_matches('/')
             ));
         } else {
-            match prepared(path) {
+            match prepared(path, attested) {
                 Ok(file) if names.insert(file.measured.filename.clone()) => ready.push(file),
                 Ok(file) => wrong.push(format!("{} stands twice", file.measured.filename)),
                 Err(why) => wrong.push(why),
@@ -96,6 +102,13 @@ pub fn prepare(paths: &[PathBuf]) -> Result<(Vec<Prepared>, Vec<PathBuf>)> {
         wrong.push("No distribution is among the files".to_owned());
     }
     if wrong.is_empty() {
+        let sent = |path: &PathBuf| {
+            ready.iter().any(|file| {
+                let mut attached = file.attestations.iter();
+                attached.any(|one| one.path.file_name() == path.file_name())
+            })
+        };
+        aside.retain(|path| !sent(path));
         return Ok((ready, aside));
     }
     Err(Failure::new(
@@ -106,7 +119,7 @@ pub fn prepare(paths: &[PathBuf]) -> Result<(Vec<Prepared>, Vec<PathBuf>)> {
     .remedy("Name wheels and sdists as they were built, and nothing else."))
 }
 
-fn prepared(path: &Path) -> std::result::Result<Prepared, String> {
+fn prepared(path: &Path, attested: bool) -> std::result::Result<Prepared, String> {
     let (measured, manifest) = verify::inspect(path)
         .map_err(|failure| failure.message.trim_end_matches('.').to_owned())?;
     let unfit = |why: &str| {
@@ -118,11 +131,17 @@ fn prepared(path: &Path) -> std::result::Result<Prepared, String> {
     };
     let manifest = manifest.map_err(|rejection| unfit(&rejection.to_string()))?;
     let purl = measured.claims.clone().map_err(|why| unfit(&why))?;
+    let attestations = if attested {
+        attested::beside(path, &measured)?
+    } else {
+        Vec::new()
+    };
     Ok(Prepared {
         path: path.to_owned(),
         measured,
         manifest,
         purl,
+        attestations,
     })
 }
 
@@ -365,6 +384,8 @@ pub struct Published {
     pub repeated: bool,
     /// What the proof says under the pinned keys; `None` where no key is pinned for this registry.
     pub verified: Option<Verified>,
+    /// The predicate types of the attestations that were sent with it.
+    pub attestations: Vec<String>,
     /// What the registry wants its owners to know.
     pub warnings: Vec<String>,
 }
@@ -511,7 +532,10 @@ pub fn publish(
 
 fn send(file: &Prepared, remote: &Remote, plan: &Plan<'_>) -> Result<Published> {
     let sha256 = file.measured.sha256.to_hex();
-    let fields = form::fields(&file.manifest, &sha256);
+    let mut fields = form::fields(&file.manifest, &sha256);
+    if let Some(list) = attested::field(&file.attestations) {
+        fields.push(("attestations".to_owned(), list));
+    }
     let bar = progress(file, plan.progress);
     let form = || {
         let bytes = File::open(&file.path).map_err(|error| {
@@ -567,6 +591,11 @@ fn send(file: &Prepared, remote: &Remote, plan: &Plan<'_>) -> Result<Published> 
         proof_url: plain(&receipt.proof_url),
         repeated: receipt.repeated,
         verified,
+        attestations: file
+            .attestations
+            .iter()
+            .map(|one| plain(&one.predicate_type))
+            .collect(),
         warnings: receipt.warnings.iter().map(|text| plain(text)).collect(),
     })
 }

@@ -172,6 +172,68 @@ impl Remote {
         }
     }
 
+    /// Fetches a file of this registry piece by piece; `false` for what is not there (404, 410).
+    ///
+    /// # Errors
+    /// As [`Remote::find`]; more than `most` bytes; those of `sink`.
+    pub fn download(
+        &self,
+        path: &str,
+        most: u64,
+        sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<bool> {
+        let address = format!("{}{path}", self.site());
+        let unreachable = |why: String| {
+            Failure::new(
+                Exit::Unreachable,
+                "unreachable",
+                format!("{address} can not be fetched: {why}."),
+            )
+            .remedy("Check the address and the network, then try again.")
+        };
+        let ask = |token: Option<&String>| {
+            // The time that a line of 32 KiB/s needs.
+            let patience = Duration::from_secs(120 + most / (32 << 10));
+            let mut request = self.reader.get(&address).timeout(patience);
+            if let Some(token) = token {
+                request = request.bearer_auth(token);
+            }
+            request
+                .send()
+                .map_err(|error| unreachable(innermost(&error)))
+        };
+        let mut answer = ask(self.token.as_ref())?;
+        if answer.status() == StatusCode::UNAUTHORIZED
+            && let (None, Some(login)) = (&self.token, &self.login)
+        {
+            not_in_the_clear(&self.base, "The login")?;
+            answer = ask(Some(login))?;
+        }
+        match answer.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(false),
+            status if status.is_client_error() => {
+                let said = format!("{address} answers {status}.");
+                return Err(Failure::new(Exit::Refused, "refused", said));
+            }
+            status => return Err(unreachable(format!("the answer is {status}"))),
+        }
+        let mut piece = vec![0; 64 << 10];
+        let mut left = most;
+        loop {
+            let count = answer
+                .read(&mut piece)
+                .map_err(|error| unreachable(error.to_string()))?;
+            if count == 0 {
+                return Ok(true);
+            }
+            left = left
+                .checked_sub(count as u64)
+                .ok_or_else(|| too_long(&address, usize::try_from(most).unwrap_or(usize::MAX)))?;
+            sink(&piece[..count])?;
+        }
+    }
+
     /// Fetches a path of this registry that must be there.
     ///
     /// # Errors

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use countersign_trust::checkpoint::{self, VerifiedCheckpoint};
 use countersign_trust::digest::Sha256;
 use countersign_trust::note::{MAX_NOTE_BYTES, VerifierKey};
+use countersign_trust::sigstore::{TrustedKey, TrustedKeys, key_hint};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::failure::{Exit, Failure, Result};
+use crate::failure::{Exit, Failure, Result, plain};
 use crate::remote::Remote;
 
 /// The most keys that one registry may announce.
@@ -29,9 +30,64 @@ pub struct Pinned {
     pub log: String,
     /// Its log's verifier keys (vkeys).
     pub keys: Vec<String>,
+    /// The keys that it signs attestations of its own with; those that ended, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attestation_keys: Vec<AttestationKey>,
+}
+
+/// A key that a registry signs attestations with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttestationKey {
+    /// Its name in bundles: `SHA256:` and the base64 of the digest of its public key.
+    pub hint: String,
+    /// The public key in PEM.
+    pub pem: String,
+    /// Until when it signed, as the registry said; absent for the one in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
+impl AttestationKey {
+    fn parsed(&self) -> Result<TrustedKey> {
+        let damaged = |why: String| {
+            Failure::new(
+                Exit::Usage,
+                "key-damaged",
+                format!(
+                    "The attestation key {} is unusable: {why}.",
+                    plain(&self.hint)
+                ),
+            )
+        };
+        let keys = TrustedKeys::from_pem(&self.hint, &self.pem, false)
+            .map_err(|refusal| damaged(refusal.sentence))?;
+        match keys.all() {
+            [key] if key_hint(&key.spki) == self.hint => Ok(key.clone()),
+            _ => Err(damaged("its name is not the digest of the key".to_owned())),
+        }
+    }
 }
 
 impl Pinned {
+    /// The keys of attestations, parsed.
+    ///
+    /// # Errors
+    /// Exit 2 for a key that was damaged in the file.
+    pub fn attesters(&self) -> Result<TrustedKeys> {
+        let keys = self.attestation_keys.iter().map(AttestationKey::parsed);
+        TrustedKeys::new(keys.collect::<Result<_>>()?).map_err(|refusal| Failure {
+            exit: Exit::Usage,
+            ..Failure::from(refusal)
+        })
+    }
+
+    /// When a pinned key of attestations ended, where it did.
+    pub fn ended(&self, hint: &str) -> Option<&str> {
+        let key = self.attestation_keys.iter().find(|key| key.hint == hint);
+        key.and_then(|key| key.until.as_deref())
+    }
+
     /// The keys, parsed.
     ///
     /// # Errors
@@ -74,6 +130,16 @@ impl Pinned {
 #[derive(Debug, Deserialize)]
 struct Announced {
     log: AnnouncedLog,
+    #[serde(default)]
+    attestation_keys: Vec<AnnouncedKey>,
+}
+
+/// Registries may say more about a key than is pinned.
+#[derive(Debug, Deserialize)]
+struct AnnouncedKey {
+    hint: String,
+    pem: String,
+    until: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -102,6 +168,15 @@ pub fn announced(url: &Url, remote: &Remote) -> Result<Pinned> {
     };
     let announced: Announced =
         serde_json::from_slice(&body).map_err(|error| unusable(error.to_string()))?;
+    if announced.attestation_keys.len() > MOST_KEYS {
+        return Err(unusable("it names too many attestation keys".to_owned()));
+    }
+    let attestation_keys = announced.attestation_keys.into_iter();
+    let attestation_keys = attestation_keys.map(|key| AttestationKey {
+        hint: key.hint,
+        pem: key.pem,
+        until: key.until,
+    });
     let AnnouncedLog {
         origin,
         verifier_keys: keys,
@@ -123,7 +198,9 @@ pub fn announced(url: &Url, remote: &Remote) -> Result<Pinned> {
         origin,
         log,
         keys,
+        attestation_keys: attestation_keys.collect(),
     };
+    pinned.attesters()?;
     for key in pinned.verifiers()? {
         if key.name().as_str() != pinned.origin {
             return Err(Failure::unverified(
@@ -235,6 +312,16 @@ impl TrustFile {
             if old.keys != fresh.keys && !replace {
                 return Err(Failure::unverified("key-changed", format!("{} announces other keys than those you pinned for the log {}.", fresh.url, fresh.origin))
                     .remedy("This is what an attack looks like. If you know from elsewhere that the keys were changed, add --replace."));
+            }
+            let kept = |key: &AttestationKey| {
+                fresh
+                    .attestation_keys
+                    .iter()
+                    .any(|one| one.hint == key.hint && one.pem == key.pem)
+            };
+            if !replace && !old.attestation_keys.iter().all(kept) {
+                return Err(Failure::unverified("key-changed", format!("{} no longer announces an attestation key that you pinned.", fresh.url))
+                    .remedy("A registry goes on naming the keys that it signed with. If you know from elsewhere why this one is gone, add --replace."));
             }
             *old = fresh;
         } else {
@@ -359,7 +446,11 @@ impl Seen {
     }
 }
 
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes a file, all of it or nothing.
+///
+/// # Errors
+/// Exit 1 when it can not be written.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     write(path, bytes, &mut fs::OpenOptions::new())
 }
 

@@ -10,7 +10,7 @@ use countersign_trust::leaf::{self, Leaf, LeafKind};
 use countersign_trust::proof::{MAX_PROOF_BYTES, TlogProof};
 use serde::Serialize;
 
-use crate::failure::{Exit, Failure, Result};
+use crate::failure::{Exit, Failure, Result, plain};
 use crate::remote::Remote;
 use crate::trusted::{Pinned, TrustFile};
 
@@ -128,8 +128,47 @@ pub fn check(
     trust: &TrustFile,
     expected: Option<&str>,
 ) -> Result<Verified> {
+    let wanted = match (expected, &file.claims) {
+        (Some(expected), _) => Ok(expected),
+        (None, Ok(claims)) => Ok(claims.as_str()),
+        (None, Err(why)) => Err(format!(
+            "its own metadata do not say what it is ({why}); name it with --purl if you know"
+        )),
+    };
+    let bytes = Bytes {
+        filename: &file.filename,
+        sha256: &file.sha256,
+        size: Some(file.size),
+    };
+    logged(&bytes, wanted, proof, trust).map(|(verified, _)| verified)
+}
+
+/// What is known of a file's bytes.
+pub struct Bytes<'a> {
+    /// The file's name, for messages.
+    pub filename: &'a str,
+    /// SHA-256 of its bytes.
+    pub sha256: &'a Sha256,
+    /// Its length; `None` where the bytes are not at hand, only their digest.
+    pub size: Option<u64>,
+}
+
+/// Checks that the log holds just these bytes under the identifier that is wanted, and gives the log's entry. Where
+/// nobody knows what is wanted the error says why.
+///
+/// # Errors
+/// As [`check`].
+pub fn logged(
+    bytes: &Bytes<'_>,
+    wanted: std::result::Result<&str, String>,
+    proof: &[u8],
+    trust: &TrustFile,
+) -> Result<(Verified, Leaf)> {
     let refused = |code: &'static str, why: String| {
-        Failure::unverified(code, format!("{} does not verify: {why}.", file.filename))
+        Failure::unverified(
+            code,
+            format!("{} does not verify: {why}.", plain(bytes.filename)),
+        )
     };
     let proof = TlogProof::parse(proof).map_err(|error| refused("proof", error.to_string()))?;
     let pinned = pinned_log(&proof, trust)?;
@@ -149,11 +188,11 @@ pub fn check(
     let checkpoint = proof
         .verify(entry, &pinned.verifiers()?, &pinned.origin)
         .map_err(|error| refused("proof", error.to_string()))?;
-    says_the_same(file, &leaf, expected).map_err(|why| refused("mismatch", why).remedy("Do not use this file. Whoever gave it to you gave you something else than the registry published."))?;
-    Ok(Verified {
-        purl: leaf.subject.unwrap_or_default(),
-        sha256: file.sha256.to_hex(),
-        size: file.size,
+    says_the_same(bytes, &leaf, wanted).map_err(|why| refused("mismatch", why).remedy("Do not use this file. Whoever gave it to you gave you something else than the registry published."))?;
+    let verified = Verified {
+        purl: leaf.subject.clone().unwrap_or_default(),
+        sha256: bytes.sha256.to_hex(),
+        size: leaf.size.unwrap_or_default(),
         published: leaf::format_time(leaf.time).unwrap_or_default(),
         origin: pinned.origin.clone(),
         leaf: proof.index,
@@ -163,7 +202,8 @@ pub fn check(
             .iter()
             .map(|line| format!("{}+{:08x}", line.key.name(), line.key.key_id()))
             .collect(),
-    })
+    };
+    Ok((verified, leaf))
 }
 
 /// The pinned registry that the proof's checkpoint belongs to. Its origin is read unverified, to choose the keys that
@@ -186,9 +226,9 @@ fn pinned_log<'t>(proof: &TlogProof, trust: &'t TrustFile) -> Result<&'t Pinned>
 }
 
 fn says_the_same(
-    file: &Measured,
+    bytes: &Bytes<'_>,
     leaf: &Leaf,
-    expected: Option<&str>,
+    wanted: std::result::Result<&str, String>,
 ) -> std::result::Result<(), String> {
     if leaf.kind != LeafKind::FilePublished {
         return Err(format!(
@@ -198,29 +238,21 @@ fn says_the_same(
         ));
     }
     let logged = leaf.sha256().ok_or("the log entry carries no SHA-256")?;
-    if logged != file.sha256 {
+    if logged != *bytes.sha256 {
         return Err(format!(
             "its SHA-256 is {}, the log says {}",
-            file.sha256, logged
+            bytes.sha256, logged
         ));
     }
-    if leaf.size != Some(file.size) {
+    if bytes.size.is_some_and(|size| leaf.size != Some(size)) {
         return Err(format!(
             "it has {} bytes, the log says {}",
-            file.size,
+            bytes.size.unwrap_or_default(),
             leaf.size.unwrap_or_default()
         ));
     }
     let subject = leaf.subject.as_deref().unwrap_or_default();
-    let wanted = match (expected, &file.claims) {
-        (Some(expected), _) => expected,
-        (None, Ok(claims)) => claims,
-        (None, Err(why)) => {
-            return Err(format!(
-                "its own metadata do not say what it is ({why}); name it with --purl if you know"
-            ));
-        }
-    };
+    let wanted = wanted?;
     if subject != wanted {
         return Err(format!(
             "it is {wanted}, and the log entry is about {subject}"
@@ -273,11 +305,8 @@ pub fn proof_file(path: &Path) -> Result<Vec<u8>> {
 /// # Errors
 /// Exit 3 when the registry knows no such file, with the digest that it has for that name where it lists one.
 pub fn fetch_proof(file: &Measured, remote: &Remote) -> Result<Vec<u8>> {
-    let name: String = url::form_urlencoded::byte_serialize(file.filename.as_bytes())
-        .collect::<String>()
-        .replace('+', "%20");
     if let Some(proof) = remote.find(
-        &format!("/files/{}/{name}.tlog-proof", file.sha256),
+        &format!("{}.tlog-proof", file_path(&file.sha256, &file.filename)),
         MAX_PROOF_BYTES,
     )? {
         return Ok(proof);
@@ -292,4 +321,12 @@ pub fn fetch_proof(file: &Measured, remote: &Remote) -> Result<Vec<u8>> {
         ),
     )
     .remedy("Do not use this file: this registry never published it, or has removed it."))
+}
+
+/// Where a registry has a file, below its address.
+pub fn file_path(sha256: &Sha256, filename: &str) -> String {
+    let name: String = url::form_urlencoded::byte_serialize(filename.as_bytes())
+        .collect::<String>()
+        .replace('+', "%20");
+    format!("/files/{sha256}/{name}")
 }

@@ -1,6 +1,7 @@
 //! `admin …`: what an operator does at the machine itself. Whoever can open the database is the operator.
 
 pub mod people;
+mod provenance;
 mod trusted;
 
 use std::time::Duration;
@@ -33,6 +34,9 @@ pub async fn run(common: &Common, command: &Admin) -> Result<(), Failure> {
         Admin::Project(command) => project(common, command).await,
         Admin::Issuer(command) => trusted::issuer(common, command).await,
         Admin::Publisher(command) => trusted::publisher(common, command).await,
+        Admin::TrustRoot(command) => provenance::trust_root(common, command).await,
+        Admin::Provenance(command) => provenance::provenance(common, command).await,
+        Admin::Key(command) => provenance::key(common, command).await,
         Admin::Quarantine(command) => quarantine(common, command).await,
     }
 }

@@ -294,9 +294,153 @@ pub enum Admin {
     /// Trusted publishers: which workflows may publish a project without a stored secret.
     #[command(subcommand)]
     Publisher(Publisher),
+    /// Trust roots: whose Sigstore is believed when attestations are verified.
+    #[command(subcommand)]
+    TrustRoot(TrustRoot),
+    /// What projects are remembered for, exceptions from it, and identities whose attestations they take.
+    #[command(subcommand)]
+    Provenance(Provenance),
+    /// The registry's own keys.
+    #[command(subcommand)]
+    Key(Key),
     /// Withhold files while somebody looks, and give them back.
     #[command(subcommand)]
     Quarantine(Quarantine),
+}
+
+/// `admin trust-root …`
+#[derive(Debug, Subcommand)]
+pub enum TrustRoot {
+    /// List them: the built-in ones, and private ones that were added.
+    List(Stores),
+    /// Add a private Sigstore by its trusted_root.json, or replace that of the same name.
+    Add {
+        /// What to call it.
+        name: String,
+        /// The file.
+        file: PathBuf,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+    /// Fetch the newest documents of the built-in ones through TUF.
+    Refresh(Stores),
+    /// Remove one; a built-in one that was refreshed goes back to the copy inside the program.
+    Remove {
+        /// Which.
+        name: String,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+}
+
+/// `admin provenance …`
+#[derive(Debug, Subcommand)]
+pub enum Provenance {
+    /// Show what a project is remembered for.
+    Show {
+        /// The project.
+        #[command(flatten)]
+        project: ProjectName,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+    /// Take files of a lower level for a time.
+    #[command(after_help = "Example:
+  countersignd admin provenance exception mypackage --level token --hours 4 --reason \"the CI system is down\"")]
+    Exception {
+        /// The project.
+        #[command(flatten)]
+        project: ProjectName,
+        /// The level that may be published: none, token or workflow.
+        #[arg(long)]
+        level: TrustLevel,
+        /// How long, from 1 to 168 hours.
+        #[arg(long, default_value_t = 24)]
+        hours: u32,
+        /// Why; shown to everybody.
+        #[arg(long)]
+        reason: String,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+    /// Declare that a project's files will come from another source.
+    Move {
+        /// The project.
+        #[command(flatten)]
+        project: ProjectName,
+        /// The new repository's URL.
+        #[arg(long, value_name = "URL")]
+        repository: String,
+        /// The issuer of its workflows; that of the present source unless given.
+        #[arg(long, value_name = "URL")]
+        issuer: Option<String>,
+        /// The new repository's immutable id, where it is known.
+        #[arg(long)]
+        repository_id: Option<String>,
+        /// Its owner's immutable id, where it is known.
+        #[arg(long)]
+        owner_id: Option<String>,
+        /// How long the first publication may take to come, from 1 to 720 hours.
+        #[arg(long, default_value_t = 168)]
+        hours: u32,
+        /// Why; shown to everybody.
+        #[arg(long)]
+        reason: String,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+    /// Close an exception or a move before its end.
+    Close {
+        /// Its id, as `show` lists it.
+        id: String,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+    /// Take attestations of an identity with API tokens, or take that back.
+    Policy {
+        /// The project.
+        #[command(flatten)]
+        project: ProjectName,
+        /// Trust the workflows of this repository.
+        #[arg(long, value_name = "URL", requires = "issuer")]
+        trust: Option<String>,
+        /// Their issuer.
+        #[arg(long, value_name = "URL")]
+        issuer: Option<String>,
+        /// Only this build file.
+        #[arg(long, value_name = "PATH")]
+        workflow: Option<String>,
+        /// Trust this identity no longer; its id stands in the list.
+        #[arg(long, value_name = "ID", conflicts_with = "trust")]
+        distrust: Option<String>,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+    /// Look now whether the sources that attestations name are still there, and hold attestations against today's roots.
+    Recheck(Stores),
+}
+
+/// `admin key …`
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// List the keys that the registry signs its own attestations with.
+    List(Stores),
+    /// Sign with a new key from now on. Copy the folder of keys to every server afterwards.
+    Rotate {
+        /// Which: attestations.
+        #[arg(value_parser = ["attestations"])]
+        which: String,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
 }
 
 /// `admin token …`

@@ -87,6 +87,44 @@ impl Times {
     }
 }
 
+/// Sends each of `requests` over so many connections and gives how long each took. With a pace (per second) a request is
+/// due at its time, and its wait counts from then even if its connection was still busy.
+///
+/// # Errors
+/// Where an answer is not 200.
+pub(super) fn paced(
+    authority: &str,
+    connections: usize,
+    pace: Option<u32>,
+    requests: &[Vec<u8>],
+) -> Result<Times> {
+    let begin = Instant::now();
+    let one = |first: usize| -> Result<Vec<f64>> {
+        let mut connection = Connection::open(authority)?;
+        let mut times = Vec::new();
+        for number in (first..requests.len()).step_by(connections) {
+            let due = pace.map_or_else(Instant::now, |pace| {
+                begin + Duration::from_secs_f64(number as f64 / f64::from(pace))
+            });
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            connection.send(&requests[number])?;
+            connection.read_response(false)?.expect_status(200)?;
+            times.push(due.elapsed().as_secs_f64() * 1e3);
+        }
+        Ok(times)
+    };
+    let all = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..connections)
+            .map(|first| scope.spawn(move || one(first)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().map_err(|_| anyhow!("a client panicked"))?)
+            .collect::<Result<Vec<_>>>()
+    })?;
+    Ok(Times::of(all.concat()))
+}
+
 /// Measures and adds the figures of exchanges.
 ///
 /// # Errors
@@ -321,42 +359,14 @@ impl Stage {
         Ok(requests)
     }
 
-    /// Exchanges these, over so many connections, and gives how long each took. With a pace (per second) a request is
-    /// due at its time, and its wait counts from then even if its connection was still busy.
+    /// Exchanges these.
     fn exchange(
         &self,
         requests: &[Vec<u8>],
         connections: usize,
         pace: Option<u32>,
     ) -> Result<Times> {
-        let begin = Instant::now();
-        let one = |first: usize| -> Result<Vec<f64>> {
-            let mut connection = Connection::open(&self.authority)?;
-            let mut times = Vec::new();
-            for number in (first..requests.len()).step_by(connections) {
-                let due = pace.map_or_else(Instant::now, |pace| {
-                    begin + Duration::from_secs_f64(number as f64 / f64::from(pace))
-                });
-                std::thread::sleep(due.saturating_duration_since(Instant::now()));
-                connection.send(&requests[number])?;
-                connection
-                    .read_response(false)?
-                    .expect_status(200)
-                    .context("a good token was refused")?;
-                times.push(due.elapsed().as_secs_f64() * 1e3);
-            }
-            Ok(times)
-        };
-        let all = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..connections)
-                .map(|first| scope.spawn(move || one(first)))
-                .collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().map_err(|_| anyhow!("a client panicked"))?)
-                .collect::<Result<Vec<_>>>()
-        })?;
-        Ok(Times::of(all.concat()))
+        paced(&self.authority, connections, pace, requests).context("a good token was refused")
     }
 
     /// Sends bad tokens at the storm's pace until it is over; how often each status came back.

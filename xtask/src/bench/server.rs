@@ -120,7 +120,7 @@ fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
-fn checked(command: &mut Command) -> Result<String> {
+pub(super) fn checked(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
         .output()
@@ -319,7 +319,7 @@ pub(super) fn nginx(folder: &Path) -> Result<Server> {
 }
 
 /// A virtual environment below `home` that holds these packages.
-fn environment(home: &Path, name: &str, packages: &[&str]) -> Result<PathBuf> {
+pub(super) fn environment(home: &Path, name: &str, packages: &[&str]) -> Result<PathBuf> {
     let folder = home.join(format!("venv-{name}"));
     let done = folder.join(format!("done-{}", packages.join("-")));
     if !done.exists() {

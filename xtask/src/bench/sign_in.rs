@@ -13,7 +13,7 @@ use countersign_testkit::http::Connection;
 use countersign_testkit::packages::Wheel;
 use serde_json::{Value, json};
 
-use super::exchange::{Pinned, Times};
+use super::exchange::{Pinned, Times, paced};
 use super::load::{LOAD_CORE, median};
 use super::machine::Meter;
 use super::report::{Figure, Goal, Report};
@@ -278,29 +278,7 @@ impl Stage {
             self.authority
         )
         .into_bytes();
-        let begin = Instant::now();
-        let one = |first: usize| -> Result<Vec<f64>> {
-            let mut connection = Connection::open(&self.authority)?;
-            let mut times = Vec::new();
-            for number in (first..count).step_by(READERS) {
-                let due = begin + Duration::from_secs_f64(number as f64 / f64::from(PACE));
-                std::thread::sleep(due.saturating_duration_since(Instant::now()));
-                connection.send(&request)?;
-                connection.read_response(false)?.expect_status(200)?;
-                times.push(due.elapsed().as_secs_f64() * 1e3);
-            }
-            Ok(times)
-        };
-        let all = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..READERS)
-                .map(|first| scope.spawn(move || one(first)))
-                .collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().map_err(|_| anyhow!("a reader panicked"))?)
-                .collect::<Result<Vec<_>>>()
-        })?;
-        Ok(Times::of(all.concat()))
+        paced(&self.authority, READERS, Some(PACE), &vec![request; count])
     }
 
     /// Guesses at the storm's pace until it is over, or so many times; how often each status came back.

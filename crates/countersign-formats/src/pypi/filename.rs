@@ -100,6 +100,13 @@ impl DistFilename {
     }
 }
 
+/// Whether two file names stand for the same file of the same release, however written.
+pub fn same_file(ours: &str, named: &str) -> bool {
+    let limits = Limits::default();
+    let key = |text: &str| parse(text, &limits).ok().map(|name| name.key());
+    key(ours).is_some_and(|ours| Some(ours) == key(named))
+}
+
 impl WheelFilename {
     /// The tags it stands for, one by one: `py2.py3-none-any` is `py2-none-any` and `py3-none-any`.
     pub fn tags(&self) -> BTreeSet<String> {

@@ -5,6 +5,7 @@ pub mod documents;
 pub mod filename;
 pub mod html;
 mod inspect;
+pub mod lock;
 pub mod metadata;
 pub mod name;
 mod promises;

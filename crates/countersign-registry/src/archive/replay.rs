@@ -17,7 +17,7 @@ use crate::Blobs;
 use crate::accounts::new_id;
 use crate::error::{Error, Result};
 use crate::heartbeat::tile_path;
-use crate::model::{EventId, FileId, FileState, ProjectId, ProjectStatus, Time};
+use crate::model::{EventId, FileId, FileState, ProjectId, ProjectStatus, Time, TrustLevel};
 use crate::store::{Head, NumberedLeaf, Store, Tx};
 
 /// What a replay brought back.
@@ -253,6 +253,12 @@ async fn take_effect(
     };
     let named = purl::parse(subject)?;
     let at = Time(leaf.time);
+    if !leaf.attestations.is_empty() {
+        // What it was remembered for is in rows that are gone; the log still knows that it had provenance. Too much asked
+        // for can be excepted, too little would be a loss that nobody sees.
+        tx.raise_trust(project, TrustLevel::Provenance, "restored from the log", at)
+            .await?;
+    }
     if leaf.kind == LeafKind::FilePublished {
         return published(tx, shard, index, leaf, &named, replayed).await;
     }

@@ -31,6 +31,7 @@ use crate::heartbeat::{Change, tile_path};
 use crate::keys::verifier_key_name;
 use crate::model::{Actor, FileId, FileState, ProjectId};
 use crate::opening::start_shard;
+use crate::provenance::signing_key_problem;
 use crate::settings::Settings;
 use crate::store::{Head, LeafFacts, Store};
 use crate::{Blobs, LogKeys, Registry, Seams};
@@ -325,7 +326,13 @@ async fn settle(plan: &Restore<'_>, progress: Progress<'_>) -> Result<Restored> 
                 .await?;
         }
     }
+    let problem = signing_key_problem(store, &plan.settings.sign_in.key_folder).await?;
     let mut tx = store.write().await?;
+    if let Some(problem) = problem {
+        tx.end_attestation_key(now).await?;
+        tx.own_words_due_for_all().await?;
+        notes.push(format!("{problem} Another key signs the registry's attestations from now on; it is made within the hour, or with the next file."));
+    }
     tx.unset_instance("restoring").await?;
     tx.set_instance("restored_at", &now.rfc3339()).await?;
     // Which identity tokens were exchanged after the backup is not known any more: none issued before now is taken.
@@ -561,6 +568,7 @@ fn facts_of(leaf: &Leaf) -> LeafFacts {
         role: leaf.role.clone(),
         actor: leaf.actor,
         account: leaf.account,
+        attestations: leaf.attestations.iter().map(ToString::to_string).collect(),
     }
 }
 

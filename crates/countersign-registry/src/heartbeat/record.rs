@@ -14,6 +14,7 @@ pub(crate) struct Change<'a> {
     role: Option<String>,
     digests: Vec<(Algorithm, String)>,
     size: Option<u64>,
+    attestations: Vec<String>,
 }
 
 impl<'a> Change<'a> {
@@ -30,6 +31,7 @@ impl<'a> Change<'a> {
             role: None,
             digests: Vec::new(),
             size: None,
+            attestations: Vec::new(),
         }
     }
 
@@ -57,6 +59,14 @@ impl<'a> Change<'a> {
     pub(crate) fn bytes(mut self, digests: Vec<(Algorithm, String)>, size: u64) -> Self {
         self.digests = digests;
         self.size = Some(size);
+        self
+    }
+
+    /// SHA-256 of the attestations that came with it, hex.
+    pub(crate) fn attested(mut self, mut digests: Vec<String>) -> Self {
+        digests.sort_unstable();
+        digests.dedup();
+        self.attestations = digests;
         self
     }
 
@@ -99,6 +109,12 @@ pub(super) fn leaf_of(
     leaf.account = facts.account;
     leaf.change = facts.change.as_deref().and_then(leaf::Change::from_word);
     leaf.role.clone_from(&facts.role);
+    for hex in &facts.attestations {
+        leaf.attestations.push(
+            hex.parse()
+                .map_err(|_| bug("an attestation's digest is none"))?,
+        );
+    }
     Ok(leaf)
 }
 
@@ -150,6 +166,7 @@ impl Registry {
             account: change
                 .account
                 .map(|account| commitment(&account_salt, &format!("account:{account}"))),
+            attestations: change.attestations,
         };
         leaf_of(&leaf, at, Some((1, None)))?
             .to_text()

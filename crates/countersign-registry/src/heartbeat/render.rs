@@ -72,12 +72,18 @@ impl Registry {
                 None => Arc::new(Fragments::of(
                     state.serial,
                     &self.inner.store.files_of(&state.id).await?,
+                    self.inner.settings.site(),
                 )),
             };
             let mut added = fresh.remove(&state.id).unwrap_or_default();
             added.sort_by_key(|row| row.leaf);
             let ecosystem = crate::store::ecosystem(&state.ecosystem)?;
-            let (fragments, latest) = known.with(state.serial + 1, ecosystem, &added);
+            let (fragments, latest) = known.with(
+                state.serial + 1,
+                ecosystem,
+                &added,
+                self.inner.settings.site(),
+            );
             let head = project_head(&state, fragments.versions.clone(), state.serial + 1)?;
             let body = documents::project_json_from_fragments(&head, &fragments.fragments);
             let document = Document::new(Bytes::from(body), state.serial + 1);
@@ -102,14 +108,14 @@ impl Registry {
 }
 
 impl Fragments {
-    pub(super) fn of(serial: u64, files: &[FileRow]) -> Self {
+    pub(super) fn of(serial: u64, files: &[FileRow], site: &str) -> Self {
         let empty = Self {
             serial,
             versions: Vec::new(),
             fragments: Vec::new(),
             latest: String::new(),
         };
-        empty.with(serial, Ecosystem::Pypi, files).0
+        empty.with(serial, Ecosystem::Pypi, files, site).0
     }
 
     /// These with more files; where the newest version changed, that version and its summary.
@@ -118,6 +124,7 @@ impl Fragments {
         serial: u64,
         ecosystem: Ecosystem,
         files: &[FileRow],
+        site: &str,
     ) -> (Self, Option<(String, String)>) {
         let mut next = Self {
             serial,
@@ -128,7 +135,7 @@ impl Fragments {
         let mut changed = None;
         for file in files {
             next.fragments
-                .push(documents::file_fragment(&file_view(file)).into());
+                .push(documents::file_fragment(&file_view(file, site)).into());
             if !next.versions.contains(&file.version) {
                 next.versions.push(file.version.clone());
             }
@@ -152,8 +159,9 @@ pub(crate) fn newer(ecosystem: Ecosystem, a: &str, b: &str) -> bool {
     }
 }
 
-/// A file as the index document shows it. Links are root-relative: they hold wherever the registry is reached.
-pub(crate) fn file_view(file: &FileRow) -> FileView {
+/// A file as the index document shows it. Links are root-relative: they hold wherever the registry is reached. Only that of
+/// its provenance is whole, as PEP 740 demands.
+pub(crate) fn file_view(file: &FileRow, site: &str) -> FileView {
     let url = file_url(&file.sha256, &file.filename);
     FileView {
         filename: file.filename.clone(),
@@ -165,9 +173,23 @@ pub(crate) fn file_view(file: &FileRow) -> FileView {
         requires_python: file.requires_python.clone(),
         yanked: file.yanked.as_ref().map(|(_, reason)| reason.clone()),
         metadata_sha256: (file.filetype == "bdist_wheel").then(|| file.metadata_sha256.clone()),
-        provenance: None,
+        provenance: file
+            .attested
+            .map(|_| format!("{site}{}", provenance_path(file))),
         leaf_index: file.leaf.unwrap_or(0),
     }
+}
+
+/// Path of a file's provenance object below the site.
+fn provenance_path(file: &FileRow) -> String {
+    let key = purl::parse(&file.purl)
+        .map(|parsed| parsed.name_key.as_str().to_owned())
+        .unwrap_or_default();
+    format!(
+        "/pypi/integrity/{key}/{}/{}/provenance",
+        file.version,
+        file.filename.replace('+', "%2B")
+    )
 }
 
 /// Path of an artifact below the site. File names hold only characters that stand for themselves in a path, but `+`.

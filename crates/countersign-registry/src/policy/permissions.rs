@@ -76,6 +76,7 @@ const fn waits_after_recovery(act: Act) -> bool {
             | Act::ManagePolicy
             | Act::Propose
             | Act::Confirm
+            | Act::OpenDeparture
             | Act::ManageMembers
             | Act::ManageManagers
             | Act::ManageTeams
@@ -202,6 +203,9 @@ acts! {
     /// Stop what somebody asked for.
     Cancel = "cancel" "stop requests about": OWNER, yes, SignedIn, manage, no, no, no,
         "Stopping must be easier than doing.";
+    /// An exception to what the project is remembered for, or a declared move.
+    OpenDeparture = "open-departure" "open exceptions to the provenance of": OWNER, yes, Strong, never, no, yes, no,
+        "Whoever opens one can publish what nobody vouches for: never by a stolen token, on a critical project never alone.";
     /// Make an organisation.
     CreateOrganisation = "create-organisation" "make organisations": Who::Account, yes, Fresh, never, no, no, consent,
         "It takes a name for ever.";

@@ -74,6 +74,7 @@ fn project(status: ProjectStatus, role: Option<Role>, removed: bool) -> Option<P
         has_publisher: false,
         policy: PolicyFacts::default(),
         trust: TrustLevel::None,
+        source: None,
     })
 }
 
@@ -103,8 +104,20 @@ fn identifier(sha256: &str, state: Option<FileState>) -> Option<IdentifierFacts>
 
 /// What comes of a publish: `new`, `repeat`, or the code of its refusal.
 fn outcome(settings: &Settings, actor: &Actor, facts: &PublishFacts, filetype: &str) -> String {
-    match may_publish(settings, actor, facts, &manifest(filetype), "ours", NOW) {
-        Ok(Decision::New) => "new".to_owned(),
+    let offer = Offer {
+        level: trust_of(actor),
+        source: None,
+    };
+    match may_publish(
+        settings,
+        actor,
+        facts,
+        &manifest(filetype),
+        "ours",
+        offer,
+        NOW,
+    ) {
+        Ok(Decision::New(_)) => "new".to_owned(),
         Ok(Decision::Repeat(_)) => "repeat".to_owned(),
         Err(error) => {
             assert!(error.remedy.is_some(), "{} has no way out", error.code);
@@ -223,6 +236,7 @@ fn publishing_is_decided_by_role_status_and_what_is_there() {
         lookalikes: Vec::new(),
         namespace: None,
         excepted: false,
+        open: Vec::new(),
     };
     let stranger = || project(ProjectStatus::Active, None, false);
     let gone = |role| project(ProjectStatus::Active, role, true);
@@ -709,7 +723,18 @@ fn the_first_words_of_a_taken_name_are_those_that_clients_look_for() {
         ..PublishFacts::default()
     };
     let ann = token(None, Action::Publish);
-    let error =
-        may_publish(&settings(), &ann, &facts, &manifest("sdist"), "ours", NOW).unwrap_err();
+    let error = may_publish(
+        &settings(),
+        &ann,
+        &facts,
+        &manifest("sdist"),
+        "ours",
+        Offer {
+            level: TrustLevel::Token,
+            source: None,
+        },
+        NOW,
+    )
+    .unwrap_err();
     assert!(error.message.starts_with("File already exists"), "{error}");
 }

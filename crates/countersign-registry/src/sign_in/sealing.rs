@@ -1,7 +1,6 @@
 //! Secrets that must be readable again (what codes are made of) are sealed with a key that lies beside the log's keys,
 //! apart from the database.
 
-use std::io::Write;
 use std::path::Path;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -11,6 +10,7 @@ use countersign_trust::digest::Sha256;
 
 use crate::Registry;
 use crate::error::{Error, Kind, Result};
+use crate::keys::{read_secret, secret_or_new};
 use crate::seams::Random;
 
 /// The file in the folder of keys.
@@ -101,52 +101,20 @@ impl Registry {
 
 /// Reads the key; makes it of `fresh` bytes where there is none and none was ever used.
 fn key(folder: &Path, fresh: Option<[u8; 32]>) -> Result<[u8; 32]> {
-    let path = folder.join(FILE);
-    let missing = |source: std::io::Error| {
+    let read = match fresh {
+        Some(fresh) => secret_or_new(folder, FILE, fresh),
+        None => read_secret(folder, FILE),
+    };
+    read.map_err(|source| {
         Error::new(
             Kind::Unavailable,
             "sign-in-key-missing",
-            format!("The key {} can not be had: {source}.", path.display()),
+            format!(
+                "The key {} can not be had: {source}.",
+                folder.join(FILE).display()
+            ),
         )
         .remedy("Put it back from where you keep the keys. Passkeys and recovery codes work without it.")
         .because(source)
-    };
-    match std::fs::read_to_string(&path) {
-        Ok(text) => {
-            let bytes = hex::decode(text.trim_end()).unwrap_or_default();
-            return bytes
-                .try_into()
-                .map_err(|_| missing(std::io::Error::other("it is not 64 hexadecimal digits")));
-        }
-        Err(source) if source.kind() == std::io::ErrorKind::NotFound => {}
-        Err(source) => return Err(missing(source)),
-    }
-    let Some(bytes) = fresh else {
-        return Err(missing(std::io::ErrorKind::NotFound.into()));
-    };
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder).map_err(missing)?;
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = match options.open(&path) {
-        Ok(file) => file,
-        // Another process was a moment earlier.
-        Err(source) if source.kind() == std::io::ErrorKind::AlreadyExists => {
-            return key(folder, None);
-        }
-        Err(source) => return Err(missing(source)),
-    };
-    file.write_all(hex::encode(bytes).as_bytes())
-        .and_then(|()| file.write_all(b"\n"))
-        .and_then(|()| file.sync_all())
-        .map_err(missing)?;
-    std::fs::File::open(folder)
-        .and_then(|handle| handle.sync_all())
-        .map_err(missing)?;
-    Ok(bytes)
+    })
 }

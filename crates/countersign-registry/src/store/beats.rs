@@ -48,6 +48,9 @@ pub struct LeafFacts {
     pub actor: Option<Sha256>,
     /// Commitment to an affected account.
     pub account: Option<Sha256>,
+    /// SHA-256 of attestations, hex, ascending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attestations: Vec<String>,
 }
 
 /// An event that waits for its place in the log.

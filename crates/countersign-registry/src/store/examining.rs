@@ -35,6 +35,8 @@ pub(crate) struct PublishedLeaf {
     pub(crate) at: Time,
     /// The log says later that it was deleted or withheld.
     pub(crate) withdrawn: bool,
+    /// SHA-256 of the attestations that it names, hex.
+    pub(crate) attestations: Vec<String>,
 }
 
 const CHECK: &str = "SELECT f.id, f.project_id, f.identifier, f.filename, f.purl, f.sha256, f.size, f.state, f.leaf, f.leaf_shard FROM files f";
@@ -449,7 +451,7 @@ impl Tx {
         around: &[String],
     ) -> Result<Option<PublishedLeaf>> {
         let row = sqlx::query(
-            "SELECT event_id, shard, idx, at FROM leaves WHERE project_id = $1 AND kind = 'file-published' AND subject = $2 \
+            "SELECT event_id, shard, idx, at, body FROM leaves WHERE project_id = $1 AND kind = 'file-published' AND subject = $2 \
              ORDER BY shard, idx LIMIT 1",
         )
         .bind(project.0.clone())
@@ -482,6 +484,11 @@ impl Tx {
             index,
             at: super::time(&row, "at")?,
             withdrawn: last.is_some_and(|kind| kind != "released"),
+            attestations: text(&row, "body")?
+                .lines()
+                .filter_map(|line| line.strip_prefix("attestation sha256:"))
+                .map(str::to_owned)
+                .collect(),
         }))
     }
 

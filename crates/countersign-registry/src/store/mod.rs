@@ -12,6 +12,7 @@ mod mail;
 mod organisations;
 mod people;
 mod privacy;
+mod provenance;
 mod publishing;
 mod reading;
 mod recovery;
@@ -34,6 +35,11 @@ pub(crate) use organisations::{
     ApprovalRow, InvitationRow, OrganisationRow, OwnedProject, ProposalKind, ProposalRow, TeamRow,
 };
 pub(crate) use people::{CredentialRow, NewCredential};
+pub use provenance::ChangeFacts;
+pub(crate) use provenance::{
+    AttestationKeyRow, AttestationRow, AttestedFile, ChangeRow, CheckedSource, IdentityRow,
+    OwnSubject, SourceCheckRow, TrustRootRow,
+};
 pub(crate) use publishing::{
     FileFacts, NamespaceFacts, NewFile, NewProject, ProjectFacts, PublishFacts,
 };

@@ -70,6 +70,12 @@ pub(crate) const PERSONAL: &[Personal] = &[
     ),
     personal("grants", "account_id = $1", Fate::Keep),
     personal("publishers", "account_id = $1", Fate::Keep),
+    personal("attestation_identities", "account_id = $1", Fate::Keep),
+    personal(
+        "provenance_changes",
+        "opened_by = $1 OR confirmed_by = $1",
+        Fate::Keep,
+    ),
     personal("files", "uploader_id = $1", Fate::Keep),
     personal(
         "events",

@@ -3,12 +3,13 @@
 use countersign_formats::{Ecosystem, Manifest};
 use countersign_trust::digest::Sha256;
 
+use super::provenance::ChangeFacts;
 use super::trusted::{PolicyFacts, policy_facts};
 use super::{Tx, built, failed, maybe_text, maybe_time, signed, text, time, value_rows};
 use crate::error::{Error, Result};
 use crate::model::{
     AccountId, EventId, FileId, FileState, Identity, OrganisationId, ProjectId, ProjectStatus,
-    PublisherId, ReleaseId, Roles, Time, TrustLevel,
+    PublisherId, ReleaseId, Roles, SourceTuple, Time, TrustLevel,
 };
 
 /// Everything [`crate::policy`] may ask about a publish, read in the transaction that will write it.
@@ -26,6 +27,8 @@ pub struct PublishFacts {
     pub namespace: Option<NamespaceFacts>,
     /// An owner approved this very file below the trust that the project demands.
     pub excepted: bool,
+    /// Exceptions and declared moves that hold now; read only where something would be lost without them.
+    pub open: Vec<ChangeFacts>,
 }
 
 /// A namespace as the founding of a project in it sees it.
@@ -66,6 +69,8 @@ pub struct ProjectFacts {
     pub policy: PolicyFacts,
     /// The highest trust that its publications ever reached.
     pub trust: TrustLevel,
+    /// The source that it is remembered for.
+    pub source: Option<SourceTuple>,
 }
 
 /// A release as a publish sees it.
@@ -175,7 +180,7 @@ impl Tx {
                 .map_err(failed)?;
         }
         let row = sqlx::query(
-            "SELECT p.id, p.name, p.status, p.removed_at, p.trust_level, p.trusted_only_at, p.required_environment, p.minimum_trust, p.policy_at, p.critical_at, \
+            "SELECT p.id, p.name, p.status, p.removed_at, p.trust_level, p.trusted_only_at, p.required_environment, p.minimum_trust, p.policy_at, p.critical_at, p.source, \
              (SELECT min(t.id) FROM publishers t WHERE t.project_id = p.id AND t.removed_at IS NULL) AS publisher, r.id AS release_id, r.created_at, r.removed_at AS release_removed_at, \
              (SELECT f.filename FROM files f WHERE f.release_id = r.id AND f.filetype = 'sdist' AND f.removed_at IS NULL) AS sdist, \
              (SELECT f.filename FROM files f WHERE f.release_id = r.id AND f.filename_key = $4 AND f.identifier <> $5) AS spelling \
@@ -208,6 +213,7 @@ impl Tx {
                 has_publisher: maybe_text(&row, "publisher")?.is_some(),
                 policy: policy_facts(&row)?,
                 trust: super::parsed(&row, "trust_level")?,
+                source: super::provenance::source_of(&row)?,
                 name: text(&row, "name")?,
                 status: super::parsed(&row, "status")?,
                 removed: maybe_time(&row, "removed_at")?,

@@ -62,6 +62,8 @@ pub struct FileRow {
     pub withheld_reason: Option<String>,
     /// User name of the uploader.
     pub uploader: Option<String>,
+    /// Since when it has attestations of its uploader.
+    pub attested: Option<Time>,
 }
 
 /// A release in a list.
@@ -83,7 +85,7 @@ pub struct ReleaseRow {
 
 const FILE: &str = "SELECT f.id, f.project_id, r.version, r.yanked_at, r.yanked_reason, f.filename, f.purl, f.size, f.sha256, \
      f.blake2b_256, f.md5, f.filetype, f.python_tag, f.requires_python, f.metadata_sha256, f.summary, f.state, f.staged_at, f.live_at, f.leaf, f.leaf_shard, \
-     f.withheld_reason, a.name AS uploader FROM files f JOIN releases r ON r.id = f.release_id LEFT JOIN accounts a ON a.id = f.uploader_id";
+     f.withheld_reason, f.attested_at, a.name AS uploader FROM files f JOIN releases r ON r.id = f.release_id LEFT JOIN accounts a ON a.id = f.uploader_id";
 
 fn yank(row: &AnyRow) -> Result<Option<(Time, String)>> {
     Ok(match maybe_time(row, "yanked_at")? {
@@ -116,6 +118,7 @@ fn file(row: &AnyRow) -> Result<FileRow> {
         leaf_shard: maybe_unsigned(row, "leaf_shard")?,
         withheld_reason: maybe_text(row, "withheld_reason")?,
         uploader: maybe_text(row, "uploader")?,
+        attested: maybe_time(row, "attested_at")?,
     })
 }
 

@@ -193,6 +193,23 @@ impl Store {
         row.as_ref().map(issuer).transpose()
     }
 
+    /// Publishers by their ids, removed or not.
+    pub(crate) async fn publishers_named(&self, ids: &[PublisherId]) -> Result<Vec<PublisherRow>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = built(format!(
+            "{PUBLISHER} WHERE p.id IN ({})",
+            places(ids.len(), 1)
+        ));
+        let mut query = sqlx::query(sql);
+        for id in ids {
+            query = query.bind(id.0.clone());
+        }
+        let rows = query.fetch_all(&self.read).await.map_err(failed)?;
+        rows.iter().map(publisher).collect()
+    }
+
     /// Publishers that a token of this issuer could fit, oldest first and not without end: whoever floods a repository
     /// with registrations stands behind those that were there before; among them pending ones that lost their name,
     /// so that the refusal can say so.

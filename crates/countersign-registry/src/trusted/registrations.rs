@@ -892,7 +892,7 @@ impl Registry {
     /// Changes what the owners of a project demand of whoever publishes. Takes effect at once.
     ///
     /// # Errors
-    /// `role-missing`, `project-unknown`, `policy-environment`, `policy-locks-out`, `trust-level-unavailable`.
+    /// `role-missing`, `project-unknown`, `policy-environment`, `policy-locks-out`.
     pub async fn set_project_policy(
         &self,
         actor: &Actor,
@@ -912,14 +912,6 @@ impl Registry {
                 format!("{environment:?} can not be the name of an environment."),
             )
             .remedy("Give 1 to 255 bytes without control characters, or none."));
-        }
-        if wish.minimum_trust == Some(TrustLevel::Provenance) {
-            return Err(Error::new(
-                Kind::Rejected,
-                "trust-level-unavailable",
-                "This version of the registry does not verify provenance yet, so nobody could publish.",
-            )
-            .remedy("Use workflow, the highest level that it can check."));
         }
         let now = self.now();
         let mut tx = self.inner.store.write().await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_formats::Ecosystem;
-use countersign_registry::model::{Actor, Role};
+use countersign_registry::model::{Actor, Role, TrustLevel};
 use countersign_registry::{
     Blobs, Continued, Deletion, DocumentKey, Error, LogKeys, Registry, Restore, Restored, Seams,
     Settings, Store, Summary, SystemClock, SystemRandom,
@@ -411,6 +411,43 @@ on_both_databases! {
         let found = registry.doctor(Some(&place.keys()), true, &mut |_, _| {}).await;
         let wrong: Vec<_> = found.iter().filter(|diagnosis| !diagnosis.ok).collect();
         assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    async fn what_a_project_is_remembered_for_comes_back_with_the_log(given: Database) {
+        let test = TestRegistry::new(given).await;
+        let stage = crate::provenance::stage(&test).await;
+        let (file, _) = back_up(&test, "before.backup").await;
+        let robot = crate::provenance::robot(&test, &stage, &crate::trusted::release()).await;
+        let package = wheel("sample", "1.0");
+        let sent = stage.both(&crate::trusted::release(), &package);
+        let receipt = crate::provenance::upload(&test, &robot, &package, &sent).await.unwrap();
+        let place = Place::new(given).await;
+        place.take_keys_of(&test);
+        copy_folder(&test.folder.path().join("blobs"), &place.folder.path().join("blobs"), &|_| true);
+        let restored = place.restore(Some(file), None, true).await.unwrap();
+        assert_eq!(restored.continued, Continued::SameLog, "{restored:?}");
+        // The folder of keys lacks the one that signed attestations: another one does now, and the old one stays named.
+        assert!(restored.notes.iter().any(|note| note.contains("attestations-1.p256")), "{:?}", restored.notes);
+        let registry = place.open(1).await.unwrap();
+        let beating = registry.start();
+        let known = registry.project_provenance(Ecosystem::Pypi, "sample").await.unwrap();
+        assert_eq!(known.level, TrustLevel::Provenance);
+        // A token from before, as a thief would have kept one.
+        let token = registry.create_token(&Actor::operator(), countersign_registry::NewToken {
+            user: "ada".into(), ecosystem: None, namespace: None, networks: Vec::new(), project: None, action: countersign_registry::model::Action::Manage,
+            expires: Duration::from_secs(86_400), label: String::new(),
+        }).await.unwrap().0;
+        let ada = registry.authenticate(countersign_registry::model::Presented::Token(token)).await.unwrap();
+        let error = publish(&registry, &ada, &wheel("sample", "1.1")).await.unwrap_err();
+        assert_eq!(error.code, "trust-lost");
+        // The bytes come home to their leaf, without what stood behind them; the memory stays.
+        let home = publish(&registry, &Actor::operator(), &package).await.unwrap();
+        assert_eq!(home.leaf, receipt.leaf);
+        registry.look_after_provenance().await.unwrap();
+        let keys = registry.attestation_keys().await.unwrap();
+        assert_eq!(keys.iter().filter(|key| key.until.is_none()).count(), 1);
+        assert_eq!(keys.len(), 2, "{keys:?}");
+        beating.stop().await;
     }
 
     async fn a_database_set_back_is_refused_by_serve_and_mended_by_a_replay_without_a_file(given: Database) {

@@ -230,6 +230,7 @@ pub struct TestRegistry {
     pub folder: tempfile::TempDir,
     pub database: String,
     blobs: Blobs,
+    outside: Arc<dyn Outside>,
     beating: Option<Beating>,
     /// Every checkpoint that a check has seen; each must be a beginning of each later one.
     pub(crate) seen: Mutex<Vec<String>>,
@@ -305,7 +306,7 @@ impl TestRegistry {
         let seams = Seams {
             clock: clock.clone(),
             random: Arc::new(SystemRandom),
-            outside,
+            outside: outside.clone(),
             post: Some(mailbox.clone()),
             domains: Some(domains.clone()),
         };
@@ -325,6 +326,7 @@ impl TestRegistry {
             folder,
             database,
             blobs,
+            outside,
             beating,
             seen: Mutex::default(),
         }
@@ -346,7 +348,7 @@ impl TestRegistry {
         let seams = Seams {
             clock: self.clock.clone(),
             random: Arc::new(SystemRandom),
-            outside: Arc::new(World),
+            outside: self.outside.clone(),
             post: Some(self.mailbox.clone()),
             domains: Some(self.domains.clone()),
         };

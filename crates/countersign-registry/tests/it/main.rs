@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod accounts;
+mod afterwards;
 mod approvals;
 mod archive;
 mod checker;
@@ -15,12 +16,15 @@ mod guards;
 mod kit;
 mod leaks;
 mod log;
+mod loss;
 mod mail;
 mod organisations;
 mod permissions;
 mod policy;
 mod privacy;
+mod provenance;
 mod publishing;
 mod recovery;
+mod roots;
 mod sign_in;
 mod trusted;

@@ -27,12 +27,12 @@ const AUDIENCE: &str = "http://localhost:8417/pypi";
 static SERVER: LazyLock<OidcServer> = LazyLock::new(|| OidcServer::start().unwrap());
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
-fn wheel(name: &str, version: &str) -> Package {
+pub fn wheel(name: &str, version: &str) -> Package {
     Wheel::new(name, version).build()
 }
 
 /// An issuer of that preset, admitted. Its name is its path.
-async fn issuer(test: &TestRegistry, provider: Provider) -> (String, Issuer) {
+pub async fn issuer(test: &TestRegistry, provider: Provider) -> (String, Issuer) {
     let name = format!(
         "{}-{}",
         provider.as_str(),
@@ -62,7 +62,7 @@ fn fields(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn github(issuer: &str, project: &str, more: &[(&str, &str)]) -> NewPublisher {
+pub fn github(issuer: &str, project: &str, more: &[(&str, &str)]) -> NewPublisher {
     let mut given = fields(&[
         ("owner", "octo"),
         ("repository", "sample"),
@@ -87,7 +87,7 @@ fn pending(issuer: &str, project: &str) -> NewPublisher {
     }
 }
 
-fn release() -> Claims {
+pub fn release() -> Claims {
     claims::github("octo/sample", "release.yml")
 }
 
@@ -95,7 +95,7 @@ fn token(issuer: &Issuer, claims: &Claims) -> String {
     issuer.token(AUDIENCE, claims).unwrap()
 }
 
-async fn minted(
+pub async fn minted(
     registry: &Registry,
     issuer: &Issuer,
     claims: &Claims,
@@ -108,14 +108,14 @@ async fn minted(
 }
 
 /// A project `sample` of ada's, with a publisher of that issuer.
-struct Sample {
-    ada: Actor,
-    name: String,
-    issuer: Issuer,
-    publisher: PublisherSummary,
+pub struct Sample {
+    pub ada: Actor,
+    pub name: String,
+    pub issuer: Issuer,
+    pub publisher: PublisherSummary,
 }
 
-async fn sample(test: &TestRegistry, more: &[(&str, &str)]) -> Sample {
+pub async fn sample(test: &TestRegistry, more: &[(&str, &str)]) -> Sample {
     let ada = test.user("ada").await;
     test.publish(&ada, &wheel("sample", "0.1")).await.unwrap();
     let (name, issuer) = issuer(test, Provider::Github).await;
@@ -621,10 +621,10 @@ on_both_databases! {
         let view = set(PolicyChange { trusted_only: Some(false), environment: Some(None), minimum_trust: Some(TrustLevel::Workflow) }).await.unwrap();
         assert!(!view.trusted_only && view.environment.is_none());
         refused(test.publish(&sample.ada, &wheel("sample", "1.2")).await.map(|_| ()), "trust-too-low");
-        refused(set(PolicyChange { minimum_trust: Some(TrustLevel::Provenance), ..PolicyChange::default() }).await, "trust-level-unavailable");
         refused(set(PolicyChange { environment: Some(Some("\n".to_owned())), ..PolicyChange::default() }).await, "policy-environment");
         set(PolicyChange { minimum_trust: Some(TrustLevel::None), ..PolicyChange::default() }).await.unwrap();
-        test.publish(&sample.ada, &wheel("sample", "1.2")).await.unwrap();
+        // What the project is known for is held without any policy too.
+        refused(test.publish(&sample.ada, &wheel("sample", "1.2")).await.map(|_| ()), "trust-lost");
         // Nobody's tokens of this issuer carry an environment.
         let (plain, _) = issuer(&test, Provider::Buildkite).await;
         test.publish(&sample.ada, &wheel("built", "1.0")).await.unwrap();
@@ -658,7 +658,8 @@ on_both_databases! {
         assert!(notices[1].text.contains("ada"), "{}", notices[1].text);
         registry.dismiss_notice(&sample.ada, PYPI, "sample", &notices[1].id).await.unwrap();
         refused(registry.dismiss_notice(&sample.ada, PYPI, "sample", &notices[1].id).await, "notice-unknown");
-        test.publish(&sample.ada, &wheel("sample", "1.2")).await.unwrap();
+        // The workflow published meanwhile: from then on a token is not warned of but refused.
+        refused(test.publish(&sample.ada, &wheel("sample", "1.2")).await.map(|_| ()), "trust-lost");
         assert_eq!(registry.notices(&sample.ada, PYPI, "sample").await.unwrap().len(), 1);
     }
 

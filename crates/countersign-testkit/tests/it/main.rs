@@ -11,6 +11,7 @@ mod npm;
 mod outages;
 mod pages;
 mod people;
+mod provenance;
 mod races;
 mod trusted;
 

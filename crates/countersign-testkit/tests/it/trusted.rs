@@ -7,7 +7,7 @@ mod journey;
 mod minted;
 mod odd;
 mod processes;
-mod providers;
+pub(crate) mod providers;
 
 use countersign_testkit::claims::{self, Claims};
 use countersign_testkit::http::{self, Response};
@@ -16,27 +16,27 @@ use countersign_testkit::packages::{Package, Wheel};
 use countersign_testkit::server::{Database, ServerOptions, TestServer};
 use serde_json::{Value, json};
 
-const REPOSITORY: &str = "octo/sample";
-const WORKFLOW: &str = "release.yml";
-const OWNER_ID: u64 = 65001;
-const REPOSITORY_ID: u64 = 74001;
+pub(crate) const REPOSITORY: &str = "octo/sample";
+pub(crate) const WORKFLOW: &str = "release.yml";
+pub(crate) const OWNER_ID: u64 = 65001;
+pub(crate) const REPOSITORY_ID: u64 = 74001;
 
 /// A registry whose operator has admitted the issuer `company`, a GitHub of the company's own.
-struct Stage {
-    server: TestServer,
-    oidc: OidcServer,
-    company: Issuer,
-    audience: String,
+pub(crate) struct Stage {
+    pub(crate) server: TestServer,
+    pub(crate) oidc: OidcServer,
+    pub(crate) company: Issuer,
+    pub(crate) audience: String,
     /// For what a test writes.
-    folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Stage {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::on(Database::Sqlite)
     }
 
-    fn on(database: Database) -> Self {
+    pub(crate) fn on(database: Database) -> Self {
         Self::with(ServerOptions {
             database,
             ..ServerOptions::default()
@@ -88,26 +88,41 @@ impl Stage {
         self.server.run(&[&add[..], &as_github].concat()).unwrap();
     }
 
+    /// Lets API tokens publish to a project that workflows published to.
+    fn let_tokens_publish_to(&self, project: &str) {
+        let exception = [
+            "admin",
+            "provenance",
+            "exception",
+            project,
+            "--level",
+            "token",
+            "--reason",
+            "a test",
+        ];
+        self.server.run(&exception).unwrap();
+    }
+
     /// Runs an `admin publisher` command and returns the JSON that it prints.
-    fn publisher(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn publisher(&self, arguments: &[&str]) -> Value {
         let command = [&["--json", "admin", "publisher"], arguments].concat();
         let output = self.server.run(&command).unwrap();
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
     /// Registers the workflow of [`REPOSITORY`] for a project; the publisher's id.
-    fn register(&self, project: &str, further: &[&str]) -> String {
+    pub(crate) fn register(&self, project: &str, further: &[&str]) -> String {
         let added = self.publisher(&[&registration(project), further].concat());
         added["id"].as_str().unwrap().to_owned()
     }
 
     /// Registers it for a project that does not exist yet, and that ada shall own.
-    fn register_pending(&self, project: &str) -> String {
+    pub(crate) fn register_pending(&self, project: &str) -> String {
         self.register(project, &["--pending-for", "ada"])
     }
 
     /// A project of ada's with the release 1.0, published by a token, for which the workflow is registered.
-    fn project_with_publisher(&self, project: &str, further: &[&str]) -> String {
+    pub(crate) fn project_with_publisher(&self, project: &str, further: &[&str]) -> String {
         let token = self.server.token("ada", &[]).unwrap();
         let first = release(project, "1.0");
         self.server
@@ -119,21 +134,21 @@ impl Stage {
     }
 
     /// What a job of the registered workflow says.
-    fn claims(&self) -> Claims {
+    pub(crate) fn claims(&self) -> Claims {
         claims::github(REPOSITORY, WORKFLOW)
     }
 
     /// An identity token of `company` for this registry.
-    fn identity(&self, claims: &Claims) -> String {
+    pub(crate) fn identity(&self, claims: &Claims) -> String {
         self.company.token(&self.audience, claims).unwrap()
     }
 
-    fn mint(&self, identity: &str) -> Response {
+    pub(crate) fn mint(&self, identity: &str) -> Response {
         mint_at(&self.server.url(), identity)
     }
 
     /// A minted token of the registered workflow.
-    fn minted(&self) -> String {
+    pub(crate) fn minted(&self) -> String {
         token_of(self.mint(&self.identity(&self.claims())))
     }
 }
@@ -147,7 +162,7 @@ fn registration(project: &str) -> [&str; 10] {
     [e, f, g, h, a, b, c, d, "--workflow", WORKFLOW]
 }
 
-fn mint_at(server: &str, identity: &str) -> Response {
+pub(crate) fn mint_at(server: &str, identity: &str) -> Response {
     try_mint_at(server, identity).unwrap()
 }
 
@@ -163,7 +178,7 @@ fn try_mint_at(server: &str, identity: &str) -> anyhow::Result<Response> {
 }
 
 /// The token of a successful exchange.
-fn token_of(answer: Response) -> String {
+pub(crate) fn token_of(answer: Response) -> String {
     let answer = answer.expect_status(200).unwrap().json().unwrap();
     assert_eq!(answer["success"], true);
     answer["token"].as_str().unwrap().to_owned()
@@ -198,6 +213,6 @@ fn differing(answer: &Response, claim: &str) -> (String, Value) {
     (expected, told["seen"].clone())
 }
 
-fn release(project: &str, version: &str) -> Package {
+pub(crate) fn release(project: &str, version: &str) -> Package {
     Wheel::new(project, version).build()
 }

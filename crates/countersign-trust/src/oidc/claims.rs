@@ -24,6 +24,15 @@ impl Claims {
         strict_object(bytes).map(Self)
     }
 
+    /// Claims that are known as texts already.
+    pub(crate) fn of_texts<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let value = |text: &str| Value::String(text.to_owned());
+        let pairs = texts
+            .into_iter()
+            .map(|(name, text)| (name.to_owned(), value(text)));
+        Self(pairs.collect())
+    }
+
     /// The value of a claim; a JSON `null` counts as absent.
     pub fn get(&self, claim: &str) -> Option<&Value> {
         self.0.get(claim).filter(|value| !value.is_null())
@@ -52,12 +61,25 @@ pub(crate) fn scalar(value: &Value) -> Option<String> {
 
 /// Reads a JSON object within the limits above.
 pub(crate) fn strict_object(bytes: &[u8]) -> Result<Map<String, Value>, String> {
+    strict_object_within(bytes, MAX_DEPTH, MAX_VALUES)
+}
+
+/// Reads a JSON object of at most `levels` levels and `values` values, in which no name stands twice.
+pub(crate) fn strict_object_within(
+    bytes: &[u8],
+    levels: usize,
+    values: usize,
+) -> Result<Map<String, Value>, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
-    let mut left = MAX_VALUES;
     let mut reader = serde_json::Deserializer::from_str(text);
+    let mut count = Count {
+        levels,
+        values,
+        left: values,
+    };
     let value = Strict {
         depth: 0,
-        left: &mut left,
+        count: &mut count,
     }
     .deserialize(&mut reader)
     .and_then(|value| reader.end().map(|()| value))
@@ -71,13 +93,21 @@ pub(crate) fn strict_object(bytes: &[u8]) -> Result<Map<String, Value>, String> 
 /// Builds a [`Value`], counting levels and values and refusing repeated names, which readers resolve differently.
 struct Strict<'a> {
     depth: usize,
-    left: &'a mut usize,
+    count: &'a mut Count,
+}
+
+/// The limits of one document, and how many values it may still have.
+struct Count {
+    levels: usize,
+    values: usize,
+    left: usize,
 }
 
 impl Strict<'_> {
     fn deeper<E: serde::de::Error>(&self) -> Result<usize, E> {
-        if self.depth == MAX_DEPTH {
-            return Err(E::custom(format!("more than {MAX_DEPTH} levels")));
+        let levels = self.count.levels;
+        if self.depth == levels {
+            return Err(E::custom(format!("more than {levels} levels")));
         }
         Ok(self.depth + 1)
     }
@@ -87,10 +117,12 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
-        *self.left = self
+        let values = self.count.values;
+        self.count.left = self
+            .count
             .left
             .checked_sub(1)
-            .ok_or_else(|| D::Error::custom(format!("more than {MAX_VALUES} values")))?;
+            .ok_or_else(|| D::Error::custom(format!("more than {values} values")))?;
         reader.deserialize_any(self)
     }
 }
@@ -137,7 +169,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let mut list = Vec::new();
         while let Some(value) = access.next_element_seed(Strict {
             depth,
-            left: &mut *self.left,
+            count: &mut *self.count,
         })? {
             list.push(value);
         }
@@ -150,7 +182,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
         while let Some(name) = access.next_key::<String>()? {
             let value = access.next_value_seed(Strict {
                 depth,
-                left: &mut *self.left,
+                count: &mut *self.count,
             })?;
             if name.contains('\0') {
                 return Err(A::Error::custom("a name holds U+0000"));

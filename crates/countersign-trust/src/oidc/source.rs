@@ -30,6 +30,73 @@ pub struct Source {
     pub environment: Option<String>,
 }
 
+/// Software that shows repositories, by how it names the pages of a commit and of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Forge {
+    /// GitHub, also GitHub Enterprise.
+    Github,
+    /// GitLab, also self-managed.
+    Gitlab,
+    /// Forgejo, as Codeberg.
+    Forgejo,
+}
+
+impl Forge {
+    /// The forge of a repository that an issuer vouches for. `None` unless the repository is on that issuer's own pages
+    /// or, for CI systems that keep no repositories, on one of the well-known public forges: an address that is merely
+    /// signed says neither what software answers there nor that anybody should be sent there. `None` too for another
+    /// port than that of HTTPS, and for hosts without a name.
+    pub fn of(provider: Provider, issuer: &str, repository: &str) -> Option<Self> {
+        const PUBLIC: [(&str, Forge); 3] = [
+            ("github.com", Forge::Github),
+            ("gitlab.com", Forge::Gitlab),
+            ("codeberg.org", Forge::Forgejo),
+        ];
+        let url = Url::parse(repository).ok()?;
+        let host = url.domain()?;
+        if !super::keys::plain_https(&url) || url.port().is_some() {
+            return None;
+        }
+        let own = match provider {
+            Provider::Github => Self::Github,
+            Provider::Gitlab => Self::Gitlab,
+            Provider::Forgejo => Self::Forgejo,
+            _ => {
+                return PUBLIC
+                    .into_iter()
+                    .find_map(|(known, forge)| (host == known).then_some(forge));
+            }
+        };
+        repository
+            .strip_prefix(&pages(provider, issuer)?)
+            .is_some_and(|rest| rest.starts_with('/'))
+            .then_some(own)
+    }
+
+    /// The page of a commit.
+    pub fn commit(self, repository: &str, commit: &str) -> String {
+        match self {
+            Self::Gitlab => format!("{repository}/-/commit/{commit}"),
+            Self::Github | Self::Forgejo => format!("{repository}/commit/{commit}"),
+        }
+    }
+
+    /// The page of a file at a commit; `None` for paths that could lead out of the repository or into a query.
+    pub fn file(self, repository: &str, commit: &str, path: &str) -> Option<String> {
+        let plain = !path.is_empty()
+            && path
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte))
+            && !path.split('/').any(|part| part == "." || part == "..");
+        plain.then(|| match self {
+            Self::Github => format!("{repository}/blob/{commit}/{path}"),
+            Self::Gitlab => format!("{repository}/-/blob/{commit}/{path}"),
+            Self::Forgejo => format!("{repository}/src/commit/{commit}/{path}"),
+        })
+    }
+}
+
 /// Reads the source from a claims snapshot. `None` where the provider's claims name no repository (Google Cloud,
 /// Buildkite, ActiveState, other issuers), or none that can be linked.
 pub fn source(

@@ -5,6 +5,7 @@
 
 mod account;
 mod approvals;
+mod attestations;
 mod change;
 mod device;
 mod leaks;
@@ -13,6 +14,7 @@ mod me;
 mod operator;
 mod organisation;
 mod people;
+mod provenance;
 mod publisher;
 mod read;
 mod recovery;
@@ -59,6 +61,7 @@ const LONGEST_BODY: usize = 64 << 10;
         (name = "approvals", description = "Consent by passkey to what a token alone may not do. Send such a request with the header \
                        Countersign-Approval: ask; the refusal says where a person consents; then repeat it with the approval's id in the header."),
         (name = "publishers", description = "Trusted publishing: workflows that publish without a stored secret"),
+        (name = "provenance", description = "How files were built, and who vouches for that; it is no judgement of the code"),
         (name = "log", description = "What happened"),
         (name = "account", description = "The caller"),
         (name = "recovery", description = "Getting back into an account"),
@@ -176,6 +179,17 @@ fn documented() -> OpenApiRouter<Site> {
         .routes(routes!(publisher::policy, publisher::set_policy))
         .routes(routes!(publisher::notices))
         .routes(routes!(publisher::dismiss_notice))
+        .routes(routes!(attestations::of_purl, attestations::add))
+        .routes(routes!(attestations::by_digest))
+        .routes(routes!(attestations::bytes))
+        .routes(routes!(provenance::remembered))
+        .routes(routes!(provenance::open_exception))
+        .routes(routes!(provenance::declare_move))
+        .routes(routes!(provenance::confirm))
+        .routes(routes!(provenance::close))
+        .routes(routes!(provenance::trust_identity))
+        .routes(routes!(provenance::distrust_identity))
+        .routes(routes!(provenance::trust_roots))
 }
 
 /// The description of the API, as served and as committed in `docs/openapi.json`.
@@ -348,6 +362,8 @@ mod tests {
                 // What is asked by those who have no token yet, or found somebody else's.
                 let open = path.starts_with("/api/v1/login")
                     || path == "/api/v1/secrets/report"
+                    // A question, whose answer is too long for an address.
+                    || path == "/api/v1/attestations/by-digest"
                     || matches!(
                         path.as_str(),
                         "/api/v1/recovery"

@@ -17,6 +17,19 @@ pub(super) struct Ask {
     pub(super) more: &'static str,
 }
 
+impl Ask {
+    /// Whose account is meant, where nobody is signed in.
+    pub(super) fn who() -> Self {
+        Self {
+            name: "who",
+            label: "User name or e-mail address",
+            kind: "text",
+            more: "autocomplete=\"username\" autocapitalize=\"none\" spellcheck=\"false\" maxlength=\"254\" required",
+            ..Self::default()
+        }
+    }
+}
+
 /// A further button of a question: a form of its own.
 pub(super) struct Button {
     pub(super) hidden: Vec<(&'static str, String)>,

@@ -5,12 +5,14 @@ use std::fmt;
 use askama::Template;
 use axum::response::Response;
 use countersign_formats::Ecosystem;
+use countersign_registry::model::TrustRootSummary;
 use countersign_registry::oidc::{Field, Provider};
 use countersign_registry::{Kind, Result};
 
 use super::install::{Setup, Trusted};
+use super::phrase::Told as _;
 use super::visit::{Answer, Frame, Page, Visit};
-use crate::error::{ERROR_CODES, ErrorCode};
+use crate::error::{ERROR_CODES, ErrorCode, is_about_provenance};
 
 #[derive(Template)]
 #[template(path = "help.html")]
@@ -48,6 +50,27 @@ struct TrustedPublishingPage<'a> {
 struct ErrorsPage<'a> {
     frame: &'a Frame,
     codes: &'static [ErrorCode],
+}
+
+#[derive(Template)]
+#[template(path = "help_provenance.html")]
+struct ProvenancePage<'a> {
+    frame: &'a Frame,
+    roots: Vec<TrustRootSummary>,
+    codes: Vec<&'static ErrorCode>,
+}
+
+impl<'a> ProvenancePage<'a> {
+    fn new(frame: &'a Frame, roots: Vec<TrustRootSummary>) -> Self {
+        Self {
+            frame,
+            roots,
+            codes: ERROR_CODES
+                .iter()
+                .filter(|entry| is_about_provenance(entry.code))
+                .collect(),
+        }
+    }
 }
 
 /// Help does not change while the server runs.
@@ -142,6 +165,16 @@ impl<'a> TrustedPublishingPage<'a> {
     }
 }
 
+/// `GET /help/provenance`. The trust roots on it change, so it is rendered for each visit.
+pub(super) async fn show_provenance(visit: Visit) -> Response {
+    let outcome = async {
+        let roots = visit.site.registry.trust_roots().await?;
+        Page::render(&ProvenancePage::new(&visit.frame, roots)).map(Answer::from)
+    };
+    let outcome = outcome.await;
+    visit.answer(outcome)
+}
+
 /// `GET /help/errors`.
 pub(super) async fn show_errors(visit: Visit) -> Response {
     let page = async {
@@ -210,6 +243,12 @@ pub(super) fn samples() -> Vec<(&'static str, String)> {
             TrustedPublishingPage::new(&frame, None).render().unwrap(),
         ),
         (
+            "help-provenance",
+            ProvenancePage::new(&frame, super::samples::trust_roots())
+                .render()
+                .unwrap(),
+        ),
+        (
             "help-errors",
             ErrorsPage {
                 frame: &frame,
@@ -224,6 +263,30 @@ pub(super) fn samples() -> Vec<(&'static str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_code_about_provenance_is_explained_where_errors_lead_to() {
+        let pages = samples();
+        let (_, page) = pages
+            .iter()
+            .find(|(name, _)| *name == "help-provenance")
+            .unwrap();
+        let mut count = 0;
+        for code in ERROR_CODES {
+            let place = crate::error::explained_at(code.code);
+            let here = place == format!("/help/provenance#{}", code.code);
+            assert_eq!(
+                here,
+                page.contains(&format!("id=\"{}\"", code.code)),
+                "{place}"
+            );
+            count += usize::from(here);
+        }
+        assert!(count >= 25, "{count}");
+        for word in ["verified", " safe"] {
+            assert!(!page.contains(word), "the page says {word}");
+        }
+    }
 
     #[test]
     fn every_error_code_has_its_place_to_link_to() {

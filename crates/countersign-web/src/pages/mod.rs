@@ -21,6 +21,8 @@ mod organisation;
 mod origin;
 mod phrase;
 mod project;
+mod provenance;
+mod provenance_settings;
 mod readme;
 mod recovery;
 mod refill;
@@ -69,6 +71,8 @@ pub fn routes() -> Router<Site> {
             get(help::show_trusted_publishing),
         )
         .route("/help/trusted-publishing/", get(slashless))
+        .route("/help/provenance", get(help::show_provenance))
+        .route("/help/provenance/", get(slashless))
         .route("/help/errors", get(help::show_errors))
         .route("/help/errors/", get(slashless))
         .merge(account::routes())
@@ -81,6 +85,7 @@ pub fn routes() -> Router<Site> {
         .merge(sign_in::routes())
         .merge(tokens::routes())
         .merge(settings::routes())
+        .merge(provenance_settings::routes())
         .route("/robots.txt", get(assets::robots))
         .route("/static/{name}", get(assets::show))
         .layer(Extension(PageCache::new()))

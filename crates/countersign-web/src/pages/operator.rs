@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::response::Response;
 use axum::routing::{get, post};
 use countersign_formats::Ecosystem;
-use countersign_registry::model::Health;
+use countersign_registry::model::{Health, RegistryKey, Time, TrustRootSummary};
 use countersign_registry::oidc::Provider;
 use countersign_registry::{
     Chore, CriticalProject, Diagnosis, Error, FactorNeed, FactorPolicy, IssuerSummary, Kind,
@@ -24,11 +24,13 @@ const HERE: &str = "/operator";
 const USERS: &str = "/operator/users";
 const PROJECTS: &str = "/operator/projects";
 const RULES: &str = "/operator/rules";
-pub(super) const TABS: [(&str, &str); 4] = [
+const ROOTS: &str = "/operator/trust-roots";
+pub(super) const TABS: [(&str, &str); 5] = [
     (HERE, "Health"),
     (USERS, "Users"),
     (PROJECTS, "Projects"),
     (RULES, "Rules"),
+    (ROOTS, "Trust roots"),
 ];
 
 pub(super) fn routes() -> Router<Site> {
@@ -43,6 +45,7 @@ pub(super) fn routes() -> Router<Site> {
         .route("/operator/quarantine", post(quarantine))
         .route("/operator/critical", post(critical))
         .route(RULES, get(show_rules))
+        .route(ROOTS, get(show_roots))
         .route("/operator/factors", post(set_factors))
         .route("/operator/issuers", post(add_issuer))
         .route("/operator/issuers/remove", post(remove_issuer))
@@ -285,6 +288,56 @@ async fn show_rules(member: Member) -> Result<Response, Refusal> {
     match page().await {
         Ok(response) => Ok(response),
         Err(error) => member.not_done(error, RULES).await,
+    }
+}
+
+#[derive(Template)]
+#[template(path = "account/operator_roots.html")]
+struct RootsPage<'a> {
+    frame: &'a Frame,
+    place: &'static str,
+    said: Option<&'static str>,
+    tab: &'static str,
+    roots: Vec<(Option<String>, TrustRootSummary)>,
+    keys: Vec<RegistryKey>,
+}
+
+/// Whose Sigstore is believed, how old that is, and what the registry signs with itself.
+async fn show_roots(member: Member) -> Result<Response, Refusal> {
+    let (registry, actor) = (&member.site.registry, &member.actor);
+    let page = async || {
+        // Reading them is for everybody; the page of the console is the operator's.
+        registry.periodic_work(actor)?;
+        let now = registry.now();
+        let roots = registry.trust_roots().await?;
+        Ok(member.page(&RootsPage {
+            frame: &member.frame,
+            place: HERE,
+            said: member.said(),
+            tab: ROOTS,
+            roots: roots
+                .into_iter()
+                .map(|root| {
+                    let since = root.refreshed.or(root.added);
+                    (since.map(|since| age(since, now)), root)
+                })
+                .collect(),
+            keys: registry.attestation_keys().await?,
+        }))
+    };
+    match page().await {
+        Ok(response) => Ok(response),
+        Err(error) => member.not_done(error, ROOTS).await,
+    }
+}
+
+/// How old something is, in words.
+fn age(since: Time, now: Time) -> String {
+    let hours = u64::try_from((now.0 - since.0) / 3_600_000_000).unwrap_or(0);
+    match hours {
+        0 => "less than an hour".to_owned(),
+        1..48 => counted(hours, "hour", "hours"),
+        hours => counted(hours / 24, "day", "days"),
     }
 }
 

@@ -11,7 +11,7 @@ use url::Url;
 use super::phrase;
 
 /// Digits of a commit that are shown where it has more.
-const COMMIT_SHOWN: usize = 12;
+pub(super) const COMMIT_SHOWN: usize = 12;
 
 /// All that is known of a release's origin.
 pub(super) struct Origins<'a> {
@@ -47,7 +47,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    fn of(address: &str) -> Option<Self> {
+    pub(super) fn of(address: &str) -> Option<Self> {
         let parsed = Url::parse(address).ok()?;
         let (true, Some(host)) = (parsed.scheme() == "https", parsed.host_str()) else {
             return None;
@@ -95,7 +95,7 @@ impl<'a> Commit<'a> {
 }
 
 /// A full ref in words; other names of branches and tags as they are.
-fn in_words(reference: &str) -> String {
+pub(super) fn in_words(reference: &str) -> String {
     for (prefix, word) in [("refs/tags/", "tag"), ("refs/heads/", "branch")] {
         if let Some(name) = reference.strip_prefix(prefix) {
             return format!("{word} {name}");

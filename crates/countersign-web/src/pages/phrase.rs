@@ -81,7 +81,7 @@ impl fmt::Display for Breakable<'_> {
                 '>' => f.write_str("&#62;")?,
                 '"' => f.write_str("&#34;")?,
                 '\'' => f.write_str("&#39;")?,
-                '-' | '.' | '_' => write!(f, "{c}<wbr>")?,
+                '-' | '.' | '_' | '/' => write!(f, "{c}<wbr>")?,
                 c => write!(f, "{c}")?,
             }
         }

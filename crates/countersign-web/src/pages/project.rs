@@ -10,6 +10,7 @@ use countersign_registry::{DocumentKey, Error, Kind, Result};
 use super::install::Install;
 use super::origin::Origins;
 use super::phrase::{self, Day};
+use super::provenance::Security;
 use super::readme::Readme;
 use super::release::Facts;
 use super::visit::{Answer, Frame, Page, Visit};
@@ -30,6 +31,9 @@ struct ProjectPage<'a> {
     downloads: String,
     people: &'a [(String, countersign_registry::model::Role)],
     newest: Option<Newest<'a>>,
+    security: Security,
+    /// Where the files of the newest release are listed.
+    files_page: String,
     releases: Vec<ReleaseRow>,
     folded: Vec<ReleaseRow>,
     release_count: String,
@@ -161,15 +165,20 @@ async fn page(visit: &Visit, ecosystem: &str, name: &str) -> Result<Answer> {
             let project = registry
                 .project(addressed.ecosystem, &addressed.key)
                 .await?;
-            let newest = match shown_release(&project) {
-                Some(release) => Some(
-                    registry
-                        .release(addressed.ecosystem, &addressed.key, &release.version)
-                        .await?,
+            let (system, key) = (addressed.ecosystem, &addressed.key);
+            let (newest, security) = match shown_release(&project) {
+                Some(release) => (
+                    Some(registry.release(system, key, &release.version).await?),
+                    Security::of(visit, system, key, &release.version).await?,
                 ),
-                None => None,
+                None => (None, Security::new(&[], None)),
             };
-            Page::render(&ProjectPage::new(&visit.frame, &project, newest.as_ref()))
+            Page::render(&ProjectPage::new(
+                &visit.frame,
+                &project,
+                newest.as_ref(),
+                security,
+            ))
         })
         .await
 }
@@ -192,6 +201,7 @@ impl<'a> ProjectPage<'a> {
         frame: &'a Frame,
         project: &'a ProjectDetail,
         newest: Option<&'a ReleaseDetail>,
+        security: Security,
     ) -> Self {
         let mut releases: Vec<_> = project
             .releases
@@ -222,6 +232,10 @@ impl<'a> ProjectPage<'a> {
             created: Day(project.created),
             downloads: phrase::count(project.downloads_30d),
             people: &project.people,
+            security,
+            files_page: newest.map_or_else(String::new, |newest| {
+                links::release(project.ecosystem, &project.key, &newest.release.version)
+            }),
             newest: newest.map(|detail| Newest {
                 version: detail.release.version.clone(),
                 page: links::release(project.ecosystem, &project.key, &detail.release.version),
@@ -251,7 +265,16 @@ pub(super) fn samples() -> Vec<(&'static str, String)> {
     use super::samples;
     let frame = Frame::sample();
     let page = |project: &ProjectDetail, newest: Option<&ReleaseDetail>| {
-        ProjectPage::new(&frame, project, newest).render().unwrap()
+        ProjectPage::new(&frame, project, newest, Security::new(&[], None))
+            .render()
+            .unwrap()
+    };
+    let attested = || {
+        let (project, release) = (samples::project(), samples::traced_release());
+        let security = Security::new(&samples::provenance(), None);
+        ProjectPage::new(&frame, &project, Some(&release), security)
+            .render()
+            .unwrap()
     };
     let mut quarantined = samples::project();
     quarantined.status = ProjectStatus::Quarantined;
@@ -269,6 +292,7 @@ pub(super) fn samples() -> Vec<(&'static str, String)> {
             "project",
             page(&samples::project(), Some(&samples::release())),
         ),
+        ("project-attested", attested()),
         (
             "project-traced",
             page(&samples::project(), Some(&samples::traced_release())),

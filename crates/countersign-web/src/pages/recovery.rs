@@ -49,13 +49,7 @@ async fn show(guest: Guest) -> Response {
         title: "Get back in",
         text: "When you have lost every way to sign in: two proofs, a waiting time, and everybody concerned is told."
             .to_owned(),
-        asks: vec![Ask {
-            name: "who",
-            label: "User name or e-mail address",
-            kind: "text",
-            more: "autocomplete=\"username\" autocapitalize=\"none\" spellcheck=\"false\" maxlength=\"254\" required",
-            ..Ask::default()
-        }],
+        asks: vec![Ask::who()],
         action: "/recover",
         label: "Begin",
         other: Some(("I only forgot my password", "/forgotten")),

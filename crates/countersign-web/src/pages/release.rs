@@ -18,6 +18,7 @@ use super::log::leaf_proof;
 use super::origin::{self, Origins};
 use super::phrase::{self, Breakable, Day};
 use super::project::{Addressed, Banner};
+use super::provenance::Security;
 use super::readme::Readme;
 use super::visit::{Answer, Frame, Page, Visit};
 use crate::error::shown;
@@ -40,7 +41,10 @@ struct ReleasePage<'a> {
     install: Option<Install>,
     pinned: String,
     files: Vec<FileRow<'a>>,
+    security: Security,
     origins: Origins<'a>,
+    /// Where the files are listed: further down on this page.
+    files_page: &'static str,
     example: Option<&'a str>,
     needs: Vec<Need<'a>>,
     extras: Vec<(&'a str, Vec<Need<'a>>)>,
@@ -310,7 +314,14 @@ async fn page(visit: &Visit, ecosystem: &str, name: &str, version: &str) -> Resu
                 }
                 outcome => outcome?,
             };
-            Page::render(&ReleasePage::new(&visit.frame, &project, &release))
+            let security =
+                Security::of(visit, addressed.ecosystem, &addressed.key, version).await?;
+            Page::render(&ReleasePage::new(
+                &visit.frame,
+                &project,
+                &release,
+                security,
+            ))
         })
         .await
 }
@@ -325,7 +336,12 @@ fn no_such_release(project: &ProjectDetail, version: &str) -> Error {
 }
 
 impl<'a> ReleasePage<'a> {
-    fn new(frame: &'a Frame, project: &'a ProjectDetail, detail: &'a ReleaseDetail) -> Self {
+    fn new(
+        frame: &'a Frame,
+        project: &'a ProjectDetail,
+        detail: &'a ReleaseDetail,
+        security: Security,
+    ) -> Self {
         let (release, manifest) = (&detail.release, &detail.manifest);
         let quarantined = project.status == ProjectStatus::Quarantined;
         let mut files: Vec<_> = detail
@@ -379,7 +395,9 @@ impl<'a> ReleasePage<'a> {
             ),
             example: live().next().map(|row| row.file.filename.as_str()),
             files,
+            security,
             origins: Origins::of(&detail.files),
+            files_page: "",
             needs: manifest
                 .dependencies
                 .iter()
@@ -406,12 +424,35 @@ pub(super) fn samples() -> Vec<(&'static str, String)> {
     use super::samples;
     let frame = Frame::sample();
     let page = |project: &ProjectDetail, release: &ReleaseDetail| {
-        ReleasePage::new(&frame, project, release).render().unwrap()
+        ReleasePage::new(&frame, project, release, Security::new(&[], None))
+            .render()
+            .unwrap()
+    };
+    let attested = |security: Security| {
+        ReleasePage::new(
+            &frame,
+            &samples::project(),
+            &samples::traced_release(),
+            security,
+        )
+        .render()
+        .unwrap()
     };
     let mut quarantined = samples::project();
     quarantined.status = ProjectStatus::Quarantined;
     vec![
         ("release", page(&samples::project(), &samples::release())),
+        (
+            "release-attested",
+            attested(Security::new(&samples::provenance(), None)),
+        ),
+        (
+            "release-departed",
+            attested(Security::new(
+                &samples::departed_provenance(),
+                Some(&samples::standing()),
+            )),
+        ),
         (
             "release-traced",
             page(&samples::project(), &samples::traced_release()),
@@ -499,9 +540,14 @@ mod tests {
         let mut release = samples::release();
         release.files[0].state = FileState::Staged;
         let project = samples::project();
-        let page = ReleasePage::new(&Frame::sample(), &project, &release)
-            .render()
-            .unwrap();
+        let page = ReleasePage::new(
+            &Frame::sample(),
+            &project,
+            &release,
+            Security::new(&[], None),
+        )
+        .render()
+        .unwrap();
         assert!(!page.contains(&release.files[0].sha256));
     }
 

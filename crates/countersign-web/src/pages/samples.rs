@@ -2,9 +2,13 @@
 //! hundred releases. And the tests that hold for all pages alike.
 
 use countersign_formats::{Dependency, Ecosystem, Manifest, NameKey};
+use std::collections::BTreeMap;
+
 use countersign_registry::model::{
-    FileDetail, FileOrigin, FileState, LoggedEvent, ProjectDetail, ProjectStatus, ProjectSummary,
-    ReleaseDetail, ReleaseSummary, Role, Time,
+    AttestationDetail, AttestationForm, FileDetail, FileOrigin, FileProvenance, FileState,
+    LoggedEvent, Maker, ProjectDetail, ProjectStatus, ProjectSummary, ReleaseDetail,
+    ReleaseStanding, ReleaseSummary, Role, ShownProvenance, SourceState, SourceTuple, Time,
+    TrustLevel, TrustRootSummary, Verdict,
 };
 use countersign_registry::oidc::Provider;
 use countersign_registry::oidc::source::Source;
@@ -328,6 +332,133 @@ pub(super) fn traced_release() -> ReleaseDetail {
     .map(|(label, address)| (label.to_owned(), address.to_owned()))
     .to_vec();
     release
+}
+
+fn attestation(number: u64, predicate_type: &str) -> AttestationDetail {
+    let repository = "https://github.com/miriam/solstice";
+    let commit = "8f14e45fceea167a5a36dedd4bea2543c2a91f6b";
+    let index = 412_008_110 + number;
+    AttestationDetail {
+        digest: format!("{number:064x}"),
+        maker: Maker::Uploader,
+        form: AttestationForm::Pep740,
+        predicate_type: predicate_type.to_owned(),
+        statement_digest: format!("{:064x}", number + 1),
+        verdict: Verdict::Confirmed,
+        claims: BTreeMap::new(),
+        shown: ShownProvenance {
+            builder: Some("GitHub Actions".to_owned()),
+            issuer: Some("https://token.actions.githubusercontent.com".to_owned()),
+            signer: Some(format!(
+                "{repository}/.github/workflows/release.yml@refs/tags/v4.2.0"
+            )),
+            repository: Some(repository.to_owned()),
+            commit: Some(commit.to_owned()),
+            commit_url: Some(format!("{repository}/commit/{commit}")),
+            reference: Some("refs/tags/v4.2.0".to_owned()),
+            build_file: Some(".github/workflows/release.yml".to_owned()),
+            build_file_url: Some(format!(
+                "{repository}/blob/{commit}/.github/workflows/release.yml"
+            )),
+            run_url: Some(format!("{repository}/actions/runs/4521007/attempts/1")),
+            runner: Some("github-hosted".to_owned()),
+            trigger: Some("push".to_owned()),
+            environment: Some("release".to_owned()),
+            log_index: Some(index),
+            log_url: Some(format!("https://search.sigstore.dev/?logIndex={index}")),
+            slsa_level: (predicate_type.contains("slsa")).then_some(2),
+        },
+        signed: Time(NOW - 3 * DAY),
+        taken: Time(NOW - 3 * DAY),
+        root_digest: Some("9a".repeat(32)),
+        rechecked: Some(Time(NOW - DAY)),
+        recheck_problem: None,
+        source_state: Some(SourceState {
+            state: "there".to_owned(),
+            detail: String::new(),
+            checked: Some(Time(NOW - DAY)),
+        }),
+        body: String::new(),
+        publisher: None,
+    }
+}
+
+/// What is known of the builds of [`traced_release`].
+pub(super) fn provenance() -> Vec<FileProvenance> {
+    let publish = concat!("https://docs.", "pypi.org/attestations/publish/v1");
+    let files = traced_release().files.into_iter();
+    files
+        .zip(0..)
+        .map(|(file, number)| FileProvenance {
+            ecosystem: Ecosystem::Pypi,
+            project: "solstice".to_owned(),
+            key: "solstice".to_owned(),
+            version: "4.2.0".to_owned(),
+            filename: file.filename,
+            purl: file.purl,
+            sha256: file.sha256,
+            level: Some(TrustLevel::Provenance),
+            source: Some(SourceTuple {
+                issuer: "https://token.actions.githubusercontent.com".to_owned(),
+                repository: "https://github.com/miriam/solstice".to_owned(),
+                repository_id: Some("74213".to_owned()),
+                owner_id: Some("9301".to_owned()),
+            }),
+            attestations: vec![
+                attestation(2 * number, "https://slsa.dev/provenance/v1"),
+                attestation(2 * number + 1, publish),
+            ],
+        })
+        .collect()
+}
+
+/// The same where one file was built elsewhere, by a log without pages, and one came bare.
+pub(super) fn departed_provenance() -> Vec<FileProvenance> {
+    let mut files = provenance();
+    for one in &mut files[1].attestations {
+        one.shown.repository = Some("https://forge.internal.example.org/a-group-with-a-long-name/solstice-and-what-belongs-to-it".to_owned());
+        one.shown.signer = Some("https://forge.internal.example.org/a-group-with-a-long-name/solstice-and-what-belongs-to-it//.forge-ci.yml@refs/heads/main".to_owned());
+        one.shown.reference = Some("refs/heads/الإصدار".to_owned());
+        one.shown.build_file = Some(".forge-ci.yml".to_owned());
+        one.shown.build_file_url = None;
+        one.shown.builder = None;
+        one.shown.runner = None;
+        one.shown.log_url = None;
+        one.shown.commit_url = None;
+        one.predicate_type = "https://example.org/some/uncommon/kind/v7".to_owned();
+        one.verdict = Verdict::Kept;
+    }
+    files[1].attestations.truncate(1);
+    files[2].attestations.clear();
+    files[2].level = Some(TrustLevel::Token);
+    files
+}
+
+/// How that release stands to the ones before.
+pub(super) fn standing() -> ReleaseStanding {
+    ReleaseStanding {
+        lost: Some((TrustLevel::Provenance, TrustLevel::Token)),
+        moved: None,
+        reason: Some("The signing service is down; 4.2.1 comes with provenance again.".to_owned()),
+    }
+}
+
+/// Trust roots: a built-in one, and a private one.
+pub(super) fn trust_roots() -> Vec<TrustRootSummary> {
+    let root = |name: &str, kind: &str, digest: &str| TrustRootSummary {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        digest: digest.repeat(32),
+        tuf_url: None,
+        added: None,
+        refreshed: Some(Time(NOW - DAY)),
+        problem: None,
+        attestations: 7,
+    };
+    vec![
+        root("public-good", "public-good", "9a"),
+        root("company", "private", "41"),
+    ]
 }
 
 /// Two runs on another provider and a file by hand; nothing is verified any more.

@@ -45,9 +45,9 @@ pub(super) fn routes() -> Router<Site> {
 }
 
 /// A project as the address names it.
-type Addressed = Path<(String, String)>;
+pub(super) type Addressed = Path<(String, String)>;
 
-fn ecosystem(word: &str) -> Result<Ecosystem, Refusal> {
+pub(super) fn ecosystem(word: &str) -> Result<Ecosystem, Refusal> {
     word.parse()
         .map_err(|_| refused(super::failure::no_such_page(&format!("/projects/{word}"))))
 }
@@ -70,6 +70,7 @@ struct SettingsPage<'a> {
     to_notices: String,
     to_check: String,
     to_remove: String,
+    to_provenance: String,
     system: &'static str,
     project: ProjectDetail,
     people: Vec<(String, &'static str)>,
@@ -99,7 +100,7 @@ fn trust_in_words(level: TrustLevel) -> &'static str {
         TrustLevel::None => "None is demanded",
         TrustLevel::Token => "A person's token, or better",
         TrustLevel::Workflow => "A trusted publisher, or better",
-        TrustLevel::Provenance => "A trusted publisher with verified provenance",
+        TrustLevel::Provenance => "A trusted publisher, with confirmed build provenance",
     }
 }
 
@@ -173,6 +174,7 @@ async fn show(member: Member, Path((system, name)): Addressed) -> Result<Respons
             .into_iter()
             .map(|role| (role.as_str(), in_words(role)))
             .collect(),
+        to_provenance: format!("{}/provenance", path_of(system, &project.key)),
         project,
         publishers,
         issuers,
@@ -209,7 +211,7 @@ async fn set_role(
     member.done(outcome, &path_of(system, &name), word).await
 }
 
-fn malformed(why: &str) -> Error {
+pub(super) fn malformed(why: &str) -> Error {
     Error::new(
         Kind::Rejected,
         "form-malformed",

@@ -718,13 +718,7 @@ async fn show_forgotten(guest: Guest) -> Response {
         title: "A new password",
         text: "We mail a link to the address of your account. Your second factor is asked for as ever."
             .to_owned(),
-        asks: vec![Ask {
-            name: "who",
-            label: "User name or e-mail address",
-            kind: "text",
-            more: "autocomplete=\"username\" autocapitalize=\"none\" spellcheck=\"false\" maxlength=\"254\" required",
-            ..Ask::default()
-        }],
+        asks: vec![Ask::who()],
         action: "/forgotten",
         label: "Send me the link",
         other: Some(("I lost my passkey or second factor", "/recover")),

@@ -37,6 +37,16 @@ pub(super) fn done(word: &str) -> Option<&'static str> {
         "mail-sent" => "A mail is on its way.",
         "session-ended" => "That session has ended.",
         "sessions-ended" => "All your other sessions have ended.",
+        "exception-opened" => "It is open. Every owner is told, and everybody can see it.",
+        "move-declared" => "It is declared. Every owner is told, and everybody can see it.",
+        "change-confirmed" => "Confirmed: it holds from now on.",
+        "change-closed" => {
+            "It is closed. From now on files are held against what the project is remembered for."
+        }
+        "identity-trusted" => {
+            "Attestations of this identity are taken with API tokens from now on."
+        }
+        "identity-distrusted" => "Its attestations are taken with API tokens no longer.",
         "notice-seen" => "The notice is put away.",
         "token-revoked" => "The token is revoked, with effect at once.",
         "role-set" => "The role is set.",

@@ -20,6 +20,9 @@ use crate::site::Site;
 /// The header in which mirrors and caches look for the serial number.
 const LAST_SERIAL: HeaderName = HeaderName::from_static("x-pypi-last-serial");
 
+/// The content type of provenance objects.
+const INTEGRITY: &str = "application/vnd.pypi.integrity.v1+json";
+
 pub(super) fn routes() -> Router<Site> {
     Router::new()
         .route(
@@ -34,6 +37,15 @@ pub(super) fn routes() -> Router<Site> {
         .route("/pypi/pypi/{name}/{version}/json", get(release_json))
         .route("/pypi/{name}/json", get(project_json))
         .route("/pypi/{name}/{version}/json", get(release_json))
+        // The second form is for clients that build the address from the host alone.
+        .route(
+            "/pypi/integrity/{name}/{version}/{file}/provenance",
+            get(integrity),
+        )
+        .route(
+            "/integrity/{name}/{version}/{file}/provenance",
+            get(integrity),
+        )
 }
 
 /// The page of `rest` (`""` or `name/`, already in normal form) when it lies in memory and needs no redirect.
@@ -125,6 +137,47 @@ async fn release_json(
         .await
         .map_err(Refusal::text)?;
     Ok(noting(json(&site, &document, &method, &headers), &key))
+}
+
+/// The provenance object of a file (PEP 740).
+async fn integrity(
+    State(site): State<Site>,
+    Path((name, version, file)): Path<(String, String, String)>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let wanted = accepted(&headers).unwrap_or("*/*");
+    let fits = wanted.split(',').any(|range| {
+        let media = range.split(';').next().unwrap_or_default().trim();
+        [INTEGRITY, "application/json", "application/*", "*/*"].contains(&media)
+    });
+    if !fits {
+        let error = Error::new(
+            Kind::Rejected,
+            "not-acceptable",
+            format!("Provenance is not available as {}.", shown(wanted)),
+        );
+        return Err(Refusal::text(
+            error.remedy(format!("It is available as {INTEGRITY}.")),
+        ));
+    }
+    let key = key_of(&name)?;
+    let version = version_of(&name, &version)?;
+    let document = site
+        .registry
+        .integrity_document(key.as_str(), version.canonical(), &file)
+        .await
+        .map_err(Refusal::text)?;
+    let response = Stored {
+        bytes: document.bytes.clone(),
+        etag: &document.etag,
+        content_type: HeaderValue::from_static(INTEGRITY),
+        keep: Keep::Minutes,
+        negotiated: false,
+        public: site.is_public(),
+    }
+    .answer(&method, &headers);
+    Ok(noting(response, &key))
 }
 
 fn index_key(kind: SimpleType) -> DocumentKey {

@@ -189,6 +189,15 @@ const FORMS: &[(&str, bool)] = &[
     ("/projects/pypi/any/settings/withhold", true),
     ("/projects/pypi/any/settings/delete", true),
     ("/projects/pypi/any/settings/propose", true),
+    ("/projects/pypi/any/settings/provenance/exception", true),
+    ("/projects/pypi/any/settings/provenance/move", true),
+    ("/projects/pypi/any/settings/provenance/confirm", true),
+    ("/projects/pypi/any/settings/provenance/close", true),
+    ("/projects/pypi/any/settings/provenance/identities", true),
+    (
+        "/projects/pypi/any/settings/provenance/identities/remove",
+        true,
+    ),
 ];
 
 /// What the sources say takes a form, against the list above.

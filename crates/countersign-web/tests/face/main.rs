@@ -11,6 +11,7 @@ mod log;
 mod operation;
 mod pages;
 mod people;
+mod provenance;
 mod request_log;
 mod restricted;
 mod simple_index;

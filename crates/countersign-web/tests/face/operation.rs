@@ -72,6 +72,21 @@ async fn the_well_known_file_tells_clients_where_to_begin() {
     assert_eq!(body["visibility"], "public");
     let key = body["log"]["verifier_keys"][0].as_str().unwrap();
     assert!(key.starts_with("localhost:8417/log/1+"), "{key}");
+    let signers = body["attestation_keys"].as_array().unwrap();
+    assert_eq!(signers.len(), 1);
+    assert!(signers[0]["hint"].as_str().unwrap().starts_with("SHA256:"));
+    assert!(
+        signers[0]["pem"]
+            .as_str()
+            .unwrap()
+            .starts_with("-----BEGIN PUBLIC KEY-----\n")
+    );
+    assert_eq!(signers[0]["until"], serde_json::Value::Null);
+    let policy = house.get("/help/provenance/policy.md").await.expect(200);
+    assert_eq!(
+        policy.text(),
+        include_str!("../../../../docs/spec/provenance.md")
+    );
     assert_eq!(
         body["endpoints"]["pypi"]["upload"],
         "http://localhost:8417/pypi/legacy/"

@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
-use countersign_registry::model::{Action, Actor, CallerOrigin, Membership, Presented};
+use countersign_registry::model::{Action, Actor, CallerOrigin, Membership, Presented, TrustLevel};
 use countersign_registry::{
-    Act, Answer as KeyAnswer, Ceremony, Enrolling, KeyKind, NewToken, Wish,
+    Act, Answer as KeyAnswer, Ceremony, Enrolling, KeyKind, NewException, NewIdentity, NewToken,
+    Wish,
 };
 use countersign_testkit::passkey::Passkey;
 use http::Method;
@@ -100,6 +101,16 @@ impl House {
         self.ask(method, path, &headers, body.to_owned()).await
     }
 
+    /// A form of a page, sent in a person's session.
+    pub async fn form(&self, person: &Person, path: &str, fields: &str) -> Answer {
+        let headers = [
+            ("cookie", person.cookie.as_str()),
+            ("content-type", "application/x-www-form-urlencoded"),
+        ];
+        let body = format!("form={}&{fields}", person.form);
+        self.ask(Method::POST, path, &headers, body).await
+    }
+
     async fn with_token(
         &self,
         token: &str,
@@ -172,6 +183,8 @@ pub struct Things {
     approval: String,
     invitation: String,
     proposal: String,
+    identity: String,
+    departure: String,
 }
 
 impl Things {
@@ -199,6 +212,24 @@ impl Things {
             .unwrap();
         let new = NewToken::new(actor.name(), Action::Manage);
         let (_, token) = registry.create_token(actor, new).await.unwrap();
+        let new = NewIdentity {
+            issuer: "https://issuer.example".to_owned(),
+            repository: "https://forge.example/acme/other".to_owned(),
+            workflow: None,
+        };
+        let identity = registry
+            .trust_identity(actor, system, "sample", new)
+            .await
+            .unwrap();
+        let new = NewException {
+            level: TrustLevel::None,
+            hours: 1,
+            reason: "imports".to_owned(),
+        };
+        let departure = registry
+            .open_exception(actor, system, "sample", new)
+            .await
+            .unwrap();
         Self {
             publisher: publisher.to_owned(),
             session: registry.sessions(actor).await.unwrap()[0].id.0.clone(),
@@ -212,6 +243,8 @@ impl Things {
             approval: approval.id,
             invitation: invitation.id,
             proposal: proposal.id,
+            identity: identity.id,
+            departure: departure.id,
         }
     }
 
@@ -225,9 +258,11 @@ impl Things {
             ("/api/v1/approvals/", &self.approval),
             ("/api/v1/invitations/", &self.invitation),
             ("/api/v1/proposals/", &self.proposal),
+            ("/provenance/identities/", &self.identity),
+            ("/api/v1/provenance-changes/", &self.departure),
         ]
         .into_iter()
-        .find(|(start, _)| path.starts_with(start))
+        .find(|(start, _)| path.contains(start))
         .map_or(&self.publisher, |(_, id)| id);
         let address = path
             .replace("{ecosystem}", "pypi")
@@ -238,6 +273,10 @@ impl Things {
             .replace("{team}", "builders")
             .replace("{prefix}", "acme")
             .replace("{user}", "bob")
+            .replace(
+                "{purl}",
+                &format!("pkg%3Apypi%2Fsample%400.1%3Ffile_name%3D{filename}"),
+            )
             .replace("{token}", &self.token)
             .replace("{id}", id);
         assert!(!address.contains('{'), "{address}");
@@ -259,8 +298,14 @@ pub fn body_for(description: &Value, operation: &Value) -> String {
             "status" => json!("archived"),
             "role" | "standing" => json!("owner"),
             "action" => json!("manage"),
+            "issuer" if schema["properties"]["repository"].is_object() => {
+                json!("https://issuer.example")
+            }
             "issuer" => json!("github"),
+            "level" => json!("none"),
+            "repository" => json!("https://forge.example/octo/sample"),
             _ if schema["properties"][name]["type"] == "boolean" => json!(true),
+            _ if schema["properties"][name]["type"] == "integer" => json!(1),
             _ => json!("x"),
         };
         body.insert(name.to_owned(), value);
@@ -314,8 +359,11 @@ async fn a_token_that_reads_or_publishes_manages_nothing() {
         let mut tried = 0;
         for (method, path, operation) in guarded(&description) {
             let own = ["/api/v1/whoami", "/api/v1/me", "/api/v1/token"].contains(&path.as_str());
-            // Who publishes may ask for an exception, and ask how far it is.
-            let asks = path.starts_with("/api/v1/approvals") && action == Action::Publish;
+            // Who publishes may ask for an exception, ask how far it is, and attest what was published.
+            let asks = ["/api/v1/approvals", "/api/v1/attestations/"]
+                .iter()
+                .any(|start| path.starts_with(start))
+                && action == Action::Publish;
             if own || asks {
                 continue;
             }
@@ -484,6 +532,21 @@ const ACTS: &[(&str, &str, Act)] = &[
         "POST",
         "/api/v1/projects/{ecosystem}/{name}/proposals",
         Act::Propose,
+    ),
+    (
+        "POST",
+        "/api/v1/projects/{ecosystem}/{name}/provenance/exceptions",
+        Act::OpenDeparture,
+    ),
+    (
+        "POST",
+        "/api/v1/projects/{ecosystem}/{name}/provenance/moves",
+        Act::OpenDeparture,
+    ),
+    (
+        "POST",
+        "/api/v1/projects/{ecosystem}/{name}/provenance/identities",
+        Act::ManagePolicy,
     ),
     ("POST", "/api/v1/organisations", Act::CreateOrganisation),
     (

@@ -32,7 +32,7 @@ fn deed(
     runner: Option<&Runner>,
 ) -> Result<(), Failure> {
     let say = notes(common);
-    let (files, aside) = prepare(&options.files)?;
+    let (files, aside) = prepare(&options.files, !options.no_attestations)?;
     for path in aside {
         say(&format!(
             "Passed over {}: it is no distribution.",
@@ -135,6 +135,9 @@ fn tell(published: &Published) {
     };
     line(&format!("    log entry {}, {state}", published.leaf));
     line(&format!("    {}", published.proof_url));
+    for predicate_type in &published.attestations {
+        line(&format!("    with an attestation: {predicate_type}"));
+    }
     for warning in &published.warnings {
         line(&format!("    warning: {warning}"));
     }
@@ -206,6 +209,13 @@ fn tell_plan(explained: &Explained) -> Result<(), Failure> {
             text("filetype"),
             file["fields"]
         ));
+        for attestation in file["attestations"].as_array().into_iter().flatten() {
+            line(&format!(
+                "      with {}: {}",
+                attestation["file"].as_str().unwrap_or_default(),
+                attestation["predicate_type"].as_str().unwrap_or_default()
+            ));
+        }
         for warning in file["warnings"].as_array().into_iter().flatten() {
             line(&format!(
                 "      warning: {}",

@@ -5,9 +5,11 @@
 mod client;
 mod integrations;
 mod people;
+mod provenance;
 mod publish;
 mod publisher;
 mod stage;
 mod stub;
 mod user;
+mod verify;
 mod yaml;

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use countersign_testkit::claims::{self, Claims};
-use countersign_testkit::packages::Wheel;
+use countersign_testkit::packages::{Package, Sdist, Wheel};
 use countersign_testkit::runner::Runner;
+use countersign_testkit::sigstore::{Identity, PrivateSigstore, statements};
 use serde_json::Value;
 
 use crate::stage::{REPOSITORY, Stage, WORKFLOW, built, only_masked};
@@ -708,4 +709,95 @@ fn a_job_that_is_cancelled_gives_its_token_back() {
         let last = stub.seen().pop().unwrap();
         assert!(last.starts_with("DELETE /api/v1/token "), "{last}");
     }
+}
+
+/// The attestations that a workflow's signing step leaves beside a file: a publish attestation and SLSA provenance.
+fn attested(folder: &Path, package: &Package) -> [String; 2] {
+    let identity = Identity::github(
+        "https://token.example.org",
+        "https://git.example.org",
+        &claims::github(REPOSITORY, WORKFLOW),
+    );
+    let sigstore = PrivateSigstore::new("client");
+    let name = &package.filename;
+    let publish = statements::pypi_publish(name, &package.bytes);
+    let slsa = statements::slsa_v1(name, &package.bytes, &identity);
+    [("publish", publish), ("slsa", slsa)].map(|(kind, statement)| {
+        // Not as a program writes it: what is sent must be what was read.
+        let text = format!("{:#}\n", sigstore.sign_attestation(&identity, &statement));
+        fs::write(folder.join(format!("{name}.{kind}.attestation")), &text).unwrap();
+        text
+    })
+}
+
+#[test]
+fn attestations_that_stand_beside_a_file_are_sent_with_it_byte_for_byte() {
+    let user = User::new();
+    let (file, receipt) = receipt(&user);
+    let package = Sdist::new("sample", "1.0").readme("# Hello\n").build();
+    let folder = user.path("dist");
+    let folder: &Path = folder.as_ref();
+    let texts = attested(folder, &package);
+    // Those of another file are not its own.
+    attested(folder, &Wheel::new("sample", "1.0").build());
+    let token = [("COUNTERSIGN_TOKEN", "csgn_u_example")];
+    let stub = Stub::start(move |_, _| Answer::status(200, &receipt));
+    let ran = publish_to(&stub, &user, &token, &file);
+    let list = format!("[{}]", texts.join(","));
+    let sent = &stub.seen()[0];
+    assert!(
+        sent.contains(&format!("name=\"attestations\"\r\n\r\n{list}\r\n")),
+        "{sent}"
+    );
+    ran.expect(
+        0,
+        &[
+            "with an attestation: https://slsa.dev/provenance/v1",
+            statements::PYPI_PUBLISH_V1,
+        ],
+    );
+
+    let url = stub.url();
+    let command = ["--registry", &url, "publish", "--no-attestations", &file];
+    user.run_with(&command, &token).expect(0, &["Published"]);
+    assert!(!stub.seen()[1].contains("name=\"attestations\""));
+}
+
+#[test]
+fn an_attestation_that_is_not_of_its_file_is_told_before_anything_is_sent() {
+    let user = User::new();
+    let (file, receipt) = receipt(&user);
+    let package = Sdist::new("sample", "1.0").readme("# Hello\n").build();
+    let folder = user.path("dist");
+    let folder: &Path = folder.as_ref();
+    let token = [("COUNTERSIGN_TOKEN", "csgn_u_example")];
+    let stub = Stub::start(move |_, _| Answer::status(200, &receipt));
+    let [publish, slsa] = ["publish", "slsa"]
+        .map(|kind| folder.join(format!("{}.{kind}.attestation", package.filename)));
+
+    attested(folder, &package);
+    fs::copy(&publish, &slsa).unwrap();
+    publish_to(&stub, &user, &token, &file)
+        .expect(2, &["are both of the type", "Nothing was sent"]);
+
+    let mut other = Sdist::new("sample", "1.0").readme("# Other\n").build();
+    other.filename.clone_from(&package.filename);
+    attested(folder, &other);
+    publish_to(&stub, &user, &token, &file).expect(
+        2,
+        &[
+            "it is about other bytes",
+            &package.sha256(),
+            &other.sha256(),
+        ],
+    );
+
+    for text in ["", "{}", "[]", "{\"version\":1,\"version\":1}"] {
+        attested(folder, &package);
+        fs::write(&publish, text).unwrap();
+        publish_to(&stub, &user, &token, &file).expect(2, &["publish.attestation: step parse"]);
+    }
+    fs::write(&publish, " ".repeat(1 << 20)).unwrap();
+    publish_to(&stub, &user, &token, &file).expect(2, &["publish.attestation: step parse"]);
+    assert!(stub.seen().is_empty());
 }

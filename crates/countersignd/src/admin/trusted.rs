@@ -388,7 +388,7 @@ fn required_fields(provider: Provider) -> String {
 }
 
 /// Reads a small text file, or standard input for `-`.
-fn read_text(path: &Path, most: usize, what: &str) -> Result<String, Failure> {
+pub(super) fn read_text(path: &Path, most: usize, what: &str) -> Result<String, Failure> {
     let place = if path == Path::new("-") {
         "standard input".to_owned()
     } else {

@@ -7,15 +7,15 @@ mod value;
 
 use std::path::{Path, PathBuf};
 
-use countersign_registry::DeletePolicy;
 use countersign_registry::model::Visibility;
+use countersign_registry::{DeletePolicy, LossRule};
 use toml::de::{DeTable, DeValue};
 use url::Url;
 
 pub use resolve::{Blobs, Config, Mail, MailServer, Overrides, Tls, shown_without_password};
 pub use value::{
     Bytes, Count, Days, LogFormat, Names, OpenDays, Providers, Setting, SignInProviders, Span,
-    public_url,
+    TrustRoots, public_url,
 };
 
 use crate::failure::Failure;
@@ -158,6 +158,15 @@ keys! {
     "accounts.verified_address_to_publish" => verified_address_to_publish: bool = "false";
     /// How long addresses and programs of clients are kept with sessions and notices.
     "accounts.keep_client_addresses" => keep_client_addresses: Span = "\"30d\"";
+    /// What happens to a publication with less behind it, or from another source, than its project is known for:
+    /// "refuse" (unless an owner opened an exception or declared the move) or "warn".
+    "provenance.loss" => provenance_loss: LossRule = "\"refuse\"";
+    /// The built-in instances of Sigstore that are believed; private ones: `countersignd admin trust-root add`.
+    "provenance.trust_roots" => trust_roots: TrustRoots = "[\"public-good\", \"github\"]";
+    /// Look weekly (over HTTPS) whether the sources that attestations name still exist.
+    "provenance.check_sources" => check_sources: bool = "true";
+    /// Keep the built-in trust roots fresh by asking their TUF repositories daily.
+    "provenance.refresh_trust_roots" => refresh_trust_roots: bool = "true";
     /// Take signed reports of leaked tokens from GitHub's secret scanning at /_/secrets/disclose-token?
     "secret_scanning.github" => secret_scanning_github: bool = "true";
     /// Write one line per request.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use countersign_formats::Limits;
 use countersign_registry::model::{EmailAddress, Visibility};
 use countersign_registry::{
-    DeletePolicy, ScanPartner, Settings, SignIn, SignInProvider, TrustedPublishing,
+    DeletePolicy, LossRule, RootRepository, ScanPartner, Settings, SignIn, SignInProvider,
+    TrustedPublishing,
 };
 use url::Url;
 
@@ -102,6 +103,14 @@ pub struct Config {
     pub verified_address_to_publish: bool,
     /// How long addresses of clients are kept.
     pub keep_client_addresses: Duration,
+    /// What happens where provenance would be lost.
+    pub provenance_loss: LossRule,
+    /// The built-in trust roots that are believed.
+    pub trust_roots: Vec<String>,
+    /// Are sources looked for?
+    pub check_sources: bool,
+    /// Are the built-in trust roots kept fresh?
+    pub refresh_trust_roots: bool,
     /// Whose reports of leaked tokens are taken.
     pub scan_partners: Vec<ScanPartner>,
     /// One line per request?
@@ -507,6 +516,14 @@ impl Config {
             keep_client_addresses: file
                 .keep_client_addresses
                 .map_or(defaults.keep_origins, |span| span.0),
+            provenance_loss: file.provenance_loss.unwrap_or(defaults.provenance_loss),
+            trust_roots: file
+                .trust_roots
+                .map_or(defaults.builtin_trust_roots, |roots| roots.0),
+            check_sources: file.check_sources.unwrap_or(defaults.check_sources),
+            refresh_trust_roots: file
+                .refresh_trust_roots
+                .unwrap_or(defaults.refresh_trust_roots),
             scan_partners: if file.secret_scanning_github.unwrap_or(true) {
                 defaults.scan_partners
             } else {
@@ -546,6 +563,11 @@ impl Config {
             scan_partners: self.scan_partners.clone(),
             verified_address_to_publish: self.verified_address_to_publish,
             keep_origins: self.keep_client_addresses,
+            provenance_loss: self.provenance_loss,
+            builtin_trust_roots: self.trust_roots.clone(),
+            root_repositories: RootRepository::built_in(),
+            check_sources: self.check_sources,
+            refresh_trust_roots: self.refresh_trust_roots,
         }
     }
 

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use countersign_registry::DeletePolicy;
 use countersign_registry::model::{Level, Visibility};
 use countersign_registry::oidc::{Provider, Refused};
+use countersign_registry::{DeletePolicy, LossRule};
 use toml::de::DeValue;
 use url::Url;
 
@@ -16,6 +16,41 @@ pub trait Setting: Sized {
 
     /// Reads the value; the error is a sentence that says what is wrong with it (empty: only the type is).
     fn read(value: &DeValue<'_>) -> Result<Self, String>;
+}
+
+impl Setting for LossRule {
+    const EXPECTED: &'static str = "\"refuse\" or \"warn\"";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        match text(value)? {
+            "refuse" => Ok(Self::Refuse),
+            "warn" => Ok(Self::Warn),
+            other => Err(format!("{other:?} is neither")),
+        }
+    }
+}
+
+/// Built-in instances of Sigstore by their names, each at most once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustRoots(pub Vec<String>);
+
+impl Setting for TrustRoots {
+    const EXPECTED: &'static str = "a list of \"public-good\" and \"github\"";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let mut names: Vec<String> = Vec::new();
+        for one in value.as_array().ok_or_else(String::new)?.iter() {
+            let name = text(one.get_ref())?;
+            if !matches!(name, "public-good" | "github") {
+                return Err(format!("{name:?} is not built in"));
+            }
+            if names.iter().any(|other| other == name) {
+                return Err(format!("{name:?} stands in it twice"));
+            }
+            names.push(name.to_owned());
+        }
+        Ok(Self(names))
+    }
 }
 
 /// Reads a setting whose TOML form is a string.

@@ -103,6 +103,7 @@ fn where_only_trusted_publishing_is_allowed_an_api_token_is_refused() {
         .publish(&release("sample", "1.1"), &stage.minted());
     by_workflow.unwrap().expect_status(200).unwrap();
     stage.server.run(&[&policy[..], &["off"]].concat()).unwrap();
+    stage.let_tokens_publish_to("sample");
     let again = stage.server.publish(&release("sample", "1.2"), &ada);
     again.unwrap().expect_status(200).unwrap();
 }
@@ -168,6 +169,8 @@ fn a_project_takes_only_what_its_policy_asks_for() {
     publish("1.2", &stage.minted()).expect_status(200).unwrap();
 
     policy(&["--minimum-trust", "none"]);
+    refused_as(publish("1.3", &ada), "trust-lost");
+    stage.let_tokens_publish_to("sample");
     publish("1.3", &ada).expect_status(200).unwrap();
 }
 

@@ -8,17 +8,17 @@ use super::{Stage, differing, refused, release, token_of};
 const ORGANIZATION: &str = "2f7a1c9e-0d4b-4c8e-9b61-5a3e8d7f6c01";
 const PROJECT: &str = "7c1e4b2a-93d8-4f0e-8a57-1b2c3d4e5f02";
 
-struct Case {
-    preset: &'static str,
+pub(crate) struct Case {
+    pub(crate) preset: &'static str,
     /// The issuer's path on the kit's server.
-    issuer: String,
-    fields: Vec<String>,
-    good: Claims,
+    pub(crate) issuer: String,
+    pub(crate) fields: Vec<String>,
+    pub(crate) good: Claims,
     /// A claim, and a value of somebody else's.
     strange: (&'static str, &'static str),
 }
 
-fn cases(host: &str) -> Vec<Case> {
+pub(crate) fn cases(host: &str) -> Vec<Case> {
     let case = |preset, issuer: &str, fields: &[&str], good, strange| Case {
         preset,
         issuer: issuer.to_owned(),

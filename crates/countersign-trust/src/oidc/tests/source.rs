@@ -238,3 +238,151 @@ fn a_repository_on_another_port_is_only_itself() {
     assert!(own.verifies("https://git.example:8443/octo/sample"));
     assert!(!own.verifies("https://git.example/octo/sample"));
 }
+
+#[test]
+fn the_pages_of_a_source_are_those_of_the_forge_that_vouches_for_it_and_of_no_other_host() {
+    let own = "https://gitlab.example";
+    let table = [
+        (
+            Provider::Github,
+            ISSUER,
+            "https://github.com/octo/sample",
+            Some(Forge::Github),
+        ),
+        (
+            Provider::Github,
+            ISSUER,
+            "https://github.com.evil.example/octo/sample",
+            None,
+        ),
+        (
+            Provider::Github,
+            ISSUER,
+            "https://codeberg.org/octo/sample",
+            None,
+        ),
+        (
+            Provider::Github,
+            ISSUER,
+            "http://github.com/octo/sample",
+            None,
+        ),
+        (
+            Provider::Github,
+            ISSUER,
+            "https://github.com:8443/octo/sample",
+            None,
+        ),
+        (
+            Provider::Github,
+            "https://ghe.example/_services/token",
+            "https://ghe.example/octo/sample",
+            Some(Forge::Github),
+        ),
+        (
+            Provider::Github,
+            "https://ghe.example/_services/token",
+            "https://github.com/octo/sample",
+            None,
+        ),
+        (
+            Provider::Gitlab,
+            own,
+            "https://gitlab.example/group/sub/sample",
+            Some(Forge::Gitlab),
+        ),
+        (
+            Provider::Gitlab,
+            own,
+            "https://gitlab.example.evil.example/group/sample",
+            None,
+        ),
+        (
+            Provider::Gitlab,
+            "https://10.0.0.1",
+            "https://10.0.0.1/group/sample",
+            None,
+        ),
+        (
+            Provider::Gitlab,
+            "https://[::1]",
+            "https://[::1]/group/sample",
+            None,
+        ),
+        (
+            Provider::Forgejo,
+            "https://git.example/api/actions",
+            "https://git.example/octo/sample",
+            Some(Forge::Forgejo),
+        ),
+        // Those that keep no repositories themselves are believed about the public forges alone.
+        (
+            Provider::Circleci,
+            "https://oidc.circleci.com/org/1",
+            "https://github.com/octo/sample",
+            Some(Forge::Github),
+        ),
+        (
+            Provider::Buildkite,
+            "https://agent.buildkite.com",
+            "https://codeberg.org/octo/sample",
+            Some(Forge::Forgejo),
+        ),
+        (
+            Provider::Circleci,
+            "https://oidc.circleci.com/org/1",
+            "https://internal.example/octo/sample",
+            None,
+        ),
+        (
+            Provider::Generic,
+            "https://ci.example",
+            "https://169.254.169.254/latest",
+            None,
+        ),
+    ];
+    for (provider, issuer, repository, wanted) in table {
+        assert_eq!(
+            Forge::of(provider, issuer, repository),
+            wanted,
+            "{provider:?} {issuer} {repository}"
+        );
+    }
+}
+
+#[test]
+fn pages_of_a_commit_and_a_file_never_leave_the_repository() {
+    let at = |forge: Forge| {
+        let repository = "https://forge.example/octo/sample";
+        (
+            forge.commit(repository, COMMIT),
+            forge.file(repository, COMMIT, ".github/workflows/release.yml"),
+        )
+    };
+    let base = "https://forge.example/octo/sample";
+    let file = ".github/workflows/release.yml";
+    assert_eq!(
+        at(Forge::Github),
+        (
+            format!("{base}/commit/{COMMIT}"),
+            Some(format!("{base}/blob/{COMMIT}/{file}"))
+        )
+    );
+    assert_eq!(
+        at(Forge::Gitlab),
+        (
+            format!("{base}/-/commit/{COMMIT}"),
+            Some(format!("{base}/-/blob/{COMMIT}/{file}"))
+        )
+    );
+    assert_eq!(
+        at(Forge::Forgejo),
+        (
+            format!("{base}/commit/{COMMIT}"),
+            Some(format!("{base}/src/commit/{COMMIT}/{file}"))
+        )
+    );
+    for path in ["", "../../../evil", "a/./b", "a?b", "a#b", "a b", "a%2e"] {
+        assert_eq!(Forge::Github.file(base, COMMIT, path), None, "{path:?}");
+    }
+}
