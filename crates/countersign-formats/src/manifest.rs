@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Ecosystem, NameKey};
+use crate::{Ecosystem, NameKey, npm};
 
 /// Everything the registry knows about a file from the file alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,11 +21,11 @@ pub struct Manifest {
     pub version_key: String,
     /// The artifact's file name.
     pub filename: String,
-    /// `bdist_wheel` or `sdist`.
+    /// `bdist_wheel`, `sdist` or `npm`.
     pub filetype: String,
-    /// The wheel's Python tag (`py3`, `cp311`), or `source`.
+    /// The wheel's Python tag (`py3`, `cp311`), or `source`; empty where there is no such thing.
     pub python_tag: String,
-    /// Core-metadata version (`2.4`).
+    /// Core-metadata version (`2.4`); empty outside Python.
     pub metadata_version: String,
     /// Which Pythons the release runs on.
     pub requires_python: Option<String>,
@@ -65,7 +65,7 @@ pub struct Manifest {
     pub provides_extra: Vec<String>,
     /// All fields of the metadata that are not named above, as `(lower-case field, value)`.
     pub other_fields: Vec<(String, String)>,
-    /// Raw METADATA or PKG-INFO; for wheels it is served beside the file (PEP 658).
+    /// Raw METADATA, PKG-INFO or `package.json`; for wheels it is served beside the file (PEP 658).
     #[serde(skip)]
     pub metadata_bytes: Vec<u8>,
     /// What is odd but accepted, for the uploader to read.
@@ -74,6 +74,35 @@ pub struct Manifest {
     pub unpacked_size: u64,
     /// Number of members.
     pub member_count: u64,
+    /// What only this ecosystem knows.
+    #[serde(default, skip_serializing_if = "Details::is_none")]
+    pub details: Details,
+}
+
+/// What one ecosystem's artifacts say beyond the common fields.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Details {
+    /// Nothing, as for Python, after which the common fields are cut.
+    #[default]
+    None,
+    /// An npm package's.
+    Npm(Box<npm::Package>),
+}
+
+impl Details {
+    /// Whether there is nothing.
+    pub fn is_none(&self) -> bool {
+        matches!(self, Details::None)
+    }
+
+    /// An npm package's details.
+    pub fn npm(&self) -> Option<&npm::Package> {
+        match self {
+            Details::Npm(package) => Some(package),
+            Details::None => None,
+        }
+    }
 }
 
 /// One requirement of a release.

@@ -5,7 +5,7 @@ mod build;
 
 use build::verdict;
 use countersign_formats::{
-    Ecosystem, Limits, NameKey, Promise, format,
+    IndexView, Limits, NameKey, Promise,
     pypi::{
         documents::{
             FileView, LegacyFile, LegacyRelease, ProjectHead, ProjectStatus, ProjectView,
@@ -95,7 +95,7 @@ fn fragments_make_the_same_bytes_as_a_whole_rendering() {
         project_json(&view)
     );
     assert_eq!(
-        format(Ecosystem::Pypi).project_document(&view),
+        IndexView::Pypi(view.clone()).render(),
         project_json(&view)
     );
 }

@@ -28,6 +28,12 @@ pub struct Rules {
     pub setgid_directories: bool,
     /// A leading pax global header with nothing but a comment, as `git archive` writes it.
     pub global_comment: bool,
+    /// `.` as a part of a path, which means nothing to any reader (`package/./index.js`).
+    pub dot_parts: bool,
+    /// Notes that old Node.js tools leave in pax headers, and that no reader goes by.
+    pub node_notes: bool,
+    /// Zeros behind the gzip stream, as tar writes them to fill a record.
+    pub zero_padding: bool,
 }
 
 impl Rules {
@@ -36,6 +42,9 @@ impl Rules {
         inner_symlinks: false,
         setgid_directories: false,
         global_comment: false,
+        dot_parts: false,
+        node_notes: false,
+        zero_padding: false,
     };
 }
 
@@ -56,7 +65,7 @@ pub fn check(
         .map_err(|error| Rejection::unreadable(&error))?;
     let input = BufReader::with_capacity(64 << 10, bytes);
     let mut blocks = Counted {
-        inner: GzipReader::new(input)?,
+        inner: GzipReader::new(input, rules.zero_padding)?,
         budget: Budget::new(limits, size),
     };
     let mut tree = path::Tree::default();
@@ -79,7 +88,7 @@ pub fn check(
         let at_beginning = std::mem::replace(&mut first, false);
         match header.kind {
             b'g' if rules.global_comment && at_beginning => {
-                let records = pax_records(&extension_data(&mut blocks, &header)?)?;
+                let records = pax_records(&extension_data(&mut blocks, &header)?, rules)?;
                 if records.keys().any(|key| key != "comment") {
                     return Err(layout(
                         "The archive has a global extension header with more than a comment.",
@@ -92,10 +101,8 @@ pub fn check(
             }
             b'x' => {
                 extension_bytes += header.size;
-                extension = Some(Extension::Pax(pax_records(&extension_data(
-                    &mut blocks,
-                    &header,
-                )?)?));
+                let data = extension_data(&mut blocks, &header)?;
+                extension = Some(Extension::Pax(pax_records(&data, rules)?));
             }
             b'L' => {
                 extension_bytes += header.size;
@@ -140,7 +147,7 @@ pub fn check(
 
 fn layout(message: &str) -> Rejection {
     Rejection::new("archive-layout", message)
-        .with_remedy("Build the archive with a plain tool such as `python -m build` or `uv build`.")
+        .with_remedy("Build the archive with the ecosystem's own tool, such as `uv build` or `cargo package`.")
 }
 
 /// The unpacked stream, counted against the budget.
@@ -327,6 +334,9 @@ impl Entry {
             }
             None => {}
         }
+        if rules.dot_parts {
+            name = path::without_dots(&name);
+        }
         let (path, slash) = path::check(&name, limits.max_member_path)?;
         let rejection =
             |code, why: &str| Rejection::new(code, format!("The member {} {why}.", quoted(path)));
@@ -428,7 +438,7 @@ fn extension_data(blocks: &mut impl Read, header: &Header<'_>) -> Result<Vec<u8>
 }
 
 /// The records of a pax extension header, `LENGTH KEY=VALUE\n` each.
-fn pax_records(mut data: &[u8]) -> Result<HashMap<String, Vec<u8>>, Rejection> {
+fn pax_records(mut data: &[u8], rules: Rules) -> Result<HashMap<String, Vec<u8>>, Rejection> {
     const KNOWN: &[&str] = &[
         "path", "linkpath", "mtime", "atime", "ctime", "uid", "gid", "uname", "gname", "size",
         "comment",
@@ -461,7 +471,8 @@ fn pax_records(mut data: &[u8]) -> Result<HashMap<String, Vec<u8>>, Rejection> {
         let key = std::str::from_utf8(&record[..equals]).map_err(|_| malformed())?;
         let known = KNOWN.contains(&key)
             || KNOWN_OTHERS.contains(&key)
-            || KNOWN_PREFIXES.iter().any(|prefix| key.starts_with(prefix));
+            || KNOWN_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
+            || (rules.node_notes && is_node_note(key, &record[equals + 1..]));
         if !known {
             return Err(Rejection::new(
                 "archive-layout",
@@ -483,6 +494,17 @@ fn pax_records(mut data: &[u8]) -> Result<HashMap<String, Vec<u8>>, Rejection> {
         data = &data[length..];
     }
     Ok(records)
+}
+
+/// Old Node.js tools kept the whole `package.json` in pax headers, and read back a few of their own
+/// keys. Those may only say what the header says too.
+fn is_node_note(key: &str, value: &[u8]) -> bool {
+    match key.strip_prefix("NODETAR.") {
+        Some("type") => matches!(value, b"File" | b"Directory"),
+        Some("depth" | "blksize" | "blocks" | "follow") => true,
+        Some(note) => note.starts_with("package."),
+        None => false,
+    }
 }
 
 fn decimal(text: &[u8]) -> Option<u64> {
