@@ -23,6 +23,7 @@ fuzz_target!(|data: &[u8]| {
         dot_parts: true,
         node_notes: true,
         zero_padding: true,
+        same_twice: true,
     };
     for bytes in [data, &compressed] {
         let strict = check(&mut Cursor::new(bytes), bytes.len() as u64, &limits, Rules::STRICT, &mut |_, _| Ok(()));

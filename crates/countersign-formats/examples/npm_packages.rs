@@ -20,7 +20,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             Some("json") => posted(&bytes),
             _ => tarball(Path::new(&path), &bytes).map(|manifest| {
                 for warning in &manifest.warnings {
-                    println!("warning {path}: {}@{}: {warning}", manifest.name, manifest.version);
+                    println!(
+                        "warning {path}: {}@{}: {warning}",
+                        manifest.name, manifest.version
+                    );
                 }
             }),
         };
@@ -38,7 +41,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Inspects under the last part of the file's name behind a tilde: `@scope~name~-~name-1.0.0.tgz`.
 fn tarball(path: &Path, bytes: &[u8]) -> Result<Manifest, Rejection> {
-    let filename = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let filename = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
     let mut cursor = Cursor::new(bytes);
     let mut artifact = Artifact {
         filename: filename.rsplit('~').next().unwrap_or(filename),
@@ -69,6 +75,9 @@ fn posted(body: &[u8]) -> Result<(), Rejection> {
         bytes: &mut cursor,
     };
     let manifest = format(Ecosystem::Npm).inspect(&mut artifact, &Limits::default())?;
-    let package = manifest.details.npm().ok_or_else(|| Rejection::new("bug", "no details"))?;
+    let package = manifest
+        .details
+        .npm()
+        .ok_or_else(|| Rejection::new("bug", "no details"))?;
     compare(&publish.manifest, package)
 }

@@ -191,28 +191,28 @@ pub struct Artifact<'a> {
 impl Artifact<'_> {
     /// Holds the size against the limits and against the bytes.
     pub(crate) fn check_size(&mut self, limits: &Limits) -> Result<(), Rejection> {
-    if self.size > limits.max_file_size {
-        return Err(Rejection::new(
-            "file-too-large",
-            format!(
-                "The file has {} bytes; at most {} are accepted.",
-                self.size, limits.max_file_size
-            ),
-        ));
-    }
-    let actual = self
-        .bytes
-        .seek(SeekFrom::End(0))
-        .map_err(|error| Rejection::unreadable(&error))?;
-    if actual != self.size {
-        return Err(Rejection::new(
-            "file-size",
-            format!(
-                "The file has {actual} bytes and not {} as was said.",
-                self.size
-            ),
-        ));
-    }
+        if self.size > limits.max_file_size {
+            return Err(Rejection::new(
+                "file-too-large",
+                format!(
+                    "The file has {} bytes; at most {} are accepted.",
+                    self.size, limits.max_file_size
+                ),
+            ));
+        }
+        let actual = self
+            .bytes
+            .seek(SeekFrom::End(0))
+            .map_err(|error| Rejection::unreadable(&error))?;
+        if actual != self.size {
+            return Err(Rejection::new(
+                "file-size",
+                format!(
+                    "The file has {actual} bytes and not {} as was said.",
+                    self.size
+                ),
+            ));
+        }
         Ok(())
     }
 }

@@ -97,9 +97,11 @@ impl PackumentType {
 /// like the full one better. All others get the full one; npm's clients know no 406.
 pub fn packument_type(accept: Option<&str>) -> PackumentType {
     let ranges = ranges(accept);
-    let named = ranges
-        .iter()
-        .any(|range| range.subtype.eq_ignore_ascii_case("vnd.npm.install-v1+json"));
+    let named = ranges.iter().any(|range| {
+        range
+            .subtype
+            .eq_ignore_ascii_case("vnd.npm.install-v1+json")
+    });
     let abbreviated = weight(("application", "vnd.npm.install-v1+json", None), &ranges);
     if named && abbreviated > 0 && abbreviated >= weight(("application", "json", None), &ranges) {
         return PackumentType::Abbreviated;
@@ -249,12 +251,18 @@ mod tests {
                 Abbreviated,
             ),
             ("application/vnd.npm.install-v1+json", Abbreviated),
-            ("application/vnd.npm.install-v1+json,application/json", Abbreviated),
+            (
+                "application/vnd.npm.install-v1+json,application/json",
+                Abbreviated,
+            ),
             ("application/json", Full),
             ("*/*", Full),
             ("", Full),
             ("text/html", Full),
-            ("application/json, application/vnd.npm.install-v1+json;q=0.5", Full),
+            (
+                "application/json, application/vnd.npm.install-v1+json;q=0.5",
+                Full,
+            ),
             ("application/vnd.npm.install-v1+json;q=0, */*", Full),
             ("application/vnd.npm.install-v2+json", Full),
         ] {

@@ -177,7 +177,10 @@ mod tests {
             text,
             "pkg:npm/%40scope/name@1.0.0-rc.1?file_name=name-1.0.0-rc.1.tgz"
         );
-        for text in [text.as_str(), "pkg:npm/@scope/name@v1.0.0-rc.1?file_name=name-1.0.0-rc.1.tgz"] {
+        for text in [
+            text.as_str(),
+            "pkg:npm/@scope/name@v1.0.0-rc.1?file_name=name-1.0.0-rc.1.tgz",
+        ] {
             let purl = parse(text).unwrap();
             assert_eq!(purl.name_key, name);
             assert_eq!(purl.version.as_deref(), Some("1.0.0-rc.1"));

@@ -17,7 +17,10 @@ pub(crate) fn is_direction_mark(c: char) -> bool {
 
 /// The path without its parts that are a single dot.
 pub(super) fn without_dots(raw: &[u8]) -> Vec<u8> {
-    let parts: Vec<&[u8]> = raw.split(|b| *b == b'/').filter(|part| *part != b".").collect();
+    let parts: Vec<&[u8]> = raw
+        .split(|b| *b == b'/')
+        .filter(|part| *part != b".")
+        .collect();
     parts.join(&b'/')
 }
 
@@ -149,15 +152,20 @@ impl Tree {
             ));
         }
         if explicit && node.explicit {
-            return Err(Rejection::new(
-                "archive-duplicate-member",
-                format!("{} stands in the archive twice.", quoted(path)),
-            )
-            .with_remedy(
-                "Readers disagree which one counts: build the archive again without the duplicate.",
-            ));
+            return Err(twice(path));
         }
         node.explicit |= explicit;
         Ok(())
     }
+}
+
+/// The refusal of a path that stands in an archive twice.
+pub(super) fn twice(path: &str) -> Rejection {
+    Rejection::new(
+        "archive-duplicate-member",
+        format!("{} stands in the archive twice.", quoted(path)),
+    )
+    .with_remedy(
+        "Readers disagree which one counts: build the archive again without the duplicate.",
+    )
 }

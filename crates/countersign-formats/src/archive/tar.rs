@@ -7,6 +7,8 @@ use std::{
     io::{BufReader, Read, SeekFrom},
 };
 
+use sha2::{Digest, Sha256};
+
 use super::{
     Budget, Member, MemberKind, Summary, Visitor, fault, gzip::GzipReader, path, read_exact,
     read_rejection,
@@ -34,6 +36,8 @@ pub struct Rules {
     pub node_notes: bool,
     /// Zeros behind the gzip stream, as tar writes them to fill a record.
     pub zero_padding: bool,
+    /// A file that stands twice with the same bytes; each is shown to the visitor.
+    pub same_twice: bool,
 }
 
 impl Rules {
@@ -45,6 +49,7 @@ impl Rules {
         dot_parts: false,
         node_notes: false,
         zero_padding: false,
+        same_twice: false,
     };
 }
 
@@ -69,6 +74,7 @@ pub fn check(
         budget: Budget::new(limits, size),
     };
     let mut tree = path::Tree::default();
+    let mut digests: HashMap<String, [u8; 32]> = HashMap::new();
     let mut summary = Summary::default();
     let mut top: Option<String> = None;
     let mut extension: Option<Extension> = None;
@@ -113,15 +119,28 @@ pub fn check(
             _ => {
                 let entry = Entry::new(&header, extension.take(), limits, rules)?;
                 one_top(&mut top, &entry.path)?;
-                tree.insert(&entry.path, entry.kind)?;
+                let file = entry.kind == MemberKind::File;
+                let before = digests.get(&entry.path).filter(|_| file).copied();
+                if before.is_none() {
+                    tree.insert(&entry.path, entry.kind)?;
+                }
                 let member = Member {
                     path: &entry.path,
                     kind: entry.kind,
                     size: header.size,
                 };
-                let mut reader = (&mut blocks).take(header.size);
+                let mut reader = Hashed {
+                    inner: (&mut blocks).take(header.size),
+                    hash: (rules.same_twice && file).then(Sha256::new),
+                };
                 visit(&member, &mut reader)?;
                 drain(&mut reader, &entry.path)?;
+                if let Some(digest) = reader.hash.map(|hash| hash.finalize().into()) {
+                    if before.is_some_and(|before| before != digest) {
+                        return Err(path::twice(&entry.path));
+                    }
+                    digests.insert(entry.path, digest);
+                }
                 padding(&mut blocks, header.size)?;
                 summary.members += 1;
                 summary.unpacked += header.size;
@@ -146,8 +165,9 @@ pub fn check(
 }
 
 fn layout(message: &str) -> Rejection {
-    Rejection::new("archive-layout", message)
-        .with_remedy("Build the archive with the ecosystem's own tool, such as `uv build` or `cargo package`.")
+    Rejection::new("archive-layout", message).with_remedy(
+        "Build the archive with the ecosystem's own tool, such as `uv build` or `cargo package`.",
+    )
 }
 
 /// The unpacked stream, counted against the budget.
@@ -164,10 +184,26 @@ impl<R: std::io::BufRead> Read for Counted<R> {
     }
 }
 
+/// A member's bytes, hashed where they are to be compared.
+struct Hashed<R> {
+    inner: std::io::Take<R>,
+    hash: Option<Sha256>,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.inner.read(out)?;
+        if let Some(hash) = &mut self.hash {
+            hash.update(&out[..read]);
+        }
+        Ok(read)
+    }
+}
+
 /// Reads what the visitor left of a member.
-fn drain(reader: &mut std::io::Take<impl Read>, path: &str) -> Result<(), Rejection> {
+fn drain(reader: &mut Hashed<impl Read>, path: &str) -> Result<(), Rejection> {
     let mut scratch = [0; 16 << 10];
-    while reader.limit() > 0 {
+    while reader.inner.limit() > 0 {
         let read = reader
             .read(&mut scratch)
             .map_err(|error| read_rejection(&error))?;
@@ -502,7 +538,7 @@ fn is_node_note(key: &str, value: &[u8]) -> bool {
     match key.strip_prefix("NODETAR.") {
         Some("type") => matches!(value, b"File" | b"Directory"),
         Some("depth" | "blksize" | "blocks" | "follow") => true,
-        Some(note) => note.starts_with("package."),
+        Some(note) => note.starts_with("package.") || note.starts_with("ignoreFiles."),
         None => false,
     }
 }

@@ -12,11 +12,34 @@ use crate::pypi::documents::rfc3339;
 
 /// What an abbreviated packument shows of a version's manifest.
 const ABBREVIATED: &[&str] = &[
-    "acceptDependencies", "bin", "bundleDependencies", "cpu", "dependencies", "devDependencies", "directories", "engines",
-    "funding", "libc", "name", "optionalDependencies", "os", "peerDependencies", "peerDependenciesMeta", "version",
+    "acceptDependencies",
+    "bin",
+    "bundleDependencies",
+    "cpu",
+    "dependencies",
+    "devDependencies",
+    "directories",
+    "engines",
+    "funding",
+    "libc",
+    "name",
+    "optionalDependencies",
+    "os",
+    "peerDependencies",
+    "peerDependenciesMeta",
+    "version",
 ];
 /// What a full packument repeats of its newest version.
-const REPEATED: &[&str] = &["author", "bugs", "contributors", "description", "homepage", "keywords", "license", "repository"];
+const REPEATED: &[&str] = &[
+    "author",
+    "bugs",
+    "contributors",
+    "description",
+    "homepage",
+    "keywords",
+    "license",
+    "repository",
+];
 
 /// Somebody whom a packument names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -180,7 +203,10 @@ fn npm_user(publisher: &Publisher) -> Value {
     user.insert("name".to_owned(), json!(publisher.person.name));
     user.insert("email".to_owned(), json!(publisher.person.email));
     if let Some(trusted) = &publisher.trusted {
-        user.insert("trustedPublisher".to_owned(), json!({ "id": trusted.id, "oidcConfigId": trusted.config_id }));
+        user.insert(
+            "trustedPublisher".to_owned(),
+            json!({ "id": trusted.id, "oidcConfigId": trusted.config_id }),
+        );
     }
     if let Some(approver) = &publisher.approver {
         user.insert("approver".to_owned(), json!(approver));
@@ -197,7 +223,11 @@ fn fragment(version: &VersionView, mut shown: Map<String, Value>) -> Fragment {
     shown.insert("dist".to_owned(), dist(version));
     if let Some(reason) = &version.deprecated {
         // Clients take the empty text for "not deprecated".
-        let reason = if reason.is_empty() { "This version is deprecated." } else { reason };
+        let reason = if reason.is_empty() {
+            "This version is deprecated."
+        } else {
+            reason
+        };
         shown.insert("deprecated".to_owned(), json!(reason));
     }
     if version.package.has_install_script {
@@ -226,7 +256,10 @@ fn dist(version: &VersionView) -> Value {
         put("signatures", json!(dist.signatures));
     }
     if let Some(attestations) = &dist.attestations {
-        put("attestations", json!({ "url": attestations.url, "provenance": { "predicateType": attestations.predicate_type } }));
+        put(
+            "attestations",
+            json!({ "url": attestations.url, "provenance": { "predicateType": attestations.predicate_type } }),
+        );
     }
     let mut ours = Map::new();
     ours.insert("leaf".to_owned(), json!(dist.leaf_index));
@@ -266,11 +299,23 @@ pub fn full_from_fragments(head: &PackageHead, about: &About, fragments: &[Fragm
         put("readme", json!(text));
         put("readmeFilename", json!(name));
     }
-    let stars: Map<String, Value> = about.stars.iter().map(|name| (name.clone(), json!(true))).collect();
+    let stars: Map<String, Value> = about
+        .stars
+        .iter()
+        .map(|name| (name.clone(), json!(true)))
+        .collect();
     put("users", Value::Object(stars));
-    let latest = head.tags.iter().find(|(tag, _)| tag == super::tags::LATEST).map(|(_, version)| version);
-    let newest = fragments.iter().find(|fragment| !head.quarantined && Some(&fragment.version) == latest);
-    if let Some(Ok(Value::Object(newest))) = newest.map(|fragment| serde_json::from_str(&fragment.json)) {
+    let latest = head
+        .tags
+        .iter()
+        .find(|(tag, _)| tag == super::tags::LATEST)
+        .map(|(_, version)| version);
+    let newest = fragments
+        .iter()
+        .find(|fragment| !head.quarantined && Some(&fragment.version) == latest);
+    if let Some(Ok(Value::Object(newest))) =
+        newest.map(|fragment| serde_json::from_str(&fragment.json))
+    {
         for key in REPEATED {
             if let Some(value) = newest.get(*key) {
                 put(key, value.clone());
@@ -280,9 +325,17 @@ pub fn full_from_fragments(head: &PackageHead, about: &About, fragments: &[Fragm
     with_versions(root, head, fragments)
 }
 
-fn with_versions(mut root: Map<String, Value>, head: &PackageHead, fragments: &[Fragment]) -> String {
+fn with_versions(
+    mut root: Map<String, Value>,
+    head: &PackageHead,
+    fragments: &[Fragment],
+) -> String {
     let fragments = if head.quarantined { &[] } else { fragments };
-    let shown = |version: &String| fragments.iter().any(|fragment| &fragment.version == version);
+    let shown = |version: &String| {
+        fragments
+            .iter()
+            .any(|fragment| &fragment.version == version)
+    };
     let tags: Map<String, Value> = head
         .tags
         .iter()
@@ -299,7 +352,10 @@ fn with_versions(mut root: Map<String, Value>, head: &PackageHead, fragments: &[
     root.insert("time".to_owned(), Value::Object(times));
     let mut document = Value::Object(root).to_string();
     document.pop(); // the closing brace
-    let size: usize = fragments.iter().map(|fragment| fragment.json.len() + fragment.version.len() + 4).sum();
+    let size: usize = fragments
+        .iter()
+        .map(|fragment| fragment.json.len() + fragment.version.len() + 4)
+        .sum();
     document.reserve(size + 16);
     document.push_str(",\"versions\":{");
     for (index, fragment) in fragments.iter().enumerate() {

@@ -32,7 +32,9 @@ impl Hosted {
         }
         let committish = fragment.filter(|f| !f.is_empty()).map(str::to_owned);
         for &(short, domain) in HOSTS {
-            if let Some(path) = address.strip_prefix(short).and_then(|rest| rest.strip_prefix(':'))
+            if let Some(path) = address
+                .strip_prefix(short)
+                .and_then(|rest| rest.strip_prefix(':'))
                 && !path.starts_with("//")
             {
                 let path = path.split_once('@').map_or(path, |(_, path)| path);
@@ -45,7 +47,12 @@ impl Hosted {
         }
         let (_, rest) = address
             .split_once("://")
-            .filter(|(scheme, _)| matches!(*scheme, "git" | "git+ssh" | "ssh" | "git+https" | "https" | "git+http" | "http"))
+            .filter(|(scheme, _)| {
+                matches!(
+                    *scheme,
+                    "git" | "git+ssh" | "ssh" | "git+https" | "https" | "git+http" | "http"
+                )
+            })
             .or_else(|| address.contains('@').then_some(("ssh", address)))?;
         let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
         let (host, path) = rest.split_once(['/', ':'])?;
@@ -69,7 +76,11 @@ impl Hosted {
             "gitlab.com" => parts.len() >= 2,
             _ => parts.len() == 2,
         };
-        if !fits || parts.iter().any(|part| part.is_empty() || *part == "." || *part == "..") {
+        if !fits
+            || parts
+                .iter()
+                .any(|part| part.is_empty() || *part == "." || *part == "..")
+        {
             return None;
         }
         // A gist is found without its owner.
@@ -77,7 +88,11 @@ impl Hosted {
             "gist.github.com" => parts.last()?.to_string(),
             _ => path.to_owned(),
         };
-        Some(Self { domain, path, committish })
+        Some(Self {
+            domain,
+            path,
+            committish,
+        })
     }
 
     /// Where a browser finds it.
@@ -107,8 +122,14 @@ mod tests {
             assert_eq!(Hosted::parse(text), Some(expected.clone()), "{text}");
         }
         assert_eq!(expected.https(), "https://github.com/npm/cli");
-        assert_eq!(Hosted::parse("gist:user/abc"), Hosted::parse("git+https://gist.github.com/abc.git"));
-        assert_eq!(Hosted::parse("gitlab:a/b/c").unwrap().https(), "https://gitlab.com/a/b/c");
+        assert_eq!(
+            Hosted::parse("gist:user/abc"),
+            Hosted::parse("git+https://gist.github.com/abc.git")
+        );
+        assert_eq!(
+            Hosted::parse("gitlab:a/b/c").unwrap().https(),
+            "https://gitlab.com/a/b/c"
+        );
         assert_ne!(Hosted::parse("npm/cli"), Hosted::parse("npm/cli#v1"));
         assert_ne!(Hosted::parse("gitlab:npm/cli"), Hosted::parse("npm/cli"));
     }
@@ -116,9 +137,24 @@ mod tests {
     #[test]
     fn ranges_paths_and_other_addresses_are_no_repositories() {
         for text in [
-            "", "^1.2.3", ">=1 <2", "1.x || 2", "latest", "npm:other@1", "file:../x", "../x/y", "./x", "~/x", "/x/y",
-            "https://example.org/a/b", "https://github.com/a/b/archive/x.tar.gz", "@scope/name", "workspace:*", "a b/c",
-            "https://github.com/../x", "http://localhost/x",
+            "",
+            "^1.2.3",
+            ">=1 <2",
+            "1.x || 2",
+            "latest",
+            "npm:other@1",
+            "file:../x",
+            "../x/y",
+            "./x",
+            "~/x",
+            "/x/y",
+            "https://example.org/a/b",
+            "https://github.com/a/b/archive/x.tar.gz",
+            "@scope/name",
+            "workspace:*",
+            "a b/c",
+            "https://github.com/../x",
+            "http://localhost/x",
         ] {
             assert_eq!(Hosted::parse(text), None, "{text}");
         }

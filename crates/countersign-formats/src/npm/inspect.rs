@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What npm's tarballs are allowed beyond the strictest tar: folders of a packager whose disk shares
-/// them by group, the commit that `git archive` notes, and three harmless habits of old tools that
+/// them by group, the commit that `git archive` notes, and harmless habits of tools that
 /// packages have which everybody needs (`underscore`, `nopt`, `agent-base`). No links: npm leaves
 /// them out, others do not.
 const RULES: tar::Rules = tar::Rules {
@@ -26,6 +26,7 @@ const RULES: tar::Rules = tar::Rules {
     dot_parts: true,
     node_notes: true,
     zero_padding: true,
+    same_twice: true,
 };
 
 /// See [`crate::Format::inspect`]. The package's folder may have any name, mostly `package`.
@@ -35,32 +36,57 @@ pub(super) fn inspect(artifact: &mut Artifact<'_>, limits: &Limits) -> Result<Ma
     let mut readme: Option<(String, Vec<u8>)> = None;
     let mut files = BTreeSet::new();
     let mut warnings = Vec::new();
-    let summary = tar::check(artifact.bytes, artifact.size, limits, RULES, &mut |member, reader| {
-        let Some((_, below)) = member.path.split_once('/') else {
-            return Ok(());
-        };
-        if member.kind != MemberKind::File {
-            return Ok(());
-        }
-        if below == "package.json" {
-            metadata = Some(read_member(member, reader, limits.max_metadata)?);
-        } else if is_readme(below) && readme.as_ref().is_none_or(|(known, _)| preferred(below, known)) {
-            if member.size <= limits.max_metadata {
-                readme = Some((below.to_owned(), read_member(member, reader, limits.max_metadata)?));
-            } else {
-                warnings.push(format!("The file {} is too large to be shown.", quoted(below)));
+    let summary = tar::check(
+        artifact.bytes,
+        artifact.size,
+        limits,
+        RULES,
+        &mut |member, reader| {
+            let Some((_, below)) = member.path.split_once('/') else {
+                return Ok(());
+            };
+            if member.kind != MemberKind::File {
+                return Ok(());
             }
-        }
-        files.insert(below.to_owned());
-        Ok(())
-    })?;
+            if below == "package.json" {
+                metadata = Some(read_member(member, reader, limits.max_metadata)?);
+            } else if is_readme(below)
+                && readme
+                    .as_ref()
+                    .is_none_or(|(known, _)| preferred(below, known))
+            {
+                if member.size <= limits.max_metadata {
+                    readme = Some((
+                        below.to_owned(),
+                        read_member(member, reader, limits.max_metadata)?,
+                    ));
+                } else {
+                    warnings.push(format!(
+                        "The file {} is too large to be shown.",
+                        quoted(below)
+                    ));
+                }
+            }
+            files.insert(below.to_owned());
+            Ok(())
+        },
+    )?;
     archive::refuse_zip_at_end(artifact)?;
     let metadata = metadata.ok_or_else(|| {
-        Rejection::new("package-json-missing", "The tarball has no package.json in its top folder.")
-            .with_remedy("Pack it with `npm pack`.")
+        Rejection::new(
+            "package-json-missing",
+            "The tarball has no package.json in its top folder.",
+        )
+        .with_remedy("Pack it with `npm pack`.")
     })?;
     let written = package::read(&metadata, limits, &mut warnings)?;
-    let text = |key: &str| written.get(key).and_then(Value::as_str).map(str::trim).unwrap_or_default();
+    let text = |key: &str| {
+        written
+            .get(key)
+            .and_then(Value::as_str)
+            .map(str::trim)
+            .unwrap_or_default()
+    };
     let name = PackageName::parse(text("name"))?;
     let written_version = text("version").to_owned();
     let version = version::parse(&written_version)?;
@@ -74,16 +100,25 @@ pub(super) fn inspect(artifact: &mut Artifact<'_>, limits: &Limits) -> Result<Ma
     if artifact.filename != expected {
         return Err(Rejection::new(
             "npm-filename",
-            format!("The tarball of {name} {version} is named {}, not {}.", quoted(artifact.filename), quoted(&expected)),
+            format!(
+                "The tarball of {name} {version} is named {}, not {}.",
+                quoted(artifact.filename),
+                quoted(&expected)
+            ),
         ));
     }
     let seen = Seen {
-        gyp: files.iter().any(|path| path.ends_with(".gyp") && !path.contains('/')),
+        gyp: files
+            .iter()
+            .any(|path| path.ends_with(".gyp") && !path.contains('/')),
         server: files.contains("server.js"),
     };
     let mut manifest = package::mend(written, &files, &seen)?;
     manifest.insert("name".to_owned(), Value::String(name.as_str().to_owned()));
-    manifest.insert("version".to_owned(), Value::String(version.canonical().to_owned()));
+    manifest.insert(
+        "version".to_owned(),
+        Value::String(version.canonical().to_owned()),
+    );
     let mut package = Package {
         has_install_script: false,
         has_shrinkwrap: files.contains("npm-shrinkwrap.json"),
@@ -94,13 +129,24 @@ pub(super) fn inspect(artifact: &mut Artifact<'_>, limits: &Limits) -> Result<Ma
     };
     package.has_install_script = !package.install_scripts().is_empty();
     for path in missing_programs(&package.manifest, &files) {
-        warnings.push(format!("bin names the file {}, which is not in the tarball.", quoted(&path)));
+        warnings.push(format!(
+            "bin names the file {}, which is not in the tarball.",
+            quoted(&path)
+        ));
     }
     Ok(Manifest {
         warnings,
         unpacked_size: summary.unpacked,
         member_count: summary.members,
-        ..common(artifact.filename, &name, written_version, &version, package, readme, metadata)
+        ..common(
+            artifact.filename,
+            &name,
+            written_version,
+            &version,
+            package,
+            readme,
+            metadata,
+        )
     })
 }
 
@@ -117,8 +163,11 @@ fn preferred(path: &str, known: &str) -> bool {
 }
 
 fn is_markdown(path: &str) -> bool {
-    path.rsplit_once('.')
-        .is_some_and(|(_, end)| ["md", "markdown", "mkd", "mdown"].iter().any(|known| end.eq_ignore_ascii_case(known)))
+    path.rsplit_once('.').is_some_and(|(_, end)| {
+        ["md", "markdown", "mkd", "mdown"]
+            .iter()
+            .any(|known| end.eq_ignore_ascii_case(known))
+    })
 }
 
 fn missing_programs(manifest: &Map<String, Value>, files: &BTreeSet<String>) -> Vec<String> {
@@ -131,7 +180,9 @@ fn missing_programs(manifest: &Map<String, Value>, files: &BTreeSet<String>) -> 
         .filter(|path| {
             // Node.js finds `cli` as `cli.js` and as `cli/index.js` too.
             let path = path.trim_end_matches('/');
-            !files.contains(path) && !files.contains(&format!("{path}.js")) && !files.contains(&format!("{path}/index.js"))
+            !files.contains(path)
+                && !files.contains(&format!("{path}.js"))
+                && !files.contains(&format!("{path}/index.js"))
         })
         .take(10)
         .map(str::to_owned)
@@ -149,18 +200,28 @@ fn common(
 ) -> Manifest {
     let map = &package.manifest;
     let text = |key: &str| map.get(key).and_then(Value::as_str).map(str::to_owned);
-    let author = |key: &str| map.get("author").and_then(|author| author.get(key)).and_then(Value::as_str).map(str::to_owned);
+    let author = |key: &str| {
+        map.get("author")
+            .and_then(|author| author.get(key))
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
     let keywords: Vec<&str> = match map.get("keywords") {
         Some(Value::Array(words)) => words.iter().filter_map(Value::as_str).collect(),
         _ => Vec::new(),
     };
     let licence = package::licence(map);
-    let is_expression = licence.as_deref().is_some_and(|text| spdx::Expression::parse(text).is_ok());
+    let is_expression = licence
+        .as_deref()
+        .is_some_and(|text| spdx::Expression::parse(text).is_ok());
     let repository = package.repository();
-    let content_type = readme.as_ref().map(|(path, _)| match is_markdown(path) || !path.contains('.') {
-        true => "text/markdown",
-        false => "text/plain",
-    });
+    let content_type =
+        readme
+            .as_ref()
+            .map(|(path, _)| match is_markdown(path) || !path.contains('.') {
+                true => "text/markdown",
+                false => "text/plain",
+            });
     Manifest {
         ecosystem: Ecosystem::Npm,
         name: name.as_str().to_owned(),

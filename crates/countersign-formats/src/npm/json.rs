@@ -25,11 +25,18 @@ pub(super) enum Duplicates {
 }
 
 /// Reads a JSON text of at most `max` bytes. Gives the keys that stood twice, at most ten.
-pub(super) fn read(text: &[u8], max: u64, duplicates: Duplicates) -> Result<(Value, Vec<String>), Rejection> {
+pub(super) fn read(
+    text: &[u8],
+    max: u64,
+    duplicates: Duplicates,
+) -> Result<(Value, Vec<String>), Rejection> {
     if text.len() as u64 > max {
         return Err(Rejection::new(
             "json-too-large",
-            format!("The JSON text has {} bytes; at most {max} are read.", text.len()),
+            format!(
+                "The JSON text has {} bytes; at most {max} are read.",
+                text.len()
+            ),
         ));
     }
     let reading = Reading {
@@ -38,12 +45,18 @@ pub(super) fn read(text: &[u8], max: u64, duplicates: Duplicates) -> Result<(Val
         twice: Cell::new(Vec::new()),
     };
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let value = Seed { reading: &reading, depth: 0 }
-        .deserialize(&mut deserializer)
-        .and_then(|value| deserializer.end().map(|()| value))
-        .map_err(|error| {
-            Rejection::new("json-invalid", format!("The JSON text is not acceptable: {error}."))
-        })?;
+    let value = Seed {
+        reading: &reading,
+        depth: 0,
+    }
+    .deserialize(&mut deserializer)
+    .and_then(|value| deserializer.end().map(|()| value))
+    .map_err(|error| {
+        Rejection::new(
+            "json-invalid",
+            format!("The JSON text is not acceptable: {error}."),
+        )
+    })?;
     Ok((value, reading.twice.take()))
 }
 
@@ -63,9 +76,14 @@ struct Seed<'r> {
 impl Seed<'_> {
     fn deeper<E: de::Error>(self) -> Result<Self, E> {
         if self.depth == MAX_DEPTH {
-            return Err(E::custom(format_args!("it is nested deeper than {MAX_DEPTH} levels")));
+            return Err(E::custom(format_args!(
+                "it is nested deeper than {MAX_DEPTH} levels"
+            )));
         }
-        Ok(Self { depth: self.depth + 1, ..self })
+        Ok(Self {
+            depth: self.depth + 1,
+            ..self
+        })
     }
 }
 
@@ -75,7 +93,9 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
         let values = self.reading.values.get() + 1;
         if values > MAX_VALUES {
-            return Err(de::Error::custom(format_args!("it holds more than {MAX_VALUES} values")));
+            return Err(de::Error::custom(format_args!(
+                "it holds more than {MAX_VALUES} values"
+            )));
         }
         self.reading.values.set(values);
         deserializer.deserialize_any(self)
@@ -131,12 +151,17 @@ impl<'de> Visitor<'de> for Seed<'_> {
         let mut map = Map::new();
         while let Some(key) = access.next_key::<String>()? {
             if key == "__proto__" {
-                return Err(de::Error::custom("an object has the key \"__proto__\", which changes objects in JavaScript"));
+                return Err(de::Error::custom(
+                    "an object has the key \"__proto__\", which changes objects in JavaScript",
+                ));
             }
             let value = access.next_value_seed(below)?;
             if map.contains_key(&key) {
                 if self.reading.duplicates == Duplicates::Refused {
-                    return Err(de::Error::custom(format_args!("an object has the key {} twice", quoted(&key))));
+                    return Err(de::Error::custom(format_args!(
+                        "an object has the key {} twice",
+                        quoted(&key)
+                    )));
                 }
                 let mut twice = self.reading.twice.take();
                 if twice.len() < 10 {
@@ -181,13 +206,28 @@ mod tests {
         assert!(strict(&deep(65)).is_err());
         assert!(strict(&"[".repeat(1_000_000)).is_err());
         assert!(strict(&format!("[{}1]", "1,".repeat(400_000))).is_ok());
-        assert!(read(format!("[{}1]", "1,".repeat(1_000_000)).as_bytes(), 1 << 30, Duplicates::Refused).is_err());
-        assert_eq!(read(b"[1]", 2, Duplicates::Refused).unwrap_err().code, "json-too-large");
+        assert!(
+            read(
+                format!("[{}1]", "1,".repeat(1_000_000)).as_bytes(),
+                1 << 30,
+                Duplicates::Refused
+            )
+            .is_err()
+        );
+        assert_eq!(
+            read(b"[1]", 2, Duplicates::Refused).unwrap_err().code,
+            "json-too-large"
+        );
     }
 
     #[test]
     fn the_last_of_two_keys_counts_where_that_is_tolerated() {
-        let (value, twice) = read(b"{\"a\":1,\"b\":{\"c\":1,\"c\":2},\"a\":3}", 100, Duplicates::LastWins).unwrap();
+        let (value, twice) = read(
+            b"{\"a\":1,\"b\":{\"c\":1,\"c\":2},\"a\":3}",
+            100,
+            Duplicates::LastWins,
+        )
+        .unwrap();
         assert_eq!(value, serde_json::json!({ "a": 3, "b": { "c": 2 } }));
         assert_eq!(twice, ["c", "a"]);
     }

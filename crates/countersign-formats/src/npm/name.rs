@@ -10,18 +10,69 @@ pub const MAX_NAME: usize = 214;
 
 /// Modules of Node.js, which `require` finds before any package.
 const CORE_MODULES: &[&str] = &[
-    "assert", "async_hooks", "buffer", "child_process", "cluster", "console", "constants", "crypto", "dgram",
-    "diagnostics_channel", "dns", "domain", "events", "fs", "http", "http2", "https", "inspector", "module", "net", "os",
-    "path", "perf_hooks", "process", "punycode", "querystring", "readline", "repl", "sea", "sqlite", "stream",
-    "string_decoder", "sys", "test", "timers", "tls", "trace_events", "tty", "url", "util", "v8", "vm", "wasi",
-    "worker_threads", "zlib",
+    "assert",
+    "async_hooks",
+    "buffer",
+    "child_process",
+    "cluster",
+    "console",
+    "constants",
+    "crypto",
+    "dgram",
+    "diagnostics_channel",
+    "dns",
+    "domain",
+    "events",
+    "fs",
+    "http",
+    "http2",
+    "https",
+    "inspector",
+    "module",
+    "net",
+    "os",
+    "path",
+    "perf_hooks",
+    "process",
+    "punycode",
+    "querystring",
+    "readline",
+    "repl",
+    "sea",
+    "sqlite",
+    "stream",
+    "string_decoder",
+    "sys",
+    "test",
+    "timers",
+    "tls",
+    "trace_events",
+    "tty",
+    "url",
+    "util",
+    "v8",
+    "vm",
+    "wasi",
+    "worker_threads",
+    "zlib",
 ];
 
 /// What every JavaScript object has already. A client that looks a name up in a plain object finds
 /// these without their being there.
 const OBJECT_MEMBERS: &[&str] = &[
-    "__proto__", "__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__", "constructor",
-    "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "prototype", "toLocaleString", "toString", "valueOf",
+    "__proto__",
+    "__defineGetter__",
+    "__defineSetter__",
+    "__lookupGetter__",
+    "__lookupSetter__",
+    "constructor",
+    "hasOwnProperty",
+    "isPrototypeOf",
+    "propertyIsEnumerable",
+    "prototype",
+    "toLocaleString",
+    "toString",
+    "valueOf",
 ];
 
 /// Whether a text used as a key would meet a member of `Object.prototype` in a careless client.
@@ -50,7 +101,11 @@ impl PackageName {
         if name.len() > MAX_NAME {
             return Err(Rejection::new(
                 "name-too-long",
-                format!("The package name {} has {} bytes.", quoted(name), name.len()),
+                format!(
+                    "The package name {} has {} bytes.",
+                    quoted(name),
+                    name.len()
+                ),
             )
             .with_remedy(format!("Use at most {MAX_NAME}.")));
         }
@@ -59,8 +114,13 @@ impl PackageName {
             Some(None) => return Err(invalid(name, "has a scope but no name after it")),
             None => (None, name),
         };
-        let unreserved =
-            |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~' | b'!' | b'*' | b'\'' | b'(' | b')');
+        let unreserved = |b: u8| {
+            b.is_ascii_alphanumeric()
+                || matches!(
+                    b,
+                    b'-' | b'_' | b'.' | b'~' | b'!' | b'*' | b'\'' | b'(' | b')'
+                )
+        };
         for part in scope.into_iter().chain([base]) {
             if part.is_empty() {
                 return Err(invalid(name, "has an empty part"));
@@ -73,10 +133,19 @@ impl PackageName {
             }
         }
         if scope.is_none() && base.starts_with(['_', '-']) {
-            return Err(invalid(name, "begins with a mark that means something else"));
+            return Err(invalid(
+                name,
+                "begins with a mark that means something else",
+            ));
         }
-        if ["node_modules", "favicon.ico"].iter().any(|word| base.eq_ignore_ascii_case(word)) {
-            return Err(reserved(name, "is the name of a folder or file that is always there"));
+        if ["node_modules", "favicon.ico"]
+            .iter()
+            .any(|word| base.eq_ignore_ascii_case(word))
+        {
+            return Err(reserved(
+                name,
+                "is the name of a folder or file that is always there",
+            ));
         }
         Ok(Self {
             full: name.to_owned(),
@@ -92,10 +161,19 @@ impl PackageName {
     pub fn parse_new(name: &str) -> Result<Self, Rejection> {
         let parsed = Self::parse(name)?;
         if name.bytes().any(|b| b.is_ascii_uppercase()) {
-            return Err(invalid(name, "holds capital letters, which new names may not"));
+            return Err(invalid(
+                name,
+                "holds capital letters, which new names may not",
+            ));
         }
-        if name.bytes().any(|b| matches!(b, b'~' | b'!' | b'*' | b'\'' | b'(' | b')')) {
-            return Err(invalid(name, "holds one of ~!*'(), which new names may not"));
+        if name
+            .bytes()
+            .any(|b| matches!(b, b'~' | b'!' | b'*' | b'\'' | b'(' | b')'))
+        {
+            return Err(invalid(
+                name,
+                "holds one of ~!*'(), which new names may not",
+            ));
         }
         let base = parsed.base();
         if base.ends_with('.') || path::is_reserved_on_windows(base) {
@@ -201,8 +279,11 @@ fn invalid(name: &str, why: &str) -> Rejection {
 }
 
 fn reserved(name: &str, why: &str) -> Rejection {
-    Rejection::new("name-reserved", format!("{} can not be a package name: it {why}.", quoted(name)))
-        .with_remedy("Choose another name, or put it into a scope.")
+    Rejection::new(
+        "name-reserved",
+        format!("{} can not be a package name: it {why}.", quoted(name)),
+    )
+    .with_remedy("Choose another name, or put it into a scope.")
 }
 
 /// Undoes percent encoding once. A percent sign that it would leave is refused, since another
@@ -211,7 +292,15 @@ fn reserved(name: &str, why: &str) -> Rejection {
 /// # Errors
 /// Refuses broken encoding, and bytes that are no printable ASCII.
 pub fn decode(segment: &str) -> Result<String, Rejection> {
-    let broken = || Rejection::new("path-encoding", format!("The path segment {} is not encoded properly.", quoted(segment)));
+    let broken = || {
+        Rejection::new(
+            "path-encoding",
+            format!(
+                "The path segment {} is not encoded properly.",
+                quoted(segment)
+            ),
+        )
+    };
     let mut out = String::with_capacity(segment.len());
     let mut bytes = segment.bytes();
     while let Some(byte) = bytes.next() {
@@ -284,7 +373,10 @@ mod tests {
             assert_eq!(PackageName::parse_new(name).is_ok(), new, "{name:?}");
         }
         assert!(PackageName::parse(&"a".repeat(214)).is_ok());
-        assert_eq!(PackageName::parse(&"a".repeat(215)).unwrap_err().code, "name-too-long");
+        assert_eq!(
+            PackageName::parse(&"a".repeat(215)).unwrap_err().code,
+            "name-too-long"
+        );
     }
 
     #[test]
@@ -305,7 +397,11 @@ mod tests {
             assert_eq!(name.tarball_path("1.0.0"), "@scope/name/-/name-1.0.0.tgz");
             let longer = format!("{raw}/-/name-1.0.0.tgz");
             let (name, rest) = PackageName::from_path(&longer).unwrap();
-            assert_eq!((name.as_str(), rest), ("@scope/name", Some("-/name-1.0.0.tgz")), "{raw}");
+            assert_eq!(
+                (name.as_str(), rest),
+                ("@scope/name", Some("-/name-1.0.0.tgz")),
+                "{raw}"
+            );
         }
         assert_eq!(PackageName::from_path("a/b%2fc").unwrap().1, Some("b%2fc"));
         assert_eq!(PackageName::from_path("a/").unwrap().1, Some(""));
@@ -314,8 +410,24 @@ mod tests {
     #[test]
     fn paths_that_two_readers_split_differently_are_refused() {
         for raw in [
-            "", "/", "@scope", "@scope%2f", "@scope%2fa%2fb", "@scope/a%2fb", "a%2fb", "@scope%252fname", "%2e%2e", "%",
-            "%2", "%zz", "a%00", "a%0a", "\u{e9}", "a%c3%a9", "@s%2fx%40", "-/package/x",
+            "",
+            "/",
+            "@scope",
+            "@scope%2f",
+            "@scope%2fa%2fb",
+            "@scope/a%2fb",
+            "a%2fb",
+            "@scope%252fname",
+            "%2e%2e",
+            "%",
+            "%2",
+            "%zz",
+            "a%00",
+            "a%0a",
+            "\u{e9}",
+            "a%c3%a9",
+            "@s%2fx%40",
+            "-/package/x",
         ] {
             assert!(PackageName::from_path(raw).is_err(), "{raw:?}");
         }
@@ -323,10 +435,16 @@ mod tests {
 
     #[test]
     fn spellings_share_a_key_but_answer_to_their_own() {
-        let (upper, lower) = (PackageName::parse("JSONStream").unwrap(), PackageName::parse("jsonstream").unwrap());
+        let (upper, lower) = (
+            PackageName::parse("JSONStream").unwrap(),
+            PackageName::parse("jsonstream").unwrap(),
+        );
         assert_eq!(upper.key(), lower.key());
         assert!(!upper.is_spelt(&lower));
-        assert_eq!(PackageName::parse("json-stream").unwrap().moniker(), upper.moniker());
+        assert_eq!(
+            PackageName::parse("json-stream").unwrap().moniker(),
+            upper.moniker()
+        );
     }
 
     proptest! {

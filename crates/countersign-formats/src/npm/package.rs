@@ -30,7 +30,15 @@ pub(super) const KINDS: &[(&str, &str)] = &[
 
 /// Keys of a version's manifest that are the registry's to say, whatever `package.json` holds.
 const OURS: &[&str] = &[
-    "deprecated", "dist", "hasInstallScript", "maintainers", "readme", "readmeFilename", "time", "users", "versions",
+    "deprecated",
+    "dist",
+    "hasInstallScript",
+    "maintainers",
+    "readme",
+    "readmeFilename",
+    "time",
+    "users",
+    "versions",
 ];
 
 /// What a tarball says about its package beyond the common fields of a [`crate::Manifest`].
@@ -85,28 +93,45 @@ impl Package {
 fn web_address(text: &str) -> Option<&str> {
     let plain = (text.starts_with("https://") || text.starts_with("http://"))
         && text.len() < 2048
-        && text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'<' | b'>' | b'\\' | b'`'));
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'<' | b'>' | b'\\' | b'`'));
     plain.then_some(text)
 }
 
 /// Reads the bytes of a `package.json`.
-pub(super) fn read(bytes: &[u8], limits: &Limits, warnings: &mut Vec<String>) -> Result<Map<String, Value>, Rejection> {
+pub(super) fn read(
+    bytes: &[u8],
+    limits: &Limits,
+    warnings: &mut Vec<String>,
+) -> Result<Map<String, Value>, Rejection> {
     // npm takes a byte order mark, as editors on Windows write it.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let (value, twice) = json::read(bytes, limits.max_metadata, Duplicates::LastWins).map_err(|fault| {
-        Rejection::new("package-json", format!("package.json can not be read. {}", fault.message))
+    let (value, twice) =
+        json::read(bytes, limits.max_metadata, Duplicates::LastWins).map_err(|fault| {
+            Rejection::new(
+                "package-json",
+                format!("package.json can not be read. {}", fault.message),
+            )
             .with_remedy("Mend it (`npm pkg fix` finds much), and pack again.")
-    })?;
+        })?;
     let Value::Object(map) = value else {
-        return Err(Rejection::new("package-json", "package.json holds no object."));
+        return Err(Rejection::new(
+            "package-json",
+            "package.json holds no object.",
+        ));
     };
     for key in twice {
         // Which of two names or lists of dependencies counts is nothing to be unsure about.
         let important = ["name", "version", "scripts", "bin"].contains(&key.as_str())
             || KINDS.iter().any(|(kind, _)| *kind == key);
-        let message = format!("package.json has the key {} twice; the last one counts.", quoted(&key));
+        let message = format!(
+            "package.json has the key {} twice; the last one counts.",
+            quoted(&key)
+        );
         if important {
-            return Err(Rejection::new("package-json-duplicate-key", message).with_remedy("Remove one of them."));
+            return Err(Rejection::new("package-json-duplicate-key", message)
+                .with_remedy("Remove one of them."));
         }
         warnings.push(message);
     }
@@ -140,7 +165,11 @@ pub(super) fn mend(
         }
     }
     for (kind, _) in KINDS {
-        if map.get(*kind).and_then(Value::as_object).is_some_and(Map::is_empty) {
+        if map
+            .get(*kind)
+            .and_then(Value::as_object)
+            .is_some_and(Map::is_empty)
+        {
             map.remove(*kind);
         }
     }
@@ -183,7 +212,10 @@ fn dependencies(map: &mut Map<String, Value>, kind: &str) -> Result<(), Rejectio
     };
     let list = match written {
         Value::Object(entries) => {
-            let entries: Map<String, Value> = entries.into_iter().filter(|(_, value)| value.is_string()).collect();
+            let entries: Map<String, Value> = entries
+                .into_iter()
+                .filter(|(_, value)| value.is_string())
+                .collect();
             return check_dependencies(kind, &entries).map(|()| {
                 map.insert(kind.to_owned(), Value::Object(entries));
             });
@@ -222,12 +254,19 @@ fn check_dependencies(kind: &str, entries: &Map<String, Value>) -> Result<(), Re
         let bad = |why: &str| {
             Rejection::new(
                 "package-json-dependency",
-                format!("{kind} in package.json has the entry {}: {why}.", quoted(name)),
+                format!(
+                    "{kind} in package.json has the entry {}: {why}.",
+                    quoted(name)
+                ),
             )
         };
         PackageName::parse(name).map_err(|_| bad("that is no package name"))?;
         let specifier = specifier.as_str().unwrap_or_default();
-        if specifier.len() > MAX_SPECIFIER || specifier.chars().any(|c| c.is_control() && c != '\n' && c != '\t' && c != '\r') {
+        if specifier.len() > MAX_SPECIFIER
+            || specifier
+                .chars()
+                .any(|c| c.is_control() && c != '\n' && c != '\t' && c != '\r')
+        {
             return Err(bad("its specifier is too long or holds control characters"));
         }
     }
@@ -238,7 +277,9 @@ fn too_many(what: &str, count: usize) -> Result<(), Rejection> {
     if count > MAX_ENTRIES {
         return Err(Rejection::new(
             "package-json-too-large",
-            format!("package.json has {count} entries in {what}; at most {MAX_ENTRIES} are accepted."),
+            format!(
+                "package.json has {count} entries in {what}; at most {MAX_ENTRIES} are accepted."
+            ),
         ));
     }
     Ok(())
@@ -256,7 +297,12 @@ fn scripts(map: &mut Map<String, Value>, seen: &Seen) -> Result<(), Rejection> {
     entries.retain(|_, command| command.is_string());
     too_many("scripts", entries.len())?;
     let refused = map.get("gypfile") == Some(&Value::Bool(false));
-    let said = |stage: &str| entries.get(stage).and_then(Value::as_str).is_some_and(|command| !command.is_empty());
+    let said = |stage: &str| {
+        entries
+            .get(stage)
+            .and_then(Value::as_str)
+            .is_some_and(|command| !command.is_empty())
+    };
     if seen.gyp && !refused && !said("install") && !said("preinstall") {
         entries.insert("install".to_owned(), json!(GYP));
         map.insert("gypfile".to_owned(), json!(true));
@@ -276,7 +322,10 @@ fn programs(map: &mut Map<String, Value>, files: &BTreeSet<String>) -> Result<()
         }
         Some(Value::Array(paths)) => paths
             .into_iter()
-            .filter_map(|path| path.as_str().map(|path| (base_name(path).to_owned(), path.to_owned())))
+            .filter_map(|path| {
+                path.as_str()
+                    .map(|path| (base_name(path).to_owned(), path.to_owned()))
+            })
             .collect(),
         Some(Value::Object(entries)) => entries
             .into_iter()
@@ -300,10 +349,16 @@ fn programs(map: &mut Map<String, Value>, files: &BTreeSet<String>) -> Result<()
         if name.is_empty() || path.is_empty() {
             continue;
         }
-        if name.chars().chain(path.chars()).any(char::is_control) || name::is_object_member(name) || name == ".." {
+        if name.chars().chain(path.chars()).any(char::is_control)
+            || name::is_object_member(name)
+            || name == ".."
+        {
             return Err(Rejection::new(
                 "package-json-bin",
-                format!("bin in package.json has the entry {}, which can be no program.", quoted(name)),
+                format!(
+                    "bin in package.json has the entry {}, which can be no program.",
+                    quoted(name)
+                ),
             ));
         }
         entries.insert(name.to_owned(), json!(path));
@@ -363,7 +418,11 @@ fn descriptive(map: &mut Map<String, Value>) {
     }
     match map.get("keywords") {
         Some(Value::String(text)) => {
-            let words: Vec<&str> = text.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+            let words: Vec<&str> = text
+                .split(',')
+                .map(str::trim)
+                .filter(|word| !word.is_empty())
+                .collect();
             let words = json!(words);
             map.insert("keywords".to_owned(), words);
         }
@@ -439,7 +498,11 @@ fn person(written: &Value) -> Option<Value> {
             put("url", between('(', ')').unwrap_or_default());
         }
         Value::Object(fields) => {
-            let text = |keys: [&str; 2]| keys.iter().find_map(|key| fields.get(*key).and_then(Value::as_str)).unwrap_or_default();
+            let text = |keys: [&str; 2]| {
+                keys.iter()
+                    .find_map(|key| fields.get(*key).and_then(Value::as_str))
+                    .unwrap_or_default()
+            };
             put("name", text(["name", "name"]));
             put("email", text(["email", "mail"]));
             put("url", text(["url", "web"]));
@@ -453,17 +516,29 @@ fn person(written: &Value) -> Option<Value> {
 pub(super) fn all_dependencies(map: &Map<String, Value>) -> Vec<Dependency> {
     let mut out = Vec::new();
     for (kind, marker) in KINDS {
-        let Some(Value::Object(entries)) = map.get(*kind) else { continue };
+        let Some(Value::Object(entries)) = map.get(*kind) else {
+            continue;
+        };
         for (name, specifier) in entries {
             let specifier = specifier.as_str().unwrap_or_default();
-            let Some(name_key) = target(name, specifier) else { continue };
+            let Some(name_key) = target(name, specifier) else {
+                continue;
+            };
             let optional_peer = *kind == "peerDependencies"
-                && map.get("peerDependenciesMeta").and_then(|meta| meta.get(name)?.get("optional")) == Some(&Value::Bool(true));
+                && map
+                    .get("peerDependenciesMeta")
+                    .and_then(|meta| meta.get(name)?.get("optional"))
+                    == Some(&Value::Bool(true));
             out.push(Dependency {
                 name_key,
                 requirement: format!("{name}@{specifier}"),
                 specifier: specifier.to_owned(),
-                marker: if optional_peer { "peer optional" } else { marker }.to_owned(),
+                marker: if optional_peer {
+                    "peer optional"
+                } else {
+                    marker
+                }
+                .to_owned(),
                 extra: None,
             });
         }
@@ -473,13 +548,16 @@ pub(super) fn all_dependencies(map: &Map<String, Value>) -> Vec<Dependency> {
 
 /// Whom an entry needs: its name, or the one behind an alias (`npm:other@^1`).
 fn target(name: &str, specifier: &str) -> Option<NameKey> {
-    let aliased = specifier.get(..4).filter(|scheme| scheme.eq_ignore_ascii_case("npm:")).map(|_| {
-        let alias = &specifier[4..];
-        match alias.get(1..).and_then(|rest| rest.find('@')) {
-            Some(at) => &alias[..=at],
-            None => alias,
-        }
-    });
+    let aliased = specifier
+        .get(..4)
+        .filter(|scheme| scheme.eq_ignore_ascii_case("npm:"))
+        .map(|_| {
+            let alias = &specifier[4..];
+            match alias.get(1..).and_then(|rest| rest.find('@')) {
+                Some(at) => &alias[..=at],
+                None => alias,
+            }
+        });
     let parsed = PackageName::parse(aliased.unwrap_or(name)).ok()?;
     Some(parsed.key())
 }
@@ -488,10 +566,17 @@ fn target(name: &str, specifier: &str) -> Option<NameKey> {
 pub(super) fn licence(map: &Map<String, Value>) -> Option<String> {
     let one = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),
-        Value::Object(fields) => fields.get("type").or_else(|| fields.get("name")).and_then(Value::as_str).map(str::to_owned),
+        Value::Object(fields) => fields
+            .get("type")
+            .or_else(|| fields.get("name"))
+            .and_then(Value::as_str)
+            .map(str::to_owned),
         _ => None,
     };
-    let written = map.get("license").or_else(|| map.get("licence")).or_else(|| map.get("licenses"))?;
+    let written = map
+        .get("license")
+        .or_else(|| map.get("licence"))
+        .or_else(|| map.get("licenses"))?;
     match written {
         Value::Array(items) => {
             let all: Vec<String> = items.iter().filter_map(one).collect();
@@ -505,7 +590,10 @@ pub(super) fn licence(map: &Map<String, Value>) -> Option<String> {
 pub(super) fn links(map: &Map<String, Value>, repository: Option<&str>) -> Vec<(String, String)> {
     let url = |key: &str| match map.get(key) {
         Some(Value::String(url)) => web_address(url),
-        Some(other) => other.get("url").and_then(Value::as_str).and_then(web_address),
+        Some(other) => other
+            .get("url")
+            .and_then(Value::as_str)
+            .and_then(web_address),
         None => None,
     };
     let mut out = Vec::new();
@@ -524,7 +612,10 @@ pub(super) fn links(map: &Map<String, Value>, repository: Option<&str>) -> Vec<(
 
 /// A command without the folder in front that npm strips, as the scripts' path has it anyway.
 pub(super) fn bare_command(command: &str) -> &str {
-    let rest = command.strip_prefix("./").or_else(|| command.strip_prefix(".\\")).unwrap_or(command);
+    let rest = command
+        .strip_prefix("./")
+        .or_else(|| command.strip_prefix(".\\"))
+        .unwrap_or(command);
     rest.strip_prefix("node_modules")
         .and_then(|rest| rest.strip_prefix(['/', '\\']))
         .and_then(|rest| rest.strip_prefix(".bin"))
@@ -548,24 +639,88 @@ mod tests {
     #[test]
     fn mends_as_npm_does() {
         for (written, key, expected) in [
-            (json!({"name": "@s/n", "bin": "./cli.js"}), "bin", json!({"n": "cli.js"})),
-            (json!({"bin": {"../../x": "/etc/../../passwd", "y": 1, "z": ""}}), "bin", json!({"x": "passwd"})),
-            (json!({"bin": ["a/b.js", "c"]}), "bin", json!({"b.js": "a/b.js", "c": "c"})),
-            (json!({"bin": {"a\\b": "c:\\d"}}), "bin", json!({"b": "c/d"})),
-            (json!({"dependencies": ["a", "b@1", "c >=2", 3]}), "dependencies", json!({"a": "", "b": "1", "c": ">=2"})),
-            (json!({"dependencies": "a, b"}), "dependencies", json!({"a": "", "b": ""})),
-            (json!({"dependencies": {"a": "1", "b": false}}), "dependencies", json!({"a": "1"})),
-            (json!({"dependencies": {"a": "1", "b": "1"}, "optionalDependencies": {"a": "2"}}), "dependencies", json!({"b": "1"})),
-            (json!({"dependencies": {"a": "1"}, "bundledDependencies": true}), "bundleDependencies", json!(["a"])),
-            (json!({"bundleDependencies": {"a": "1"}}), "bundleDependencies", json!(["a"])),
-            (json!({"scripts": {"test": "x", "y": 1}}), "scripts", json!({"test": "x"})),
-            (json!({"author": "A B <a@b.example> (https://a.example)"}), "author", json!({"name": "A B", "email": "a@b.example", "url": "https://a.example"})),
-            (json!({"repository": "npm/cli"}), "repository", json!({"type": "git", "url": "npm/cli"})),
+            (
+                json!({"name": "@s/n", "bin": "./cli.js"}),
+                "bin",
+                json!({"n": "cli.js"}),
+            ),
+            (
+                json!({"bin": {"../../x": "/etc/../../passwd", "y": 1, "z": ""}}),
+                "bin",
+                json!({"x": "passwd"}),
+            ),
+            (
+                json!({"bin": ["a/b.js", "c"]}),
+                "bin",
+                json!({"b.js": "a/b.js", "c": "c"}),
+            ),
+            (
+                json!({"bin": {"a\\b": "c:\\d"}}),
+                "bin",
+                json!({"b": "c/d"}),
+            ),
+            (
+                json!({"dependencies": ["a", "b@1", "c >=2", 3]}),
+                "dependencies",
+                json!({"a": "", "b": "1", "c": ">=2"}),
+            ),
+            (
+                json!({"dependencies": "a, b"}),
+                "dependencies",
+                json!({"a": "", "b": ""}),
+            ),
+            (
+                json!({"dependencies": {"a": "1", "b": false}}),
+                "dependencies",
+                json!({"a": "1"}),
+            ),
+            (
+                json!({"dependencies": {"a": "1", "b": "1"}, "optionalDependencies": {"a": "2"}}),
+                "dependencies",
+                json!({"b": "1"}),
+            ),
+            (
+                json!({"dependencies": {"a": "1"}, "bundledDependencies": true}),
+                "bundleDependencies",
+                json!(["a"]),
+            ),
+            (
+                json!({"bundleDependencies": {"a": "1"}}),
+                "bundleDependencies",
+                json!(["a"]),
+            ),
+            (
+                json!({"scripts": {"test": "x", "y": 1}}),
+                "scripts",
+                json!({"test": "x"}),
+            ),
+            (
+                json!({"author": "A B <a@b.example> (https://a.example)"}),
+                "author",
+                json!({"name": "A B", "email": "a@b.example", "url": "https://a.example"}),
+            ),
+            (
+                json!({"repository": "npm/cli"}),
+                "repository",
+                json!({"type": "git", "url": "npm/cli"}),
+            ),
             (json!({"keywords": "a, b"}), "keywords", json!(["a", "b"])),
-            (json!({"bugs": "a@b.example"}), "bugs", json!({"email": "a@b.example"})),
-            (json!({"funding": "https://a.example"}), "funding", json!({"url": "https://a.example"})),
+            (
+                json!({"bugs": "a@b.example"}),
+                "bugs",
+                json!({"email": "a@b.example"}),
+            ),
+            (
+                json!({"funding": "https://a.example"}),
+                "funding",
+                json!({"url": "https://a.example"}),
+            ),
         ] {
-            assert_eq!(mended(written.clone()).get(key), Some(&expected), "{written}");
+            assert_eq!(
+                mended(written.clone()).get(key),
+                Some(&expected),
+                "{written}"
+            );
         }
         for (written, key) in [
             (json!({"bin": {}}), "bin"),
@@ -584,10 +739,16 @@ mod tests {
 
     #[test]
     fn files_mean_something_to_npm() {
-        let gyp = Seen { gyp: true, server: false };
+        let gyp = Seen {
+            gyp: true,
+            server: false,
+        };
         let scripts = |value: Value| with_files(value, &[], &gyp).get("scripts").cloned();
         assert_eq!(scripts(json!({})), Some(json!({"install": GYP})));
-        assert_eq!(scripts(json!({"scripts": {"preinstall": "x"}})), Some(json!({"preinstall": "x"})));
+        assert_eq!(
+            scripts(json!({"scripts": {"preinstall": "x"}})),
+            Some(json!({"preinstall": "x"}))
+        );
         assert_eq!(scripts(json!({"gypfile": false})), None);
         let map = with_files(
             json!({"directories": {"bin": "./bin"}}),
@@ -603,35 +764,75 @@ mod tests {
             "name": " x ", "bin": "x/", "dependencies": ["a@1"], "bundledDependencies": true, "author": "A <b>",
             "repository": "a/b", "keywords": "x,y", "optionalDependencies": {"o": "1"},
         }));
-        assert_eq!(mend(once.clone(), &BTreeSet::new(), &Seen::default()).unwrap(), once);
+        assert_eq!(
+            mend(once.clone(), &BTreeSet::new(), &Seen::default()).unwrap(),
+            once
+        );
     }
 
     #[test]
     fn harmful_entries_are_refused() {
         for (value, code) in [
-            (json!({"dependencies": {"../x": "1"}}), "package-json-dependency"),
-            (json!({"dependencies": {"a": "1\u{0}"}}), "package-json-dependency"),
-            (json!({"peerDependencies": {"a b": "1"}}), "package-json-dependency"),
+            (
+                json!({"dependencies": {"../x": "1"}}),
+                "package-json-dependency",
+            ),
+            (
+                json!({"dependencies": {"a": "1\u{0}"}}),
+                "package-json-dependency",
+            ),
+            (
+                json!({"peerDependencies": {"a b": "1"}}),
+                "package-json-dependency",
+            ),
             (json!({"bin": {"constructor": "x"}}), "package-json-bin"),
             (json!({"bin": {"a\u{1b}[2J": "x"}}), "package-json-bin"),
         ] {
             let map = value.as_object().unwrap().clone();
-            assert_eq!(mend(map, &BTreeSet::new(), &Seen::default()).unwrap_err().code, code, "{value}");
+            assert_eq!(
+                mend(map, &BTreeSet::new(), &Seen::default())
+                    .unwrap_err()
+                    .code,
+                code,
+                "{value}"
+            );
         }
         let many: Map<String, Value> = (0..10_001).map(|n| (format!("d{n}"), json!("1"))).collect();
         let map = json!({"dependencies": many}).as_object().unwrap().clone();
-        assert_eq!(mend(map, &BTreeSet::new(), &Seen::default()).unwrap_err().code, "package-json-too-large");
+        assert_eq!(
+            mend(map, &BTreeSet::new(), &Seen::default())
+                .unwrap_err()
+                .code,
+            "package-json-too-large"
+        );
     }
 
     #[test]
     fn two_keys_that_matter_are_refused_others_are_told() {
         let mut warnings = Vec::new();
-        let read = |text: &str, warnings: &mut Vec<String>| read(text.as_bytes(), &Limits::default(), warnings);
-        assert_eq!(read("{\"name\":\"a\",\"name\":\"b\"}", &mut warnings).unwrap_err().code, "package-json-duplicate-key");
+        let read = |text: &str, warnings: &mut Vec<String>| {
+            read(text.as_bytes(), &Limits::default(), warnings)
+        };
+        assert_eq!(
+            read("{\"name\":\"a\",\"name\":\"b\"}", &mut warnings)
+                .unwrap_err()
+                .code,
+            "package-json-duplicate-key"
+        );
         assert!(read("\u{feff}{\"x\":1,\"x\":2}", &mut warnings).is_ok());
         assert_eq!(warnings.len(), 1);
-        for text in ["[]", "", "{", "{\"__proto__\":1}", "{\"a\":{\"__proto__\":1}}"] {
-            assert_eq!(read(text, &mut warnings).unwrap_err().code, "package-json", "{text}");
+        for text in [
+            "[]",
+            "",
+            "{",
+            "{\"__proto__\":1}",
+            "{\"a\":{\"__proto__\":1}}",
+        ] {
+            assert_eq!(
+                read(text, &mut warnings).unwrap_err().code,
+                "package-json",
+                "{text}"
+            );
         }
     }
 
@@ -641,9 +842,21 @@ mod tests {
             "dependencies": {"a": "npm:@S/Other@^1", "b": "npm:c", "d": "github:x/y"},
             "peerDependencies": {"p": "*", "q": "*"}, "peerDependenciesMeta": {"q": {"optional": true}},
         }));
-        let found: Vec<_> = all_dependencies(&map).iter().map(|d| (d.name_key.to_string(), d.marker.clone())).collect();
-        let expected = [("@s/other", ""), ("c", ""), ("d", ""), ("p", "peer"), ("q", "peer optional")];
-        assert_eq!(found, expected.map(|(name, marker)| (name.to_owned(), marker.to_owned())));
+        let found: Vec<_> = all_dependencies(&map)
+            .iter()
+            .map(|d| (d.name_key.to_string(), d.marker.clone()))
+            .collect();
+        let expected = [
+            ("@s/other", ""),
+            ("c", ""),
+            ("d", ""),
+            ("p", "peer"),
+            ("q", "peer optional"),
+        ];
+        assert_eq!(
+            found,
+            expected.map(|(name, marker)| (name.to_owned(), marker.to_owned()))
+        );
     }
 
     #[test]
@@ -651,7 +864,10 @@ mod tests {
         for (value, expected) in [
             (json!({"license": "MIT"}), Some("MIT")),
             (json!({"license": {"type": "BSD", "url": "x"}}), Some("BSD")),
-            (json!({"licenses": [{"type": "MIT"}, {"type": "GPL"}]}), Some("MIT OR GPL")),
+            (
+                json!({"licenses": [{"type": "MIT"}, {"type": "GPL"}]}),
+                Some("MIT OR GPL"),
+            ),
             (json!({"license": ""}), None),
             (json!({}), None),
         ] {
@@ -663,7 +879,10 @@ mod tests {
     fn repositories_become_pages() {
         for (url, expected) in [
             ("npm/cli", Some("https://github.com/npm/cli")),
-            ("git+https://git.example.org/a/b.git", Some("https://git.example.org/a/b")),
+            (
+                "git+https://git.example.org/a/b.git",
+                Some("https://git.example.org/a/b"),
+            ),
             ("javascript:alert(1)", None),
             ("https://a.example/\"><script>", None),
         ] {

@@ -25,24 +25,48 @@ pub fn promises(document: &[u8], limits: &Limits) -> Result<Vec<Promise>, Reject
     if document.len() > limits.max_document {
         return Err(Rejection::new(
             "document-too-large",
-            format!("The packument has {} bytes; at most {} are read.", document.len(), limits.max_document),
+            format!(
+                "The packument has {} bytes; at most {} are read.",
+                document.len(),
+                limits.max_document
+            ),
         ));
     }
-    let invalid = |why: String| Rejection::new("document-invalid", format!("The packument is not usable: {why}."));
-    let document: Document = serde_json::from_slice(document).map_err(|error| invalid(error.to_string()))?;
+    let invalid = |why: String| {
+        Rejection::new(
+            "document-invalid",
+            format!("The packument is not usable: {why}."),
+        )
+    };
+    let document: Document =
+        serde_json::from_slice(document).map_err(|error| invalid(error.to_string()))?;
     let name = PackageName::parse(&document.name)?;
     let mut found = Vec::new();
     for (version, shown) in document.versions.0 {
         if !version::is_canonical(&version) {
-            return Err(invalid(format!("{} is no version in normal form", quoted(&version))));
+            return Err(invalid(format!(
+                "{} is no version in normal form",
+                quoted(&version)
+            )));
         }
         if shown.version.as_deref().is_some_and(|said| said != version) {
-            return Err(invalid(format!("the version {version} says that it is another one")));
+            return Err(invalid(format!(
+                "the version {version} says that it is another one"
+            )));
         }
-        let Some(ours) = shown.dist.countersign else { continue };
+        let Some(ours) = shown.dist.countersign else {
+            continue;
+        };
         let Some(sha256) = ours.sha256 else { continue };
-        if sha256.len() != 64 || !sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(invalid(format!("{} is given as SHA-256 of {version}", quoted(&sha256))));
+        if sha256.len() != 64
+            || !sha256
+                .bytes()
+                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        {
+            return Err(invalid(format!(
+                "{} is given as SHA-256 of {version}",
+                quoted(&sha256)
+            )));
         }
         found.push(Promise {
             filename: name.tarball(&version),

@@ -108,12 +108,22 @@ impl Publish {
         let differs = |what: &str, sent: &str, computed: &str| {
             Rejection::new(
                 "digest-mismatch",
-                format!("The {what} in the manifest is {}, that of the received tarball {computed}.", quoted(sent)),
+                format!(
+                    "The {what} in the manifest is {}, that of the received tarball {computed}.",
+                    quoted(sent)
+                ),
             )
-            .with_remedy("The tarball was damaged on the way or changed meanwhile: publish it again.")
+            .with_remedy(
+                "The tarball was damaged on the way or changed meanwhile: publish it again.",
+            )
         };
         let mut understood = 0;
-        for item in self.integrity.as_deref().unwrap_or_default().split_ascii_whitespace() {
+        for item in self
+            .integrity
+            .as_deref()
+            .unwrap_or_default()
+            .split_ascii_whitespace()
+        {
             let Some((algorithm, digest)) = item.split_once('-') else {
                 return Err(differs("integrity", item, &computed.integrity()));
             };
@@ -125,7 +135,11 @@ impl Publish {
                 _ => continue,
             };
             if digest != STANDARD.encode(bytes) {
-                return Err(differs("integrity", item, &format!("{algorithm}-{}", STANDARD.encode(bytes))));
+                return Err(differs(
+                    "integrity",
+                    item,
+                    &format!("{algorithm}-{}", STANDARD.encode(bytes)),
+                ));
             }
             understood += 1;
         }
@@ -136,8 +150,11 @@ impl Publish {
             understood += 1;
         }
         if understood == 0 {
-            return Err(Rejection::new("npm-digest-missing", "The manifest has no digest of the tarball.")
-                .with_remedy("Publish with a current client, which sends dist.integrity."));
+            return Err(Rejection::new(
+                "npm-digest-missing",
+                "The manifest has no digest of the tarball.",
+            )
+            .with_remedy("Publish with a current client, which sends dist.integrity."));
         }
         Ok(())
     }
@@ -167,7 +184,11 @@ enum State {
     /// Between texts.
     Between,
     /// In a text that is kept, which begins at `start`.
-    Text { start: usize, key: bool, escaped: bool },
+    Text {
+        start: usize,
+        key: bool,
+        escaped: bool,
+    },
     /// In the tarball.
     Tarball { decoder: Decoder, escape: Escape },
     /// In the bundle, kept as it is escaped.
@@ -216,23 +237,37 @@ impl PublishReader {
         for (at, &byte) in chunk.iter().enumerate() {
             match byte {
                 b'"' => {
-                    let key = self.stack.last().is_some_and(|frame| frame.object && frame.key_next);
+                    let key = self
+                        .stack
+                        .last()
+                        .is_some_and(|frame| frame.object && frame.key_next);
                     if !key && let Some(name) = self.attachment() {
                         let name = name.to_owned();
                         self.capture(name)?;
                         self.keep(b"\"\"")?;
                     } else {
-                        self.state = State::Text { start: self.text.len(), key, escaped: false };
+                        self.state = State::Text {
+                            start: self.text.len(),
+                            key,
+                            escaped: false,
+                        };
                         self.keep(b"\"")?;
                     }
                     return Ok(&chunk[at + 1..]);
                 }
                 b'{' | b'[' => {
                     if self.stack.len() == MAX_DEPTH {
-                        return Err(Rejection::new("json-invalid", "The request's body is nested too deep."));
+                        return Err(Rejection::new(
+                            "json-invalid",
+                            "The request's body is nested too deep.",
+                        ));
                     }
                     let object = byte == b'{';
-                    self.stack.push(Frame { object, key_next: object, key: None });
+                    self.stack.push(Frame {
+                        object,
+                        key_next: object,
+                        key: None,
+                    });
                 }
                 b'}' | b']' => {
                     self.stack.pop();
@@ -259,21 +294,28 @@ impl PublishReader {
         let [root, attachments, attachment] = &self.stack[..] else {
             return None;
         };
-        let data = root.key.as_deref() == Some("_attachments") && attachment.key.as_deref() == Some("data");
+        let data = root.key.as_deref() == Some("_attachments")
+            && attachment.key.as_deref() == Some("data");
         (data && root.object && attachment.object).then_some(attachments.key.as_deref()?)
     }
 
     fn capture(&mut self, name: String) -> Result<(), Rejection> {
         let twice = |what: &str| {
-            Rejection::new("npm-attachment", format!("The request has more than one {what}."))
-                .with_remedy("Publish one version in one request.")
+            Rejection::new(
+                "npm-attachment",
+                format!("The request has more than one {what}."),
+            )
+            .with_remedy("Publish one version in one request.")
         };
         if name.ends_with(".tgz") {
             if self.tarball.is_some() {
                 return Err(twice("tarball"));
             }
             self.tarball = Some((name, 0));
-            self.state = State::Tarball { decoder: Decoder::default(), escape: Escape::None };
+            self.state = State::Tarball {
+                decoder: Decoder::default(),
+                escape: Escape::None,
+            };
         } else if name.ends_with(".sigstore") {
             if self.bundle.is_some() {
                 return Err(twice("provenance bundle"));
@@ -281,14 +323,25 @@ impl PublishReader {
             self.bundle = Some((name, Vec::new()));
             self.state = State::Bundle { escaped: false };
         } else {
-            return Err(Rejection::new("npm-attachment", format!("The attachment {} is neither a tarball nor a provenance bundle.", quoted(&name))));
+            return Err(Rejection::new(
+                "npm-attachment",
+                format!(
+                    "The attachment {} is neither a tarball nor a provenance bundle.",
+                    quoted(&name)
+                ),
+            ));
         }
         Ok(())
     }
 
     /// Goes on with a text that is kept.
     fn kept<'c>(&mut self, chunk: &'c [u8]) -> Result<&'c [u8], Rejection> {
-        let State::Text { start, key, escaped } = &mut self.state else {
+        let State::Text {
+            start,
+            key,
+            escaped,
+        } = &mut self.state
+        else {
             return Ok(chunk);
         };
         let (start, key) = (*start, *key);
@@ -301,7 +354,9 @@ impl PublishReader {
         if key && self.stack.len() <= 3 {
             // A key that is too long or broken leads nowhere; the parser at the end sees it.
             let raw = &self.text[start..];
-            let name = (raw.len() <= MAX_KEY).then(|| serde_json::from_slice(raw).ok()).flatten();
+            let name = (raw.len() <= MAX_KEY)
+                .then(|| serde_json::from_slice(raw).ok())
+                .flatten();
             if let Some(frame) = self.stack.last_mut() {
                 frame.key = name;
             }
@@ -322,14 +377,21 @@ impl PublishReader {
 
     /// Goes on with the tarball.
     fn decoded<'c>(&mut self, chunk: &'c [u8], sink: &mut Sink<'_>) -> Result<&'c [u8], Rejection> {
-        let (State::Tarball { decoder, escape }, Some((_, size))) = (&mut self.state, &mut self.tarball) else {
+        let (State::Tarball { decoder, escape }, Some((_, size))) =
+            (&mut self.state, &mut self.tarball)
+        else {
             return Ok(chunk);
         };
         let max = self.max_tarball;
         let mut sink = |bytes: &[u8]| {
             *size += bytes.len() as u64;
             if *size > max {
-                return Err(Rejection::new("file-too-large", format!("The tarball has more than {max} bytes, which is the most that is accepted.")));
+                return Err(Rejection::new(
+                    "file-too-large",
+                    format!(
+                        "The tarball has more than {max} bytes, which is the most that is accepted."
+                    ),
+                ));
             }
             sink(bytes)
         };
@@ -338,7 +400,10 @@ impl PublishReader {
             let byte = chunk[at];
             match escape {
                 Escape::None => {
-                    let run = chunk[at..].iter().take_while(|b| !matches!(b, b'"' | b'\\')).count();
+                    let run = chunk[at..]
+                        .iter()
+                        .take_while(|b| !matches!(b, b'"' | b'\\'))
+                        .count();
                     decoder.feed(&chunk[at..at + run], &mut sink)?;
                     at += run;
                     match chunk.get(at) {
@@ -385,13 +450,17 @@ impl PublishReader {
 
     /// Goes on with the bundle.
     fn bundled<'c>(&mut self, chunk: &'c [u8]) -> Result<&'c [u8], Rejection> {
-        let (State::Bundle { escaped }, Some((_, kept))) = (&mut self.state, &mut self.bundle) else {
+        let (State::Bundle { escaped }, Some((_, kept))) = (&mut self.state, &mut self.bundle)
+        else {
             return Ok(chunk);
         };
         let end = end_of_text(chunk, escaped);
         let part = &chunk[..end.unwrap_or(chunk.len())];
         if kept.len() + part.len() > MAX_BUNDLE {
-            return Err(Rejection::new("npm-bundle-too-large", format!("The provenance bundle has more than {MAX_BUNDLE} bytes.")));
+            return Err(Rejection::new(
+                "npm-bundle-too-large",
+                format!("The provenance bundle has more than {MAX_BUNDLE} bytes."),
+            ));
         }
         kept.extend_from_slice(part);
         Ok(match end {
@@ -416,7 +485,9 @@ impl PublishReader {
         match self.tarball {
             None if self.bundle.is_none() => Ok(Body::Update(Box::new(Update::read(root)?))),
             None => Err(invalid("it has a provenance bundle but no tarball")),
-            Some(tarball) => publish(root, &tarball, self.bundle).map(|found| Body::Publish(Box::new(found))),
+            Some(tarball) => {
+                publish(root, &tarball, self.bundle).map(|found| Body::Publish(Box::new(found)))
+            }
         }
     }
 }
@@ -446,18 +517,30 @@ fn publish(
         _ => return Err(invalid("it has no versions")),
     };
     let mut versions = versions.into_iter();
-    let (Some((version, Value::Object(manifest))), None) = (versions.next(), versions.next()) else {
+    let (Some((version, Value::Object(manifest))), None) = (versions.next(), versions.next())
+    else {
         return Err(invalid("it does not have exactly one version"));
     };
     if version::parse(&version)?.canonical() != version {
-        return Err(invalid(&format!("the version {} is not in normal form", quoted(&version))));
+        return Err(invalid(&format!(
+            "the version {} is not in normal form",
+            quoted(&version)
+        )));
     }
     for (key, expected) in [("name", name.as_str()), ("version", version.as_str())] {
         let said = manifest.get(key).and_then(Value::as_str).map(str::trim);
         // Another spelling of the version is compared with the tarball's later.
-        let same = said == Some(expected) || (key == "version" && said.is_some_and(|said| version::parse(said).is_ok_and(|said| said.canonical() == expected)));
+        let same = said == Some(expected)
+            || (key == "version"
+                && said.is_some_and(|said| {
+                    version::parse(said).is_ok_and(|said| said.canonical() == expected)
+                }));
         if !same {
-            return Err(invalid(&format!("the manifest's {key} is {}, not {}", quoted(said.unwrap_or_default()), quoted(expected))));
+            return Err(invalid(&format!(
+                "the manifest's {key} is {}, not {}",
+                quoted(said.unwrap_or_default()),
+                quoted(expected)
+            )));
         }
     }
     let mut tags = Vec::new();
@@ -465,7 +548,10 @@ fn publish(
         for (tag, target) in sent {
             tags::check(tag)?;
             if target.as_str() != Some(&version) {
-                return Err(invalid(&format!("the tag {} points to another version", quoted(tag))));
+                return Err(invalid(&format!(
+                    "the tag {} points to another version",
+                    quoted(tag)
+                )));
             }
             tags.push(tag.clone());
         }
@@ -476,11 +562,20 @@ fn publish(
     if tags.is_empty() {
         tags.push(tags::LATEST.to_owned());
     }
-    let declared = |name: &str| attachments.get(name).and_then(|about| about.get("length")).cloned();
+    let declared = |name: &str| {
+        attachments
+            .get(name)
+            .and_then(|about| about.get("length"))
+            .cloned()
+    };
     let misnamed = |found: &str, expected: &str| {
         Err(Rejection::new(
             "npm-attachment",
-            format!("An attachment is named {}, which should be {}.", quoted(found), quoted(expected)),
+            format!(
+                "An attachment is named {}, which should be {}.",
+                quoted(found),
+                quoted(expected)
+            ),
         ))
     };
     let expected = format!("{name}-{version}.tgz");
@@ -490,7 +585,10 @@ fn publish(
     if declared(&tarball.0).is_some_and(|length| length.as_u64() != Some(tarball.1)) {
         return Err(Rejection::new(
             "npm-attachment",
-            format!("The tarball has {} bytes, which is not the length that the request says.", tarball.1),
+            format!(
+                "The tarball has {} bytes, which is not the length that the request says.",
+                tarball.1
+            ),
         )
         .with_remedy("It was damaged on the way: publish it again."));
     }
@@ -507,7 +605,13 @@ fn publish(
             Some(bundle_text(&raw, declared(&found).as_ref())?)
         }
     };
-    let dist = |key: &str| manifest.get("dist").and_then(|dist| dist.get(key)).and_then(Value::as_str).map(str::to_owned);
+    let dist = |key: &str| {
+        manifest
+            .get("dist")
+            .and_then(|dist| dist.get(key))
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
     Ok(Publish {
         name,
         version,
@@ -523,13 +627,23 @@ fn publish(
 
 /// The bundle from its escaped text. npm sends the JSON text itself; its documentation says base64.
 fn bundle_text(raw: &[u8], declared: Option<&Value>) -> Result<String, Rejection> {
-    let refused = |why: &str| Rejection::new("npm-bundle", format!("The provenance bundle is not usable: {why}."));
+    let refused = |why: &str| {
+        Rejection::new(
+            "npm-bundle",
+            format!("The provenance bundle is not usable: {why}."),
+        )
+    };
     let quoted = [b"\"", raw, b"\""].concat();
-    let text: String = serde_json::from_slice(&quoted).map_err(|_| refused("it is no JSON string"))?;
+    let text: String =
+        serde_json::from_slice(&quoted).map_err(|_| refused("it is no JSON string"))?;
     // Lengths are counted in JavaScript's units.
     let lengths = [text.encode_utf16().count() as u64, text.len() as u64];
     let fits = |more: Option<u64>| {
-        declared.is_none_or(|declared| declared.as_u64().is_some_and(|said| lengths.contains(&said) || more == Some(said)))
+        declared.is_none_or(|declared| {
+            declared
+                .as_u64()
+                .is_some_and(|said| lengths.contains(&said) || more == Some(said))
+        })
     };
     if text.trim_start().starts_with('{') {
         return match fits(None) {
@@ -537,7 +651,9 @@ fn bundle_text(raw: &[u8], declared: Option<&Value>) -> Result<String, Rejection
             false => Err(refused("its length is not the one that the request says")),
         };
     }
-    let bytes = STANDARD.decode(&text).map_err(|_| refused("it is neither JSON nor base64"))?;
+    let bytes = STANDARD
+        .decode(&text)
+        .map_err(|_| refused("it is neither JSON nor base64"))?;
     if !fits(Some(bytes.len() as u64)) {
         return Err(refused("its length is not the one that the request says"));
     }
@@ -548,13 +664,19 @@ fn bundle_text(raw: &[u8], declared: Option<&Value>) -> Result<String, Rejection
 }
 
 fn invalid(why: &str) -> Rejection {
-    Rejection::new("npm-body", format!("The request's body is not usable: {why}."))
-        .with_remedy("Publish with npm, pnpm or yarn.")
+    Rejection::new(
+        "npm-body",
+        format!("The request's body is not usable: {why}."),
+    )
+    .with_remedy("Publish with npm, pnpm or yarn.")
 }
 
 fn not_base64() -> Rejection {
-    Rejection::new("npm-base64", "The tarball in the request is not plain base64.")
-        .with_remedy("Publish with npm, pnpm or yarn, which send it as RFC 4648 has it.")
+    Rejection::new(
+        "npm-base64",
+        "The tarball in the request is not plain base64.",
+    )
+    .with_remedy("Publish with npm, pnpm or yarn, which send it as RFC 4648 has it.")
 }
 
 /// The place of the quote that ends a text.
@@ -618,7 +740,9 @@ impl Decoder {
 
     fn decode(&mut self, quads: &[u8], sink: &mut Sink<'_>) -> Result<(), Rejection> {
         self.out.clear();
-        STANDARD.decode_vec(quads, &mut self.out).map_err(|_| not_base64())?;
+        STANDARD
+            .decode_vec(quads, &mut self.out)
+            .map_err(|_| not_base64())?;
         self.padded = quads.ends_with(b"=");
         sink(&self.out)
     }

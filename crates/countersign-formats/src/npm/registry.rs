@@ -20,8 +20,8 @@ pub fn signature_payload(name: &str, version: &str, integrity: &str) -> String {
 
 /// What stands before the 65 bytes of a point in the DER (SubjectPublicKeyInfo) of a P-256 key.
 const P256: [u8; 26] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03,
-    0x01, 0x07, 0x03, 0x42, 0x00,
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
+    0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 
 /// The `keyid` of a public key over P-256 in DER (SubjectPublicKeyInfo): its fingerprint as SSH
@@ -30,9 +30,15 @@ const P256: [u8; 26] = [
 /// # Errors
 /// Refuses other keys, for which npm's clients have no name.
 pub fn keyid(der: &[u8]) -> Result<String, Rejection> {
-    let point = der.strip_prefix(&P256).filter(|point| point.len() == 65 && point[0] == 4).ok_or_else(|| {
-        Rejection::new("npm-key", "The key that signs versions is not an uncompressed one over P-256.")
-    })?;
+    let point = der
+        .strip_prefix(&P256)
+        .filter(|point| point.len() == 65 && point[0] == 4)
+        .ok_or_else(|| {
+            Rejection::new(
+                "npm-key",
+                "The key that signs versions is not an uncompressed one over P-256.",
+            )
+        })?;
     let mut blob = Vec::new();
     for part in [b"ecdsa-sha2-nistp256", &b"nistp256"[..], point] {
         // Far shorter than a length can say.
@@ -75,7 +81,10 @@ pub fn keys(keys: &[Key]) -> Result<String, Rejection> {
 
 /// The subject of an attestation: the package URL as npm writes it.
 pub fn subject(name: &PackageName, version: &str) -> String {
-    format!("pkg:npm/{}@{version}", name.as_str().replacen('@', "%40", 1))
+    format!(
+        "pkg:npm/{}@{version}",
+        name.as_str().replacen('@', "%40", 1)
+    )
 }
 
 /// The attestations of a version: predicate types and bundles, which are JSON texts as received.
@@ -85,8 +94,12 @@ pub fn subject(name: &PackageName, version: &str) -> String {
 pub fn attestations(bundles: &[(&str, &str)]) -> Result<String, Rejection> {
     let mut out = String::from("{\"attestations\":[");
     for (at, (predicate, bundle)) in bundles.iter().enumerate() {
-        serde_json::from_str::<serde::de::IgnoredAny>(bundle)
-            .map_err(|error| Rejection::new("npm-bundle", format!("A stored bundle is no JSON: {error}.")))?;
+        serde_json::from_str::<serde::de::IgnoredAny>(bundle).map_err(|error| {
+            Rejection::new(
+                "npm-bundle",
+                format!("A stored bundle is no JSON: {error}."),
+            )
+        })?;
         if at > 0 {
             out.push(',');
         }
@@ -115,8 +128,14 @@ pub fn check_rev(sent: &str, name: &str, serial: u64) -> Result<(), Rejection> {
     if sent == rev(name, serial) {
         return Ok(());
     }
-    Err(Rejection::new("npm-rev", format!("The package has changed: its _rev is no longer {}.", crate::rejection::quoted(sent)))
-        .with_remedy("Fetch it again and repeat."))
+    Err(Rejection::new(
+        "npm-rev",
+        format!(
+            "The package has changed: its _rev is no longer {}.",
+            crate::rejection::quoted(sent)
+        ),
+    )
+    .with_remedy("Fetch it again and repeat."))
 }
 
 /// One hit of a search.
@@ -187,7 +206,10 @@ pub fn ok(id: &str, rev: &str) -> String {
 
 /// The tags of a package.
 pub fn tags(tags: &[(String, String)]) -> String {
-    let tags: Map<String, Value> = tags.iter().map(|(tag, version)| (tag.clone(), json!(version))).collect();
+    let tags: Map<String, Value> = tags
+        .iter()
+        .map(|(tag, version)| (tag.clone(), json!(version)))
+        .collect();
     Value::Object(tags).to_string()
 }
 
@@ -202,22 +224,41 @@ mod tests {
 
     #[test]
     fn signature_and_subject_are_as_clients_build_them() {
-        assert_eq!(signature_payload("@s/n", "1.0.0", "sha512-x"), "@s/n@1.0.0:sha512-x");
+        assert_eq!(
+            signature_payload("@s/n", "1.0.0", "sha512-x"),
+            "@s/n@1.0.0:sha512-x"
+        );
         let name = PackageName::parse("@s/n").unwrap();
         assert_eq!(subject(&name, "1.0.0"), "pkg:npm/%40s/n@1.0.0");
-        assert_eq!(subject(&PackageName::parse("n").unwrap(), "1.0.0-a"), "pkg:npm/n@1.0.0-a");
+        assert_eq!(
+            subject(&PackageName::parse("n").unwrap(), "1.0.0-a"),
+            "pkg:npm/n@1.0.0-a"
+        );
     }
 
     #[test]
     fn key_ids_are_those_of_the_public_registry() {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/vectors/sigstore/npm_keys.json");
-        let published: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../../shared/vectors/sigstore/npm_keys.json"
+        );
+        let published: Value =
+            serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
         let published = published["keys"].as_array().unwrap();
         assert!(published.len() >= 3);
         for key in published {
-            let der = STANDARD.decode(key["publicKey"]["rawBytes"].as_str().unwrap()).unwrap();
+            let der = STANDARD
+                .decode(key["publicKey"]["rawBytes"].as_str().unwrap())
+                .unwrap();
             assert_eq!(keyid(&der).unwrap(), key["keyId"].as_str().unwrap());
-            let document: Value = serde_json::from_str(&keys(&[Key { der: der.clone(), expires: Some(0) }]).unwrap()).unwrap();
+            let document: Value = serde_json::from_str(
+                &keys(&[Key {
+                    der: der.clone(),
+                    expires: Some(0),
+                }])
+                .unwrap(),
+            )
+            .unwrap();
             assert_eq!(document["keys"][0]["expires"], "1970-01-01T00:00:00.000Z");
             assert_eq!(document["keys"][0]["key"], key["publicKey"]["rawBytes"]);
             assert!(keyid(&der[1..]).is_err() && keyid(&der[..90]).is_err());
@@ -230,7 +271,10 @@ mod tests {
         let document = attestations(&[("https://p.example/\"", bundle), ("q", "{}")]).unwrap();
         assert!(document.contains(bundle));
         let value: Value = serde_json::from_str(&document).unwrap();
-        assert_eq!(value["attestations"][0]["predicateType"], "https://p.example/\"");
+        assert_eq!(
+            value["attestations"][0]["predicateType"],
+            "https://p.example/\""
+        );
         assert!(attestations(&[("p", "{} {}")]).is_err());
     }
 
@@ -238,7 +282,13 @@ mod tests {
     fn a_rev_is_good_for_one_state_of_one_package() {
         let now = rev("a", 7);
         assert!(now.starts_with("7-") && check_rev(&now, "a", 7).is_ok());
-        for (sent, name, serial) in [(now.as_str(), "a", 8), (&now, "b", 7), ("7-0", "a", 7), ("", "a", 7), ("undefined", "a", 7)] {
+        for (sent, name, serial) in [
+            (now.as_str(), "a", 8),
+            (&now, "b", 7),
+            ("7-0", "a", 7),
+            ("", "a", 7),
+            ("undefined", "a", 7),
+        ] {
             assert_eq!(check_rev(sent, name, serial).unwrap_err().code, "npm-rev");
         }
     }
@@ -253,13 +303,21 @@ mod tests {
             published: 1,
             links: vec![("npm".to_owned(), "https://a.example".to_owned())],
             publisher: None,
-            maintainers: vec![Person { name: "p".to_owned(), email: String::new() }],
+            maintainers: vec![Person {
+                name: "p".to_owned(),
+                email: String::new(),
+            }],
             score: 0.5,
         };
         let value: Value = serde_json::from_str(&search(&[hit], 1, 0)).unwrap();
         assert_eq!(value["objects"][0]["package"]["description"], "\"},{\u{0}");
         assert_eq!(value["objects"][0]["package"]["scope"], "s");
-        for text in [error("c", "m\n\""), ok("i", "r"), tags(&[("a".to_owned(), "1.0.0".to_owned())]), step_up("a", "b")] {
+        for text in [
+            error("c", "m\n\""),
+            ok("i", "r"),
+            tags(&[("a".to_owned(), "1.0.0".to_owned())]),
+            step_up("a", "b"),
+        ] {
             serde_json::from_str::<Value>(&text).unwrap();
         }
     }

@@ -20,8 +20,11 @@ pub const MAX_TAGS: usize = 1000;
 /// and members of every JavaScript object.
 pub fn check(tag: &str) -> Result<(), Rejection> {
     let refused = |why: &str| {
-        Err(Rejection::new("tag-invalid", format!("{} can not be a tag: it {why}.", quoted(tag)))
-            .with_remedy("Use a word such as next or beta: ASCII letters, digits, '-', '_' and '.'."))
+        Err(Rejection::new(
+            "tag-invalid",
+            format!("{} can not be a tag: it {why}.", quoted(tag)),
+        )
+        .with_remedy("Use a word such as next or beta: ASCII letters, digits, '-', '_' and '.'."))
     };
     if tag.is_empty() {
         return refused("is empty");
@@ -29,7 +32,10 @@ pub fn check(tag: &str) -> Result<(), Rejection> {
     if tag.len() > MAX_TAG {
         return refused("is too long");
     }
-    if !tag.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~')) {
+    if !tag
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~'))
+    {
         return refused("holds characters that do not stand in a URL");
     }
     if tag.starts_with('.') {
@@ -50,8 +56,11 @@ pub fn check(tag: &str) -> Result<(), Rejection> {
 /// Refuses for [`LATEST`].
 pub fn check_removal(tag: &str) -> Result<(), Rejection> {
     if tag == LATEST {
-        return Err(Rejection::new("tag-latest", "The tag latest can not be removed.")
-            .with_remedy("Point it to another version with `npm dist-tag add NAME@VERSION latest`."));
+        return Err(
+            Rejection::new("tag-latest", "The tag latest can not be removed.").with_remedy(
+                "Point it to another version with `npm dist-tag add NAME@VERSION latest`.",
+            ),
+        );
     }
     Ok(())
 }
@@ -71,7 +80,10 @@ pub fn read_version(body: &[u8], limits: &Limits) -> Result<String, Rejection> {
     };
     let parsed = version::parse(&text)?;
     if parsed.canonical() != text {
-        return Err(invalid(&format!("{}, which is published as {parsed}", quoted(&text))));
+        return Err(invalid(&format!(
+            "{}, which is published as {parsed}",
+            quoted(&text)
+        )));
     }
     Ok(text)
 }
@@ -82,10 +94,34 @@ mod tests {
 
     #[test]
     fn tags_are_words_and_no_ranges() {
-        for tag in ["latest", "next", "beta-2", "release_1", "v2-lts", "es6", "1a"] {
+        for tag in [
+            "latest",
+            "next",
+            "beta-2",
+            "release_1",
+            "v2-lts",
+            "es6",
+            "1a",
+        ] {
             assert!(check(tag).is_ok(), "{tag}");
         }
-        for tag in ["", "1", "1.2.3", "v1", "x", "*", "a b", "a/b", "..", "__proto__", "constructor", "toString", "\u{e9}", "a%20", "1.2.3beta"] {
+        for tag in [
+            "",
+            "1",
+            "1.2.3",
+            "v1",
+            "x",
+            "*",
+            "a b",
+            "a/b",
+            "..",
+            "__proto__",
+            "constructor",
+            "toString",
+            "\u{e9}",
+            "a%20",
+            "1.2.3beta",
+        ] {
             assert_eq!(check(tag).unwrap_err().code, "tag-invalid", "{tag:?}");
         }
         assert!(check(&"a".repeat(101)).is_err());
@@ -96,7 +132,15 @@ mod tests {
     fn the_body_is_one_json_string() {
         let read = |body: &str| read_version(body.as_bytes(), &Limits::default());
         assert_eq!(read("\"1.2.3\"").unwrap(), "1.2.3");
-        for body in ["1.2.3", "\"v1.2.3\"", "\"x\"", "{}", "[\"1.2.3\"]", "\"1.2.3\" \"1.2.4\"", ""] {
+        for body in [
+            "1.2.3",
+            "\"v1.2.3\"",
+            "\"x\"",
+            "{}",
+            "[\"1.2.3\"]",
+            "\"1.2.3\" \"1.2.4\"",
+            "",
+        ] {
             assert!(read(body).is_err(), "{body}");
         }
     }

@@ -98,12 +98,17 @@ impl Update {
                     .iter()
                     .map(|(number, manifest)| {
                         if !version::is_canonical(number) {
-                            return Err(invalid(&format!("{} is no version in normal form", quoted(number))));
+                            return Err(invalid(&format!(
+                                "{} is no version in normal form",
+                                quoted(number)
+                            )));
                         }
                         let reason = match manifest.get("deprecated") {
                             None | Some(Value::Null | Value::Bool(false)) => None,
                             Some(Value::String(reason)) if reason.is_empty() => None,
-                            Some(Value::Bool(true)) => Some("This version is deprecated.".to_owned()),
+                            Some(Value::Bool(true)) => {
+                                Some("This version is deprecated.".to_owned())
+                            }
                             Some(Value::String(reason)) => Some(message(reason)?),
                             Some(_) => return Err(invalid("deprecated is no text")),
                         };
@@ -128,13 +133,20 @@ impl Update {
                     .iter()
                     .map(|(tag, version)| match version {
                         Value::String(version) => Ok((tag.clone(), version.clone())),
-                        _ => Err(invalid(&format!("the tag {} points to no version", quoted(tag)))),
+                        _ => Err(invalid(&format!(
+                            "the tag {} points to no version",
+                            quoted(tag)
+                        ))),
                     })
                     .collect::<Result<BTreeMap<_, _>, _>>()
             })
             .transpose()?;
         let stars = object("users")?.map(|entries| {
-            entries.iter().filter(|(_, star)| **star == Value::Bool(true)).map(|(name, _)| name.clone()).collect()
+            entries
+                .iter()
+                .filter(|(_, star)| **star == Value::Bool(true))
+                .map(|(name, _)| name.clone())
+                .collect()
         });
         Ok(Self {
             name,
@@ -156,8 +168,14 @@ impl Update {
         let mut changes = Vec::new();
         let mut remaining: BTreeSet<&String> = present.versions.keys().collect();
         if let Some(versions) = &self.versions {
-            if let Some(unknown) = versions.keys().find(|number| !present.versions.contains_key(*number)) {
-                return Err(invalid(&format!("the version {} is not there, and has no tarball", quoted(unknown))));
+            if let Some(unknown) = versions
+                .keys()
+                .find(|number| !present.versions.contains_key(*number))
+            {
+                return Err(invalid(&format!(
+                    "the version {} is not there, and has no tarball",
+                    quoted(unknown)
+                )));
             }
             if versions.is_empty() && !present.versions.is_empty() {
                 return Err(invalid("it would remove every version"));
@@ -183,7 +201,11 @@ impl Update {
                 }
                 tags::check(tag)?;
                 if !remaining.contains(version) {
-                    return Err(invalid(&format!("the tag {} points to {}, which is not there", quoted(tag), quoted(version))));
+                    return Err(invalid(&format!(
+                        "the tag {} points to {}, which is not there",
+                        quoted(tag),
+                        quoted(version)
+                    )));
                 }
                 changes.push(Change::SetTag(tag.clone(), version.clone()));
             }
@@ -199,7 +221,9 @@ impl Update {
             if wanted.is_empty() {
                 return Err(invalid("it would leave the package without an owner"));
             }
-            let add = wanted.iter().filter(|name| !present.owners.contains(**name));
+            let add = wanted
+                .iter()
+                .filter(|name| !present.owners.contains(**name));
             changes.extend(add.map(|name| Change::AddOwner((*name).clone())));
             let remove = present.owners.iter().filter(|name| !wanted.contains(name));
             changes.extend(remove.map(|name| Change::RemoveOwner(name.clone())));
@@ -216,28 +240,51 @@ impl Update {
 }
 
 fn owner(value: &Value) -> Result<Person, Rejection> {
-    let field = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let field = |key: &str| {
+        value
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
     let name = field("name");
-    if name.is_empty() || name.len() > 255 || name.chars().any(|c| c.is_control() || c.is_whitespace()) {
+    if name.is_empty()
+        || name.len() > 255
+        || name.chars().any(|c| c.is_control() || c.is_whitespace())
+    {
         return Err(invalid("a maintainer has no usable name"));
     }
-    Ok(Person { name, email: field("email") })
+    Ok(Person {
+        name,
+        email: field("email"),
+    })
 }
 
 fn message(text: &str) -> Result<String, Rejection> {
     if text.len() > MAX_MESSAGE {
-        return Err(Rejection::new("npm-message-too-long", format!("The message has {} bytes; at most {MAX_MESSAGE} are kept.", text.len())));
+        return Err(Rejection::new(
+            "npm-message-too-long",
+            format!(
+                "The message has {} bytes; at most {MAX_MESSAGE} are kept.",
+                text.len()
+            ),
+        ));
     }
     // It is printed on terminals.
-    if text.chars().any(|c| c.is_control() && c != '\n') || text.chars().any(crate::archive::path::is_direction_mark) {
+    if text.chars().any(|c| c.is_control() && c != '\n')
+        || text.chars().any(crate::archive::path::is_direction_mark)
+    {
         return Err(invalid("a message of deprecation holds control characters"));
     }
     Ok(text.to_owned())
 }
 
 fn invalid(why: &str) -> Rejection {
-    Rejection::new("npm-update", format!("The change of the package is not usable: {why}."))
-        .with_remedy("Use the client's own commands: npm deprecate, owner, dist-tag, unpublish.")
+    Rejection::new(
+        "npm-update",
+        format!("The change of the package is not usable: {why}."),
+    )
+    .with_remedy("Use the client's own commands: npm deprecate, owner, dist-tag, unpublish.")
 }
 
 #[cfg(test)]
@@ -247,9 +294,17 @@ mod tests {
 
     fn present() -> Present {
         Present {
-            versions: [("1.0.0".to_owned(), None), ("1.1.0".to_owned(), Some("old".to_owned()))].into(),
+            versions: [
+                ("1.0.0".to_owned(), None),
+                ("1.1.0".to_owned(), Some("old".to_owned())),
+            ]
+            .into(),
             owners: ["ann".to_owned(), "bob".to_owned()].into(),
-            tags: [("latest".to_owned(), "1.1.0".to_owned()), ("next".to_owned(), "1.1.0".to_owned())].into(),
+            tags: [
+                ("latest".to_owned(), "1.1.0".to_owned()),
+                ("next".to_owned(), "1.1.0".to_owned()),
+            ]
+            .into(),
             stars: ["ann".to_owned()].into(),
         }
     }
@@ -273,16 +328,43 @@ mod tests {
             changes(copy).unwrap()
         };
         let text = str::to_owned;
-        assert_eq!(with("/versions/1.0.0", json!({"deprecated": "bad"})), [Change::Deprecate(text("1.0.0"), text("bad"))]);
-        assert_eq!(with("/versions/1.1.0", json!({"deprecated": ""})), [Change::Undeprecate(text("1.1.0"))]);
-        assert_eq!(with("/users", json!({"ann": true, "bob": true})), [Change::Star(text("bob"))]);
+        assert_eq!(
+            with("/versions/1.0.0", json!({"deprecated": "bad"})),
+            [Change::Deprecate(text("1.0.0"), text("bad"))]
+        );
+        assert_eq!(
+            with("/versions/1.1.0", json!({"deprecated": ""})),
+            [Change::Undeprecate(text("1.1.0"))]
+        );
+        assert_eq!(
+            with("/users", json!({"ann": true, "bob": true})),
+            [Change::Star(text("bob"))]
+        );
         assert_eq!(with("/users", json!({})), []);
-        assert_eq!(with("/maintainers", json!([{"name": "ann"}, {"name": "cid"}])), [Change::AddOwner(text("cid")), Change::RemoveOwner(text("bob"))]);
+        assert_eq!(
+            with("/maintainers", json!([{"name": "ann"}, {"name": "cid"}])),
+            [
+                Change::AddOwner(text("cid")),
+                Change::RemoveOwner(text("bob"))
+            ]
+        );
         let mut unpublish = packument.clone();
-        unpublish["versions"].as_object_mut().unwrap().remove("1.1.0");
+        unpublish["versions"]
+            .as_object_mut()
+            .unwrap()
+            .remove("1.1.0");
         unpublish["dist-tags"] = json!({"latest": "1.0.0"});
-        assert_eq!(changes(unpublish).unwrap(), [Change::Unpublish(text("1.1.0")), Change::SetTag(text("latest"), text("1.0.0"))]);
-        assert_eq!(changes(json!({"_id": "x", "_rev": "1-x", "maintainers": [{"name": "ann"}]})).unwrap(), [Change::RemoveOwner(text("bob"))]);
+        assert_eq!(
+            changes(unpublish).unwrap(),
+            [
+                Change::Unpublish(text("1.1.0")),
+                Change::SetTag(text("latest"), text("1.0.0"))
+            ]
+        );
+        assert_eq!(
+            changes(json!({"_id": "x", "_rev": "1-x", "maintainers": [{"name": "ann"}]})).unwrap(),
+            [Change::RemoveOwner(text("bob"))]
+        );
     }
 
     #[test]

@@ -20,12 +20,18 @@ pub fn parse(text: &str) -> Result<Version, Rejection> {
     if text.len() > MAX_VERSION {
         return Err(Rejection::new(
             "version-too-long",
-            format!("The version is {} bytes long; at most {MAX_VERSION} are allowed.", text.len()),
+            format!(
+                "The version is {} bytes long; at most {MAX_VERSION} are allowed.",
+                text.len()
+            ),
         ));
     }
     let invalid = || {
-        Rejection::new("version-invalid", format!("{} is no version.", quoted(text)))
-            .with_remedy("Use a version such as 1.2.3 or 1.2.3-rc.1 (semver.org).")
+        Rejection::new(
+            "version-invalid",
+            format!("{} is no version.", quoted(text)),
+        )
+        .with_remedy("Use a version such as 1.2.3 or 1.2.3-rc.1 (semver.org).")
     };
     let version = loose(text).ok_or_else(invalid)?;
     let canonical = version.to_string();
@@ -59,8 +65,9 @@ fn loose(text: &str) -> Option<semver::Version> {
         None => (rest, None),
     };
     let identifiers = |text: &str| {
-        text.split('.')
-            .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'))
+        text.split('.').all(|part| {
+            !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        })
     };
     if build.is_some_and(|build| !identifiers(build)) {
         return None;
@@ -111,12 +118,18 @@ mod tests {
             ("1.2.3--1", "1.2.3--1"),
             ("1.2.3-rc.1+build.5", "1.2.3-rc.1"),
             ("1.2.3+build", "1.2.3"),
-            ("1.2.3-20230101120000123456789", "1.2.3-20230101120000123456789"),
+            (
+                "1.2.3-20230101120000123456789",
+                "1.2.3-20230101120000123456789",
+            ),
             ("9007199254740991.0.0", "9007199254740991.0.0"),
         ] {
             assert_eq!(parse(text).unwrap().canonical(), canonical, "{text:?}");
         }
-        assert_eq!(parse("1.0.0+a").unwrap().key(), parse("1.0.0+b").unwrap().key());
+        assert_eq!(
+            parse("1.0.0+a").unwrap().key(),
+            parse("1.0.0+b").unwrap().key()
+        );
         assert!(parse("1.0.0-a").unwrap().is_prerelease());
         assert!(is_canonical("1.0.0-a") && !is_canonical("v1.0.0"));
     }
@@ -124,23 +137,46 @@ mod tests {
     #[test]
     fn refuses_what_is_no_version() {
         for text in [
-            "1", "1.2", "1.2.3.4", "1.2.x", "latest", "1.2.3-", "1.2.3+", "1.2.3-a..b", "1.2.3-a_b", "1.2.3 beta",
-            "1.2.3\n", "1.2.3\u{a0}", "1.2.\u{0663}", "9007199254740992.0.0", "-1.2.3", "1.2.3-+x", "__proto__",
+            "1",
+            "1.2",
+            "1.2.3.4",
+            "1.2.x",
+            "latest",
+            "1.2.3-",
+            "1.2.3+",
+            "1.2.3-a..b",
+            "1.2.3-a_b",
+            "1.2.3 beta",
+            "1.2.3\n",
+            "1.2.3\u{a0}",
+            "1.2.\u{0663}",
+            "9007199254740992.0.0",
+            "-1.2.3",
+            "1.2.3-+x",
+            "__proto__",
         ] {
             assert_eq!(parse(text).unwrap_err().code, "version-invalid", "{text:?}");
         }
         assert_eq!(parse("").unwrap_err().code, "version-missing");
-        assert_eq!(parse(&"1".repeat(10_000_000)).unwrap_err().code, "version-too-long");
+        assert_eq!(
+            parse(&"1".repeat(10_000_000)).unwrap_err().code,
+            "version-too-long"
+        );
     }
 
     #[test]
     fn orders_as_the_reference_vectors_say() {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/vectors/versions/semver-versions.txt");
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../../shared/vectors/versions/semver-versions.txt"
+        );
         let mut compared = 0;
         for line in std::fs::read_to_string(file).unwrap().lines() {
             let words: Vec<_> = line.split_whitespace().collect();
             let [a, sign, b] = words[..] else { continue };
-            let (Ok(a), Ok(b)) = (parse(a), parse(b)) else { continue };
+            let (Ok(a), Ok(b)) = (parse(a), parse(b)) else {
+                continue;
+            };
             let holds = match sign {
                 "<" => a < b,
                 ">" => a > b,
