@@ -39,7 +39,7 @@ impl<R: BufRead> GzipReader<R> {
                 "archive-gzip-header",
                 format!("The gzip header has unusual flags ({flags:#04x}): extra data, a comment or reserved bits."),
             )
-            .with_remedy("Build the archive with a plain tool such as `python -m build`."));
+            .with_remedy("Build the archive with the ecosystem's own tool, such as `uv build` or `cargo package`."));
         }
         // Bit 0 (FTEXT) is a hint without meaning; bit 3 says that a file name follows.
         if flags & 0b1000 != 0 {

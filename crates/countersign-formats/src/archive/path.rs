@@ -65,7 +65,7 @@ pub(super) fn check(raw: &[u8], max: usize) -> Result<(&str, bool), Rejection> {
     Ok((path, path.len() != text.len()))
 }
 
-fn is_reserved_on_windows(part: &str) -> bool {
+pub(crate) fn is_reserved_on_windows(part: &str) -> bool {
     let stem = part.split('.').next().unwrap_or(part).trim_end();
     let is = |name: &str| stem.eq_ignore_ascii_case(name);
     if ["con", "prn", "aux", "nul"].into_iter().any(is) {

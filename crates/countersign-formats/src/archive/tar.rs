@@ -139,8 +139,9 @@ pub fn check(
 }
 
 fn layout(message: &str) -> Rejection {
-    Rejection::new("archive-layout", message)
-        .with_remedy("Build the archive with a plain tool such as `python -m build` or `uv build`.")
+    Rejection::new("archive-layout", message).with_remedy(
+        "Build the archive with the ecosystem's own tool, such as `uv build` or `cargo package`.",
+    )
 }
 
 /// The unpacked stream, counted against the budget.
