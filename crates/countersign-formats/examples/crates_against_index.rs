@@ -48,7 +48,9 @@ fn main() {
         *count.entry("accepted".to_owned()).or_default() += 1;
         let cached = Path::new(index).join(name::index_path(&manifest.name).unwrap());
         let Ok(cached) = fs::read(cached) else {
-            *count.entry("not in the cached index".to_owned()).or_default() += 1;
+            *count
+                .entry("not in the cached index".to_owned())
+                .or_default() += 1;
             continue;
         };
         // Cargo's cache: a header, then version and line in turn, each closed by a NUL.
@@ -58,12 +60,19 @@ fn main() {
             .find(|pair| pair[0] == manifest.version.as_bytes() && pair[1].starts_with(b"{"))
             .map(|pair| std::str::from_utf8(pair[1]).unwrap());
         let Some(line) = line else {
-            *count.entry("not in the cached index".to_owned()).or_default() += 1;
+            *count
+                .entry("not in the cached index".to_owned())
+                .or_default() += 1;
             continue;
         };
         let mut theirs = Entry::parse(line, &public).unwrap();
         let mut ours = Entry::new(&manifest, theirs.published.clone()).unwrap();
-        assert_eq!(ours.published, Published { ..theirs.published.clone() });
+        assert_eq!(
+            ours.published,
+            Published {
+                ..theirs.published.clone()
+            }
+        );
         for entry in [&mut theirs, &mut ours] {
             entry.dependencies.sort();
         }
@@ -71,7 +80,11 @@ fn main() {
             *count.entry("same line".to_owned()).or_default() += 1;
         } else {
             *count.entry("other line".to_owned()).or_default() += 1;
-            println!("{filename}:\n  {}\n  {}", theirs.line(&public), ours.line(&public));
+            println!(
+                "{filename}:\n  {}\n  {}",
+                theirs.line(&public),
+                ours.line(&public)
+            );
         }
         let value = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
         let (theirs, ours) = (value(&theirs.line(&public)), value(line));

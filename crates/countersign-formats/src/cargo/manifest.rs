@@ -284,15 +284,17 @@ fn dependencies(
             let Some(section) = targets.table(platform)? else {
                 continue;
             };
-            let before = found.len();
-            of_section(&section, Some(platform), &mut found, warnings)?;
-            if found.len() > before && !platform::is_valid(platform) {
+            let Some(normal) = platform::normal(platform) else {
+                if section.table.is_empty() {
+                    continue;
+                }
                 return Err(Rejection::new(
                     "dependency-target",
                     format!("{} is no platform that cargo can read.", quoted(platform)),
                 )
                 .with_remedy("Write a target triple or cfg(…)."));
-            }
+            };
+            of_section(&section, Some(&normal), &mut found, warnings)?;
         }
     }
     Ok(found)
@@ -786,7 +788,7 @@ mod tests {
                 "[target.'cfg('.dependencies]\nb = \"1\"",
                 "dependency-target",
             ),
-            ("[target.'cfg('.dependencies]", "accepted"),
+            ("[target.'cfg(']", "accepted"),
             ("[dev-dependencies]\nb = { path = \"../b\" }", "accepted"),
             (
                 "[dependencies]\nb = { path = \"../b\", version = \"1\" }",

@@ -5,61 +5,62 @@
 const MAX_LENGTH: usize = 4096;
 const MAX_DEPTH: usize = 32;
 
-/// Whether cargo can read `text` as a platform.
-pub(super) fn is_valid(text: &str) -> bool {
+/// `text` as cargo writes a platform; none, when cargo cannot read it as one. Manifests keep the
+/// author's blanks, while cargo's requests and hence the index have one spelling.
+pub(super) fn normal(text: &str) -> Option<String> {
     if text.is_empty() || text.len() > MAX_LENGTH || !text.is_ascii() {
-        return false;
+        return None;
     }
-    match text
+    let expression = text
         .strip_prefix("cfg(")
-        .and_then(|rest| rest.strip_suffix(')'))
-    {
-        Some(expression) => {
-            let mut parser = Parser {
-                rest: expression.as_bytes(),
-            };
-            parser.expression(0).is_some() && parser.blanks().is_empty()
-        }
-        None => text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.')),
-    }
+        .and_then(|rest| rest.strip_suffix(')'));
+    let Some(expression) = expression else {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+        return text.bytes().all(plain).then(|| text.to_owned());
+    };
+    let mut parser = Parser {
+        rest: expression,
+        out: "cfg(".to_owned(),
+    };
+    parser.expression(0)?;
+    parser.blanks().is_empty().then(|| parser.out + ")")
 }
 
+/// Reads an expression and writes it again.
 struct Parser<'a> {
-    rest: &'a [u8],
+    rest: &'a str,
+    out: String,
 }
 
 impl<'a> Parser<'a> {
     /// Skips blanks; cargo knows no other white space here.
-    fn blanks(&mut self) -> &'a [u8] {
-        while let [b' ', rest @ ..] = self.rest {
-            self.rest = rest;
-        }
+    fn blanks(&mut self) -> &'a str {
+        self.rest = self.rest.trim_start_matches(' ');
         self.rest
     }
 
-    fn take(&mut self, sign: u8) -> bool {
-        match self.blanks() {
-            [first, rest @ ..] if *first == sign => {
+    fn take(&mut self, sign: char) -> bool {
+        match self.blanks().strip_prefix(sign) {
+            Some(rest) => {
                 self.rest = rest;
                 true
             }
-            _ => false,
+            None => false,
         }
     }
 
-    fn word(&mut self) -> Option<&'a [u8]> {
-        let mut text = self.blanks();
-        text = text.strip_prefix(b"r#").unwrap_or(text);
-        let length = text
-            .iter()
-            .take_while(|b| b.is_ascii_alphanumeric() || **b == b'_')
-            .count();
-        let (word, rest) = text.split_at(length);
-        if word.first().is_none_or(u8::is_ascii_digit) {
+    /// A word, with the `r#` of a raw one.
+    fn word(&mut self) -> Option<&'a str> {
+        let text = self.blanks();
+        let raw = if text.starts_with("r#") { 2 } else { 0 };
+        let name = &text[raw..];
+        let end = name
+            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .unwrap_or(name.len());
+        if end == 0 || name.starts_with(|c: char| c.is_ascii_digit()) {
             return None;
         }
+        let (word, rest) = text.split_at(raw + end);
         self.rest = rest;
         Some(word)
     }
@@ -69,29 +70,46 @@ impl<'a> Parser<'a> {
             return None;
         }
         let word = self.word()?;
+        self.out.push_str(word);
         match word {
-            b"all" | b"any" if self.take(b'(') => {
-                while !self.take(b')') {
+            "all" | "any" if self.take('(') => {
+                self.out.push('(');
+                let mut first = true;
+                while !self.take(')') {
+                    if !std::mem::take(&mut first) {
+                        self.out.push_str(", ");
+                    }
                     self.expression(depth + 1)?;
-                    if !self.take(b',') {
-                        return self.take(b')').then_some(());
+                    if !self.take(',') {
+                        if !self.take(')') {
+                            return None;
+                        }
+                        break;
                     }
                 }
+                self.out.push(')');
                 Some(())
             }
-            b"not" if self.take(b'(') => {
+            "not" if self.take('(') => {
+                self.out.push('(');
                 self.expression(depth + 1)?;
-                self.take(b')').then_some(())
+                self.out.push(')');
+                self.take(')').then_some(())
             }
-            b"all" | b"any" | b"not" => None,
-            _ if self.take(b'=') => {
-                if !self.take(b'"') {
+            "all" | "any" | "not" => None,
+            _ if self.take('=') => {
+                if !self.take('"') {
                     return None;
                 }
-                let end = self.rest.iter().position(|b| *b == b'"')?;
-                let printable = self.rest[..end].iter().all(|b| (b' '..=b'~').contains(b));
-                self.rest = &self.rest[end + 1..];
-                printable.then_some(())
+                let (value, rest) = self.rest.split_once('"')?;
+                if value.bytes().any(|b| !(b' '..=b'~').contains(&b)) {
+                    return None;
+                }
+                self.rest = rest;
+                self.out.push_str(" = \"");
+                self.out.push_str(value);
+                self.out.push('"');
+                Some(())
             }
             _ => Some(()),
         }
@@ -100,23 +118,29 @@ impl<'a> Parser<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_valid;
+    use super::normal;
     use proptest::prelude::*;
 
     #[test]
-    fn triples_and_expressions_are_platforms() {
-        for text in [
-            "x86_64-unknown-linux-gnu",
-            "thumbv8m.main-none-eabi",
-            "cfg(unix)",
-            "cfg(target_os = \"linux\")",
-            "cfg(all(unix, not(target_os = \"macos\"), any(a, b = \"c d\",)))",
-            "cfg( any ( ) )",
-            "cfg(target_os=\"linux\")",
-            "cfg(true)",
-            "cfg(r#true)",
+    fn triples_and_expressions_come_back_as_cargo_writes_them() {
+        for (text, expected) in [
+            ("x86_64-unknown-linux-gnu", None),
+            ("thumbv8m.main-none-eabi", None),
+            ("cfg(unix)", None),
+            ("cfg(target_os = \"linux\")", None),
+            (
+                "cfg(target_os=\"linux\")",
+                Some("cfg(target_os = \"linux\")"),
+            ),
+            (
+                "cfg(all(unix,not( target_os = \"macos\" ) , any(a, b = \"c d\",)))",
+                Some("cfg(all(unix, not(target_os = \"macos\"), any(a, b = \"c d\")))"),
+            ),
+            ("cfg( any ( ) )", Some("cfg(any())")),
+            ("cfg(true)", None),
+            ("cfg(r#true)", None),
         ] {
-            assert!(is_valid(text), "{text}");
+            assert_eq!(normal(text).as_deref(), Some(expected.unwrap_or(text)));
         }
     }
 
@@ -144,14 +168,16 @@ mod tests {
             &deep,
             &"a".repeat(5000),
         ] {
-            assert!(!is_valid(text), "{text}");
+            assert_eq!(normal(text), None, "{text}");
         }
     }
 
     proptest! {
         #[test]
-        fn never_panics(text in "cfg\\([a-z(),=\" #]{0,30}\\)|\\PC{0,20}") {
-            let _ = is_valid(&text);
+        fn the_normal_form_is_a_fixed_point(text in "cfg\\([a-z(),=\" #]{0,30}\\)|\\PC{0,20}") {
+            if let Some(once) = normal(&text) {
+                prop_assert_eq!(normal(&once), Some(once.clone()));
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{
     CrateDependency, Kind, OwnIndex, Source, features::Features, inspect::filename, manifest, name,
-    version,
+    platform, version,
 };
 use crate::{Manifest, Rejection, rejection::quoted};
 
@@ -355,12 +355,21 @@ impl RequestDependency {
             features: self.features.clone(),
             optional: self.optional,
             default_features: self.default_features,
-            target: self.target.clone(),
+            target: self.target.as_deref().map(platform).transpose()?,
             kind: self.kind.unwrap_or_default(),
             source: Source::from_index_of(own, self.registry.as_deref())?,
         };
         Ok(plain(dependency, own))
     }
+}
+
+fn platform(text: &str) -> Result<String, Rejection> {
+    platform::normal(text).ok_or_else(|| {
+        Rejection::new(
+            "dependency-target",
+            format!("{} is no platform that cargo can read.", quoted(text)),
+        )
+    })
 }
 
 /// The form in which two dependencies that mean the same are equal.
