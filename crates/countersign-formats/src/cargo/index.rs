@@ -10,7 +10,7 @@ use super::{
     CrateDependency, Kind, OwnIndex, Source,
     features::{self, Features},
     inspect::filename,
-    name, version,
+    name, platform, version,
 };
 use crate::{Limits, Manifest, Promise, Rejection, pypi::documents::rfc3339, rejection::quoted};
 
@@ -278,7 +278,9 @@ impl Line {
                     features: dependency.features,
                     optional: dependency.optional,
                     default_features: dependency.default_features,
-                    target: dependency.target,
+                    target: dependency
+                        .target
+                        .map(|text| platform::normal(&text).unwrap_or(text)),
                     kind: dependency.kind.unwrap_or_default(),
                     source: Source::from_index_of(own, dependency.registry.as_deref())?,
                 })

@@ -2,6 +2,8 @@
 //! the packager's machine or workspace resolved. Read by hand and not into cargo's own types, since
 //! here each field has a bound and each ambiguity is a refusal.
 
+use std::collections::HashMap;
+
 use toml::{Table, Value};
 
 use super::{
@@ -297,7 +299,30 @@ fn dependencies(
             of_section(&section, Some(&normal), &mut found, warnings)?;
         }
     }
+    one_source_each(&found)?;
     Ok(found)
+}
+
+/// Cargo refuses a manifest in which one name stands for crates of two registries.
+fn one_source_each(dependencies: &[CrateDependency]) -> Result<(), Rejection> {
+    let mut sources = HashMap::new();
+    for dependency in dependencies {
+        let name = dependency.name_in_toml();
+        let first = sources.entry(name).or_insert(&dependency.source);
+        if **first != dependency.source {
+            return Err(Rejection::new(
+                "dependency-two-sources",
+                format!(
+                    "The dependency {} comes from {} and from {}.",
+                    quoted(name),
+                    first.url(),
+                    dependency.source.url()
+                ),
+            )
+            .with_remedy("Give one of them another name, with package = \"…\"."));
+        }
+    }
+    Ok(())
 }
 
 fn of_section(
@@ -792,6 +817,14 @@ mod tests {
             ("[dev-dependencies]\nb = { path = \"../b\" }", "accepted"),
             (
                 "[dependencies]\nb = { path = \"../b\", version = \"1\" }",
+                "accepted",
+            ),
+            (
+                "[dependencies]\nb = \"1\"\n[dev-dependencies]\nb = { version = \"1\", registry-index = \"https://x.example/\" }",
+                "dependency-two-sources",
+            ),
+            (
+                "[dependencies]\nb = \"1\"\n[dev-dependencies]\nb = \"2\"",
                 "accepted",
             ),
             ("version.workspace = true", "manifest-invalid"),
