@@ -5,7 +5,7 @@ mod build;
 
 use build::verdict;
 use countersign_formats::{
-    Ecosystem, Limits, NameKey, Promise, format,
+    IndexView, Limits, NameKey, Promise,
     pypi::{
         documents::{
             FileView, LegacyFile, LegacyRelease, ProjectHead, ProjectStatus, ProjectView,
