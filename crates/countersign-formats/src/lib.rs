@@ -1,11 +1,13 @@
 //! What a package ecosystem owes the registry: names, versions, archives, index documents.
 //!
 //! Pure: no clock, network, database or randomness. One polymorphic seam, [`Format`], serves the
-//! core and the clients; everything ecosystem-specific lies in a module of its own ([`npm`], [`pypi`]).
+//! core and the clients; everything ecosystem-specific lies in a module of its own ([`cargo`], [`npm`],
+//! [`pypi`]).
 //! Every parser takes [`Limits`] or keeps a fixed bound, and refuses with a [`Rejection`].
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod archive;
+pub mod cargo;
 mod limits;
 mod manifest;
 pub mod negotiate;
@@ -33,18 +35,21 @@ pub use rejection::Rejection;
 pub enum Ecosystem {
     /// Python distributions.
     Pypi,
+    /// Rust crates.
+    Cargo,
     /// Packages for Node.js and browsers.
     Npm,
 }
 
 impl Ecosystem {
     /// All known ecosystems.
-    pub const ALL: &[Ecosystem] = &[Ecosystem::Pypi, Ecosystem::Npm];
+    pub const ALL: &[Ecosystem] = &[Ecosystem::Pypi, Ecosystem::Cargo, Ecosystem::Npm];
 
     /// The word in URLs, configuration and the database; also the purl type.
     pub const fn as_str(self) -> &'static str {
         match self {
             Ecosystem::Pypi => "pypi",
+            Ecosystem::Cargo => "cargo",
             Ecosystem::Npm => "npm",
         }
     }
@@ -189,8 +194,8 @@ pub struct Artifact<'a> {
 }
 
 impl Artifact<'_> {
-    /// Holds the size against the limits and against the bytes.
-    pub(crate) fn check_size(&mut self, limits: &Limits) -> Result<(), Rejection> {
+    /// Holds the length against the limit and against what was said, before anything is read.
+    fn check_size(&mut self, limits: &Limits) -> Result<(), Rejection> {
         if self.size > limits.max_file_size {
             return Err(Rejection::new(
                 "file-too-large",
@@ -259,6 +264,8 @@ pub trait Format: Sync {
 pub enum IndexView {
     /// See [`pypi::documents`].
     Pypi(pypi::documents::ProjectView),
+    /// See [`cargo::index`]: one line a version.
+    Cargo(cargo::index::IndexFile),
     /// See [`npm::documents`]: the abbreviated packument.
     Npm(npm::documents::PackageView),
 }
@@ -268,6 +275,7 @@ impl IndexView {
     pub fn render(&self) -> String {
         match self {
             IndexView::Pypi(project) => pypi::documents::project_json(project),
+            IndexView::Cargo(file) => cargo::index::document(file),
             IndexView::Npm(package) => npm::documents::abbreviated(package),
         }
     }
@@ -277,6 +285,7 @@ impl IndexView {
 pub fn format(ecosystem: Ecosystem) -> &'static dyn Format {
     match ecosystem {
         Ecosystem::Pypi => &pypi::Pypi,
+        Ecosystem::Cargo => &cargo::Cargo,
         Ecosystem::Npm => &npm::Npm,
     }
 }

@@ -150,7 +150,16 @@ fn read_exact(reader: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> Result<()
         .map_err(|error| read_rejection(&error))
 }
 
-/// Whether zip readers, which look for an end record near the end of a file, would find one.
+/// The refusal of a file that is two archives at once.
+pub(crate) fn polyglot(other: &str) -> Rejection {
+    Rejection::new(
+        "archive-polyglot",
+        format!("The file is a valid {other} archive as well."),
+    )
+    .with_remedy("Readers disagree about such files: build it again with a plain tool.")
+}
+
+/// Refuses a gzipped tar in which zip readers, which look for an end record near the end of a file, would find one.
 pub(crate) fn refuse_zip_at_end(artifact: &mut Artifact<'_>) -> Result<(), Rejection> {
     const REACH: u64 = 65_535 + 22;
     let start = artifact.size.saturating_sub(REACH);
@@ -186,12 +195,4 @@ pub(crate) fn refuse_zip_at_end(artifact: &mut Artifact<'_>) -> Result<(), Rejec
         }
     }
     Ok(())
-}
-
-pub(crate) fn polyglot(other: &str) -> Rejection {
-    Rejection::new(
-        "archive-polyglot",
-        format!("The file is a valid {other} archive as well."),
-    )
-    .with_remedy("Readers disagree about such files: build it again with a plain tool.")
 }
