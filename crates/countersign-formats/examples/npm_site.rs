@@ -9,7 +9,8 @@ use countersign_formats::{
     Artifact, Ecosystem, Limits, format,
     npm::{
         documents::{
-            About, Dist, PackageHead, PackageView, Signature, VersionView, abbreviated, full_fragment, full_from_fragments,
+            About, Dist, PackageHead, PackageView, Signature, VersionView, abbreviated,
+            full_fragment, full_from_fragments,
         },
         name::PackageName,
         publish::Digests,
@@ -34,7 +35,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     let out = args.next().ok_or("name the folder to write to")?;
     if let Some(key) = args.next() {
-        let key = Key { der: unhex(&key)?, expires: None };
+        let key = Key {
+            der: unhex(&key)?,
+            expires: None,
+        };
         fs::write(Path::new(&out).join("keys.json"), keys(&[key])?)?;
     }
     let mut packages: BTreeMap<String, PackageView> = BTreeMap::new();
@@ -62,14 +66,27 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     for (name, package) in &mut packages {
         let rules = format(Ecosystem::Npm);
-        let number = |view: &VersionView| view.package.manifest["version"].as_str().unwrap_or_default().to_owned();
-        package.versions.sort_by_cached_key(|view| rules.version(&number(view)).ok());
+        let number = |view: &VersionView| {
+            view.package.manifest["version"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        package
+            .versions
+            .sort_by_cached_key(|view| rules.version(&number(view)).ok());
         let newest = package.versions.last().map(number).unwrap_or_default();
         package.head.tags = vec![("latest".to_owned(), newest)];
         let file = PackageName::parse(name)?.escaped();
         let fragments: Vec<_> = package.versions.iter().map(full_fragment).collect();
-        fs::write(Path::new(&out).join(format!("{file}.full.json")), full_from_fragments(&package.head, &About::default(), &fragments))?;
-        fs::write(Path::new(&out).join(format!("{file}.abbreviated.json")), abbreviated(package))?;
+        fs::write(
+            Path::new(&out).join(format!("{file}.full.json")),
+            full_from_fragments(&package.head, &About::default(), &fragments),
+        )?;
+        fs::write(
+            Path::new(&out).join(format!("{file}.abbreviated.json")),
+            abbreviated(package),
+        )?;
     }
     println!("{} packages", packages.len());
     Ok(())
@@ -90,7 +107,10 @@ fn view(line: &Line) -> Result<(String, VersionView), Box<dyn Error>> {
         sha512: unhex(&line.sha512)?.try_into().map_err(|_| "sha512")?,
     };
     let signatures = match (&line.keyid, &line.sig) {
-        (Some(keyid), Some(sig)) => vec![Signature { keyid: keyid.clone(), sig: sig.clone() }],
+        (Some(keyid), Some(sig)) => vec![Signature {
+            keyid: keyid.clone(),
+            sig: sig.clone(),
+        }],
         _ => Vec::new(),
     };
     let package = manifest.details.npm().ok_or("no details")?.clone();
@@ -118,6 +138,11 @@ fn view(line: &Line) -> Result<(String, VersionView), Box<dyn Error>> {
 fn unhex(text: &str) -> Result<Vec<u8>, Box<dyn Error>> {
     (0..text.len())
         .step_by(2)
-        .map(|at| Ok(u8::from_str_radix(text.get(at..at + 2).ok_or("odd hex")?, 16)?))
+        .map(|at| {
+            Ok(u8::from_str_radix(
+                text.get(at..at + 2).ok_or("odd hex")?,
+                16,
+            )?)
+        })
         .collect()
 }

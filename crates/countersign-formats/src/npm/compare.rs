@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{
     hosted::Hosted,
-    package::{self, KINDS, Package, Seen},
+    package::{self, GYP, KINDS, Package, Seen},
     version,
 };
 use crate::{Rejection, rejection::quoted};
@@ -81,15 +81,15 @@ pub fn compare(posted: &Map<String, Value>, packed: &Package) -> Result<(), Reje
         &commands(&posted),
         &commands(packed_map),
         |stage, sent, held| match stage {
-            // What npm adds for files that it sees, and others do not.
-            "install" => {
-                packed.seen.gyp
-                    && sent.is_none()
-                    && held.is_some_and(|held| held == "node-gyp rebuild")
-            }
+            // npm adds these two for files in the folder, which need not be in the tarball; others do
+            // not. What is shown and installed is the tarball's either way.
+            "install" => match (sent.map(String::as_str), held.map(String::as_str)) {
+                (None, Some(GYP)) => packed.seen.gyp,
+                (Some(GYP), None | Some("")) => true,
+                _ => false,
+            },
             "start" => {
-                packed.seen.server
-                    && held.is_none()
+                held.is_none_or(String::is_empty)
                     && sent.is_some_and(|sent| sent == "node server.js")
             }
             _ => false,
@@ -255,7 +255,6 @@ mod tests {
                 json!({"scripts": {"install": "a"}}),
                 json!({"scripts": {"install": "b"}}),
             ),
-            (json!({"scripts": {"start": "node server.js"}}), json!({})),
             (json!({"bin": "a.js"}), json!({"bin": "b.js"})),
             (json!({"bin": "a.js"}), json!({})),
             (json!({}), json!({"bin": {"ls": "evil.js"}})),
@@ -305,18 +304,20 @@ mod tests {
                 json!({}),
             ),
             (json!({"os": "linux"}), json!({"os": ["linux"]})),
+            (
+                json!({"scripts": {"start": "node server.js"}}),
+                json!({"scripts": {"start": ""}}),
+            ),
+            (
+                json!({"scripts": {"start": "node server.js", "install": "node-gyp rebuild"}}),
+                json!({}),
+            ),
             (json!({}), json!({"engines": ["node"]})),
         ] {
             compared(with(sent.clone()), with(held.clone()))
                 .unwrap_or_else(|error| panic!("{sent} {held}: {error}"));
         }
-        let gyp = packed(
-            with(json!({})),
-            Seen {
-                gyp: true,
-                server: true,
-            },
-        );
+        let gyp = packed(with(json!({})), Seen { gyp: true });
         for sent in [
             json!({"scripts": {"install": "node-gyp rebuild", "start": "node server.js"}}),
             json!({}),

@@ -111,7 +111,6 @@ pub(super) fn inspect(artifact: &mut Artifact<'_>, limits: &Limits) -> Result<Ma
         gyp: files
             .iter()
             .any(|path| path.ends_with(".gyp") && !path.contains('/')),
-        server: files.contains("server.js"),
     };
     let mut manifest = package::mend(written, &files, &seen)?;
     manifest.insert("name".to_owned(), Value::String(name.as_str().to_owned()));

@@ -64,8 +64,6 @@ pub struct Package {
 pub struct Seen {
     /// `*.gyp` in the package's folder: something is compiled at install.
     pub gyp: bool,
-    /// `server.js` in the package's folder: it is started by `npm start`.
-    pub server: bool,
 }
 
 impl Package {
@@ -286,7 +284,7 @@ fn too_many(what: &str, count: usize) -> Result<(), Rejection> {
 }
 
 /// What npm compiles with when a package has something to compile and does not say how.
-const GYP: &str = "node-gyp rebuild";
+pub(super) const GYP: &str = "node-gyp rebuild";
 
 /// `scripts`: an object of texts; with what npm runs for a package that has something to compile.
 fn scripts(map: &mut Map<String, Value>, seen: &Seen) -> Result<(), Rejection> {
@@ -739,10 +737,7 @@ mod tests {
 
     #[test]
     fn files_mean_something_to_npm() {
-        let gyp = Seen {
-            gyp: true,
-            server: false,
-        };
+        let gyp = Seen { gyp: true };
         let scripts = |value: Value| with_files(value, &[], &gyp).get("scripts").cloned();
         assert_eq!(scripts(json!({})), Some(json!({"install": GYP})));
         assert_eq!(
