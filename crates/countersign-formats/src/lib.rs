@@ -1,7 +1,8 @@
 //! What a package ecosystem owes the registry: names, versions, archives, index documents.
 //!
 //! Pure: no clock, network, database or randomness. One polymorphic seam, [`Format`], serves the
-//! core and the clients; everything ecosystem-specific lies in a module of its own ([`cargo`], [`pypi`]).
+//! core and the clients; everything ecosystem-specific lies in a module of its own ([`cargo`], [`npm`],
+//! [`pypi`]).
 //! Every parser takes [`Limits`] or keeps a fixed bound, and refuses with a [`Rejection`].
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -10,6 +11,7 @@ pub mod cargo;
 mod limits;
 mod manifest;
 pub mod negotiate;
+pub mod npm;
 pub mod purl;
 pub mod pypi;
 mod rejection;
@@ -35,17 +37,20 @@ pub enum Ecosystem {
     Pypi,
     /// Rust crates.
     Cargo,
+    /// Packages for Node.js and browsers.
+    Npm,
 }
 
 impl Ecosystem {
     /// All known ecosystems.
-    pub const ALL: &[Ecosystem] = &[Ecosystem::Pypi, Ecosystem::Cargo];
+    pub const ALL: &[Ecosystem] = &[Ecosystem::Pypi, Ecosystem::Cargo, Ecosystem::Npm];
 
     /// The word in URLs, configuration and the database; also the purl type.
     pub const fn as_str(self) -> &'static str {
         match self {
             Ecosystem::Pypi => "pypi",
             Ecosystem::Cargo => "cargo",
+            Ecosystem::Npm => "npm",
         }
     }
 }
@@ -261,6 +266,8 @@ pub enum IndexView {
     Pypi(pypi::documents::ProjectView),
     /// See [`cargo::index`]: one line a version.
     Cargo(cargo::index::IndexFile),
+    /// See [`npm::documents`]: the abbreviated packument.
+    Npm(npm::documents::PackageView),
 }
 
 impl IndexView {
@@ -269,6 +276,7 @@ impl IndexView {
         match self {
             IndexView::Pypi(project) => pypi::documents::project_json(project),
             IndexView::Cargo(file) => cargo::index::document(file),
+            IndexView::Npm(package) => npm::documents::abbreviated(package),
         }
     }
 }
@@ -278,5 +286,6 @@ pub fn format(ecosystem: Ecosystem) -> &'static dyn Format {
     match ecosystem {
         Ecosystem::Pypi => &pypi::Pypi,
         Ecosystem::Cargo => &cargo::Cargo,
+        Ecosystem::Npm => &npm::Npm,
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Ecosystem, NameKey, cargo};
+use crate::{Ecosystem, NameKey, cargo, npm};
 
 /// Everything the registry knows about a file from the file alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ pub struct Manifest {
     pub version_key: String,
     /// The artifact's file name.
     pub filename: String,
-    /// `bdist_wheel`, `sdist` or `crate`.
+    /// `bdist_wheel`, `sdist`, `crate` or `npm`.
     pub filetype: String,
     /// The wheel's Python tag (`py3`, `cp311`), or `source`; empty where there is no such thing.
     pub python_tag: String,
@@ -65,7 +65,8 @@ pub struct Manifest {
     pub provides_extra: Vec<String>,
     /// All fields of the metadata that are not named above, as `(lower-case field, value)`.
     pub other_fields: Vec<(String, String)>,
-    /// Raw METADATA, PKG-INFO or `Cargo.toml`; for wheels it is served beside the file (PEP 658).
+    /// Raw METADATA, PKG-INFO, `Cargo.toml` or `package.json`; for wheels it is served beside the file
+    /// (PEP 658).
     #[serde(skip)]
     pub metadata_bytes: Vec<u8>,
     /// What is odd but accepted, for the uploader to read.
@@ -88,6 +89,8 @@ pub enum Details {
     None,
     /// A crate's.
     Cargo(Box<cargo::CrateDetails>),
+    /// An npm package's.
+    Npm(Box<npm::Package>),
 }
 
 impl Details {
@@ -100,7 +103,15 @@ impl Details {
     pub fn cargo(&self) -> Option<&cargo::CrateDetails> {
         match self {
             Details::Cargo(details) => Some(details),
-            Details::None => None,
+            _ => None,
+        }
+    }
+
+    /// An npm package's details.
+    pub fn npm(&self) -> Option<&npm::Package> {
+        match self {
+            Details::Npm(package) => Some(package),
+            _ => None,
         }
     }
 }

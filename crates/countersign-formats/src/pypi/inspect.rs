@@ -416,6 +416,7 @@ const SDIST_RULES: tar::Rules = tar::Rules {
     inner_symlinks: true,
     setgid_directories: true,
     global_comment: true,
+    ..tar::Rules::STRICT
 };
 
 fn sdist(
