@@ -40,5 +40,7 @@ fuzz_target!(|data: &[u8]| {
         let mut cursor = Cursor::new(bytes);
         let mut artifact = Artifact { filename: "a-1.0.tar.gz", size: bytes.len() as u64, bytes: &mut cursor };
         let _ = format(Ecosystem::Pypi).inspect(&mut artifact, &limits);
+        let mut artifact = Artifact { filename: "a-1.0.0.tgz", ..artifact };
+        let _ = format(Ecosystem::Npm).inspect(&mut artifact, &limits);
     }
 });
