@@ -103,7 +103,7 @@ impl Details {
     pub fn cargo(&self) -> Option<&cargo::CrateDetails> {
         match self {
             Details::Cargo(details) => Some(details),
-            _ => None,
+            Details::None | Details::Npm(_) => None,
         }
     }
 
@@ -111,7 +111,7 @@ impl Details {
     pub fn npm(&self) -> Option<&npm::Package> {
         match self {
             Details::Npm(package) => Some(package),
-            _ => None,
+            Details::None | Details::Cargo(_) => None,
         }
     }
 }
