@@ -280,6 +280,15 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "code-wrong" "Wrong code"
         "The code is wrong, too old, or was used before."
         "Wait for the next code; if it stays wrong, set the clock of your device.";
+    "crate-filename" "Not the name of a crate"
+        "A crate's file is named NAME-VERSION.crate, exactly as its Cargo.toml has both."
+        "Make it with `cargo package`, and do not rename it.";
+    "crate-name" "Name or version differs"
+        "The Cargo.toml in the archive, its folder and the file name do not say the same name and version."
+        "Make the crate with `cargo package`, and do not rename it.";
+    "crate-private" "Not to be published"
+        "The Cargo.toml says publish = false: its author meant the crate to stay where it is."
+        "Remove the line if the crate is meant to be published.";
     "creation-closed" "New projects not open"
         "Only the operator makes projects here."
         "Ask the operator to make it and to give you a role.";
@@ -310,6 +319,39 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "deletion-too-late" "Too late to delete"
         "Owners may delete for a limited time after publishing, which is over."
         "Yank it instead, or ask the operator.";
+    "dependencies-too-many" "Too many dependencies"
+        "The crate names more dependencies than this registry reads."
+        "Part the crate into several.";
+    "dependency-artifact" "Artifact dependency"
+        "A dependency asks for a built program, which no stable cargo can do."
+        "Depend on the library, or build the program in a build script.";
+    "dependency-feature" "Impossible feature"
+        "A dependency is asked for a feature whose name no feature can have."
+        "Correct the name in Cargo.toml.";
+    "dependency-inherited" "Left to a workspace"
+        "A dependency says workspace = true, which means nothing outside the workspace."
+        "Make the crate with `cargo package`, which writes down what the workspace says.";
+    "dependency-invalid" "Dependency not understood"
+        "A dependency in the Cargo.toml is not as cargo reads it."
+        "Try `cargo package` on the crate; it says what is wrong.";
+    "dependency-registry" "Address of a registry"
+        "A dependency names its registry by something that is no address of an index: a file, a word, or an address with a password."
+        "Write the address of the index as clients configure it: sparse+https://HOST/PATH/.";
+    "dependency-registry-name" "Registry by name"
+        "A dependency names its registry by a word of the packager's own configuration, so that nobody else knows which one is meant."
+        "Make the crate with `cargo package`, which writes down the address.";
+    "dependency-requirement" "Version requirement"
+        "A dependency's version requirement is not one that cargo reads."
+        "Write a requirement such as \"1.2\" or \">=1.2, <3\".";
+    "dependency-target" "Platform not understood"
+        "A dependency is for a platform that cargo cannot read, and cargo would skip the whole version."
+        "Write a target triple or cfg(…).";
+    "dependency-two-sources" "One name, two registries"
+        "One name stands for crates of two registries, which cargo refuses to build."
+        "Give one of them another name, with package = in Cargo.toml.";
+    "dependency-wildcard" "Any version will do"
+        "A dependency takes any version, also one that breaks or harms the crate."
+        "Write which versions will do, such as \"1.2\".";
     "digest-mismatch" "Digest differs"
         "A digest sent with the file differs from that of the bytes that arrived."
         "Upload again; if it stays, the file changes while your client reads it.";
@@ -358,6 +400,15 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "factors-many" "Too many keys"
         "An account has twenty passkeys and security keys at most."
         "Remove one that you no longer use.";
+    "feature-name" "Name of a feature"
+        "A feature has a name that cargo or this registry does not take."
+        "Use ASCII letters, digits and _ - + . for names of features.";
+    "feature-value" "Feature of nothing"
+        "A feature includes something that is neither a feature nor a dependency, or an optional dependency is in no feature. Cargo could not use the version."
+        "Correct the [features] of Cargo.toml; `cargo package` says which one is wrong.";
+    "features-too-many" "Too many features"
+        "The crate has more features than this registry reads."
+        "Part the crate into several.";
     "file-exists" "File already exists"
         "A file of this name was published before with other content. Files never change here."
         "Publish a new version, or tell your client to skip existing files.";
@@ -535,6 +586,15 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "login-unknown" "Nothing waits under this code"
         "The code was mistyped, was answered already, or is older than ten minutes."
         "Compare it with what the program shows, or start the program again.";
+    "manifest-invalid" "Manifest not understood"
+        "The Cargo.toml in the archive is not as cargo writes it when it packages a crate."
+        "Make the crate with `cargo package`.";
+    "manifest-missing" "Manifest missing"
+        "The archive has no Cargo.toml in its folder NAME-VERSION."
+        "Make the crate with `cargo package`.";
+    "manifest-rust-version" "Version of Rust"
+        "The rust-version in Cargo.toml is not up to three numbers."
+        "Write it as \"1.85\".";
     "member-exists" "A member already"
         "Whoever is invited is a member of the organisation already."
         "Change their standing instead.";
@@ -598,6 +658,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "metadata-unknown" "No metadata beside the file"
         "Only wheels have their metadata served beside them."
         "Read it from the archive.";
+    "metadata-url" "Not a web address"
+        "A link in the metadata does not begin with http:// or https://."
+        "Correct the address, or leave it out.";
     "metadata-version" "Metadata version unknown"
         "The metadata has a version that this registry does not know."
         "Build with a tool that writes version 2.1 to 2.5.";
@@ -622,9 +685,15 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "name-refused" "Name not given out"
         "The name is reserved, or too like another project's."
         "Choose another name, or ask the operator of this registry.";
+    "name-reserved" "Reserved name"
+        "The name belongs to the language or its tools, or cannot be a folder's on some systems."
+        "Choose another name.";
     "name-retired" "Name used before"
         "A project of this name was deleted; only its former owners may use the name."
         "Choose another name.";
+    "name-spelling" "Spelled otherwise"
+        "The name is that of an existing crate, in another spelling; clients would look for it elsewhere in the index."
+        "Write the name as the crate's first version has it.";
     "name-taken" "Name taken"
         "A user, an organisation or a team has this name, or had it once. Names are never used again."
         "Choose another name.";
@@ -733,6 +802,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "organisation-unknown" "No such organisation"
         "There is no organisation of this name here."
         "Check its name.";
+    "owner-invalid" "Not an owner"
+        "What was named is neither a person nor a team."
+        "Write a user name, or ORGANISATION:TEAM.";
     "owner-needed" "An owner is needed"
         "Every organisation has an owner, and none was named."
         "Name a user as its owner.";
@@ -841,6 +913,21 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "provider-unknown" "No such provider"
         "There is no such sign-in provider here."
         "Open the sign-in page again.";
+    "publish-differs" "Request and archive differ"
+        "What the publish request says of the crate is not what the Cargo.toml in the archive says."
+        "Publish with `cargo publish`, which takes both from one place.";
+    "publish-metadata" "Request not understood"
+        "The JSON part of the publish request is not as cargo sends it."
+        "Publish with a current cargo.";
+    "publish-metadata-too-large" "Request too large"
+        "The JSON part of the publish request is larger than one MiB."
+        "Shorten the README and the metadata of the crate.";
+    "publish-trailing-data" "Bytes after the crate"
+        "The publish request goes on after the crate it announced."
+        "Publish with a current cargo; proxies must not change the body.";
+    "publish-truncated" "Request cut short"
+        "The publish request ended before the crate it announced."
+        "Publish again.";
     "publisher-exists" "Publisher exists"
         "The project has this publisher already."
         "Remove it first if its ids are to be learnt anew.";
@@ -898,6 +985,12 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "release-unknown" "No such release"
         "The project has no release of this version."
         "The project's page lists its releases.";
+    "request-invalid" "Request not understood"
+        "The body of the request is not as the client's documentation has it."
+        "Use a current version of the client.";
+    "request-too-large" "Request too large"
+        "The body of the request is larger than such requests ever are."
+        "Send less at once.";
     "restore-unfinished" "Restore not finished"
         "A restore into this database began and did not end; what is there is not whole."
         "Operators: run the same `countersignd restore` again; it begins anew by itself.";
