@@ -502,6 +502,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "issuer-unreachable" "Issuer not reachable"
         "The keys of the issuer could not be fetched, so its tokens can not be checked now."
         "Run the job again in a minute; nothing was used up. If it stays, the provider is down or this registry can not reach it.";
+    "json-invalid" "JSON not acceptable"
+        "The text is no JSON, is nested too deep, or holds a key that readers understand differently."
+        "Send it with a current client, which writes none of that.";
     "json-malformed" "JSON malformed"
         "The body of the request is not the JSON that belongs there."
         "See the description of the API at /api/v1/openapi.json.";
@@ -733,6 +736,42 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "notice-unknown" "No such notice"
         "The project has no such notice; somebody may have put it away."
         "List them again.";
+    "npm-attachment" "Attachment not as it should be"
+        "A publication has one tarball, named NAME-VERSION.tgz, and at most one provenance bundle, and their lengths are true."
+        "Publish again with npm, pnpm or yarn.";
+    "npm-base64" "Not base64"
+        "The tarball in the request is not plain base64."
+        "Publish again with npm, pnpm or yarn.";
+    "npm-body" "Publication not usable"
+        "The parts of the request contradict each other, or it is not one version of one package."
+        "Publish again with npm, pnpm or yarn.";
+    "npm-bundle" "Provenance bundle not usable"
+        "The provenance bundle in the request is no JSON object, or not as long as the request says."
+        "Publish again; if it stays, report it to your client's makers.";
+    "npm-bundle-too-large" [413] "Provenance bundle too large"
+        "The provenance bundle is larger than any real one."
+        "Publish with the bundle that your client makes.";
+    "npm-digest-missing" "Digest missing"
+        "The manifest has no digest of the tarball that is understood."
+        "Publish with a current client, which sends dist.integrity.";
+    "npm-filename" "Tarball misnamed"
+        "A tarball is named NAME-VERSION.tgz, without the scope."
+        "Rename the file, or pack it again with npm pack.";
+    "npm-key" "Signing key of the wrong kind"
+        "Versions are signed with a key over P-256, since npm's clients know no other."
+        "Ask the operator to set up such a key.";
+    "npm-manifest-differs" "Manifest differs from the tarball"
+        "What the client says about the version is not what package.json in the tarball says, which is what gets installed."
+        "Publish the folder or the tarball as it is, without scripts that change package.json in between.";
+    "npm-message-too-long" "Message too long"
+        "The message of a deprecation is too long."
+        "Shorten it.";
+    "npm-rev" [409] "Changed meanwhile"
+        "The package is no longer in the state that the request starts from."
+        "Fetch it again and repeat; clients do so by themselves.";
+    "npm-update" "Change not usable"
+        "The request changes a package in a way that is not understood, or that contradicts what is there."
+        "Use the client's commands: npm deprecate, owner, dist-tag, unpublish.";
     "oidc-algorithm-refused" "Signature algorithm refused"
         "The identity token is signed in a way that is not taken from this issuer. What a token says of itself is not asked."
         "Use the token as the CI system gives it. Operators of issuers: sign with RS256, ES256 or EdDSA.";
@@ -808,6 +847,24 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "owner-needed" "An owner is needed"
         "Every organisation has an owner, and none was named."
         "Name a user as its owner.";
+    "package-json" "package.json not readable"
+        "The package.json in the tarball is no JSON object that every reader understands alike."
+        "Mend it with npm pkg fix, and pack again.";
+    "package-json-bin" "Program not allowed"
+        "An entry of bin in package.json can be no program's name or path."
+        "Rename it.";
+    "package-json-dependency" "Dependency not allowed"
+        "An entry among the dependencies in package.json is no package name, or its specifier is not usable."
+        "Correct it.";
+    "package-json-duplicate-key" "Key twice in package.json"
+        "A key of package.json that matters stands there twice, and readers may take either."
+        "Remove one of them.";
+    "package-json-missing" "package.json missing"
+        "The tarball has no package.json in its top folder."
+        "Pack it with npm pack.";
+    "package-json-too-large" "package.json too large"
+        "package.json has more entries than any real one."
+        "Remove some.";
     "page-not-found" "No such page"
         "There is no page at this address."
         "Check the address, or search.";
@@ -850,6 +907,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "password-length" "Length of a password"
         "A password has 8 characters or more, and at most 4096 bytes."
         "Use several words, or better a passkey.";
+    "path-encoding" "Path not encoded properly"
+        "A part of the URL's path is encoded in a way that readers understand differently."
+        "Use a current client, or write the name plainly.";
     "pending-needs-owner" "Owner missing"
         "A pending publisher founds a project, which somebody must own."
         "Operators: name the user.";
@@ -1078,6 +1138,15 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "step-up-needs-passkey" "Passkey needed"
         "The account has a passkey, so that is what confirms this; a password can be tricked out of people."
         "Use your passkey.";
+    "tag-body" "Version expected"
+        "The request that sets a tag has a version as a JSON string in its body."
+        "Use npm dist-tag add.";
+    "tag-invalid" "Tag not allowed"
+        "The text can not be a tag: clients would take it for a version, or it does not stand in a URL."
+        "Use a word such as next or beta.";
+    "tag-latest" "latest stays"
+        "The tag latest always points to a version."
+        "Point it to another version with npm dist-tag add.";
     "team-owner" "Teams are no owners"
         "A team can not have the role of an owner; the owners of its organisation are owners of its projects."
         "Give it the role maintainer, publisher or security.";

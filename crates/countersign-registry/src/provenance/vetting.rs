@@ -319,11 +319,8 @@ fn same_file(ecosystem: Ecosystem, ours: &str, named: &str) -> bool {
             let key = |text: &str| filename::parse(text, &limits).ok().map(|name| name.key());
             key(ours).is_some_and(|ours| Some(ours) == key(named))
         }
-        #[allow(
-            unreachable_patterns,
-            reason = "ecosystems to come compare names as they are"
-        )]
-        _ => ours == named,
+        // Crates and npm's tarballs have one name each.
+        Ecosystem::Cargo | Ecosystem::Npm => ours == named,
     }
 }
 
