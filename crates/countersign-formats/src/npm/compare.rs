@@ -111,7 +111,7 @@ pub fn compare(posted: &Map<String, Value>, packed: &Package) -> Result<(), Reje
     for key in PLAIN {
         if let Some(sent) = posted.get(*key)
             && let held = packed_map.get(*key).unwrap_or(&Value::Null)
-            && plain(sent) != plain(held)
+            && plain(key, sent) != plain(key, held)
         {
             return Err(differs(key, &sent.to_string(), &held.to_string()));
         }
@@ -150,9 +150,19 @@ fn specifier(value: &Value) -> String {
     }
 }
 
-/// A value for comparison: one word or a list of one are the same.
-fn plain(value: &Value) -> Value {
+/// A value for comparison: one word or a list of one are the same, and so are an old list of engines
+/// (`node >=1`) and the object that yarn makes of it.
+fn plain(key: &str, value: &Value) -> Value {
     match value {
+        Value::Array(items) if key == "engines" && !items.is_empty() => items
+            .iter()
+            .filter_map(Value::as_str)
+            .map(|item| {
+                let (engine, range) = item.trim().split_once(' ').unwrap_or((item.trim(), ""));
+                (engine.to_owned(), Value::String(range.trim().to_owned()))
+            })
+            .collect::<Map<String, Value>>()
+            .into(),
         Value::Array(items) if items.len() == 1 => items[0].clone(),
         Value::Object(fields) if fields.is_empty() => Value::Null,
         Value::Array(items) if items.is_empty() => Value::Null,
@@ -313,6 +323,10 @@ mod tests {
                 json!({}),
             ),
             (json!({}), json!({"engines": ["node"]})),
+            (
+                json!({"engines": {"node": ">=1"}}),
+                json!({"engines": ["node >=1"]}),
+            ),
         ] {
             compared(with(sent.clone()), with(held.clone()))
                 .unwrap_or_else(|error| panic!("{sent} {held}: {error}"));
