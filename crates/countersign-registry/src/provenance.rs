@@ -27,7 +27,7 @@ use crate::model::{
 };
 use crate::policy::provenance::{Likeness, likeness};
 use crate::policy::{self, Act, Passed};
-use crate::store::{ProjectFacts, Tx};
+use crate::store::{ChangeRow, ProjectFacts, Tx};
 use crate::texts::NoticeKind;
 
 pub(crate) use notary::{NotaryRoom, signing_key_problem};
@@ -429,17 +429,9 @@ impl Registry {
                 reason,
                 now,
             );
-            tx.insert_provenance_change(&row).await?;
-            let key = format(ecosystem).name_key(&project.name)?;
-            let change = Change::about(
-                actor,
-                LeafKind::PolicyChanged,
-                purl::project_purl(ecosystem, &key),
-                &project.id,
-            )
-            .way(Way::Replaced, None);
             let detail = json!({"provenance": "renamed", "change": row.id, "from": from, "to": to});
-            self.record(tx, change, detail).await?;
+            self.record_noted(tx, actor, project, ecosystem, &row, detail)
+                .await?;
             let sentence = format!(
                 "its source is called {} now; it was {} (the immutable ids are the same)",
                 to.repository, from.repository
@@ -464,17 +456,9 @@ impl Registry {
             &what,
             now,
         );
-        tx.insert_provenance_change(&row).await?;
-        let key = format(ecosystem).name_key(&project.name)?;
-        let change = Change::about(
-            actor,
-            LeafKind::PolicyChanged,
-            purl::project_purl(ecosystem, &key),
-            &project.id,
-        )
-        .way(Way::Replaced, None);
         let detail = json!({"provenance": "lost", "change": row.id, "lost": what});
-        self.record(tx, change, detail).await?;
+        self.record_noted(tx, actor, project, ecosystem, &row, detail)
+            .await?;
         if !first_of_release {
             return Ok(Some(what));
         }
@@ -486,5 +470,24 @@ impl Registry {
         self.notify_owners(tx, &project.id, None, NoticeKind::ProvenanceLost, &data)
             .await?;
         Ok(Some(what))
+    }
+
+    /// Keeps a change that nobody opened and that a publication made, with its leaf.
+    async fn record_noted(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        project: &ProjectFacts,
+        ecosystem: Ecosystem,
+        row: &ChangeRow,
+        detail: serde_json::Value,
+    ) -> Result<()> {
+        tx.insert_provenance_change(row).await?;
+        let key = format(ecosystem).name_key(&project.name)?;
+        let subject = purl::project_purl(ecosystem, &key);
+        let change = Change::about(actor, LeafKind::PolicyChanged, subject, &project.id)
+            .way(Way::Replaced, None);
+        self.record(tx, change, detail).await?;
+        Ok(())
     }
 }

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use countersign_trust::digest::Hasher;
 use countersign_trust::sigstore::{
     Bundle, Claim, Demands, LoggedEntry, NameRule, Predicate, RootUsed, Signer, Subject,
     TimeEvidence, TrustRoot, TrustedKeys, Verified, VerifiedSigner,
@@ -12,6 +11,7 @@ use countersign_trust::sigstore::{
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure, Result};
+use crate::verify::hashed;
 
 /// Reads a file whole, up to a limit in bytes.
 ///
@@ -41,24 +41,7 @@ pub fn read(path: &Path, most: usize) -> Result<Vec<u8>> {
 /// # Errors
 /// Exit 2 for a file that can not be read.
 pub fn subject_of(path: &Path) -> Result<Subject<'static>> {
-    let unreadable = |error: std::io::Error| {
-        Failure::new(
-            Exit::Usage,
-            "file-unreadable",
-            format!("{} can not be read: {error}.", path.display()),
-        )
-    };
-    let mut file = File::open(path).map_err(unreadable)?;
-    let mut hasher = Hasher::new(true);
-    let mut piece = vec![0; 256 << 10];
-    loop {
-        let count = file.read(&mut piece).map_err(unreadable)?;
-        if count == 0 {
-            break;
-        }
-        hasher.update(&piece[..count]);
-    }
-    let (digests, _) = hasher.finish();
+    let (_, digests, _) = hashed(path, true)?;
     Ok(Subject::file(NameRule::Any, &digests))
 }
 

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use countersign_formats::{Artifact, Ecosystem, Limits, Manifest, Rejection, format, purl};
-use countersign_trust::digest::{Hasher, Sha256};
+use countersign_trust::digest::{Digests, Hasher, Sha256};
 use countersign_trust::leaf::{self, Leaf, LeafKind};
 use countersign_trust::proof::{MAX_PROOF_BYTES, TlogProof};
 use serde::Serialize;
@@ -26,6 +26,57 @@ pub struct Measured {
     pub claims: std::result::Result<String, String>,
 }
 
+impl Measured {
+    /// The identifier that is looked for: what was asked for, else what the bytes claim; else why there is none.
+    pub fn wanted<'a>(&'a self, asked: Option<&'a str>) -> std::result::Result<&'a str, String> {
+        match (asked, &self.claims) {
+            (Some(asked), _) => Ok(asked),
+            (None, Ok(claims)) => Ok(claims.as_str()),
+            (None, Err(why)) => Err(format!(
+                "its own metadata do not say what it is ({why}); name it with --purl if you know"
+            )),
+        }
+    }
+
+    /// What of it the log is asked about.
+    pub fn bytes(&self) -> Bytes<'_> {
+        Bytes {
+            filename: &self.filename,
+            sha256: &self.sha256,
+            size: Some(self.size),
+        }
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(
+        Exit::Usage,
+        "file-unreadable",
+        format!("{} can not be read: {error}.", path.display()),
+    )
+}
+
+/// Opens a file and hashes it to its end; with SHA-512 besides SHA-256 where that is asked for. The third is its length in
+/// bytes.
+///
+/// # Errors
+/// Exit 2 for a file that can not be read.
+pub(crate) fn hashed(path: &Path, sha512: bool) -> Result<(File, Digests, u64)> {
+    let failed = |error: std::io::Error| unreadable(path, &error);
+    let mut file = File::open(path).map_err(failed)?;
+    let mut hasher = Hasher::new(sha512);
+    let mut piece = vec![0; 256 << 10];
+    loop {
+        let count = file.read(&mut piece).map_err(failed)?;
+        if count == 0 {
+            break;
+        }
+        hasher.update(&piece[..count]);
+    }
+    let (digests, size) = hasher.finish();
+    Ok((file, digests, size))
+}
+
 /// Hashes a file and reads from its metadata what it is.
 ///
 /// # Errors
@@ -39,25 +90,9 @@ pub fn measure(path: &Path) -> Result<Measured> {
 /// # Errors
 /// Exit 2 for a file that can not be read.
 pub fn inspect(path: &Path) -> Result<(Measured, std::result::Result<Manifest, Rejection>)> {
-    let unreadable = |error: std::io::Error| {
-        Failure::new(
-            Exit::Usage,
-            "file-unreadable",
-            format!("{} can not be read: {error}.", path.display()),
-        )
-    };
-    let mut file = File::open(path).map_err(unreadable)?;
-    let mut hasher = Hasher::new(false);
-    let mut piece = vec![0; 256 << 10];
-    loop {
-        let count = file.read(&mut piece).map_err(unreadable)?;
-        if count == 0 {
-            break;
-        }
-        hasher.update(&piece[..count]);
-    }
-    let (digests, size) = hasher.finish();
-    file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+    let (mut file, digests, size) = hashed(path, false)?;
+    file.seek(SeekFrom::Start(0))
+        .map_err(|error| unreadable(path, &error))?;
     let filename = path
         .file_name()
         .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
@@ -128,19 +163,7 @@ pub fn check(
     trust: &TrustFile,
     expected: Option<&str>,
 ) -> Result<Verified> {
-    let wanted = match (expected, &file.claims) {
-        (Some(expected), _) => Ok(expected),
-        (None, Ok(claims)) => Ok(claims.as_str()),
-        (None, Err(why)) => Err(format!(
-            "its own metadata do not say what it is ({why}); name it with --purl if you know"
-        )),
-    };
-    let bytes = Bytes {
-        filename: &file.filename,
-        sha256: &file.sha256,
-        size: Some(file.size),
-    };
-    logged(&bytes, wanted, proof, trust).map(|(verified, _)| verified)
+    logged(&file.bytes(), file.wanted(expected), proof, trust).map(|(verified, _)| verified)
 }
 
 /// What is known of a file's bytes.

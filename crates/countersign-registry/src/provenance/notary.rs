@@ -257,17 +257,16 @@ impl Registry {
                 let change =
                     Change::registry(actor, LeafKind::PolicyChanged).way(Way::Replaced, None);
                 self.record(&mut tx, change, detail).await?;
+                tx.own_words_due_for_all().await?;
             }
-            // The first is made by itself, with the first file; another one where a restore lacked the one before.
+            // The first is made by itself, with the first file; another one where a restore lacked the
+            // one before, which noted already what is to be said again.
             None => {
                 let registry = Actor::operator();
                 let kind = "attestation-key-made";
                 tx.note_event(&new_id(), row.since, kind, &registry, None, detail)
                     .await?;
             }
-        }
-        if number > 1 {
-            tx.own_words_due_for_all().await?;
         }
         tx.commit().await?;
         self.inner.beat.wake();

@@ -144,6 +144,28 @@ impl Session<'_> {
         self.options.offline.is_some()
     }
 
+    /// The registry that is asked, where one may be.
+    fn unless_offline(&self) -> Result<Option<Remote>, Failure> {
+        match self.offline() {
+            true => Ok(None),
+            false => self.remote(None).map(Some),
+        }
+    }
+
+    /// Where evidence about `what` comes from: the registry, or the folder that `--offline` names.
+    fn source<'r>(&'r self, remote: Option<&'r Remote>, what: &str) -> Result<Source<'r>, Failure> {
+        match (remote, self.folder) {
+            (Some(remote), _) => Ok(Source::Registry(remote)),
+            (None, Some(folder)) => Ok(Source::Folder(folder)),
+            (None, None) => Err(Failure::new(
+                Exit::Usage,
+                "offline",
+                format!("--offline forbids to ask for {what}."),
+            )
+            .remedy("Write --offline=DIR, with the DIR of an earlier --save DIR.")),
+        }
+    }
+
     /// The registry that is asked.
     fn remote(&self, origin: Option<&str>) -> Result<Remote, Failure> {
         let trust = self.inquiry.trust;
@@ -157,18 +179,8 @@ impl Session<'_> {
     fn file(&self, path: &Path) -> Result<Report, Failure> {
         let file = verify::measure(path)?;
         let proof = self.proof(path, &file)?;
-        let wanted = match (&self.options.purl, &file.claims) {
-            (Some(purl), _) => Ok(purl.as_str()),
-            (None, Ok(claims)) => Ok(claims.as_str()),
-            (None, Err(why)) => Err(format!(
-                "its own metadata do not say what it is ({why}); name it with --purl if you know"
-            )),
-        };
-        let bytes = Bytes {
-            filename: &file.filename,
-            sha256: &file.sha256,
-            size: Some(file.size),
-        };
+        let wanted = file.wanted(self.options.purl.as_deref());
+        let bytes = file.bytes();
         let asked = path.display().to_string();
         // First the log alone: of what it does not hold nothing else is asked.
         let logged = match verify::logged(&bytes, wanted.clone(), &proof, self.inquiry.trust) {
@@ -260,22 +272,8 @@ impl Session<'_> {
                 .remedy(format!("Write {text}@VERSION.")));
             }
         };
-        let remote = match self.offline() {
-            true => None,
-            false => Some(self.remote(None)?),
-        };
-        let source = match (&remote, self.folder) {
-            (Some(remote), _) => Source::Registry(remote),
-            (None, Some(folder)) => Source::Folder(folder),
-            (None, None) => {
-                return Err(Failure::new(
-                    Exit::Usage,
-                    "offline",
-                    format!("--offline forbids to ask for {text}."),
-                )
-                .remedy("Write --offline=DIR, with the DIR of an earlier --save DIR."));
-            }
-        };
+        let remote = self.unless_offline()?;
+        let source = self.source(remote.as_ref(), text)?;
         let files = source.files(&wanted)?;
         if files.is_empty() {
             return Err(Failure::unverified(
@@ -380,22 +378,8 @@ impl Session<'_> {
 
     fn lock(&self, path: &Path) -> Result<(), Failure> {
         let lock = inquire::lock_file(path)?;
-        let remote = match self.offline() {
-            true => None,
-            false => Some(self.remote(None)?),
-        };
-        let source = match (&remote, self.folder) {
-            (Some(remote), _) => Source::Registry(remote),
-            (None, Some(folder)) => Source::Folder(folder),
-            (None, None) => {
-                return Err(Failure::new(
-                    Exit::Usage,
-                    "offline",
-                    "--offline forbids to ask for the files of a lock file.",
-                )
-                .remedy("Write --offline=DIR, with the DIR of an earlier --save DIR."));
-            }
-        };
+        let remote = self.unless_offline()?;
+        let source = self.source(remote.as_ref(), "the files of a lock file")?;
         let entries = looked_at(self.common, &self.inquiry, &source, &lock)?;
         if let Some(folder) = &self.options.save {
             save_all(&source, &entries, folder)?;
