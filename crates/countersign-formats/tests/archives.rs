@@ -620,7 +620,8 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_is_read(files in proptest::collection::btree_map("[a-z]{1,6}", proptest::collection::vec(any::<u8>(), 0..200), 0..8)) {
+    // The dot before the name keeps out what Windows takes for a device (`nul`, `con`), which is refused.
+    fn what_is_written_is_read(files in proptest::collection::btree_map("[.][a-z]{1,6}", proptest::collection::vec(any::<u8>(), 0..200), 0..8)) {
         let entries: Vec<Entry> = files.iter().map(|(name, data)| Entry::new(format!("p/{name}"), data.clone())).collect();
         let bytes = zip(&entries);
         let mut seen = Vec::new();
