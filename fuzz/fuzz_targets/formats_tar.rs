@@ -16,7 +16,15 @@ fuzz_target!(|data: &[u8]| {
     encoder.write_all(data).expect("a Vec takes all");
     let compressed = encoder.finish().expect("a Vec takes all");
     let limits = Limits { max_unpacked: 1 << 20, ..Limits::default() };
-    let loose = Rules { inner_symlinks: true, setgid_directories: true, global_comment: true };
+    let loose = Rules {
+        inner_symlinks: true,
+        setgid_directories: true,
+        global_comment: true,
+        dot_parts: true,
+        node_notes: true,
+        zero_padding: true,
+        same_twice: true,
+    };
     for bytes in [data, &compressed] {
         let strict = check(&mut Cursor::new(bytes), bytes.len() as u64, &limits, Rules::STRICT, &mut |_, _| Ok(()));
         let mut top = None;
@@ -32,5 +40,7 @@ fuzz_target!(|data: &[u8]| {
         let mut cursor = Cursor::new(bytes);
         let mut artifact = Artifact { filename: "a-1.0.tar.gz", size: bytes.len() as u64, bytes: &mut cursor };
         let _ = format(Ecosystem::Pypi).inspect(&mut artifact, &limits);
+        let mut artifact = Artifact { filename: "a-1.0.0.tgz", ..artifact };
+        let _ = format(Ecosystem::Npm).inspect(&mut artifact, &limits);
     }
 });

@@ -1,14 +1,17 @@
 //! What a package ecosystem owes the registry: names, versions, archives, index documents.
 //!
 //! Pure: no clock, network, database or randomness. One polymorphic seam, [`Format`], serves the
-//! core and the clients; everything ecosystem-specific lies in a module of its own ([`pypi`]).
+//! core and the clients; everything ecosystem-specific lies in a module of its own ([`cargo`], [`npm`],
+//! [`pypi`]).
 //! Every parser takes [`Limits`] or keeps a fixed bound, and refuses with a [`Rejection`].
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod archive;
+pub mod cargo;
 mod limits;
 mod manifest;
 pub mod negotiate;
+pub mod npm;
 pub mod purl;
 pub mod pypi;
 mod rejection;
@@ -16,14 +19,14 @@ mod rejection;
 use std::{
     cmp::Ordering,
     fmt,
-    io::{Read, Seek},
+    io::{Read, Seek, SeekFrom},
     str::FromStr,
 };
 
 use serde::{Deserialize, Serialize};
 
 pub use limits::Limits;
-pub use manifest::{Dependency, Manifest};
+pub use manifest::{Dependency, Details, Manifest};
 pub use rejection::Rejection;
 
 /// A family of packages with its own rules and clients.
@@ -32,16 +35,22 @@ pub use rejection::Rejection;
 pub enum Ecosystem {
     /// Python distributions.
     Pypi,
+    /// Rust crates.
+    Cargo,
+    /// Packages for Node.js and browsers.
+    Npm,
 }
 
 impl Ecosystem {
     /// All known ecosystems.
-    pub const ALL: &[Ecosystem] = &[Ecosystem::Pypi];
+    pub const ALL: &[Ecosystem] = &[Ecosystem::Pypi, Ecosystem::Cargo, Ecosystem::Npm];
 
     /// The word in URLs, configuration and the database; also the purl type.
     pub const fn as_str(self) -> &'static str {
         match self {
             Ecosystem::Pypi => "pypi",
+            Ecosystem::Cargo => "cargo",
+            Ecosystem::Npm => "npm",
         }
     }
 }
@@ -109,10 +118,13 @@ pub struct Version {
     order: VersionOrder,
 }
 
-/// What versions of one ecosystem are compared by.
+/// What versions of one ecosystem are compared by. Versions of two kinds never meet in practice; they
+/// are ordered by kind, so that the order is total.
 #[derive(Debug, Clone)]
 enum VersionOrder {
     Pep440(pep440_rs::Version),
+    /// Build metadata does not count.
+    Semver(semver::Version),
 }
 
 impl Version {
@@ -130,6 +142,7 @@ impl Version {
     pub fn is_prerelease(&self) -> bool {
         match &self.order {
             VersionOrder::Pep440(version) => version.any_prerelease(),
+            VersionOrder::Semver(version) => !version.pre.is_empty(),
         }
     }
 }
@@ -152,6 +165,9 @@ impl Ord for Version {
     fn cmp(&self, other: &Self) -> Ordering {
         match (&self.order, &other.order) {
             (VersionOrder::Pep440(a), VersionOrder::Pep440(b)) => a.cmp(b),
+            (VersionOrder::Semver(a), VersionOrder::Semver(b)) => a.cmp_precedence(b),
+            (VersionOrder::Pep440(_), VersionOrder::Semver(_)) => Ordering::Less,
+            (VersionOrder::Semver(_), VersionOrder::Pep440(_)) => Ordering::Greater,
         }
     }
 }
@@ -177,6 +193,35 @@ pub struct Artifact<'a> {
     pub bytes: &'a mut dyn ReadSeek,
 }
 
+impl Artifact<'_> {
+    /// Holds the length against the limit and against what was said, before anything is read.
+    fn check_size(&mut self, limits: &Limits) -> Result<(), Rejection> {
+        if self.size > limits.max_file_size {
+            return Err(Rejection::new(
+                "file-too-large",
+                format!(
+                    "The file has {} bytes; at most {} are accepted.",
+                    self.size, limits.max_file_size
+                ),
+            ));
+        }
+        let actual = self
+            .bytes
+            .seek(SeekFrom::End(0))
+            .map_err(|error| Rejection::unreadable(&error))?;
+        if actual != self.size {
+            return Err(Rejection::new(
+                "file-size",
+                format!(
+                    "The file has {actual} bytes and not {} as was said.",
+                    self.size
+                ),
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// A file that an index document promises: whoever downloads it can hold the bytes against this.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Promise {
@@ -200,19 +245,47 @@ pub trait Format: Sync {
     fn ecosystem(&self) -> Ecosystem;
     /// The form under which two spellings are the same project; refuses what is no name.
     fn name_key(&self, name: &str) -> Result<NameKey, Rejection>;
+    /// The key of a name under which a new project is to be founded: refuses also what is reserved,
+    /// or too easily taken for something else.
+    fn new_name(&self, name: &str) -> Result<NameKey, Rejection> {
+        self.name_key(name)
+    }
     /// The version and its place in the order of versions; refuses what may not be published.
     fn version(&self, text: &str) -> Result<Version, Rejection>;
     /// Reads an artifact and says what it is; believes the bytes, not the request.
     fn inspect(&self, artifact: &mut Artifact<'_>, limits: &Limits) -> Result<Manifest, Rejection>;
-    /// The one rendering of a project's index that is signed; the others derive from it.
-    fn project_document(&self, project: &pypi::documents::ProjectView) -> String;
-    /// The files an index document promises, with digests: the inverse of `project_document`.
+    /// The files an index document promises, with digests: the inverse of [`IndexView::render`].
     fn promises(&self, document: &[u8], limits: &Limits) -> Result<Vec<Promise>, Rejection>;
+}
+
+/// What the one index document of a project that is signed is rendered from; all others derive from
+/// it. Each ecosystem shows other facts, so each has a view of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IndexView {
+    /// See [`pypi::documents`].
+    Pypi(pypi::documents::ProjectView),
+    /// See [`cargo::index`]: one line a version.
+    Cargo(cargo::index::IndexFile),
+    /// See [`npm::documents`]: the abbreviated packument.
+    Npm(npm::documents::PackageView),
+}
+
+impl IndexView {
+    /// The document; [`Format::promises`] reads it back.
+    pub fn render(&self) -> String {
+        match self {
+            IndexView::Pypi(project) => pypi::documents::project_json(project),
+            IndexView::Cargo(file) => cargo::index::document(file),
+            IndexView::Npm(package) => npm::documents::abbreviated(package),
+        }
+    }
 }
 
 /// The rules of one ecosystem.
 pub fn format(ecosystem: Ecosystem) -> &'static dyn Format {
     match ecosystem {
         Ecosystem::Pypi => &pypi::Pypi,
+        Ecosystem::Cargo => &cargo::Cargo,
+        Ecosystem::Npm => &npm::Npm,
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Ecosystem, NameKey};
+use crate::{Ecosystem, NameKey, cargo, npm};
 
 /// Everything the registry knows about a file from the file alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,11 +21,11 @@ pub struct Manifest {
     pub version_key: String,
     /// The artifact's file name.
     pub filename: String,
-    /// `bdist_wheel` or `sdist`.
+    /// `bdist_wheel`, `sdist`, `crate` or `npm`.
     pub filetype: String,
-    /// The wheel's Python tag (`py3`, `cp311`), or `source`.
+    /// The wheel's Python tag (`py3`, `cp311`), or `source`; empty where there is no such thing.
     pub python_tag: String,
-    /// Core-metadata version (`2.4`).
+    /// Core-metadata version (`2.4`); empty outside Python.
     pub metadata_version: String,
     /// Which Pythons the release runs on.
     pub requires_python: Option<String>,
@@ -55,7 +55,7 @@ pub struct Manifest {
     pub home_page: Option<String>,
     /// Download page (old metadata).
     pub download_url: Option<String>,
-    /// Trove classifiers.
+    /// Trove classifiers; a crate's categories.
     pub classifiers: Vec<String>,
     /// `(label, URL)`.
     pub project_urls: Vec<(String, String)>,
@@ -65,7 +65,8 @@ pub struct Manifest {
     pub provides_extra: Vec<String>,
     /// All fields of the metadata that are not named above, as `(lower-case field, value)`.
     pub other_fields: Vec<(String, String)>,
-    /// Raw METADATA or PKG-INFO; for wheels it is served beside the file (PEP 658).
+    /// Raw METADATA, PKG-INFO, `Cargo.toml` or `package.json`; for wheels it is served beside the file
+    /// (PEP 658).
     #[serde(skip)]
     pub metadata_bytes: Vec<u8>,
     /// What is odd but accepted, for the uploader to read.
@@ -74,6 +75,45 @@ pub struct Manifest {
     pub unpacked_size: u64,
     /// Number of members.
     pub member_count: u64,
+    /// What only this ecosystem knows.
+    #[serde(default, skip_serializing_if = "Details::is_none")]
+    pub details: Details,
+}
+
+/// What one ecosystem's artifacts say beyond the common fields.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Details {
+    /// Nothing, as for Python, after which the common fields are cut.
+    #[default]
+    None,
+    /// A crate's.
+    Cargo(Box<cargo::CrateDetails>),
+    /// An npm package's.
+    Npm(Box<npm::Package>),
+}
+
+impl Details {
+    /// Whether there is nothing.
+    pub fn is_none(&self) -> bool {
+        matches!(self, Details::None)
+    }
+
+    /// A crate's details.
+    pub fn cargo(&self) -> Option<&cargo::CrateDetails> {
+        match self {
+            Details::Cargo(details) => Some(details),
+            Details::None | Details::Npm(_) => None,
+        }
+    }
+
+    /// An npm package's details.
+    pub fn npm(&self) -> Option<&npm::Package> {
+        match self {
+            Details::Npm(package) => Some(package),
+            Details::None | Details::Cargo(_) => None,
+        }
+    }
 }
 
 /// One requirement of a release.

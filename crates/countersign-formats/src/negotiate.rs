@@ -1,4 +1,5 @@
-//! Which content type of the Python simple API a client wants (RFC 9110 section 12.5.1, PEP 691).
+//! Which content type a client wants (RFC 9110 section 12.5.1): of the Python simple API (PEP 691),
+//! and of npm's packuments.
 
 /// Most bytes and media ranges of an `Accept` header that are looked at; the rest is ignored.
 const MAX_HEADER: usize = 4096;
@@ -59,6 +60,57 @@ struct Range<'a> {
 /// fits and the answer is 406. Malformed parts are skipped; a header of nothing but malformed parts
 /// counts as missing.
 pub fn simple_type(accept: Option<&str>) -> Option<SimpleType> {
+    let ranges = ranges(accept);
+    if ranges.is_empty() {
+        return Some(SimpleType::PlainHtml);
+    }
+    let mut best: Option<(u16, SimpleType)> = None;
+    for &candidate in SimpleType::ALL {
+        let weight = weight(candidate.names(), &ranges);
+        if weight > 0 && best.is_none_or(|(most, _)| weight > most) {
+            best = Some((weight, candidate));
+        }
+    }
+    best.map(|(_, candidate)| candidate)
+}
+
+/// The packuments of a package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PackumentType {
+    /// `application/vnd.npm.install-v1+json`: what an installation needs.
+    Abbreviated,
+    /// `application/json`: everything.
+    Full,
+}
+
+impl PackumentType {
+    /// The `Content-Type` to answer with.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            PackumentType::Abbreviated => "application/vnd.npm.install-v1+json",
+            PackumentType::Full => "application/json",
+        }
+    }
+}
+
+/// The packument for an `Accept` header: the abbreviated one for clients that name it and do not
+/// like the full one better. All others get the full one; npm's clients know no 406.
+pub fn packument_type(accept: Option<&str>) -> PackumentType {
+    let ranges = ranges(accept);
+    let named = ranges.iter().any(|range| {
+        range
+            .subtype
+            .eq_ignore_ascii_case("vnd.npm.install-v1+json")
+    });
+    let abbreviated = weight(("application", "vnd.npm.install-v1+json", None), &ranges);
+    if named && abbreviated > 0 && abbreviated >= weight(("application", "json", None), &ranges) {
+        return PackumentType::Abbreviated;
+    }
+    PackumentType::Full
+}
+
+/// The media ranges of a header.
+fn ranges(accept: Option<&str>) -> Vec<Range<'_>> {
     let mut text = accept.unwrap_or_default();
     if text.len() > MAX_HEADER {
         let mut end = MAX_HEADER;
@@ -67,23 +119,12 @@ pub fn simple_type(accept: Option<&str>) -> Option<SimpleType> {
         }
         text = &text[..end];
     }
-    let ranges: Vec<Range<'_>> = text.split(',').take(MAX_RANGES).filter_map(range).collect();
-    if ranges.is_empty() {
-        return Some(SimpleType::PlainHtml);
-    }
-    let mut best: Option<(u16, SimpleType)> = None;
-    for &candidate in SimpleType::ALL {
-        let weight = weight(candidate, &ranges);
-        if weight > 0 && best.is_none_or(|(most, _)| weight > most) {
-            best = Some((weight, candidate));
-        }
-    }
-    best.map(|(_, candidate)| candidate)
+    text.split(',').take(MAX_RANGES).filter_map(range).collect()
 }
 
 /// The weight of the most exact range that covers a type; 0 when none does.
-fn weight(candidate: SimpleType, ranges: &[Range<'_>]) -> u16 {
-    let (kind, subtype, alias) = candidate.names();
+fn weight(names: (&str, &str, Option<&str>), ranges: &[Range<'_>]) -> u16 {
+    let (kind, subtype, alias) = names;
     let mut found: Option<(u8, u16)> = None;
     for range in ranges {
         let exactness = if range.kind == "*" {
@@ -197,9 +238,43 @@ mod tests {
         assert_eq!(simple_type(None), Some(PlainHtml));
     }
 
+    #[test]
+    fn npm_clients_get_the_packument_they_name() {
+        use PackumentType::{Abbreviated, Full};
+        for (accept, expected) in [
+            (
+                "application/vnd.npm.install-v1+json; q=1.0, application/json; q=0.8, */*",
+                Abbreviated,
+            ),
+            (
+                "application/vnd.npm.install-v1+json; q=1.0, application/json; q=0.9, */*; q=0.8, application/vnd.npm.install-v1+json",
+                Abbreviated,
+            ),
+            ("application/vnd.npm.install-v1+json", Abbreviated),
+            (
+                "application/vnd.npm.install-v1+json,application/json",
+                Abbreviated,
+            ),
+            ("application/json", Full),
+            ("*/*", Full),
+            ("", Full),
+            ("text/html", Full),
+            (
+                "application/json, application/vnd.npm.install-v1+json;q=0.5",
+                Full,
+            ),
+            ("application/vnd.npm.install-v1+json;q=0, */*", Full),
+            ("application/vnd.npm.install-v2+json", Full),
+        ] {
+            assert_eq!(packument_type(Some(accept)), expected, "{accept}");
+        }
+        assert_eq!(packument_type(None), Full);
+    }
+
     proptest! {
         #[test]
         fn any_header_is_answered(text in "[\\PC,;/*q=.0-9]{0,200}") {
+            let _ = packument_type(Some(&text));
             let _ = simple_type(Some(&text));
         }
     }

@@ -45,8 +45,16 @@ fn render(
     filename: Option<&str>,
 ) -> String {
     // Each step fails only for an empty name or a malformed type or key, which ours are not.
-    let mut purl = PackageUrl::new(ecosystem.as_str(), name.as_str())
+    let (namespace, base) = match name.as_str().rsplit_once('/') {
+        Some((namespace, base)) => (Some(namespace), base),
+        None => (None, name.as_str()),
+    };
+    let mut purl = PackageUrl::new(ecosystem.as_str(), base)
         .expect("a name key is not empty and our types are well-formed");
+    if let Some(namespace) = namespace {
+        purl.with_namespace(namespace)
+            .expect("the part of a key before its slash is not empty");
+    }
     if let Some(version) = version {
         purl.with_version(version)
             .expect("the crate only stores the version");
@@ -70,7 +78,7 @@ pub fn parse(text: &str) -> Result<Purl, Rejection> {
             format!("The package URL {} is not usable: {why}.", quoted(text)),
         )
         .with_remedy(
-            "Write pkg:pypi/NAME, pkg:pypi/NAME@VERSION or pkg:pypi/NAME@VERSION?file_name=FILE.",
+            "Write pkg:TYPE/NAME, pkg:TYPE/NAME@VERSION or pkg:TYPE/NAME@VERSION?file_name=FILE, such as pkg:pypi/requests@2.0.",
         )
     };
     if text.len() > MAX_PURL {
@@ -88,11 +96,18 @@ pub fn parse(text: &str) -> Result<Purl, Rejection> {
     }
     let purl = PackageUrl::from_str(text).map_err(|error| invalid(&error.to_string()))?;
     let ecosystem = Ecosystem::from_str(purl.ty())?;
-    if purl.namespace().is_some() || purl.subpath().is_some() {
-        return Err(invalid("it has a namespace or subpath"));
+    if purl.subpath().is_some() {
+        return Err(invalid("it has a subpath"));
+    }
+    if purl.name().contains('/') {
+        return Err(invalid("its name holds an escaped slash"));
     }
     let format = format(ecosystem);
-    let name_key = format.name_key(purl.name())?;
+    let name_key = match (ecosystem, purl.namespace()) {
+        (_, None) => format.name_key(purl.name())?,
+        (Ecosystem::Npm, Some(scope)) => format.name_key(&format!("{scope}/{}", purl.name()))?,
+        (_, Some(_)) => return Err(invalid("it has a namespace")),
+    };
     let version = match purl.version() {
         Some(version) => Some(format.version(version)?.canonical().to_owned()),
         None => None,
@@ -155,6 +170,29 @@ mod tests {
     }
 
     #[test]
+    fn scopes_are_namespaces() {
+        let name = format(Ecosystem::Npm).name_key("@Scope/Name").unwrap();
+        let text = file_purl(Ecosystem::Npm, &name, "1.0.0-rc.1", "name-1.0.0-rc.1.tgz");
+        assert_eq!(
+            text,
+            "pkg:npm/%40scope/name@1.0.0-rc.1?file_name=name-1.0.0-rc.1.tgz"
+        );
+        for text in [
+            text.as_str(),
+            "pkg:npm/@scope/name@v1.0.0-rc.1?file_name=name-1.0.0-rc.1.tgz",
+        ] {
+            let purl = parse(text).unwrap();
+            assert_eq!(purl.name_key, name);
+            assert_eq!(purl.version.as_deref(), Some("1.0.0-rc.1"));
+        }
+        let plain = format(Ecosystem::Npm).name_key("left-pad").unwrap();
+        assert_eq!(
+            release_purl(Ecosystem::Npm, &plain, "1.3.0"),
+            "pkg:npm/left-pad@1.3.0"
+        );
+    }
+
+    #[test]
     fn parsing_normalises() {
         let purl = parse("pkg:PyPI/Zope_Interface@1.0-rc1").unwrap();
         assert_eq!(purl.name_key.as_str(), "zope-interface");
@@ -165,7 +203,13 @@ mod tests {
     fn refuses_what_is_not_ours() {
         for text in [
             "",
-            "pkg:npm/a",
+            "pkg:gem/a",
+            "pkg:npm/scope/a",
+            "pkg:npm/%40s/a/b",
+            "pkg:npm/%40s%2fa",
+            "pkg:npm/%40s",
+            "pkg:npm/%2540s/a",
+            "pkg:npm/@@s/a@1.0.0",
             "pkg:pypi/ns/a",
             "pkg:pypi/a#sub",
             "pkg:pypi/a?arch=x",

@@ -518,6 +518,7 @@ fn generated_hostile_tars_are_refused_and_honest_ones_accepted() {
         inner_symlinks: true,
         setgid_directories: true,
         global_comment: true,
+        ..tar::Rules::STRICT
     };
     for (name, bytes) in &reject {
         let result = check_tar(bytes, loose);

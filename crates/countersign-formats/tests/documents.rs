@@ -5,7 +5,7 @@ mod build;
 
 use build::verdict;
 use countersign_formats::{
-    Ecosystem, Limits, NameKey, Promise, format,
+    IndexView, Limits, NameKey, Promise,
     pypi::{
         documents::{
             FileView, LegacyFile, LegacyRelease, ProjectHead, ProjectStatus, ProjectView,
@@ -94,10 +94,7 @@ fn fragments_make_the_same_bytes_as_a_whole_rendering() {
         project_json_from_fragments(&view.head, &fragments),
         project_json(&view)
     );
-    assert_eq!(
-        format(Ecosystem::Pypi).project_document(&view),
-        project_json(&view)
-    );
+    assert_eq!(IndexView::Pypi(view.clone()).render(), project_json(&view));
 }
 
 #[test]

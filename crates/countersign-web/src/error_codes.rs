@@ -309,6 +309,15 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "code-wrong" "Wrong code"
         "The code is wrong, too old, or was used before."
         "Wait for the next code; if it stays wrong, set the clock of your device.";
+    "crate-filename" "Not the name of a crate"
+        "A crate's file is named NAME-VERSION.crate, exactly as its Cargo.toml has both."
+        "Make it with `cargo package`, and do not rename it.";
+    "crate-name" "Name or version differs"
+        "The Cargo.toml in the archive, its folder and the file name do not say the same name and version."
+        "Make the crate with `cargo package`, and do not rename it.";
+    "crate-private" "Not to be published"
+        "The Cargo.toml says publish = false: its author meant the crate to stay where it is."
+        "Remove the line if the crate is meant to be published.";
     "creation-closed" "New projects not open"
         "Only the operator makes projects here."
         "Ask the operator to make it and to give you a role.";
@@ -339,6 +348,39 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "deletion-too-late" "Too late to delete"
         "Owners may delete for a limited time after publishing, which is over."
         "Yank it instead, or ask the operator.";
+    "dependencies-too-many" "Too many dependencies"
+        "The crate names more dependencies than this registry reads."
+        "Part the crate into several.";
+    "dependency-artifact" "Artifact dependency"
+        "A dependency asks for a built program, which no stable cargo can do."
+        "Depend on the library, or build the program in a build script.";
+    "dependency-feature" "Impossible feature"
+        "A dependency is asked for a feature whose name no feature can have."
+        "Correct the name in Cargo.toml.";
+    "dependency-inherited" "Left to a workspace"
+        "A dependency says workspace = true, which means nothing outside the workspace."
+        "Make the crate with `cargo package`, which writes down what the workspace says.";
+    "dependency-invalid" "Dependency not understood"
+        "A dependency in the Cargo.toml is not as cargo reads it."
+        "Try `cargo package` on the crate; it says what is wrong.";
+    "dependency-registry" "Address of a registry"
+        "A dependency names its registry by something that is no address of an index: a file, a word, or an address with a password."
+        "Write the address of the index as clients configure it: sparse+https://HOST/PATH/.";
+    "dependency-registry-name" "Registry by name"
+        "A dependency names its registry by a word of the packager's own configuration, so that nobody else knows which one is meant."
+        "Make the crate with `cargo package`, which writes down the address.";
+    "dependency-requirement" "Version requirement"
+        "A dependency's version requirement is not one that cargo reads."
+        "Write a requirement such as \"1.2\" or \">=1.2, <3\".";
+    "dependency-target" "Platform not understood"
+        "A dependency is for a platform that cargo cannot read, and cargo would skip the whole version."
+        "Write a target triple or cfg(…).";
+    "dependency-two-sources" "One name, two registries"
+        "One name stands for crates of two registries, which cargo refuses to build."
+        "Give one of them another name, with package = in Cargo.toml.";
+    "dependency-wildcard" "Any version will do"
+        "A dependency takes any version, also one that breaks or harms the crate."
+        "Write which versions will do, such as \"1.2\".";
     "digest-invalid" "No digest"
         "A SHA-256 is written as 64 hexadecimal digits."
         "Copy it from the file's page, or let sha256sum print it.";
@@ -390,6 +432,15 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "factors-many" "Too many keys"
         "An account has twenty passkeys and security keys at most."
         "Remove one that you no longer use.";
+    "feature-name" "Name of a feature"
+        "A feature has a name that cargo or this registry does not take."
+        "Use ASCII letters, digits and _ - + . for names of features.";
+    "feature-value" "Feature of nothing"
+        "A feature includes something that is neither a feature nor a dependency, or an optional dependency is in no feature. Cargo could not use the version."
+        "Correct the [features] of Cargo.toml; `cargo package` says which one is wrong.";
+    "features-too-many" "Too many features"
+        "The crate has more features than this registry reads."
+        "Part the crate into several.";
     "file-exists" "File already exists"
         "A file of this name was published before with other content. Files never change here."
         "Publish a new version, or tell your client to skip existing files.";
@@ -483,6 +534,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "issuer-unreachable" "Issuer not reachable"
         "The keys of the issuer could not be fetched, so its tokens can not be checked now."
         "Run the job again in a minute; nothing was used up. If it stays, the provider is down or this registry can not reach it.";
+    "json-invalid" "JSON not acceptable"
+        "The text is no JSON, is nested too deep, or holds a key that readers understand differently."
+        "Send it with a current client, which writes none of that.";
     "json-malformed" "JSON malformed"
         "The body of the request is not the JSON that belongs there."
         "See the description of the API at /api/v1/openapi.json.";
@@ -573,6 +627,15 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "login-unknown" "Nothing waits under this code"
         "The code was mistyped, was answered already, or is older than ten minutes."
         "Compare it with what the program shows, or start the program again.";
+    "manifest-invalid" "Manifest not understood"
+        "The Cargo.toml in the archive is not as cargo writes it when it packages a crate."
+        "Make the crate with `cargo package`.";
+    "manifest-missing" "Manifest missing"
+        "The archive has no Cargo.toml in its folder NAME-VERSION."
+        "Make the crate with `cargo package`.";
+    "manifest-rust-version" "Version of Rust"
+        "The rust-version in Cargo.toml is not up to three numbers."
+        "Write it as \"1.85\".";
     "member-exists" "A member already"
         "Whoever is invited is a member of the organisation already."
         "Change their standing instead.";
@@ -636,6 +699,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "metadata-unknown" "No metadata beside the file"
         "Only wheels have their metadata served beside them."
         "Read it from the archive.";
+    "metadata-url" "Not a web address"
+        "A link in the metadata does not begin with http:// or https://."
+        "Correct the address, or leave it out.";
     "metadata-version" "Metadata version unknown"
         "The metadata has a version that this registry does not know."
         "Build with a tool that writes version 2.1 to 2.5.";
@@ -660,9 +726,15 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "name-refused" "Name not given out"
         "The name is reserved, or too like another project's."
         "Choose another name, or ask the operator of this registry.";
+    "name-reserved" "Reserved name"
+        "The name belongs to the language or its tools, or cannot be a folder's on some systems."
+        "Choose another name.";
     "name-retired" "Name used before"
         "A project of this name was deleted; only its former owners may use the name."
         "Choose another name.";
+    "name-spelling" "Spelled otherwise"
+        "The name is that of an existing crate, in another spelling; clients would look for it elsewhere in the index."
+        "Write the name as the crate's first version has it.";
     "name-taken" "Name taken"
         "A user, an organisation or a team has this name, or had it once. Names are never used again."
         "Choose another name.";
@@ -702,6 +774,42 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "notice-unknown" "No such notice"
         "The project has no such notice; somebody may have put it away."
         "List them again.";
+    "npm-attachment" "Attachment not as it should be"
+        "A publication has one tarball, named NAME-VERSION.tgz, and at most one provenance bundle, and their lengths are true."
+        "Publish again with npm, pnpm or yarn.";
+    "npm-base64" "Not base64"
+        "The tarball in the request is not plain base64."
+        "Publish again with npm, pnpm or yarn.";
+    "npm-body" "Publication not usable"
+        "The parts of the request contradict each other, or it is not one version of one package."
+        "Publish again with npm, pnpm or yarn.";
+    "npm-bundle" "Provenance bundle not usable"
+        "The provenance bundle in the request is no JSON object, or not as long as the request says."
+        "Publish again; if it stays, report it to your client's makers.";
+    "npm-bundle-too-large" [413] "Provenance bundle too large"
+        "The provenance bundle is larger than any real one."
+        "Publish with the bundle that your client makes.";
+    "npm-digest-missing" "Digest missing"
+        "The manifest has no digest of the tarball that is understood."
+        "Publish with a current client, which sends dist.integrity.";
+    "npm-filename" "Tarball misnamed"
+        "A tarball is named NAME-VERSION.tgz, without the scope."
+        "Rename the file, or pack it again with npm pack.";
+    "npm-key" "Signing key of the wrong kind"
+        "Versions are signed with a key over P-256, since npm's clients know no other."
+        "Ask the operator to set up such a key.";
+    "npm-manifest-differs" "Manifest differs from the tarball"
+        "What the client says about the version is not what package.json in the tarball says, which is what gets installed."
+        "Publish the folder or the tarball as it is, without scripts that change package.json in between.";
+    "npm-message-too-long" "Message too long"
+        "The message of a deprecation is too long."
+        "Shorten it.";
+    "npm-rev" [409] "Changed meanwhile"
+        "The package is no longer in the state that the request starts from."
+        "Fetch it again and repeat; clients do so by themselves.";
+    "npm-update" "Change not usable"
+        "The request changes a package in a way that is not understood, or that contradicts what is there."
+        "Use the client's commands: npm deprecate, owner, dist-tag, unpublish.";
     "oidc-algorithm-refused" "Signature algorithm refused"
         "The identity token is signed in a way that is not taken from this issuer. What a token says of itself is not asked."
         "Use the token as the CI system gives it. Operators of issuers: sign with RS256, ES256 or EdDSA.";
@@ -771,9 +879,30 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "organisation-unknown" "No such organisation"
         "There is no organisation of this name here."
         "Check its name.";
+    "owner-invalid" "Not an owner"
+        "What was named is neither a person nor a team."
+        "Write a user name, or ORGANISATION:TEAM.";
     "owner-needed" "An owner is needed"
         "Every organisation has an owner, and none was named."
         "Name a user as its owner.";
+    "package-json" "package.json not readable"
+        "The package.json in the tarball is no JSON object that every reader understands alike."
+        "Mend it with npm pkg fix, and pack again.";
+    "package-json-bin" "Program not allowed"
+        "An entry of bin in package.json can be no program's name or path."
+        "Rename it.";
+    "package-json-dependency" "Dependency not allowed"
+        "An entry among the dependencies in package.json is no package name, or its specifier is not usable."
+        "Correct it.";
+    "package-json-duplicate-key" "Key twice in package.json"
+        "A key of package.json that matters stands there twice, and readers may take either."
+        "Remove one of them.";
+    "package-json-missing" "package.json missing"
+        "The tarball has no package.json in its top folder."
+        "Pack it with npm pack.";
+    "package-json-too-large" "package.json too large"
+        "package.json has more entries than any real one."
+        "Remove some.";
     "page-not-found" "No such page"
         "There is no page at this address."
         "Check the address, or search.";
@@ -816,6 +945,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "password-length" "Length of a password"
         "A password has 8 characters or more, and at most 4096 bytes."
         "Use several words, or better a passkey.";
+    "path-encoding" "Path not encoded properly"
+        "A part of the URL's path is encoded in a way that readers understand differently."
+        "Use a current client, or write the name plainly.";
     "pending-needs-owner" "Owner missing"
         "A pending publisher founds a project, which somebody must own."
         "Operators: name the user.";
@@ -879,6 +1011,21 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "provider-unknown" "No such provider"
         "There is no such sign-in provider here."
         "Open the sign-in page again.";
+    "publish-differs" "Request and archive differ"
+        "What the publish request says of the crate is not what the Cargo.toml in the archive says."
+        "Publish with `cargo publish`, which takes both from one place.";
+    "publish-metadata" "Request not understood"
+        "The JSON part of the publish request is not as cargo sends it."
+        "Publish with a current cargo.";
+    "publish-metadata-too-large" "Request too large"
+        "The JSON part of the publish request is larger than one MiB."
+        "Shorten the README and the metadata of the crate.";
+    "publish-trailing-data" "Bytes after the crate"
+        "The publish request goes on after the crate it announced."
+        "Publish with a current cargo; proxies must not change the body.";
+    "publish-truncated" "Request cut short"
+        "The publish request ended before the crate it announced."
+        "Publish again.";
     "publisher-exists" "Publisher exists"
         "The project has this publisher already."
         "Remove it first if its ids are to be learnt anew.";
@@ -936,6 +1083,12 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "release-unknown" "No such release"
         "The project has no release of this version."
         "The project's page lists its releases.";
+    "request-invalid" "Request not understood"
+        "The body of the request is not as the client's documentation has it."
+        "Use a current version of the client.";
+    "request-too-large" "Request too large"
+        "The body of the request is larger than such requests ever are."
+        "Send less at once.";
     "restore-unfinished" "Restore not finished"
         "A restore into this database began and did not end; what is there is not whole."
         "Operators: run the same `countersignd restore` again; it begins anew by itself.";
@@ -1023,6 +1176,15 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "step-up-needs-passkey" "Passkey needed"
         "The account has a passkey, so that is what confirms this; a password can be tricked out of people."
         "Use your passkey.";
+    "tag-body" "Version expected"
+        "The request that sets a tag has a version as a JSON string in its body."
+        "Use npm dist-tag add.";
+    "tag-invalid" "Tag not allowed"
+        "The text can not be a tag: clients would take it for a version, or it does not stand in a URL."
+        "Use a word such as next or beta.";
+    "tag-latest" "latest stays"
+        "The tag latest always points to a version."
+        "Point it to another version with npm dist-tag add.";
     "team-owner" "Teams are no owners"
         "A team can not have the role of an owner; the owners of its organisation are owners of its projects."
         "Give it the role maintainer, publisher or security.";

@@ -1,4 +1,4 @@
-//! Gzip (RFC 1952) with exactly one member and nothing after it.
+//! Gzip (RFC 1952) with exactly one member and nothing after it but, where that is allowed, zeros.
 
 use std::io::{self, BufRead, Read};
 
@@ -15,16 +15,17 @@ const MAX_NAME: usize = 1024;
 pub struct GzipReader<R> {
     body: Inflate<R>,
     crc: Crc,
+    zero_padding: bool,
     ended: bool,
 }
 
 impl<R: BufRead> GzipReader<R> {
-    /// Reads the header.
+    /// Reads the header. `zero_padding` tells whether zeros may follow the stream.
     ///
     /// # Errors
     /// Refuses what is not gzip, and headers with extra fields or comments, in which another file
     /// format could hide; no build tool writes them.
-    pub fn new(mut input: R) -> Result<Self, Rejection> {
+    pub fn new(mut input: R, zero_padding: bool) -> Result<Self, Rejection> {
         let mut header = [0; 10];
         read_exact(&mut input, &mut header)?;
         if header[..3] != [0x1f, 0x8b, 8] {
@@ -39,7 +40,7 @@ impl<R: BufRead> GzipReader<R> {
                 "archive-gzip-header",
                 format!("The gzip header has unusual flags ({flags:#04x}): extra data, a comment or reserved bits."),
             )
-            .with_remedy("Build the archive with a plain tool such as `python -m build`."));
+            .with_remedy("Build the archive with the ecosystem's own tool, such as `uv build` or `cargo package`."));
         }
         // Bit 0 (FTEXT) is a hint without meaning; bit 3 says that a file name follows.
         if flags & 0b1000 != 0 {
@@ -60,6 +61,7 @@ impl<R: BufRead> GzipReader<R> {
         Ok(Self {
             body: Inflate::new(input),
             crc: Crc::new(),
+            zero_padding,
             ended: false,
         })
     }
@@ -76,17 +78,23 @@ impl<R: BufRead> GzipReader<R> {
                 "The gzip checksum or length is wrong.",
             ));
         }
-        let rest = input
-            .fill_buf()
-            .map_err(|error| super::read_rejection(&error))?;
-        if !rest.is_empty() {
-            return Err(Rejection::new(
-                "archive-trailing-data",
-                "There is data after the gzip stream.",
-            )
-            .with_remedy("An archive must be one gzip stream and nothing else."));
+        loop {
+            let rest = input
+                .fill_buf()
+                .map_err(|error| super::read_rejection(&error))?;
+            if rest.is_empty() {
+                return Ok(());
+            }
+            if !self.zero_padding || rest.iter().any(|byte| *byte != 0) {
+                return Err(Rejection::new(
+                    "archive-trailing-data",
+                    "There is data after the gzip stream.",
+                )
+                .with_remedy("An archive must be one gzip stream and nothing else."));
+            }
+            let length = rest.len();
+            input.consume(length);
         }
-        Ok(())
     }
 }
 

@@ -8,9 +8,9 @@ pub(crate) mod path;
 pub mod tar;
 pub mod zip;
 
-use std::io::{self, Read};
+use std::io::{self, Read, SeekFrom};
 
-use crate::{Limits, Rejection};
+use crate::{Artifact, Limits, Rejection};
 
 /// What a member is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -148,4 +148,51 @@ fn read_exact(reader: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> Result<()
     reader
         .read_exact(buffer)
         .map_err(|error| read_rejection(&error))
+}
+
+/// The refusal of a file that is two archives at once.
+pub(crate) fn polyglot(other: &str) -> Rejection {
+    Rejection::new(
+        "archive-polyglot",
+        format!("The file is a valid {other} archive as well."),
+    )
+    .with_remedy("Readers disagree about such files: build it again with a plain tool.")
+}
+
+/// Refuses a gzipped tar in which zip readers, which look for an end record near the end of a file, would find one.
+pub(crate) fn refuse_zip_at_end(artifact: &mut Artifact<'_>) -> Result<(), Rejection> {
+    const REACH: u64 = 65_535 + 22;
+    let start = artifact.size.saturating_sub(REACH);
+    let mut tail = Vec::new();
+    artifact
+        .bytes
+        .seek(SeekFrom::Start(start))
+        .and_then(|_| artifact.bytes.take(REACH).read_to_end(&mut tail))
+        .map_err(|error| Rejection::unreadable(&error))?;
+    for at in 0..tail.len().saturating_sub(21) {
+        if !tail[at..].starts_with(b"PK\x05\x06") {
+            continue;
+        }
+        // By chance these four bytes stand in one of 65,000 archives; a directory before them does not.
+        let size = u64::from(u32::from_le_bytes([
+            tail[at + 12],
+            tail[at + 13],
+            tail[at + 14],
+            tail[at + 15],
+        ]));
+        let count = u16::from_le_bytes([tail[at + 10], tail[at + 11]]);
+        let Some(directory) = (start + at as u64).checked_sub(size) else {
+            continue;
+        };
+        let mut signature = [0; 4];
+        artifact
+            .bytes
+            .seek(SeekFrom::Start(directory))
+            .and_then(|_| artifact.bytes.read_exact(&mut signature))
+            .map_err(|error| Rejection::unreadable(&error))?;
+        if signature == *b"PK\x01\x02" || (count == 0 && size == 0) {
+            return Err(polyglot("zip"));
+        }
+    }
+    Ok(())
 }

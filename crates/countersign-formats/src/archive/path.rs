@@ -15,6 +15,15 @@ pub(crate) fn is_direction_mark(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// The path without its parts that are a single dot.
+pub(super) fn without_dots(raw: &[u8]) -> Vec<u8> {
+    let parts: Vec<&[u8]> = raw
+        .split(|b| *b == b'/')
+        .filter(|part| *part != b".")
+        .collect();
+    parts.join(&b'/')
+}
+
 /// Checks a member's raw name; returns the path without a slash at the end, and whether it had one.
 pub(super) fn check(raw: &[u8], max: usize) -> Result<(&str, bool), Rejection> {
     let text = std::str::from_utf8(raw).map_err(|_| {
@@ -65,7 +74,7 @@ pub(super) fn check(raw: &[u8], max: usize) -> Result<(&str, bool), Rejection> {
     Ok((path, path.len() != text.len()))
 }
 
-fn is_reserved_on_windows(part: &str) -> bool {
+pub(crate) fn is_reserved_on_windows(part: &str) -> bool {
     let stem = part.split('.').next().unwrap_or(part).trim_end();
     let is = |name: &str| stem.eq_ignore_ascii_case(name);
     if ["con", "prn", "aux", "nul"].into_iter().any(is) {
@@ -143,15 +152,20 @@ impl Tree {
             ));
         }
         if explicit && node.explicit {
-            return Err(Rejection::new(
-                "archive-duplicate-member",
-                format!("{} stands in the archive twice.", quoted(path)),
-            )
-            .with_remedy(
-                "Readers disagree which one counts: build the archive again without the duplicate.",
-            ));
+            return Err(twice(path));
         }
         node.explicit |= explicit;
         Ok(())
     }
+}
+
+/// The refusal of a path that stands in an archive twice.
+pub(super) fn twice(path: &str) -> Rejection {
+    Rejection::new(
+        "archive-duplicate-member",
+        format!("{} stands in the archive twice.", quoted(path)),
+    )
+    .with_remedy(
+        "Readers disagree which one counts: build the archive again without the duplicate.",
+    )
 }

@@ -7,6 +7,8 @@ use std::{
     io::{BufReader, Read, SeekFrom},
 };
 
+use sha2::{Digest, Sha256};
+
 use super::{
     Budget, Member, MemberKind, Summary, Visitor, fault, gzip::GzipReader, path, read_exact,
     read_rejection,
@@ -28,6 +30,14 @@ pub struct Rules {
     pub setgid_directories: bool,
     /// A leading pax global header with nothing but a comment, as `git archive` writes it.
     pub global_comment: bool,
+    /// `.` as a part of a path, which means nothing to any reader (`package/./index.js`).
+    pub dot_parts: bool,
+    /// Notes that old Node.js tools leave in pax headers, and that no reader goes by.
+    pub node_notes: bool,
+    /// Zeros behind the gzip stream, as tar writes them to fill a record.
+    pub zero_padding: bool,
+    /// A file that stands twice with the same bytes; each is shown to the visitor.
+    pub same_twice: bool,
 }
 
 impl Rules {
@@ -36,6 +46,10 @@ impl Rules {
         inner_symlinks: false,
         setgid_directories: false,
         global_comment: false,
+        dot_parts: false,
+        node_notes: false,
+        zero_padding: false,
+        same_twice: false,
     };
 }
 
@@ -56,10 +70,11 @@ pub fn check(
         .map_err(|error| Rejection::unreadable(&error))?;
     let input = BufReader::with_capacity(64 << 10, bytes);
     let mut blocks = Counted {
-        inner: GzipReader::new(input)?,
+        inner: GzipReader::new(input, rules.zero_padding)?,
         budget: Budget::new(limits, size),
     };
     let mut tree = path::Tree::default();
+    let mut digests: HashMap<String, [u8; 32]> = HashMap::new();
     let mut summary = Summary::default();
     let mut top: Option<String> = None;
     let mut extension: Option<Extension> = None;
@@ -79,7 +94,7 @@ pub fn check(
         let at_beginning = std::mem::replace(&mut first, false);
         match header.kind {
             b'g' if rules.global_comment && at_beginning => {
-                let records = pax_records(&extension_data(&mut blocks, &header)?)?;
+                let records = pax_records(&extension_data(&mut blocks, &header)?, rules)?;
                 if records.keys().any(|key| key != "comment") {
                     return Err(layout(
                         "The archive has a global extension header with more than a comment.",
@@ -92,10 +107,8 @@ pub fn check(
             }
             b'x' => {
                 extension_bytes += header.size;
-                extension = Some(Extension::Pax(pax_records(&extension_data(
-                    &mut blocks,
-                    &header,
-                )?)?));
+                let data = extension_data(&mut blocks, &header)?;
+                extension = Some(Extension::Pax(pax_records(&data, rules)?));
             }
             b'L' => {
                 extension_bytes += header.size;
@@ -106,15 +119,28 @@ pub fn check(
             _ => {
                 let entry = Entry::new(&header, extension.take(), limits, rules)?;
                 one_top(&mut top, &entry.path)?;
-                tree.insert(&entry.path, entry.kind)?;
+                let file = entry.kind == MemberKind::File;
+                let before = digests.get(&entry.path).filter(|_| file).copied();
+                if before.is_none() {
+                    tree.insert(&entry.path, entry.kind)?;
+                }
                 let member = Member {
                     path: &entry.path,
                     kind: entry.kind,
                     size: header.size,
                 };
-                let mut reader = (&mut blocks).take(header.size);
+                let mut reader = Hashed {
+                    inner: (&mut blocks).take(header.size),
+                    hash: (rules.same_twice && file).then(Sha256::new),
+                };
                 visit(&member, &mut reader)?;
                 drain(&mut reader, &entry.path)?;
+                if let Some(digest) = reader.hash.map(|hash| hash.finalize().into()) {
+                    if before.is_some_and(|before| before != digest) {
+                        return Err(path::twice(&entry.path));
+                    }
+                    digests.insert(entry.path, digest);
+                }
                 padding(&mut blocks, header.size)?;
                 summary.members += 1;
                 summary.unpacked += header.size;
@@ -139,8 +165,9 @@ pub fn check(
 }
 
 fn layout(message: &str) -> Rejection {
-    Rejection::new("archive-layout", message)
-        .with_remedy("Build the archive with a plain tool such as `python -m build` or `uv build`.")
+    Rejection::new("archive-layout", message).with_remedy(
+        "Build the archive with the ecosystem's own tool, such as `uv build` or `cargo package`.",
+    )
 }
 
 /// The unpacked stream, counted against the budget.
@@ -157,10 +184,26 @@ impl<R: std::io::BufRead> Read for Counted<R> {
     }
 }
 
+/// A member's bytes, hashed where they are to be compared.
+struct Hashed<R> {
+    inner: std::io::Take<R>,
+    hash: Option<Sha256>,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.inner.read(out)?;
+        if let Some(hash) = &mut self.hash {
+            hash.update(&out[..read]);
+        }
+        Ok(read)
+    }
+}
+
 /// Reads what the visitor left of a member.
-fn drain(reader: &mut std::io::Take<impl Read>, path: &str) -> Result<(), Rejection> {
+fn drain(reader: &mut Hashed<impl Read>, path: &str) -> Result<(), Rejection> {
     let mut scratch = [0; 16 << 10];
-    while reader.limit() > 0 {
+    while reader.inner.limit() > 0 {
         let read = reader
             .read(&mut scratch)
             .map_err(|error| read_rejection(&error))?;
@@ -327,6 +370,9 @@ impl Entry {
             }
             None => {}
         }
+        if rules.dot_parts {
+            name = path::without_dots(&name);
+        }
         let (path, slash) = path::check(&name, limits.max_member_path)?;
         let rejection =
             |code, why: &str| Rejection::new(code, format!("The member {} {why}.", quoted(path)));
@@ -428,7 +474,7 @@ fn extension_data(blocks: &mut impl Read, header: &Header<'_>) -> Result<Vec<u8>
 }
 
 /// The records of a pax extension header, `LENGTH KEY=VALUE\n` each.
-fn pax_records(mut data: &[u8]) -> Result<HashMap<String, Vec<u8>>, Rejection> {
+fn pax_records(mut data: &[u8], rules: Rules) -> Result<HashMap<String, Vec<u8>>, Rejection> {
     const KNOWN: &[&str] = &[
         "path", "linkpath", "mtime", "atime", "ctime", "uid", "gid", "uname", "gname", "size",
         "comment",
@@ -461,7 +507,8 @@ fn pax_records(mut data: &[u8]) -> Result<HashMap<String, Vec<u8>>, Rejection> {
         let key = std::str::from_utf8(&record[..equals]).map_err(|_| malformed())?;
         let known = KNOWN.contains(&key)
             || KNOWN_OTHERS.contains(&key)
-            || KNOWN_PREFIXES.iter().any(|prefix| key.starts_with(prefix));
+            || KNOWN_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
+            || (rules.node_notes && is_node_note(key, &record[equals + 1..]));
         if !known {
             return Err(Rejection::new(
                 "archive-layout",
@@ -483,6 +530,17 @@ fn pax_records(mut data: &[u8]) -> Result<HashMap<String, Vec<u8>>, Rejection> {
         data = &data[length..];
     }
     Ok(records)
+}
+
+/// Old Node.js tools kept the whole `package.json` in pax headers, and read back a few of their own
+/// keys. Those may only say what the header says too.
+fn is_node_note(key: &str, value: &[u8]) -> bool {
+    match key.strip_prefix("NODETAR.") {
+        Some("type") => matches!(value, b"File" | b"Directory"),
+        Some("depth" | "blksize" | "blocks" | "follow") => true,
+        Some(note) => note.starts_with("package.") || note.starts_with("ignoreFiles."),
+        None => false,
+    }
 }
 
 fn decimal(text: &[u8]) -> Option<u64> {

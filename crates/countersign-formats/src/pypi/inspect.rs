@@ -15,35 +15,14 @@ use super::{
     version,
 };
 use crate::{
-    Artifact, Ecosystem, Limits, Manifest, Rejection,
+    Artifact, Details, Ecosystem, Limits, Manifest, Rejection,
     archive::{self, Member, MemberKind, Summary, read_member, tar, zip},
     rejection::quoted,
 };
 
 /// See [`crate::Format::inspect`].
 pub(super) fn inspect(artifact: &mut Artifact<'_>, limits: &Limits) -> Result<Manifest, Rejection> {
-    if artifact.size > limits.max_file_size {
-        return Err(Rejection::new(
-            "file-too-large",
-            format!(
-                "The file has {} bytes; at most {} are accepted.",
-                artifact.size, limits.max_file_size
-            ),
-        ));
-    }
-    let actual = artifact
-        .bytes
-        .seek(SeekFrom::End(0))
-        .map_err(|error| Rejection::unreadable(&error))?;
-    if actual != artifact.size {
-        return Err(Rejection::new(
-            "file-size",
-            format!(
-                "The file has {actual} bytes and not {} as was said.",
-                artifact.size
-            ),
-        ));
-    }
+    artifact.check_size(limits)?;
     match filename::parse(artifact.filename, limits)? {
         DistFilename::Wheel(parts) => wheel(artifact, &parts, limits),
         DistFilename::Sdist(parts) => sdist(artifact, &parts, limits),
@@ -423,17 +402,9 @@ fn refuse_tar_in_front(artifact: &mut Artifact<'_>) -> Result<(), Rejection> {
         .and_then(|_| artifact.bytes.take(512).read_to_end(&mut block))
         .map_err(|error| Rejection::unreadable(&error))?;
     if block.get(257..262) == Some(b"ustar") {
-        return Err(polyglot("tar"));
+        return Err(archive::polyglot("tar"));
     }
     Ok(())
-}
-
-fn polyglot(other: &str) -> Rejection {
-    Rejection::new(
-        "archive-polyglot",
-        format!("The file is a valid {other} archive as well."),
-    )
-    .with_remedy("Readers disagree about such files: build it again with a plain tool.")
 }
 
 // Source distributions.
@@ -445,6 +416,7 @@ const SDIST_RULES: tar::Rules = tar::Rules {
     inner_symlinks: true,
     setgid_directories: true,
     global_comment: true,
+    ..tar::Rules::STRICT
 };
 
 fn sdist(
@@ -472,7 +444,7 @@ fn sdist(
             Ok(())
         },
     )?;
-    refuse_zip_at_end(artifact)?;
+    archive::refuse_zip_at_end(artifact)?;
     let top = top.unwrap_or_default();
     let fits = top.rsplit_once('-').is_some_and(|(name, version)| {
         name::key(name).is_ok_and(|key| key == parts.name_key)
@@ -517,44 +489,6 @@ fn sdist(
         warnings,
         &summary,
     ))
-}
-
-/// Whether zip readers, which look for an end record near the end of a file, would find one.
-fn refuse_zip_at_end(artifact: &mut Artifact<'_>) -> Result<(), Rejection> {
-    const REACH: u64 = 65_535 + 22;
-    let start = artifact.size.saturating_sub(REACH);
-    let mut tail = Vec::new();
-    artifact
-        .bytes
-        .seek(SeekFrom::Start(start))
-        .and_then(|_| artifact.bytes.take(REACH).read_to_end(&mut tail))
-        .map_err(|error| Rejection::unreadable(&error))?;
-    for at in 0..tail.len().saturating_sub(21) {
-        if !tail[at..].starts_with(b"PK\x05\x06") {
-            continue;
-        }
-        // By chance these four bytes stand in one of 65,000 archives; a directory before them does not.
-        let size = u64::from(u32::from_le_bytes([
-            tail[at + 12],
-            tail[at + 13],
-            tail[at + 14],
-            tail[at + 15],
-        ]));
-        let count = u16::from_le_bytes([tail[at + 10], tail[at + 11]]);
-        let Some(directory) = (start + at as u64).checked_sub(size) else {
-            continue;
-        };
-        let mut signature = [0; 4];
-        artifact
-            .bytes
-            .seek(SeekFrom::Start(directory))
-            .and_then(|_| artifact.bytes.read_exact(&mut signature))
-            .map_err(|error| Rejection::unreadable(&error))?;
-        if signature == *b"PK\x01\x02" || (count == 0 && size == 0) {
-            return Err(polyglot("zip"));
-        }
-    }
-    Ok(())
 }
 
 // Both.
@@ -663,6 +597,7 @@ fn manifest(
         warnings: Vec::new(),
         unpacked_size: summary.unpacked,
         member_count: summary.members,
+        details: Details::None,
     };
     warnings.extend(metadata.warnings);
     manifest.warnings = warnings;

@@ -38,10 +38,6 @@ impl Format for Pypi {
         inspect::inspect(artifact, limits)
     }
 
-    fn project_document(&self, project: &documents::ProjectView) -> String {
-        documents::project_json(project)
-    }
-
     fn promises(&self, document: &[u8], limits: &Limits) -> Result<Vec<Promise>, Rejection> {
         promises::promises(document, limits)
     }

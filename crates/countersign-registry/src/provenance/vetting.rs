@@ -349,11 +349,8 @@ pub(super) fn one_of(predicate_type: &str) -> String {
 fn same_file(ecosystem: Ecosystem, ours: &str, named: &str) -> bool {
     match ecosystem {
         Ecosystem::Pypi => filename::same_file(ours, named),
-        #[allow(
-            unreachable_patterns,
-            reason = "ecosystems to come compare names as they are"
-        )]
-        _ => ours == named,
+        // Crates and npm's tarballs have one name each.
+        Ecosystem::Cargo | Ecosystem::Npm => ours == named,
     }
 }
 

@@ -217,6 +217,7 @@ fn manifest() -> Manifest {
         warnings: Vec::new(),
         unpacked_size: 300_000,
         member_count: 42,
+        details: countersign_formats::Details::None,
     }
 }
 

@@ -1,0 +1,53 @@
+//! npm packages: what npm, pnpm and both yarns publish and install.
+//!
+//! Everything that a packument says about a version is taken from the `package.json` in the tarball
+//! ([`package`]); what a client posts is only compared with it ([`compare`]).
+
+pub mod compare;
+pub mod documents;
+mod hosted;
+mod inspect;
+mod json;
+pub mod name;
+pub mod package;
+mod promises;
+pub mod publish;
+pub mod range;
+pub mod registry;
+pub mod tags;
+pub mod update;
+pub mod version;
+
+use crate::{Artifact, Ecosystem, Format, Limits, Manifest, NameKey, Promise, Rejection, Version};
+
+pub use package::Package;
+pub use promises::promises;
+
+/// The rules of npm packages.
+pub struct Npm;
+
+impl Format for Npm {
+    fn ecosystem(&self) -> Ecosystem {
+        Ecosystem::Npm
+    }
+
+    fn name_key(&self, name: &str) -> Result<NameKey, Rejection> {
+        Ok(name::PackageName::parse(name)?.key())
+    }
+
+    fn new_name(&self, name: &str) -> Result<NameKey, Rejection> {
+        Ok(name::PackageName::parse_new(name)?.key())
+    }
+
+    fn version(&self, text: &str) -> Result<Version, Rejection> {
+        version::parse(text)
+    }
+
+    fn inspect(&self, artifact: &mut Artifact<'_>, limits: &Limits) -> Result<Manifest, Rejection> {
+        inspect::inspect(artifact, limits)
+    }
+
+    fn promises(&self, document: &[u8], limits: &Limits) -> Result<Vec<Promise>, Rejection> {
+        promises::promises(document, limits)
+    }
+}
