@@ -17,23 +17,6 @@ use crate::config::Config;
 use crate::failure::{Exit, Failure};
 use crate::{instance, report};
 
-/// What files of each ecosystem are called at the end.
-const ENDINGS: [(&str, Ecosystem); 5] = [
-    (".whl", Ecosystem::Pypi),
-    (".tar.gz", Ecosystem::Pypi),
-    (".zip", Ecosystem::Pypi),
-    (".crate", Ecosystem::Cargo),
-    (".tgz", Ecosystem::Npm),
-];
-
-/// The ecosystem of a file, by the end of its name.
-fn ecosystem_of(name: &str) -> Option<Ecosystem> {
-    ENDINGS
-        .iter()
-        .find(|(ending, _)| name.ends_with(ending))
-        .map(|(_, ecosystem)| *ecosystem)
-}
-
 /// What became of one file.
 struct Outcome {
     path: PathBuf,
@@ -47,10 +30,11 @@ struct Outcome {
 pub async fn run(common: &Common, options: &Import) -> Result<(), Failure> {
     let files = packages(&options.dir, options.ecosystem)?;
     if files.is_empty() {
-        let wanted = ENDINGS
+        let wanted = Ecosystem::ALL
             .iter()
-            .filter(|(_, ecosystem)| options.ecosystem.is_none_or(|only| only == *ecosystem))
-            .map(|(ending, _)| format!("*{ending}"))
+            .filter(|ecosystem| options.ecosystem.is_none_or(|only| only == **ecosystem))
+            .flat_map(|ecosystem| ecosystem.endings())
+            .map(|ending| format!("*{ending}"))
             .collect::<Vec<_>>();
         return Err(Failure::usage(
             "nothing-to-import",
@@ -115,7 +99,7 @@ fn packages(dir: &Path, only: Option<Ecosystem>) -> Result<Vec<(PathBuf, Ecosyst
             if kind.is_dir() {
                 open.push(entry.path());
             } else if kind.is_file()
-                && let Some(ecosystem) = ecosystem_of(&name)
+                && let Some(ecosystem) = Ecosystem::of_filename(&name)
                 && only.is_none_or(|only| only == ecosystem)
             {
                 found.push((entry.path(), ecosystem));
@@ -378,7 +362,7 @@ mod tests {
             ("a-1.0.0.crate.asc", None),
             ("Cargo.toml", None),
         ] {
-            assert_eq!(ecosystem_of(name), ecosystem, "{name}");
+            assert_eq!(Ecosystem::of_filename(name), ecosystem, "{name}");
         }
     }
 }

@@ -84,7 +84,8 @@ impl Framing {
         let trailing = || {
             framing(
                 "publish-trailing-data",
-                "The request has bytes after the .crate that are no list of attestations.".to_owned(),
+                "The request has bytes after the .crate that are no list of attestations."
+                    .to_owned(),
             )
         };
         let mut of_crate: &[u8] = &[];
@@ -566,7 +567,10 @@ mod tests {
         for (rest, code) in [
             (b"abc".to_vec(), "publish-trailing-data"),
             (b"[{\"a\":1}]".to_vec(), "publish-trailing-data"),
-            ([part(b"[]"), b"x".to_vec()].concat(), "publish-trailing-data"),
+            (
+                [part(b"[]"), b"x".to_vec()].concat(),
+                "publish-trailing-data",
+            ),
             (part(&[0xff]), "publish-trailing-data"),
             (part(b"[]")[..5].to_vec(), "publish-truncated"),
         ] {

@@ -404,7 +404,10 @@ impl Store {
     }
 
     /// The teams with a role on a project: the organisation that owns it, the team, the role.
-    pub(crate) async fn teams_on(&self, project: &ProjectId) -> Result<Vec<(String, String, Role)>> {
+    pub(crate) async fn teams_on(
+        &self,
+        project: &ProjectId,
+    ) -> Result<Vec<(String, String, Role)>> {
         let rows = sqlx::query(
             "SELECT o.name AS organisation, t.name AS team, g.role FROM grants g \
              JOIN teams t ON t.id = g.team_id AND t.removed_at IS NULL \

@@ -142,10 +142,7 @@ pub(super) async fn whole_or_part(
         (range, Some(bytes)) => Body::from(body_of(bytes, range)),
         (Some(range), None) => {
             let length = range.end - range.start;
-            let stream = site
-                .registry
-                .open_file(file, range)
-                .await?;
+            let stream = site.registry.open_file(file, range).await?;
             Body::new(SizedStream::new(stream, length))
         }
     };

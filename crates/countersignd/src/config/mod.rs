@@ -14,8 +14,8 @@ use url::Url;
 
 pub use resolve::{Blobs, Config, Mail, MailServer, Overrides, Tls, shown_without_password};
 pub use value::{
-    Bytes, CargoIndexes, Count, Days, LogFormat, Names, OpenDays, Providers, Setting, SignInProviders, Span,
-    TrustRoots, public_url,
+    Bytes, CargoIndexes, Count, Days, LogFormat, Names, OpenDays, Providers, Setting,
+    SignInProviders, Span, TrustRoots, public_url,
 };
 
 use crate::failure::Failure;

@@ -36,9 +36,18 @@ pub(super) fn routes() -> Router<Site> {
         .route("/cargo/index/{*path}", get(entries))
         .route("/cargo/api/v1/crates", get(manage::search))
         .route("/cargo/api/v1/crates/new", put(publish::publish))
-        .route("/cargo/api/v1/crates/{name}/{version}/download", get(download))
-        .route("/cargo/api/v1/crates/{name}/{version}/yank", delete(manage::yank))
-        .route("/cargo/api/v1/crates/{name}/{version}/unyank", put(manage::unyank))
+        .route(
+            "/cargo/api/v1/crates/{name}/{version}/download",
+            get(download),
+        )
+        .route(
+            "/cargo/api/v1/crates/{name}/{version}/yank",
+            delete(manage::yank),
+        )
+        .route(
+            "/cargo/api/v1/crates/{name}/{version}/unyank",
+            put(manage::unyank),
+        )
         .route(
             "/cargo/api/v1/crates/{name}/{version}/provenance",
             get(manage::provenance),

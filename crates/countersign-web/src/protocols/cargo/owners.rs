@@ -137,7 +137,10 @@ async fn change_one(
         } => Err(Error::new(
             Kind::Rejected,
             "owner-invalid",
-            format!("{} is elsewhere; only teams of this registry's own organisations can own.", shown(host)),
+            format!(
+                "{} is elsewhere; only teams of this registry's own organisations can own.",
+                shown(host)
+            ),
         )
         .remedy("Write ORGANISATION:TEAM, with the organisation that owns the crate here.")),
         Owner::Team {
@@ -150,7 +153,9 @@ async fn change_one(
                 .set_role_of_team(actor, SYSTEM, name, organisation, team, role)
                 .await?;
             Ok(if adds {
-                format!("The team {organisation}:{team} publishes and yanks {name} now; owners stay the organisation's.")
+                format!(
+                    "The team {organisation}:{team} publishes and yanks {name} now; owners stay the organisation's."
+                )
             } else {
                 format!("The team {organisation}:{team} has no role on {name} any more.")
             })

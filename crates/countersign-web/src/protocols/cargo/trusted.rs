@@ -44,7 +44,9 @@ pub(super) fn routes() -> Router<Site> {
 /// `{"jwt"}` in, `{"token"}` out.
 async fn exchange(State(site): State<Site>, body: Body) -> Result<Response, Refusal> {
     // Before the body is read: who is not served anyway shall learn that, and not that its form is wrong.
-    site.registry.oidc_audience(SYSTEM).map_err(Refusal::cargo)?;
+    site.registry
+        .oidc_audience(SYSTEM)
+        .map_err(Refusal::cargo)?;
     let bytes = whole(body, LONGEST).await.map_err(Refusal::cargo)?;
     let token = api::exchange_request(&bytes).map_err(|_| {
         // The parser's own words may repeat a secret.
@@ -53,7 +55,9 @@ async fn exchange(State(site): State<Site>, body: Body) -> Result<Response, Refu
             "json-malformed",
             "The request body is not a JSON object with a text named jwt.",
         );
-        Refusal::cargo(error.remedy("Send {\"jwt\": \"…\"} with the identity token of the CI system."))
+        Refusal::cargo(
+            error.remedy("Send {\"jwt\": \"…\"} with the identity token of the CI system."),
+        )
     })?;
     let minted = site
         .registry
@@ -61,7 +65,11 @@ async fn exchange(State(site): State<Site>, body: Body) -> Result<Response, Refu
         .await
         .map_err(Refusal::cargo)?;
     for warning in &minted.warnings {
-        tracing::info!(projects = minted.projects.join(" "), warning, "exchanged with a warning");
+        tracing::info!(
+            projects = minted.projects.join(" "),
+            warning,
+            "exchanged with a warning"
+        );
     }
     let mut response = answer(api::exchanged(&minted.token));
     response.extensions_mut().insert(Noted {
@@ -138,7 +146,10 @@ fn view(dialect: &Dialect, publisher: &PublisherSummary) -> Value {
         "_countersign": publisher.id,
     });
     for (theirs, ours) in dialect.fields {
-        let value = publisher.fields.get(*ours).filter(|value| !value.is_empty());
+        let value = publisher
+            .fields
+            .get(*ours)
+            .filter(|value| !value.is_empty());
         view[*theirs] = json!(value);
     }
     let (theirs, claim) = dialect.owner_id;
@@ -160,11 +171,19 @@ struct Of {
 
 type Asked = Result<Query<Of>, QueryRejection>;
 
-async fn github(State(site): State<Site>, headers: HeaderMap, of: Asked) -> Result<Response, Refusal> {
+async fn github(
+    State(site): State<Site>,
+    headers: HeaderMap,
+    of: Asked,
+) -> Result<Response, Refusal> {
     list(&site, &GITHUB, &headers, of).await
 }
 
-async fn gitlab(State(site): State<Site>, headers: HeaderMap, of: Asked) -> Result<Response, Refusal> {
+async fn gitlab(
+    State(site): State<Site>,
+    headers: HeaderMap,
+    of: Asked,
+) -> Result<Response, Refusal> {
     list(&site, &GITLAB, &headers, of).await
 }
 
@@ -250,7 +269,10 @@ async fn add(
 }
 
 /// Reads `{"github_config": {"crate", …}}` into a crate and our fields.
-fn new_config(dialect: &Dialect, bytes: &[u8]) -> Result<(String, BTreeMap<String, String>), Error> {
+fn new_config(
+    dialect: &Dialect,
+    bytes: &[u8],
+) -> Result<(String, BTreeMap<String, String>), Error> {
     let wrong = |what: String| {
         let words: Vec<&str> = dialect.fields.iter().map(|(theirs, _)| *theirs).collect();
         Error::new(Kind::Rejected, "json-malformed", what).remedy(format!(
@@ -380,7 +402,11 @@ mod tests {
         let body = br#"{"github_config":{"crate":"demo","repository_owner":"octo","repository_name":"sample","workflow_filename":"release.yml","environment":null}}"#;
         let (name, fields) = new_config(&GITHUB, body).unwrap();
         assert_eq!(name, "demo");
-        let expected = [("owner", "octo"), ("repository", "sample"), ("workflow", "release.yml")];
+        let expected = [
+            ("owner", "octo"),
+            ("repository", "sample"),
+            ("workflow", "release.yml"),
+        ];
         let expected: BTreeMap<String, String> = expected
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
