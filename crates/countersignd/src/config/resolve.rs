@@ -572,7 +572,6 @@ impl Config {
             builtin_trust_roots: self.trust_roots.clone(),
             root_repositories: RootRepository::built_in(),
             check_sources: self.check_sources,
-            cargo_aliases: Vec::new(),
             refresh_trust_roots: self.refresh_trust_roots,
             cargo_aliases: self.cargo_aliases.clone(),
         }
