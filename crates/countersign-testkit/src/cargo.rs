@@ -31,7 +31,8 @@ impl Cargo {
             ca: None,
         };
         cargo.configure(&format!(
-            "[registries.{REGISTRY}]\nindex = \"sparse+{site}/cargo/index/\"\n"
+            // Without a word on who keeps tokens, cargo talks to no registry that asks for one to read.
+            "[registry]\nglobal-credential-providers = [\"cargo:token\"]\n[registries.{REGISTRY}]\nindex = \"sparse+{site}/cargo/index/\"\n"
         ))?;
         Ok(cargo)
     }

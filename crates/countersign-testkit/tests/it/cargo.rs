@@ -9,6 +9,7 @@ use countersign_testkit::clients::both_outputs;
 use countersign_testkit::http::{self, Response};
 use countersign_testkit::packages::tar::{TarArchive, TarHeader};
 use countersign_testkit::packages::{Crate, framed};
+use countersign_testkit::runner::Runner;
 use countersign_testkit::server::{ServerOptions, TestServer};
 use serde_json::{Value, json};
 
@@ -162,7 +163,10 @@ fn what_is_no_longer_the_same_file_is_not_built() {
     std::fs::write(&lock, text.replace(&digest, &"0".repeat(64))).unwrap();
     cargo.forget().unwrap();
     let said = refused(&cargo.run(&program, &["fetch", "--locked"]).unwrap());
-    holds(&said, &["checksum for `leaf v1.0.0` changed"]);
+    holds(
+        &said,
+        &["checksum for `leaf v1.0.0 (registry `countersign`)` changed between lock files"],
+    );
 }
 
 #[test]
@@ -223,7 +227,8 @@ fn people_and_teams_come_and_go_as_owners() {
         cargo.run(cargo.folder(), &arguments).unwrap()
     };
     let list = || succeeded(&owner(&["--list"]));
-    assert_eq!(list().trim_end().lines().last(), Some("ada"));
+    let alone = owner(&["--list"]).stdout;
+    assert_eq!(String::from_utf8_lossy(&alone).trim_end(), "ada");
     let said = succeeded(&owner(&["--add", "bob"]));
     holds(&said, &["bob owns leaf now"]);
     holds(&list(), &["ada", "bob"]);
@@ -386,7 +391,7 @@ fn cargo_prints_why_the_registry_refused() {
     let said = refused(&cargo.publish(&leaf, &[]).unwrap());
     holds(
         &said,
-        &["crate leaf@1.0.0 already exists on registry `countersign`"],
+        &["crate leaf@1.0.0 already exists on `countersign` index"],
     );
 
     // What only the registry can know.
@@ -500,7 +505,7 @@ fn every_trick_with_an_archive_is_refused_in_the_form_that_cargo_prints() {
         (
             "another name in the request",
             framed(&other_name, &good),
-            "crate-",
+            "archive-top-directory",
         ),
         (
             "a dependency that the archive lacks",
@@ -678,6 +683,51 @@ fn a_workflow_publishes_a_crate_as_with_the_public_registry() {
         .unwrap();
     let release = release.expect_status(200).unwrap().text();
     assert!(release.contains("octo/sample"), "{release}");
+}
+
+/// The script of the public registry's own action, where `COUNTERSIGN_TEST_CARGO_ACTION` names the folder that has it
+/// (`dist` of rust-lang/crates-io-auth-action): nothing but its input `url` is changed.
+#[test]
+fn the_action_of_the_public_registry_gets_a_token_and_gives_it_back() {
+    let Some(action) = std::env::var_os("COUNTERSIGN_TEST_CARGO_ACTION") else {
+        eprintln!("COUNTERSIGN_TEST_CARGO_ACTION is not set; the action is not run");
+        return;
+    };
+    let stage = Stage::start();
+    let server = &stage.server;
+    let ada = server.token("ada", &["--action", "manage"]).unwrap();
+    put(server, &ada, &Crate::new("sample", "1.0.0").body())
+        .expect_status(200)
+        .unwrap();
+    stage.register("cargo:sample", &[]);
+    let runner = Runner::github(&stage.oidc, &stage.company, &stage.claims()).unwrap();
+    let state = stage.folder.path().join("state");
+    std::fs::write(&state, "").unwrap();
+    let step = |script: &str, variables: &[(&str, &str)]| {
+        let mut command = std::process::Command::new("node");
+        runner.apply(&mut command);
+        command
+            .arg(Path::new(&action).join(script))
+            .env("NODE_EXTRA_CA_CERTS", server.ca_file().unwrap())
+            .env("GITHUB_STATE", &state)
+            .env("INPUT_URL", format!("{}/cargo", server.url()))
+            .envs(variables.iter().copied());
+        succeeded(&command.output().unwrap())
+    };
+    let said = step("main.js", &[]);
+    holds(&said, &["Retrieved token successfully"]);
+    let token = runner.outputs().unwrap()["token"].clone();
+    let cargo = Cargo::at(&server.url())
+        .unwrap()
+        .with_token(&token)
+        .trusting(server.ca_file().unwrap());
+    let sample = cargo.package("sample", "1.1.0", "", LEAF).unwrap();
+    succeeded(&cargo.publish(&sample, &[]).unwrap());
+    let url = format!("{}/cargo", server.url());
+    let kept = [("STATE_token", &*token), ("STATE_registryUrl", &*url)];
+    holds(&step("post.js", &kept), &["Token revoked successfully"]);
+    let next = cargo.package("sample", "1.2.0", "", LEAF).unwrap();
+    holds(&refused(&cargo.publish(&next, &[]).unwrap()), &["401"]);
 }
 
 #[test]
