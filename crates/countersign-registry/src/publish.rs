@@ -238,7 +238,8 @@ impl Registry {
         let attestations = match &form {
             Form::Pypi(form) => form.attestations().map(str::to_owned),
             Form::Npm(form) => form.bundle.clone(),
-            Form::Cargo(_) | Form::Nothing => None,
+            Form::Cargo(request) => request.attestations.clone(),
+            Form::Nothing => None,
         };
         let inspected = self.inspect(staged, form).await?;
         let sha256 = inspected.staged.digests.sha256;

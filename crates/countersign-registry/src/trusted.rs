@@ -100,7 +100,15 @@ impl Registry {
                 "Publish with an API token, or ask the operator to set trusted_publishing.enabled.",
             ));
         }
-        Ok(format!("{}/{ecosystem}", self.inner.settings.site()))
+        let site = self.inner.settings.site();
+        Ok(match ecosystem {
+            // As cargo's action makes it of the address that it is given: without the scheme, with the path.
+            Ecosystem::Cargo => format!(
+                "{}/cargo",
+                site.split_once("://").map_or(site, |(_, rest)| rest)
+            ),
+            Ecosystem::Pypi | Ecosystem::Npm => format!("{site}/{ecosystem}"),
+        })
     }
 
     /// Exchanges the identity token of a workflow for a token of this registry that lives 15 minutes, is good for the

@@ -1,5 +1,6 @@
 //! The dialects of the clients.
 
+pub(crate) mod cargo;
 pub(crate) mod files;
 mod log;
 mod multipart;
@@ -21,4 +22,5 @@ pub(crate) fn routes() -> Router<Site> {
         .merge(log::routes())
         .merge(oidc::routes())
         .merge(npm::routes())
+        .merge(cargo::routes())
 }
