@@ -325,8 +325,11 @@ fn a_restricted_registry_asks_cargo_to_log_in_and_its_tokens_read_what_they_need
     let add = ["add", "leaf", "--registry", "countersign"];
     let said = refused(&cargo.run(&program, &add).unwrap());
     let page = format!("{}/cargo/me", server.url());
-    holds(&said, &["cargo login --registry countersign", &page]);
+    holds(&said, &["cargo login --registry countersign"]);
     let login = ["login", "--registry", "countersign"];
+    // cargo says where tokens are to be had, unless one is handed to it at once.
+    let said = refused(&cargo.run_with_input(&program, &login, "").unwrap());
+    holds(&said, &[&page]);
     let said = succeeded(
         &cargo
             .run_with_input(&program, &login, &format!("{token}\n"))
