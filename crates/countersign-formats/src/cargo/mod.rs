@@ -41,19 +41,6 @@ impl Format for Cargo {
         version::parse(text)
     }
 
-    /// Without build metadata: versions that differ in nothing else are one, of which there is one file.
-    fn filename_key(&self, filename: &str, _limits: &Limits) -> Result<String, Rejection> {
-        Ok(
-            match filename
-                .strip_suffix(".crate")
-                .and_then(|stem| stem.split_once('+'))
-            {
-                Some((version, _)) => format!("{version}.crate"),
-                None => filename.to_owned(),
-            },
-        )
-    }
-
     fn inspect(&self, artifact: &mut Artifact<'_>, limits: &Limits) -> Result<Manifest, Rejection> {
         inspect::inspect(artifact, limits)
     }
