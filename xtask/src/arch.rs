@@ -350,7 +350,7 @@ const ABOVE: &[Arrow] = &[
     to("opening"),
     to("audit"),
     only("accounts", MINTED),
-    only("provenance", &["signing_key_problem"]),
+    only("provenance", &["npm_key_problem", "signing_key_problem"]),
 ];
 
 /// Which of our crates a crate may depend on; development dependencies are free.

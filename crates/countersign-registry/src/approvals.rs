@@ -421,6 +421,18 @@ impl Registry {
         Ok(view(self.own_approval(actor, which).await?, now))
     }
 
+    /// How far an approval is, for whoever knows its id: `waiting`, `granted`, `refused`, `used` or `expired`. It is of
+    /// no use to anybody but the token that asked for it.
+    ///
+    /// # Errors
+    /// `approval-unknown`.
+    pub async fn approval_state(&self, id: &str) -> Result<&'static str> {
+        let row = self.inner.store.approval(id).await?;
+        row.filter(|row| row.id == id)
+            .map(|row| state_of(&row, self.now()))
+            .ok_or_else(|| unknown(id))
+    }
+
     /// Refuses a request.
     ///
     /// # Errors

@@ -116,6 +116,7 @@ struct Inner {
     office: mail::Office,
     keyring: leaks::Keyring,
     notary: provenance::NotaryRoom,
+    npm_key: provenance::NpmKeyRoom,
     roots: provenance::RootRoom,
     ways_back: recovery::WaysBack,
     diary: console::Diary,

@@ -9,7 +9,7 @@ use countersign_trust::oidc::{self, Difference, Provider};
 use crate::checks::names::{NameFinding, new_name};
 use crate::error::{Error, Kind, Result};
 use crate::model::{
-    Action, Actor, FileState, Identity, ProjectStatus, Role, Roles, Scope, Strength, Time,
+    Action, Actor, FileState, Identity, Permits, ProjectStatus, Role, Roles, Scope, Strength, Time,
     TrustLevel, Visibility, Workflow,
 };
 use crate::settings::{DeletePolicy, Settings};
@@ -357,6 +357,26 @@ pub(crate) fn trust_of(actor: &Actor) -> TrustLevel {
         Strength::Token | Strength::Operator => TrustLevel::Token,
         Strength::Workflow | Strength::Phishproof => TrustLevel::Workflow,
     }
+}
+
+/// May a workflow publish here at once, or only stage what a person approves?
+pub(crate) fn may_publish_at_once(
+    permits: Permits,
+    workflow: &Workflow,
+    project: &ProjectFacts,
+) -> Result<()> {
+    // A publisher that is none here any more is refused as such.
+    if permits.publish || project.publisher.is_none() {
+        return Ok(());
+    }
+    Err(denied(
+        "publisher-stages-only",
+        format!(
+            "{} may stage releases of {}, and not publish them.",
+            workflow.label, project.name
+        ),
+        "Stage it (npm stage publish) and let an owner approve it, or let an owner register the publisher with the permission to publish.",
+    ))
 }
 
 /// Does one of the publishers that the token speaks for still belong to this project?

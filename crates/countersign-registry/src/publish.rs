@@ -496,6 +496,10 @@ impl Registry {
         {
             project.source = Some(source);
         }
+        if let (Identity::Workflow(workflow), Some(project)) = (&actor.identity, &facts.project) {
+            let permits = tx.permits_of(&project.id, &workflow.publishers).await?;
+            policy::may_publish_at_once(permits, workflow, project)?;
+        }
         let sha256 = staged.digests.sha256.to_string();
         let settings = &self.inner.settings;
         let offer = Offer {

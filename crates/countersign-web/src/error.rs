@@ -248,10 +248,10 @@ pub(crate) fn render(
         }
         Form::Npm => {
             let mut members = problem(error, status, &link, request_id);
-            members.insert(
-                "error".to_owned(),
-                format!("{} More: {link}", error.text()).into(),
-            );
+            // npm prints the one, its `stage` and pnpm the other.
+            let text = format!("{} More: {link}", error.text());
+            members.insert("message".to_owned(), text.as_str().into());
+            members.insert("error".to_owned(), text.into());
             ("application/json", Value::Object(members).to_string())
         }
     };

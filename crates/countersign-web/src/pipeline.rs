@@ -426,7 +426,7 @@ fn is_open(method: &Method, path: &str) -> bool {
         "/sign-in" | "/sign-up" | "/sign-out" | "/forgotten" | "/recover" | "/enrol" => true,
         "/account" | "/operator" | "/invitation" | "/login/device" | "/help/recovery" | "/me"
         | "/cargo/me" => true,
-        _ if protocols::npm::is_login(path) => true,
+        _ if protocols::npm::is_login(path) || protocols::npm_trust::is_open(path) => true,
         _ => [
             "/static/",
             "/enrol/",

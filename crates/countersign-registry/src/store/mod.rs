@@ -9,6 +9,7 @@ mod curating;
 mod device;
 mod examining;
 mod mail;
+mod npm;
 mod organisations;
 mod people;
 mod privacy;
@@ -31,6 +32,7 @@ pub use console::{LeakReport, Withheld};
 pub(crate) use curating::{CuratedFile, CuratedProject};
 pub(crate) use device::DeviceRow;
 pub(crate) use mail::{AccountNoticeRow, AddressRow, DomainRow, MailRow, MailSecretRow, NewMail};
+pub(crate) use npm::NpmKeyRow;
 pub(crate) use organisations::{
     ApprovalRow, InvitationRow, OrganisationRow, OwnedProject, ProposalKind, ProposalRow, TeamRow,
 };

@@ -54,6 +54,7 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
     ("failed_exchanges", "publisher_id, code"),
     ("notices", "id"),
     ("attestation_keys", "number"),
+    ("npm_keys", "number"),
     ("trust_root_documents", "digest"),
     ("trust_roots", "id"),
     ("attestations", "id"),
