@@ -113,9 +113,9 @@ const CORE: &[(&str, &[Arrow])] = &[
             to("store"),
             to("blobs"),
             only("accounts", MINTED),
-            only("fetch", &["latest_of"]),
+            only("fetch", &["latest_of", "unknown_project"]),
             only("heartbeat", &["Change", "Logged", "Served"]),
-            only("provenance", &["Candidate", "Vetted"]),
+            only("provenance", &["Candidate", "NpmSigner", "Vetted"]),
         ],
     ),
     (

@@ -31,6 +31,7 @@ CREATE TABLE staged_publications (
     sha1          TEXT   NOT NULL,
     sha512        TEXT   NOT NULL,
     size          BIGINT NOT NULL,
+    manifest      TEXT   NOT NULL,
     form          TEXT   NOT NULL,
     bundle        TEXT,
     account_id    TEXT   REFERENCES accounts (id),

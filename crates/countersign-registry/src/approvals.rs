@@ -11,8 +11,7 @@ use crate::Registry;
 use crate::accounts::new_id;
 use crate::error::{Error, Kind, Result};
 use crate::model::{
-    AccountId, Action, Actor, CallerOrigin, Consent, CredentialId, Identity, SessionId, Strength,
-    Time,
+    AccountId, Actor, CallerOrigin, Consent, CredentialId, Identity, SessionId, Strength, Time,
 };
 use crate::policy::{self, Act, On, PERMISSIONS};
 use crate::sign_in::{Answer, Ceremony};
@@ -119,7 +118,7 @@ impl Wanted {
         if actor
             .scope
             .as_ref()
-            .is_none_or(|scope| scope.action < Action::Manage)
+            .is_none_or(|scope| scope.action < row.consented_action())
         {
             return Err(Error::new(
                 Kind::Denied,
@@ -129,7 +128,10 @@ impl Wanted {
                     row.what
                 ),
             )
-            .remedy("Use a token with the action manage."));
+            .remedy(format!(
+                "Use a token with the action {}.",
+                row.consented_action().as_str()
+            )));
         }
         Ok((account, credential))
     }

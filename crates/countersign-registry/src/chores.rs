@@ -131,6 +131,7 @@ impl Registry {
         self.purge_mail().await?;
         self.purge_devices().await?;
         self.forget_origins().await?;
+        self.expire_staged().await?;
         Ok(())
     }
 

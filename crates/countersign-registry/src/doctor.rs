@@ -579,10 +579,7 @@ async fn npm_signatures(patient: &Patient<'_>) -> Result<Diagnosis> {
             "New npm versions get no signature of the registry until it is there again, and `npm audit signatures` calls them missing.",
             "Put the key back, or make another: `countersignd admin key rotate npm`.",
         ),
-        None => Diagnosis::good(
-            "npm-signatures",
-            "nothing amiss with their key".to_owned(),
-        ),
+        None => Diagnosis::good("npm-signatures", "nothing amiss with their key".to_owned()),
     })
 }
 

@@ -359,24 +359,36 @@ pub(crate) fn trust_of(actor: &Actor) -> TrustLevel {
     }
 }
 
-/// May a workflow publish here at once, or only stage what a person approves?
-pub(crate) fn may_publish_at_once(
+/// May a workflow publish here at once, or let it wait for a person's approval, as it asks?
+pub(crate) fn may_pass(
     permits: Permits,
+    at_once: bool,
     workflow: &Workflow,
     project: &ProjectFacts,
 ) -> Result<()> {
     // A publisher that is none here any more is refused as such.
-    if permits.publish || project.publisher.is_none() {
+    if project.publisher.is_none() {
         return Ok(());
     }
-    Err(denied(
-        "publisher-stages-only",
-        format!(
-            "{} may stage releases of {}, and not publish them.",
-            workflow.label, project.name
-        ),
-        "Stage it (npm stage publish) and let an owner approve it, or let an owner register the publisher with the permission to publish.",
-    ))
+    match (at_once, permits) {
+        (true, Permits { publish: false, .. }) => Err(denied(
+            "publisher-stages-only",
+            format!(
+                "{} may stage releases of {}, and not publish them.",
+                workflow.label, project.name
+            ),
+            "Stage it (npm stage publish) and let an owner approve it, or let an owner register the publisher with the permission to publish.",
+        )),
+        (false, Permits { stage: false, .. }) => Err(denied(
+            "publisher-publishes-only",
+            format!(
+                "{} may publish releases of {}, and not stage them.",
+                workflow.label, project.name
+            ),
+            "Publish it, or let an owner register the publisher with the permission to stage.",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Does one of the publishers that the token speaks for still belong to this project?

@@ -27,7 +27,8 @@ use crate::accounts::new_id;
 use crate::error::{Error, Kind, Result};
 use crate::heartbeat::Change;
 use crate::model::{
-    Actor, CallerOrigin, CredentialId, Identity, ProjectId, PublisherId, Strength, Time, TrustLevel, Workflow,
+    Actor, CallerOrigin, CredentialId, Identity, ProjectId, PublisherId, Strength, Time,
+    TrustLevel, Workflow,
 };
 use crate::policy;
 use crate::store::{

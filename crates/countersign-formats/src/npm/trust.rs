@@ -69,7 +69,10 @@ pub fn read(body: &[u8]) -> Result<Publisher, Rejection> {
         None | Some(Value::Null) => vec![PUBLISH],
         Some(Value::Array(list)) => list
             .iter()
-            .map(|word| word.as_str().ok_or_else(|| refuse("a permission is no text")))
+            .map(|word| {
+                word.as_str()
+                    .ok_or_else(|| refuse("a permission is no text"))
+            })
             .collect::<Result<_, _>>()?,
         Some(_) => return Err(refuse("permissions are no array")),
     };
@@ -85,10 +88,7 @@ pub fn read(body: &[u8]) -> Result<Publisher, Rejection> {
             PUBLISH => publisher.publish = true,
             STAGE => publisher.stage = true,
             other => {
-                return Err(refuse(format!(
-                    "there is no permission {}",
-                    quoted(other)
-                )));
+                return Err(refuse(format!("there is no permission {}", quoted(other))));
             }
         }
     }
@@ -153,8 +153,14 @@ pub fn shown(id: &str, publisher: &Publisher) -> Value {
     let mut claims = Map::new();
     match publisher.kind.as_str() {
         "github" => {
-            claims.insert("repository".to_owned(), json!(joined("owner", "repository")));
-            claims.insert("workflow_ref".to_owned(), json!({"file": field("workflow")}));
+            claims.insert(
+                "repository".to_owned(),
+                json!(joined("owner", "repository")),
+            );
+            claims.insert(
+                "workflow_ref".to_owned(),
+                json!({"file": field("workflow")}),
+            );
         }
         "gitlab" => {
             claims.insert(
@@ -182,10 +188,9 @@ pub fn shown(id: &str, publisher: &Publisher) -> Value {
     for (claim, values) in &publisher.claims {
         claims.insert(claim.clone(), json!(values));
     }
-    if let (Some(environment), "github" | "gitlab") = (
-        publisher.fields.get("environment"),
-        publisher.kind.as_str(),
-    ) {
+    if let (Some(environment), "github" | "gitlab") =
+        (publisher.fields.get("environment"), publisher.kind.as_str())
+    {
         claims.insert("environment".to_owned(), json!(environment));
     }
     let mut permissions = Vec::new();

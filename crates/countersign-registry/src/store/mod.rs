@@ -18,6 +18,7 @@ mod publishing;
 mod reading;
 mod recovery;
 mod sign_in;
+mod staging;
 mod trusted;
 mod whole;
 
@@ -53,6 +54,7 @@ pub(crate) use sign_in::{
     CeremonyRow, FactorFacts, FactorRow, LinkedRow, NewSession, PasswordRow, PersonRow, SessionRow,
     SignUpRow,
 };
+pub(crate) use staging::StagedRow;
 pub(crate) use trusted::{FailureRow, IssuerRow, NoticeRow, PolicyFacts, PublisherRow};
 pub(crate) use whole::{Column, TABLES};
 

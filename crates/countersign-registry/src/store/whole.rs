@@ -53,6 +53,7 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
     ("oidc_replays", "issuer, token_key"),
     ("workflow_tokens", "credential_id"),
     ("file_origins", "file_id"),
+    ("staged_publications", "id"),
     ("failed_exchanges", "publisher_id, code"),
     ("notices", "id"),
     ("attestation_keys", "number"),

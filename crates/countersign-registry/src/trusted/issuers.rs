@@ -231,10 +231,7 @@ impl Registry {
     ) -> Result<Issuer> {
         let rows = self.inner.store.issuers().await?;
         let added: Vec<String> = rows.iter().map(|row| row.name.clone()).collect();
-        if let Some(row) = rows
-            .iter()
-            .find(|row| row.name == text || row.url == text)
-        {
+        if let Some(row) = rows.iter().find(|row| row.name == text || row.url == text) {
             return Ok(row.clone().into());
         }
         let builtin = &self.inner.settings.trusted_publishing.builtin;
@@ -581,7 +578,7 @@ impl Registry {
     }
 
     /// The account that acts, where it is one.
-    pub(super) fn account_of(actor: &Actor) -> Option<&crate::model::AccountId> {
+    pub(crate) fn account_of(actor: &Actor) -> Option<&crate::model::AccountId> {
         match &actor.identity {
             Identity::Account { id, .. } => Some(id),
             _ => None,
