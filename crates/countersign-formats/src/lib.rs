@@ -61,6 +61,27 @@ impl fmt::Display for Ecosystem {
     }
 }
 
+impl Ecosystem {
+    /// What the names of an ecosystem's packages end with.
+    pub const fn endings(self) -> &'static [&'static str] {
+        match self {
+            Ecosystem::Pypi => &[".whl", ".tar.gz", ".zip"],
+            Ecosystem::Cargo => &[".crate"],
+            Ecosystem::Npm => &[".tgz"],
+        }
+    }
+
+    /// The ecosystem whose packages are named like this, by the end of the name.
+    pub fn of_filename(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|ecosystem| {
+            ecosystem
+                .endings()
+                .iter()
+                .any(|ending| name.ends_with(ending))
+        })
+    }
+}
+
 impl FromStr for Ecosystem {
     type Err = Rejection;
 

@@ -61,7 +61,7 @@ pub use notices::AccountNotice;
 pub use opening::LogIdentity;
 pub use organisations::{
     Invitation, Member, Namespace, OrganisationDetail, OrganisationSummary, ProjectName, Proposal,
-    Team, TeamRole, Wish,
+    Team, TeamOn, TeamRole, Wish,
 };
 pub use oversight::{CriticalProject, UserDetail};
 pub use policy::permissions::page as permissions_page;

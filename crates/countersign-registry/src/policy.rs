@@ -71,6 +71,23 @@ pub(crate) fn may_read(visibility: Visibility, actor: &Actor) -> Result<()> {
     }
 }
 
+/// May this caller read what an ecosystem's own client reads while it publishes? Cargo has one token for a registry, and
+/// needs the index with it before and after it sends a crate: so on a restricted instance a token that publishes some
+/// of an ecosystem's projects reads the index and the files of that ecosystem, and nothing else.
+pub(crate) fn may_read_as_client(
+    visibility: Visibility,
+    actor: &Actor,
+    ecosystem: Ecosystem,
+) -> Result<()> {
+    let publishes = actor.scope.as_ref().is_some_and(|scope| {
+        scope.action >= Action::Publish && scope.ecosystem.is_none_or(|only| only == ecosystem)
+    });
+    if publishes && actor.identity != Identity::Anonymous {
+        return Ok(());
+    }
+    may_read(visibility, actor)
+}
+
 /// Did this caller prove minutes ago who it is?
 pub(crate) fn is_fresh(actor: &Actor, now: Time) -> bool {
     actor

@@ -275,7 +275,8 @@ impl Registry {
             Form::Pypi(form) => form.attestations().map(str::to_owned),
             Form::Npm(form) => form.bundle.clone(),
             Form::Approved { bundle, .. } => bundle.clone(),
-            Form::Cargo(_) | Form::Nothing => None,
+            Form::Cargo(request) => request.attestations.clone(),
+            Form::Nothing => None,
         };
         let inspected = self.inspect(staged, form).await?;
         let purl = purl::file_purl(

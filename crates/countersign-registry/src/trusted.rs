@@ -109,13 +109,19 @@ impl Registry {
                 "Publish with an API token, or ask the operator to set trusted_publishing.enabled.",
             ));
         }
+        let site = self.inner.settings.site();
         Ok(match ecosystem {
             // npm's clients ask for this one by themselves: the host's name alone, without its port.
             Ecosystem::Npm => format!(
                 "npm:{}",
                 self.inner.settings.url.host_str().unwrap_or_default()
             ),
-            _ => format!("{}/{ecosystem}", self.inner.settings.site()),
+            // As cargo's action makes it of the address that it is given: without the scheme, with the path.
+            Ecosystem::Cargo => format!(
+                "{}/cargo",
+                site.split_once("://").map_or(site, |(_, rest)| rest)
+            ),
+            Ecosystem::Pypi => format!("{site}/{ecosystem}"),
         })
     }
 

@@ -37,6 +37,9 @@ pub enum Dialect {
     Exchange,
     /// npm and its kin: `{"error"}`, which they print, with the members of RFC 9457 beside it.
     Npm,
+    /// cargo: `{"errors": [{"detail"}]}`, of which it prints each detail, with the members of RFC 9457 beside it. Who
+    /// lacks a token is told where `cargo login` gets one.
+    Cargo,
 }
 
 /// An error with the dialect it is to be told in.
@@ -83,6 +86,11 @@ impl Refusal {
     /// For npm.
     pub fn npm(error: impl Into<Error>) -> Self {
         Self::new(error, Dialect::Npm)
+    }
+
+    /// For cargo.
+    pub fn cargo(error: impl Into<Error>) -> Self {
+        Self::new(error, Dialect::Cargo)
     }
 
     /// The status this is answered with.
@@ -205,6 +213,7 @@ pub(crate) fn render(
         Dialect::Upload => upload_form(headers),
         Dialect::Exchange => Form::Exchange,
         Dialect::Npm => Form::Npm,
+        Dialect::Cargo => Form::Cargo,
     };
     let (content_type, body) = match form {
         Form::Text => (
@@ -247,6 +256,11 @@ pub(crate) fn render(
             members.insert("errors".to_owned(), reasons(error, &link).into());
             ("application/json", Value::Object(members).to_string())
         }
+        Form::Cargo => {
+            let mut members = problem(error, status, &link, request_id);
+            members.insert("errors".to_owned(), details(error, &link).into());
+            ("application/json", Value::Object(members).to_string())
+        }
         Form::Npm => {
             let mut members = problem(error, status, &link, request_id);
             if let Some(approval) = &refusal.approval {
@@ -266,10 +280,7 @@ pub(crate) fn render(
     out.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     match status {
         StatusCode::UNAUTHORIZED if asks_for_token(&error.code) => {
-            out.insert(
-                WWW_AUTHENTICATE,
-                HeaderValue::from_static("Basic realm=\"countersign\""),
-            );
+            out.insert(WWW_AUTHENTICATE, challenge(refusal.dialect, site));
         }
         StatusCode::SERVICE_UNAVAILABLE => {
             // The log and the database are back in seconds; another host takes longer.
@@ -349,6 +360,20 @@ pub(crate) fn notify_npm(response: &mut Response, text: &str) {
 
 /// Whether a token is what would help. Where it is not (a wrong password, a link that was used up), a browser must not
 /// open its own window for user name and password.
+/// How a caller without a good token is asked for one.
+fn challenge(dialect: Dialect, site: &str) -> HeaderValue {
+    let for_cargo = || {
+        let url = crate::protocols::cargo::login_url(site);
+        let text = countersign_formats::cargo::api::login_challenge(&url)?;
+        HeaderValue::from_str(&text).ok()
+    };
+    let basic = HeaderValue::from_static("Basic realm=\"countersign\"");
+    match dialect {
+        Dialect::Cargo => for_cargo().unwrap_or(basic),
+        _ => basic,
+    }
+}
+
 fn asks_for_token(code: &str) -> bool {
     code.starts_with("token-")
         || matches!(
@@ -402,6 +427,20 @@ fn reasons(error: &Error, link: &str) -> Vec<Value> {
     std::iter::once(whole).chain(claims).collect()
 }
 
+/// The lines that cargo prints: the error, and each claim that differed.
+fn details(error: &Error, link: &str) -> Vec<Value> {
+    let whole = format!("{} More: {link}", error.text());
+    let claims = error
+        .differences
+        .iter()
+        .filter(|difference| !difference.matched)
+        .map(difference_in_words);
+    std::iter::once(whole)
+        .chain(claims)
+        .map(|detail| json!({ "detail": detail }))
+        .collect()
+}
+
 /// One claim that differed, as a line for a person.
 fn difference_in_words(difference: &Difference) -> String {
     let seen = difference
@@ -453,6 +492,7 @@ enum Form {
     Html,
     Exchange,
     Npm,
+    Cargo,
 }
 
 fn upload_form(headers: &HeaderMap) -> Form {

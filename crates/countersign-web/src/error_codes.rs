@@ -1038,6 +1038,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "publish-truncated" "Request cut short"
         "The publish request ended before the crate it announced."
         "Publish again.";
+    "publisher-ambiguous" "Two publishers have this number"
+        "Cargo's clients name publishers by numbers, and two of the caller's crates have a publisher of the same number."
+        "Say which crate is meant with ?crate=NAME, or name the publisher by its own id.";
     "publisher-exists" "Publisher exists"
         "The project has this publisher already."
         "Remove it first if its ids are to be learnt anew.";

@@ -230,8 +230,11 @@ pub struct RestoreFrom {
 /// Options of `import`.
 #[derive(Args, Debug)]
 pub struct Import {
-    /// Folder of wheels and sdists; subfolders are searched too.
+    /// Folder of packages (*.whl, *.tar.gz, *.zip, *.crate, *.tgz); subfolders are searched too.
     pub dir: PathBuf,
+    /// Only those of one ecosystem: pypi, cargo or npm.
+    #[arg(long, value_name = "E")]
+    pub ecosystem: Option<Ecosystem>,
     /// User who will own the projects that this creates.
     #[arg(long, value_name = "NAME")]
     pub owner: Option<String>,

@@ -21,6 +21,7 @@ pub mod version;
 
 use crate::{Artifact, Ecosystem, Format, Limits, Manifest, NameKey, Promise, Rejection, Version};
 
+pub use inspect::tarball_name;
 pub use package::Package;
 pub use promises::promises;
 

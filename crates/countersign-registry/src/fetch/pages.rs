@@ -14,7 +14,28 @@ impl Registry {
         limit: u64,
     ) -> Result<Page<ProjectSummary>> {
         let text: String = text.trim().chars().take(200).collect();
-        self.inner.store.search(&text, offset, limit.min(100)).await
+        self.inner
+            .store
+            .search(None, &text, offset, limit.min(100))
+            .await
+    }
+
+    /// The same among the projects of one ecosystem.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn search_in(
+        &self,
+        ecosystem: Ecosystem,
+        text: &str,
+        offset: u64,
+        limit: u64,
+    ) -> Result<Page<ProjectSummary>> {
+        let text: String = text.trim().chars().take(200).collect();
+        self.inner
+            .store
+            .search(Some(ecosystem), &text, offset, limit.min(100))
+            .await
     }
 
     /// The most recently changed projects.

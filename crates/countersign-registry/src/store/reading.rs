@@ -528,6 +528,7 @@ impl Store {
     /// Visible projects whose name or summary holds `text`, exact and prefix hits of the name first.
     pub(crate) async fn search(
         &self,
+        ecosystem: Option<Ecosystem>,
         wanted: &str,
         offset: u64,
         limit: u64,
@@ -543,23 +544,27 @@ impl Store {
             format!("%{}%", escaped(&wanted)),
             format!("{}%", escaped(&key)),
         );
+        // A pattern, so that one text serves one ecosystem and all of them.
+        let system = ecosystem.map_or("%", Ecosystem::as_str);
         let condition = "removed_at IS NULL AND visible_at IS NOT NULL AND status <> 'quarantined' \
-             AND (key LIKE $1 ESCAPE '\\' OR key LIKE $2 ESCAPE '\\' OR lower(summary) LIKE $1 ESCAPE '\\')";
+             AND ecosystem LIKE $3 AND (key LIKE $1 ESCAPE '\\' OR key LIKE $2 ESCAPE '\\' OR lower(summary) LIKE $1 ESCAPE '\\')";
         let total = sqlx::query(built(format!(
             "SELECT count(*) AS n FROM projects WHERE {condition}"
         )))
         .bind(inside.clone())
         .bind(prefix.clone())
+        .bind(system)
         .fetch_one(&self.read)
         .await
         .map_err(failed)?;
         let rows = sqlx::query(built(format!(
             "SELECT ecosystem, name, key, summary, latest, updated_at FROM projects WHERE {condition} \
-             ORDER BY CASE WHEN key = $3 THEN 0 WHEN key LIKE $2 ESCAPE '\\' THEN 1 WHEN key LIKE $1 ESCAPE '\\' THEN 2 ELSE 3 END, key \
-             LIMIT $4 OFFSET $5"
+             ORDER BY CASE WHEN key = $4 THEN 0 WHEN key LIKE $2 ESCAPE '\\' THEN 1 WHEN key LIKE $1 ESCAPE '\\' THEN 2 ELSE 3 END, key \
+             LIMIT $5 OFFSET $6"
         )))
         .bind(inside)
         .bind(prefix)
+        .bind(system)
         .bind(key)
         .bind(signed(limit))
         .bind(signed(offset))

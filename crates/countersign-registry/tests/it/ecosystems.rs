@@ -236,4 +236,18 @@ on_both_databases! {
         refused(publish_npm(&test.registry, &ann, &damaged).await, "digest-mismatch");
         publish_npm(&test.registry, &ann, &honest.request("latest")).await.unwrap();
     }
+
+    async fn a_search_in_one_ecosystem_finds_nothing_of_another(test: TestRegistry) {
+        let ann = test.user("ann").await;
+        publish_crate(&test.registry, &ann, &Crate::new("sunrise", "1.0.0")).await.unwrap();
+        publish_npm(&test.registry, &ann, &NpmPackage::new("sunrise", "2.0.0").request("latest")).await.unwrap();
+        let found = test.registry.search("sun", 0, 10).await.unwrap();
+        assert_eq!(found.total, 2);
+        for (ecosystem, version) in [(CARGO, "1.0.0"), (NPM, "2.0.0")] {
+            let found = test.registry.search_in(ecosystem, "sun", 0, 10).await.unwrap();
+            assert_eq!(found.total, 1);
+            assert_eq!((found.items[0].ecosystem, &*found.items[0].latest), (ecosystem, version));
+        }
+        assert_eq!(test.registry.search_in(Ecosystem::Pypi, "sun", 0, 10).await.unwrap().total, 0);
+    }
 }

@@ -1,5 +1,6 @@
 //! The dialects of the clients.
 
+pub(crate) mod cargo;
 pub(crate) mod files;
 mod log;
 mod multipart;
@@ -23,4 +24,5 @@ pub(crate) fn routes() -> Router<Site> {
         .merge(oidc::routes())
         .merge(npm::routes())
         .merge(npm_trust::routes())
+        .merge(cargo::routes())
 }
