@@ -273,9 +273,13 @@ pub trait Format: Sync {
     }
     /// The version and its place in the order of versions; refuses what may not be published.
     fn version(&self, text: &str) -> Result<Version, Rejection>;
-    /// What a file name has in common with every other spelling of it. Crates and npm's tarballs have one each.
-    fn filename_key(&self, filename: &str, _limits: &Limits) -> Result<String, Rejection> {
-        Ok(filename.to_owned())
+    /// What a file has in common with every other spelling of it: in Python its name, elsewhere its version, of which it is
+    /// the only file.
+    ///
+    /// # Errors
+    /// Refuses what is no file name of the ecosystem.
+    fn file_key(&self, manifest: &Manifest, _limits: &Limits) -> Result<String, Rejection> {
+        Ok(manifest.version_key.clone())
     }
     /// The coarse form in which names that are easily confused are one; for similarity only.
     fn skeleton(&self, key: &NameKey) -> String {

@@ -883,7 +883,10 @@ async fn artifacts(patient: &Patient<'_>, deep: bool, progress: Looked<'_>) -> R
 /// Rendered documents against the rows they show.
 async fn documents(patient: &Patient<'_>) -> Result<Diagnosis> {
     let mut wrong = Vec::new();
-    let rendered = patient.store.rendered().await?;
+    let rendered = patient
+        .store
+        .rendered(&patient.settings.rendered_for())
+        .await?;
     for (path, project, digest, serial) in &rendered {
         let states = patient
             .store

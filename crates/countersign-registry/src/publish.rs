@@ -436,7 +436,7 @@ impl Registry {
                 )
                 .remedy("Build the distribution again with a current tool."));
             }
-            let filename_key = rules.filename_key(&staged.filename, &limits)?;
+            let filename_key = rules.file_key(&manifest, &limits)?;
             // Python's is a part of the metadata.
             let readme = match manifest.ecosystem {
                 Ecosystem::Pypi => None,

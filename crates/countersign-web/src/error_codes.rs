@@ -1224,6 +1224,12 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "tag-latest" "latest stays"
         "The tag latest always points to a version."
         "Point it to another version with npm dist-tag add.";
+    "tag-unknown" "No such tag"
+        "The package has no tag of this name."
+        "Look at its tags: npm dist-tag ls NAME.";
+    "tags-too-many" "Too many tags"
+        "A package has as many tags as it may."
+        "Remove those that nobody uses with npm dist-tag rm.";
     "team-owner" "Teams are no owners"
         "A team can not have the role of an owner; the owners of its organisation are owners of its projects."
         "Give it the role maintainer, publisher or security.";

@@ -363,12 +363,19 @@ impl Store {
     }
 
     /// Where a document's newest bytes are: digest and serial.
-    pub(crate) async fn document_pointer(&self, path: &str) -> Result<Option<(String, u64)>> {
-        let row = sqlx::query("SELECT digest, serial FROM documents WHERE path = $1")
-            .bind(path.to_owned())
-            .fetch_optional(&self.read)
-            .await
-            .map_err(failed)?;
+    pub(crate) async fn document_pointer(
+        &self,
+        path: &str,
+        rendered_for: &str,
+    ) -> Result<Option<(String, u64)>> {
+        let row = sqlx::query(
+            "SELECT digest, serial FROM documents WHERE path = $1 AND rendered_for = $2",
+        )
+        .bind(path.to_owned())
+        .bind(rendered_for.to_owned())
+        .fetch_optional(&self.read)
+        .await
+        .map_err(failed)?;
         row.map(|row| Ok((text(&row, "digest")?, unsigned(&row, "serial")?)))
             .transpose()
     }

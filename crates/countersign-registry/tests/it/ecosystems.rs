@@ -251,3 +251,17 @@ on_both_databases! {
         assert_eq!(test.registry.search_in(Ecosystem::Pypi, "sun", 0, 10).await.unwrap().total, 0);
     }
 }
+
+on_both_databases! {
+    async fn documents_that_were_rendered_under_another_address_are_rendered_anew(test: TestRegistry) {
+        let ann = test.user("ann").await;
+        publish_npm(&test.registry, &ann, &NpmPackage::new("moved", "1.0.0").request("latest")).await.unwrap();
+        let other = test.reopened_where(test.blobs(), |settings| settings.url = "https://moved.example/".parse().unwrap()).await.unwrap();
+        let text = other.document(&short("moved")).await.unwrap();
+        let document: Value = serde_json::from_slice(&text.bytes).unwrap();
+        assert_eq!(document["versions"]["1.0.0"]["dist"]["tarball"], json!("https://moved.example/npm/moved/-/moved-1.0.0.tgz"));
+        // The old address' document is the old address' still.
+        let before = packument(&test, short("moved")).await;
+        assert!(!before["versions"]["1.0.0"]["dist"]["tarball"].as_str().unwrap().contains("moved.example"));
+    }
+}
