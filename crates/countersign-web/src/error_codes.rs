@@ -798,6 +798,15 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "npm-key" "Signing key of the wrong kind"
         "Versions are signed with a key over P-256, since npm's clients know no other."
         "Ask the operator to set up such a key.";
+    "npm-key-missing" "Key of npm's signatures missing"
+        "The registry can not read the key that signs npm's versions. New versions get their signature when it is there again."
+        "The operator puts it back, or makes another: countersignd admin key rotate npm.";
+    "npm-key-raced" "Keys changed at the same moment"
+        "Another server of this registry made a key for npm's signatures at the same moment."
+        "Try again; operators copy the folder of keys to every server first.";
+    "npm-key-wrong" "Another key of npm's signatures"
+        "The key in the folder of keys is not the one that signs npm's versions here."
+        "The operator puts the right key there; every server of one registry has the same.";
     "npm-manifest-differs" "Manifest differs from the tarball"
         "What the client says about the version is not what package.json in the tarball says, which is what gets installed."
         "Publish the folder or the tarball as it is, without scripts that change package.json in between.";
@@ -807,6 +816,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "npm-rev" [409] "Changed meanwhile"
         "The package is no longer in the state that the request starts from."
         "Fetch it again and repeat; clients do so by themselves.";
+    "npm-trust" "Trusted publisher not readable"
+        "What npm trust sent is no trusted publisher, or names something that is not known here."
+        "Use npm trust of npm 11.10 or newer, or the project's settings.";
     "npm-update" "Change not usable"
         "The request changes a package in a way that is not understood, or that contradicts what is there."
         "Use the client's commands: npm deprecate, owner, dist-tag, unpublish.";
@@ -1035,6 +1047,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "publisher-invalid" "Publisher not possible"
         "Something that was given to register a publisher is missing or can not be right; the error names each field."
         "Correct the fields. /help/trusted-publishing says what is asked for.";
+    "publisher-may-nothing" "Publisher without a permission"
+        "A trusted publisher whose tokens may neither publish nor stage is of no use."
+        "Name at least one permission.";
     "publisher-mismatch" "Workflow does not fit"
         "The identity token is genuine, and a publisher for its repository is registered, but a claim differs. The error says which, what was expected and what was there."
         "Change the workflow so that it fits, or let an owner of the project register a publisher that fits it.";
@@ -1047,6 +1062,12 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "publisher-pin-expired" "Publisher not used in time"
         "The provider could not be asked for the repository's ids, so the first token was to tell them; it did not come in time."
         "An owner removes the publisher and registers it anew, and then publishes soon.";
+    "publisher-publishes-only" "Publisher may not stage"
+        "The trusted publisher may publish at once, and not stage."
+        "Publish, or let an owner register it with the permission to stage.";
+    "publisher-stages-only" "Publisher may only stage"
+        "The trusted publisher may stage versions for a person to approve, and not publish them."
+        "Stage it: npm stage publish. Then an owner approves it.";
     "publisher-unconfirmed" "Publisher not confirmed"
         "The provider was asked about the repository, and its answer can not be used or is about another one."
         "Check owner and repository, and that the issuer is of the kind that it is registered as.";
@@ -1173,6 +1194,21 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "spool-unwritable" "Upload not stored"
         "The registry could not write the upload to its disk."
         RETRY;
+    "stage-differs" "Another digest"
+        "What was approved is not what is staged under this id."
+        "Look at what is staged again.";
+    "stage-exists" "Version staged already"
+        "Other bytes of this version, or from another sender, wait for an answer."
+        "Approve or reject those first.";
+    "stage-over" "Waits no more"
+        "The staged version was approved or rejected, or nobody answered in time."
+        "Stage it again if it is still wanted.";
+    "stage-published" "Published already"
+        "The version that was to be staged is published, with the same bytes."
+        "There is nothing left to do.";
+    "stage-unknown" "Nothing staged"
+        "Nothing is staged under this id, or nothing that you may see."
+        "List what waits: npm stage list.";
     "step-up-needed" "Prove again that it is you"
         "This is done only within some minutes after you have shown a passkey, or password and second factor."
         "Confirm, and try again.";
@@ -1278,6 +1314,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "too-many-races" "Too many at once"
         "Others kept changing the same project at the same moment."
         RETRY;
+    "too-many-staged" "Too many staged versions"
+        "As many versions of the project wait for an answer as may."
+        "Approve or reject some of them.";
     "totp-exists" "App for codes exists"
         "An account has one app for codes."
         "Remove that one first.";

@@ -433,7 +433,7 @@ fn is_open(method: &Method, path: &str) -> bool {
         "/sign-in" | "/sign-up" | "/sign-out" | "/forgotten" | "/recover" | "/enrol" => true,
         "/account" | "/operator" | "/invitation" | "/login/device" | "/help/recovery" | "/me"
         | "/cargo/me" => true,
-        _ if protocols::npm::is_login(path) => true,
+        _ if protocols::npm::is_login(path) || protocols::npm_trust::is_open(path) => true,
         _ if protocols::cargo::checks_itself(method, path) => true,
         _ => [
             "/static/",

@@ -263,7 +263,10 @@ impl Shown {
                     email: String::new(),
                 },
                 trusted,
-                approver: None,
+                approver: extras.approver.clone().map(|name| Person {
+                    name,
+                    email: String::new(),
+                }),
             }),
         })
     }

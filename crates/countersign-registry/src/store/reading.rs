@@ -82,6 +82,8 @@ pub struct FileExtras {
     pub signatures: Vec<(String, String)>,
     /// The provider and the registration of the trusted publisher that published it.
     pub trusted: Option<(String, String)>,
+    /// Who let it pass, where it was staged.
+    pub approver: Option<String>,
     /// Predicate types of the attestations that its uploader sent.
     pub attested: Vec<String>,
 }
@@ -227,7 +229,8 @@ impl Store {
                 query.fetch_all(&self.read).await.map_err(failed)
             };
             for row in &read(format!(
-                "SELECT f.id, f.manifest, o.provider, o.publisher_id FROM files f LEFT JOIN file_origins o ON o.file_id = f.id WHERE f.id IN ({some})"
+                "SELECT f.id, f.manifest, o.provider, o.publisher_id, a.name AS approver FROM files f LEFT JOIN file_origins o ON o.file_id = f.id \
+                 LEFT JOIN accounts a ON a.id = f.approver_id WHERE f.id IN ({some})"
             ))
             .await?
             {
@@ -240,6 +243,7 @@ impl Store {
                         manifest,
                         signatures: Vec::new(),
                         trusted,
+                        approver: maybe_text(row, "approver")?,
                         attested: Vec::new(),
                     },
                 );
@@ -411,6 +415,7 @@ impl Store {
         for text in [
             "SELECT count(*) AS n FROM files WHERE sha256 = $1",
             "SELECT count(*) AS n FROM identifiers WHERE sha256 = $1",
+            "SELECT count(*) AS n FROM staged_publications WHERE sha256 = $1 AND ended_at IS NULL",
         ] {
             let row = sqlx::query(text)
                 .bind(sha256.to_owned())
