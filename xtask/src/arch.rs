@@ -80,6 +80,7 @@ const CORE: &[(&str, &[Arrow])] = &[
             only("heartbeat", &["Change"]),
         ],
     ),
+    ("stars", &[to("model"), to("error"), to("policy"), to("store")]),
     (
         "approvals",
         &[

@@ -148,6 +148,9 @@ impl Inner {
         if let Some(rest) = path.strip_prefix("/pypi/simple/") {
             return protocols::pypi::project_page_from_memory(&self.site, rest, method, headers);
         }
+        if let Some(raw) = path.strip_prefix("/npm/") {
+            return protocols::npm::from_memory(&self.site, raw, method, headers);
+        }
         let rest = path.strip_prefix("/files/")?;
         protocols::files::file_from_memory(&self.site, rest, method, headers)
     }
@@ -426,7 +429,7 @@ fn is_open(method: &Method, path: &str) -> bool {
         "/sign-in" | "/sign-up" | "/sign-out" | "/forgotten" | "/recover" | "/enrol" => true,
         "/account" | "/operator" | "/invitation" | "/login/device" | "/help/recovery" | "/me"
         | "/cargo/me" => true,
-        _ if protocols::npm::is_login(path) => true,
+        _ if protocols::npm::is_open(method, path) => true,
         _ => [
             "/static/",
             "/enrol/",
@@ -450,7 +453,7 @@ fn dialect_of(method: &Method, path: &str) -> Dialect {
         || path == "/.well-known/pytp"
     {
         Dialect::Problem
-    } else if path.starts_with("/npm/-/") || path.starts_with("/-/") {
+    } else if path == "/npm" || path.starts_with("/npm/") || path.starts_with("/-/") {
         Dialect::Npm
     } else {
         Dialect::Text

@@ -13,8 +13,25 @@ impl Registry {
         offset: u64,
         limit: u64,
     ) -> Result<Page<ProjectSummary>> {
+        self.search_in(None, text, offset, limit).await
+    }
+
+    /// The same, of one ecosystem.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn search_in(
+        &self,
+        ecosystem: Option<Ecosystem>,
+        text: &str,
+        offset: u64,
+        limit: u64,
+    ) -> Result<Page<ProjectSummary>> {
         let text: String = text.trim().chars().take(200).collect();
-        self.inner.store.search(&text, offset, limit.min(100)).await
+        self.inner
+            .store
+            .search(ecosystem, &text, offset, limit.min(100))
+            .await
     }
 
     /// The most recently changed projects.

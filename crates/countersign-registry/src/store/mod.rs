@@ -17,6 +17,7 @@ mod publishing;
 mod reading;
 mod recovery;
 mod sign_in;
+mod stars;
 mod trusted;
 mod whole;
 

@@ -406,6 +406,7 @@ impl Store {
     /// Visible projects whose name or summary holds `text`, exact and prefix hits of the name first.
     pub(crate) async fn search(
         &self,
+        ecosystem: Option<Ecosystem>,
         wanted: &str,
         offset: u64,
         limit: u64,
@@ -416,15 +417,24 @@ impl Store {
                 .replace('_', "\\_")
         };
         let wanted = wanted.to_lowercase();
-        let key = wanted.replace(['.', ' ', '_'], "-");
+        let key = match ecosystem {
+            None | Some(Ecosystem::Pypi) => wanted.replace(['.', ' ', '_'], "-"),
+            Some(Ecosystem::Cargo | Ecosystem::Npm) => wanted.clone(),
+        };
         let (inside, prefix) = (
             format!("%{}%", escaped(&wanted)),
             format!("{}%", escaped(&key)),
         );
+        let of = match ecosystem {
+            None => "",
+            Some(Ecosystem::Pypi) => "ecosystem = 'pypi' AND ",
+            Some(Ecosystem::Cargo) => "ecosystem = 'cargo' AND ",
+            Some(Ecosystem::Npm) => "ecosystem = 'npm' AND ",
+        };
         let condition = "removed_at IS NULL AND visible_at IS NOT NULL AND status <> 'quarantined' \
              AND (key LIKE $1 ESCAPE '\\' OR key LIKE $2 ESCAPE '\\' OR lower(summary) LIKE $1 ESCAPE '\\')";
         let total = sqlx::query(built(format!(
-            "SELECT count(*) AS n FROM projects WHERE {condition}"
+            "SELECT count(*) AS n FROM projects WHERE {of}{condition}"
         )))
         .bind(inside.clone())
         .bind(prefix.clone())
@@ -432,7 +442,7 @@ impl Store {
         .await
         .map_err(failed)?;
         let rows = sqlx::query(built(format!(
-            "SELECT ecosystem, name, key, summary, latest, updated_at FROM projects WHERE {condition} \
+            "SELECT ecosystem, name, key, summary, latest, updated_at FROM projects WHERE {of}{condition} \
              ORDER BY CASE WHEN key = $3 THEN 0 WHEN key LIKE $2 ESCAPE '\\' THEN 1 WHEN key LIKE $1 ESCAPE '\\' THEN 2 ELSE 3 END, key \
              LIMIT $4 OFFSET $5"
         )))

@@ -1,0 +1,278 @@
+//! `PUT` of a package: a new version with its tarball, or a change of what is there.
+//!
+//! The body is JSON with the tarball in base64 in the middle of it. It is read as it arrives: what of it is tarball goes
+//! decoded into the registry's spool, so that nothing large is ever whole in memory.
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use countersign_formats::Ecosystem;
+use countersign_formats::npm::name::PackageName;
+use countersign_formats::npm::publish::{Access, Body as Read, Publish, PublishReader};
+use countersign_formats::npm::update::Update;
+use countersign_registry::model::{Actor, Receipt};
+use countersign_registry::{Error, Form, Kind, Staged};
+use futures::{Stream, StreamExt as _};
+use http::header::CONTENT_ENCODING;
+use http::{HeaderMap, HeaderValue};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::access::other_visibility;
+use super::{Answer, Call, NOTICE, change, created, json, noted};
+use crate::error::{Refusal, shown};
+use crate::request_log::Noted;
+use crate::site::Site;
+
+/// What a body turned out to be.
+enum Received {
+    Publication(Box<Publish>, Box<Staged>),
+    Update(Box<Update>),
+}
+
+/// `PUT /{name}`.
+pub(super) async fn put(call: &Call<'_>, name: &PackageName, body: Body) -> Answer {
+    // Before a byte of the body is asked for: who does not know the way in shall not fill our disk.
+    let actor = call.actor().await?;
+    match receive(call, &actor, body).await.map_err(Refusal::npm)? {
+        Received::Update(update) => change::apply(call, actor, name, &update).await,
+        Received::Publication(form, staged) => publish(call, &actor, name, *form, *staged).await,
+    }
+}
+
+/// Reads a publication, and nothing else.
+pub(super) async fn publication(
+    call: &Call<'_>,
+    actor: &Actor,
+    name: &PackageName,
+    body: Body,
+) -> Result<(Publish, Staged), Error> {
+    match receive(call, actor, body).await? {
+        Received::Publication(form, staged) => {
+            fits(call.site, name, &form)?;
+            let staged = staged.named(&form.name.tarball(&form.version));
+            Ok((*form, staged))
+        }
+        Received::Update(_) => Err(Error::new(
+            Kind::Rejected,
+            "npm-body",
+            "The request's body is not usable: it has no tarball.",
+        )
+        .remedy("Publish with npm, pnpm or yarn.")),
+    }
+}
+
+/// The body of the request, as far as it says where it belongs.
+fn fits(site: &Site, name: &PackageName, form: &Publish) -> Result<(), Error> {
+    if !name.is_spelt(&form.name) {
+        let message = format!(
+            "The address names {name}, the request publishes {}.",
+            form.name
+        );
+        return Err(Error::new(Kind::Rejected, "npm-body", message)
+            .remedy("Publish with npm, pnpm or yarn."));
+    }
+    match (form.access, site.is_public()) {
+        (Some(Access::Restricted), true) => Err(other_visibility(true)),
+        // npm says `public` wherever nothing else was said; on a restricted instance that means nothing.
+        _ => Ok(()),
+    }
+}
+
+async fn publish(
+    call: &Call<'_>,
+    actor: &Actor,
+    name: &PackageName,
+    form: Publish,
+    staged: Staged,
+) -> Answer {
+    fits(call.site, name, &form).map_err(Refusal::npm)?;
+    let staged = staged.named(&form.name.tarball(&form.version));
+    let version = form.version.clone();
+    let (registry, publisher) = (call.site.registry.clone(), actor.clone());
+    // In a task of its own: a client that hangs up now must not stop a publish half way.
+    let publishing = tokio::spawn(async move {
+        registry
+            .publish(&publisher, staged, Form::Npm(Box::new(form)))
+            .await
+    });
+    let receipt = publishing
+        .await
+        .map_err(|error| Refusal::npm(Error::internal("a publish ended in a panic", error)))?
+        .map_err(Refusal::npm)?;
+    let mut answer = receipt_answer(call.site, name, &version, &receipt);
+    answer = noted(actor, Some(name), answer);
+    if let Some(noted) = answer.extensions_mut().get_mut::<Noted>() {
+        noted.leaf = Some(receipt.leaf);
+        noted.filename = Some(name.tarball(&version));
+    }
+    Ok(answer)
+}
+
+fn receipt_answer(site: &Site, name: &PackageName, version: &str, receipt: &Receipt) -> Response {
+    let file = name.tarball(version);
+    let proof = format!("{}/files/{}/{file}.tlog-proof", site.url(), receipt.sha256);
+    let mut answer = created(json(&json!({
+        "ok": true,
+        "success": true,
+        "id": format!("{name}@{version}"),
+        "purl": receipt.purl,
+        "sha256": receipt.sha256.to_string(),
+        "leaf": receipt.leaf,
+        "proof": receipt.proof,
+        "proof_url": proof,
+        "warnings": receipt.warnings,
+        "repeated": receipt.repeated,
+    })));
+    let mut words = receipt.warnings.clone();
+    if receipt.repeated {
+        words.insert(
+            0,
+            "These very bytes were published before; nothing changed.".to_owned(),
+        );
+    }
+    if let Some(notice) = notice(&words) {
+        answer.headers_mut().insert(NOTICE, notice);
+    }
+    answer
+}
+
+/// What npm prints, as a header carries it: ASCII, one line, not endless.
+fn notice(words: &[String]) -> Option<HeaderValue> {
+    let line: String = words
+        .join(" ")
+        .chars()
+        .take(1_000)
+        .map(|c| match c {
+            ' '..='~' => c,
+            _ => '?',
+        })
+        .collect();
+    (!line.is_empty())
+        .then(|| HeaderValue::from_str(&line).ok())
+        .flatten()
+}
+
+/// Reads a body into what it is. What is tarball of it goes to the registry's spool.
+async fn receive(call: &Call<'_>, actor: &Actor, body: Body) -> Result<Received, Error> {
+    let site = call.site;
+    plain(call.headers)?;
+    let place = tokio::time::timeout(site.face.upload_wait, site.upload_places.acquire()).await;
+    let _place = match place {
+        Ok(Ok(place)) => place,
+        Ok(Err(_)) | Err(_) => {
+            let message = format!(
+                "{} uploads are being received already.",
+                site.face.max_uploads
+            );
+            return Err(Error::unavailable("uploads-full", message));
+        }
+    };
+    let limits = &site.registry.settings().limits;
+    let mut reader = PublishReader::new(limits);
+    let mut body = body.into_data_stream();
+    // Up to the first bytes of the tarball, if there is one.
+    let mut first = Vec::new();
+    while first.is_empty() {
+        let Some(piece) = next(&mut body).await? else {
+            return Ok(match reader.finish(limits)? {
+                Read::Update(update) => Received::Update(update),
+                Read::Publish(_) => return Err(empty()),
+            });
+        };
+        reader.push(&piece, &mut |bytes| {
+            first.extend_from_slice(bytes);
+            Ok(())
+        })?;
+    }
+    let (sender, receiver) = mpsc::channel::<Bytes>(4);
+    let decoded = futures::stream::unfold(receiver, |mut receiver| async {
+        let piece = receiver.recv().await?;
+        Some((Ok::<_, std::io::Error>(piece), receiver))
+    });
+    let mut decoded = Box::pin(decoded);
+    // Its name comes behind it, or in front; npm's clients do as they like.
+    let staging = site
+        .registry
+        .stage(actor, Ecosystem::Npm, "the tarball", &mut decoded);
+    let feeding = async {
+        let mut piece = first;
+        loop {
+            if !piece.is_empty() && sender.send(Bytes::from(piece)).await.is_err() {
+                // Whoever stages has given up, and says why.
+                return std::future::pending().await;
+            }
+            piece = Vec::new();
+            let Some(more) = next(&mut body).await? else {
+                drop(sender);
+                return reader.finish(limits).map_err(Error::from);
+            };
+            reader.push(&more, &mut |bytes| {
+                piece.extend_from_slice(bytes);
+                Ok(())
+            })?;
+        }
+    };
+    match tokio::try_join!(staging, feeding)? {
+        (staged, Read::Publish(form)) => Ok(Received::Publication(form, Box::new(staged))),
+        (_, Read::Update(_)) => Err(empty()),
+    }
+}
+
+fn empty() -> Error {
+    Error::new(
+        Kind::Rejected,
+        "npm-attachment",
+        "The tarball in the request has no bytes.",
+    )
+    .remedy("Publish with npm, pnpm or yarn.")
+}
+
+async fn next<S, E>(body: &mut S) -> Result<Option<Bytes>, Error>
+where
+    S: Stream<Item = Result<Bytes, E>> + Unpin,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    body.next().await.transpose().map_err(|source| {
+        Error::new(
+            Kind::Rejected,
+            "upload-truncated",
+            "The connection broke during the upload.",
+        )
+        .remedy("Nothing was stored. Send it again; repeating a publish is safe.")
+        .because(source)
+    })
+}
+
+/// No client packs a publication, and what is packed would have to be unpacked without end.
+fn plain(headers: &HeaderMap) -> Result<(), Error> {
+    let encoding = headers
+        .get(CONTENT_ENCODING)
+        .map_or(&b""[..], |value| value.as_bytes())
+        .trim_ascii();
+    if encoding.is_empty() || encoding.eq_ignore_ascii_case(b"identity") {
+        return Ok(());
+    }
+    let message = format!(
+        "The request body is encoded as {}, which is not understood here.",
+        shown(&String::from_utf8_lossy(encoding))
+    );
+    Err(Error::new(Kind::Rejected, "content-encoding", message)
+        .remedy("Send a publication as it is."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notice_is_one_line_of_ascii() {
+        assert_eq!(notice(&[]), None);
+        let words = [
+            "One\r\nX: y.".to_owned(),
+            "Zw\u{f6}lf \u{1b}[2J".to_owned(),
+        ];
+        assert_eq!(notice(&words).unwrap(), "One??X: y. Zw?lf ?[2J");
+        assert_eq!(notice(&["x".repeat(9_000)]).unwrap().len(), 1_000);
+    }
+}
