@@ -252,6 +252,14 @@ pub trait Format: Sync {
     }
     /// The version and its place in the order of versions; refuses what may not be published.
     fn version(&self, text: &str) -> Result<Version, Rejection>;
+    /// What a file name has in common with every other spelling of it. Crates and npm's tarballs have one each.
+    fn filename_key(&self, filename: &str, _limits: &Limits) -> Result<String, Rejection> {
+        Ok(filename.to_owned())
+    }
+    /// The coarse form in which names that are easily confused are one; for similarity only.
+    fn skeleton(&self, key: &NameKey) -> String {
+        pypi::name::skeleton(key)
+    }
     /// Reads an artifact and says what it is; believes the bytes, not the request.
     fn inspect(&self, artifact: &mut Artifact<'_>, limits: &Limits) -> Result<Manifest, Rejection>;
     /// The files an index document promises, with digests: the inverse of [`IndexView::render`].

@@ -1,13 +1,14 @@
 //! Curate: yank, delete, quarantine and their opposites. Withholding acts at the commit and is logged after it.
 
+use countersign_formats::npm::tags;
 use countersign_formats::{Ecosystem, NameKey, format, purl};
-use countersign_trust::leaf::LeafKind;
+use countersign_trust::leaf::{self, LeafKind};
 use serde_json::json;
 
 use crate::Registry;
 use crate::error::{Error, Kind, Result};
 use crate::fetch::{latest_of, unknown_project};
-use crate::heartbeat::Change;
+use crate::heartbeat::{Change, served_tags};
 use crate::model::{Actor, FileId, FileState, Identity, ProjectStatus, Roles, Time};
 use crate::policy::{self, Act, On};
 use crate::store::{CuratedFile, CuratedProject, Tx};
@@ -49,6 +50,29 @@ fn keeps_to_own(operator: bool, withheld: bool, own: Option<Time>) -> Result<()>
         "The operator withheld this; only the operator may change that.",
     )
     .remedy("Ask the operator of this registry."))
+}
+
+/// Messages of deprecations are shown by clients as they are; longer than reasons, since they mostly say what to do instead.
+fn deprecation(text: &str) -> Result<&str> {
+    let text = text.trim();
+    if text.is_empty() || text.len() > 2_000 || text.chars().any(char::is_control) {
+        return Err(Error::new(
+            Kind::Rejected,
+            "reason",
+            "A deprecation's message is one line of 1 to 2,000 bytes.",
+        )
+        .remedy("Shorten it, and link to more."));
+    }
+    Ok(text)
+}
+
+fn unknown_release(version: &str, project: &str) -> Error {
+    Error::new(
+        Kind::NotFound,
+        "release-unknown",
+        format!("There is no version {version} of {project} here."),
+    )
+    .remedy("Look at the project's page for its versions.")
 }
 
 fn not_quarantined(what: &str) -> Error {
@@ -107,12 +131,7 @@ impl Registry {
             .project_for_change(&mut tx, actor, ecosystem, &key, Act::Yank)
             .await?;
         let Some(release) = tx.curated_release(&project.id, version.key()).await? else {
-            return Err(Error::new(
-                Kind::NotFound,
-                "release-unknown",
-                format!("There is no version {version} of {} here.", project.name),
-            )
-            .remedy("Look at the project's page for its versions."));
+            return Err(unknown_release(version.canonical(), &project.name));
         };
         if release.yanked.is_some() == why.is_some() && why.is_none() {
             return Ok(());
@@ -131,6 +150,162 @@ impl Registry {
         )
         .await?;
         self.finish(tx, ecosystem, &project, &[]).await
+    }
+
+    /// Says that a release should not be used any more, in words that whoever installs it is shown; `None` takes it back.
+    ///
+    /// # Errors
+    /// `role-missing`, `project-unknown`, `release-unknown`, `reason`.
+    pub async fn deprecate(
+        &self,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        name: &str,
+        version: &str,
+        message: Option<&str>,
+    ) -> Result<()> {
+        let rules = format(ecosystem);
+        let (key, version) = (rules.name_key(name)?, rules.version(version)?);
+        let message = message.map(deprecation).transpose()?;
+        let now = self.now();
+        let mut tx = self.inner.store.write().await?;
+        let project = self
+            .project_for_change(&mut tx, actor, ecosystem, &key, Act::Deprecate)
+            .await?;
+        let Some(release) = tx.curated_release(&project.id, version.key()).await? else {
+            return Err(unknown_release(version.canonical(), &project.name));
+        };
+        if release.deprecated.as_deref() == message {
+            return Ok(());
+        }
+        tx.set_deprecation(&release.id, message.map(|message| (now, message)))
+            .await?;
+        let way = match message {
+            Some(_) => leaf::Change::Added,
+            None => leaf::Change::Removed,
+        };
+        let subject = purl::release_purl(ecosystem, &key, &release.version);
+        self.record(
+            &mut tx,
+            Change::about(actor, LeafKind::Deprecated, subject, &project.id).way(way, None),
+            json!({"message": message}),
+        )
+        .await?;
+        self.finish(tx, ecosystem, &project, &[]).await
+    }
+
+    /// The tags of an npm package, each with its version; those that are served alone.
+    ///
+    /// # Errors
+    /// `project-unknown`; a refused name.
+    pub async fn dist_tags(&self, name: &str) -> Result<Vec<(String, String)>> {
+        let key = format(Ecosystem::Npm).name_key(name)?;
+        let Some((state, _)) = self
+            .inner
+            .store
+            .visible_project(Ecosystem::Npm, key.as_str())
+            .await?
+        else {
+            return Err(unknown_project(name));
+        };
+        let files = self.inner.store.files_of(&state.id).await?;
+        let stored = self
+            .inner
+            .store
+            .tags_of(std::slice::from_ref(&state.id))
+            .await?
+            .remove(&state.id)
+            .unwrap_or_default();
+        let versions: Vec<&str> = files.iter().map(|file| file.version.as_str()).collect();
+        Ok(served_tags(&versions, &stored))
+    }
+
+    /// Points a tag of an npm package to a version.
+    ///
+    /// # Errors
+    /// `role-missing`, `project-unknown`, `release-unknown`, `tag-invalid`, `tags-too-many`.
+    pub async fn set_dist_tag(
+        &self,
+        actor: &Actor,
+        name: &str,
+        tag: &str,
+        version: &str,
+    ) -> Result<()> {
+        tags::check(tag)?;
+        self.change_tag(actor, name, tag, Some(version)).await
+    }
+
+    /// Takes a tag of an npm package away.
+    ///
+    /// # Errors
+    /// `role-missing`, `project-unknown`, `tag-latest`, `tag-unknown`.
+    pub async fn remove_dist_tag(&self, actor: &Actor, name: &str, tag: &str) -> Result<()> {
+        tags::check_removal(tag)?;
+        self.change_tag(actor, name, tag, None).await
+    }
+
+    async fn change_tag(
+        &self,
+        actor: &Actor,
+        name: &str,
+        tag: &str,
+        version: Option<&str>,
+    ) -> Result<()> {
+        let rules = format(Ecosystem::Npm);
+        let key = rules.name_key(name)?;
+        let now = self.now();
+        let mut tx = self.inner.store.write().await?;
+        let project = self
+            .project_for_change(&mut tx, actor, Ecosystem::Npm, &key, Act::Tag)
+            .await?;
+        let (count, before) = tx.tag_facts(&project.id, tag).await?;
+        let version = match version {
+            Some(version) => {
+                let version = rules.version(version)?;
+                let Some(release) = tx.curated_release(&project.id, version.key()).await? else {
+                    return Err(unknown_release(version.canonical(), &project.name));
+                };
+                if before.as_deref() == Some(release.version.as_str()) {
+                    return Ok(());
+                }
+                if before.is_none() && count >= tags::MAX_TAGS as u64 {
+                    return Err(Error::new(
+                        Kind::Rejected,
+                        "tags-too-many",
+                        format!("{} has {count} tags, and may have no more.", project.name),
+                    )
+                    .remedy("Remove those that nobody uses: `npm dist-tag rm`."));
+                }
+                tx.set_tag(&project.id, tag, &release.id, now).await?;
+                Some(release.version)
+            }
+            None => {
+                if !tx.drop_tag(&project.id, tag).await? {
+                    return Err(Error::new(
+                        Kind::NotFound,
+                        "tag-unknown",
+                        format!("{} has no tag {tag}.", project.name),
+                    )
+                    .remedy("`npm dist-tag ls` shows the tags that there are."));
+                }
+                None
+            }
+        };
+        // Where `latest` points decides what is installed: it is in the log like every other rule.
+        let change = Change::about(
+            actor,
+            LeafKind::PolicyChanged,
+            purl::project_purl(Ecosystem::Npm, &key),
+            &project.id,
+        )
+        .way(leaf::Change::Replaced, None);
+        self.record(
+            &mut tx,
+            change,
+            json!({"tag": tag, "before": before, "version": version}),
+        )
+        .await?;
+        self.finish(tx, Ecosystem::Npm, &project, &[]).await
     }
 
     /// Deletes under the instance's policy. Names, versions and file names stay taken for ever.
@@ -177,12 +352,7 @@ impl Registry {
             Deletion::Release(version) => {
                 let version = rules.version(version)?;
                 let Some(release) = tx.curated_release(&project.id, version.key()).await? else {
-                    return Err(Error::new(
-                        Kind::NotFound,
-                        "release-unknown",
-                        format!("There is no version {version} of {} here.", project.name),
-                    )
-                    .remedy("Look at the project's page for its versions."));
+                    return Err(unknown_release(version.canonical(), &project.name));
                 };
                 tx.remove_release(&release.id, now).await?;
                 let subject = purl::release_purl(ecosystem, &key, &release.version);

@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::accounts::new_id;
 use crate::blobs::artifact_path;
 use crate::error::{Error, Result};
-use crate::fetch::render_simple;
+use crate::fetch::rendered_index;
 use crate::heartbeat::document_path;
 use crate::keys::verifier_key_name;
 use crate::model::{FileState, Time};
@@ -870,8 +870,8 @@ async fn documents(patient: &Patient<'_>) -> Result<Diagnosis> {
             // Outdated: readers render it anew.
             continue;
         };
-        let files = patient.store.files_of(project).await?;
-        let again = Sha256::of(render_simple(state, &files, patient.settings.site())?.as_bytes());
+        let text = rendered_index(patient.store, state, patient.settings).await?;
+        let again = Sha256::of(text.as_bytes());
         let lying = patient.blobs.get(&document_path(digest), 1 << 30).await?;
         if again.to_hex() != *digest {
             // Somebody may have published in between.

@@ -14,9 +14,10 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use countersign_formats::npm::documents::{About, Person};
 use countersign_formats::pypi::documents::{self, LegacyFile, LegacyRelease};
 use countersign_formats::pypi::{html, metadata};
-use countersign_formats::{Ecosystem, format};
+use countersign_formats::{Ecosystem, NameKey, format};
 use countersign_trust::digest::Sha256;
 use countersign_trust::tlog::{EntriesId, TileId};
 use futures::stream::BoxStream;
@@ -25,13 +26,15 @@ use futures::{StreamExt, TryStreamExt};
 use crate::Registry;
 use crate::error::{Error, Kind, Result};
 use crate::heartbeat::{
-    document_path, file_url, file_view, newer, project_head, simple_path, tile_path,
+    Shown, document_path, file_url, file_view, newer, project_head, render_index, render_packument,
+    simple_path, tile_path,
 };
 use crate::model::{
     FileDetail, FileId, FileOrigin, FileState, Health, LoggedEvent, Page, ProjectDetail, ProjectId,
     ProjectStatus, ProjectSummary, ReleaseDetail, ReleaseSummary, Time,
 };
-use crate::store::{FileRow, ProjectState, ReleaseRow};
+use crate::settings::Settings;
+use crate::store::{FileRow, ProjectState, ReleaseRow, Store};
 
 /// How long memory is believed without asking the database, in microseconds.
 pub(crate) const FRESH: i64 = 200_000;
@@ -76,10 +79,13 @@ pub enum DocumentKey {
     SimpleIndexJson,
     /// Python's list of projects, HTML.
     SimpleIndexHtml,
-    /// A project's index by name key, JSON: the one rendering that is signed.
-    SimpleJson(Ecosystem, String),
+    /// A project's index by name key, the one rendering that is signed: Python's in JSON, Cargo's lines, npm's abbreviated
+    /// packument.
+    Index(Ecosystem, String),
     /// A project's index by name key, HTML, derived from the JSON.
     SimpleHtml(Ecosystem, String),
+    /// npm's full packument by name key.
+    Packument(String),
     /// The legacy JSON of a project by name key.
     LegacyJson(String),
     /// The legacy JSON of a release by name key and version.
@@ -90,10 +96,11 @@ impl DocumentKey {
     fn project(&self) -> Option<(Ecosystem, &str)> {
         match self {
             Self::SimpleIndexJson | Self::SimpleIndexHtml => None,
-            Self::SimpleJson(ecosystem, key) | Self::SimpleHtml(ecosystem, key) => {
+            Self::Index(ecosystem, key) | Self::SimpleHtml(ecosystem, key) => {
                 Some((*ecosystem, key))
             }
             Self::LegacyJson(key) | Self::LegacyRelease(key, _) => Some((Ecosystem::Pypi, key)),
+            Self::Packument(key) => Some((Ecosystem::Npm, key)),
         }
     }
 }
@@ -122,6 +129,9 @@ struct Entry<T> {
 pub(crate) struct Cache {
     documents: moka::sync::Cache<DocumentKey, Arc<Entry<Document>>>,
     files: moka::sync::Cache<(String, String), Arc<Entry<ServedFile>>>,
+    /// The digests of files that clients ask for by name. A name has one digest for ever, so nothing here goes stale;
+    /// whether the file may be had is asked of `files`.
+    named: moka::sync::Cache<(Ecosystem, String, String), String>,
     tiles: moka::sync::Cache<String, Bytes>,
     downloads: Mutex<HashMap<(FileId, ProjectId), u64>>,
     /// Grows with every [`Cache::forget`]: what was read before one may not be kept after it.
@@ -148,6 +158,7 @@ impl Cache {
                         .unwrap_or(u32::MAX)
                 })
                 .build(),
+            named: moka::sync::Cache::builder().max_capacity(200_000).build(),
             tiles: moka::sync::Cache::builder()
                 .max_capacity((capacity / 16).max(1 << 20))
                 .weigher(|_, bytes: &Bytes| u32::try_from(bytes.len() + 128).unwrap_or(u32::MAX))
@@ -202,11 +213,13 @@ impl Cache {
     ) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
         self.documents
-            .invalidate(&DocumentKey::SimpleJson(ecosystem, key.to_owned()));
+            .invalidate(&DocumentKey::Index(ecosystem, key.to_owned()));
         self.documents
             .invalidate(&DocumentKey::SimpleHtml(ecosystem, key.to_owned()));
         self.documents
             .invalidate(&DocumentKey::LegacyJson(key.to_owned()));
+        self.documents
+            .invalidate(&DocumentKey::Packument(key.to_owned()));
         for file in files {
             self.files.invalidate(&file);
         }
@@ -281,11 +294,11 @@ impl Registry {
             return Ok(entry.value.clone());
         }
         let document = Arc::new(match key {
-            DocumentKey::SimpleJson(..) => self.simple_json(&state, ecosystem).await?,
+            DocumentKey::Index(..) => self.signed_index(&state, ecosystem).await?,
+            DocumentKey::Packument(_) => self.packument(&state).await?,
             DocumentKey::SimpleHtml(ecosystem, name) => {
                 let json =
-                    Box::pin(self.document(&DocumentKey::SimpleJson(*ecosystem, name.clone())))
-                        .await?;
+                    Box::pin(self.document(&DocumentKey::Index(*ecosystem, name.clone()))).await?;
                 let text = std::str::from_utf8(&json.bytes)
                     .map_err(|source| Error::internal("a document is not UTF-8", source))?;
                 Document::new(html::project_html(text)?.into(), json.serial)
@@ -307,7 +320,7 @@ impl Registry {
     }
 
     /// The stored rendering of a project's index, or, where it is missing, damaged or outdated, a new one from the rows.
-    async fn simple_json(&self, state: &ProjectState, ecosystem: Ecosystem) -> Result<Document> {
+    async fn signed_index(&self, state: &ProjectState, ecosystem: Ecosystem) -> Result<Document> {
         if let Some((digest, serial)) = self
             .inner
             .store
@@ -329,11 +342,96 @@ impl Registry {
                 "a stored document is damaged and is rendered again"
             );
         }
-        let files = self.inner.store.files_of(&state.id).await?;
-        Ok(Document::new(
-            render_simple(state, &files, self.inner.settings.site())?.into(),
-            state.serial,
-        ))
+        let text = rendered_index(&self.inner.store, state, &self.inner.settings).await?;
+        Ok(Document::new(text.into(), state.serial))
+    }
+
+    /// An npm package's full packument, from the rows.
+    async fn packument(&self, state: &ProjectState) -> Result<Document> {
+        let store = &self.inner.store;
+        let files = store.files_of(&state.id).await?;
+        let readme = match latest_of(Ecosystem::Npm, &files) {
+            Some(newest) => {
+                let manifest = store.manifest(&newest.id).await?;
+                let name = manifest
+                    .details
+                    .npm()
+                    .and_then(|package| package.readme_filename.clone());
+                manifest
+                    .description
+                    .map(|text| (name.unwrap_or_else(|| "README.md".to_owned()), text))
+            }
+            None => None,
+        };
+        let maintainers = store
+            .people_of(&state.id)
+            .await?
+            .into_iter()
+            .map(|(name, _)| Person {
+                name,
+                email: String::new(),
+            })
+            .collect();
+        let about = About {
+            maintainers,
+            readme,
+            stars: Vec::new(),
+        };
+        let files = self.shown(Ecosystem::Npm, files).await?;
+        let tags = store
+            .tags_of(std::slice::from_ref(&state.id))
+            .await?
+            .remove(&state.id)
+            .unwrap_or_default();
+        let text = render_packument(state, &files, &tags, &about, &self.inner.settings)?;
+        Ok(Document::new(text.into(), state.serial))
+    }
+
+    /// A file that a client asks for by project and name. Memory first.
+    ///
+    /// # Errors
+    /// As [`Registry::file`].
+    pub async fn named_file(
+        &self,
+        ecosystem: Ecosystem,
+        key: &NameKey,
+        filename: &str,
+    ) -> Result<Arc<ServedFile>> {
+        let asked = (ecosystem, key.as_str().to_owned(), filename.to_owned());
+        let sha256 = match self.inner.fetch.named.get(&asked) {
+            Some(sha256) => sha256,
+            None => {
+                let found = self
+                    .inner
+                    .store
+                    .digest_of_name(ecosystem, key.as_str(), filename)
+                    .await?;
+                let sha256 = found.ok_or_else(|| {
+                    let shown: String = filename.chars().take(120).collect();
+                    Error::new(
+                        Kind::NotFound,
+                        "file-unknown",
+                        format!("There is no file {shown:?} of {key} here."),
+                    )
+                    .remedy("Take the link from the project's index.")
+                })?;
+                self.inner.fetch.named.insert(asked, sha256.clone());
+                sha256
+            }
+        };
+        self.file(&sha256, filename).await
+    }
+
+    /// What [`Registry::named_file`] finds in memory: the hot path.
+    pub fn cached_named_file(
+        &self,
+        ecosystem: Ecosystem,
+        key: &NameKey,
+        filename: &str,
+    ) -> Option<Arc<ServedFile>> {
+        let asked = (ecosystem, key.as_str().to_owned(), filename.to_owned());
+        let sha256 = self.inner.fetch.named.get(&asked)?;
+        self.cached_file(&sha256, filename)
     }
 
     async fn index(&self, key: &DocumentKey, now: Time) -> Result<Arc<Document>> {
@@ -444,9 +542,12 @@ impl Registry {
         Ok(Document::new(text.into(), state.serial))
     }
 
-    /// What an archive says, with the long description read again from its metadata.
+    /// What an archive says, with the long description: Python's is read again from its metadata.
     async fn full_manifest(&self, id: &FileId) -> Result<countersign_formats::Manifest> {
         let mut manifest = self.inner.store.manifest(id).await?;
+        if manifest.ecosystem != Ecosystem::Pypi {
+            return Ok(manifest);
+        }
         let parsed =
             metadata::CoreMetadata::parse(&manifest.metadata_bytes, &self.inner.settings.limits)?;
         manifest.description = parsed.description().map(str::to_owned);
@@ -667,19 +768,23 @@ impl Registry {
 }
 
 /// The signed rendering of a project's index from its rows. The heartbeat's spliced one has the same bytes.
-pub(crate) fn render_simple(state: &ProjectState, files: &[FileRow], site: &str) -> Result<String> {
-    let mut versions: Vec<String> = Vec::new();
-    for file in files {
-        if !versions.contains(&file.version) {
-            versions.push(file.version.clone());
-        }
-    }
-    let head = project_head(state, versions, state.serial)?;
-    let fragments: Vec<String> = files
-        .iter()
-        .map(|file| documents::file_fragment(&file_view(file, site)))
-        .collect();
-    Ok(documents::project_json_from_fragments(&head, &fragments))
+pub(crate) async fn rendered_index(
+    store: &Store,
+    state: &ProjectState,
+    settings: &Settings,
+) -> Result<String> {
+    let ecosystem = crate::store::ecosystem(&state.ecosystem)?;
+    let files = store.files_of(&state.id).await?;
+    let files = Shown::read(store, ecosystem, files).await?;
+    let tags = match ecosystem {
+        Ecosystem::Npm => store
+            .tags_of(std::slice::from_ref(&state.id))
+            .await?
+            .remove(&state.id)
+            .unwrap_or_default(),
+        Ecosystem::Pypi | Ecosystem::Cargo => Vec::new(),
+    };
+    render_index(state, &files, &tags, settings)
 }
 
 /// The newest version that is not yanked; where all are, the newest.

@@ -50,7 +50,10 @@ use crate::store::{
 pub(crate) use record::Change;
 use record::leaf_of;
 use render::Fragments;
-pub(crate) use render::{document_path, file_url, file_view, newer, project_head, simple_path};
+pub(crate) use render::{
+    Shown, document_path, file_url, file_view, newer, project_head, render_index, render_packument,
+    served_tags, simple_path,
+};
 pub(crate) use tiles::tile_path;
 
 /// Most leaves in one beat: a burst is cut so that its first publishers do not wait for its last.
@@ -118,7 +121,7 @@ impl Pulse {
                     let bytes: usize = project
                         .fragments
                         .iter()
-                        .map(|fragment| fragment.len() + 32)
+                        .map(|fragment| fragment.json.len() + fragment.version.len() + 64)
                         .sum();
                     u32::try_from(bytes + 512).unwrap_or(u32::MAX)
                 })
@@ -543,7 +546,7 @@ impl Registry {
             self.inner.fetch.forget(page.ecosystem, &page.key, []);
             epoch += 1;
             self.inner.fetch.put(
-                DocumentKey::SimpleJson(page.ecosystem, page.key),
+                DocumentKey::Index(page.ecosystem, page.key),
                 Arc::new(page.document),
                 now,
                 epoch,

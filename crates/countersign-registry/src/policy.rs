@@ -514,6 +514,7 @@ fn may_create(
     may_take_namespace(facts.namespace.as_ref())?;
     may_take_name(
         settings,
+        manifest.ecosystem,
         &manifest.name,
         &manifest.name_key,
         &facts.lookalikes,
@@ -572,11 +573,14 @@ pub(crate) fn may_still_found(settings: &Settings, by_operator: bool, project: &
 /// May a new project have this name? `lookalikes` are the projects with the same skeleton.
 pub(crate) fn may_take_name(
     settings: &Settings,
+    ecosystem: Ecosystem,
     name: &str,
     key: &NameKey,
     lookalikes: &[String],
 ) -> Result<()> {
+    countersign_formats::format(ecosystem).new_name(name)?;
     let Some(finding) = new_name(
+        ecosystem,
         key,
         lookalikes,
         &settings.prohibited_names,

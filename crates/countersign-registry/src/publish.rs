@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use countersign_formats::pypi::{filename, name, upload};
-use countersign_formats::{Artifact, Ecosystem, Manifest, format, purl};
+use countersign_formats::pypi::upload;
+use countersign_formats::{Artifact, Ecosystem, Manifest, cargo, format, npm, purl};
 use countersign_trust::digest::{Digests, Hasher, Sha256};
 use countersign_trust::leaf::{Algorithm, LeafKind, identifier_hash};
 use futures::{Stream, StreamExt};
@@ -65,12 +65,25 @@ impl Staged {
     pub fn size(&self) -> u64 {
         self.size
     }
+
+    /// The same bytes under the name that they shall have: npm's clients say it behind them.
+    #[must_use]
+    pub fn named(self, filename: &str) -> Self {
+        Self {
+            filename: filename.to_owned(),
+            ..self
+        }
+    }
 }
 
 /// What the request says about the bytes; held against what they say themselves.
 pub enum Form {
     /// The form of Python's upload API.
     Pypi(Box<upload::UploadForm>),
+    /// What cargo says of a crate.
+    Cargo(Box<cargo::publish::PublishRequest>),
+    /// What npm's clients say of a version, with the provenance that may stand beside its tarball.
+    Npm(Box<npm::publish::Publish>),
     /// Nothing: an operator's import.
     Nothing,
 }
@@ -80,6 +93,9 @@ struct Inspected {
     staged: Staged,
     manifest: Manifest,
     metadata: String,
+    readme: Option<String>,
+    /// Tags that shall point to the release (npm).
+    tags: Vec<String>,
     filename_key: String,
     warnings: Vec<String>,
 }
@@ -153,7 +169,10 @@ impl Registry {
             policy::has_proved_address(self.inner.store.has_proved_main(id).await?)?;
         }
         let most = self.inner.settings.limits.max_file_size;
-        let mut hasher = Hasher::new(false);
+        let mut hasher = match ecosystem {
+            Ecosystem::Npm => Hasher::for_npm(),
+            Ecosystem::Pypi | Ecosystem::Cargo => Hasher::new(false),
+        };
         let mut size = 0_u64;
         let mut memory = BytesMut::new();
         let mut spool: Option<tempfile::NamedTempFile> = None;
@@ -218,7 +237,8 @@ impl Registry {
     pub async fn publish(&self, actor: &Actor, staged: Staged, form: Form) -> Result<Receipt> {
         let attestations = match &form {
             Form::Pypi(form) => form.attestations().map(str::to_owned),
-            Form::Nothing => None,
+            Form::Npm(form) => form.bundle.clone(),
+            Form::Cargo(_) | Form::Nothing => None,
         };
         let inspected = self.inspect(staged, form).await?;
         let sha256 = inspected.staged.digests.sha256;
@@ -235,10 +255,7 @@ impl Registry {
             project: &inspected.manifest.name,
             filename: &inspected.manifest.filename,
             purl: &purl,
-            digests: vec![(
-                "sha256".to_owned(),
-                inspected.staged.digests.sha256.to_string(),
-            )],
+            digests: inspected.staged.digests.named(),
         };
         let vetted = self.vet(actor, &candidate, attestations.as_deref()).await?;
 
@@ -308,6 +325,7 @@ impl Registry {
     /// Reads the archive away from the async threads and holds the form against it.
     async fn inspect(&self, staged: Staged, form: Form) -> Result<Inspected> {
         let limits = self.inner.settings.limits.clone();
+        let own = self.inner.settings.own_index();
         let inspect = move || -> Result<Inspected> {
             let rules = format(staged.ecosystem);
             let mut manifest = match &staged.bytes {
@@ -335,14 +353,25 @@ impl Registry {
                 }
             };
             let mut warnings = std::mem::take(&mut manifest.warnings);
-            if let Form::Pypi(form) = form {
-                let computed = upload::Digests {
-                    sha256: Some(staged.digests.sha256_hex()),
-                    blake2_256: Some(staged.digests.blake2b_256_hex()),
-                    md5: Some(staged.digests.md5_hex()),
-                };
-                form.digests()?.check(&computed)?;
-                warnings.extend(upload::compare(&form, &manifest)?);
+            let mut tags = Vec::new();
+            match form {
+                Form::Pypi(form) => {
+                    let computed = upload::Digests {
+                        sha256: Some(staged.digests.sha256_hex()),
+                        blake2_256: Some(staged.digests.blake2b_256_hex()),
+                        md5: Some(staged.digests.md5_hex()),
+                    };
+                    form.digests()?.check(&computed)?;
+                    warnings.extend(upload::compare(&form, &manifest)?);
+                }
+                Form::Cargo(request) => cargo::publish::compare(&request, &manifest, &own?)?,
+                Form::Npm(publish) => {
+                    publish.check_digests(&npm_digests(&staged.digests)?)?;
+                    hold_npm(&publish, &manifest)?;
+                    tags = publish.tags;
+                }
+                // A package without `latest` can not be installed; documents then show the newest.
+                Form::Nothing => {}
             }
             let metadata = String::from_utf8(std::mem::take(&mut manifest.metadata_bytes))
                 .map_err(|source| {
@@ -362,11 +391,21 @@ impl Registry {
                 )
                 .remedy("Build the distribution again with a current tool."));
             }
-            let filename_key = filename::parse(&staged.filename, &limits)?.key();
+            let filename_key = rules.filename_key(&staged.filename, &limits)?;
+            // Python's is a part of the metadata.
+            let readme = match manifest.ecosystem {
+                Ecosystem::Pypi => None,
+                Ecosystem::Cargo | Ecosystem::Npm => manifest
+                    .description
+                    .take()
+                    .map(|text| text.replace('\0', "\u{fffd}")),
+            };
             Ok(Inspected {
                 staged,
                 manifest,
                 metadata,
+                readme,
+                tags,
                 filename_key,
                 warnings,
             })
@@ -474,7 +513,7 @@ impl Registry {
             Identity::Account { id, .. } => Some(id),
             _ => None,
         };
-        let skeleton = name::skeleton(&manifest.name_key);
+        let skeleton = format(manifest.ecosystem).skeleton(&manifest.name_key);
         let now = self.now();
         // An upload may have taken hours since its token was looked at.
         self.still_good(tx, actor).await?;
@@ -613,6 +652,7 @@ impl Registry {
             digests: &staged.digests,
             metadata_sha256: Sha256::of(inspected.metadata.as_bytes()),
             metadata: &inspected.metadata,
+            readme: inspected.readme.as_deref(),
             event: &event,
             uploader: account,
             now,
@@ -699,11 +739,24 @@ impl Registry {
                 None
             }
         };
-        let digests = vec![
-            (Algorithm::Sha256, sha256),
-            (Algorithm::Blake2b256, staged.digests.blake2b_256_hex()),
-            (Algorithm::Md5, staged.digests.md5_hex()),
-        ];
+        for tag in &inspected.tags {
+            tx.set_tag(&project, tag, &release, now).await?;
+        }
+        // Those that the ecosystem's clients know a file by.
+        let mut digests = vec![(Algorithm::Sha256, sha256)];
+        match manifest.ecosystem {
+            Ecosystem::Pypi => digests.extend([
+                (Algorithm::Blake2b256, staged.digests.blake2b_256_hex()),
+                (Algorithm::Md5, staged.digests.md5_hex()),
+            ]),
+            Ecosystem::Npm => digests.extend(
+                staged
+                    .digests
+                    .sha512_hex()
+                    .map(|hex| (Algorithm::Sha512, hex)),
+            ),
+            Ecosystem::Cargo => {}
+        }
         let change = Change::about(actor, LeafKind::FilePublished, purl.to_owned(), &project)
             .file(&file)
             .bytes(digests, staged.size)
@@ -925,6 +978,39 @@ fn source_of(actor: &Actor) -> String {
         (_, Some(credential)) => format!("credential:{credential}"),
         (_, None) => "system".to_owned(),
     }
+}
+
+/// The digests that npm's clients send, as they were computed.
+fn npm_digests(digests: &Digests) -> Result<npm::publish::Digests> {
+    let missing = || Error::internal("a tarball was not hashed as npm asks", "no SHA-512");
+    Ok(npm::publish::Digests {
+        sha1: digests.sha1.ok_or_else(missing)?,
+        sha256: *digests.sha256.as_bytes(),
+        sha512: digests.sha512.ok_or_else(missing)?,
+    })
+}
+
+/// Holds what a client of npm says against what the tarball says.
+fn hold_npm(publish: &npm::publish::Publish, manifest: &Manifest) -> Result<()> {
+    let Some(package) = manifest.details.npm() else {
+        return Err(Error::internal(
+            "an npm package has no details",
+            manifest.filename.clone(),
+        ));
+    };
+    npm::compare::compare(&publish.manifest, package)?;
+    if publish.name.as_str() != manifest.name {
+        return Err(Error::new(
+            Kind::Rejected,
+            "publish-differs",
+            format!(
+                "The request publishes {}, the package.json in the tarball says {}.",
+                publish.name, manifest.name
+            ),
+        )
+        .remedy("Publish with the client that packed it, which takes both from one place."));
+    }
+    Ok(())
 }
 
 fn spool_failed(source: std::io::Error) -> Error {

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use countersign_formats::Limits;
+use countersign_formats::cargo::OwnIndex;
+use countersign_formats::{Limits, Rejection};
 use countersign_trust::oidc::Provider;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -257,6 +258,8 @@ pub struct Settings {
     pub refresh_trust_roots: bool,
     /// Is it looked at from time to time whether the sources that attestations name still exist?
     pub check_sources: bool,
+    /// Addresses of other Cargo registries whose crates stand here: a dependency on them is one on this registry.
+    pub cargo_aliases: Vec<String>,
 }
 
 impl Settings {
@@ -292,7 +295,20 @@ impl Settings {
             root_repositories: RootRepository::built_in(),
             refresh_trust_roots: true,
             check_sources: true,
+            cargo_aliases: Vec::new(),
         }
+    }
+
+    /// This registry's Cargo index, as the crates in it name it, with the registries that it stands in for.
+    ///
+    /// # Errors
+    /// `dependency-registry` where the public URL or an alias is no address of an index.
+    pub fn own_index(&self) -> Result<OwnIndex, Rejection> {
+        let mut own = OwnIndex::new(&format!("sparse+{}/cargo/index/", self.site()))?;
+        for alias in &self.cargo_aliases {
+            own = own.with_alias(alias)?;
+        }
+        Ok(own)
     }
 
     /// May anybody with an e-mail address make an account? On a restricted instance every account may read, so there

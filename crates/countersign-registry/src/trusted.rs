@@ -377,7 +377,13 @@ impl Registry {
             return Ok(Err(judgement::lost(&row.project_name)));
         }
         let settings = &self.inner.settings;
-        let named = policy::may_take_name(settings, &row.project_name, &key, &lookalikes);
+        let named = policy::may_take_name(
+            settings,
+            row.ecosystem,
+            &row.project_name,
+            &key,
+            &lookalikes,
+        );
         let open = policy::may_still_found(settings, row.by_operator, &row.project_name);
         let namespace = tx
             .namespace_over(row.ecosystem, key.as_str(), row.account.as_ref())

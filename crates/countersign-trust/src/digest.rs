@@ -111,7 +111,7 @@ impl<'de> Deserialize<'de> for Sha256 {
 
 /// The digests of one file that package indexes publish or are asked to check.
 ///
-/// Only SHA-256 and SHA-512 carry trust; BLAKE2b-256 and MD5 are there because clients send and show them.
+/// Only SHA-256 and SHA-512 carry trust; the others are there because clients send and show them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Digests {
     /// SHA-256.
@@ -122,9 +122,20 @@ pub struct Digests {
     pub md5: [u8; 16],
     /// SHA-512, when it was asked for.
     pub sha512: Option<[u8; 64]>,
+    /// SHA-1, when it was asked for; never a basis for trust.
+    pub sha1: Option<[u8; 20]>,
 }
 
 impl Digests {
+    /// Those that carry trust, by the names that statements give them, in lower-case hexadecimal.
+    #[must_use]
+    pub fn named(&self) -> Vec<(String, String)> {
+        let sha512 = self.sha512_hex().map(|hex| ("sha512".to_owned(), hex));
+        std::iter::once(("sha256".to_owned(), self.sha256_hex()))
+            .chain(sha512)
+            .collect()
+    }
+
     /// SHA-256 in lower-case hexadecimal.
     #[must_use]
     pub fn sha256_hex(&self) -> String {
@@ -148,6 +159,12 @@ impl Digests {
     pub fn sha512_hex(&self) -> Option<String> {
         self.sha512.map(hex::encode)
     }
+
+    /// SHA-1 in lower-case hexadecimal, when it was asked for.
+    #[must_use]
+    pub fn sha1_hex(&self) -> Option<String> {
+        self.sha1.map(hex::encode)
+    }
 }
 
 /// Computes [`Digests`] and the length of a stream, piece by piece.
@@ -157,6 +174,7 @@ pub struct Hasher {
     blake2b_256: blake2::Blake2b256,
     md5: md5::Md5,
     sha512: Option<sha2::Sha512>,
+    sha1: Option<sha1::Sha1>,
     bytes: u64,
 }
 
@@ -169,7 +187,17 @@ impl Hasher {
             blake2b_256: blake2::Blake2b256::new(),
             md5: md5::Md5::new(),
             sha512: with_sha512.then(sha2::Sha512::new),
+            sha1: None,
             bytes: 0,
+        }
+    }
+
+    /// A hasher that also computes what npm's clients hold tarballs against: SHA-512, and SHA-1 for the old ones.
+    #[must_use]
+    pub fn for_npm() -> Self {
+        Self {
+            sha1: Some(sha1::Sha1::new()),
+            ..Self::new(true)
         }
     }
 
@@ -180,6 +208,9 @@ impl Hasher {
         self.md5.update(piece);
         if let Some(sha512) = &mut self.sha512 {
             sha512.update(piece);
+        }
+        if let Some(sha1) = &mut self.sha1 {
+            sha1.update(piece);
         }
         self.bytes = self.bytes.saturating_add(piece.len() as u64);
     }
@@ -192,6 +223,7 @@ impl Hasher {
             blake2b_256: self.blake2b_256.finalize().into(),
             md5: self.md5.finalize().into(),
             sha512: self.sha512.map(|hasher| hasher.finalize().into()),
+            sha1: self.sha1.map(|hasher| hasher.finalize().into()),
         };
         (digests, self.bytes)
     }
@@ -225,6 +257,15 @@ mod tests {
                 .starts_with("ddaf35a193617abacc417349ae204131")
         );
         assert_eq!(Hasher::new(false).finish().0.sha512, None);
+        assert_eq!(Hasher::new(true).finish().0.sha1, None);
+        let mut hasher = Hasher::for_npm();
+        hasher.update(b"abc");
+        let (digests, _) = hasher.finish();
+        assert_eq!(
+            digests.sha1_hex().unwrap(),
+            "a9993e364706816aba3e25717850c26c9cd0d89d"
+        );
+        assert!(digests.sha512.is_some());
         assert_eq!(Sha256::of_parts(&[b"a", b"", b"bc"]), Sha256::of(b"abc"));
     }
 

@@ -4,6 +4,8 @@
 //! personal data. The full one, for people and for tools that ask for it, says the same about each
 //! version's tarball; both are put together from one fragment a version.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -166,14 +168,14 @@ pub struct PackageView {
 }
 
 /// A version rendered once, to be kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fragment {
     /// The version, in normal form.
     pub version: String,
     /// When it was published, in microseconds since 1970 UTC.
     pub published: i64,
-    /// The JSON object in the packument.
-    pub json: String,
+    /// The JSON object in the packument. Shared, since a packument is put together anew for each version.
+    pub json: Arc<str>,
 }
 
 /// A version for [`abbreviated_from_fragments`].
@@ -239,7 +241,7 @@ fn fragment(version: &VersionView, mut shown: Map<String, Value>) -> Fragment {
     Fragment {
         version: number,
         published: version.published,
-        json: Value::Object(shown).to_string(),
+        json: Value::Object(shown).to_string().into(),
     }
 }
 

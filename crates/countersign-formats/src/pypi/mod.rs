@@ -34,6 +34,10 @@ impl Format for Pypi {
         version::parse(text)
     }
 
+    fn filename_key(&self, filename: &str, limits: &Limits) -> Result<String, Rejection> {
+        Ok(filename::parse(filename, limits)?.key())
+    }
+
     fn inspect(&self, artifact: &mut Artifact<'_>, limits: &Limits) -> Result<Manifest, Rejection> {
         inspect::inspect(artifact, limits)
     }

@@ -1,7 +1,7 @@
 //! Names that may not be taken: those of Python's standard library (an installer would never reach them, a person
 //! would), those an operator prohibits, and those one slip of a finger away from a protected one.
 
-use countersign_formats::NameKey;
+use countersign_formats::{Ecosystem, NameKey};
 
 /// Why a new name is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,13 +18,14 @@ pub(crate) enum NameFinding {
 
 /// Judges a name nobody has yet. `lookalikes` are the projects with the same skeleton.
 pub(crate) fn new_name(
+    ecosystem: Ecosystem,
     key: &NameKey,
     lookalikes: &[String],
     prohibited: &[String],
     protected: &[String],
 ) -> Option<NameFinding> {
     let module = key.as_str().replace('-', "_");
-    if STANDARD_LIBRARY.binary_search(&module.as_str()).is_ok() {
+    if ecosystem == Ecosystem::Pypi && STANDARD_LIBRARY.binary_search(&module.as_str()).is_ok() {
         return Some(NameFinding::StandardLibrary);
     }
     if prohibited.iter().any(|name| name == key.as_str()) {
@@ -299,7 +300,7 @@ mod tests {
     fn the_standard_library_list_is_sorted_for_the_binary_search() {
         assert!(STANDARD_LIBRARY.is_sorted());
         assert_eq!(
-            new_name(&key("urllib"), &[], &[], &[]),
+            new_name(Ecosystem::Pypi, &key("urllib"), &[], &[], &[]),
             Some(NameFinding::StandardLibrary)
         );
     }
@@ -328,19 +329,25 @@ mod tests {
     #[test]
     fn lookalikes_prohibited_and_protected_names_are_refused() {
         assert_eq!(
-            new_name(&key("f1ask"), &["flask".into()], &[], &[]),
+            new_name(Ecosystem::Pypi, &key("f1ask"), &["flask".into()], &[], &[]),
             Some(NameFinding::LooksLike("flask".into()))
         );
         assert_eq!(
-            new_name(&key("evil"), &[], &["evil".into()], &[]),
+            new_name(Ecosystem::Pypi, &key("evil"), &[], &["evil".into()], &[]),
             Some(NameFinding::Prohibited)
         );
         assert_eq!(
-            new_name(&key("numpi"), &[], &[], &["numpy".into()]),
+            new_name(Ecosystem::Pypi, &key("numpi"), &[], &[], &["numpy".into()]),
             Some(NameFinding::OneEditFrom("numpy".into()))
         );
         assert_eq!(
-            new_name(&key("fine-name"), &[], &["evil".into()], &["numpy".into()]),
+            new_name(
+                Ecosystem::Pypi,
+                &key("fine-name"),
+                &[],
+                &["evil".into()],
+                &["numpy".into()]
+            ),
             None
         );
     }

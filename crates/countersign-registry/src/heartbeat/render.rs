@@ -1,6 +1,19 @@
 //! Rendering in the beat: a new file costs its project one fragment and one hash.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use countersign_formats::cargo::OwnIndex;
+use countersign_formats::cargo::index::{self, Entry, Published};
+use countersign_formats::npm::documents::{
+    self as npm, About, Dist, Fragment, PackageHead, Person, Publisher, Signature,
+    TrustedPublisher, VersionView,
+};
+use countersign_formats::npm::name::PackageName;
+use countersign_formats::npm::tags::LATEST;
+
 use super::*;
+use crate::settings::Settings;
+use crate::store::{FileExtras, ProjectState, Store};
 
 pub(super) struct RenderedPage {
     pub(super) row: DocumentRow,
@@ -16,7 +29,7 @@ pub(super) struct RenderedPage {
 pub(super) struct Fragments {
     pub(super) serial: u64,
     pub(super) versions: Vec<String>,
-    pub(super) fragments: Vec<Arc<str>>,
+    pub(super) fragments: Vec<Fragment>,
     pub(super) latest: String,
 }
 
@@ -60,7 +73,15 @@ impl Registry {
             }
         }
         let mut pages = Vec::with_capacity(gaining.len());
-        for state in self.inner.store.project_states(&gaining).await? {
+        let states = self.inner.store.project_states(&gaining).await?;
+        let npm: Vec<ProjectId> = states
+            .iter()
+            .filter(|state| state.ecosystem == Ecosystem::Npm.as_str())
+            .map(|state| state.id.clone())
+            .collect();
+        let mut tags = self.inner.store.tags_of(&npm).await?;
+        for state in states {
+            let ecosystem = crate::store::ecosystem(&state.ecosystem)?;
             let known = match self
                 .inner
                 .beat
@@ -69,31 +90,38 @@ impl Registry {
                 .filter(|known| known.serial == state.serial)
             {
                 Some(known) => known,
-                None => Arc::new(Fragments::of(
-                    state.serial,
-                    &self.inner.store.files_of(&state.id).await?,
-                    self.inner.settings.site(),
-                )),
+                None => {
+                    let files = self.inner.store.files_of(&state.id).await?;
+                    let rows = self.shown(ecosystem, files).await?;
+                    let (all, _) = Fragments::empty(state.serial).with(
+                        state.serial,
+                        ecosystem,
+                        &rows,
+                        &self.inner.settings,
+                    )?;
+                    Arc::new(all)
+                }
             };
             let mut added = fresh.remove(&state.id).unwrap_or_default();
             added.sort_by_key(|row| row.leaf);
-            let ecosystem = crate::store::ecosystem(&state.ecosystem)?;
-            let (fragments, latest) = known.with(
-                state.serial + 1,
-                ecosystem,
-                &added,
-                self.inner.settings.site(),
-            );
-            let head = project_head(&state, fragments.versions.clone(), state.serial + 1)?;
-            let body = documents::project_json_from_fragments(&head, &fragments.fragments);
-            let document = Document::new(Bytes::from(body), state.serial + 1);
+            let added = self.shown(ecosystem, added).await?;
+            let (fragments, latest) =
+                known.with(state.serial + 1, ecosystem, &added, &self.inner.settings)?;
+            let next = ProjectState {
+                serial: state.serial + 1,
+                updated: now,
+                ..state.clone()
+            };
+            let tags = tags.remove(&state.id).unwrap_or_default();
+            let body = fragments.document(&next, ecosystem, &tags)?;
+            let document = Document::new(Bytes::from(body), next.serial);
             pages.push(RenderedPage {
                 row: DocumentRow {
                     path: simple_path(ecosystem, &state.key),
                     project: state.id.clone(),
                     digest: document.sha256.to_string(),
                     size: document.bytes.len() as u64,
-                    serial: state.serial + 1,
+                    serial: next.serial,
                 },
                 status: state.status,
                 ecosystem,
@@ -105,27 +133,250 @@ impl Registry {
         }
         Ok(pages)
     }
+
+    /// Rows with what their ecosystem's documents show besides.
+    pub(crate) async fn shown(
+        &self,
+        ecosystem: Ecosystem,
+        files: Vec<FileRow>,
+    ) -> Result<Vec<Shown>> {
+        Shown::read(&self.inner.store, ecosystem, files).await
+    }
+}
+
+/// A file with all that documents show of it.
+pub(crate) struct Shown {
+    pub(crate) row: FileRow,
+    /// Nothing for Python, whose rows hold everything.
+    pub(crate) extras: Option<FileExtras>,
+}
+
+impl Shown {
+    /// Reads what the rows lack.
+    pub(crate) async fn read(
+        store: &Store,
+        ecosystem: Ecosystem,
+        files: Vec<FileRow>,
+    ) -> Result<Vec<Shown>> {
+        let mut extras = match ecosystem {
+            Ecosystem::Pypi => HashMap::new(),
+            Ecosystem::Cargo | Ecosystem::Npm => {
+                let ids: Vec<FileId> = files.iter().map(|file| file.id.clone()).collect();
+                store.extras_of(&ids).await?
+            }
+        };
+        Ok(files
+            .into_iter()
+            .map(|row| Shown {
+                extras: extras.remove(&row.id),
+                row,
+            })
+            .collect())
+    }
+
+    fn extras(&self) -> Result<&FileExtras> {
+        self.extras
+            .as_ref()
+            .ok_or_else(|| Error::internal("a file lost its manifest", self.row.filename.clone()))
+    }
+
+    /// The line of a crate in its index.
+    fn line(&self, own: &OwnIndex, site: &str) -> Result<String> {
+        let row = &self.row;
+        let published = Published {
+            sha256: row.sha256.clone(),
+            size: Some(row.size),
+            yanked: row.yanked.is_some(),
+            time: Some(row.live.unwrap_or(row.staged).0),
+            leaf_index: row.leaf,
+            proof_url: Some(format!(
+                "{site}{}.tlog-proof",
+                file_url(&row.sha256, &row.filename)
+            )),
+        };
+        let entry = Entry::new(&self.extras()?.manifest, published)
+            .ok_or_else(|| Error::internal("a crate has no details", row.filename.clone()))?;
+        Ok(entry.line(own))
+    }
+
+    /// A version of an npm package, as both packuments show it.
+    pub(crate) fn npm_version(&self, settings: &Settings) -> Result<VersionView> {
+        let (row, extras, site) = (&self.row, self.extras()?, settings.site());
+        let broken = |what: &str| Error::internal(what, row.filename.clone());
+        let package = extras
+            .manifest
+            .details
+            .npm()
+            .ok_or_else(|| broken("an npm package has no details"))?
+            .clone();
+        let name = PackageName::parse(&extras.manifest.name)?;
+        let sha512 = row
+            .sha512
+            .as_deref()
+            .and_then(|text| hex::decode(text).ok())
+            .ok_or_else(|| broken("a tarball has no SHA-512"))?;
+        let dist = Dist {
+            tarball: format!("{site}/npm/{}", name.tarball_path(&row.version)),
+            shasum: row.sha1.clone().unwrap_or_default(),
+            integrity: format!("sha512-{}", STANDARD.encode(sha512)),
+            sha256: row.sha256.clone(),
+            size: row.size,
+            unpacked_size: extras.manifest.unpacked_size,
+            signatures: extras
+                .signatures
+                .iter()
+                .map(|(keyid, sig)| Signature {
+                    keyid: keyid.clone(),
+                    sig: sig.clone(),
+                })
+                .collect(),
+            attestations: None,
+            leaf_index: row.leaf.unwrap_or(0),
+            proof_url: Some(format!(
+                "{site}{}.tlog-proof",
+                file_url(&row.sha256, &row.filename)
+            )),
+        };
+        let trusted = extras
+            .trusted
+            .as_ref()
+            .map(|(provider, registration)| TrustedPublisher {
+                id: provider.clone(),
+                config_id: registration.clone(),
+            });
+        let person = row.uploader.clone().or_else(|| {
+            extras
+                .trusted
+                .as_ref()
+                .map(|(provider, _)| provider.clone())
+        });
+        Ok(VersionView {
+            package,
+            dist,
+            deprecated: row.deprecated.clone(),
+            published: row.live.unwrap_or(row.staged).0,
+            // Addresses of people stand in no document.
+            publisher: person.map(|name| Publisher {
+                person: Person {
+                    name,
+                    email: String::new(),
+                },
+                trusted,
+                approver: None,
+            }),
+        })
+    }
+
+    fn fragment(&self, ecosystem: Ecosystem, settings: &Settings) -> Result<Fragment> {
+        let row = &self.row;
+        let json = match ecosystem {
+            Ecosystem::Pypi => documents::file_fragment(&file_view(row, settings.site())),
+            Ecosystem::Cargo => {
+                let own = settings.own_index()?;
+                self.line(&own, settings.site())?
+            }
+            Ecosystem::Npm => {
+                return Ok(npm::abbreviated_fragment(&self.npm_version(settings)?));
+            }
+        };
+        Ok(Fragment {
+            version: row.version.clone(),
+            published: row.live.unwrap_or(row.staged).0,
+            json: json.into(),
+        })
+    }
+}
+
+/// A project's index document from its rows: what the heartbeat puts together from fragments has the same bytes.
+pub(crate) fn render_index(
+    state: &ProjectState,
+    files: &[Shown],
+    tags: &[(String, String)],
+    settings: &Settings,
+) -> Result<String> {
+    let ecosystem = crate::store::ecosystem(&state.ecosystem)?;
+    let (fragments, _) =
+        Fragments::empty(state.serial).with(state.serial, ecosystem, files, settings)?;
+    fragments.document(state, ecosystem, tags)
+}
+
+/// An npm package's full packument.
+pub(crate) fn render_packument(
+    state: &ProjectState,
+    files: &[Shown],
+    tags: &[(String, String)],
+    about: &About,
+    settings: &Settings,
+) -> Result<String> {
+    let fragments: Vec<Fragment> = files
+        .iter()
+        .map(|file| Ok(npm::full_fragment(&file.npm_version(settings)?)))
+        .collect::<Result<_>>()?;
+    let head = package_head(state, &fragments, tags);
+    Ok(npm::full_from_fragments(&head, about, &fragments))
+}
+
+/// The tags of a package as they are served: a tag shows only a version that is served, and `latest` is always there, since
+/// clients install nothing without it.
+pub(crate) fn served_tags(versions: &[&str], stored: &[(String, String)]) -> Vec<(String, String)> {
+    let mut tags: Vec<(String, String)> = stored
+        .iter()
+        .filter(|(_, version)| versions.contains(&version.as_str()))
+        .cloned()
+        .collect();
+    if !tags.iter().any(|(tag, _)| tag == LATEST) {
+        let newest = versions.iter().copied().reduce(|best, version| {
+            if newer(Ecosystem::Npm, version, best) {
+                version
+            } else {
+                best
+            }
+        });
+        if let Some(version) = newest {
+            tags.push((LATEST.to_owned(), version.to_owned()));
+        }
+    }
+    tags
+}
+
+/// What stands above the versions of a packument.
+fn package_head(
+    state: &ProjectState,
+    fragments: &[Fragment],
+    tags: &[(String, String)],
+) -> PackageHead {
+    let versions: Vec<&str> = fragments
+        .iter()
+        .map(|fragment| fragment.version.as_str())
+        .collect();
+    PackageHead {
+        name: state.name.clone(),
+        tags: served_tags(&versions, tags),
+        created: state.created.0,
+        modified: state.updated.0,
+        quarantined: state.status == crate::model::ProjectStatus::Quarantined,
+        serial: state.serial,
+    }
 }
 
 impl Fragments {
-    pub(super) fn of(serial: u64, files: &[FileRow], site: &str) -> Self {
-        let empty = Self {
+    fn empty(serial: u64) -> Self {
+        Self {
             serial,
             versions: Vec::new(),
             fragments: Vec::new(),
             latest: String::new(),
-        };
-        empty.with(serial, Ecosystem::Pypi, files, site).0
+        }
     }
 
     /// These with more files; where the newest version changed, that version and its summary.
-    pub(super) fn with(
+    fn with(
         &self,
         serial: u64,
         ecosystem: Ecosystem,
-        files: &[FileRow],
-        site: &str,
-    ) -> (Self, Option<(String, String)>) {
+        files: &[Shown],
+        settings: &Settings,
+    ) -> Result<(Self, Option<(String, String)>)> {
         let mut next = Self {
             serial,
             versions: self.versions.clone(),
@@ -133,10 +384,11 @@ impl Fragments {
             latest: self.latest.clone(),
         };
         let mut changed = None;
-        for file in files {
-            next.fragments
-                .push(documents::file_fragment(&file_view(file, site)).into());
-            if !next.versions.contains(&file.version) {
+        for shown in files {
+            let file = &shown.row;
+            next.fragments.push(shown.fragment(ecosystem, settings)?);
+            // Elsewhere every file is a version of its own.
+            if ecosystem == Ecosystem::Pypi && !next.versions.contains(&file.version) {
                 next.versions.push(file.version.clone());
             }
             let takes_over =
@@ -146,7 +398,33 @@ impl Fragments {
                 changed = Some((file.version.clone(), file.summary.clone()));
             }
         }
-        (next, changed)
+        Ok((next, changed))
+    }
+
+    /// The document that they make.
+    fn document(
+        &self,
+        state: &ProjectState,
+        ecosystem: Ecosystem,
+        tags: &[(String, String)],
+    ) -> Result<String> {
+        Ok(match ecosystem {
+            Ecosystem::Pypi => {
+                let head = project_head(state, self.versions.clone(), state.serial)?;
+                let texts: Vec<&str> = self.fragments.iter().map(|file| &*file.json).collect();
+                documents::project_json_from_fragments(&head, &texts)
+            }
+            Ecosystem::Cargo if state.status == crate::model::ProjectStatus::Quarantined => {
+                String::new()
+            }
+            Ecosystem::Cargo => {
+                index::from_lines(self.fragments.iter().map(|version| &*version.json))
+            }
+            Ecosystem::Npm => {
+                let head = package_head(state, &self.fragments, tags);
+                npm::abbreviated_from_fragments(&head, &self.fragments)
+            }
+        })
     }
 }
 

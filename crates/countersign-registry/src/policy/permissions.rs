@@ -158,6 +158,12 @@ acts! {
     /// Yank and take back.
     Yank = "yank" "yank releases of": RELEASES, yes, SignedIn, manage, no, no, no,
         "Undone at any time; clients yank with tokens.";
+    /// Say that a release should not be used any more, and take it back.
+    Deprecate = "deprecate" "deprecate releases of": RELEASES, yes, SignedIn, publish, no, no, no,
+        "Undone at any time and stops nobody; npm's clients do it with the tokens that they publish with.";
+    /// Point a tag to a release, and take tags away.
+    Tag = "tag" "set the tags of": RELEASES, yes, SignedIn, publish, no, no, no,
+        "A publication sets tags as well; npm's clients do it with the tokens that they publish with.";
     /// Delete files or releases.
     Delete = "delete" "delete from": OWNER, yes, Fresh, manage, no, yes, consent,
         "Not undone, but bounded by the registry's rule for deletion; scripts do it with tokens that manage.";

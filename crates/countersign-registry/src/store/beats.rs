@@ -133,6 +133,10 @@ pub struct ProjectState {
     pub serial: u64,
     /// Newest version, as shown in lists.
     pub latest: String,
+    /// When it was founded.
+    pub created: Time,
+    /// When it last gained a file.
+    pub updated: Time,
 }
 
 /// The pointer to a rendered document.
@@ -205,9 +209,10 @@ fn numbered(row: &AnyRow) -> Result<NumberedLeaf> {
     })
 }
 
-const PROJECT_STATE: &str = "id, ecosystem, name, key, status, status_reason, serial, latest";
+pub(super) const PROJECT_STATE: &str =
+    "id, ecosystem, name, key, status, status_reason, serial, latest, created_at, updated_at";
 
-fn project_state(row: &AnyRow) -> Result<ProjectState> {
+pub(super) fn project_state(row: &AnyRow) -> Result<ProjectState> {
     Ok(ProjectState {
         id: ProjectId(text(row, "id")?),
         ecosystem: text(row, "ecosystem")?,
@@ -217,6 +222,8 @@ fn project_state(row: &AnyRow) -> Result<ProjectState> {
         status_reason: maybe_text(row, "status_reason")?,
         serial: unsigned(row, "serial")?,
         latest: text(row, "latest")?,
+        created: time(row, "created_at")?,
+        updated: time(row, "updated_at")?,
     })
 }
 

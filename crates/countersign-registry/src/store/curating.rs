@@ -31,6 +31,7 @@ pub(crate) struct CuratedRelease {
     pub(crate) id: ReleaseId,
     pub(crate) version: String,
     pub(crate) yanked: Option<Time>,
+    pub(crate) deprecated: Option<String>,
 }
 
 /// A file as a change of it sees it.
@@ -90,7 +91,7 @@ impl Tx {
         project: &ProjectId,
         version_key: &str,
     ) -> Result<Option<CuratedRelease>> {
-        let row = sqlx::query("SELECT id, version, yanked_at FROM releases WHERE project_id = $1 AND version_key = $2 AND removed_at IS NULL")
+        let row = sqlx::query("SELECT id, version, yanked_at, deprecated_reason FROM releases WHERE project_id = $1 AND version_key = $2 AND removed_at IS NULL")
             .bind(project.0.clone())
             .bind(version_key.to_owned())
             .fetch_optional(&mut *self.inner)
@@ -101,6 +102,7 @@ impl Tx {
                 id: ReleaseId(text(&row, "id")?),
                 version: text(&row, "version")?,
                 yanked: super::maybe_time(&row, "yanked_at")?,
+                deprecated: super::maybe_text(&row, "deprecated_reason")?,
             })
         })
         .transpose()
@@ -166,6 +168,22 @@ impl Tx {
             .bind(release.0.clone())
             .bind(yank.map(|(at, _)| at.0))
             .bind(yank.map(|(_, reason)| reason.to_owned()))
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Sets or lifts the message that a release should not be used any more.
+    pub(crate) async fn set_deprecation(
+        &mut self,
+        release: &ReleaseId,
+        message: Option<(Time, &str)>,
+    ) -> Result<()> {
+        sqlx::query("UPDATE releases SET deprecated_at = $2, deprecated_reason = $3 WHERE id = $1")
+            .bind(release.0.clone())
+            .bind(message.map(|(at, _)| at.0))
+            .bind(message.map(|(_, reason)| reason.to_owned()))
             .execute(&mut *self.inner)
             .await
             .map_err(failed)?;

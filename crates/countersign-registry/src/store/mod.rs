@@ -46,7 +46,7 @@ pub(crate) use publishing::{
 };
 #[cfg(test)]
 pub(crate) use publishing::{IdentifierFacts, ReleaseFacts};
-pub(crate) use reading::{FileRow, ReleaseRow, ecosystem};
+pub(crate) use reading::{FileExtras, FileRow, ReleaseRow, ecosystem};
 pub(crate) use recovery::RecoveryRow;
 pub(crate) use sign_in::{
     CeremonyRow, FactorFacts, FactorRow, LinkedRow, NewSession, PasswordRow, PersonRow, SessionRow,

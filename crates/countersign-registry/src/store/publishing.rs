@@ -146,6 +146,8 @@ pub struct NewFile<'a> {
     pub metadata_sha256: Sha256,
     /// The metadata text.
     pub metadata: &'a str,
+    /// The readme, where it is a file of its own in the archive.
+    pub readme: Option<&'a str>,
     /// The event of its publication.
     pub event: &'a EventId,
     /// Who published it, where it was an account.
@@ -356,15 +358,26 @@ impl Tx {
         if fresh {
             self.insert_dependencies(file).await?;
         }
-        // The long description stands in the metadata text; here it would be kept once per file.
+        let mut readme = None;
+        if let Some(body) = file.readme {
+            let digest = Sha256::of(body.as_bytes()).to_string();
+            sqlx::query("INSERT INTO metadata_texts (sha256, body) VALUES ($1, $2) ON CONFLICT (sha256) DO NOTHING")
+                .bind(digest.clone())
+                .bind(body.to_owned())
+                .execute(&mut *self.inner)
+                .await
+                .map_err(failed)?;
+            readme = Some(digest);
+        }
+        // The long description stands among the metadata texts; here it would be kept once per file.
         let mut slim = file.manifest.clone();
         slim.description = None;
         let manifest = serde_json::to_string(&slim)
             .map_err(|source| Error::internal("a manifest can not be written", source))?;
         sqlx::query(
             "INSERT INTO files (id, project_id, release_id, filename, purl, identifier, size, sha256, blake2b_256, md5, filetype, \
-             python_tag, requires_python, metadata_sha256, summary, manifest, state, staged_at, event_id, uploader_id, filename_key) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 'staged', $17, $18, $19, $20)",
+             python_tag, requires_python, metadata_sha256, summary, manifest, state, staged_at, event_id, uploader_id, filename_key, sha512, sha1, readme_sha256) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 'staged', $17, $18, $19, $20, $21, $22, $23)",
         )
         .bind(file.id.0.clone())
         .bind(file.project.0.clone())
@@ -386,10 +399,68 @@ impl Tx {
         .bind(file.event.0.clone())
         .bind(file.uploader.map(|id| id.0.clone()))
         .bind(file.filename_key.to_owned())
+        .bind(file.digests.sha512_hex())
+        .bind(file.digests.sha1_hex())
+        .bind(readme)
         .execute(&mut *self.inner)
         .await
         .map_err(failed)?;
         Ok(())
+    }
+
+    /// Points a tag of a package to a release of it.
+    pub(crate) async fn set_tag(
+        &mut self,
+        project: &ProjectId,
+        tag: &str,
+        release: &ReleaseId,
+        now: Time,
+    ) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO dist_tags (project_id, tag, release_id, set_at) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (project_id, tag) DO UPDATE SET release_id = excluded.release_id, set_at = excluded.set_at",
+        )
+        .bind(project.0.clone())
+        .bind(tag.to_owned())
+        .bind(release.0.clone())
+        .bind(now.0)
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Takes a tag away; whether there was one.
+    pub(crate) async fn drop_tag(&mut self, project: &ProjectId, tag: &str) -> Result<bool> {
+        let done = sqlx::query("DELETE FROM dist_tags WHERE project_id = $1 AND tag = $2")
+            .bind(project.0.clone())
+            .bind(tag.to_owned())
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// How many tags a package has, and the version of one of them.
+    pub(crate) async fn tag_facts(
+        &mut self,
+        project: &ProjectId,
+        tag: &str,
+    ) -> Result<(u64, Option<String>)> {
+        let rows = sqlx::query(
+            "SELECT t.tag, r.version FROM dist_tags t JOIN releases r ON r.id = t.release_id WHERE t.project_id = $1",
+        )
+        .bind(project.0.clone())
+        .fetch_all(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        let mut version = None;
+        for row in &rows {
+            if text(row, "tag")? == tag {
+                version = Some(text(row, "version")?);
+            }
+        }
+        Ok((rows.len() as u64, version))
     }
 
     /// Claims an identifier for a digest, for ever. A second claim is a `write-conflict`.

@@ -14,6 +14,7 @@ use crate::model::{
     FileId, FileOrigin, FileState, LoggedEvent, Page, ProjectId, ProjectSummary, ReleaseId, Time,
 };
 use crate::store::ProjectState;
+use crate::store::beats::PROJECT_STATE;
 
 /// A file with what its release adds to it.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct FileRow {
     pub version: String,
     /// The release's yank.
     pub yanked: Option<(Time, String)>,
+    /// Why the release should not be used any more (npm).
+    pub deprecated: Option<String>,
     /// File name.
     pub filename: String,
     /// The identifier.
@@ -44,6 +47,10 @@ pub struct FileRow {
     pub python_tag: String,
     /// `Requires-Python`.
     pub requires_python: Option<String>,
+    /// Hex; where the ecosystem's clients hold files against it.
+    pub sha512: Option<String>,
+    /// Hex; where the ecosystem's clients hold files against it.
+    pub sha1: Option<String>,
     /// SHA-256 of the metadata text, hex.
     pub metadata_sha256: String,
     /// The one-line summary in its metadata.
@@ -66,6 +73,19 @@ pub struct FileRow {
     pub attested: Option<Time>,
 }
 
+/// What the documents of crates and npm packages show of a file besides its row.
+#[derive(Clone, Debug)]
+pub struct FileExtras {
+    /// What its archive says; without the readme.
+    pub manifest: Manifest,
+    /// The registry's signatures over it, as key id and signature.
+    pub signatures: Vec<(String, String)>,
+    /// The provider and the registration of the trusted publisher that published it.
+    pub trusted: Option<(String, String)>,
+    /// Predicate types of the attestations that its uploader sent.
+    pub attested: Vec<String>,
+}
+
 /// A release in a list.
 #[derive(Clone, Debug)]
 pub struct ReleaseRow {
@@ -83,8 +103,8 @@ pub struct ReleaseRow {
     pub files: u64,
 }
 
-const FILE: &str = "SELECT f.id, f.project_id, r.version, r.yanked_at, r.yanked_reason, f.filename, f.purl, f.size, f.sha256, \
-     f.blake2b_256, f.md5, f.filetype, f.python_tag, f.requires_python, f.metadata_sha256, f.summary, f.state, f.staged_at, f.live_at, f.leaf, f.leaf_shard, \
+const FILE: &str = "SELECT f.id, f.project_id, r.version, r.yanked_at, r.yanked_reason, r.deprecated_reason, f.filename, f.purl, f.size, f.sha256, \
+     f.blake2b_256, f.md5, f.sha512, f.sha1, f.filetype, f.python_tag, f.requires_python, f.metadata_sha256, f.summary, f.state, f.staged_at, f.live_at, f.leaf, f.leaf_shard, \
      f.withheld_reason, f.attested_at, a.name AS uploader FROM files f JOIN releases r ON r.id = f.release_id LEFT JOIN accounts a ON a.id = f.uploader_id";
 
 fn yank(row: &AnyRow) -> Result<Option<(Time, String)>> {
@@ -100,12 +120,15 @@ fn file(row: &AnyRow) -> Result<FileRow> {
         project: ProjectId(text(row, "project_id")?),
         version: text(row, "version")?,
         yanked: yank(row)?,
+        deprecated: maybe_text(row, "deprecated_reason")?,
         filename: text(row, "filename")?,
         purl: text(row, "purl")?,
         size: unsigned(row, "size")?,
         sha256: text(row, "sha256")?,
         blake2b_256: text(row, "blake2b_256")?,
         md5: text(row, "md5")?,
+        sha512: maybe_text(row, "sha512")?,
+        sha1: maybe_text(row, "sha1")?,
         filetype: text(row, "filetype")?,
         python_tag: text(row, "python_tag")?,
         requires_python: maybe_text(row, "requires_python")?,
@@ -190,6 +213,106 @@ impl Store {
             .collect()
     }
 
+    /// What documents show of these files besides their rows. Read when a project's documents are rendered from nothing,
+    /// and for the new files of a beat.
+    pub(crate) async fn extras_of(&self, ids: &[FileId]) -> Result<HashMap<FileId, FileExtras>> {
+        let mut extras = HashMap::with_capacity(ids.len());
+        for chunk in ids.chunks(1_000) {
+            let some = places(chunk.len(), 1);
+            let read = async |sql: String| {
+                let mut query = sqlx::query(built(sql));
+                for id in chunk {
+                    query = query.bind(id.0.clone());
+                }
+                query.fetch_all(&self.read).await.map_err(failed)
+            };
+            for row in &read(format!(
+                "SELECT f.id, f.manifest, o.provider, o.publisher_id FROM files f LEFT JOIN file_origins o ON o.file_id = f.id WHERE f.id IN ({some})"
+            ))
+            .await?
+            {
+                let manifest = serde_json::from_str(&text(row, "manifest")?)
+                    .map_err(|source| Error::internal("a stored manifest is malformed", source))?;
+                let trusted = maybe_text(row, "provider")?.zip(maybe_text(row, "publisher_id")?);
+                extras.insert(
+                    FileId(text(row, "id")?),
+                    FileExtras {
+                        manifest,
+                        signatures: Vec::new(),
+                        trusted,
+                        attested: Vec::new(),
+                    },
+                );
+            }
+            for row in &read(format!(
+                "SELECT file_id, keyid, signature FROM file_signatures WHERE file_id IN ({some}) ORDER BY file_id, keyid"
+            ))
+            .await?
+            {
+                if let Some(extra) = extras.get_mut(&FileId(text(row, "file_id")?)) {
+                    extra
+                        .signatures
+                        .push((text(row, "keyid")?, text(row, "signature")?));
+                }
+            }
+            for row in &read(format!(
+                "SELECT file_id, predicate_type FROM attestations WHERE maker = 'uploader' AND file_id IN ({some}) ORDER BY file_id, predicate_type"
+            ))
+            .await?
+            {
+                if let Some(extra) = extras.get_mut(&FileId(text(row, "file_id")?)) {
+                    extra.attested.push(text(row, "predicate_type")?);
+                }
+            }
+        }
+        Ok(extras)
+    }
+
+    /// The tags of npm packages and the versions that they point to, by project.
+    pub(crate) async fn tags_of(
+        &self,
+        projects: &[ProjectId],
+    ) -> Result<HashMap<ProjectId, Vec<(String, String)>>> {
+        let mut tags: HashMap<ProjectId, Vec<(String, String)>> = HashMap::new();
+        for chunk in projects.chunks(1_000) {
+            let sql = built(format!(
+                "SELECT t.project_id, t.tag, r.version FROM dist_tags t JOIN releases r ON r.id = t.release_id \
+                 WHERE t.project_id IN ({}) ORDER BY t.tag",
+                places(chunk.len(), 1)
+            ));
+            let mut query = sqlx::query(sql);
+            for project in chunk {
+                query = query.bind(project.0.clone());
+            }
+            for row in &query.fetch_all(&self.read).await.map_err(failed)? {
+                tags.entry(ProjectId(text(row, "project_id")?))
+                    .or_default()
+                    .push((text(row, "tag")?, text(row, "version")?));
+            }
+        }
+        Ok(tags)
+    }
+
+    /// The digest of a project's file of this name: the newest, where a name was withdrawn before.
+    pub(crate) async fn digest_of_name(
+        &self,
+        ecosystem: Ecosystem,
+        key: &str,
+        filename: &str,
+    ) -> Result<Option<String>> {
+        let row = sqlx::query(
+            "SELECT f.sha256 FROM files f JOIN projects p ON p.id = f.project_id \
+             WHERE p.ecosystem = $1 AND p.key = $2 AND f.filename = $3 ORDER BY f.id LIMIT 1",
+        )
+        .bind(ecosystem.as_str())
+        .bind(key.to_owned())
+        .bind(filename.to_owned())
+        .fetch_optional(&self.read)
+        .await
+        .map_err(failed)?;
+        row.map(|row| text(&row, "sha256")).transpose()
+    }
+
     /// Some files by id, in the order of the log.
     pub(crate) async fn files_by_id(&self, ids: &[FileId]) -> Result<Vec<FileRow>> {
         let mut files = Vec::with_capacity(ids.len());
@@ -217,10 +340,10 @@ impl Store {
         ecosystem: Ecosystem,
         key: &str,
     ) -> Result<Option<(ProjectState, Time)>> {
-        let row = sqlx::query(
-            "SELECT id, ecosystem, name, key, status, status_reason, serial, latest, created_at FROM projects \
-             WHERE ecosystem = $1 AND key = $2 AND removed_at IS NULL AND visible_at IS NOT NULL",
-        )
+        let row = sqlx::query(built(format!(
+            "SELECT {PROJECT_STATE} FROM projects \
+             WHERE ecosystem = $1 AND key = $2 AND removed_at IS NULL AND visible_at IS NOT NULL"
+        )))
         .bind(ecosystem.as_str())
         .bind(key.to_owned())
         .fetch_optional(&self.read)
@@ -228,16 +351,7 @@ impl Store {
         .map_err(failed)?;
         row.map(|row| {
             Ok((
-                ProjectState {
-                    id: ProjectId(text(&row, "id")?),
-                    ecosystem: text(&row, "ecosystem")?,
-                    name: text(&row, "name")?,
-                    key: text(&row, "key")?,
-                    status: super::parsed(&row, "status")?,
-                    status_reason: maybe_text(&row, "status_reason")?,
-                    serial: unsigned(&row, "serial")?,
-                    latest: text(&row, "latest")?,
-                },
+                super::beats::project_state(&row)?,
                 time(&row, "created_at")?,
             ))
         })
@@ -339,9 +453,11 @@ impl Store {
         rows.iter().map(file).collect()
     }
 
-    /// What a file's archive says, with the description put back from its metadata.
+    /// What a file's archive says, with its readme, where that is a file of its own.
     pub(crate) async fn manifest(&self, id: &FileId) -> Result<Manifest> {
-        let row = sqlx::query("SELECT f.manifest, m.body FROM files f JOIN metadata_texts m ON m.sha256 = f.metadata_sha256 WHERE f.id = $1")
+        let row = sqlx::query("SELECT f.manifest, m.body, t.body AS readme FROM files f JOIN metadata_texts m ON m.sha256 = f.metadata_sha256 \
+             LEFT JOIN metadata_texts t ON t.sha256 = f.readme_sha256 WHERE f.id = $1",
+        )
             .bind(id.0.clone())
             .fetch_one(&self.read)
             .await
@@ -349,6 +465,7 @@ impl Store {
         let mut manifest: Manifest = serde_json::from_str(&text(&row, "manifest")?)
             .map_err(|source| Error::internal("a stored manifest is malformed", source))?;
         manifest.metadata_bytes = text(&row, "body")?.into_bytes();
+        manifest.description = maybe_text(&row, "readme")?;
         Ok(manifest)
     }
 

@@ -47,6 +47,8 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
     ("metadata_texts", "sha256"),
     ("dependencies", "metadata_sha256, position"),
     ("files", "id"),
+    ("dist_tags", "project_id, tag"),
+    ("file_signatures", "file_id, keyid"),
     ("issuers", "id"),
     ("publishers", "id"),
     ("oidc_replays", "issuer, token_key"),

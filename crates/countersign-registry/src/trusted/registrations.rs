@@ -531,7 +531,13 @@ impl Registry {
             )
             .remedy("If it is yours, register the publisher for it without --pending. Else choose another name."));
         }
-        policy::may_take_name(&self.inner.settings, &row.project_name, key, &lookalikes)?;
+        policy::may_take_name(
+            &self.inner.settings,
+            row.ecosystem,
+            &row.project_name,
+            key,
+            &lookalikes,
+        )?;
         let namespace = tx
             .namespace_over(row.ecosystem, key.as_str(), row.account.as_ref())
             .await?;

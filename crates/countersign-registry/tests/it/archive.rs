@@ -120,7 +120,7 @@ async fn back_up(test: &TestRegistry, name: &str) -> (PathBuf, Summary) {
 }
 
 async fn index(registry: &Registry, project: &str) -> String {
-    let key = DocumentKey::SimpleJson(Ecosystem::Pypi, project.to_owned());
+    let key = DocumentKey::Index(Ecosystem::Pypi, project.to_owned());
     let document = registry.document(&key).await.unwrap();
     String::from_utf8(document.bytes.to_vec()).unwrap()
 }

@@ -345,7 +345,7 @@ impl TestRegistry {
                 .unwrap();
         let keys: Vec<DocumentKey> = rows
             .iter()
-            .map(|row| DocumentKey::SimpleJson(Ecosystem::Pypi, row.get("key")))
+            .map(|row| DocumentKey::Index(Ecosystem::Pypi, row.get("key")))
             .collect();
         let mut served = Vec::new();
         for key in &keys {

@@ -16,7 +16,7 @@ const FRESH: Duration = Duration::from_millis(260);
 
 fn renderings(project: &str, version: &str) -> [DocumentKey; 4] {
     [
-        DocumentKey::SimpleJson(PYPI, project.into()),
+        DocumentKey::Index(PYPI, project.into()),
         DocumentKey::SimpleHtml(PYPI, project.into()),
         DocumentKey::LegacyJson(project.into()),
         DocumentKey::LegacyRelease(project.into(), version.into()),
@@ -172,7 +172,7 @@ on_both_databases! {
         }
         let before = test.index("demo").await.unwrap();
         test.registry.quarantine(&operator, PYPI, "demo", Some(&bad.filename), "steals tokens").await.unwrap();
-        for key in [DocumentKey::SimpleJson(PYPI, "demo".into()), DocumentKey::SimpleHtml(PYPI, "demo".into()), DocumentKey::LegacyJson("demo".into())] {
+        for key in [DocumentKey::Index(PYPI, "demo".into()), DocumentKey::SimpleHtml(PYPI, "demo".into()), DocumentKey::LegacyJson("demo".into())] {
             let text = text(&test.registry, key.clone()).await;
             assert!(!text.contains(&bad.sha256()) && text.contains(&good.sha256()), "{key:?}: {text}");
         }
@@ -257,7 +257,7 @@ on_both_databases! {
         let (ann, operator) = (test.user("ann").await, Actor::operator());
         let wheel = published(&test, &ann, "1.0").await;
         let elsewhere = test.reopened().await.unwrap();
-        let key = DocumentKey::SimpleJson(PYPI, "demo".into());
+        let key = DocumentKey::Index(PYPI, "demo".into());
         let warm = async || {
             elsewhere.file(&wheel.sha256(), &wheel.filename).await.unwrap();
             text(&elsewhere, key.clone()).await

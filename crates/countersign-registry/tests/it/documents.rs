@@ -30,7 +30,7 @@ impl TestRegistry {
 }
 
 fn simple(project: &str) -> DocumentKey {
-    DocumentKey::SimpleJson(PYPI, project.into())
+    DocumentKey::Index(PYPI, project.into())
 }
 
 on_both_databases! {

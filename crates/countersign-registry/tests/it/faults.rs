@@ -423,7 +423,7 @@ on_both_databases! {
         }
         tokio::time::sleep(Duration::from_millis(260)).await;
         for registry in [&test.registry, &other] {
-            let key = DocumentKey::SimpleJson(Ecosystem::Pypi, "demo".into());
+            let key = DocumentKey::Index(Ecosystem::Pypi, "demo".into());
             let index = registry.document(&key).await.unwrap();
             let index = String::from_utf8_lossy(&index.bytes).into_owned();
             assert!(wheels.iter().all(|wheel| index.contains(&wheel.sha256())));

@@ -472,7 +472,7 @@ impl TestRegistry {
 
     /// A project's index.
     pub async fn index(&self, project: &str) -> Result<String, Error> {
-        self.text(DocumentKey::SimpleJson(Ecosystem::Pypi, project.into()))
+        self.text(DocumentKey::Index(Ecosystem::Pypi, project.into()))
             .await
     }
 

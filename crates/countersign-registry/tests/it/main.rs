@@ -11,6 +11,7 @@ mod curating;
 mod device;
 mod doctor;
 mod documents;
+mod ecosystems;
 mod faults;
 mod guards;
 mod kit;

@@ -78,7 +78,7 @@ on_both_databases! {
             let wheel = Wheel::new("demo", &format!("{version}.0")).build();
             test.publish(&ann, &wheel).await.unwrap();
             for key in [
-                DocumentKey::SimpleJson(Ecosystem::Pypi, "demo".into()),
+                DocumentKey::Index(Ecosystem::Pypi, "demo".into()),
                 DocumentKey::SimpleHtml(Ecosystem::Pypi, "demo".into()),
                 DocumentKey::LegacyJson("demo".into()),
                 DocumentKey::LegacyRelease("demo".into(), format!("{version}")),

@@ -1,10 +1,11 @@
-//! Builders of real Python distributions, good by default: what they make installs with pip. Each breakage is a knob,
+//! Builders of real Python distributions, crates and npm packages, good by default: what they make installs with pip. Each breakage is a knob,
 //! here for the metadata, in [`zip`] and [`tar`] for the containers; [`hostile()`] is the collection of attacks.
 
 pub mod tar;
 pub mod zip;
 
 mod hostile;
+mod other;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
 pub use self::hostile::hostile;
+pub use self::other::{Crate, NpmPackage, framed};
 use self::tar::TarArchive;
 use self::zip::{ZipArchive, ZipMember};
 

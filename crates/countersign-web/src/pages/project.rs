@@ -133,7 +133,7 @@ impl Addressed {
 
     /// The serial of what is served of the project; unknown projects get the advice of a 404 page.
     pub(super) async fn serial(&self, visit: &Visit) -> Result<u64> {
-        let key = DocumentKey::SimpleJson(self.ecosystem, self.key.clone());
+        let key = DocumentKey::Index(self.ecosystem, self.key.clone());
         if let Some(document) = visit.site.registry.cached_document(&key) {
             return Ok(document.serial);
         }

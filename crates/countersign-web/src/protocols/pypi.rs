@@ -189,7 +189,7 @@ fn index_key(kind: SimpleType) -> DocumentKey {
 
 fn page_key(kind: SimpleType, key: String) -> DocumentKey {
     match kind {
-        SimpleType::Json => DocumentKey::SimpleJson(Ecosystem::Pypi, key),
+        SimpleType::Json => DocumentKey::Index(Ecosystem::Pypi, key),
         SimpleType::Html | SimpleType::PlainHtml => DocumentKey::SimpleHtml(Ecosystem::Pypi, key),
     }
 }

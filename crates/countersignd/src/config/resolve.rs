@@ -567,6 +567,7 @@ impl Config {
             builtin_trust_roots: self.trust_roots.clone(),
             root_repositories: RootRepository::built_in(),
             check_sources: self.check_sources,
+            cargo_aliases: Vec::new(),
             refresh_trust_roots: self.refresh_trust_roots,
         }
     }

@@ -1,0 +1,239 @@
+//! Crates and npm packages go the same way as Python's distributions.
+
+use countersign_formats::cargo::publish::PublishRequest;
+use countersign_formats::npm::publish::{Body, PublishReader};
+use countersign_formats::{Ecosystem, Limits, NameKey};
+use countersign_registry::model::{Action, Actor, Receipt};
+use countersign_registry::{Deletion, DocumentKey, Error, Form, Registry};
+use countersign_testkit::packages::{Crate, NpmPackage, Package, Wheel};
+use serde_json::{Value, json};
+
+use crate::kit::{TestRegistry, refused};
+use crate::on_both_databases;
+
+const CARGO: Ecosystem = Ecosystem::Cargo;
+const NPM: Ecosystem = Ecosystem::Npm;
+
+pub async fn publish_crate(
+    registry: &Registry,
+    actor: &Actor,
+    package: &Crate,
+) -> Result<Receipt, Error> {
+    let request = PublishRequest::parse(package.request().to_string().as_bytes())?;
+    let built = package.build();
+    let body = futures::stream::iter([Ok::<_, std::io::Error>(bytes::Bytes::from(built.bytes))]);
+    let staged = registry
+        .stage(actor, CARGO, &request.filename(), body)
+        .await?;
+    registry
+        .publish(actor, staged, Form::Cargo(Box::new(request)))
+        .await
+}
+
+pub async fn publish_npm(
+    registry: &Registry,
+    actor: &Actor,
+    request: &Value,
+) -> Result<Receipt, Error> {
+    let mut reader = PublishReader::new(&Limits::default());
+    let mut tarball = Vec::new();
+    for piece in request.to_string().as_bytes().chunks(1_000) {
+        reader.push(piece, &mut |bytes| {
+            tarball.extend_from_slice(bytes);
+            Ok(())
+        })?;
+    }
+    let Body::Publish(form) = reader.finish()? else {
+        panic!("no publication");
+    };
+    let body = futures::stream::iter([Ok::<_, std::io::Error>(bytes::Bytes::from(tarball))]);
+    let staged = registry.stage(actor, NPM, "tarball", body).await?;
+    let filename = form.name.tarball(&form.version);
+    registry
+        .publish(actor, staged.named(&filename), Form::Npm(form))
+        .await
+}
+
+async fn lines(test: &TestRegistry, name: &str) -> Vec<Value> {
+    let text = test
+        .text(DocumentKey::Index(CARGO, name.into()))
+        .await
+        .unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+async fn packument(test: &TestRegistry, key: DocumentKey) -> Value {
+    serde_json::from_str(&test.text(key).await.unwrap()).unwrap()
+}
+
+fn short(name: &str) -> DocumentKey {
+    DocumentKey::Index(NPM, name.into())
+}
+
+fn whole(name: &str) -> DocumentKey {
+    DocumentKey::Packument(name.into())
+}
+
+/// The bytes that the heartbeat spliced are those that the rows give.
+async fn renders_alike(test: &TestRegistry, key: DocumentKey) {
+    let spliced = test.text(key.clone()).await.unwrap();
+    let other = test.reopened().await.unwrap();
+    let again = other.document(&key).await.unwrap();
+    assert_eq!(spliced, String::from_utf8_lossy(&again.bytes));
+    let diagnoses = test.registry.doctor(None, true, &mut |_, _| {}).await;
+    let documents = diagnoses.iter().find(|one| one.id == "documents").unwrap();
+    assert!(documents.ok, "{documents:?}");
+}
+
+async fn is_served(test: &TestRegistry, ecosystem: Ecosystem, key: &str, package: &Package) {
+    let key = NameKey::from_stored(key);
+    let file = test
+        .registry
+        .named_file(ecosystem, &key, &package.filename)
+        .await
+        .unwrap();
+    assert_eq!(file.sha256, package.sha256());
+    let again = test
+        .registry
+        .cached_named_file(ecosystem, &key, &package.filename)
+        .unwrap();
+    assert_eq!(again.sha256, file.sha256);
+}
+
+on_both_databases! {
+    async fn a_crate_is_published_logged_served_and_yanked(test: TestRegistry) {
+        let ann = test.user("ann").await;
+        let one = Crate::new("Sun_Rise", "1.0.0").file("README.md", "# Sunrise\n").manifest("readme = \"README.md\"\n[features]\nfast = []");
+        let two = Crate::new("Sun_Rise", "1.1.0+linux").manifest("[dependencies.other]\nversion = \"1\"");
+        let receipt = publish_crate(&test.registry, &ann, &one).await.unwrap();
+        assert_eq!(receipt.purl, "pkg:cargo/sun-rise@1.0.0?file_name=Sun_Rise-1.0.0.crate");
+        test.check_receipt(&receipt, &one.build());
+        publish_crate(&test.registry, &ann, &two).await.unwrap();
+        let index = lines(&test, "sun-rise").await;
+        assert_eq!(index.len(), 2);
+        assert_eq!((&index[0]["name"], &index[0]["vers"], &index[0]["cksum"]), (&json!("Sun_Rise"), &json!("1.0.0"), &json!(one.build().sha256())));
+        assert_eq!((&index[0]["features"], &index[0]["yanked"], &index[0]["_countersign"]["leaf"]), (&json!({"fast": []}), &json!(false), &json!(receipt.leaf)));
+        assert_eq!((&index[1]["vers"], &index[1]["deps"][0]["name"]), (&json!("1.1.0+linux"), &json!("other")));
+        // What the archive does not say is this registry, it says nothing and so means the public one.
+        assert!(index[1]["deps"][0]["registry"].is_string());
+        is_served(&test, CARGO, "sun-rise", &one.build()).await;
+        renders_alike(&test, DocumentKey::Index(CARGO, "sun-rise".into())).await;
+        let release = test.registry.release(CARGO, "sun_rise", "1.0.0").await.unwrap();
+        assert_eq!(release.manifest.description.as_deref(), Some("# Sunrise\n"));
+        test.registry.yank(&ann, CARGO, "SUN-RISE", "1.0.0", "").await.unwrap();
+        assert_eq!(lines(&test, "sun-rise").await[0]["yanked"], json!(true));
+        test.registry.unyank(&ann, CARGO, "sun-rise", "1.0.0").await.unwrap();
+        assert_eq!(lines(&test, "sun-rise").await[0]["yanked"], json!(false));
+        test.registry.quarantine(&ann, CARGO, "sun-rise", None, "stolen").await.unwrap();
+        assert_eq!(lines(&test, "sun-rise").await.len(), 0);
+    }
+
+    async fn a_crate_version_is_one_whatever_its_build_metadata_and_its_name_one_in_every_spelling(test: TestRegistry) {
+        let ann = test.user("ann").await;
+        let bob = test.user("bob").await;
+        publish_crate(&test.registry, &ann, &Crate::new("sun-rise", "1.0.0+a")).await.unwrap();
+        refused(publish_crate(&test.registry, &ann, &Crate::new("sun-rise", "1.0.0+b")).await, "file-exists");
+        refused(publish_crate(&test.registry, &bob, &Crate::new("Sun_Rise", "2.0.0")).await, "role-missing");
+        // The same name elsewhere is another project.
+        test.publish(&bob, &Wheel::new("sun-rise", "1.0").build()).await.unwrap();
+        publish_npm(&test.registry, &bob, &NpmPackage::new("sun-rise", "1.0.0").request("latest")).await.unwrap();
+        refused(publish_crate(&test.registry, &bob, &Crate::new("std", "1.0.0")).await, "name-reserved");
+    }
+
+    async fn the_repeated_publish_of_a_crate_gets_the_same_receipt(test: TestRegistry) {
+        let ann = test.user("ann").await;
+        let one = Crate::new("again", "1.0.0");
+        let first = publish_crate(&test.registry, &ann, &one).await.unwrap();
+        let second = publish_crate(&test.registry, &ann, &one).await.unwrap();
+        assert!(second.repeated && second.leaf == first.leaf);
+        refused(publish_crate(&test.registry, &ann, &one.clone().file("src/x.rs", "")).await, "file-exists");
+    }
+
+    async fn a_package_of_npm_is_published_logged_and_served_with_its_digests(test: TestRegistry) {
+        let ann = test.user("ann").await;
+        let one = NpmPackage::new("@sun/Rise".to_lowercase().as_str(), "1.0.0").set("dependencies", json!({"left": "^1.0.0"})).file("README.md", "# Rise\n");
+        let receipt = publish_npm(&test.registry, &ann, &one.request("latest")).await.unwrap();
+        assert_eq!(receipt.purl, "pkg:npm/%40sun/rise@1.0.0?file_name=rise-1.0.0.tgz");
+        test.check_receipt(&receipt, &one.build());
+        let request = one.request("latest");
+        for key in [short("@sun/rise"), whole("@sun/rise")] {
+            let document = packument(&test, key).await;
+            let version = &document["versions"]["1.0.0"];
+            let sent = &request["versions"]["1.0.0"]["dist"];
+            assert_eq!(document["dist-tags"], json!({"latest": "1.0.0"}));
+            assert_eq!((&version["dist"]["integrity"], &version["dist"]["shasum"]), (&sent["integrity"], &sent["shasum"]));
+            assert!(version["dist"]["tarball"].as_str().unwrap().ends_with("/npm/@sun/rise/-/rise-1.0.0.tgz"), "{version}");
+            assert_eq!(version["dependencies"], json!({"left": "^1.0.0"}));
+            assert!(document["time"]["1.0.0"].is_string());
+        }
+        let full = packument(&test, whole("@sun/rise")).await;
+        assert_eq!((&full["readme"], &full["maintainers"][0]["name"]), (&json!("# Rise\n"), &json!("ann")));
+        assert_eq!(full["versions"]["1.0.0"]["_npmUser"]["name"], json!("ann"));
+        is_served(&test, NPM, "@sun/rise", &one.build()).await;
+        renders_alike(&test, short("@sun/rise")).await;
+    }
+
+    async fn tags_point_to_what_is_served_and_latest_is_always_there(test: TestRegistry) {
+        let ann = test.user("ann").await;
+        let token = test.token("ann", Action::Publish, None).await;
+        for (version, tag) in [("1.0.0", "beta"), ("1.1.0", "latest"), ("2.0.0-rc.1", "next")] {
+            publish_npm(&test.registry, &ann, &NpmPackage::new("tagged", version).request(tag)).await.unwrap();
+        }
+        let tags = async || packument(&test, short("tagged")).await["dist-tags"].clone();
+        assert_eq!(tags().await, json!({"beta": "1.0.0", "latest": "1.1.0", "next": "2.0.0-rc.1"}));
+        test.registry.set_dist_tag(&token, "tagged", "stable", "1.0.0").await.unwrap();
+        test.registry.remove_dist_tag(&token, "tagged", "beta").await.unwrap();
+        assert_eq!(tags().await, json!({"latest": "1.1.0", "next": "2.0.0-rc.1", "stable": "1.0.0"}));
+        assert_eq!(test.registry.dist_tags("tagged").await.unwrap().len(), 3);
+        refused(test.registry.remove_dist_tag(&token, "tagged", "beta").await, "tag-unknown");
+        refused(test.registry.remove_dist_tag(&token, "tagged", "latest").await, "tag-latest");
+        refused(test.registry.set_dist_tag(&token, "tagged", "1.x", "1.0.0").await, "tag-invalid");
+        refused(test.registry.set_dist_tag(&token, "tagged", "old", "9.0.0").await, "release-unknown");
+        let bob = test.user("bob").await;
+        refused(test.registry.set_dist_tag(&bob, "tagged", "latest", "1.0.0").await, "role-missing");
+        test.registry.delete(&ann, NPM, "tagged", Deletion::Release("1.1.0")).await.unwrap();
+        assert_eq!(tags().await["latest"], json!("1.0.0"));
+        renders_alike(&test, short("tagged")).await;
+    }
+
+    async fn a_deprecation_is_in_both_packuments_and_in_the_log_and_gone_again(test: TestRegistry) {
+        let ann = test.user("ann").await;
+        publish_npm(&test.registry, &ann, &NpmPackage::new("old", "1.0.0").request("latest")).await.unwrap();
+        test.registry.deprecate(&ann, NPM, "old", "1.0.0", Some("use new instead")).await.unwrap();
+        for key in [short("old"), whole("old")] {
+            assert_eq!(packument(&test, key).await["versions"]["1.0.0"]["deprecated"], json!("use new instead"));
+        }
+        test.registry.deprecate(&ann, NPM, "old", "1.0.0", None).await.unwrap();
+        for key in [short("old"), whole("old")] {
+            assert_eq!(packument(&test, key).await["versions"]["1.0.0"]["deprecated"], Value::Null);
+        }
+        let bob = test.user("bob").await;
+        refused(test.registry.deprecate(&bob, NPM, "old", "1.0.0", Some("x")).await, "role-missing");
+        refused(test.registry.deprecate(&ann, NPM, "old", "1.0.0", Some("a\nb")).await, "reason");
+        refused(test.registry.deprecate(&ann, NPM, "old", "2.0.0", Some("a")).await, "release-unknown");
+    }
+
+    async fn what_is_posted_beside_a_tarball_must_be_what_is_in_it(test: TestRegistry) {
+        let ann = test.user("ann").await;
+        let honest = NpmPackage::new("confused", "1.0.0").set("scripts", json!({"test": "true"}));
+        let version = |change: &dyn Fn(&mut Value)| {
+            let mut request = honest.request("latest");
+            change(&mut request["versions"]["1.0.0"]);
+            request
+        };
+        for (what, request) in [
+            ("dependencies", version(&|manifest| manifest["dependencies"] = json!({"evil": "1"}))),
+            ("scripts", version(&|manifest| manifest["scripts"] = json!({}))),
+            ("bin", version(&|manifest| manifest["bin"] = json!({"confused": "index.js"}))),
+        ] {
+            let error = publish_npm(&test.registry, &ann, &request).await.unwrap_err();
+            assert_eq!(error.code, "npm-manifest-differs", "{what}: {error}");
+        }
+        let mut damaged = honest.request("latest");
+        damaged["versions"]["1.0.0"]["dist"]["shasum"] = json!("0".repeat(40));
+        refused(publish_npm(&test.registry, &ann, &damaged).await, "digest-mismatch");
+        publish_npm(&test.registry, &ann, &honest.request("latest")).await.unwrap();
+    }
+}
