@@ -80,7 +80,10 @@ const CORE: &[(&str, &[Arrow])] = &[
             only("heartbeat", &["Change"]),
         ],
     ),
-    ("stars", &[to("model"), to("error"), to("policy"), to("store")]),
+    (
+        "stars",
+        &[to("model"), to("error"), to("policy"), to("store")],
+    ),
     (
         "approvals",
         &[

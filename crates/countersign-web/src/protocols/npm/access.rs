@@ -76,9 +76,9 @@ pub(super) async fn packages_of_user(call: &Call<'_>, user: &str) -> Answer {
             shown(user)
         );
         let error = Error::new(Kind::NotFound, "organisation-unknown", message);
-        return Err(Refusal::npm(error.remedy(
-            "Ask for your own packages: npm access list packages.",
-        )));
+        return Err(Refusal::npm(
+            error.remedy("Ask for your own packages: npm access list packages."),
+        ));
     }
     let packages = own_packages(call, &actor).await?;
     Ok(noted(&actor, None, json(&Value::Object(packages))))
@@ -126,9 +126,9 @@ pub(super) async fn set(call: &Call<'_>, name: &PackageName, body: Body) -> Answ
         Some("restricted" | "private") if !call.site.is_public() => {
             Ok(noted(&actor, Some(name), done()))
         }
-        Some("public" | "restricted" | "private") => Err(Refusal::npm(other_visibility(
-            call.site.is_public(),
-        ))),
+        Some("public" | "restricted" | "private") => {
+            Err(Refusal::npm(other_visibility(call.site.is_public())))
+        }
         _ => Err(Refusal::npm(Error::new(
             Kind::Rejected,
             "json-malformed",

@@ -29,12 +29,7 @@ pub(super) async fn tags(call: &Call<'_>, name: &PackageName) -> Answer {
 }
 
 /// Points a tag to the version in the body.
-pub(super) async fn set_tag(
-    call: &Call<'_>,
-    name: &PackageName,
-    tag: &str,
-    body: Body,
-) -> Answer {
+pub(super) async fn set_tag(call: &Call<'_>, name: &PackageName, tag: &str, body: Body) -> Answer {
     let actor = call.actor().await?;
     let bytes = whole(body, super::LONGEST_BODY)
         .await
@@ -144,16 +139,9 @@ fn check_rev(sent: &str, now: &str) -> Result<(), Refusal> {
 }
 
 /// `PUT /{name}/-rev/{revision}`: a change that began at a revision.
-pub(super) async fn put(
-    call: &Call<'_>,
-    name: &PackageName,
-    revision: &str,
-    body: Body,
-) -> Answer {
+pub(super) async fn put(call: &Call<'_>, name: &PackageName, revision: &str, body: Body) -> Answer {
     let actor = call.actor().await?;
-    let bytes = whole(body, LONGEST_PACKUMENT)
-        .await
-        .map_err(Refusal::npm)?;
+    let bytes = whole(body, LONGEST_PACKUMENT).await.map_err(Refusal::npm)?;
     let limits = &call.site.registry.settings().limits;
     let mut update = read_update(&bytes, limits).map_err(Refusal::npm)?;
     // The address says it; what the body says must be the same.
@@ -167,7 +155,7 @@ pub(super) async fn put(
 fn read_update(bytes: &[u8], limits: &Limits) -> Result<Update, Error> {
     let mut reader = publish::PublishReader::new(limits);
     reader.push(bytes, &mut |_| Ok(()))?;
-    match reader.finish(limits)? {
+    match reader.finish()? {
         publish::Body::Update(update) => Ok(*update),
         publish::Body::Publish(_) => Err(Error::new(
             Kind::Rejected,
@@ -352,7 +340,10 @@ mod tests {
             ],
         )
         .unwrap();
-        assert_eq!((both.act, both.also), (Act::Delete, &[Act::ManageRoles][..]));
+        assert_eq!(
+            (both.act, both.also),
+            (Act::Delete, &[Act::ManageRoles][..])
+        );
         assert_eq!(
             both.subject,
             "pkg:npm/@s/n: remove 1.0.0, \"a\\u{202e}b\" becomes owner"

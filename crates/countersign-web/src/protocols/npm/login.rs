@@ -4,7 +4,7 @@
 //! no token: it fetches one, once. `npm logout` has its token in the address too; that token ends by it.
 
 use axum::Json;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use countersign_registry::model::{Action, Presented};
 use countersign_registry::{Error, Fetched, Kind};
 use http::header::{RETRY_AFTER, USER_AGENT};
@@ -70,10 +70,7 @@ pub(super) async fn logout(call: &Call<'_>, token: &str) -> Answer {
         .authenticate(Presented::Token(token.to_owned()))
         .await
         .map_err(Refusal::npm)?;
-    registry
-        .end_token(&actor)
-        .await
-        .map_err(Refusal::npm)?;
+    registry.end_token(&actor).await.map_err(Refusal::npm)?;
     Ok(noted(&actor, None, super::done()))
 }
 

@@ -109,7 +109,9 @@ pub(crate) fn from_memory(
 ) -> Option<http::Response<Bytes>> {
     match Place::read(raw).ok()? {
         Place::Package(name) => read::packument_from_memory(site, &name, method, headers),
-        Place::Tarball(name, file) => read::tarball_from_memory(site, &name, &file, method, headers),
+        Place::Tarball(name, file) => {
+            read::tarball_from_memory(site, &name, &file, method, headers)
+        }
         _ => None,
     }
 }
@@ -193,7 +195,9 @@ async fn dispatch(
             change::remove_all(&call, &name, &revision).await
         }
         ("GET", Place::Tarball(name, file)) => read::tarball(&call, &name, &file).await,
-        ("DELETE", Place::TarballAt(name, file)) => change::remove_tarball(&call, &name, &file).await,
+        ("DELETE", Place::TarballAt(name, file)) => {
+            change::remove_tarball(&call, &name, &file).await
+        }
         ("GET", Place::Version(name, version)) => read::version(&call, &name, &version).await,
         (_, place) => Ok(not_allowed(&parts.method, path, &place)),
     }

@@ -258,9 +258,9 @@ pub(super) async fn grant(call: &Call<'_>, name: &str, team: &str, body: Body) -
             "npm-access-read",
             "No role here only reads: whoever may read this registry reads all its packages.",
         );
-        return Err(Refusal::npm(error.remedy(
-            "Grant read-write, which makes the team a maintainer.",
-        )));
+        return Err(Refusal::npm(
+            error.remedy("Grant read-write, which makes the team a maintainer."),
+        ));
     }
     role_of_team(call, name, team, &package, Some(Role::Maintainer)).await
 }
@@ -279,8 +279,8 @@ async fn role_of_team(
     package: &str,
     role: Option<Role>,
 ) -> Answer {
-    let name = PackageName::parse(package)
-        .map_err(|rejection| Refusal::npm(Error::from(rejection)))?;
+    let name =
+        PackageName::parse(package).map_err(|rejection| Refusal::npm(Error::from(rejection)))?;
     // The core finds the team by the organisation that owns the package; another one's name would be a slip.
     team(call, organisation, which).await?;
     let change = role.map_or("loses the role".to_owned(), |role| {

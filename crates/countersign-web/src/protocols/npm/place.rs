@@ -190,14 +190,7 @@ mod tests {
 
     #[test]
     fn every_encoding_of_a_name_leads_to_the_same_place() {
-        for raw in [
-            "@s/n",
-            "@s%2fn",
-            "@s%2Fn",
-            "%40s/n",
-            "%40s%2fn",
-            "%40s%2Fn",
-        ] {
+        for raw in ["@s/n", "@s%2fn", "@s%2Fn", "%40s/n", "%40s%2fn", "%40s%2Fn"] {
             let read = |rest: &str| {
                 let raw = format!("{raw}{rest}");
                 // Leaked for the test alone: what is read borrows from the path.
@@ -239,10 +232,7 @@ mod tests {
             ("-/ping", Place::Ping),
             ("-/whoami", Place::Whoami),
             ("-/v1/login/secret", Place::LoginDone("secret")),
-            (
-                "-/user/org.couchdb.user:ada",
-                Place::User("ada".to_owned()),
-            ),
+            ("-/user/org.couchdb.user:ada", Place::User("ada".to_owned())),
             (
                 "-/user/org.couchdb.user%3Aada/-rev/1",
                 Place::User("ada".to_owned()),

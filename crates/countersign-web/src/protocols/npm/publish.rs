@@ -40,7 +40,8 @@ pub(super) async fn put(call: &Call<'_>, name: &PackageName, body: Body) -> Answ
     }
 }
 
-/// Reads a publication, and nothing else.
+/// Reads a publication, and nothing else: for staged publishing.
+#[expect(dead_code, reason = "staged publishing comes with another branch")]
 pub(super) async fn publication(
     call: &Call<'_>,
     actor: &Actor,
@@ -175,7 +176,7 @@ async fn receive(call: &Call<'_>, actor: &Actor, body: Body) -> Result<Received,
     let mut first = Vec::new();
     while first.is_empty() {
         let Some(piece) = next(&mut body).await? else {
-            return Ok(match reader.finish(limits)? {
+            return Ok(match reader.finish()? {
                 Read::Update(update) => Received::Update(update),
                 Read::Publish(_) => return Err(empty()),
             });
@@ -205,7 +206,7 @@ async fn receive(call: &Call<'_>, actor: &Actor, body: Body) -> Result<Received,
             piece = Vec::new();
             let Some(more) = next(&mut body).await? else {
                 drop(sender);
-                return reader.finish(limits).map_err(Error::from);
+                return reader.finish().map_err(Error::from);
             };
             reader.push(&more, &mut |bytes| {
                 piece.extend_from_slice(bytes);
@@ -268,10 +269,7 @@ mod tests {
     #[test]
     fn a_notice_is_one_line_of_ascii() {
         assert_eq!(notice(&[]), None);
-        let words = [
-            "One\r\nX: y.".to_owned(),
-            "Zw\u{f6}lf \u{1b}[2J".to_owned(),
-        ];
+        let words = ["One\r\nX: y.".to_owned(), "Zw\u{f6}lf \u{1b}[2J".to_owned()];
         assert_eq!(notice(&words).unwrap(), "One??X: y. Zw?lf ?[2J");
         assert_eq!(notice(&["x".repeat(9_000)]).unwrap().len(), 1_000);
     }

@@ -54,7 +54,7 @@ pub(super) async fn search(call: &Call<'_>) -> Answer {
                 format!(
                     "{}{}",
                     call.site.url(),
-                    crate::pages::project_path(Ecosystem::Npm, &project.key)
+                    crate::pages::links::project(Ecosystem::Npm, &project.key)
                 ),
             )],
             publisher: None,
