@@ -61,6 +61,27 @@ impl fmt::Display for Ecosystem {
     }
 }
 
+impl Ecosystem {
+    /// What the names of an ecosystem's packages end with.
+    pub const fn endings(self) -> &'static [&'static str] {
+        match self {
+            Ecosystem::Pypi => &[".whl", ".tar.gz", ".zip"],
+            Ecosystem::Cargo => &[".crate"],
+            Ecosystem::Npm => &[".tgz"],
+        }
+    }
+
+    /// The ecosystem whose packages are named like this, by the end of the name.
+    pub fn of_filename(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|ecosystem| {
+            ecosystem
+                .endings()
+                .iter()
+                .any(|ending| name.ends_with(ending))
+        })
+    }
+}
+
 impl FromStr for Ecosystem {
     type Err = Rejection;
 
@@ -252,9 +273,13 @@ pub trait Format: Sync {
     }
     /// The version and its place in the order of versions; refuses what may not be published.
     fn version(&self, text: &str) -> Result<Version, Rejection>;
-    /// What a file name has in common with every other spelling of it. Crates and npm's tarballs have one each.
-    fn filename_key(&self, filename: &str, _limits: &Limits) -> Result<String, Rejection> {
-        Ok(filename.to_owned())
+    /// What a file has in common with every other spelling of it: in Python its name, elsewhere its version, of which it is
+    /// the only file.
+    ///
+    /// # Errors
+    /// Refuses what is no file name of the ecosystem.
+    fn file_key(&self, manifest: &Manifest, _limits: &Limits) -> Result<String, Rejection> {
+        Ok(manifest.version_key.clone())
     }
     /// The coarse form in which names that are easily confused are one; for similarity only.
     fn skeleton(&self, key: &NameKey) -> String {

@@ -25,3 +25,6 @@ CREATE TABLE file_signatures (
     signature  TEXT NOT NULL,
     PRIMARY KEY (file_id, keyid)
 );
+
+-- Under which settings a document was rendered: addresses stand in it. A process with other settings renders anew.
+ALTER TABLE documents ADD COLUMN rendered_for TEXT NOT NULL DEFAULT '';

@@ -315,6 +315,15 @@ impl Registry {
         policy::may_read(self.inner.settings.visibility, actor)
     }
 
+    /// The same gate for the index and the files of an ecosystem whose client reads them with the token that it
+    /// publishes with.
+    ///
+    /// # Errors
+    /// As [`Registry::may_read`].
+    pub fn may_read_as_client(&self, actor: &Actor, ecosystem: Ecosystem) -> Result<()> {
+        policy::may_read_as_client(self.inner.settings.visibility, actor, ecosystem)
+    }
+
     /// Makes a user; the answer holds a one-time enrolment secret.
     ///
     /// # Errors

@@ -180,17 +180,14 @@ impl Registry {
         }
         tx.set_deprecation(&release.id, message.map(|message| (now, message)))
             .await?;
-        let way = match message {
-            Some(_) => leaf::Change::Added,
-            None => leaf::Change::Removed,
-        };
         let subject = purl::release_purl(ecosystem, &key, &release.version);
-        self.record(
-            &mut tx,
-            Change::about(actor, LeafKind::Deprecated, subject, &project.id).way(way, None),
-            json!({"message": message}),
-        )
-        .await?;
+        let change = Change::about(actor, LeafKind::Deprecated, subject, &project.id);
+        let change = match message {
+            Some(_) => change,
+            None => change.way(leaf::Change::Removed, None),
+        };
+        self.record(&mut tx, change, json!({"message": message}))
+            .await?;
         self.finish(tx, ecosystem, &project, &[]).await
     }
 

@@ -20,7 +20,7 @@ use crate::fetch::rendered_index;
 use crate::heartbeat::document_path;
 use crate::keys::verifier_key_name;
 use crate::model::{FileState, Time};
-use crate::provenance::signing_key_problem;
+use crate::provenance::{npm_key_problem, signing_key_problem};
 use crate::settings::Settings;
 use crate::sign_in::{RP, belongs};
 use crate::store::{Head, Store};
@@ -228,6 +228,11 @@ pub async fn examine(patient: &Patient<'_>, deep: bool, progress: Looked<'_>) ->
         keys(patient, &heads)
             .await
             .unwrap_or_else(|error| Diagnosis::failed("keys", &error)),
+    );
+    found.push(
+        npm_signatures(patient)
+            .await
+            .unwrap_or_else(|error| Diagnosis::failed("npm-signatures", &error)),
     );
     found.push(
         attestations(patient, deep)
@@ -560,6 +565,24 @@ async fn attestations(patient: &Patient<'_>, deep: bool) -> Result<Diagnosis> {
     })
 }
 
+/// Is the key there that signs npm's versions?
+async fn npm_signatures(patient: &Patient<'_>) -> Result<Diagnosis> {
+    let problem = match patient.keys_folder {
+        Some(folder) => npm_key_problem(patient.store, folder).await?,
+        None => None,
+    };
+    Ok(match problem {
+        Some(problem) => Diagnosis::bad(
+            "npm-signatures",
+            Severity::Warning,
+            problem,
+            "New npm versions get no signature of the registry until it is there again, and `npm audit signatures` calls them missing.",
+            "Put the key back, or make another: `countersignd admin key rotate npm`.",
+        ),
+        None => Diagnosis::good("npm-signatures", "nothing amiss with their key".to_owned()),
+    })
+}
+
 /// Are the trust roots that are refreshed by themselves fresh?
 async fn trust_roots(patient: &Patient<'_>) -> Result<Diagnosis> {
     let (settings, now) = (patient.settings, patient.seams.clock.now());
@@ -860,7 +883,10 @@ async fn artifacts(patient: &Patient<'_>, deep: bool, progress: Looked<'_>) -> R
 /// Rendered documents against the rows they show.
 async fn documents(patient: &Patient<'_>) -> Result<Diagnosis> {
     let mut wrong = Vec::new();
-    let rendered = patient.store.rendered().await?;
+    let rendered = patient
+        .store
+        .rendered(&patient.settings.rendered_for())
+        .await?;
     for (path, project, digest, serial) in &rendered {
         let states = patient
             .store

@@ -334,7 +334,10 @@ impl Registry {
         if let Some((digest, serial)) = self
             .inner
             .store
-            .document_pointer(&simple_path(ecosystem, &state.key))
+            .document_pointer(
+                &simple_path(ecosystem, &state.key),
+                &self.inner.settings.rendered_for(),
+            )
             .await?
             && serial == state.serial
             && let Some(bytes) = self

@@ -62,13 +62,13 @@ pub use notices::AccountNotice;
 pub use opening::LogIdentity;
 pub use organisations::{
     Invitation, Member, Namespace, OrganisationDetail, OrganisationSummary, ProjectName, Proposal,
-    Team, TeamRole, Wish,
+    Team, TeamOn, TeamRole, Wish,
 };
 pub use oversight::{CriticalProject, UserDetail};
 pub use policy::permissions::page as permissions_page;
 pub use policy::{Act, Need, PERMISSIONS, Permission, Who};
 pub use provenance::{Added, NewException, NewIdentity, NewMove};
-pub use publish::{Form, Staged};
+pub use publish::{Form, Staged, StagedBytes, StagedPublication};
 pub use recovery::{RecoveryCase, RecoveryPolicy};
 pub use seams::{
     Clock, DomainIntel, DomainReport, Message, Outside, OutsideAnswer, OutsideError,
@@ -117,6 +117,7 @@ struct Inner {
     office: mail::Office,
     keyring: leaks::Keyring,
     notary: provenance::NotaryRoom,
+    npm_key: provenance::NpmKeyRoom,
     roots: provenance::RootRoom,
     ways_back: recovery::WaysBack,
     diary: console::Diary,

@@ -493,6 +493,52 @@ pub struct Workflow {
     pub claims: BTreeMap<String, String>,
 }
 
+/// What the tokens of a publisher may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Permits {
+    /// Publish at once.
+    pub publish: bool,
+    /// Stage, for a person to approve.
+    pub stage: bool,
+}
+
+impl Permits {
+    /// Everything.
+    pub const BOTH: Self = Self {
+        publish: true,
+        stage: true,
+    };
+    /// Nothing.
+    pub const NONE: Self = Self {
+        publish: false,
+        stage: false,
+    };
+
+    /// As a publisher's row keeps it; what is not said is everything.
+    pub(crate) fn of(word: Option<&str>) -> Self {
+        word.map_or(Self::BOTH, |words| Self {
+            publish: words.split(' ').any(|word| word == "publish"),
+            stage: words.split(' ').any(|word| word == "stage"),
+        })
+    }
+
+    /// The same, to be kept.
+    pub(crate) fn word(self) -> Option<&'static str> {
+        match self {
+            Self::BOTH => None,
+            Self {
+                publish: true,
+                stage: false,
+            } => Some("publish"),
+            Self {
+                publish: false,
+                stage: true,
+            } => Some("stage"),
+            Self::NONE => Some(""),
+        }
+    }
+}
+
 /// How much stands behind the publications of a project. Ordered: later is more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

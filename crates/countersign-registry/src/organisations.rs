@@ -100,6 +100,17 @@ pub struct TeamRole {
     pub role: Role,
 }
 
+/// A team with a role on a project.
+#[derive(Clone, Debug, Serialize)]
+pub struct TeamOn {
+    /// The organisation that owns the project.
+    pub organisation: String,
+    /// The team.
+    pub team: String,
+    /// Its role.
+    pub role: Role,
+}
+
 /// A project by its name.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProjectName {
@@ -889,6 +900,46 @@ impl Registry {
         Ok(())
     }
 
+    /// The teams with a role on a project.
+    ///
+    /// # Errors
+    /// `project-unknown`; a refused name.
+    pub async fn teams_on(&self, ecosystem: Ecosystem, project: &str) -> Result<Vec<TeamOn>> {
+        let key = format(ecosystem).name_key(project)?;
+        let (state, _) = self
+            .inner
+            .store
+            .visible_project(ecosystem, key.as_str())
+            .await?
+            .ok_or_else(|| crate::fetch::unknown_project(project))?;
+        let rows = self.inner.store.teams_on(&state.id).await?;
+        Ok(rows
+            .into_iter()
+            .map(|(organisation, team, role)| TeamOn {
+                organisation,
+                team,
+                role,
+            })
+            .collect())
+    }
+
+    /// [`Registry::set_team_role`] for a team that is named with its organisation.
+    ///
+    /// # Errors
+    /// The same; `project-elsewhere` where another organisation owns the project.
+    pub async fn set_role_of_team(
+        &self,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        project: &str,
+        organisation: &str,
+        team: &str,
+        role: Option<Role>,
+    ) -> Result<()> {
+        self.change_team_role(actor, ecosystem, project, Some(organisation), team, role)
+            .await
+    }
+
     /// Gives a team of the organisation that owns a project a role on it, or takes it away.
     ///
     /// # Errors
@@ -899,6 +950,19 @@ impl Registry {
         actor: &Actor,
         ecosystem: Ecosystem,
         project: &str,
+        team: &str,
+        role: Option<Role>,
+    ) -> Result<()> {
+        self.change_team_role(actor, ecosystem, project, None, team, role)
+            .await
+    }
+
+    async fn change_team_role(
+        &self,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        project: &str,
+        named: Option<&str>,
         team: &str,
         role: Option<Role>,
     ) -> Result<()> {
@@ -921,6 +985,18 @@ impl Registry {
             .organisation_key(&organisation)
             .await?
             .ok_or_else(|| unknown_organisation(&organisation.0))?;
+        if let Some(named) = named
+            && user_key(named)? != owner
+        {
+            return Err(Error::new(
+                Kind::Rejected,
+                "project-elsewhere",
+                format!("{} is not owned by the organisation {named}.", project.name),
+            )
+            .remedy(format!(
+                "Only teams of {owner}, which owns it, can have a role on it."
+            )));
+        }
         let team = tx
             .team(&organisation, &user_key(team)?)
             .await?

@@ -9,7 +9,7 @@ use countersign_trust::oidc::{self, Difference, Provider};
 use crate::checks::names::{NameFinding, new_name};
 use crate::error::{Error, Kind, Result};
 use crate::model::{
-    Action, Actor, FileState, Identity, ProjectStatus, Role, Roles, Scope, Strength, Time,
+    Action, Actor, FileState, Identity, Permits, ProjectStatus, Role, Roles, Scope, Strength, Time,
     TrustLevel, Visibility, Workflow,
 };
 use crate::settings::{DeletePolicy, Settings};
@@ -69,6 +69,23 @@ pub(crate) fn may_read(visibility: Visibility, actor: &Actor) -> Result<()> {
             None => Ok(()),
         },
     }
+}
+
+/// May this caller read what an ecosystem's own client reads while it publishes? Cargo has one token for a registry, and
+/// needs the index with it before and after it sends a crate: so on a restricted instance a token that publishes some
+/// of an ecosystem's projects reads the index and the files of that ecosystem, and nothing else.
+pub(crate) fn may_read_as_client(
+    visibility: Visibility,
+    actor: &Actor,
+    ecosystem: Ecosystem,
+) -> Result<()> {
+    let publishes = actor.scope.as_ref().is_some_and(|scope| {
+        scope.action >= Action::Publish && scope.ecosystem.is_none_or(|only| only == ecosystem)
+    });
+    if publishes && actor.identity != Identity::Anonymous {
+        return Ok(());
+    }
+    may_read(visibility, actor)
 }
 
 /// Did this caller prove minutes ago who it is?
@@ -356,6 +373,38 @@ pub(crate) fn trust_of(actor: &Actor) -> TrustLevel {
         Strength::None => TrustLevel::None,
         Strength::Token | Strength::Operator => TrustLevel::Token,
         Strength::Workflow | Strength::Phishproof => TrustLevel::Workflow,
+    }
+}
+
+/// May a workflow publish here at once, or let it wait for a person's approval, as it asks?
+pub(crate) fn may_pass(
+    permits: Permits,
+    at_once: bool,
+    workflow: &Workflow,
+    project: &ProjectFacts,
+) -> Result<()> {
+    // A publisher that is none here any more is refused as such.
+    if project.publisher.is_none() {
+        return Ok(());
+    }
+    match (at_once, permits) {
+        (true, Permits { publish: false, .. }) => Err(denied(
+            "publisher-stages-only",
+            format!(
+                "{} may stage releases of {}, and not publish them.",
+                workflow.label, project.name
+            ),
+            "Stage it (npm stage publish) and let an owner approve it, or let an owner register the publisher with the permission to publish.",
+        )),
+        (false, Permits { stage: false, .. }) => Err(denied(
+            "publisher-publishes-only",
+            format!(
+                "{} may publish releases of {}, and not stage them.",
+                workflow.label, project.name
+            ),
+            "Publish it, or let an owner register the publisher with the permission to stage.",
+        )),
+        _ => Ok(()),
     }
 }
 

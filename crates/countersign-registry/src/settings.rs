@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use countersign_formats::cargo::OwnIndex;
 use countersign_formats::{Limits, Rejection};
+use countersign_trust::digest::Sha256;
 use countersign_trust::oidc::Provider;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -297,6 +298,13 @@ impl Settings {
             check_sources: true,
             cargo_aliases: Vec::new(),
         }
+    }
+
+    /// What of the settings stands in index documents. A document that was rendered under others is not served.
+    pub(crate) fn rendered_for(&self) -> String {
+        let mut parts: Vec<&str> = vec![self.site()];
+        parts.extend(self.cargo_aliases.iter().map(String::as_str));
+        Sha256::of(parts.join("\n").as_bytes()).to_hex()
     }
 
     /// This registry's Cargo index, as the crates in it name it, with the registries that it stands in for.

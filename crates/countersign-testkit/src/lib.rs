@@ -9,6 +9,7 @@
 
 pub mod authority;
 pub mod browser;
+pub mod cargo;
 pub mod claims;
 pub mod clients;
 pub mod corpus;

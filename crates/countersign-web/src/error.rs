@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use countersign_registry::oidc::Difference;
 use countersign_registry::{Error, Kind};
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use hyper::ext::ReasonPhrase;
 use serde_json::{Map, Value, json};
 
@@ -37,6 +37,9 @@ pub enum Dialect {
     Exchange,
     /// npm and its kin: `{"error"}`, which they print, with the members of RFC 9457 beside it.
     Npm,
+    /// cargo: `{"errors": [{"detail"}]}`, of which it prints each detail, with the members of RFC 9457 beside it. Who
+    /// lacks a token is told where `cargo login` gets one.
+    Cargo,
 }
 
 /// An error with the dialect it is to be told in.
@@ -85,6 +88,11 @@ impl Refusal {
         Self::new(error, Dialect::Npm)
     }
 
+    /// For cargo.
+    pub fn cargo(error: impl Into<Error>) -> Self {
+        Self::new(error, Dialect::Cargo)
+    }
+
     /// The status this is answered with.
     pub fn status(&self) -> StatusCode {
         match (self.dialect, status_of(&self.error)) {
@@ -96,6 +104,7 @@ impl Refusal {
             }
             (Dialect::Exchange, status) if exchanged_status(&self.error, status) => status,
             (Dialect::Exchange, _) => StatusCode::UNPROCESSABLE_ENTITY,
+            (Dialect::Npm, _) if self.approval.is_some() => StatusCode::UNAUTHORIZED,
             (_, status) => status,
         }
     }
@@ -208,6 +217,7 @@ pub(crate) fn render(
         Dialect::Upload => upload_form(headers),
         Dialect::Exchange => Form::Exchange,
         Dialect::Npm => Form::Npm,
+        Dialect::Cargo => Form::Cargo,
     };
     let (content_type, body) = match form {
         Form::Text => (
@@ -250,12 +260,20 @@ pub(crate) fn render(
             members.insert("errors".to_owned(), reasons(error, &link).into());
             ("application/json", Value::Object(members).to_string())
         }
+        Form::Cargo => {
+            let mut members = problem(error, status, &link, request_id);
+            members.insert("errors".to_owned(), details(error, &link).into());
+            ("application/json", Value::Object(members).to_string())
+        }
         Form::Npm => {
             let mut members = problem(error, status, &link, request_id);
-            members.insert(
-                "error".to_owned(),
-                format!("{} More: {link}", error.text()).into(),
-            );
+            if let Some(approval) = &refusal.approval {
+                return step_up(error, approval, request_id);
+            }
+            // npm prints the one, its `stage` and pnpm the other.
+            let text = format!("{} More: {link}", error.text());
+            members.insert("message".to_owned(), text.as_str().into());
+            members.insert("error".to_owned(), text.into());
             ("application/json", Value::Object(members).to_string())
         }
     };
@@ -268,10 +286,7 @@ pub(crate) fn render(
         // npm prints what we say only where no scheme is named; else it guesses.
         StatusCode::UNAUTHORIZED if refusal.dialect == Dialect::Npm => {}
         StatusCode::UNAUTHORIZED if asks_for_token(&error.code) => {
-            out.insert(
-                WWW_AUTHENTICATE,
-                HeaderValue::from_static("Basic realm=\"countersign\""),
-            );
+            out.insert(WWW_AUTHENTICATE, challenge(refusal.dialect, site));
         }
         StatusCode::SERVICE_UNAVAILABLE => {
             // The log and the database are back in seconds; another host takes longer.
@@ -301,8 +316,70 @@ pub(crate) fn render(
     response
 }
 
+/// What makes npm's clients ask for a second factor by way of the browser; old ones get the way in words. Both are told
+/// it in the header that npm prints, too.
+fn step_up(error: &Error, approval: &Value, request_id: &str) -> Response {
+    let text = error.text();
+    let address = |name: &str| {
+        approval
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    let (kind, body) = match approval.get("byBrowser").and_then(Value::as_bool) {
+        Some(false) => (
+            "text/plain; charset=utf-8",
+            format!("{text}\nRequest: {request_id}\n"),
+        ),
+        _ => {
+            let (page, done) = (address("authUrl"), address("doneUrl"));
+            (
+                "application/json",
+                json!({"authUrl": page, "doneUrl": done, "code": error.code, "error": text, "message": text})
+                    .to_string(),
+            )
+        }
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::UNAUTHORIZED;
+    let out = response.headers_mut();
+    out.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    out.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    out.insert(WWW_AUTHENTICATE, HeaderValue::from_static("OTP"));
+    notify_npm(&mut response, &text);
+    response
+}
+
+/// Lets npm print a line: ASCII, and not endless.
+pub(crate) fn notify_npm(response: &mut Response, text: &str) {
+    let plain = text.chars().map(|c| match c {
+        ' '..='~' => c,
+        _ => '?',
+    });
+    let plain: String = plain.take(1_000).collect();
+    if let Ok(value) = HeaderValue::from_str(&plain) {
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static("npm-notice"), value);
+    }
+}
+
 /// Whether a token is what would help. Where it is not (a wrong password, a link that was used up), a browser must not
 /// open its own window for user name and password.
+/// How a caller without a good token is asked for one.
+fn challenge(dialect: Dialect, site: &str) -> HeaderValue {
+    let for_cargo = || {
+        let url = crate::protocols::cargo::login_url(site);
+        let text = countersign_formats::cargo::api::login_challenge(&url)?;
+        HeaderValue::from_str(&text).ok()
+    };
+    let basic = HeaderValue::from_static("Basic realm=\"countersign\"");
+    match dialect {
+        Dialect::Cargo => for_cargo().unwrap_or(basic),
+        _ => basic,
+    }
+}
+
 fn asks_for_token(code: &str) -> bool {
     code.starts_with("token-")
         || matches!(
@@ -356,6 +433,20 @@ fn reasons(error: &Error, link: &str) -> Vec<Value> {
     std::iter::once(whole).chain(claims).collect()
 }
 
+/// The lines that cargo prints: the error, and each claim that differed.
+fn details(error: &Error, link: &str) -> Vec<Value> {
+    let whole = format!("{} More: {link}", error.text());
+    let claims = error
+        .differences
+        .iter()
+        .filter(|difference| !difference.matched)
+        .map(difference_in_words);
+    std::iter::once(whole)
+        .chain(claims)
+        .map(|detail| json!({ "detail": detail }))
+        .collect()
+}
+
 /// One claim that differed, as a line for a person.
 fn difference_in_words(difference: &Difference) -> String {
     let seen = difference
@@ -407,6 +498,7 @@ enum Form {
     Html,
     Exchange,
     Npm,
+    Cargo,
 }
 
 fn upload_form(headers: &HeaderMap) -> Form {

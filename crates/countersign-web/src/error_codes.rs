@@ -810,6 +810,15 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "npm-key" "Signing key of the wrong kind"
         "Versions are signed with a key over P-256, since npm's clients know no other."
         "Ask the operator to set up such a key.";
+    "npm-key-missing" "Key of npm's signatures missing"
+        "The registry can not read the key that signs npm's versions. New versions get their signature when it is there again."
+        "The operator puts it back, or makes another: countersignd admin key rotate npm.";
+    "npm-key-raced" "Keys changed at the same moment"
+        "Another server of this registry made a key for npm's signatures at the same moment."
+        "Try again; operators copy the folder of keys to every server first.";
+    "npm-key-wrong" "Another key of npm's signatures"
+        "The key in the folder of keys is not the one that signs npm's versions here."
+        "The operator puts the right key there; every server of one registry has the same.";
     "npm-manifest-differs" "Manifest differs from the tarball"
         "What the client says about the version is not what package.json in the tarball says, which is what gets installed."
         "Publish the folder or the tarball as it is, without scripts that change package.json in between.";
@@ -822,6 +831,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "npm-token" "No such token is made"
         "npm's command asks for a token that this registry does not know: for several packages, for a scope or an organisation, or one that goes past a passkey."
         "Ask for a token that reaches everything or one package.";
+    "npm-trust" "Trusted publisher not readable"
+        "What npm trust sent is no trusted publisher, or names something that is not known here."
+        "Use npm trust of npm 11.10 or newer, or the project's settings.";
     "npm-update" "Change not usable"
         "The request changes a package in a way that is not understood, or that contradicts what is there."
         "Use the client's commands: npm deprecate, owner, dist-tag, unpublish.";
@@ -1041,12 +1053,18 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "publish-truncated" "Request cut short"
         "The publish request ended before the crate it announced."
         "Publish again.";
+    "publisher-ambiguous" "Two publishers have this number"
+        "Cargo's clients name publishers by numbers, and two of the caller's crates have a publisher of the same number."
+        "Say which crate is meant with ?crate=NAME, or name the publisher by its own id.";
     "publisher-exists" "Publisher exists"
         "The project has this publisher already."
         "Remove it first if its ids are to be learnt anew.";
     "publisher-invalid" "Publisher not possible"
         "Something that was given to register a publisher is missing or can not be right; the error names each field."
         "Correct the fields. /help/trusted-publishing says what is asked for.";
+    "publisher-may-nothing" "Publisher without a permission"
+        "A trusted publisher whose tokens may neither publish nor stage is of no use."
+        "Name at least one permission.";
     "publisher-mismatch" "Workflow does not fit"
         "The identity token is genuine, and a publisher for its repository is registered, but a claim differs. The error says which, what was expected and what was there."
         "Change the workflow so that it fits, or let an owner of the project register a publisher that fits it.";
@@ -1059,6 +1077,12 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "publisher-pin-expired" "Publisher not used in time"
         "The provider could not be asked for the repository's ids, so the first token was to tell them; it did not come in time."
         "An owner removes the publisher and registers it anew, and then publishes soon.";
+    "publisher-publishes-only" "Publisher may not stage"
+        "The trusted publisher may publish at once, and not stage."
+        "Publish, or let an owner register it with the permission to stage.";
+    "publisher-stages-only" "Publisher may only stage"
+        "The trusted publisher may stage versions for a person to approve, and not publish them."
+        "Stage it: npm stage publish. Then an owner approves it.";
     "publisher-unconfirmed" "Publisher not confirmed"
         "The provider was asked about the repository, and its answer can not be used or is about another one."
         "Check owner and repository, and that the issuer is of the kind that it is registered as.";
@@ -1185,6 +1209,21 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "spool-unwritable" "Upload not stored"
         "The registry could not write the upload to its disk."
         RETRY;
+    "stage-differs" "Another digest"
+        "What was approved is not what is staged under this id."
+        "Look at what is staged again.";
+    "stage-exists" "Version staged already"
+        "Other bytes of this version, or from another sender, wait for an answer."
+        "Approve or reject those first.";
+    "stage-over" "Waits no more"
+        "The staged version was approved or rejected, or nobody answered in time."
+        "Stage it again if it is still wanted.";
+    "stage-published" "Published already"
+        "The version that was to be staged is published, with the same bytes."
+        "There is nothing left to do.";
+    "stage-unknown" "Nothing staged"
+        "Nothing is staged under this id, or nothing that you may see."
+        "List what waits: npm stage list.";
     "stars-private" "Stars are one's own"
         "What an account starred is shown to it alone."
         "Ask for your own stars.";
@@ -1203,6 +1242,12 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "tag-latest" "latest stays"
         "The tag latest always points to a version."
         "Point it to another version with npm dist-tag add.";
+    "tag-unknown" "No such tag"
+        "The package has no tag of this name."
+        "Look at its tags: npm dist-tag ls NAME.";
+    "tags-too-many" "Too many tags"
+        "A package has as many tags as it may."
+        "Remove those that nobody uses with npm dist-tag rm.";
     "team-owner" "Teams are no owners"
         "A team can not have the role of an owner; the owners of its organisation are owners of its projects."
         "Give it the role maintainer, publisher or security.";
@@ -1287,6 +1332,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "too-many-races" "Too many at once"
         "Others kept changing the same project at the same moment."
         RETRY;
+    "too-many-staged" "Too many staged versions"
+        "As many versions of the project wait for an answer as may."
+        "Approve or reject some of them.";
     "too-many-stars" "Too many stars"
         "An account may star many projects, but not without end."
         "Take stars back that you no longer need.";

@@ -45,6 +45,17 @@ impl RouteClass {
 
     /// The class of a request path.
     pub(crate) fn of(path: &str) -> Self {
+        // Index files of Cargo and publishing there are what their counterparts of Python are.
+        if let Some(rest) = path.strip_prefix("/cargo/") {
+            return match rest {
+                "api/v1/crates/new" => Self::Upload,
+                "api/v1/trusted_publishing/tokens" => Self::Exchange,
+                "me" => Self::Page,
+                _ if rest.starts_with("index/") => Self::Index,
+                _ if rest.ends_with("/download") => Self::File,
+                _ => Self::Api,
+            };
+        }
         let mut parts = path.split('/').skip(1);
         match (
             parts.next().unwrap_or_default(),
@@ -241,6 +252,11 @@ mod tests {
             ("/log/", RouteClass::Page),
             ("/log/event/3", RouteClass::Page),
             ("/api/v1/whoami", RouteClass::Api),
+            ("/cargo/index/se/rd/serde", RouteClass::Index),
+            ("/cargo/api/v1/crates/new", RouteClass::Upload),
+            ("/cargo/api/v1/crates/a/1.0.0/download", RouteClass::File),
+            ("/cargo/api/v1/crates/a/owners", RouteClass::Api),
+            ("/cargo/me", RouteClass::Page),
             ("/healthz", RouteClass::Operation),
             ("/", RouteClass::Page),
             ("", RouteClass::Page),

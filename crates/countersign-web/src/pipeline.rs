@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
+use countersign_formats::Ecosystem;
 use countersign_registry::model::{Actor, CallerOrigin};
 use countersign_registry::{Kind, Registry};
 use futures::future::Either;
@@ -151,6 +152,9 @@ impl Inner {
         if let Some(raw) = path.strip_prefix("/npm/") {
             return protocols::npm::from_memory(&self.site, raw, method, headers);
         }
+        if let Some(rest) = path.strip_prefix("/cargo/index/") {
+            return protocols::cargo::entries_from_memory(&self.site, rest, method, headers);
+        }
         let rest = path.strip_prefix("/files/")?;
         protocols::files::file_from_memory(&self.site, rest, method, headers)
     }
@@ -285,6 +289,9 @@ impl Inner {
     ) -> Result<Option<Actor>, countersign_registry::Error> {
         if self.public || is_open(method, path) {
             return Ok(None);
+        }
+        if protocols::cargo::reads_with_publishing_token(method, path) {
+            return self.site.client(headers, Ecosystem::Cargo).await.map(Some);
         }
         self.site.viewer(headers).await.map(Some)
     }
@@ -430,6 +437,7 @@ fn is_open(method: &Method, path: &str) -> bool {
         "/account" | "/operator" | "/invitation" | "/login/device" | "/help/recovery" | "/me"
         | "/cargo/me" => true,
         _ if protocols::npm::is_open(method, path) => true,
+        _ if protocols::cargo::checks_itself(method, path) => true,
         _ => [
             "/static/",
             "/enrol/",
@@ -453,6 +461,8 @@ fn dialect_of(method: &Method, path: &str) -> Dialect {
         || path == "/.well-known/pytp"
     {
         Dialect::Problem
+    } else if protocols::cargo::speaks(path) {
+        Dialect::Cargo
     } else if path == "/npm" || path.starts_with("/npm/") || path.starts_with("/-/") {
         Dialect::Npm
     } else {

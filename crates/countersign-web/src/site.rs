@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use countersign_formats::Ecosystem;
 use countersign_registry::model::{Actor, Visibility};
 use countersign_registry::{Kind, Registry, Result};
 use http::{HeaderMap, Method};
@@ -73,6 +74,14 @@ impl Site {
             outcome => outcome?,
         };
         self.registry.may_read(&actor)?;
+        Ok(actor)
+    }
+
+    /// Who reads by an ecosystem's own client, which has one token for a registry and reads with the one that it
+    /// publishes with.
+    pub(crate) async fn client(&self, headers: &HeaderMap, ecosystem: Ecosystem) -> Result<Actor> {
+        let actor = self.actor(headers).await?;
+        self.registry.may_read_as_client(&actor, ecosystem)?;
         Ok(actor)
     }
 

@@ -267,7 +267,12 @@ impl Examiner<'_> {
     }
 
     fn verified(&self, bundle: &Bundle, about: &About<'_>) -> Result<Verified, Refusal> {
-        let fits = |named: &str| about.filename.is_some_and(|ours| same_file(ours, named));
+        // Python's names are written in several ways, those of others in one.
+        let fits = |named: &str| {
+            about
+                .filename
+                .is_some_and(|ours| ours == named || same_file(ours, named))
+        };
         let name = match (about.filename, about.purl) {
             (Some(filename), _) => NameRule::Fits {
                 expected: filename,

@@ -4,13 +4,15 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io::{Cursor, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use countersign_formats::Manifest;
+use countersign_formats::{Ecosystem, Manifest};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use reqwest::Method;
+use reqwest::blocking::Body;
 use reqwest::blocking::multipart::{Form, Part};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -49,6 +51,11 @@ impl Prepared {
         self.manifest.name_key.as_str()
     }
 
+    /// The ecosystem that it is a package of.
+    pub fn ecosystem(&self) -> Ecosystem {
+        self.manifest.ecosystem
+    }
+
     /// What would be sent, for people: identifier, digest, size and the metadata's first lines.
     pub fn described(&self) -> Value {
         json!({
@@ -61,7 +68,10 @@ impl Prepared {
             "filetype": self.manifest.filetype,
             "requires_python": self.manifest.requires_python,
             "summary": self.manifest.summary,
-            "fields": form::fields(&self.manifest, "").len(),
+            "ecosystem": self.ecosystem().as_str(),
+            // Others are sent as they are: the archive alone is believed.
+            "fields": (self.ecosystem() == Ecosystem::Pypi)
+                .then(|| form::fields(&self.manifest, "").len()),
             "attestations": self.attestations.iter().map(|one| json!({
                 "file": one.path.display().to_string(),
                 "predicate_type": plain(&one.predicate_type),
@@ -98,6 +108,17 @@ pub fn prepare(paths: &[PathBuf], attested: bool) -> Result<(Vec<Prepared>, Vec<
             }
         }
     }
+    // A job's identity is exchanged for one ecosystem's token.
+    if let [first, rest @ ..] = &ready[..]
+        && let Some(other) = rest
+            .iter()
+            .find(|file| file.ecosystem() != first.ecosystem())
+    {
+        wrong.push(format!(
+            "{} and {} are of two ecosystems: publish each with a command of its own",
+            first.measured.filename, other.measured.filename
+        ));
+    }
     if wrong.is_empty() && ready.is_empty() {
         wrong.push("No distribution is among the files".to_owned());
     }
@@ -116,7 +137,7 @@ pub fn prepare(paths: &[PathBuf], attested: bool) -> Result<(Vec<Prepared>, Vec<
         "files-unfit",
         format!("Nothing was sent. {}.", wrong.join(".\n  ")),
     )
-    .remedy("Name wheels and sdists as they were built, and nothing else."))
+    .remedy("Name wheels, sdists or crates as they were built, and nothing else."))
 }
 
 fn prepared(path: &Path, attested: bool) -> std::result::Result<Prepared, String> {
@@ -153,6 +174,8 @@ pub enum Credential {
         source: Source,
         /// For whom the token must be.
         audience: String,
+        /// What it is exchanged to publish.
+        ecosystem: Ecosystem,
     },
     /// A token that somebody stored.
     Stored(login::Credential),
@@ -171,6 +194,8 @@ pub enum Wanted {
 
 /// What decides in whose name files are sent.
 pub struct Claimant<'a> {
+    /// What is to be published.
+    pub ecosystem: Ecosystem,
     /// The CI system around, with the variable that shows it.
     pub ci: Option<(Ci, &'static str)>,
     /// A file with a token of any CI system.
@@ -201,7 +226,7 @@ impl Claimant<'_> {
             say(&format!("Publishing with {}.", stored.from));
             return Ok(Credential::Stored(stored));
         }
-        let identity = audience(remote, say).and_then(|audience| {
+        let identity = audience(remote, self.ecosystem, say).and_then(|audience| {
             let source = Source::find(
                 self.id_token_file,
                 self.ci.map(|(ci, _)| ci),
@@ -212,7 +237,11 @@ impl Claimant<'_> {
                 Failure::new(Exit::Usage, "no-identity", "This is no CI job that is known here, so it has no identity.")
                     .remedy(format!("Hand the token of your CI system over with --id-token-file or {TOKEN_VARIABLE}; its audience must be {audience}."))
             })?;
-            Ok(Credential::Identity { source, audience })
+            Ok(Credential::Identity {
+                source,
+                audience,
+                ecosystem: self.ecosystem,
+            })
         });
         match (identity, &self.stored) {
             (Ok(identity), stored) => {
@@ -246,9 +275,14 @@ impl Claimant<'_> {
 ///
 /// # Errors
 /// Exit 4 where it takes no identities, exit 5.
-pub fn audience(remote: &Remote, say: &dyn Fn(&str)) -> Result<String> {
+pub fn audience(remote: &Remote, ecosystem: Ecosystem, say: &dyn Fn(&str)) -> Result<String> {
+    let path = match ecosystem {
+        // As every registry with this exchange has it.
+        Ecosystem::Pypi => "/_/oidc/audience".to_owned(),
+        other => format!("/_/oidc/audience?ecosystem={other}"),
+    };
     let answer = remote
-        .call_again(Method::GET, "/_/oidc/audience", || Ok(None), say)
+        .call_again(Method::GET, &path, || Ok(None), say)
         .map_err(|failure| {
             if failure.exit != Exit::Refused {
                 return failure;
@@ -287,7 +321,12 @@ struct Minted {
     warnings: Vec<String>,
 }
 
-fn exchange(plan: &Plan<'_>, source: &Source, audience: &str) -> Result<Minted> {
+fn exchange(
+    plan: &Plan<'_>,
+    source: &Source,
+    audience: &str,
+    ecosystem: Ecosystem,
+) -> Result<Minted> {
     let first = source.token(audience, plan.ca, plan.variables, plan.say)?;
     (plan.say)(&format!(
         "Exchanging the identity from {source} ({}) with {}.",
@@ -301,7 +340,10 @@ fn exchange(plan: &Plan<'_>, source: &Source, audience: &str) -> Result<Minted> 
             Some(token) => token,
             None => source.token(audience, plan.ca, plan.variables, plan.say)?,
         };
-        Ok(Some(json!({"token": token.secret()})))
+        Ok(Some(match ecosystem {
+            Ecosystem::Pypi => json!({"token": token.secret()}),
+            other => json!({"token": token.secret(), "ecosystem": other.as_str()}),
+        }))
     };
     let answer = plan
         .remote
@@ -454,8 +496,12 @@ impl Session {
                 remote: plan.remote.with_token(Some(stored.token.clone()))?,
                 expires: None,
             }),
-            Credential::Identity { source, audience } => {
-                let minted = exchange(plan, source, audience)?;
+            Credential::Identity {
+                source,
+                audience,
+                ecosystem,
+            } => {
+                let minted = exchange(plan, source, audience, *ecosystem)?;
                 let remote = plan.remote.with_token(Some(minted.token))?;
                 *plan.held.slot() = Some(remote.clone());
                 for warning in &minted.warnings {
@@ -532,30 +578,17 @@ pub fn publish(
 
 fn send(file: &Prepared, remote: &Remote, plan: &Plan<'_>) -> Result<Published> {
     let sha256 = file.measured.sha256.to_hex();
-    let mut fields = form::fields(&file.manifest, &sha256);
-    if let Some(list) = attested::field(&file.attestations) {
-        fields.push(("attestations".to_owned(), list));
-    }
     let bar = progress(file, plan.progress);
-    let form = || {
-        let bytes = File::open(&file.path).map_err(|error| {
-            Failure::new(
-                Exit::Usage,
-                "file-unreadable",
-                format!("{} can not be read: {error}.", file.path.display()),
-            )
-        })?;
-        bar.set_position(0);
-        let mut form = Form::new();
-        for (name, value) in &fields {
-            form = form.text(name.clone(), value.clone());
-        }
-        let part = Part::reader_with_length(bar.wrap_read(bytes), file.measured.size)
-            .file_name(file.measured.filename.clone());
-        // Names of distributions have no character that would need it, and registries read the name as it is.
-        Ok(form.part("content", part).percent_encode_noop())
+    let answer = match file.ecosystem() {
+        Ecosystem::Pypi => send_form(file, remote, plan, &bar),
+        Ecosystem::Cargo => send_crate(file, remote, plan, &bar),
+        Ecosystem::Npm => Err(Failure::new(
+            Exit::Usage,
+            "files-unfit",
+            format!("{} is npm's to publish.", file.measured.filename),
+        )
+        .remedy("Publish it with npm.")),
     };
-    let answer = remote.upload("/pypi/legacy/", file.measured.size, form, plan.say);
     bar.finish_and_clear();
     let receipt: Receipt = serde_json::from_value(answer?).map_err(|error| {
         Failure::new(
@@ -597,6 +630,86 @@ fn send(file: &Prepared, remote: &Remote, plan: &Plan<'_>) -> Result<Published> 
             .map(|one| plain(&one.predicate_type))
             .collect(),
         warnings: receipt.warnings.iter().map(|text| plain(text)).collect(),
+    })
+}
+
+fn opened(file: &Prepared) -> Result<File> {
+    File::open(&file.path).map_err(|error| {
+        Failure::new(
+            Exit::Usage,
+            "file-unreadable",
+            format!("{} can not be read: {error}.", file.path.display()),
+        )
+    })
+}
+
+/// Sends a distribution in the form of Python's upload API.
+fn send_form(
+    file: &Prepared,
+    remote: &Remote,
+    plan: &Plan<'_>,
+    bar: &ProgressBar,
+) -> Result<Value> {
+    let mut fields = form::fields(&file.manifest, &file.measured.sha256.to_hex());
+    if let Some(list) = attested::field(&file.attestations) {
+        fields.push(("attestations".to_owned(), list));
+    }
+    let form = || {
+        let bytes = opened(file)?;
+        bar.set_position(0);
+        let mut form = Form::new();
+        for (name, value) in &fields {
+            form = form.text(name.clone(), value.clone());
+        }
+        let part = Part::reader_with_length(bar.wrap_read(bytes), file.measured.size)
+            .file_name(file.measured.filename.clone());
+        // Names of distributions have no character that would need it, and registries read the name as it is.
+        Ok(form.part("content", part).percent_encode_noop())
+    };
+    remote.upload("/pypi/legacy/", file.measured.size, form, plan.say)
+}
+
+/// Sends a crate in cargo's framing. What is said of it is its name and version alone, since the registry reads the rest
+/// from the archive; its attestations follow it in the same body (`docs/spec/cargo.md`).
+fn send_crate(
+    file: &Prepared,
+    remote: &Remote,
+    plan: &Plan<'_>,
+    bar: &ProgressBar,
+) -> Result<Value> {
+    let part = |bytes: &[u8]| -> Result<Vec<u8>> {
+        let mut part = length(bytes.len() as u64, file)?.to_vec();
+        part.extend_from_slice(bytes);
+        Ok(part)
+    };
+    let said = json!({"name": file.manifest.name, "vers": file.manifest.version});
+    let mut before = part(said.to_string().as_bytes())?;
+    before.extend(length(file.measured.size, file)?);
+    let after = match attested::field(&file.attestations) {
+        Some(list) => part(list.as_bytes())?,
+        None => Vec::new(),
+    };
+    let size = file.measured.size + (before.len() + after.len()) as u64;
+    let body = || {
+        let bytes = opened(file)?;
+        bar.set_position(0);
+        let whole = Cursor::new(before.clone())
+            .chain(bar.wrap_read(bytes))
+            .chain(Cursor::new(after.clone()));
+        Ok(Body::sized(whole, size))
+    };
+    let mut answer = remote.put("/cargo/api/v1/crates/new", size, body, plan.say)?;
+    Ok(answer["_countersign"].take())
+}
+
+/// A length as cargo's framing has it.
+fn length(bytes: u64, file: &Prepared) -> Result<[u8; 4]> {
+    u32::try_from(bytes).map(u32::to_le_bytes).map_err(|_| {
+        Failure::new(
+            Exit::Usage,
+            "file-too-large",
+            format!("{} is larger than a crate can be.", file.measured.filename),
+        )
     })
 }
 
@@ -727,7 +840,12 @@ pub fn explain(
         tests: Vec::new(),
         files: files.iter().map(Prepared::described).collect(),
     };
-    let Credential::Identity { source, audience } = credential else {
+    let Credential::Identity {
+        source,
+        audience,
+        ecosystem,
+    } = credential
+    else {
         return Ok(explained);
     };
     let token = source.token(audience, plan.ca, plan.variables, plan.say)?;
@@ -738,7 +856,7 @@ pub fn explain(
         let remote = plan.remote.with_token(Some(stored.token.clone()))?;
         let projects: BTreeSet<&str> = files.iter().map(Prepared::project).collect();
         for project in projects {
-            let path = format!("/api/v1/projects/pypi/{project}/publishers/test");
+            let path = format!("/api/v1/projects/{ecosystem}/{project}/publishers/test");
             let body = json!({"token": token.secret()});
             let answer = remote
                 .call(Method::POST, &path, Some(&body))

@@ -322,6 +322,36 @@ impl Remote {
         })
     }
 
+    /// Sends a body of `size` bytes as it is, with this registry's token, and reads the JSON answer. The same body is
+    /// safe to send again, and is, as in [`Remote::call_again`].
+    ///
+    /// # Errors
+    /// As [`Remote::call`]; those of `body`.
+    pub fn put(
+        &self,
+        path: &str,
+        size: u64,
+        mut body: impl FnMut() -> Result<reqwest::blocking::Body>,
+        say: &dyn Fn(&str),
+    ) -> Result<Value> {
+        let patience = Duration::from_secs(120 + size / (32 << 10));
+        let address = format!("{}{path}", self.site());
+        not_in_the_clear(&self.base, "The upload")?;
+        patiently(say, || {
+            let mut request = self
+                .writer
+                .put(&address)
+                .timeout(patience)
+                .header(ACCEPT, "application/json")
+                .header(CONTENT_TYPE, "application/octet-stream")
+                .body(body().map_err(no)?);
+            if let Some(token) = &self.token {
+                request = request.bearer_auth(token);
+            }
+            answered(request, &address)
+        })
+    }
+
     fn attempt(
         &self,
         method: &Method,

@@ -101,7 +101,9 @@ pub fn inspect(path: &Path) -> Result<(Measured, std::result::Result<Manifest, R
         max_file_size: u64::MAX,
         ..Limits::default()
     };
-    let manifest = format(Ecosystem::Pypi).inspect(
+    // What no ecosystem's packages are called like is refused in the words of the oldest.
+    let ecosystem = Ecosystem::of_filename(&filename).unwrap_or(Ecosystem::Pypi);
+    let manifest = format(ecosystem).inspect(
         &mut Artifact {
             filename: &filename,
             size,

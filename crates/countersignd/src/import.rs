@@ -1,10 +1,10 @@
-//! `import DIR`: publishes a folder of distributions as the operator, with every check of an upload.
+//! `import DIR`: publishes a folder of packages of any ecosystem as the operator, with every check of an upload.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use countersign_formats::{Ecosystem, purl};
+use countersign_formats::{Artifact, Ecosystem, purl};
 use countersign_registry::model::{Actor, Receipt, Role};
 use countersign_registry::{Form, Registry};
 use serde_json::json;
@@ -28,16 +28,23 @@ struct Outcome {
 /// # Errors
 /// Exit 4 when any file was refused; the others are published all the same.
 pub async fn run(common: &Common, options: &Import) -> Result<(), Failure> {
-    let files = distributions(&options.dir)?;
+    let files = packages(&options.dir, options.ecosystem)?;
     if files.is_empty() {
+        let wanted = Ecosystem::ALL
+            .iter()
+            .filter(|ecosystem| options.ecosystem.is_none_or(|only| only == **ecosystem))
+            .flat_map(|ecosystem| ecosystem.endings())
+            .map(|ending| format!("*{ending}"))
+            .collect::<Vec<_>>();
         return Err(Failure::usage(
             "nothing-to-import",
             format!(
-                "{} holds no wheel (*.whl) and no sdist (*.tar.gz, *.zip).",
-                options.dir.display()
+                "{} holds no package ({}).",
+                options.dir.display(),
+                wanted.join(", ")
             ),
         )
-        .remedy("`pip download --dest DIR PACKAGE…` fills a folder."));
+        .remedy("`pip download --dest DIR PACKAGE…` fills a folder with Python's; cargo keeps crates in its folder registry/cache; `npm pack PACKAGE…` writes tarballs."));
     }
     let config = Config::load(
         &common.data,
@@ -71,8 +78,8 @@ pub async fn run(common: &Common, options: &Import) -> Result<(), Failure> {
     summarise(common, &outcomes, &given)
 }
 
-/// Wheels and sdists below a folder, in the order of their paths.
-fn distributions(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
+/// Packages below a folder, in the order of their paths; of one ecosystem alone where that is said.
+fn packages(dir: &Path, only: Option<Ecosystem>) -> Result<Vec<(PathBuf, Ecosystem)>, Failure> {
     let unreadable = |path: &Path, error: std::io::Error| {
         Failure::usage(
             "directory-unreadable",
@@ -92,11 +99,10 @@ fn distributions(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
             if kind.is_dir() {
                 open.push(entry.path());
             } else if kind.is_file()
-                && [".whl", ".tar.gz", ".zip"]
-                    .iter()
-                    .any(|ending| name.ends_with(ending))
+                && let Some(ecosystem) = Ecosystem::of_filename(&name)
+                && only.is_none_or(|only| only == ecosystem)
             {
-                found.push(entry.path());
+                found.push((entry.path(), ecosystem));
             }
         }
     }
@@ -111,7 +117,7 @@ fn filename(path: &Path) -> String {
 
 async fn publish_all(
     registry: &Registry,
-    files: Vec<PathBuf>,
+    files: Vec<(PathBuf, Ecosystem)>,
     parallel: usize,
     json: bool,
 ) -> Vec<Outcome> {
@@ -124,13 +130,13 @@ async fn publish_all(
     let feeder_registry = registry.clone();
     tasks.spawn(async move {
         let mut running = JoinSet::new();
-        for path in files {
+        for (path, ecosystem) in files {
             let Ok(place) = places.clone().acquire_owned().await else {
                 break;
             };
             let (registry, report_to) = (feeder_registry.clone(), report_to.clone());
             running.spawn(async move {
-                let result = publish_one(&registry, &path).await;
+                let result = publish_one(&registry, &path, ecosystem).await;
                 drop(place);
                 // The receiver lives until every file has reported.
                 report_to.send(Outcome { path, result }).await.ok();
@@ -154,19 +160,53 @@ async fn publish_all(
     outcomes
 }
 
-async fn publish_one(registry: &Registry, path: &Path) -> Result<Receipt, Failure> {
-    let file = tokio::fs::File::open(path).await.map_err(|error| {
-        Failure::environment(
-            "file-unreadable",
-            format!("{} can not be read: {error}.", path.display()),
-        )
-    })?;
+async fn publish_one(
+    registry: &Registry,
+    path: &Path,
+    ecosystem: Ecosystem,
+) -> Result<Receipt, Failure> {
+    let name = match ecosystem {
+        // What a tarball of npm is called elsewhere says too little.
+        Ecosystem::Npm => named_by_content(registry, path).await?,
+        Ecosystem::Pypi | Ecosystem::Cargo => filename(path),
+    };
+    let file = tokio::fs::File::open(path)
+        .await
+        .map_err(|error| unreadable(path, &error))?;
     let actor = Actor::operator();
     let body = ReaderStream::with_capacity(file, 256 << 10);
-    let staged = registry
-        .stage(&actor, Ecosystem::Pypi, &filename(path), body)
-        .await?;
+    let staged = registry.stage(&actor, ecosystem, &name, body).await?;
     Ok(registry.publish(&actor, staged, Form::Nothing).await?)
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::environment(
+        "file-unreadable",
+        format!("{} can not be read: {error}.", path.display()),
+    )
+}
+
+/// The name under which a tarball is published, from the package.json in it.
+async fn named_by_content(registry: &Registry, path: &Path) -> Result<String, Failure> {
+    let limits = registry.settings().limits.clone();
+    let path = path.to_owned();
+    let read = move || -> Result<String, Failure> {
+        let mut file = std::fs::File::open(&path).map_err(|error| unreadable(&path, &error))?;
+        let size = file
+            .metadata()
+            .map_err(|error| unreadable(&path, &error))?
+            .len();
+        let mut artifact = Artifact {
+            filename: &filename(&path),
+            size,
+            bytes: &mut file,
+        };
+        let name = countersign_formats::npm::tarball_name(&mut artifact, &limits);
+        Ok(name.map_err(countersign_registry::Error::from)?)
+    };
+    tokio::task::spawn_blocking(read)
+        .await
+        .map_err(|error| Failure::environment("import-broke-off", error.to_string()))?
 }
 
 /// A project that did not get its owner, and why.
@@ -181,14 +221,14 @@ async fn give_ownerless_projects(
     owner: &str,
     outcomes: &[Outcome],
 ) -> Vec<Ungiven> {
-    let projects: BTreeSet<String> = outcomes
+    let projects: BTreeSet<(Ecosystem, String)> = outcomes
         .iter()
         .filter_map(|outcome| outcome.result.as_ref().ok())
         .map(|receipt| project_of(&receipt.purl))
         .collect();
     let mut ungiven = Vec::new();
-    for project in projects {
-        if let Err(failure) = give_if_ownerless(registry, owner, &project).await {
+    for (ecosystem, project) in projects {
+        if let Err(failure) = give_if_ownerless(registry, owner, ecosystem, &project).await {
             ungiven.push(Ungiven { project, failure });
         }
     }
@@ -196,16 +236,21 @@ async fn give_ownerless_projects(
 }
 
 /// The project that a receipt is about. A text that is no purl stands for itself, and fails by its own name later.
-fn project_of(receipt: &str) -> String {
+fn project_of(receipt: &str) -> (Ecosystem, String) {
     purl::parse(receipt).map_or_else(
-        |_| receipt.to_owned(),
-        |purl| purl.name_key.as_str().to_owned(),
+        |_| (Ecosystem::Pypi, receipt.to_owned()),
+        |purl| (purl.ecosystem, purl.name_key.as_str().to_owned()),
     )
 }
 
-async fn give_if_ownerless(registry: &Registry, owner: &str, project: &str) -> Result<(), Failure> {
+async fn give_if_ownerless(
+    registry: &Registry,
+    owner: &str,
+    ecosystem: Ecosystem,
+    project: &str,
+) -> Result<(), Failure> {
     if !registry
-        .project(Ecosystem::Pypi, project)
+        .project(ecosystem, project)
         .await?
         .people
         .is_empty()
@@ -214,13 +259,7 @@ async fn give_if_ownerless(registry: &Registry, owner: &str, project: &str) -> R
     }
     let operator = Actor::operator();
     registry
-        .set_role(
-            &operator,
-            Ecosystem::Pypi,
-            project,
-            owner,
-            Some(Role::Owner),
-        )
+        .set_role(&operator, ecosystem, project, owner, Some(Role::Owner))
         .await?;
     Ok(())
 }
@@ -294,18 +333,36 @@ mod tests {
 
     #[test]
     fn the_project_is_the_one_that_the_receipt_names() {
-        for (receipt, project) in [
+        for (receipt, ecosystem, project) in [
             (
                 "pkg:pypi/zope-interface@6.0?file_name=zope.interface-6.0-py3-none-any.whl",
+                Ecosystem::Pypi,
                 "zope-interface",
             ),
             (
                 "pkg:pypi/backports@1.0-1?file_name=backports-1.0-1.tar.gz",
+                Ecosystem::Pypi,
                 "backports",
             ),
-            ("nonsense", "nonsense"),
+            ("pkg:cargo/serde-json@1.0.0", Ecosystem::Cargo, "serde-json"),
+            ("pkg:npm/%40scope/name@1.0.0", Ecosystem::Npm, "@scope/name"),
+            ("nonsense", Ecosystem::Pypi, "nonsense"),
         ] {
-            assert_eq!(project_of(receipt), project);
+            assert_eq!(project_of(receipt), (ecosystem, project.to_owned()));
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_name_says_the_ecosystem() {
+        for (name, ecosystem) in [
+            ("a-1.0-py3-none-any.whl", Some(Ecosystem::Pypi)),
+            ("a-1.0.tar.gz", Some(Ecosystem::Pypi)),
+            ("a-1.0.0.crate", Some(Ecosystem::Cargo)),
+            ("a-1.0.0.tgz", Some(Ecosystem::Npm)),
+            ("a-1.0.0.crate.asc", None),
+            ("Cargo.toml", None),
+        ] {
+            assert_eq!(Ecosystem::of_filename(name), ecosystem, "{name}");
         }
     }
 }

@@ -1,6 +1,9 @@
 //! The body of a publish request: a length, JSON, a length, the `.crate`. Only the archive is
 //! believed; a request that says something else is refused, so that nobody reviews one thing and
 //! installs another.
+//!
+//! What cargo sends ends there. A third part may follow, a length and a JSON list of attestations, so
+//! that provenance comes with the crate and not after it (`docs/spec/cargo.md`).
 
 use std::collections::BTreeSet;
 
@@ -14,15 +17,18 @@ use crate::{Manifest, Rejection, rejection::quoted};
 
 /// Largest JSON part.
 pub const MAX_JSON: u32 = 1 << 20;
+/// Largest list of attestations.
+pub const MAX_ATTESTATIONS: u32 = 2 << 20;
 /// Most dependencies of a request.
 const MAX_DEPENDENCIES: usize = 2_000;
 
-/// Takes a publish body apart while it arrives. Holds the JSON part only; the bytes of the `.crate`
+/// Takes a publish body apart while it arrives. Holds the JSON parts only; the bytes of the `.crate`
 /// are handed back piece by piece.
 #[derive(Debug)]
 pub struct Framing {
     at: Part,
     json: Vec<u8>,
+    attestations: Vec<u8>,
     max_crate: u64,
 }
 
@@ -33,6 +39,8 @@ enum Part {
     Json { missing: usize },
     CrateLength(Number),
     Crate { size: u32, missing: u32 },
+    AttestationsLength { size: u32, number: Number },
+    Attestations { size: u32, missing: usize },
 }
 
 /// A little-endian number of four bytes, as far as it has come.
@@ -63,6 +71,7 @@ impl Framing {
         Self {
             at: Part::JsonLength(Number::default()),
             json: Vec::new(),
+            attestations: Vec::new(),
             max_crate,
         }
     }
@@ -70,8 +79,16 @@ impl Framing {
     /// Takes the next bytes of the body; answers with those among them that belong to the `.crate`.
     ///
     /// # Errors
-    /// Refuses lengths over the limits as soon as they are known, and bytes after the `.crate`.
+    /// Refuses lengths over the limits as soon as they are known, and bytes after the last part.
     pub fn push<'a>(&mut self, mut chunk: &'a [u8]) -> Result<&'a [u8], Rejection> {
+        let trailing = || {
+            framing(
+                "publish-trailing-data",
+                "The request has bytes after the .crate that are no list of attestations."
+                    .to_owned(),
+            )
+        };
+        let mut of_crate: &[u8] = &[];
         while !chunk.is_empty() {
             match &mut self.at {
                 Part::JsonLength(number) => {
@@ -115,20 +132,44 @@ impl Framing {
                         missing: size,
                     };
                 }
-                Part::Crate { missing, .. } => {
-                    if chunk.len() > *missing as usize {
-                        return Err(framing(
-                            "publish-trailing-data",
-                            "The request has bytes after the .crate.".to_owned(),
-                        ));
+                Part::Crate { size, missing } => {
+                    let mine = chunk.len().min(*missing as usize);
+                    let (mine, rest) = chunk.split_at(mine);
+                    if !mine.is_empty() {
+                        of_crate = mine;
                     }
                     // Not longer than what is missing, which is a u32.
-                    *missing -= chunk.len() as u32;
-                    return Ok(chunk);
+                    *missing -= mine.len() as u32;
+                    chunk = rest;
+                    if !rest.is_empty() {
+                        self.at = Part::AttestationsLength {
+                            size: *size,
+                            number: Number::default(),
+                        };
+                    }
+                }
+                Part::AttestationsLength { size, number } => {
+                    let Some(length) = number.take(&mut chunk) else {
+                        continue;
+                    };
+                    if length > MAX_ATTESTATIONS {
+                        return Err(trailing());
+                    }
+                    self.at = Part::Attestations {
+                        size: *size,
+                        missing: length as usize,
+                    };
+                }
+                Part::Attestations { missing: 0, .. } => return Err(trailing()),
+                Part::Attestations { missing, .. } => {
+                    let (mine, rest) = chunk.split_at(chunk.len().min(*missing));
+                    self.attestations.extend_from_slice(mine);
+                    *missing -= mine.len();
+                    chunk = rest;
                 }
             }
         }
-        Ok(&[])
+        Ok(of_crate)
     }
 
     /// The JSON part, as soon as it is whole: who may publish what can be asked before the `.crate`
@@ -137,14 +178,16 @@ impl Framing {
         match self.at {
             Part::JsonLength(_) => None,
             Part::Json { missing } => (missing == 0).then_some(&self.json),
-            Part::CrateLength(_) | Part::Crate { .. } => Some(&self.json),
+            _ => Some(&self.json),
         }
     }
 
     /// The length of the `.crate`, as soon as it is known.
     pub fn crate_size(&self) -> Option<u64> {
         match self.at {
-            Part::Crate { size, .. } => Some(u64::from(size)),
+            Part::Crate { size, .. }
+            | Part::AttestationsLength { size, .. }
+            | Part::Attestations { size, .. } => Some(u64::from(size)),
             _ => None,
         }
     }
@@ -155,7 +198,25 @@ impl Framing {
     /// Refuses bodies that end too early.
     pub fn finish(self) -> Result<PublishRequest, Rejection> {
         match self.at {
-            Part::Crate { missing: 0, .. } => PublishRequest::parse(&self.json),
+            Part::Crate { missing: 0, .. } | Part::Attestations { missing: 0, .. } => {
+                let mut request = PublishRequest::parse(&self.json)?;
+                if !self.attestations.is_empty() {
+                    let list = String::from_utf8(self.attestations).map_err(|_| {
+                        framing(
+                            "publish-trailing-data",
+                            "What follows the .crate is not UTF-8, so it is no list of attestations."
+                                .to_owned(),
+                        )
+                    })?;
+                    request.attestations = Some(list);
+                }
+                Ok(request)
+            }
+            Part::AttestationsLength { .. } => Err(framing(
+                "publish-trailing-data",
+                "The request has bytes after the .crate that are no list of attestations."
+                    .to_owned(),
+            )),
             _ => Err(framing(
                 "publish-truncated",
                 "The request ends too early.".to_owned(),
@@ -178,6 +239,9 @@ pub struct PublishRequest {
     links: Option<String>,
     #[serde(default)]
     rust_version: Option<String>,
+    /// The third part of the body: a JSON list of attestations. Never read from the JSON part.
+    #[serde(skip)]
+    pub attestations: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -486,13 +550,49 @@ mod tests {
         );
     }
 
+    #[test]
+    fn attestations_may_follow_the_crate_and_nothing_else() {
+        let after = |rest: &[u8]| {
+            let mut framing = Framing::new(100);
+            let mut body = body(JSON, b"crate");
+            body.extend(rest);
+            framing.push(&body)?;
+            framing.finish()
+        };
+        let part = |list: &[u8]| [&(list.len() as u32).to_le_bytes(), list].concat();
+        let found = after(&part(b"[{}]")).unwrap();
+        assert_eq!(found.attestations.as_deref(), Some("[{}]"));
+        assert_eq!(after(&part(b"")).unwrap().attestations, None);
+        assert_eq!(after(b"").unwrap().attestations, None);
+        for (rest, code) in [
+            (b"abc".to_vec(), "publish-trailing-data"),
+            (b"[{\"a\":1}]".to_vec(), "publish-trailing-data"),
+            (
+                [part(b"[]"), b"x".to_vec()].concat(),
+                "publish-trailing-data",
+            ),
+            (part(&[0xff]), "publish-trailing-data"),
+            (part(b"[]")[..5].to_vec(), "publish-truncated"),
+        ] {
+            assert_eq!(after(&rest).unwrap_err().code, code, "{rest:?}");
+        }
+        // The JSON part does not pass for it.
+        let request = PublishRequest::parse(br#"{"name":"a","vers":"1.0.0","attestations":"[]"}"#);
+        assert_eq!(request.unwrap().attestations, None);
+    }
+
     proptest! {
         #[test]
         fn however_the_body_is_cut_it_is_the_same(
             krate in proptest::collection::vec(any::<u8>(), 0..60),
+            list in proptest::option::of("[ -~]{1,30}"),
             cuts in proptest::collection::vec(1_usize..20, 1..20),
         ) {
-            let body = body(JSON, &krate);
+            let mut body = body(JSON, &krate);
+            if let Some(list) = &list {
+                body.extend((list.len() as u32).to_le_bytes());
+                body.extend(list.as_bytes());
+            }
             let mut framing = Framing::new(100);
             let (mut rest, mut found) = (&body[..], Vec::new());
             for cut in cuts.iter().cycle() {
@@ -504,7 +604,9 @@ mod tests {
                 rest = after;
             }
             prop_assert_eq!(found, krate);
-            prop_assert_eq!(framing.finish().unwrap().filename(), "a-1.0.0.crate");
+            let request = framing.finish().unwrap();
+            prop_assert_eq!(request.filename(), "a-1.0.0.crate");
+            prop_assert_eq!(request.attestations, list);
         }
     }
 }

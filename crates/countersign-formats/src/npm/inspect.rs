@@ -29,6 +29,52 @@ const RULES: tar::Rules = tar::Rules {
     same_twice: true,
 };
 
+/// The name under which a tarball is published, read from the `package.json` in it: files from elsewhere are named
+/// otherwise (`npm pack` leaves out the slash of a scope, downloads leave out the scope).
+///
+/// # Errors
+/// Refuses what can not be read as far as that, and what is no package.
+pub fn tarball_name(artifact: &mut Artifact<'_>, limits: &Limits) -> Result<String, Rejection> {
+    artifact.check_size(limits)?;
+    let mut metadata = None;
+    tar::check(
+        artifact.bytes,
+        artifact.size,
+        limits,
+        RULES,
+        &mut |member, reader| {
+            let is_metadata = member.kind == MemberKind::File
+                && member
+                    .path
+                    .split_once('/')
+                    .is_some_and(|(_, below)| below == "package.json");
+            if is_metadata {
+                metadata = Some(read_member(member, reader, limits.max_metadata)?);
+            }
+            Ok(())
+        },
+    )?;
+    let metadata = metadata.ok_or_else(no_metadata)?;
+    let written = package::read(&metadata, limits, &mut Vec::new())?;
+    let text = |key: &str| {
+        written
+            .get(key)
+            .and_then(Value::as_str)
+            .map(str::trim)
+            .unwrap_or_default()
+    };
+    let version = version::parse(text("version"))?;
+    Ok(PackageName::parse(text("name"))?.tarball(version.canonical()))
+}
+
+fn no_metadata() -> Rejection {
+    Rejection::new(
+        "package-json-missing",
+        "The tarball has no package.json in its top folder.",
+    )
+    .with_remedy("Pack it with `npm pack`.")
+}
+
 /// See [`crate::Format::inspect`]. The package's folder may have any name, mostly `package`.
 pub(super) fn inspect(artifact: &mut Artifact<'_>, limits: &Limits) -> Result<Manifest, Rejection> {
     artifact.check_size(limits)?;
@@ -72,13 +118,7 @@ pub(super) fn inspect(artifact: &mut Artifact<'_>, limits: &Limits) -> Result<Ma
         },
     )?;
     archive::refuse_zip_at_end(artifact)?;
-    let metadata = metadata.ok_or_else(|| {
-        Rejection::new(
-            "package-json-missing",
-            "The tarball has no package.json in its top folder.",
-        )
-        .with_remedy("Pack it with `npm pack`.")
-    })?;
+    let metadata = metadata.ok_or_else(no_metadata)?;
     let written = package::read(&metadata, limits, &mut warnings)?;
     let text = |key: &str| {
         written

@@ -15,11 +15,13 @@ pub mod publish;
 pub mod range;
 pub mod registry;
 pub mod tags;
+pub mod trust;
 pub mod update;
 pub mod version;
 
 use crate::{Artifact, Ecosystem, Format, Limits, Manifest, NameKey, Promise, Rejection, Version};
 
+pub use inspect::tarball_name;
 pub use package::Package;
 pub use promises::promises;
 

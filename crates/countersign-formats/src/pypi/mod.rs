@@ -34,8 +34,8 @@ impl Format for Pypi {
         version::parse(text)
     }
 
-    fn filename_key(&self, filename: &str, limits: &Limits) -> Result<String, Rejection> {
-        Ok(filename::parse(filename, limits)?.key())
+    fn file_key(&self, manifest: &Manifest, limits: &Limits) -> Result<String, Rejection> {
+        Ok(filename::parse(&manifest.filename, limits)?.key())
     }
 
     fn inspect(&self, artifact: &mut Artifact<'_>, limits: &Limits) -> Result<Manifest, Rejection> {

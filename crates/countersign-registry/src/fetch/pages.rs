@@ -13,16 +13,20 @@ impl Registry {
         offset: u64,
         limit: u64,
     ) -> Result<Page<ProjectSummary>> {
-        self.search_in(None, text, offset, limit).await
+        let text: String = text.trim().chars().take(200).collect();
+        self.inner
+            .store
+            .search(None, &text, offset, limit.min(100))
+            .await
     }
 
-    /// The same, of one ecosystem.
+    /// The same among the projects of one ecosystem.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn search_in(
         &self,
-        ecosystem: Option<Ecosystem>,
+        ecosystem: Ecosystem,
         text: &str,
         offset: u64,
         limit: u64,
@@ -30,7 +34,7 @@ impl Registry {
         let text: String = text.trim().chars().take(200).collect();
         self.inner
             .store
-            .search(ecosystem, &text, offset, limit.min(100))
+            .search(Some(ecosystem), &text, offset, limit.min(100))
             .await
     }
 

@@ -122,6 +122,7 @@ impl Registry {
                     digest: document.sha256.to_string(),
                     size: document.bytes.len() as u64,
                     serial: next.serial,
+                    rendered_for: self.inner.settings.rendered_for(),
                 },
                 status: state.status,
                 ecosystem,
@@ -262,7 +263,10 @@ impl Shown {
                     email: String::new(),
                 },
                 trusted,
-                approver: None,
+                approver: extras.approver.clone().map(|name| Person {
+                    name,
+                    email: String::new(),
+                }),
             }),
         })
     }

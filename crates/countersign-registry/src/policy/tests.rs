@@ -716,6 +716,23 @@ fn restricted_instances_are_read_by_known_callers_only() {
 }
 
 #[test]
+fn a_token_that_publishes_reads_what_its_ecosystems_client_reads() {
+    let read =
+        |actor: &Actor, ecosystem| may_read_as_client(Visibility::Restricted, actor, ecosystem);
+    let mut narrow = token(Some("demo"), Action::Publish);
+    assert!(may_read(Visibility::Restricted, &narrow).is_err());
+    read(&narrow, Ecosystem::Pypi).unwrap();
+    // Not another ecosystem, and not by a token that publishes nothing.
+    assert!(read(&narrow, Ecosystem::Cargo).is_err());
+    if let Some(scope) = &mut narrow.scope {
+        scope.action = Action::Read;
+    }
+    assert!(read(&narrow, Ecosystem::Pypi).is_err());
+    read(&token(None, Action::Read), Ecosystem::Cargo).unwrap();
+    assert!(read(&Actor::anonymous(), Ecosystem::Cargo).is_err());
+}
+
+#[test]
 fn the_first_words_of_a_taken_name_are_those_that_clients_look_for() {
     let facts = PublishFacts {
         project: active(Role::Owner),

@@ -245,7 +245,21 @@ impl Registry {
         version: &str,
         filename: &str,
     ) -> Result<Document> {
-        let ecosystem = Ecosystem::Pypi;
+        self.provenance_document(Ecosystem::Pypi, project, version, filename)
+            .await
+    }
+
+    /// The same for a file of any ecosystem whose attestations are sent in that form.
+    ///
+    /// # Errors
+    /// `file-unknown`, `provenance-none`.
+    pub async fn provenance_document(
+        &self,
+        ecosystem: Ecosystem,
+        project: &str,
+        version: &str,
+        filename: &str,
+    ) -> Result<Document> {
         let key = format(ecosystem).name_key(project)?;
         let version = format(ecosystem).version(version)?;
         let identifier = purl::file_purl(ecosystem, &key, version.canonical(), filename);

@@ -152,6 +152,8 @@ pub struct DocumentRow {
     pub size: u64,
     /// The project's serial it shows.
     pub serial: u64,
+    /// Under which settings it was rendered: [`crate::Settings::rendered_for`].
+    pub rendered_for: String,
 }
 
 fn actor_columns(actor: &Actor) -> (&'static str, Option<String>) {
@@ -597,9 +599,10 @@ impl Tx {
     ) -> Result<()> {
         for chunk in documents.chunks(1_000) {
             let sql = format!(
-                "INSERT INTO documents (path, project_id, digest, size, serial, rendered_at) VALUES {} ON CONFLICT (path) DO UPDATE \
-                 SET digest = excluded.digest, size = excluded.size, serial = excluded.serial, rendered_at = excluded.rendered_at",
-                value_rows(chunk.len(), 6, 1)
+                "INSERT INTO documents (path, project_id, digest, size, serial, rendered_at, rendered_for) VALUES {} ON CONFLICT (path) DO UPDATE \
+                 SET digest = excluded.digest, size = excluded.size, serial = excluded.serial, rendered_at = excluded.rendered_at, \
+                 rendered_for = excluded.rendered_for",
+                value_rows(chunk.len(), 7, 1)
             );
             let mut query = sqlx::query(built(sql));
             for document in chunk {
@@ -609,7 +612,8 @@ impl Tx {
                     .bind(document.digest.clone())
                     .bind(signed(document.size))
                     .bind(signed(document.serial))
-                    .bind(now.0);
+                    .bind(now.0)
+                    .bind(document.rendered_for.clone());
             }
             query.execute(&mut *self.inner).await.map_err(failed)?;
         }

@@ -258,10 +258,14 @@ impl Store {
     }
 
     /// Ecosystem, project, digest and serial of every rendered document.
-    pub(crate) async fn rendered(&self) -> Result<Vec<(String, ProjectId, String, u64)>> {
+    pub(crate) async fn rendered(
+        &self,
+        rendered_for: &str,
+    ) -> Result<Vec<(String, ProjectId, String, u64)>> {
         let rows = sqlx::query(
-            "SELECT path, project_id, digest, serial FROM documents WHERE project_id IS NOT NULL ORDER BY path",
+            "SELECT path, project_id, digest, serial FROM documents WHERE project_id IS NOT NULL AND rendered_for = $1 ORDER BY path",
         )
+        .bind(rendered_for.to_owned())
         .fetch_all(&self.read)
         .await
         .map_err(failed)?;

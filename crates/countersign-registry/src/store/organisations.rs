@@ -403,6 +403,33 @@ impl Store {
             .collect()
     }
 
+    /// The teams with a role on a project: the organisation that owns it, the team, the role.
+    pub(crate) async fn teams_on(
+        &self,
+        project: &ProjectId,
+    ) -> Result<Vec<(String, String, Role)>> {
+        let rows = sqlx::query(
+            "SELECT o.name AS organisation, t.name AS team, g.role FROM grants g \
+             JOIN teams t ON t.id = g.team_id AND t.removed_at IS NULL \
+             JOIN organisations o ON o.id = t.organisation_id AND o.removed_at IS NULL \
+             JOIN grants w ON w.project_id = g.project_id AND w.organisation_id = o.id AND w.ended_at IS NULL \
+             WHERE g.project_id = $1 AND g.ended_at IS NULL ORDER BY o.name, t.name",
+        )
+        .bind(project.0.clone())
+        .fetch_all(&self.read)
+        .await
+        .map_err(failed)?;
+        rows.iter()
+            .map(|row| {
+                Ok((
+                    text(row, "organisation")?,
+                    text(row, "team")?,
+                    super::parsed(row, "role")?,
+                ))
+            })
+            .collect()
+    }
+
     /// What the teams of an organisation may do, where it still is theirs.
     pub(crate) async fn team_grants(
         &self,

@@ -77,7 +77,12 @@ pub(crate) const PERSONAL: &[Personal] = &[
         "opened_by = $1 OR confirmed_by = $1",
         Fate::Keep,
     ),
-    personal("files", "uploader_id = $1", Fate::Keep),
+    personal("files", "uploader_id = $1 OR approver_id = $1", Fate::Keep),
+    personal(
+        "staged_publications",
+        "account_id = $1 OR approver_id = $1",
+        Fate::Keep,
+    ),
     personal(
         "events",
         "(actor_kind = 'account' AND actor_id = $1) OR account_id = $1",

@@ -82,6 +82,8 @@ pub struct FileExtras {
     pub signatures: Vec<(String, String)>,
     /// The provider and the registration of the trusted publisher that published it.
     pub trusted: Option<(String, String)>,
+    /// Who let it pass, where it was staged.
+    pub approver: Option<String>,
     /// Predicate types of the attestations that its uploader sent.
     pub attested: Vec<String>,
 }
@@ -227,7 +229,8 @@ impl Store {
                 query.fetch_all(&self.read).await.map_err(failed)
             };
             for row in &read(format!(
-                "SELECT f.id, f.manifest, o.provider, o.publisher_id FROM files f LEFT JOIN file_origins o ON o.file_id = f.id WHERE f.id IN ({some})"
+                "SELECT f.id, f.manifest, o.provider, o.publisher_id, a.name AS approver FROM files f LEFT JOIN file_origins o ON o.file_id = f.id \
+                 LEFT JOIN accounts a ON a.id = f.approver_id WHERE f.id IN ({some})"
             ))
             .await?
             {
@@ -240,6 +243,7 @@ impl Store {
                         manifest,
                         signatures: Vec::new(),
                         trusted,
+                        approver: maybe_text(row, "approver")?,
                         attested: Vec::new(),
                     },
                 );
@@ -359,12 +363,19 @@ impl Store {
     }
 
     /// Where a document's newest bytes are: digest and serial.
-    pub(crate) async fn document_pointer(&self, path: &str) -> Result<Option<(String, u64)>> {
-        let row = sqlx::query("SELECT digest, serial FROM documents WHERE path = $1")
-            .bind(path.to_owned())
-            .fetch_optional(&self.read)
-            .await
-            .map_err(failed)?;
+    pub(crate) async fn document_pointer(
+        &self,
+        path: &str,
+        rendered_for: &str,
+    ) -> Result<Option<(String, u64)>> {
+        let row = sqlx::query(
+            "SELECT digest, serial FROM documents WHERE path = $1 AND rendered_for = $2",
+        )
+        .bind(path.to_owned())
+        .bind(rendered_for.to_owned())
+        .fetch_optional(&self.read)
+        .await
+        .map_err(failed)?;
         row.map(|row| Ok((text(&row, "digest")?, unsigned(&row, "serial")?)))
             .transpose()
     }
@@ -404,6 +415,7 @@ impl Store {
         for text in [
             "SELECT count(*) AS n FROM files WHERE sha256 = $1",
             "SELECT count(*) AS n FROM identifiers WHERE sha256 = $1",
+            "SELECT count(*) AS n FROM staged_publications WHERE sha256 = $1 AND ended_at IS NULL",
         ] {
             let row = sqlx::query(text)
                 .bind(sha256.to_owned())
@@ -534,37 +546,32 @@ impl Store {
                 .replace('_', "\\_")
         };
         let wanted = wanted.to_lowercase();
-        let key = match ecosystem {
-            None | Some(Ecosystem::Pypi) => wanted.replace(['.', ' ', '_'], "-"),
-            Some(Ecosystem::Cargo | Ecosystem::Npm) => wanted.clone(),
-        };
+        let key = wanted.replace(['.', ' ', '_'], "-");
         let (inside, prefix) = (
             format!("%{}%", escaped(&wanted)),
             format!("{}%", escaped(&key)),
         );
-        let of = match ecosystem {
-            None => "",
-            Some(Ecosystem::Pypi) => "ecosystem = 'pypi' AND ",
-            Some(Ecosystem::Cargo) => "ecosystem = 'cargo' AND ",
-            Some(Ecosystem::Npm) => "ecosystem = 'npm' AND ",
-        };
+        // A pattern, so that one text serves one ecosystem and all of them.
+        let system = ecosystem.map_or("%", Ecosystem::as_str);
         let condition = "removed_at IS NULL AND visible_at IS NOT NULL AND status <> 'quarantined' \
-             AND (key LIKE $1 ESCAPE '\\' OR key LIKE $2 ESCAPE '\\' OR lower(summary) LIKE $1 ESCAPE '\\')";
+             AND ecosystem LIKE $3 AND (key LIKE $1 ESCAPE '\\' OR key LIKE $2 ESCAPE '\\' OR lower(summary) LIKE $1 ESCAPE '\\')";
         let total = sqlx::query(built(format!(
-            "SELECT count(*) AS n FROM projects WHERE {of}{condition}"
+            "SELECT count(*) AS n FROM projects WHERE {condition}"
         )))
         .bind(inside.clone())
         .bind(prefix.clone())
+        .bind(system)
         .fetch_one(&self.read)
         .await
         .map_err(failed)?;
         let rows = sqlx::query(built(format!(
-            "SELECT ecosystem, name, key, summary, latest, updated_at FROM projects WHERE {of}{condition} \
-             ORDER BY CASE WHEN key = $3 THEN 0 WHEN key LIKE $2 ESCAPE '\\' THEN 1 WHEN key LIKE $1 ESCAPE '\\' THEN 2 ELSE 3 END, key \
-             LIMIT $4 OFFSET $5"
+            "SELECT ecosystem, name, key, summary, latest, updated_at FROM projects WHERE {condition} \
+             ORDER BY CASE WHEN key = $4 THEN 0 WHEN key LIKE $2 ESCAPE '\\' THEN 1 WHEN key LIKE $1 ESCAPE '\\' THEN 2 ELSE 3 END, key \
+             LIMIT $5 OFFSET $6"
         )))
         .bind(inside)
         .bind(prefix)
+        .bind(system)
         .bind(key)
         .bind(signed(limit))
         .bind(signed(offset))

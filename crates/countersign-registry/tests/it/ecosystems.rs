@@ -236,4 +236,32 @@ on_both_databases! {
         refused(publish_npm(&test.registry, &ann, &damaged).await, "digest-mismatch");
         publish_npm(&test.registry, &ann, &honest.request("latest")).await.unwrap();
     }
+
+    async fn a_search_in_one_ecosystem_finds_nothing_of_another(test: TestRegistry) {
+        let ann = test.user("ann").await;
+        publish_crate(&test.registry, &ann, &Crate::new("sunrise", "1.0.0")).await.unwrap();
+        publish_npm(&test.registry, &ann, &NpmPackage::new("sunrise", "2.0.0").request("latest")).await.unwrap();
+        let found = test.registry.search("sun", 0, 10).await.unwrap();
+        assert_eq!(found.total, 2);
+        for (ecosystem, version) in [(CARGO, "1.0.0"), (NPM, "2.0.0")] {
+            let found = test.registry.search_in(ecosystem, "sun", 0, 10).await.unwrap();
+            assert_eq!(found.total, 1);
+            assert_eq!((found.items[0].ecosystem, &*found.items[0].latest), (ecosystem, version));
+        }
+        assert_eq!(test.registry.search_in(Ecosystem::Pypi, "sun", 0, 10).await.unwrap().total, 0);
+    }
+}
+
+on_both_databases! {
+    async fn documents_that_were_rendered_under_another_address_are_rendered_anew(test: TestRegistry) {
+        let ann = test.user("ann").await;
+        publish_npm(&test.registry, &ann, &NpmPackage::new("moved", "1.0.0").request("latest")).await.unwrap();
+        let other = test.reopened_where(test.blobs(), |settings| settings.url = "https://moved.example/".parse().unwrap()).await.unwrap();
+        let text = other.document(&short("moved")).await.unwrap();
+        let document: Value = serde_json::from_slice(&text.bytes).unwrap();
+        assert_eq!(document["versions"]["1.0.0"]["dist"]["tarball"], json!("https://moved.example/npm/moved/-/moved-1.0.0.tgz"));
+        // The old address' document is the old address' still.
+        let before = packument(&test, short("moved")).await;
+        assert!(!before["versions"]["1.0.0"]["dist"]["tarball"].as_str().unwrap().contains("moved.example"));
+    }
 }

@@ -94,6 +94,25 @@ on_both_databases! {
         assert_eq!(roles, 8);
     }
 
+    async fn a_team_that_is_named_with_its_organisation_is_that_of_the_owner_or_refused(test: TestRegistry) {
+        let head = test.acme().await;
+        test.organisation("other", &[("head", Membership::Owner)]).await;
+        let registry = &test.registry;
+        let teams = || async {
+            let teams = registry.teams_on(PYPI, "Demo").await.unwrap();
+            teams.into_iter().map(|one| (one.organisation, one.team, one.role)).collect::<Vec<_>>()
+        };
+        let release = ("acme".to_owned(), "release".to_owned(), Role::Maintainer);
+        assert_eq!(teams().await, std::slice::from_ref(&release));
+        let set = |organisation: &'static str, role| registry.set_role_of_team(&head, PYPI, "demo", organisation, "release", role);
+        refused(set("other", None).await, "project-elsewhere");
+        refused(set("nowhere", None).await, "project-elsewhere");
+        assert_eq!(teams().await, [release]);
+        set("ACME", None).await.unwrap();
+        assert_eq!(teams().await, []);
+        refused(registry.teams_on(PYPI, "nothing").await, "project-unknown");
+    }
+
     async fn a_teams_role_does_not_outlive_a_transfer(test: TestRegistry) {
         let head = test.acme().await;
         let registry = &test.registry;

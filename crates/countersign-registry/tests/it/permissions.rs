@@ -167,6 +167,10 @@ async fn on_project(
             code(registry.yank(actor, PYPI, "demo", "9.9", "").await),
             "release-unknown",
         ),
+        Act::Deprecate => (
+            code(registry.deprecate(actor, PYPI, "demo", "9.9", None).await),
+            "release-unknown",
+        ),
         Act::Delete => {
             let what = Deletion::File("demo-9.9.tar.gz");
             (
@@ -365,6 +369,11 @@ const ELSEWHERE: &[(Act, &str, &str)] = &[
         Act::PublishException,
         include_str!("approvals.rs"),
         "an_owner_may_approve_one_file_below_the_demanded_trust",
+    ),
+    (
+        Act::Tag,
+        include_str!("ecosystems.rs"),
+        "tags_point_to_what_is_served_and_latest_is_always_there",
     ),
     (
         Act::LeaveProject,

@@ -119,8 +119,11 @@ impl Key {
 }
 
 /// One provider for all tests of this process; each test has an issuer of its own on it.
-static PROVIDER: std::sync::LazyLock<OidcServer> =
-    std::sync::LazyLock::new(|| OidcServer::start().unwrap());
+static PROVIDER: std::sync::LazyLock<OidcServer> = std::sync::LazyLock::new(|| {
+    std::thread::spawn(|| OidcServer::start().unwrap())
+        .join()
+        .unwrap()
+});
 
 async fn provider(name: String) -> (SignInProvider, Issuer) {
     let issuer = tokio::task::spawn_blocking(move || PROVIDER.issuer(&name).unwrap())

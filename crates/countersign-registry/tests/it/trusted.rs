@@ -24,7 +24,11 @@ const PYPI: Ecosystem = Ecosystem::Pypi;
 const AUDIENCE: &str = "http://localhost:8417/pypi";
 
 /// One server for all tests of this process; each test has issuers of its own on it.
-static SERVER: LazyLock<OidcServer> = LazyLock::new(|| OidcServer::start().unwrap());
+static SERVER: LazyLock<OidcServer> = LazyLock::new(|| {
+    std::thread::spawn(|| OidcServer::start().unwrap())
+        .join()
+        .unwrap()
+});
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 pub fn wheel(name: &str, version: &str) -> Package {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod accounts;
+mod cargo;
 mod clients;
 mod crash;
 mod durability;

@@ -234,7 +234,12 @@ fn rule(kind: LeafKind) -> Rule {
             ..row(Always, Scope::File..=Scope::File)
         },
         K::Yanked | K::Unyanked => row(Always, Scope::Release..=Scope::File),
-        K::Deprecated | K::Deleted | K::Quarantined | K::Released => row(Always, any),
+        // Without one it is said; `removed` takes it back.
+        K::Deprecated => Rule {
+            change: Maybe,
+            ..row(Always, any)
+        },
+        K::Deleted | K::Quarantined | K::Released => row(Always, any),
         K::OwnerChanged => Rule {
             change: Always,
             account: Always,
@@ -315,6 +320,9 @@ fn check_fields(leaf: &Leaf) -> Result<(), LeafError> {
         may_follow,
     )?;
     check("a change", leaf.change.is_some(), rule.change)?;
+    if leaf.kind == LeafKind::Deprecated && leaf.change.is_some_and(|way| way != Change::Removed) {
+        return Err(refuse("can only be taken back by its change".to_owned()));
+    }
     check("a role", leaf.role.is_some(), rule.role)?;
     let by_someone = match leaf.kind {
         LeafKind::LogGenesis | LeafKind::LogFreeze | LeafKind::MapRoot => Has::Never,

@@ -400,3 +400,16 @@ proptest! {
         let _ = parse(&headed);
     }
 }
+
+#[test]
+fn a_deprecation_is_said_without_a_change_and_taken_back_by_one() {
+    let subject = "pkg:npm/old@1.0.0".to_owned();
+    let mut leaf = Leaf::about(LeafKind::Deprecated, subject, 1_000_000, 2, Some(0));
+    assert_eq!(read(&leaf.to_text().unwrap()).unwrap(), leaf);
+    leaf.change = Some(Change::Removed);
+    assert_eq!(read(&leaf.to_text().unwrap()).unwrap(), leaf);
+    for other in [Change::Added, Change::Replaced] {
+        leaf.change = Some(other);
+        assert!(leaf.to_text().is_err());
+    }
+}

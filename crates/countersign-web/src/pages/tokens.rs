@@ -184,6 +184,8 @@ struct CargoPage<'a> {
     frame: &'a Frame,
     /// What people would call this registry in cargo's configuration.
     name: String,
+    /// The lines of that configuration.
+    config: String,
 }
 
 /// `GET /me`: where `cargo login` sends people for a token.
@@ -191,9 +193,25 @@ async fn cargo(member: Member) -> Response {
     member
         .page(&CargoPage {
             frame: &member.frame,
+            config: configuration(&member.frame),
             name: registry_name(&member.frame.host),
         })
         .into_response()
+}
+
+/// What cargo's configuration says of this registry. Who keeps the tokens must be said where reading takes one: cargo
+/// does not guess it.
+fn configuration(frame: &Frame) -> String {
+    let keeper = if frame.restricted {
+        "[registry]\nglobal-credential-providers = [\"cargo:token\"]\n\n"
+    } else {
+        ""
+    };
+    format!(
+        "{keeper}[registries.{}]\nindex = \"sparse+{}/cargo/index/\"",
+        registry_name(&frame.host),
+        frame.site
+    )
 }
 
 /// A host as a bare key of TOML, which names of registries are.

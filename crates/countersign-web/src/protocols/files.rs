@@ -95,7 +95,9 @@ async fn file(
             .await
             .map_err(Refusal::text)?;
         noted.ecosystem = Some(countersign_formats::Ecosystem::Pypi.as_str());
-        whole_or_part(&site, &file, &method, &headers).await?
+        whole_or_part(&site, &file, &method, &headers)
+            .await
+            .map_err(Refusal::text)?
     };
     response.extensions_mut().insert(noted);
     Ok(response)
@@ -136,13 +138,13 @@ fn beside<'a>(
     }
 }
 
-/// A file, or the part of it that is asked for.
+/// A file, or the part of it that `Range` asks for.
 pub(super) async fn whole_or_part(
     site: &Site,
     file: &Arc<ServedFile>,
     method: &Method,
     headers: &HeaderMap,
-) -> Result<Response, Refusal> {
+) -> Result<Response, Error> {
     let (response, range) = head(site, file, method, headers);
     count(site, file, method, &response);
     let body = match (range, &file.memory) {
@@ -150,11 +152,7 @@ pub(super) async fn whole_or_part(
         (range, Some(bytes)) => Body::from(body_of(bytes, range)),
         (Some(range), None) => {
             let length = range.end - range.start;
-            let stream = site
-                .registry
-                .open_file(file, range)
-                .await
-                .map_err(Refusal::text)?;
+            let stream = site.registry.open_file(file, range).await?;
             Body::new(SizedStream::new(stream, length))
         }
     };

@@ -1,9 +1,11 @@
 //! The dialects of the clients.
 
+pub(crate) mod cargo;
 pub(crate) mod files;
 mod log;
 mod multipart;
 pub(crate) mod npm;
+mod npm_trust;
 mod oidc;
 pub(crate) mod pypi;
 mod pypi_upload;
@@ -21,4 +23,5 @@ pub(crate) fn routes() -> Router<Site> {
         .merge(log::routes())
         .merge(oidc::routes())
         .merge(npm::routes())
+        .merge(cargo::routes())
 }

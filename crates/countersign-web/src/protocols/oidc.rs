@@ -48,11 +48,29 @@ pub(super) fn routes() -> Router<Site> {
         .route("/.well-known/pytp", get(discover))
 }
 
+/// What is to be published with the token. Python's clients do not say it; ours does for the others.
+#[derive(Deserialize)]
+struct For {
+    ecosystem: Option<String>,
+}
+
+fn ecosystem_for(said: Option<&str>) -> Result<Ecosystem, Refusal> {
+    said.map_or(Ok(Ecosystem::Pypi), str::parse)
+        .map_err(|rejection: countersign_formats::Rejection| Refusal::exchange(rejection))
+}
+
 /// `{"audience"}`: what the `aud` claim of an identity token for this registry must be.
-async fn audience(State(site): State<Site>) -> Result<Response, Refusal> {
+async fn audience(
+    State(site): State<Site>,
+    query: Result<Query<For>, QueryRejection>,
+) -> Result<Response, Refusal> {
+    let Query(For { ecosystem }) = query.map_err(|rejection| {
+        let message = format!("The query can not be read: {}.", rejection.body_text());
+        Refusal::exchange(Error::new(Kind::Rejected, "query-malformed", message))
+    })?;
     let audience = site
         .registry
-        .oidc_audience(Ecosystem::Pypi)
+        .oidc_audience(ecosystem_for(ecosystem.as_deref())?)
         .map_err(Refusal::exchange)?;
     Ok(([NO_STORE], Json(json!({ "audience": audience }))).into_response())
 }
@@ -62,6 +80,7 @@ async fn audience(State(site): State<Site>) -> Result<Response, Refusal> {
 struct Mint {
     token: String,
     features: Option<Vec<String>>,
+    ecosystem: Option<String>,
 }
 
 /// An identity token in, an upload token out.
@@ -70,11 +89,16 @@ async fn mint(State(site): State<Site>, body: Body) -> Result<Response, Refusal>
     site.registry
         .oidc_audience(Ecosystem::Pypi)
         .map_err(Refusal::exchange)?;
-    let Mint { token, features } = secret(body).await?;
+    let Mint {
+        token,
+        features,
+        ecosystem,
+    } = secret(body).await?;
     check_features(&features.unwrap_or_default())?;
+    let ecosystem = ecosystem_for(ecosystem.as_deref())?;
     let minted = site
         .registry
-        .exchange(Ecosystem::Pypi, &token)
+        .exchange(ecosystem, &token)
         .await
         .map_err(Refusal::exchange)?;
     let body = json!({
@@ -86,7 +110,7 @@ async fn mint(State(site): State<Site>, body: Body) -> Result<Response, Refusal>
     });
     let mut response = ([NO_STORE], Json(body)).into_response();
     response.extensions_mut().insert(Noted {
-        ecosystem: Some("pypi"),
+        ecosystem: Some(ecosystem.as_str()),
         project: Some(minted.projects.join(" ")).filter(|projects| !projects.is_empty()),
         ..Noted::default()
     });

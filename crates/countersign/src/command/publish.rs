@@ -9,6 +9,7 @@ use countersign::publish::{
 use countersign::remote::Remote;
 use countersign::trusted::TrustFile;
 use countersign::{Failure, publisher};
+use countersign_formats::Ecosystem;
 use serde_json::json;
 
 use super::{authorities, credential, interrupt, line, meant, notes, trust_path};
@@ -44,6 +45,10 @@ fn deed(
     let url = meant(common, &trust)?;
     let remote = Remote::new(&url, None, ca.as_deref())?;
     let claimant = Claimant {
+        // There is at least one, and all are of the same.
+        ecosystem: files
+            .first()
+            .map_or(Ecosystem::Pypi, |file| file.ecosystem()),
         ci,
         id_token_file: options.id_token_file.as_deref(),
         stored: credential(&url)?,
@@ -189,8 +194,12 @@ fn tell_plan(explained: &Explained) -> Result<(), Failure> {
             )),
         }
     }
+    let to = match explained.files.first().map(|file| &file["ecosystem"]) {
+        Some(ecosystem) if ecosystem == "cargo" => "/cargo/api/v1/crates/new",
+        _ => "/pypi/legacy/",
+    };
     line(&format!(
-        "4. What would be sent to {}/pypi/legacy/",
+        "4. What would be sent to {}{to}",
         explained.registry
     ));
     for file in &explained.files {
@@ -202,12 +211,17 @@ fn tell_plan(explained: &Explained) -> Result<(), Failure> {
             file["size"],
             text("sha256")
         ));
+        let fields = match file["fields"].as_u64() {
+            Some(fields) => format!(
+                " ({}), {fields} form fields read from the archive",
+                text("filetype")
+            ),
+            None => String::new(),
+        };
         line(&format!(
-            "      {} {} ({}), {} form fields read from the archive",
+            "      {} {}{fields}",
             text("name"),
             text("version"),
-            text("filetype"),
-            file["fields"]
         ));
         for attestation in file["attestations"].as_array().into_iter().flatten() {
             line(&format!(

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use countersign_testkit::claims::Claims;
 use countersign_testkit::http;
-use countersign_testkit::packages::{Package, Wheel};
+use countersign_testkit::packages::{Crate, Package, Wheel};
 use countersign_testkit::sigstore::{Identity, PrivateSigstore, statements};
 use serde_json::{Value, json};
 
@@ -517,4 +517,119 @@ fn a_lock_file_is_held_against_log_and_policy_entry_by_entry() {
     scene.write("away.toml", &trust);
     run(&["verify", "requirements.txt", "--trust", "away.toml"]).expect(5, &["127.0.0.1:1"]);
     assert!(Path::new(&scene.stage.ada.path("uv.toml")).exists());
+}
+
+#[test]
+fn a_crate_is_published_with_its_provenance_and_a_consumer_confirms_it() {
+    let scene = Scene::new();
+    let stage = &scene.stage;
+    let url = format!("{}/cargo/api/v1/crates/new", stage.server.url());
+    let first = Crate::new("tool", "0.9.0").body();
+    http::request("PUT", &url, &[("Authorization", &stage.stored)], &first)
+        .unwrap()
+        .expect_status(200)
+        .unwrap();
+    stage.register_workflow("cargo:tool", "company", &[]);
+
+    let package = Crate::new("tool", "1.0.0").build();
+    let (name, bytes) = (&package.filename, &package.bytes);
+    package.write_to(&stage.ada.path(".")).unwrap();
+    let claims = stage.claims();
+    let identity = scene.identity(&claims);
+    let said = statements::slsa_v1(name, bytes, &identity);
+    let signed = scene.sigstore.sign_attestation(&identity, &said);
+    scene.write(&format!("{name}.slsa.attestation"), &signed.to_string());
+    let file = stage.ada.path(name);
+    let file = file.to_str().unwrap();
+    let runner = stage.github(&claims);
+    let explained = stage.publish(&runner, &["--dry-run", file]);
+    explained.expect(0, &["/cargo/api/v1/crates/new", "pkg:cargo/tool@1.0.0"]);
+    let published = stage.publish(&runner, &[file]);
+    published.expect(
+        0,
+        &[
+            "Published: pkg:cargo/tool@1.0.0",
+            "proof verified",
+            "with an attestation: https://slsa.dev/provenance/v1",
+            "The token was given back",
+        ],
+    );
+
+    let url = stage.server.url();
+    scene
+        .run(&["trust", "add", &url, "--yes"])
+        .expect(0, &["attestations   SHA256:"]);
+    let proven = [
+        "✓ digest",
+        "✓ log",
+        "✓ attestation",
+        "✓ statement",
+        "✓ summary",
+    ];
+    scene
+        .run(&[&["verify", name], &ROOT[..]].concat())
+        .expect(0, &proven);
+    scene
+        .run(&[&["verify", "pkg:cargo/tool@1.0.0"], &ROOT[..]].concat())
+        .expect(0, &[&proven[..], &["✓ release"]].concat());
+
+    // The same evidence from the registry's two addresses.
+    let get = |path: &str| {
+        let answer = stage.server.get(path).unwrap();
+        answer.expect_status(200).unwrap().json().unwrap()
+    };
+    let object = get("/cargo/api/v1/crates/tool/1.0.0/provenance");
+    let bundle = &object["attestation_bundles"][0];
+    assert_eq!(
+        bundle["attestations"].as_array().unwrap().len(),
+        1,
+        "{object}"
+    );
+    let purl = "pkg%3Acargo%2Ftool%401.0.0";
+    let found = get(&format!("/api/v1/attestations/{purl}"));
+    let attestations = found["files"][0]["attestations"].to_string();
+    assert!(
+        attestations.contains("https://slsa.dev/provenance/v1"),
+        "{found}"
+    );
+    assert_eq!(found["files"][0]["level"], "provenance");
+    assert_eq!(
+        stage
+            .server
+            .get("/cargo/api/v1/crates/tool/0.9.0/provenance")
+            .unwrap()
+            .status,
+        404
+    );
+
+    // From now on less is refused, and cargo's own body is as good as before.
+    let plain = Crate::new("tool", "1.1.0").body();
+    let put = format!("{url}/cargo/api/v1/crates/new");
+    let answer = http::request("PUT", &put, &[("Authorization", &stage.stored)], &plain).unwrap();
+    assert_eq!(answer.status, 403, "{}", answer.text());
+    assert!(answer.text().contains("trust-lost"), "{}", answer.text());
+
+    // An attestation of other bytes is refused with the whole publication.
+    let mut body = Crate::new("tool", "2.0.0").body();
+    let list = format!("[{signed}]");
+    body.extend(u32::try_from(list.len()).unwrap().to_le_bytes());
+    body.extend(list.as_bytes());
+    let token = scene.issuer.token(
+        &stage.audience_of("cargo"),
+        &claims.clone().set("jti", "second"),
+    );
+    let exchange = format!("{url}/cargo/api/v1/trusted_publishing/tokens");
+    let jwt = json!({"jwt": token.unwrap()}).to_string();
+    let minted = http::request("POST", &exchange, &[], jwt.as_bytes()).unwrap();
+    let minted = minted.expect_status(200).unwrap().json().unwrap();
+    let token = minted["token"].as_str().unwrap();
+    let answer = http::request("PUT", &put, &[("Authorization", token)], &body).unwrap();
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert!(
+        answer.text().contains("attestation-subject-mismatch"),
+        "{}",
+        answer.text()
+    );
+    let gone = stage.server.get("/cargo/api/v1/crates/tool/2.0.0/download");
+    assert_eq!(gone.unwrap().status, 404);
 }

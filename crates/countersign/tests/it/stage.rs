@@ -67,6 +67,14 @@ impl Stage {
         answer["audience"].as_str().unwrap().to_owned()
     }
 
+    /// The same for another ecosystem than Python's.
+    pub fn audience_of(&self, ecosystem: &str) -> String {
+        let path = format!("/_/oidc/audience?ecosystem={ecosystem}");
+        let answer = self.server.get(&path).unwrap();
+        let answer = answer.expect_status(200).unwrap().json().unwrap();
+        answer["audience"].as_str().unwrap().to_owned()
+    }
+
     /// An issuer that the operator has admitted, with a provider's claims.
     pub fn issuer(&self, name: &str, preset: &str) -> Issuer {
         let issuer = self.oidc.issuer(name).unwrap();

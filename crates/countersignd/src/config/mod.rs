@@ -14,8 +14,8 @@ use url::Url;
 
 pub use resolve::{Blobs, Config, Mail, MailServer, Overrides, Tls, shown_without_password};
 pub use value::{
-    Bytes, Count, Days, LogFormat, Names, OpenDays, Providers, Setting, SignInProviders, Span,
-    TrustRoots, public_url,
+    Bytes, CargoIndexes, Count, Days, LogFormat, Names, OpenDays, Providers, Setting,
+    SignInProviders, Span, TrustRoots, public_url,
 };
 
 use crate::failure::Failure;
@@ -167,6 +167,10 @@ keys! {
     "provenance.check_sources" => check_sources: bool = "true";
     /// Keep the built-in trust roots fresh by asking their TUF repositories daily.
     "provenance.refresh_trust_roots" => refresh_trust_roots: bool = "true";
+    /// Indexes of other Cargo registries whose crates stand here: a crate's dependency on one of them is one on this
+    /// registry. Set it to crates.io's for a mirror of that, before the first crate is imported: an index keeps the
+    /// meaning under which it was written. Empty, dependencies on others stay dependencies on others.
+    "cargo.stands_in_for" => cargo_stands_in_for: CargoIndexes = "[]";
     /// Take signed reports of leaked tokens from GitHub's secret scanning at /_/secrets/disclose-token?
     "secret_scanning.github" => secret_scanning_github: bool = "true";
     /// Write one line per request.

@@ -111,6 +111,8 @@ pub struct Config {
     pub check_sources: bool,
     /// Are the built-in trust roots kept fresh?
     pub refresh_trust_roots: bool,
+    /// Other Cargo registries whose crates stand here.
+    pub cargo_aliases: Vec<String>,
     /// Whose reports of leaked tokens are taken.
     pub scan_partners: Vec<ScanPartner>,
     /// One line per request?
@@ -524,6 +526,9 @@ impl Config {
             refresh_trust_roots: file
                 .refresh_trust_roots
                 .unwrap_or(defaults.refresh_trust_roots),
+            cargo_aliases: file
+                .cargo_stands_in_for
+                .map_or(defaults.cargo_aliases, |indexes| indexes.0),
             scan_partners: if file.secret_scanning_github.unwrap_or(true) {
                 defaults.scan_partners
             } else {
@@ -567,8 +572,8 @@ impl Config {
             builtin_trust_roots: self.trust_roots.clone(),
             root_repositories: RootRepository::built_in(),
             check_sources: self.check_sources,
-            cargo_aliases: Vec::new(),
             refresh_trust_roots: self.refresh_trust_roots,
+            cargo_aliases: self.cargo_aliases.clone(),
         }
     }
 

@@ -299,6 +299,24 @@ impl Setting for Names {
     }
 }
 
+/// Addresses of Cargo indexes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CargoIndexes(pub Vec<String>);
+
+impl Setting for CargoIndexes {
+    const EXPECTED: &'static str = "a list such as [\"https://github.com/rust-lang/crates.io-index\", \"sparse+https://old.example.org/index/\"]";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let mut indexes = Vec::new();
+        for item in value.as_array().ok_or_else(String::new)?.iter() {
+            let url = text(item.get_ref())?;
+            countersign_formats::cargo::Source::parse(url).map_err(|refused| refused.message)?;
+            indexes.push(url.to_owned());
+        }
+        Ok(Self(indexes))
+    }
+}
+
 /// A number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bytes(pub u64);

@@ -68,7 +68,8 @@ fn an_unknown_owner_and_an_empty_folder_are_refused_before_anything_happens() {
     let desk = Desk::new();
     desk.run(&["init"]).expect(0, &[]);
     std::fs::create_dir_all(desk.path("dist")).unwrap();
-    desk.run(&["import", "dist"]).expect(2, &["holds no wheel"]);
+    desk.run(&["import", "dist"])
+        .expect(2, &["holds no package", "*.crate"]);
     desk.run(&["import", "nowhere"]).expect(2, &["nowhere"]);
     Wheel::new("thing", "1.0")
         .build()

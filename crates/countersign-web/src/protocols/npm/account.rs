@@ -9,9 +9,9 @@ use countersign_registry::{Act, Error, Kind, NewToken, TokenSummary, Wanted};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::consent::Request;
 use super::{Answer, Call, created, json, noted, read_json, told};
 use crate::error::{Refusal, shown};
+use crate::protocols::npm_trust::step_up::Request;
 use crate::request_log::holds_token;
 
 /// What is here, for whoever looks.
@@ -72,7 +72,7 @@ pub(super) async fn profile(call: &Call<'_>) -> Answer {
         "github": "",
         "twitter": "",
         // Which factors an account has is for its own sessions to see.
-        "tfa": Value::Null,
+        "tfa": { "pending": false, "mode": format!("see {}/account", call.site.url()) },
         "cidr_whitelist": Value::Null,
     }));
     Ok(noted(&actor, None, answer))
@@ -103,7 +103,8 @@ fn token_view(token: &TokenSummary) -> Value {
         "name": token.label,
         "readonly": action == Some(Action::Read),
         "permissions": action.map(Action::as_str),
-        "cidr_whitelist": networks,
+        // npm shows an empty list as one.
+        "cidr_whitelist": (!networks.is_empty()).then_some(networks),
         "created": token.created.rfc3339(),
         "updated": token.created.rfc3339(),
         "accessed": token.last_used.map(Time::rfc3339),
@@ -247,7 +248,7 @@ pub(super) async fn create_token(call: &Call<'_>, body: Body) -> Answer {
         also: &[],
         subject,
     };
-    let request = Request::of(call, wanted).await?;
+    let request = Request::of(call.site, call.headers, wanted).await?;
     let outcome = call.site.registry.create_token(&request.actor, new).await;
     let (secret, summary) = request.told(outcome).await?;
     let mut view = token_view(&summary);

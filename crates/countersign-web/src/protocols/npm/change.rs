@@ -12,10 +12,10 @@ use countersign_registry::model::{Actor, Role};
 use countersign_registry::{Act, Deletion, Document, Error, Kind, Registry, Wanted};
 use serde::Deserialize;
 
-use super::consent::Request;
 use super::{Answer, Call, created, done, noted, read, told};
 use crate::body::whole;
 use crate::error::{Refusal, shown};
+use crate::protocols::npm_trust::step_up::Request;
 
 /// Longest body of a request that changes a package: its whole packument.
 const LONGEST_PACKUMENT: usize = 16 << 20;
@@ -189,17 +189,31 @@ pub(super) async fn apply(
     let changes = update
         .changes(&present, actor.name())
         .map_err(Refusal::npm)?;
-    let request = match wanted(name, &changes) {
-        Some(wanted) => Request::of(call, wanted).await?,
-        None => Request::plain(actor),
-    };
-    for change in &changes {
-        let outcome = carry_out(&call.site.registry, &request.actor, name.as_str(), change).await;
-        request.told(outcome).await?;
+    let core = &call.site.registry;
+    match wanted(name, &changes) {
+        Some(wanted) => {
+            let request = Request::of(call.site, call.headers, wanted).await?;
+            for change in &changes {
+                let outcome = carry_out(core, &request.actor, name.as_str(), change).await;
+                request.told(outcome).await?;
+            }
+        }
+        None => {
+            for change in &changes {
+                carry_out(core, &actor, name.as_str(), change)
+                    .await
+                    .map_err(Refusal::npm)?;
+            }
+        }
     }
-    let (_, rev) = self::present(call, &request.actor, name).await?;
+    // With its last version the package itself may be gone.
+    let rev = match self::present(call, &actor, name).await {
+        Ok((_, rev)) => rev,
+        Err(refusal) if refusal.error.code == "project-unknown" => rev,
+        Err(refusal) => return Err(refusal),
+    };
     let answer = created(told(registry::ok(name.as_str(), &rev)));
-    Ok(noted(&request.actor, Some(name), answer))
+    Ok(noted(&actor, Some(name), answer))
 }
 
 /// What of the changes may take consent, in words that are compared to the letter.
@@ -275,7 +289,7 @@ pub(super) async fn remove_all(call: &Call<'_>, name: &PackageName, revision: &s
         also: &[],
         subject: format!("pkg:npm/{name}"),
     };
-    let request = Request::of(call, wanted).await?;
+    let request = Request::of(call.site, call.headers, wanted).await?;
     let outcome = call
         .site
         .registry

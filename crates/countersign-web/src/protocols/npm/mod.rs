@@ -8,7 +8,6 @@ mod access;
 mod account;
 mod audit;
 mod change;
-mod consent;
 mod login;
 mod organisation;
 mod place;
@@ -32,15 +31,13 @@ use serde_json::Value;
 
 use crate::body::whole;
 use crate::error::{self, Refusal};
+use crate::protocols::npm_trust;
 use crate::request_log::Noted;
 use crate::site::Site;
 
 use place::Place;
 
 const NO_STORE: (HeaderName, HeaderValue) = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
-
-/// What npm prints to whoever runs it.
-const NOTICE: HeaderName = HeaderName::from_static("npm-notice");
 
 /// Longest body of a request that is no publication, in bytes.
 const LONGEST_BODY: usize = 64 << 10;
@@ -93,7 +90,13 @@ fn below(path: &str) -> Option<&str> {
 /// Whether whoever has no credential that reads may ask here: for one, to give it back, or with one that publishes and
 /// reads nothing. The handlers ask for what they need.
 pub(crate) fn is_open(method: &Method, path: &str) -> bool {
-    match below(path).and_then(|raw| Place::read(raw).ok()) {
+    let Some(raw) = below(path) else {
+        return false;
+    };
+    if let Some(place) = npm_trust::Place::read(raw) {
+        return place.is_open();
+    }
+    match Place::read(raw).ok() {
         Some(Place::Login | Place::LoginDone(_) | Place::Logout(_) | Place::User(_)) => true,
         Some(Place::Package(_)) => method == Method::PUT,
         _ => false,
@@ -131,6 +134,12 @@ async fn dispatch(
         origin: &origin,
     };
     let raw = below(path).ok_or_else(|| Refusal::npm(error::no_such_page(path)))?;
+    if let Some(place) = npm_trust::Place::read(raw) {
+        if let (&Method::POST, npm_trust::Place::Stage(name)) = (&parts.method, &place) {
+            return publish::stage(&call, name, body).await;
+        }
+        return npm_trust::answer(&site, &origin, &parts, place, body).await;
+    }
     let place = Place::read(raw).map_err(Refusal::npm)?;
     let method = match parts.method {
         Method::HEAD => &Method::GET,

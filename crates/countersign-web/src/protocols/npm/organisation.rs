@@ -10,9 +10,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::access::permission;
-use super::consent::Request;
 use super::{Answer, Call, created, done, json, noted, read_json};
 use crate::error::{Refusal, shown};
+use crate::protocols::npm_trust::step_up::Request;
 
 /// npm's word for a standing.
 fn word(standing: Membership) -> &'static str {
@@ -106,7 +106,7 @@ pub(super) async fn set_member(call: &Call<'_>, name: &str, body: Body) -> Answe
     let verb = if inside { "becomes" } else { "is invited as" };
     let what = format!("{user:?} {verb} {}", standing.as_str());
     let wanted = wanted(Act::ManageMembers, &[Act::ManageManagers], name, &what);
-    let request = Request::of(call, wanted).await?;
+    let request = Request::of(call.site, call.headers, wanted).await?;
     let registry = &call.site.registry;
     let outcome = if inside {
         registry
@@ -133,7 +133,12 @@ pub(super) async fn remove_member(call: &Call<'_>, name: &str, body: Body) -> An
     let Someone { user, .. } = read_json(body).await?;
     let what = format!("{user:?} leaves it");
     let also = &[Act::ManageManagers, Act::LeaveOrganisation];
-    let request = Request::of(call, wanted(Act::ManageMembers, also, name, &what)).await?;
+    let request = Request::of(
+        call.site,
+        call.headers,
+        wanted(Act::ManageMembers, also, name, &what),
+    )
+    .await?;
     let outcome = call
         .site
         .registry
@@ -159,7 +164,12 @@ pub(super) async fn create_team(call: &Call<'_>, name: &str, body: Body) -> Answ
     call.actor().await?;
     let Named { name: team } = read_json(body).await?;
     let what = format!("the team {team:?} is made");
-    let request = Request::of(call, wanted(Act::ManageTeams, &[], name, &what)).await?;
+    let request = Request::of(
+        call.site,
+        call.headers,
+        wanted(Act::ManageTeams, &[], name, &what),
+    )
+    .await?;
     let outcome = call
         .site
         .registry
@@ -176,7 +186,12 @@ pub(super) async fn create_team(call: &Call<'_>, name: &str, body: Body) -> Answ
 /// Removes a team, with its roles.
 pub(super) async fn remove_team(call: &Call<'_>, name: &str, team: &str) -> Answer {
     let what = format!("the team {team:?} ends");
-    let request = Request::of(call, wanted(Act::ManageTeams, &[], name, &what)).await?;
+    let request = Request::of(
+        call.site,
+        call.headers,
+        wanted(Act::ManageTeams, &[], name, &what),
+    )
+    .await?;
     let outcome = call
         .site
         .registry
@@ -204,7 +219,12 @@ pub(super) async fn in_team(
     let Someone { user, .. } = read_json(body).await?;
     let verb = if inside { "joins" } else { "leaves" };
     let what = format!("{user:?} {verb} the team {team:?}");
-    let request = Request::of(call, wanted(Act::ManageTeams, &[], name, &what)).await?;
+    let request = Request::of(
+        call.site,
+        call.headers,
+        wanted(Act::ManageTeams, &[], name, &what),
+    )
+    .await?;
     let outcome = call
         .site
         .registry
@@ -291,7 +311,7 @@ async fn role_of_team(
         also: &[],
         subject: format!("pkg:npm/{name}: the team {which:?} {change}"),
     };
-    let request = Request::of(call, wanted).await?;
+    let request = Request::of(call.site, call.headers, wanted).await?;
     let outcome = call
         .site
         .registry

@@ -13,14 +13,15 @@ use countersign_formats::npm::update::Update;
 use countersign_registry::model::{Actor, Receipt};
 use countersign_registry::{Error, Form, Kind, Staged};
 use futures::{Stream, StreamExt as _};
+use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
-use http::{HeaderMap, HeaderValue};
 use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::access::other_visibility;
-use super::{Answer, Call, NOTICE, change, created, json, noted};
-use crate::error::{Refusal, shown};
+use super::{Answer, Call, change, created, json, noted};
+use crate::error::{Refusal, notify_npm, shown};
+use crate::protocols::npm_trust;
 use crate::request_log::Noted;
 use crate::site::Site;
 
@@ -33,34 +34,62 @@ enum Received {
 /// `PUT /{name}`.
 pub(super) async fn put(call: &Call<'_>, name: &PackageName, body: Body) -> Answer {
     // Before a byte of the body is asked for: who does not know the way in shall not fill our disk.
-    let actor = call.actor().await?;
+    let actor = publisher(call, name).await?;
     match receive(call, &actor, body).await.map_err(Refusal::npm)? {
         Received::Update(update) => change::apply(call, actor, name, &update).await,
         Received::Publication(form, staged) => publish(call, &actor, name, *form, *staged).await,
     }
 }
 
-/// Reads a publication, and nothing else: for staged publishing.
-#[expect(dead_code, reason = "staged publishing comes with another branch")]
-pub(super) async fn publication(
-    call: &Call<'_>,
-    actor: &Actor,
-    name: &PackageName,
-    body: Body,
-) -> Result<(Publish, Staged), Error> {
-    match receive(call, actor, body).await? {
-        Received::Publication(form, staged) => {
-            fits(call.site, name, &form)?;
-            let staged = staged.named(&form.name.tarball(&form.version));
-            Ok((*form, staged))
+/// `POST /-/stage/package/{name}`: a version that waits for a person's word.
+pub(super) async fn stage(call: &Call<'_>, name: &PackageName, body: Body) -> Answer {
+    let actor = publisher(call, name).await?;
+    let (form, staged) = match receive(call, &actor, body).await.map_err(Refusal::npm)? {
+        Received::Publication(form, staged) => (form, staged),
+        Received::Update(_) => {
+            let error = Error::new(
+                Kind::Rejected,
+                "npm-body",
+                "The request's body is not usable: it has no tarball.",
+            );
+            return Err(Refusal::npm(error.remedy("Stage with npm stage publish.")));
         }
-        Received::Update(_) => Err(Error::new(
-            Kind::Rejected,
-            "npm-body",
-            "The request's body is not usable: it has no tarball.",
-        )
-        .remedy("Publish with npm, pnpm or yarn.")),
-    }
+    };
+    fits(call.site, name, &form).map_err(Refusal::npm)?;
+    let staged = staged.named(&form.name.tarball(&form.version));
+    let (registry, sender) = (call.site.registry.clone(), actor.clone());
+    let staging = tokio::spawn(async move {
+        registry
+            .stage_publication(&sender, staged, Form::Npm(form))
+            .await
+    });
+    let waits = staging
+        .await
+        .map_err(|error| Refusal::npm(Error::internal("a staging ended in a panic", error)))?
+        .map_err(Refusal::npm)?;
+    let answer = created(json(&json!({
+        "message": format!(
+            "{} waits until {} for somebody's approval.",
+            waits.purl,
+            waits.expires.rfc3339()
+        ),
+        "stageId": waits.id,
+        "sha256": waits.sha256,
+    })));
+    Ok(noted(&actor, Some(name), answer))
+}
+
+/// Who publishes. Where nobody does, and an identity token was refused a moment ago, the refusal says why that was: npm
+/// itself says nothing of it.
+async fn publisher(call: &Call<'_>, name: &PackageName) -> Result<Actor, Refusal> {
+    call.site.actor(call.headers).await.map_err(|error| {
+        Refusal::npm(npm_trust::explained(
+            call.site,
+            call.origin,
+            name.as_str(),
+            error,
+        ))
+    })
 }
 
 /// The body of the request, as far as it says where it belongs.
@@ -132,26 +161,10 @@ fn receipt_answer(site: &Site, name: &PackageName, version: &str, receipt: &Rece
             "These very bytes were published before; nothing changed.".to_owned(),
         );
     }
-    if let Some(notice) = notice(&words) {
-        answer.headers_mut().insert(NOTICE, notice);
+    if !words.is_empty() {
+        notify_npm(&mut answer, &words.join(" "));
     }
     answer
-}
-
-/// What npm prints, as a header carries it: ASCII, one line, not endless.
-fn notice(words: &[String]) -> Option<HeaderValue> {
-    let line: String = words
-        .join(" ")
-        .chars()
-        .take(1_000)
-        .map(|c| match c {
-            ' '..='~' => c,
-            _ => '?',
-        })
-        .collect();
-    (!line.is_empty())
-        .then(|| HeaderValue::from_str(&line).ok())
-        .flatten()
 }
 
 /// Reads a body into what it is. What is tarball of it goes to the registry's spool.
@@ -260,17 +273,4 @@ fn plain(headers: &HeaderMap) -> Result<(), Error> {
     );
     Err(Error::new(Kind::Rejected, "content-encoding", message)
         .remedy("Send a publication as it is."))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_notice_is_one_line_of_ascii() {
-        assert_eq!(notice(&[]), None);
-        let words = ["One\r\nX: y.".to_owned(), "Zw\u{f6}lf \u{1b}[2J".to_owned()];
-        assert_eq!(notice(&words).unwrap(), "One??X: y. Zw?lf ?[2J");
-        assert_eq!(notice(&["x".repeat(9_000)]).unwrap().len(), 1_000);
-    }
 }

@@ -210,7 +210,7 @@ pub(super) async fn tarball(call: &Call<'_>, name: &PackageName, file: &str) -> 
         .map_err(Refusal::npm)?;
     let answer = files::whole_or_part(call.site, &found, call.method, call.headers)
         .await
-        .map_err(|refusal| Refusal::npm(*refusal.error))?;
+        .map_err(Refusal::npm)?;
     let mut answer: Response = noted(&actor, Some(name), answer);
     if let Some(noted) = answer.extensions_mut().get_mut::<Noted>() {
         noted.filename = Some(file.to_owned());

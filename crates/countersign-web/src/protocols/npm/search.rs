@@ -32,7 +32,7 @@ pub(super) async fn search(call: &Call<'_>) -> Answer {
     let core = &call.site.registry;
     let page = core
         .search_in(
-            Some(Ecosystem::Npm),
+            Ecosystem::Npm,
             &words(&text),
             number("from", 0),
             number("size", 20).clamp(1, MOST),
