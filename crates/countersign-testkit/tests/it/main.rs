@@ -7,6 +7,7 @@ mod clients;
 mod crash;
 mod durability;
 mod hostile;
+mod node;
 mod npm;
 mod outages;
 mod pages;
