@@ -65,8 +65,12 @@ impl Scene {
     /// Publishes by npm a package that needs nothing.
     fn publish(&self, name: &str, version: &str, more: &[&str]) {
         let place = format!("{}-{version}", name.replace(['@', '/'], "_"));
-        let folder = self.package(&place, &json!({"name": name, "version": version, "license": "MIT"}));
-        self.npm_in(&folder, &[&["publish"], more].concat()).unwrap();
+        let folder = self.package(
+            &place,
+            &json!({"name": name, "version": version, "license": "MIT"}),
+        );
+        self.npm_in(&folder, &[&["publish"], more].concat())
+            .unwrap();
     }
 }
 
@@ -75,8 +79,16 @@ fn every_client_publishes_and_every_client_installs_from_a_lock_file() {
     let scene = Scene::new();
     for (client, name, arguments) in [
         (Node::Npm, "by-npm", &["publish"][..]),
-        (Node::Npm, "@ada/by-npm", &["publish", "--access", "public"][..]),
-        (Node::Pnpm, "@ada/by-pnpm", &["publish", "--no-git-checks"][..]),
+        (
+            Node::Npm,
+            "@ada/by-npm",
+            &["publish", "--access", "public"][..],
+        ),
+        (
+            Node::Pnpm,
+            "@ada/by-pnpm",
+            &["publish", "--no-git-checks"][..],
+        ),
         (
             Node::Classic,
             "by-classic",
@@ -132,16 +144,30 @@ fn every_client_publishes_and_every_client_installs_from_a_lock_file() {
         let text = std::fs::read_to_string(folder.join(lock)).unwrap();
         std::fs::remove_dir_all(folder.join("node_modules")).unwrap();
         scene.home.done(client, &folder, locked).unwrap();
-        for module in ["by-npm", "@ada/by-npm", "@ada/by-pnpm", "by-classic", "alias"] {
+        for module in [
+            "by-npm",
+            "@ada/by-npm",
+            "@ada/by-pnpm",
+            "by-classic",
+            "alias",
+        ] {
             assert!(
-                folder.join("node_modules").join(module).join("index.js").is_file(),
+                folder
+                    .join("node_modules")
+                    .join(module)
+                    .join("index.js")
+                    .is_file(),
                 "{client:?}: {module}"
             );
         }
         // A lock file that promises other bytes is not fulfilled; berry has checksums of its own making.
         if client != Node::Berry {
             let at = text.find("sha512-").unwrap() + "sha512-".len();
-            let other = if text.as_bytes()[at] == b'A' { "B" } else { "A" };
+            let other = if text.as_bytes()[at] == b'A' {
+                "B"
+            } else {
+                "A"
+            };
             let mut forged = text.clone();
             forged.replace_range(at..=at, other);
             std::fs::write(folder.join(lock), forged).unwrap();
@@ -160,7 +186,11 @@ fn npm_manages_what_it_published() {
     let scene = Scene::new();
     scene.server.user("bob").unwrap();
     for version in ["1.0.0", "1.1.0", "2.0.0-beta.1"] {
-        let tag = if version.contains("beta") { "beta" } else { "latest" };
+        let tag = if version.contains("beta") {
+            "beta"
+        } else {
+            "latest"
+        };
         scene.publish("@ada/left", version, &["--tag", tag, "--access", "public"]);
     }
     assert_eq!(scene.npm(&["whoami"]).unwrap().trim(), "ada");
@@ -168,49 +198,106 @@ fn npm_manages_what_it_published() {
 
     // Tags.
     let tags = scene.npm(&["dist-tag", "ls", "@ada/left"]).unwrap();
-    assert!(tags.contains("latest: 1.1.0") && tags.contains("beta: 2.0.0-beta.1"), "{tags}");
-    scene.npm(&["dist-tag", "add", "@ada/left@1.0.0", "old"]).unwrap();
-    scene.npm(&["dist-tag", "add", "@ada/left@1.0.0", "latest"]).unwrap();
-    assert_eq!(scene.npm(&["view", "@ada/left", "version"]).unwrap().trim(), "1.0.0");
+    assert!(
+        tags.contains("latest: 1.1.0") && tags.contains("beta: 2.0.0-beta.1"),
+        "{tags}"
+    );
+    scene
+        .npm(&["dist-tag", "add", "@ada/left@1.0.0", "old"])
+        .unwrap();
+    scene
+        .npm(&["dist-tag", "add", "@ada/left@1.0.0", "latest"])
+        .unwrap();
+    assert_eq!(
+        scene.npm(&["view", "@ada/left", "version"]).unwrap().trim(),
+        "1.0.0"
+    );
     scene.npm(&["dist-tag", "rm", "@ada/left", "old"]).unwrap();
-    assert!(!scene.npm(&["dist-tag", "ls", "@ada/left"]).unwrap().contains("old"));
-    let said = scene.npm(&["dist-tag", "rm", "@ada/left", "latest"]).unwrap_err();
+    assert!(
+        !scene
+            .npm(&["dist-tag", "ls", "@ada/left"])
+            .unwrap()
+            .contains("old")
+    );
+    let said = scene
+        .npm(&["dist-tag", "rm", "@ada/left", "latest"])
+        .unwrap_err();
     assert!(said.contains("can not be removed"), "{said}");
-    let said = scene.npm(&["dist-tag", "add", "@ada/left@9.9.9", "x"]).unwrap_err();
+    let said = scene
+        .npm(&["dist-tag", "add", "@ada/left@9.9.9", "x"])
+        .unwrap_err();
     assert!(said.contains("9.9.9"), "{said}");
 
     // Deprecation, seen by whoever installs.
-    scene.npm(&["deprecate", "@ada/left@1.0.0", "Use 1.1.0 instead"]).unwrap();
+    scene
+        .npm(&["deprecate", "@ada/left@1.0.0", "Use 1.1.0 instead"])
+        .unwrap();
     assert_eq!(
-        scene.npm(&["view", "@ada/left@1.0.0", "deprecated"]).unwrap().trim(),
+        scene
+            .npm(&["view", "@ada/left@1.0.0", "deprecated"])
+            .unwrap()
+            .trim(),
         "Use 1.1.0 instead"
     );
     let app = scene.package("app", &json!({"name": "app", "version": "1.0.0"}));
     let said = scene.npm_in(&app, &["install", "@ada/left@1.0.0"]).unwrap();
     assert!(said.contains("Use 1.1.0 instead"), "{said}");
     scene.npm(&["undeprecate", "@ada/left@1.0.0"]).unwrap();
-    assert_eq!(scene.npm(&["view", "@ada/left@1.0.0", "deprecated"]).unwrap().trim(), "");
+    assert_eq!(
+        scene
+            .npm(&["view", "@ada/left@1.0.0", "deprecated"])
+            .unwrap()
+            .trim(),
+        ""
+    );
 
     // Stars are one's own.
     scene.npm(&["star", "@ada/left"]).unwrap();
     assert!(scene.npm(&["stars"]).unwrap().contains("@ada/left"));
-    assert!(scene.npm(&["stars", "bob"]).unwrap_err().contains("for them alone"));
+    assert!(
+        scene
+            .npm(&["stars", "bob"])
+            .unwrap_err()
+            .contains("for them alone")
+    );
     scene.npm(&["unstar", "@ada/left"]).unwrap();
     assert!(!scene.npm(&["stars"]).unwrap().contains("@ada/left"));
 
     // Access, as far as it is known here.
-    assert!(scene.npm(&["access", "get", "status", "@ada/left"]).unwrap().contains("public"));
-    let people = scene.npm(&["access", "list", "collaborators", "@ada/left"]).unwrap();
+    assert!(
+        scene
+            .npm(&["access", "get", "status", "@ada/left"])
+            .unwrap()
+            .contains("public")
+    );
+    let people = scene
+        .npm(&["access", "list", "collaborators", "@ada/left"])
+        .unwrap();
     assert!(people.contains("ada: read-write"), "{people}");
     let packages = scene.npm(&["access", "list", "packages"]).unwrap();
     assert!(packages.contains("@ada/left: read-write"), "{packages}");
 
     // Search, view, tokens, audit.
-    assert!(scene.npm(&["search", "left", "--json"]).unwrap().contains("@ada/left"));
-    assert!(scene.npm(&["search", "nothing-like-it"]).unwrap().contains("No matches"));
+    assert!(
+        scene
+            .npm(&["search", "left", "--json"])
+            .unwrap()
+            .contains("@ada/left")
+    );
+    assert!(
+        scene
+            .npm(&["search", "nothing-like-it"])
+            .unwrap()
+            .contains("No matches")
+    );
     assert!(scene.npm(&["token", "list"]).unwrap().contains("csgn_"));
     assert!(scene.npm(&["profile", "get"]).unwrap().contains("ada"));
-    assert!(scene.npm_in(&app, &["audit"]).unwrap().contains("found 0 vulnerabilities"));
+    assert!(
+        scene
+            .npm_in(&app, &["audit"])
+            .unwrap()
+            .contains("found 0 vulnerabilities")
+    );
     assert!(scene.npm_in(&app, &["outdated", "--json"]).is_ok());
 
     // Versions go; the name stays taken.
@@ -221,7 +308,9 @@ fn npm_manages_what_it_published() {
         "again",
         &json!({"name": "@ada/left", "version": "1.1.0", "license": "MIT", "description": "other bytes"}),
     );
-    let said = scene.npm_in(&again, &["publish", "--access", "public"]).unwrap_err();
+    let said = scene
+        .npm_in(&again, &["publish", "--access", "public"])
+        .unwrap_err();
     assert!(said.contains("1.1.0"), "{said}");
     assert!(scene.server.checked_log().is_ok());
 }
@@ -236,7 +325,10 @@ fn what_npm_is_refused_it_can_read() {
         &json!({"name": "mine", "version": "1.0.0", "description": "other"}),
     );
     let said = scene.npm_in(&folder, &["publish", "--force"]).unwrap_err();
-    assert!(said.contains("E403") || said.contains("previously published"), "{said}");
+    assert!(
+        said.contains("E403") || said.contains("previously published"),
+        "{said}"
+    );
     // Not there.
     let said = scene.npm(&["view", "nothing-here"]).unwrap_err();
     assert!(said.contains("E404"), "{said}");
@@ -245,8 +337,13 @@ fn what_npm_is_refused_it_can_read() {
     let said = scene.npm_in(&folder, &["publish"]).unwrap_err();
     assert!(said.contains("module of Node.js"), "{said}");
     // Only some may read it.
-    let folder = scene.package("secret", &json!({"name": "@ada/secret", "version": "1.0.0"}));
-    let said = scene.npm_in(&folder, &["publish", "--access", "restricted"]).unwrap_err();
+    let folder = scene.package(
+        "secret",
+        &json!({"name": "@ada/secret", "version": "1.0.0"}),
+    );
+    let said = scene
+        .npm_in(&folder, &["publish", "--access", "restricted"])
+        .unwrap_err();
     assert!(said.contains("public: everybody reads"), "{said}");
     // Somebody else's.
     scene.server.user("bob").unwrap();
@@ -255,15 +352,28 @@ fn what_npm_is_refused_it_can_read() {
     let folder = scene.package("theirs", &json!({"name": "mine", "version": "2.0.0"}));
     let said = scene.npm_in(&folder, &["publish"]).unwrap_err();
     assert!(said.contains("bob may not publish to mine"), "{said}");
-    assert!(scene.npm(&["deprecate", "mine@1.0.0", "no"]).unwrap_err().contains("bob may not"));
+    assert!(
+        scene
+            .npm(&["deprecate", "mine@1.0.0", "no"])
+            .unwrap_err()
+            .contains("bob may not")
+    );
     // A token that is none, and none at all.
-    scene.home.set_token(Some("csgn_u_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJ")).unwrap();
+    scene
+        .home
+        .set_token(Some(
+            "csgn_u_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJ",
+        ))
+        .unwrap();
     let said = scene.npm(&["whoami"]).unwrap_err();
     assert!(said.contains("E401"), "{said}");
     assert!(!said.contains("Incorrect or missing password"), "{said}");
     scene.home.set_token(None).unwrap();
     let said = scene.npm_in(&folder, &["publish"]).unwrap_err();
-    assert!(said.contains("npm adduser") || said.contains("npm login"), "{said}");
+    assert!(
+        said.contains("npm adduser") || said.contains("npm login"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -280,13 +390,20 @@ fn a_restricted_registry_serves_its_packages_to_those_who_may_read() {
             std::fs::write(folder.join("yarn.lock"), "").unwrap();
         }
         scene.home.done(client, &folder, &["install"]).unwrap();
-        assert!(folder.join("node_modules/@ada/inner/index.js").is_file(), "{client:?}");
+        assert!(
+            folder.join("node_modules/@ada/inner/index.js").is_file(),
+            "{client:?}"
+        );
     }
     scene.home.set_token(None).unwrap();
     let _ = std::fs::remove_dir_all(scene.home.path().join(".npm"));
     let said = scene.npm(&["view", "@ada/inner"]).unwrap_err();
     assert!(said.contains("E401"), "{said}");
-    for path in ["@ada%2finner", "@ada/inner/-/inner-1.0.0.tgz", "-/v1/search?text=inner"] {
+    for path in [
+        "@ada%2finner",
+        "@ada/inner/-/inner-1.0.0.tgz",
+        "-/v1/search?text=inner",
+    ] {
         let answer = http::request("GET", &scene.url(path), &[], b"").unwrap();
         assert_eq!(answer.status, 401, "{path}");
     }
@@ -300,7 +417,11 @@ fn refused(scene: &Scene, token: &str, path: &str, body: &[u8], words: &str) {
         ("Content-Type", "application/json"),
     ];
     let answer = http::request("PUT", &scene.url(path), &headers, body).unwrap();
-    assert!((400..500).contains(&answer.status), "{path} {words}: {}", answer.status);
+    assert!(
+        (400..500).contains(&answer.status),
+        "{path} {words}: {}",
+        answer.status
+    );
     let said = answer.json().unwrap();
     let told = said["error"].as_str().unwrap_or_default();
     assert!(told.contains(words), "expected {words:?}, got {told}");
@@ -333,15 +454,41 @@ fn lies_about_a_package_are_refused_before_anything_is_kept() {
     ] {
         let mut body = request();
         body["versions"]["1.0.0"][field] = lie.clone();
-        refused(&scene, &token, "honest", body.to_string().as_bytes(), "package.json in the tarball");
+        refused(
+            &scene,
+            &token,
+            "honest",
+            body.to_string().as_bytes(),
+            "package.json in the tarball",
+        );
     }
     for (pointer, lie, words) in [
-        ("/versions/1.0.0/version", json!("1.0.1"), "the manifest's version"),
-        ("/versions/1.0.0/name", json!("other"), "the manifest's name"),
+        (
+            "/versions/1.0.0/version",
+            json!("1.0.1"),
+            "the manifest's version",
+        ),
+        (
+            "/versions/1.0.0/name",
+            json!("other"),
+            "the manifest's name",
+        ),
         ("/_id", json!("other"), "_id and name differ"),
-        ("/dist-tags/latest", json!("2.0.0"), "points to another version"),
-        ("/versions/1.0.0/dist/shasum", json!("0".repeat(40)), "shasum"),
-        ("/versions/1.0.0/dist/integrity", json!("sha512-AAAA"), "integrity"),
+        (
+            "/dist-tags/latest",
+            json!("2.0.0"),
+            "points to another version",
+        ),
+        (
+            "/versions/1.0.0/dist/shasum",
+            json!("0".repeat(40)),
+            "shasum",
+        ),
+        (
+            "/versions/1.0.0/dist/integrity",
+            json!("sha512-AAAA"),
+            "integrity",
+        ),
         ("/_attachments/honest-1.0.0.tgz/length", json!(3), "length"),
     ] {
         let mut body = request();
@@ -354,7 +501,13 @@ fn lies_about_a_package_are_refused_before_anything_is_kept() {
         body["versions"]["1.0.0"]["dependencies"][key] = json!("1");
         refused(&scene, &token, "honest", body.to_string().as_bytes(), "");
     }
-    refused(&scene, &token, "__proto__", request().to_string().as_bytes(), "There is no package");
+    refused(
+        &scene,
+        &token,
+        "__proto__",
+        request().to_string().as_bytes(),
+        "There is no package",
+    );
     // Attachments that lie.
     let mut body = request();
     let attachment = body["_attachments"]["honest-1.0.0.tgz"].take();
@@ -369,7 +522,9 @@ fn lies_about_a_package_are_refused_before_anything_is_kept() {
     }
     // Base64 with more in it than base64.
     let whole = request();
-    let data = whole["_attachments"]["honest-1.0.0.tgz"]["data"].as_str().unwrap();
+    let data = whole["_attachments"]["honest-1.0.0.tgz"]["data"]
+        .as_str()
+        .unwrap();
     for bent in [
         format!("{data}===="),
         format!("{}\n{}", &data[..8], &data[8..]),
@@ -384,7 +539,9 @@ fn lies_about_a_package_are_refused_before_anything_is_kept() {
     }
     // Two gzip members, of which two readers see different files.
     let mut package = honest().build();
-    package.bytes.extend(honest().file("evil.js", "1").build().bytes);
+    package
+        .bytes
+        .extend(honest().file("evil.js", "1").build().bytes);
     let mut body = request();
     body["_attachments"]["honest-1.0.0.tgz"] = json!({
         "content_type": "application/octet-stream",
@@ -392,23 +549,55 @@ fn lies_about_a_package_are_refused_before_anything_is_kept() {
         "length": package.bytes.len(),
     });
     body["versions"]["1.0.0"]["dist"] = json!({"shasum": sha1(&package.bytes)});
-    refused(&scene, &token, "honest", body.to_string().as_bytes(), "after the gzip stream");
+    refused(
+        &scene,
+        &token,
+        "honest",
+        body.to_string().as_bytes(),
+        "after the gzip stream",
+    );
     // Another package's address, two versions, no version, no JSON.
-    refused(&scene, &token, "other", request().to_string().as_bytes(), "The address names other");
+    refused(
+        &scene,
+        &token,
+        "other",
+        request().to_string().as_bytes(),
+        "The address names other",
+    );
     let mut body = request();
     body["versions"]["1.0.1"] = body["versions"]["1.0.0"].clone();
-    refused(&scene, &token, "honest", body.to_string().as_bytes(), "exactly one version");
+    refused(
+        &scene,
+        &token,
+        "honest",
+        body.to_string().as_bytes(),
+        "exactly one version",
+    );
     refused(&scene, &token, "honest", b"{\"name\":\"honest\"", "");
     refused(&scene, &token, "honest", b"[]", "");
     // Nothing of it came to be.
-    assert_eq!(http::request("GET", &scene.url("honest"), &[], b"").unwrap().status, 404);
+    assert_eq!(
+        http::request("GET", &scene.url("honest"), &[], b"")
+            .unwrap()
+            .status,
+        404
+    );
 
     // Versions that differ in build metadata only are one.
     let plain = NpmPackage::new("honest", "1.0.0+one");
     let authorization = format!("Bearer {token}");
     let put = |body: &Value| {
-        let headers = [("Authorization", authorization.as_str()), ("Content-Type", "application/json")];
-        http::request("PUT", &scene.url("honest"), &headers, body.to_string().as_bytes()).unwrap()
+        let headers = [
+            ("Authorization", authorization.as_str()),
+            ("Content-Type", "application/json"),
+        ];
+        http::request(
+            "PUT",
+            &scene.url("honest"),
+            &headers,
+            body.to_string().as_bytes(),
+        )
+        .unwrap()
     };
     put(&request()).expect_status(201).unwrap();
     // A repeated publication of the same bytes is no mistake.
@@ -435,13 +624,19 @@ fn two_hundred_megabytes_are_published_without_being_held_in_memory() {
             state.to_le_bytes()
         })
         .collect();
-    let folder = scene.package("large", &json!({"name": "large", "version": "1.0.0", "license": "MIT"}));
+    let folder = scene.package(
+        "large",
+        &json!({"name": "large", "version": "1.0.0", "license": "MIT"}),
+    );
     std::fs::write(folder.join("noise.bin"), &noise).unwrap();
     let said = scene.npm_in(&folder, &["publish"]).unwrap();
     assert!(said.contains("+ large@1.0.0"), "{said}");
     let app = scene.package("app", &json!({"name": "app", "version": "1.0.0"}));
     scene.npm_in(&app, &["install", "large"]).unwrap();
-    assert_eq!(std::fs::read(app.join("node_modules/large/noise.bin")).unwrap(), noise);
+    assert_eq!(
+        std::fs::read(app.join("node_modules/large/noise.bin")).unwrap(),
+        noise
+    );
 }
 
 fn base64(bytes: &[u8]) -> String {
