@@ -315,7 +315,7 @@ async fn on_own(test: &TestRegistry, actor: &Actor, act: Act) -> Option<(String,
             "user-name",
         ),
         Act::Star => (
-            code(registry.set_star(actor, PYPI, nobody, true).await),
+            code(registry.set_star(actor, PYPI, "nobodys", true).await),
             "project-unknown",
         ),
         Act::SeePending => (code(registry.pending_publishers(actor).await), "done"),
