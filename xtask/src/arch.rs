@@ -81,6 +81,10 @@ const CORE: &[(&str, &[Arrow])] = &[
         ],
     ),
     (
+        "stars",
+        &[to("model"), to("error"), to("policy"), to("store")],
+    ),
+    (
         "approvals",
         &[
             to("model"),
@@ -113,9 +117,9 @@ const CORE: &[(&str, &[Arrow])] = &[
             to("store"),
             to("blobs"),
             only("accounts", MINTED),
-            only("fetch", &["latest_of"]),
+            only("fetch", &["latest_of", "unknown_project"]),
             only("heartbeat", &["Change", "Logged", "Served"]),
-            only("provenance", &["Candidate", "Vetted"]),
+            only("provenance", &["Candidate", "NpmSigner", "Vetted"]),
         ],
     ),
     (
@@ -350,7 +354,7 @@ const ABOVE: &[Arrow] = &[
     to("opening"),
     to("audit"),
     only("accounts", MINTED),
-    only("provenance", &["signing_key_problem"]),
+    only("provenance", &["npm_key_problem", "signing_key_problem"]),
 ];
 
 /// Which of our crates a crate may depend on; development dependencies are free.

@@ -11,8 +11,7 @@ use crate::Registry;
 use crate::accounts::new_id;
 use crate::error::{Error, Kind, Result};
 use crate::model::{
-    AccountId, Action, Actor, CallerOrigin, Consent, CredentialId, Identity, SessionId, Strength,
-    Time,
+    AccountId, Actor, CallerOrigin, Consent, CredentialId, Identity, SessionId, Strength, Time,
 };
 use crate::policy::{self, Act, On, PERMISSIONS};
 use crate::sign_in::{Answer, Ceremony};
@@ -119,7 +118,7 @@ impl Wanted {
         if actor
             .scope
             .as_ref()
-            .is_none_or(|scope| scope.action < Action::Manage)
+            .is_none_or(|scope| scope.action < row.consented_action())
         {
             return Err(Error::new(
                 Kind::Denied,
@@ -129,7 +128,10 @@ impl Wanted {
                     row.what
                 ),
             )
-            .remedy("Use a token with the action manage."));
+            .remedy(format!(
+                "Use a token with the action {}.",
+                row.consented_action().as_str()
+            )));
         }
         Ok((account, credential))
     }
@@ -419,6 +421,18 @@ impl Registry {
         let now = self.now();
         policy::may(Act::RequestApproval, actor, On::Own, now)?;
         Ok(view(self.own_approval(actor, which).await?, now))
+    }
+
+    /// How far an approval is, for whoever knows its id: `waiting`, `granted`, `refused`, `used` or `expired`. It is of
+    /// no use to anybody but the token that asked for it.
+    ///
+    /// # Errors
+    /// `approval-unknown`.
+    pub async fn approval_state(&self, id: &str) -> Result<&'static str> {
+        let row = self.inner.store.approval(id).await?;
+        row.filter(|row| row.id == id)
+            .map(|row| state_of(&row, self.now()))
+            .ok_or_else(|| unknown(id))
     }
 
     /// Refuses a request.

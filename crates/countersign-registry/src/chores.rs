@@ -131,19 +131,21 @@ impl Registry {
         self.purge_mail().await?;
         self.purge_devices().await?;
         self.forget_origins().await?;
+        self.expire_staged().await?;
         Ok(())
     }
 
-    /// Files without an attestation of the registry's, sources and attestations that are due. Part of the chores.
+    /// Files without an attestation of the registry's, npm versions without its signature, sources and attestations that are due. Part of the chores.
     ///
     /// # Errors
     /// Where the database or the folder of keys fails.
     pub async fn look_after_provenance(&self) -> Result<()> {
         // None of them keeps the others from being done; the first that went wrong is told.
         let attested = self.attest_unattested().await.map(drop);
+        let signed = self.sign_unsigned().await.map(drop);
         let held = self.reverify_attestations().await.map(drop);
         let looked = self.recheck_sources().await.map(drop);
-        attested.and(held).and(looked)
+        attested.and(signed).and(held).and(looked)
     }
 
     /// Deletes what uploads left in the spool folder when their process was killed.

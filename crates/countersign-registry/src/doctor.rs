@@ -20,7 +20,7 @@ use crate::fetch::rendered_index;
 use crate::heartbeat::document_path;
 use crate::keys::verifier_key_name;
 use crate::model::{FileState, Time};
-use crate::provenance::signing_key_problem;
+use crate::provenance::{npm_key_problem, signing_key_problem};
 use crate::settings::Settings;
 use crate::sign_in::{RP, belongs};
 use crate::store::{Head, Store};
@@ -228,6 +228,11 @@ pub async fn examine(patient: &Patient<'_>, deep: bool, progress: Looked<'_>) ->
         keys(patient, &heads)
             .await
             .unwrap_or_else(|error| Diagnosis::failed("keys", &error)),
+    );
+    found.push(
+        npm_signatures(patient)
+            .await
+            .unwrap_or_else(|error| Diagnosis::failed("npm-signatures", &error)),
     );
     found.push(
         attestations(patient, deep)
@@ -557,6 +562,24 @@ async fn attestations(patient: &Patient<'_>, deep: bool) -> Result<Diagnosis> {
                     .to_owned(),
             },
         ),
+    })
+}
+
+/// Is the key there that signs npm's versions?
+async fn npm_signatures(patient: &Patient<'_>) -> Result<Diagnosis> {
+    let problem = match patient.keys_folder {
+        Some(folder) => npm_key_problem(patient.store, folder).await?,
+        None => None,
+    };
+    Ok(match problem {
+        Some(problem) => Diagnosis::bad(
+            "npm-signatures",
+            Severity::Warning,
+            problem,
+            "New npm versions get no signature of the registry until it is there again, and `npm audit signatures` calls them missing.",
+            "Put the key back, or make another: `countersignd admin key rotate npm`.",
+        ),
+        None => Diagnosis::good("npm-signatures", "nothing amiss with their key".to_owned()),
     })
 }
 

@@ -36,6 +36,7 @@ mod recovery;
 mod seams;
 mod settings;
 mod sign_in;
+mod stars;
 mod store;
 mod texts;
 mod trusted;
@@ -67,7 +68,7 @@ pub use oversight::{CriticalProject, UserDetail};
 pub use policy::permissions::page as permissions_page;
 pub use policy::{Act, Need, PERMISSIONS, Permission, Who};
 pub use provenance::{Added, NewException, NewIdentity, NewMove};
-pub use publish::{Form, Staged};
+pub use publish::{Form, Staged, StagedBytes, StagedPublication};
 pub use recovery::{RecoveryCase, RecoveryPolicy};
 pub use seams::{
     Clock, DomainIntel, DomainReport, Message, Outside, OutsideAnswer, OutsideError,
@@ -116,6 +117,7 @@ struct Inner {
     office: mail::Office,
     keyring: leaks::Keyring,
     notary: provenance::NotaryRoom,
+    npm_key: provenance::NpmKeyRoom,
     roots: provenance::RootRoom,
     ways_back: recovery::WaysBack,
     diary: console::Diary,

@@ -493,6 +493,52 @@ pub struct Workflow {
     pub claims: BTreeMap<String, String>,
 }
 
+/// What the tokens of a publisher may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Permits {
+    /// Publish at once.
+    pub publish: bool,
+    /// Stage, for a person to approve.
+    pub stage: bool,
+}
+
+impl Permits {
+    /// Everything.
+    pub const BOTH: Self = Self {
+        publish: true,
+        stage: true,
+    };
+    /// Nothing.
+    pub const NONE: Self = Self {
+        publish: false,
+        stage: false,
+    };
+
+    /// As a publisher's row keeps it; what is not said is everything.
+    pub(crate) fn of(word: Option<&str>) -> Self {
+        word.map_or(Self::BOTH, |words| Self {
+            publish: words.split(' ').any(|word| word == "publish"),
+            stage: words.split(' ').any(|word| word == "stage"),
+        })
+    }
+
+    /// The same, to be kept.
+    pub(crate) fn word(self) -> Option<&'static str> {
+        match self {
+            Self::BOTH => None,
+            Self {
+                publish: true,
+                stage: false,
+            } => Some("publish"),
+            Self {
+                publish: false,
+                stage: true,
+            } => Some("stage"),
+            Self::NONE => Some(""),
+        }
+    }
+}
+
 /// How much stands behind the publications of a project. Ordered: later is more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -825,6 +871,8 @@ pub struct ProjectDetail {
     pub people: Vec<(String, Role)>,
     /// Releases, newest version first.
     pub releases: Vec<ReleaseSummary>,
+    /// Tags and the versions they point to (npm).
+    pub tags: Vec<(String, String)>,
     /// Downloads in the last 30 days.
     pub downloads_30d: u64,
 }
@@ -838,6 +886,8 @@ pub struct ReleaseSummary {
     pub created: Time,
     /// Yanked: when, and why (may be empty).
     pub yanked: Option<(Time, String)>,
+    /// Why it should not be used any more, where its people say so (npm).
+    pub deprecated: Option<String>,
     /// True for pre-releases and development releases.
     pub prerelease: bool,
     /// Number of live files.
@@ -872,6 +922,8 @@ pub struct FileDetail {
     pub blake2b_256: String,
     /// MD5, hex (for old clients; proves nothing).
     pub md5: String,
+    /// SHA-512, hex, where the ecosystem's clients go by it (npm).
+    pub sha512: Option<String>,
     /// `bdist_wheel` or `sdist`.
     pub filetype: String,
     /// Python tag, or `source`.

@@ -185,6 +185,7 @@ impl Registry {
                 office: Default::default(),
                 keyring: Default::default(),
                 notary: Default::default(),
+                npm_key: Default::default(),
                 roots: Default::default(),
                 ways_back: Default::default(),
                 diary: Default::default(),

@@ -9,7 +9,7 @@ use countersign_trust::oidc::{self, Difference, Provider};
 use crate::checks::names::{NameFinding, new_name};
 use crate::error::{Error, Kind, Result};
 use crate::model::{
-    Action, Actor, FileState, Identity, ProjectStatus, Role, Roles, Scope, Strength, Time,
+    Action, Actor, FileState, Identity, Permits, ProjectStatus, Role, Roles, Scope, Strength, Time,
     TrustLevel, Visibility, Workflow,
 };
 use crate::settings::{DeletePolicy, Settings};
@@ -208,6 +208,7 @@ pub(crate) fn may_publish(
             if let Some(workflow) = workflow {
                 may_publish_here(workflow, project)?;
             }
+            same_spelling(&project.name, manifest)?;
             let former_owner = operator || roles.has(Role::Owner);
             if !facts.excepted {
                 meets_policy(actor, &project.policy, &project.name, offer.level)?;
@@ -278,8 +279,10 @@ pub(crate) fn may_publish(
         )
         .remedy("Publish it to a restricted registry; private and public packages live on separate instances."));
     }
-    // The operator imports what others once accepted; publishers use what is known today.
+    // The operator imports what others once accepted; publishers use what is known today. The categories of crates and
+    // the keywords of npm are other lists than Python's.
     if !operator
+        && manifest.ecosystem == Ecosystem::Pypi
         && let Some(unknown) = manifest
             .classifiers
             .iter()
@@ -367,12 +370,65 @@ pub(crate) fn may_publish(
     }
 }
 
+/// Outside Python the spelling is part of the name by which clients ask: a later version has that of the first.
+fn same_spelling(first: &str, manifest: &Manifest) -> Result<()> {
+    match manifest.ecosystem {
+        Ecosystem::Pypi => Ok(()),
+        Ecosystem::Cargo => Ok(countersign_formats::cargo::name::same_spelling(
+            first,
+            &manifest.name,
+        )?),
+        Ecosystem::Npm if first == manifest.name => Ok(()),
+        Ecosystem::Npm => Err(Error::new(
+            Kind::Rejected,
+            "name-spelling",
+            format!(
+                "The package is named {first}, and this version {}.",
+                manifest.name
+            ),
+        )
+        .remedy(format!("Write \"name\": {first:?} in package.json."))),
+    }
+}
+
 /// How much stands behind what this caller publishes.
 pub(crate) fn trust_of(actor: &Actor) -> TrustLevel {
     match actor.strength {
         Strength::None => TrustLevel::None,
         Strength::Token | Strength::Operator => TrustLevel::Token,
         Strength::Workflow | Strength::Phishproof => TrustLevel::Workflow,
+    }
+}
+
+/// May a workflow publish here at once, or let it wait for a person's approval, as it asks?
+pub(crate) fn may_pass(
+    permits: Permits,
+    at_once: bool,
+    workflow: &Workflow,
+    project: &ProjectFacts,
+) -> Result<()> {
+    // A publisher that is none here any more is refused as such.
+    if project.publisher.is_none() {
+        return Ok(());
+    }
+    match (at_once, permits) {
+        (true, Permits { publish: false, .. }) => Err(denied(
+            "publisher-stages-only",
+            format!(
+                "{} may stage releases of {}, and not publish them.",
+                workflow.label, project.name
+            ),
+            "Stage it (npm stage publish) and let an owner approve it, or let an owner register the publisher with the permission to publish.",
+        )),
+        (false, Permits { stage: false, .. }) => Err(denied(
+            "publisher-publishes-only",
+            format!(
+                "{} may publish releases of {}, and not stage them.",
+                workflow.label, project.name
+            ),
+            "Publish it, or let an owner register the publisher with the permission to stage.",
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod changes;
 mod notary;
+mod npm_keys;
 mod reading;
 mod recheck;
 mod roots;
@@ -31,6 +32,7 @@ use crate::store::{ChangeRow, ProjectFacts, Tx};
 use crate::texts::NoticeKind;
 
 pub(crate) use notary::{NotaryRoom, signing_key_problem};
+pub(crate) use npm_keys::{NpmKeyRoom, NpmSigner, npm_key_problem};
 pub(crate) use roots::RootRoom;
 pub(crate) use vetting::{Candidate, Vetted};
 

@@ -8,6 +8,8 @@
 //! Each step takes the type that only the step before can make. No network while the transaction is open. Idempotent
 //! by identifier and digest: the retry after a lost answer gets the same receipt, other bytes get `file-exists`.
 
+mod staging;
+
 use std::collections::VecDeque;
 use std::io::{Cursor, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,7 +35,9 @@ use crate::model::{
     TrustLevel,
 };
 use crate::policy::{self, Act, Decision, Offer, On};
-use crate::provenance::{Candidate, Vetted};
+use crate::provenance::{Candidate, NpmSigner, Vetted};
+pub use staging::{StagedBytes, StagedPublication};
+
 use crate::store::{
     Backend, NamespaceFacts, NewFile, NewProject, NoticeRow, ProjectFacts, PublishFacts, Tx,
     WRITE_CONFLICT,
@@ -84,6 +88,13 @@ pub enum Form {
     Cargo(Box<cargo::publish::PublishRequest>),
     /// What npm's clients say of a version, with the provenance that may stand beside its tarball.
     Npm(Box<npm::publish::Publish>),
+    /// What was held against the bytes when they were staged: the tags, and the provenance beside them.
+    Approved {
+        /// Tags that shall point to the release.
+        tags: Vec<String>,
+        /// The bundle, as it was sent.
+        bundle: Option<String>,
+    },
     /// Nothing: an operator's import.
     Nothing,
 }
@@ -107,6 +118,19 @@ pub(crate) struct Publication {
     /// What was sent beside the bytes, verified.
     vetted: Vetted,
     purl: String,
+    /// Signs the version for npm's clients.
+    signer: Option<Arc<NpmSigner>>,
+    way: Way,
+}
+
+/// How a publication comes about.
+enum Way {
+    /// At once.
+    AtOnce,
+    /// It is tried whether it could be, for a person to approve it later; nothing of it is kept.
+    Rehearsed,
+    /// It was staged, and a person lets it pass.
+    Approved(Box<staging::Approved>),
 }
 
 /// What the transaction of a publish wrote.
@@ -235,14 +259,26 @@ impl Registry {
     /// Rejections of the archive or the form, policy's refusals, `file-exists`, and `log-stands-still` (503) where the
     /// log did not move in time: the file then stays pending and the identical retry gets its receipt.
     pub async fn publish(&self, actor: &Actor, staged: Staged, form: Form) -> Result<Receipt> {
+        let ready = self.ready(actor, staged, form, Way::AtOnce).await?;
+        self.carry_out(ready).await
+    }
+
+    /// Inspects and verifies.
+    async fn ready(
+        &self,
+        actor: &Actor,
+        staged: Staged,
+        form: Form,
+        way: Way,
+    ) -> Result<Publication> {
         let attestations = match &form {
             Form::Pypi(form) => form.attestations().map(str::to_owned),
             Form::Npm(form) => form.bundle.clone(),
+            Form::Approved { bundle, .. } => bundle.clone(),
             Form::Cargo(request) => request.attestations.clone(),
             Form::Nothing => None,
         };
         let inspected = self.inspect(staged, form).await?;
-        let sha256 = inspected.staged.digests.sha256;
         let purl = purl::file_purl(
             inspected.manifest.ecosystem,
             &inspected.manifest.name_key,
@@ -259,24 +295,31 @@ impl Registry {
             digests: inspected.staged.digests.named(),
         };
         let vetted = self.vet(actor, &candidate, attestations.as_deref()).await?;
+        let signer = self.signer_for(inspected.manifest.ecosystem).await;
+        Ok(Publication {
+            actor: actor.clone(),
+            inspected,
+            vetted,
+            purl,
+            signer,
+            way,
+        })
+    }
 
+    async fn carry_out(&self, publication: Publication) -> Result<Receipt> {
+        let sha256 = publication.inspected.staged.digests.sha256;
         // Immutable bytes first. A crash after this leaves bytes that nothing points to; the sweep collects them after
         // a day, and the retry finds them in place.
         let found = self
             .inner
             .blobs
-            .put_artifact(sha256, &inspected.staged.bytes)
+            .put_artifact(sha256, &publication.inspected.staged.bytes)
             .await?;
 
         // The rows, the claim on the identifier and the event, all or nothing. A crash before the commit leaves the
         // blob alone; a crash after it leaves a staged file with its event in the outbox: the next start logs it, and
         // the publisher's retry finds it.
-        let publication = Arc::new(Publication {
-            actor: actor.clone(),
-            inspected,
-            vetted,
-            purl,
-        });
+        let publication = Arc::new(publication);
         let mut races = 0;
         let recorded = loop {
             match self.commit_publication(&publication).await {
@@ -371,6 +414,7 @@ impl Registry {
                     hold_npm(&publish, &manifest)?;
                     tags = publish.tags;
                 }
+                Form::Approved { tags: said, .. } => tags = said,
                 // A package without `latest` can not be installed; documents then show the newest.
                 Form::Nothing => {}
             }
@@ -507,6 +551,8 @@ impl Registry {
             inspected,
             vetted,
             purl,
+            signer,
+            way,
         } = publication;
         let (manifest, staged) = (&inspected.manifest, &inspected.staged);
         let identifier = identifier_hash(purl);
@@ -535,6 +581,16 @@ impl Registry {
             && let Some(source) = self.source_from_before(tx, &project.id).await?
         {
             project.source = Some(source);
+        }
+        if let (Identity::Workflow(workflow), Some(project)) = (&actor.identity, &facts.project) {
+            let permits = tx.permits_of(&project.id, &workflow.publishers).await?;
+            let at_once = matches!(way, Way::AtOnce);
+            policy::may_pass(permits, at_once, workflow, project)?;
+        }
+        let critical = facts.project.as_ref().is_some_and(|known| known.critical);
+        if let Way::Approved(approved) = way {
+            let project = facts.project.as_ref().map(|known| (&known.id, critical));
+            self.may_approve(tx, approved, project).await?;
         }
         let sha256 = staged.digests.sha256.to_string();
         let settings = &self.inner.settings;
@@ -742,6 +798,14 @@ impl Registry {
         };
         for tag in &inspected.tags {
             tx.set_tag(&project, tag, &release, now).await?;
+        }
+        if let (Some(signer), Some(sha512)) = (signer, staged.digests.sha512_hex()) {
+            let (name, version) = (&manifest.name, &manifest.version_canonical);
+            self.sign_published(tx, signer, &file, name, version, &sha512)
+                .await?;
+        }
+        if let Way::Approved(approved) = way {
+            self.end_approved(tx, approved, &file).await?;
         }
         // Those that the ecosystem's clients know a file by.
         let mut digests = vec![(Algorithm::Sha256, sha256)];

@@ -89,6 +89,7 @@ kinds! {
     RoleGiven "role-given" "You were given a role" "You are now {role} of {project}." ROLES;
     RoleTaken "role-taken" "A role of yours ended" "You are no longer {role} of {project}." ROLES;
     PeopleChanged "people-changed" "The people of a project changed" "{who}: {before} → {after}, on {project}." PROJECT;
+    Staged "staged" "A version waits for your approval" "{who} staged version {version} of {project}." PROJECT;
     PublisherAdded "publisher-added" "A trusted publisher was added" "{publisher} may now publish {project} without a token." PROJECT;
     PublisherRemoved "publisher-removed" "A trusted publisher was removed" "{publisher} may no longer publish {project}." PROJECT;
     PolicyChanged "policy-changed" "A policy of a project was changed" "The publishing policy of {project} was changed: {change}." PROJECT;

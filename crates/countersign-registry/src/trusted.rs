@@ -12,10 +12,11 @@ mod judgement;
 mod registrations;
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use countersign_formats::pypi::name;
-use countersign_formats::{Ecosystem, format, purl};
+use countersign_formats::{Ecosystem, NameKey, format, purl};
 use countersign_trust::leaf::{self, LeafKind};
 use countersign_trust::oidc::{self, Claims, Demands, Unverified, Verified};
 use countersign_trust::token::{Token, TokenKind};
@@ -26,7 +27,8 @@ use crate::accounts::new_id;
 use crate::error::{Error, Kind, Result};
 use crate::heartbeat::Change;
 use crate::model::{
-    Actor, CredentialId, Identity, ProjectId, PublisherId, Strength, Time, TrustLevel, Workflow,
+    Actor, CallerOrigin, CredentialId, Identity, ProjectId, PublisherId, Strength, Time,
+    TrustLevel, Workflow,
 };
 use crate::policy;
 use crate::store::{
@@ -50,6 +52,11 @@ const REPLAY_MARGIN: i64 = 60;
 
 /// Publishers for which one refusal is written down.
 const NOTED_AT_MOST: usize = 20;
+
+/// How long a refused exchange is remembered for whoever asks next from the same address, in seconds…
+const REMEMBERED: i64 = 600;
+/// …and how many of them.
+const REMEMBERED_AT_MOST: usize = 10_000;
 
 /// How often a mint that lost a race for a project's name is tried again.
 const RACES: u32 = 4;
@@ -75,6 +82,8 @@ pub(crate) struct Issuers {
     since: tokio::sync::OnceCell<i64>,
     /// When a refusal of one kind was last written down for a publisher.
     noted: Mutex<HashMap<(PublisherId, String), Time>>,
+    /// The last refusals for a project and an address, in words. Memory is enough: they are a courtesy.
+    recent: Mutex<HashMap<(Ecosystem, NameKey, IpAddr), (Time, String)>>,
 }
 
 /// An identity token that is genuine, current and meant for this registry. Whether anybody wants it is another matter.
@@ -102,12 +111,17 @@ impl Registry {
         }
         let site = self.inner.settings.site();
         Ok(match ecosystem {
+            // npm's clients ask for this one by themselves: the host's name alone, without its port.
+            Ecosystem::Npm => format!(
+                "npm:{}",
+                self.inner.settings.url.host_str().unwrap_or_default()
+            ),
             // As cargo's action makes it of the address that it is given: without the scheme, with the path.
             Ecosystem::Cargo => format!(
                 "{}/cargo",
                 site.split_once("://").map_or(site, |(_, rest)| rest)
             ),
-            Ecosystem::Pypi | Ecosystem::Npm => format!("{site}/{ecosystem}"),
+            Ecosystem::Pypi => format!("{site}/{ecosystem}"),
         })
     }
 
@@ -120,9 +134,62 @@ impl Registry {
     /// `publisher-pin-expired`, `pending-publisher-expired`, `pending-publisher-lost`, `account-disabled`; for a pending
     /// publisher also the refusal of its project's name. Differing claims stand in [`Error::differences`].
     pub async fn exchange(&self, ecosystem: Ecosystem, token: &str) -> Result<Minted> {
+        self.exchange_among(ecosystem, token, None).await
+    }
+
+    /// [`Registry::exchange`] for one project alone. A refusal is remembered for some minutes for the project and the
+    /// caller's address, for clients that say nothing of it and fail later: see [`Registry::failed_exchange`].
+    ///
+    /// # Errors
+    /// Those of `exchange`.
+    pub async fn exchange_for(
+        &self,
+        ecosystem: Ecosystem,
+        project: &str,
+        token: &str,
+        origin: &CallerOrigin,
+    ) -> Result<Minted> {
+        let key = format(ecosystem).name_key(project)?;
+        let exchanged = self.exchange_among(ecosystem, token, Some(&key)).await;
+        let recent = &self.inner.issuers.recent;
+        let mut recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.now();
+        recent.retain(|_, (at, _)| at.plus_seconds(REMEMBERED) > now);
+        let whose = (ecosystem, key, origin.address);
+        match &exchanged {
+            Ok(_) => drop(recent.remove(&whose)),
+            Err(error) if recent.len() < REMEMBERED_AT_MOST => {
+                drop(recent.insert(whose, (now, error.text())));
+            }
+            Err(_) => {}
+        }
+        exchanged
+    }
+
+    /// Why the last exchange for this project from this address failed, minutes ago, where none succeeded since.
+    pub fn failed_exchange(
+        &self,
+        ecosystem: Ecosystem,
+        project: &str,
+        origin: &CallerOrigin,
+    ) -> Option<String> {
+        let key = format(ecosystem).name_key(project).ok()?;
+        let recent = &self.inner.issuers.recent;
+        let recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, why) = recent.get(&(ecosystem, key, origin.address))?;
+        (at.plus_seconds(REMEMBERED) > self.now()).then(|| why.clone())
+    }
+
+    async fn exchange_among(
+        &self,
+        ecosystem: Ecosystem,
+        token: &str,
+        only: Option<&NameKey>,
+    ) -> Result<Minted> {
         let genuine = self.genuine(ecosystem, token).await?;
         let claims = &genuine.verified.claims;
-        let candidates = self.candidates(ecosystem, &genuine).await?;
+        let mut candidates = self.candidates(ecosystem, &genuine).await?;
+        candidates.retain(|row| only.is_none_or(|key| row.project_key == key.as_str()));
         let judged = judge_each(candidates, claims, self.now());
         let fitting: Vec<&PublisherId> = judged
             .iter()

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use countersign_registry::oidc::Difference;
 use countersign_registry::{Error, Kind};
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use hyper::ext::ReasonPhrase;
 use serde_json::{Map, Value, json};
 
@@ -98,8 +98,13 @@ impl Refusal {
         match (self.dialect, status_of(&self.error)) {
             (Dialect::Upload, StatusCode::UNAUTHORIZED) => StatusCode::FORBIDDEN,
             (Dialect::Upload, StatusCode::CONFLICT) => StatusCode::BAD_REQUEST,
+            // What npm's own registry says, and what tools that publish many packages look for.
+            (Dialect::Npm, StatusCode::CONFLICT) if self.error.code == "file-exists" => {
+                StatusCode::FORBIDDEN
+            }
             (Dialect::Exchange, status) if exchanged_status(&self.error, status) => status,
             (Dialect::Exchange, _) => StatusCode::UNPROCESSABLE_ENTITY,
+            (Dialect::Npm, _) if self.approval.is_some() => StatusCode::UNAUTHORIZED,
             (_, status) => status,
         }
     }
@@ -262,10 +267,13 @@ pub(crate) fn render(
         }
         Form::Npm => {
             let mut members = problem(error, status, &link, request_id);
-            members.insert(
-                "error".to_owned(),
-                format!("{} More: {link}", error.text()).into(),
-            );
+            if let Some(approval) = &refusal.approval {
+                return step_up(error, approval, request_id);
+            }
+            // npm prints the one, its `stage` and pnpm the other.
+            let text = format!("{} More: {link}", error.text());
+            members.insert("message".to_owned(), text.as_str().into());
+            members.insert("error".to_owned(), text.into());
             ("application/json", Value::Object(members).to_string())
         }
     };
@@ -275,6 +283,8 @@ pub(crate) fn render(
     out.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     out.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     match status {
+        // npm prints what we say only where no scheme is named; else it guesses.
+        StatusCode::UNAUTHORIZED if refusal.dialect == Dialect::Npm => {}
         StatusCode::UNAUTHORIZED if asks_for_token(&error.code) => {
             out.insert(WWW_AUTHENTICATE, challenge(refusal.dialect, site));
         }
@@ -304,6 +314,54 @@ pub(crate) fn render(
             .insert(reason_phrase(&error.message));
     }
     response
+}
+
+/// What makes npm's clients ask for a second factor by way of the browser; old ones get the way in words. Both are told
+/// it in the header that npm prints, too.
+fn step_up(error: &Error, approval: &Value, request_id: &str) -> Response {
+    let text = error.text();
+    let address = |name: &str| {
+        approval
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    let (kind, body) = match approval.get("byBrowser").and_then(Value::as_bool) {
+        Some(false) => (
+            "text/plain; charset=utf-8",
+            format!("{text}\nRequest: {request_id}\n"),
+        ),
+        _ => {
+            let (page, done) = (address("authUrl"), address("doneUrl"));
+            (
+                "application/json",
+                json!({"authUrl": page, "doneUrl": done, "code": error.code, "error": text, "message": text})
+                    .to_string(),
+            )
+        }
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::UNAUTHORIZED;
+    let out = response.headers_mut();
+    out.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    out.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    out.insert(WWW_AUTHENTICATE, HeaderValue::from_static("OTP"));
+    notify_npm(&mut response, &text);
+    response
+}
+
+/// Lets npm print a line: ASCII, and not endless.
+pub(crate) fn notify_npm(response: &mut Response, text: &str) {
+    let plain = text.chars().map(|c| match c {
+        ' '..='~' => c,
+        _ => '?',
+    });
+    let plain: String = plain.take(1_000).collect();
+    if let Ok(value) = HeaderValue::from_str(&plain) {
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static("npm-notice"), value);
+    }
 }
 
 /// Whether a token is what would help. Where it is not (a wrong password, a link that was used up), a browser must not
@@ -581,6 +639,36 @@ mod tests {
                 .starts_with("400 File already exists")
         );
         assert_eq!(body["title"], "Bad Request");
+    }
+
+    #[tokio::test]
+    async fn cargo_gets_a_detail_for_each_thing_that_is_wrong_and_the_page_to_log_in_at() {
+        let headers = HeaderMap::new();
+        let mut differs = error();
+        differs.differences = vec![Difference {
+            claim: "aud".to_owned(),
+            expected: "reg.example/cargo".to_owned(),
+            seen: Some("other".to_owned()),
+            matched: false,
+            advice: None,
+        }];
+        let site = "https://reg.example";
+        let response = render(&Refusal::cargo(differs), site, &headers, "id-1");
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let body: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        let detail = |at: usize| body["errors"][at]["detail"].as_str().unwrap().to_owned();
+        assert!(detail(0).ends_with("More: https://reg.example/help/errors#file-exists"));
+        assert_eq!(
+            detail(1),
+            "Claim aud: expected reg.example/cargo, seen \"other\"."
+        );
+        let refusal = Refusal::cargo(credentials_missing());
+        let response = render(&refusal, site, &headers, "id-1");
+        assert_eq!(response.status(), 401);
+        assert_eq!(
+            response.headers()[WWW_AUTHENTICATE],
+            "Cargo login_url=\"https://reg.example/cargo/me\""
+        );
     }
 
     #[tokio::test]

@@ -309,6 +309,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "code-wrong" "Wrong code"
         "The code is wrong, too old, or was used before."
         "Wait for the next code; if it stays wrong, set the clock of your device.";
+    "content-encoding" [415] "Encoding not understood"
+        "The request's body is packed in a way that is not understood at this address."
+        "Send it as it is; questions about vulnerabilities may be packed with gzip.";
     "crate-filename" "Not the name of a crate"
         "A crate's file is named NAME-VERSION.crate, exactly as its Cargo.toml has both."
         "Make it with `cargo package`, and do not rename it.";
@@ -774,6 +777,15 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "notice-unknown" "No such notice"
         "The project has no such notice; somebody may have put it away."
         "List them again.";
+    "npm-access" "One package can not be read by others than the rest"
+        "A registry is public or restricted as a whole: everybody who may read it reads all its packages."
+        "Publish with the access that the registry has, or run another registry for what only some shall read.";
+    "npm-access-factor" "npm's levels of two-factor are not set here"
+        "What publishing takes is not one of npm's levels: tokens publish what they reach, and what matters more takes a passkey for everybody."
+        "Let the project be published by trusted publishers alone: its settings page, or countersign policy.";
+    "npm-access-read" "No role only reads"
+        "Whoever may read the registry reads all its packages, so that no team is given that."
+        "Grant read-write, which makes the team a maintainer.";
     "npm-attachment" "Attachment not as it should be"
         "A publication has one tarball, named NAME-VERSION.tgz, and at most one provenance bundle, and their lengths are true."
         "Publish again with npm, pnpm or yarn.";
@@ -798,6 +810,15 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "npm-key" "Signing key of the wrong kind"
         "Versions are signed with a key over P-256, since npm's clients know no other."
         "Ask the operator to set up such a key.";
+    "npm-key-missing" "Key of npm's signatures missing"
+        "The registry can not read the key that signs npm's versions. New versions get their signature when it is there again."
+        "The operator puts it back, or makes another: countersignd admin key rotate npm.";
+    "npm-key-raced" "Keys changed at the same moment"
+        "Another server of this registry made a key for npm's signatures at the same moment."
+        "Try again; operators copy the folder of keys to every server first.";
+    "npm-key-wrong" "Another key of npm's signatures"
+        "The key in the folder of keys is not the one that signs npm's versions here."
+        "The operator puts the right key there; every server of one registry has the same.";
     "npm-manifest-differs" "Manifest differs from the tarball"
         "What the client says about the version is not what package.json in the tarball says, which is what gets installed."
         "Publish the folder or the tarball as it is, without scripts that change package.json in between.";
@@ -807,6 +828,12 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "npm-rev" [409] "Changed meanwhile"
         "The package is no longer in the state that the request starts from."
         "Fetch it again and repeat; clients do so by themselves.";
+    "npm-token" "No such token is made"
+        "npm's command asks for a token that this registry does not know: for several packages, for a scope or an organisation, or one that goes past a passkey."
+        "Ask for a token that reaches everything or one package.";
+    "npm-trust" "Trusted publisher not readable"
+        "What npm trust sent is no trusted publisher, or names something that is not known here."
+        "Use npm trust of npm 11.10 or newer, or the project's settings.";
     "npm-update" "Change not usable"
         "The request changes a package in a way that is not understood, or that contradicts what is there."
         "Use the client's commands: npm deprecate, owner, dist-tag, unpublish.";
@@ -1035,6 +1062,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "publisher-invalid" "Publisher not possible"
         "Something that was given to register a publisher is missing or can not be right; the error names each field."
         "Correct the fields. /help/trusted-publishing says what is asked for.";
+    "publisher-may-nothing" "Publisher without a permission"
+        "A trusted publisher whose tokens may neither publish nor stage is of no use."
+        "Name at least one permission.";
     "publisher-mismatch" "Workflow does not fit"
         "The identity token is genuine, and a publisher for its repository is registered, but a claim differs. The error says which, what was expected and what was there."
         "Change the workflow so that it fits, or let an owner of the project register a publisher that fits it.";
@@ -1047,6 +1077,12 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "publisher-pin-expired" "Publisher not used in time"
         "The provider could not be asked for the repository's ids, so the first token was to tell them; it did not come in time."
         "An owner removes the publisher and registers it anew, and then publishes soon.";
+    "publisher-publishes-only" "Publisher may not stage"
+        "The trusted publisher may publish at once, and not stage."
+        "Publish, or let an owner register it with the permission to stage.";
+    "publisher-stages-only" "Publisher may only stage"
+        "The trusted publisher may stage versions for a person to approve, and not publish them."
+        "Stage it: npm stage publish. Then an owner approves it.";
     "publisher-unconfirmed" "Publisher not confirmed"
         "The provider was asked about the repository, and its answer can not be used or is about another one."
         "Check owner and repository, and that the issuer is of the kind that it is registered as.";
@@ -1173,6 +1209,24 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "spool-unwritable" "Upload not stored"
         "The registry could not write the upload to its disk."
         RETRY;
+    "stage-differs" "Another digest"
+        "What was approved is not what is staged under this id."
+        "Look at what is staged again.";
+    "stage-exists" "Version staged already"
+        "Other bytes of this version, or from another sender, wait for an answer."
+        "Approve or reject those first.";
+    "stage-over" "Waits no more"
+        "The staged version was approved or rejected, or nobody answered in time."
+        "Stage it again if it is still wanted.";
+    "stage-published" "Published already"
+        "The version that was to be staged is published, with the same bytes."
+        "There is nothing left to do.";
+    "stage-unknown" "Nothing staged"
+        "Nothing is staged under this id, or nothing that you may see."
+        "List what waits: npm stage list.";
+    "stars-private" "Stars are one's own"
+        "What an account starred is shown to it alone."
+        "Ask for your own stars.";
     "step-up-needed" "Prove again that it is you"
         "This is done only within some minutes after you have shown a passkey, or password and second factor."
         "Confirm, and try again.";
@@ -1278,6 +1332,12 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "too-many-races" "Too many at once"
         "Others kept changing the same project at the same moment."
         RETRY;
+    "too-many-staged" "Too many staged versions"
+        "As many versions of the project wait for an answer as may."
+        "Approve or reject some of them.";
+    "too-many-stars" "Too many stars"
+        "An account may star many projects, but not without end."
+        "Take stars back that you no longer need.";
     "totp-exists" "App for codes exists"
         "An account has one app for codes."
         "Remove that one first.";

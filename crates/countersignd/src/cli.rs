@@ -433,12 +433,12 @@ pub enum Provenance {
 /// `admin key …`
 #[derive(Debug, Subcommand)]
 pub enum Key {
-    /// List the keys that the registry signs its own attestations with.
+    /// List the keys that the registry signs its own attestations and npm's versions with.
     List(Stores),
     /// Sign with a new key from now on. Copy the folder of keys to every server afterwards.
     Rotate {
-        /// Which: attestations.
-        #[arg(value_parser = ["attestations"])]
+        /// Which: attestations, or npm (the signatures that `npm audit signatures` verifies).
+        #[arg(value_parser = ["attestations", "npm"])]
         which: String,
         /// Where database and blobs are.
         #[command(flatten)]

@@ -15,6 +15,7 @@ pub mod publish;
 pub mod range;
 pub mod registry;
 pub mod tags;
+pub mod trust;
 pub mod update;
 pub mod version;
 

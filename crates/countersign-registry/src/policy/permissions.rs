@@ -65,6 +65,17 @@ pub struct Permission {
     pub why: &'static str,
 }
 
+impl Permission {
+    /// The least action of a token that a person's consent lets do this. A token that publishes may bring the answer of a
+    /// person to what was staged: with it a publication is all that comes of it.
+    pub(crate) fn consented_action(&self) -> Action {
+        match self.act {
+            Act::ApproveStaged => Action::Publish,
+            _ => Action::Manage,
+        }
+    }
+}
+
 /// What waits after a recovery: what gives rights away, makes credentials, or is not undone.
 const fn waits_after_recovery(act: Act) -> bool {
     matches!(
@@ -152,6 +163,15 @@ acts! {
     /// Files to a project.
     Publish = "publish" "publish to": UPLOADERS, yes, SignedIn, publish, yes, no, no,
         "What tokens and workflows are for. A publisher uploads and does nothing else.";
+    /// See what waits for an approval.
+    SeeStaged = "see-staged" "see what is staged for": ANY_ROLE, yes, SignedIn, read, no, no, no,
+        "It is not published yet; whoever has a role may look at it before.";
+    /// Let a staged version pass.
+    ApproveStaged = "approve-staged" "publish what is staged for": RELEASES, no, Strong, never, no, no, consent,
+        "What staging is for: a person, by a passkey, says yes to this version with this digest.";
+    /// Refuse a staged version.
+    RejectStaged = "reject-staged" "reject what is staged for": RELEASES, yes, SignedIn, publish, no, no, no,
+        "Stopping must be easier than doing; it can be staged again.";
     /// A file below the trust that the project demands.
     PublishException = "publish-exception" "publish below the demanded trust to": OWNER, yes, SignedIn, publish, no, no, yes,
         "An exception to the owners' own policy: one file, by its digest, once.";
@@ -239,6 +259,9 @@ acts! {
     /// Accept or decline an invitation.
     AnswerInvitation = "answer-invitation" "answer invitations": Who::Account, no, Fresh, never, no, no, consent,
         "Rights that a stolen token must not bring in; it takes a second factor too.";
+    /// Mark projects for oneself.
+    Star = "star" "star projects": Who::Account, no, SignedIn, read, no, no, no,
+        "It changes nothing for anybody else, and nobody else sees it.";
     /// List one's tokens.
     SeeTokens = "see-tokens" "see tokens": Who::Account, yes, SignedIn, manage, no, no, no,
         "Hints and dates; never a secret.";
@@ -427,7 +450,7 @@ fn may_with(row: &Permission, actor: &Actor, on: On<'_>, subject: &str, now: Tim
             row.what
         ));
     }
-    let Some(action) = row.token.or(consented.then_some(Action::Manage)) else {
+    let Some(action) = row.token.or(consented.then(|| row.consented_action())) else {
         return session_needed(format!(
             "No token may {}.",
             format!("{} {subject}", row.what).trim_end()

@@ -64,6 +64,20 @@ fn seconds(at: Time) -> String {
     format!("{}Z", text.get(..19).unwrap_or_default())
 }
 
+/// A public key (DER, SubjectPublicKeyInfo) as PEM.
+pub(super) fn pem(spki: &[u8]) -> String {
+    let body = STANDARD.encode(spki);
+    let lines: Vec<&str> = body
+        .as_bytes()
+        .chunks(64)
+        .filter_map(|line| std::str::from_utf8(line).ok())
+        .collect();
+    format!(
+        "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
+        lines.join("\n")
+    )
+}
+
 impl Notary {
     fn of(secret: &[u8; 32]) -> Result<Self> {
         Ok(Self {
@@ -156,18 +170,9 @@ impl Registry {
             .map(|row| {
                 let spki = hex::decode(&row.spki)
                     .map_err(|source| Error::internal("a stored key is malformed", source))?;
-                let body = STANDARD.encode(spki);
-                let lines: Vec<&str> = body
-                    .as_bytes()
-                    .chunks(64)
-                    .filter_map(|line| std::str::from_utf8(line).ok())
-                    .collect();
                 Ok(RegistryKey {
                     hint: row.hint,
-                    pem: format!(
-                        "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
-                        lines.join("\n")
-                    ),
+                    pem: pem(&spki),
                     since: row.since,
                     until: row.until,
                 })

@@ -9,6 +9,7 @@ mod curating;
 mod device;
 mod examining;
 mod mail;
+mod npm;
 mod organisations;
 mod people;
 mod privacy;
@@ -17,6 +18,8 @@ mod publishing;
 mod reading;
 mod recovery;
 mod sign_in;
+mod staging;
+mod stars;
 mod trusted;
 mod whole;
 
@@ -31,6 +34,7 @@ pub use console::{LeakReport, Withheld};
 pub(crate) use curating::{CuratedFile, CuratedProject};
 pub(crate) use device::DeviceRow;
 pub(crate) use mail::{AccountNoticeRow, AddressRow, DomainRow, MailRow, MailSecretRow, NewMail};
+pub(crate) use npm::NpmKeyRow;
 pub(crate) use organisations::{
     ApprovalRow, InvitationRow, OrganisationRow, OwnedProject, ProposalKind, ProposalRow, TeamRow,
 };
@@ -51,6 +55,7 @@ pub(crate) use sign_in::{
     CeremonyRow, FactorFacts, FactorRow, LinkedRow, NewSession, PasswordRow, PersonRow, SessionRow,
     SignUpRow,
 };
+pub(crate) use staging::StagedRow;
 pub(crate) use trusted::{FailureRow, IssuerRow, NoticeRow, PolicyFacts, PublisherRow};
 pub(crate) use whole::{Column, TABLES};
 

@@ -58,6 +58,7 @@ pub(crate) const PERSONAL: &[Personal] = &[
     personal("organisation_members", "account_id = $1", Fate::Delete),
     personal("invitations", "account_id = $1", Fate::Delete),
     personal("approvals", "account_id = $1", Fate::Delete),
+    personal("stars", "account_id = $1", Fate::Delete),
     personal(
         "proposals",
         "account_id = $1 OR by_account_id = $1",
@@ -76,7 +77,12 @@ pub(crate) const PERSONAL: &[Personal] = &[
         "opened_by = $1 OR confirmed_by = $1",
         Fate::Keep,
     ),
-    personal("files", "uploader_id = $1", Fate::Keep),
+    personal("files", "uploader_id = $1 OR approver_id = $1", Fate::Keep),
+    personal(
+        "staged_publications",
+        "account_id = $1 OR approver_id = $1",
+        Fate::Keep,
+    ),
     personal(
         "events",
         "(actor_kind = 'account' AND actor_id = $1) OR account_id = $1",

@@ -82,6 +82,8 @@ pub struct FileExtras {
     pub signatures: Vec<(String, String)>,
     /// The provider and the registration of the trusted publisher that published it.
     pub trusted: Option<(String, String)>,
+    /// Who let it pass, where it was staged.
+    pub approver: Option<String>,
     /// Predicate types of the attestations that its uploader sent.
     pub attested: Vec<String>,
 }
@@ -97,6 +99,8 @@ pub struct ReleaseRow {
     pub created: Time,
     /// Its yank.
     pub yanked: Option<(Time, String)>,
+    /// Why it should not be used any more.
+    pub deprecated: Option<String>,
     /// Installers skip it unless asked.
     pub prerelease: bool,
     /// Live files.
@@ -227,7 +231,8 @@ impl Store {
                 query.fetch_all(&self.read).await.map_err(failed)
             };
             for row in &read(format!(
-                "SELECT f.id, f.manifest, o.provider, o.publisher_id FROM files f LEFT JOIN file_origins o ON o.file_id = f.id WHERE f.id IN ({some})"
+                "SELECT f.id, f.manifest, o.provider, o.publisher_id, a.name AS approver FROM files f LEFT JOIN file_origins o ON o.file_id = f.id \
+                 LEFT JOIN accounts a ON a.id = f.approver_id WHERE f.id IN ({some})"
             ))
             .await?
             {
@@ -240,6 +245,7 @@ impl Store {
                         manifest,
                         signatures: Vec::new(),
                         trusted,
+                        approver: maybe_text(row, "approver")?,
                         attested: Vec::new(),
                     },
                 );
@@ -411,6 +417,7 @@ impl Store {
         for text in [
             "SELECT count(*) AS n FROM files WHERE sha256 = $1",
             "SELECT count(*) AS n FROM identifiers WHERE sha256 = $1",
+            "SELECT count(*) AS n FROM staged_publications WHERE sha256 = $1 AND ended_at IS NULL",
         ] {
             let row = sqlx::query(text)
                 .bind(sha256.to_owned())
@@ -489,7 +496,7 @@ impl Store {
     /// The releases of a project that have something to show; the caller orders them.
     pub(crate) async fn releases_of(&self, project: &ProjectId) -> Result<Vec<ReleaseRow>> {
         let rows = sqlx::query(
-            "SELECT r.id, r.version, r.created_at, r.yanked_at, r.yanked_reason, r.prerelease, \
+            "SELECT r.id, r.version, r.created_at, r.yanked_at, r.yanked_reason, r.deprecated_reason, r.prerelease, \
              (SELECT count(*) FROM files f WHERE f.release_id = r.id AND f.state = 'live') AS live, \
              (SELECT count(*) FROM files f WHERE f.release_id = r.id AND f.state = 'quarantined') AS withheld \
              FROM releases r WHERE r.project_id = $1 AND r.removed_at IS NULL",
@@ -507,6 +514,7 @@ impl Store {
                     version: text(row, "version")?,
                     created: time(row, "created_at")?,
                     yanked: yank(row)?,
+                    deprecated: maybe_text(row, "deprecated_reason")?,
                     prerelease: number(row, "prerelease")? != 0,
                     files: unsigned(row, "live")?,
                 });

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::error::{Error, Result};
 use crate::model::{
-    AccountId, CredentialId, FileId, FileOrigin, ProjectId, PublisherId, Roles, Time, TrustLevel,
-    Workflow,
+    AccountId, CredentialId, FileId, FileOrigin, Permits, ProjectId, PublisherId, Roles, Time,
+    TrustLevel, Workflow,
 };
 
 /// An issuer that the operator admitted.
@@ -53,6 +53,8 @@ pub(crate) struct PublisherRow {
     pub(crate) pending_until: Option<Time>,
     pub(crate) last_used: Option<Time>,
     pub(crate) removed: Option<(Time, String)>,
+    /// What its tokens may.
+    pub(crate) permits: Permits,
 }
 
 /// A minted token with whom it speaks for.
@@ -112,7 +114,7 @@ const ISSUER: &str =
 const POLICY: &str = "SELECT trusted_only_at, required_environment, minimum_trust, policy_at FROM projects WHERE id = $1";
 
 const PUBLISHER: &str = "SELECT p.id, p.ecosystem, p.project_id, p.project_name, p.project_key, p.registration, p.pinned, p.pin_by, \
-     p.account_id, p.operator_at, p.created_at, p.pending_until, p.last_used_at, p.removed_at, p.removed_why, a.name AS account_name, a.disabled_at \
+     p.account_id, p.operator_at, p.created_at, p.pending_until, p.last_used_at, p.removed_at, p.removed_why, p.may, a.name AS account_name, a.disabled_at \
      FROM publishers p LEFT JOIN accounts a ON a.id = p.account_id";
 
 fn json<T: DeserializeOwned>(row: &AnyRow, column: &str) -> Result<T> {
@@ -170,6 +172,7 @@ fn publisher(row: &AnyRow) -> Result<PublisherRow> {
         pending_until: maybe_time(row, "pending_until")?,
         last_used: maybe_time(row, "last_used_at")?,
         removed,
+        permits: Permits::of(maybe_text(row, "may")?.as_deref()),
     })
 }
 
@@ -489,8 +492,8 @@ impl Tx {
     pub(crate) async fn insert_publisher(&mut self, row: &PublisherRow) -> Result<()> {
         sqlx::query(
             "INSERT INTO publishers (id, ecosystem, project_id, project_name, project_key, issuer, provider, lookup, registration, \
-             pinned, pin_by, account_id, created_at, pending_until, operator_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+             pinned, pin_by, account_id, created_at, pending_until, operator_at, may) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
         )
         .bind(row.id.0.clone())
         .bind(row.ecosystem.as_str())
@@ -507,10 +510,37 @@ impl Tx {
         .bind(row.created.0)
         .bind(row.pending_until.map(|at| at.0))
         .bind(row.by_operator.then_some(row.created.0))
+        .bind(row.permits.word())
         .execute(&mut *self.inner)
         .await
         .map_err(failed)?;
         Ok(())
+    }
+
+    /// What a token that speaks for these publishers may on a project.
+    pub(crate) async fn permits_of(
+        &mut self,
+        project: &ProjectId,
+        publishers: &[PublisherId],
+    ) -> Result<Permits> {
+        let mut all = Permits::NONE;
+        if publishers.is_empty() {
+            return Ok(all);
+        }
+        let sql = built(format!(
+            "SELECT may FROM publishers WHERE project_id = $1 AND removed_at IS NULL AND id IN ({})",
+            places(publishers.len(), 2)
+        ));
+        let mut query = sqlx::query(sql).bind(project.0.clone());
+        for publisher in publishers {
+            query = query.bind(publisher.0.clone());
+        }
+        for row in &query.fetch_all(&mut *self.inner).await.map_err(failed)? {
+            let one = Permits::of(maybe_text(row, "may")?.as_deref());
+            all.publish |= one.publish;
+            all.stage |= one.stage;
+        }
+        Ok(all)
     }
 
     /// Publishers by their ids as they are now, locked until the transaction ends.

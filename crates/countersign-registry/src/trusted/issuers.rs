@@ -231,13 +231,16 @@ impl Registry {
     ) -> Result<Issuer> {
         let rows = self.inner.store.issuers().await?;
         let added: Vec<String> = rows.iter().map(|row| row.name.clone()).collect();
-        if let Some(row) = rows
-            .into_iter()
-            .find(|row| row.name == text || row.url == text)
-        {
-            return Ok(row.into());
+        if let Some(row) = rows.iter().find(|row| row.name == text || row.url == text) {
+            return Ok(row.clone().into());
         }
         let builtin = &self.inner.settings.trusted_publishing.builtin;
+        // Clients that know kinds only mean the operator's own of that kind, where the public one is not admitted.
+        let mut own = rows.iter().filter(|row| row.provider.as_str() == text);
+        let own = match (own.next(), own.next()) {
+            (Some(one), None) => Some(one.clone()),
+            _ => None,
+        };
         let meant = builtin.iter().copied().find_map(|provider| {
             let by_word = provider.as_str() == text || provider.title().eq_ignore_ascii_case(text);
             by_word
@@ -248,6 +251,9 @@ impl Registry {
         });
         if let Some((provider, url)) = meant {
             return Ok(Issuer::builtin(provider, url));
+        }
+        if let Some(row) = own {
+            return Ok(row.into());
         }
         let mut error = Error::new(
             Kind::Rejected,
@@ -572,7 +578,7 @@ impl Registry {
     }
 
     /// The account that acts, where it is one.
-    pub(super) fn account_of(actor: &Actor) -> Option<&crate::model::AccountId> {
+    pub(crate) fn account_of(actor: &Actor) -> Option<&crate::model::AccountId> {
         match &actor.identity {
             Identity::Account { id, .. } => Some(id),
             _ => None,

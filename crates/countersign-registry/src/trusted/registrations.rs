@@ -17,7 +17,7 @@ use crate::accounts::new_id;
 use crate::error::{Error, Kind, Result, sentence};
 use crate::fetch::unknown_project;
 use crate::heartbeat::Change;
-use crate::model::{AccountId, Actor, Identity, ProjectId, PublisherId, Time, TrustLevel};
+use crate::model::{AccountId, Actor, Identity, Permits, ProjectId, PublisherId, Time, TrustLevel};
 use crate::policy::{self, Act, On};
 use crate::seams::{OutsideError, OutsideRequest};
 use crate::store::{PolicyFacts, PublisherRow, Tx};
@@ -65,6 +65,8 @@ pub struct PublisherSummary {
     pub created_by: String,
     /// When last used, to the minute.
     pub last_used: Option<Time>,
+    /// What its tokens may.
+    pub permits: Permits,
     /// What could be better.
     pub warnings: Vec<String>,
 }
@@ -233,6 +235,7 @@ fn summary(row: PublisherRow) -> PublisherSummary {
         created: row.created,
         created_by: row.account_name.unwrap_or_else(|| "operator".to_owned()),
         last_used: row.last_used,
+        permits: row.permits,
         warnings,
     }
 }
@@ -336,6 +339,27 @@ impl Registry {
         actor: &Actor,
         new: NewPublisher,
     ) -> Result<PublisherSummary> {
+        self.add_publisher_that(actor, new, Permits::BOTH).await
+    }
+
+    /// [`Registry::add_publisher`], for one whose tokens may not do everything.
+    ///
+    /// # Errors
+    /// Those of `add_publisher`; `publisher-may-nothing`.
+    pub async fn add_publisher_that(
+        &self,
+        actor: &Actor,
+        new: NewPublisher,
+        permits: Permits,
+    ) -> Result<PublisherSummary> {
+        if permits == Permits::NONE {
+            return Err(Error::new(
+                Kind::Rejected,
+                "publisher-may-nothing",
+                "A publisher whose tokens may neither publish nor stage is of no use.",
+            )
+            .remedy("Name at least one permission: --allow-publish, --allow-stage-publish."));
+        }
         self.oidc_audience(new.ecosystem)?;
         let key = format(new.ecosystem).name_key(&new.project)?;
         let pending = new.pending || new.pending_for.is_some();
@@ -397,6 +421,7 @@ impl Registry {
             pending_until: None,
             last_used: None,
             removed: None,
+            permits,
             registration,
         };
         if let Some((account, name)) = owner {

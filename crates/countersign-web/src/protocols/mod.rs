@@ -5,6 +5,7 @@ pub(crate) mod files;
 mod log;
 mod multipart;
 pub(crate) mod npm;
+mod npm_trust;
 mod oidc;
 pub(crate) mod pypi;
 mod pypi_upload;

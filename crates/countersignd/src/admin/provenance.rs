@@ -318,9 +318,12 @@ fn show(common: &Common, known: &ProjectProvenance) {
 pub(super) async fn key(common: &Common, command: &Key) -> Result<(), Failure> {
     let (registry, made) = match command {
         Key::List(stores) => (open(common, stores).await?, None),
-        Key::Rotate { which: _, stores } => {
+        Key::Rotate { which, stores } => {
             let registry = open(common, stores).await?;
-            let made = registry.rotate_attestation_key(&Actor::operator()).await?;
+            let made = match which.as_str() {
+                "npm" => registry.rotate_npm_key(&Actor::operator()).await?,
+                _ => registry.rotate_attestation_key(&Actor::operator()).await?,
+            };
             settled(&registry).await;
             (registry, Some(made))
         }
@@ -330,21 +333,32 @@ pub(super) async fn key(common: &Common, command: &Key) -> Result<(), Failure> {
         report::line("Copy the folder of keys to every server, and to where you keep its backup.");
         return Ok(());
     }
-    let keys = registry.attestation_keys().await?;
+    let attestations = registry.attestation_keys().await?.into_iter();
+    let npm = registry.npm_keys().await?.into_iter();
+    let keys = attestations
+        .map(|key| ("attestations", key))
+        .chain(npm.map(|key| ("npm", key)));
     if common.json {
+        let keys: Vec<_> = keys
+            .map(|(signs, key)| {
+                let mut shown = json!(key);
+                shown["signs"] = json!(signs);
+                shown
+            })
+            .collect();
         report::json(&json!(keys));
         return Ok(());
     }
     let rows: Vec<_> = keys
-        .into_iter()
-        .map(|key| {
+        .map(|(signs, key)| {
             vec![
+                signs.to_owned(),
                 key.hint,
                 day(key.since),
                 key.until.map(day).unwrap_or_else(|| "signs".to_owned()),
             ]
         })
         .collect();
-    report::table(&["KEY", "SINCE", "UNTIL"], &rows);
+    report::table(&["SIGNS", "KEY", "SINCE", "UNTIL"], &rows);
     Ok(())
 }

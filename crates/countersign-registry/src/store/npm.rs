@@ -1,0 +1,132 @@
+//! npm: the keys of the registry's signatures over versions, and the signatures.
+
+use super::{Store, Tx, failed, maybe_time, text, time, unsigned};
+use crate::error::Result;
+use crate::model::{FileId, ProjectId, Time};
+
+/// A key that signs, or signed, npm's versions.
+#[derive(Clone, Debug)]
+pub(crate) struct NpmKeyRow {
+    pub(crate) number: u64,
+    pub(crate) keyid: String,
+    /// SubjectPublicKeyInfo in DER, hex.
+    pub(crate) spki: String,
+    pub(crate) since: Time,
+    pub(crate) until: Option<Time>,
+}
+
+/// A version whose signature is missing or does not count.
+#[derive(Clone, Debug)]
+pub(crate) struct Unsigned {
+    pub(crate) file: FileId,
+    pub(crate) project: ProjectId,
+    pub(crate) key: String,
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) sha512: String,
+}
+
+/// Clients take a signature of an ended key for versions that were published before it ended.
+const UNSIGNED: &str = "SELECT f.id, f.project_id, p.key, p.name, r.version, f.sha512 FROM files f \
+     JOIN projects p ON p.id = f.project_id JOIN releases r ON r.id = f.release_id \
+     WHERE p.ecosystem = 'npm' AND f.sha512 IS NOT NULL AND f.removed_at IS NULL AND NOT EXISTS (SELECT 1 FROM file_signatures s \
+     JOIN npm_keys k ON k.keyid = s.keyid WHERE s.file_id = f.id \
+     AND (k.until_at IS NULL OR k.until_at > COALESCE(f.live_at, f.staged_at))) ORDER BY f.id LIMIT $1";
+
+impl Store {
+    /// The keys of npm's signatures, the newest first.
+    pub(crate) async fn npm_keys(&self) -> Result<Vec<NpmKeyRow>> {
+        let rows = sqlx::query(
+            "SELECT number, keyid, spki, since_at, until_at FROM npm_keys ORDER BY number DESC",
+        )
+        .fetch_all(&self.read)
+        .await
+        .map_err(failed)?;
+        rows.iter()
+            .map(|row| {
+                Ok(NpmKeyRow {
+                    number: unsigned(row, "number")?,
+                    keyid: text(row, "keyid")?,
+                    spki: text(row, "spki")?,
+                    since: time(row, "since_at")?,
+                    until: maybe_time(row, "until_at")?,
+                })
+            })
+            .collect()
+    }
+
+    /// Versions that no signature which counts stands beside.
+    pub(crate) async fn unsigned_versions(&self, limit: i64) -> Result<Vec<Unsigned>> {
+        let rows = sqlx::query(UNSIGNED)
+            .bind(limit)
+            .fetch_all(&self.read)
+            .await
+            .map_err(failed)?;
+        rows.iter()
+            .map(|row| {
+                Ok(Unsigned {
+                    file: FileId(text(row, "id")?),
+                    project: ProjectId(text(row, "project_id")?),
+                    key: text(row, "key")?,
+                    name: text(row, "name")?,
+                    version: text(row, "version")?,
+                    sha512: text(row, "sha512")?,
+                })
+            })
+            .collect()
+    }
+}
+
+impl Tx {
+    /// Writes the key that signs from now on; the one before it ends. False where another number signs already.
+    pub(crate) async fn put_npm_key(&mut self, row: &NpmKeyRow) -> Result<bool> {
+        self.end_npm_key(row.since).await?;
+        let done = sqlx::query(
+            "INSERT INTO npm_keys (number, keyid, spki, since_at) VALUES ($1, $2, $3, $4) ON CONFLICT (number) DO NOTHING",
+        )
+        .bind(super::signed(row.number))
+        .bind(row.keyid.clone())
+        .bind(row.spki.clone())
+        .bind(row.since.0)
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// The key of npm's signatures signs no more.
+    pub(crate) async fn end_npm_key(&mut self, now: Time) -> Result<()> {
+        sqlx::query("UPDATE npm_keys SET until_at = $1 WHERE until_at IS NULL")
+            .bind(now.0)
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Writes the signature of a version in the place of those it had: clients refuse a version when one does not count.
+    /// False where this key signs no more.
+    pub(crate) async fn sign_version(
+        &mut self,
+        file: &FileId,
+        keyid: &str,
+        signature: &str,
+    ) -> Result<bool> {
+        sqlx::query("DELETE FROM file_signatures WHERE file_id = $1")
+            .bind(file.0.clone())
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        let done = sqlx::query(
+            "INSERT INTO file_signatures (file_id, keyid, signature) SELECT $1, keyid, $3 FROM npm_keys \
+             WHERE keyid = $2 AND until_at IS NULL",
+        )
+        .bind(file.0.clone())
+        .bind(keyid.to_owned())
+        .bind(signature.to_owned())
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+}
