@@ -787,6 +787,12 @@ fn publishers_are_seen_and_changed_in_the_words_of_the_public_registry() {
         .expect_status(204)
         .unwrap();
     assert_eq!(list()["meta"]["total"], 0);
+    let own = r#"{"github_config":{"crate":"sample","repository_owner":"octo","repository_name":"sample","workflow_filename":"release.yml","environment":null,"issuer":"company"}}"#;
+    let added = call("POST", "github_configs", &ada, own);
+    let added = added.expect_status(200).unwrap().json().unwrap();
+    assert_eq!(added["github_config"]["workflow_filename"], "release.yml");
+    assert_eq!(added["github_config"]["repository_owner_id"], 65001);
+    assert_eq!(list()["github_configs"][0], added["github_config"]);
     let odd = r#"{"github_config":{"crate":"sample","repository_owner":"octo","repository_name":"sample","workflow_filename":"release.yml","branch":"main"}}"#;
     let answer = call("POST", "github_configs", &ada, odd);
     assert_eq!(answer.status, 400);
