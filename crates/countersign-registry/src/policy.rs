@@ -97,10 +97,15 @@ pub(crate) fn is_fresh(actor: &Actor, now: Time) -> bool {
         .is_some_and(|until| now < until)
 }
 
-/// Is a project of this key in a namespace?
+/// Is a project of this key in a namespace? A namespace is a name with all that begin with it and `-`, or a scope of npm.
 pub(crate) fn in_namespace(key: &str, namespace: &str) -> bool {
-    key.strip_prefix(namespace)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    key.strip_prefix(namespace).is_some_and(|rest| {
+        if namespace.starts_with('@') {
+            rest.starts_with('/')
+        } else {
+            rest.is_empty() || rest.starts_with('-')
+        }
+    })
 }
 
 /// Is the caller's credential good for this action on this project at all?
@@ -620,8 +625,13 @@ pub(crate) fn may_take_namespace(namespace: Option<&NamespaceFacts>) -> Result<(
         Some(namespace) if !namespace.may_create => Err(denied(
             "namespace-owned",
             format!(
-                "The names {0} and {0}-… belong to the organisation {1}.",
-                namespace.key, namespace.organisation
+                "The names {0} belong to the organisation {1}.",
+                if namespace.key.starts_with('@') {
+                    format!("{}/…", namespace.key)
+                } else {
+                    format!("{0} and {0}-…", namespace.key)
+                },
+                namespace.organisation
             ),
             "Choose another name, or ask an owner of the organisation for a team's role on the namespace.",
         )),

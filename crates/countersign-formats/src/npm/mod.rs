@@ -41,6 +41,22 @@ impl Format for Npm {
         Ok(name::PackageName::parse_new(name)?.key())
     }
 
+    fn namespace_key(&self, prefix: &str) -> Result<NameKey, Rejection> {
+        if !prefix.starts_with('@') {
+            return self.name_key(prefix);
+        }
+        // A scope is whatever may stand before a name.
+        let probe = self.name_key(&format!("{prefix}/x"))?;
+        match probe.as_str().strip_suffix("/x") {
+            Some(scope) if !scope.contains('/') => Ok(NameKey::from_stored(scope)),
+            _ => Err(Rejection::new(
+                "namespace-invalid",
+                format!("{} is no scope.", crate::rejection::quoted(prefix)),
+            )
+            .with_remedy("Write the scope alone, such as @acme.")),
+        }
+    }
+
     fn version(&self, text: &str) -> Result<Version, Rejection> {
         version::parse(text)
     }
