@@ -266,12 +266,7 @@ impl Registry {
                     return Ok(());
                 }
                 if before.is_none() && count >= tags::MAX_TAGS as u64 {
-                    return Err(Error::new(
-                        Kind::Rejected,
-                        "tags-too-many",
-                        format!("{} has {count} tags, and may have no more.", project.name),
-                    )
-                    .remedy("Remove those that nobody uses: `npm dist-tag rm`."));
+                    return Err(crate::publish::too_many_tags(&project.name, count));
                 }
                 tx.set_tag(&project.id, tag, &release.id, now).await?;
                 Some(release.version)

@@ -41,6 +41,16 @@ impl Format for Npm {
         Ok(name::PackageName::parse_new(name)?.key())
     }
 
+    /// As the public registry compares names without scope: without their punctuation. Those in a scope are their owner's.
+    fn skeleton(&self, key: &NameKey) -> String {
+        match name::PackageName::parse(key.as_str()) {
+            Ok(name) if name.scope().is_none() => {
+                crate::pypi::name::skeleton(&NameKey::from_stored(name.moniker()))
+            }
+            _ => key.as_str().to_owned(),
+        }
+    }
+
     fn namespace_key(&self, prefix: &str) -> Result<NameKey, Rejection> {
         if !prefix.starts_with('@') {
             return self.name_key(prefix);

@@ -321,7 +321,7 @@ pub(crate) fn render_packument(
 }
 
 /// The tags of a package as they are served. A tag that points to what is not served shows what it pointed to before, or
-/// nothing; `latest` is always there, since clients install nothing without it: else the newest that no other tag names.
+/// nothing; `latest` is always there, since clients install nothing without it.
 pub(crate) fn served_tags(versions: &[&str], stored: &[DistTag]) -> Vec<(String, String)> {
     let served = |version: &&String| versions.contains(&version.as_str());
     let mut tags: Vec<(String, String)> = stored
@@ -334,20 +334,14 @@ pub(crate) fn served_tags(versions: &[&str], stored: &[DistTag]) -> Vec<(String,
         })
         .collect();
     if !tags.iter().any(|(tag, _)| tag == LATEST) {
-        let newest = |tagged: bool| {
-            versions
-                .iter()
-                .copied()
-                .filter(|version| tagged || !tags.iter().any(|(_, named)| named == version))
-                .reduce(|best, version| {
-                    if newer(Ecosystem::Npm, version, best) {
-                        version
-                    } else {
-                        best
-                    }
-                })
-        };
-        if let Some(version) = newest(false).or_else(|| newest(true)) {
+        let newest = versions.iter().copied().reduce(|best, version| {
+            if newer(Ecosystem::Npm, version, best) {
+                version
+            } else {
+                best
+            }
+        });
+        if let Some(version) = newest {
             tags.push((LATEST.to_owned(), version.to_owned()));
         }
     }

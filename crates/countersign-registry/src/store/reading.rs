@@ -95,7 +95,8 @@ pub struct DistTag {
     pub tag: String,
     /// The version that it points to.
     pub version: String,
-    /// The version that it pointed to before.
+    /// The version to show as long as that one is not served: what the tag pointed to before, while the newer one waits for
+    /// the log, and for `latest` always.
     pub before: Option<String>,
 }
 
@@ -293,9 +294,11 @@ impl Store {
         let mut tags: HashMap<ProjectId, Vec<DistTag>> = HashMap::new();
         for chunk in projects.chunks(1_000) {
             let sql = built(format!(
-                "SELECT t.project_id, t.tag, r.version, b.version AS before FROM dist_tags t JOIN releases r ON r.id = t.release_id \
+                "SELECT t.project_id, t.tag, r.version, CASE WHEN t.tag = 'latest' \
+                 OR EXISTS (SELECT 1 FROM files f WHERE f.release_id = r.id AND f.state = 'staged') THEN b.version END AS before \
+                 FROM dist_tags t JOIN releases r ON r.id = t.release_id \
                  LEFT JOIN releases b ON b.id = t.before_id \
-                 WHERE t.project_id IN ({}) ORDER BY t.tag",
+                 WHERE (r.removed_at IS NULL OR t.tag = 'latest') AND t.project_id IN ({}) ORDER BY t.tag",
                 places(chunk.len(), 1)
             ));
             let mut query = sqlx::query(sql);
