@@ -265,9 +265,7 @@ impl Registry {
                 if before.as_deref() == Some(release.version.as_str()) {
                     return Ok(());
                 }
-                if before.is_none() && count >= tags::MAX_TAGS as u64 {
-                    return Err(crate::publish::too_many_tags(&project.name, count));
-                }
+                policy::may_set_tag(&project.name, count, before.as_deref())?;
                 tx.set_tag(&project.id, tag, &release.id, now).await?;
                 Some(release.version)
             }

@@ -2,6 +2,7 @@
 
 mod factors;
 
+use countersign_formats::npm::tags::MAX_TAGS;
 use countersign_formats::pypi::classifiers::{Standing, standing};
 use countersign_formats::{Ecosystem, Manifest, NameKey};
 use countersign_trust::oidc::{self, Difference, Provider};
@@ -695,6 +696,19 @@ fn exists(manifest: &Manifest, how: &str) -> Error {
         format!("File already exists ({}) {how}.", manifest.filename),
     )
     .remedy("Files never change here. Publish a new version, or skip existing files.")
+}
+
+/// May a package that has `count` tags get this one? `before` is the version that the tag points to already.
+pub(crate) fn may_set_tag(project: &str, count: u64, before: Option<&str>) -> Result<()> {
+    if before.is_some() || count < MAX_TAGS as u64 {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Rejected,
+        "tags-too-many",
+        format!("{project} has {count} tags, and may have no more."),
+    )
+    .remedy("Remove those that nobody uses: `npm dist-tag rm`."))
 }
 
 /// Where the operator demands it, an account publishes once its main address was proved.

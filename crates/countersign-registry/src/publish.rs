@@ -798,9 +798,7 @@ impl Registry {
         };
         for tag in &inspected.tags {
             let (count, before) = tx.tag_facts(&project, tag).await?;
-            if before.is_none() && count >= npm::tags::MAX_TAGS as u64 {
-                return Err(too_many_tags(&manifest.name, count));
-            }
+            policy::may_set_tag(&manifest.name, count, before.as_deref())?;
             tx.set_tag(&project, tag, &release, now).await?;
         }
         if let (Some(signer), Some(sha512)) = (signer, staged.digests.sha512_hex()) {
@@ -1047,16 +1045,6 @@ fn source_of(actor: &Actor) -> String {
         (_, Some(credential)) => format!("credential:{credential}"),
         (_, None) => "system".to_owned(),
     }
-}
-
-/// The refusal of one tag more than a package may have.
-pub(crate) fn too_many_tags(project: &str, count: u64) -> Error {
-    Error::new(
-        Kind::Rejected,
-        "tags-too-many",
-        format!("{project} has {count} tags, and may have no more."),
-    )
-    .remedy("Remove those that nobody uses: `npm dist-tag rm`.")
 }
 
 /// The digests that npm's clients send, as they were computed.
