@@ -81,6 +81,10 @@ const CORE: &[(&str, &[Arrow])] = &[
         ],
     ),
     (
+        "stars",
+        &[to("model"), to("error"), to("policy"), to("store")],
+    ),
+    (
         "approvals",
         &[
             to("model"),

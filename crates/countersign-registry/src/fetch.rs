@@ -57,6 +57,9 @@ pub struct Document {
     pub etag: String,
     /// The serial that it shows.
     pub serial: u64,
+    /// Whose it is, as its owners write the name; empty where it is nobody's. Some clients take another spelling for
+    /// another project.
+    pub name: Arc<str>,
     pub(crate) sha256: Sha256,
 }
 
@@ -67,8 +70,14 @@ impl Document {
             etag: format!("\"{}\"", &sha256.to_hex()[..32]),
             bytes,
             serial,
+            name: Arc::default(),
             sha256,
         }
+    }
+
+    pub(crate) fn of(mut self, name: &str) -> Self {
+        self.name = name.into();
+        self
     }
 }
 
@@ -293,7 +302,7 @@ impl Registry {
             entry.checked.store(now.0, Ordering::Relaxed);
             return Ok(entry.value.clone());
         }
-        let document = Arc::new(match key {
+        let document = match key {
             DocumentKey::Index(..) => self.signed_index(&state, ecosystem).await?,
             DocumentKey::Packument(_) => self.packument(&state).await?,
             DocumentKey::SimpleHtml(ecosystem, name) => {
@@ -310,7 +319,8 @@ impl Registry {
             DocumentKey::SimpleIndexJson | DocumentKey::SimpleIndexHtml => {
                 return self.index(key, now).await;
             }
-        });
+        };
+        let document = Arc::new(document.of(&state.name));
         self.inner
             .fetch
             .put(key.clone(), document.clone(), now, epoch);

@@ -871,6 +871,8 @@ pub struct ProjectDetail {
     pub people: Vec<(String, Role)>,
     /// Releases, newest version first.
     pub releases: Vec<ReleaseSummary>,
+    /// Tags and the versions they point to (npm).
+    pub tags: Vec<(String, String)>,
     /// Downloads in the last 30 days.
     pub downloads_30d: u64,
 }
@@ -884,6 +886,8 @@ pub struct ReleaseSummary {
     pub created: Time,
     /// Yanked: when, and why (may be empty).
     pub yanked: Option<(Time, String)>,
+    /// Why it should not be used any more, where its people say so (npm).
+    pub deprecated: Option<String>,
     /// True for pre-releases and development releases.
     pub prerelease: bool,
     /// Number of live files.
@@ -918,6 +922,8 @@ pub struct FileDetail {
     pub blake2b_256: String,
     /// MD5, hex (for old clients; proves nothing).
     pub md5: String,
+    /// SHA-512, hex, where the ecosystem's clients go by it (npm).
+    pub sha512: Option<String>,
     /// `bdist_wheel` or `sdist`.
     pub filetype: String,
     /// Python tag, or `source`.

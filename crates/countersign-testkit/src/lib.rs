@@ -17,6 +17,7 @@ pub mod crash;
 pub mod fsck;
 pub mod http;
 pub mod issuer;
+pub mod node;
 pub mod packages;
 pub mod passkey;
 pub mod person;

@@ -16,6 +16,8 @@ pub(crate) enum Keep {
     Minutes,
     /// Changes with every beat: a few seconds.
     Seconds,
+    /// Changes when somebody publishes, and whoever reads it goes by it at once: keep it, and ask each time with the ETag.
+    Asking,
 }
 
 impl Keep {
@@ -26,6 +28,8 @@ impl Keep {
             (Self::Forever, false) => "private, max-age=31536000, immutable",
             (Self::Minutes, true) => "max-age=600, public",
             (Self::Minutes, false) => "max-age=60, private",
+            (Self::Asking, true) => "no-cache, public",
+            (Self::Asking, false) => "no-cache, private",
             (Self::Seconds, true) => "max-age=5, public",
             (Self::Seconds, false) => "max-age=5, private",
         })

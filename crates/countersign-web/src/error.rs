@@ -98,6 +98,10 @@ impl Refusal {
         match (self.dialect, status_of(&self.error)) {
             (Dialect::Upload, StatusCode::UNAUTHORIZED) => StatusCode::FORBIDDEN,
             (Dialect::Upload, StatusCode::CONFLICT) => StatusCode::BAD_REQUEST,
+            // What npm's own registry says, and what tools that publish many packages look for.
+            (Dialect::Npm, StatusCode::CONFLICT) if self.error.code == "file-exists" => {
+                StatusCode::FORBIDDEN
+            }
             (Dialect::Exchange, status) if exchanged_status(&self.error, status) => status,
             (Dialect::Exchange, _) => StatusCode::UNPROCESSABLE_ENTITY,
             (Dialect::Npm, _) if self.approval.is_some() => StatusCode::UNAUTHORIZED,
@@ -279,6 +283,8 @@ pub(crate) fn render(
     out.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     out.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     match status {
+        // npm prints what we say only where no scheme is named; else it guesses.
+        StatusCode::UNAUTHORIZED if refusal.dialect == Dialect::Npm => {}
         StatusCode::UNAUTHORIZED if asks_for_token(&error.code) => {
             out.insert(WWW_AUTHENTICATE, challenge(refusal.dialect, site));
         }

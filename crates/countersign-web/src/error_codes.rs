@@ -309,6 +309,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "code-wrong" "Wrong code"
         "The code is wrong, too old, or was used before."
         "Wait for the next code; if it stays wrong, set the clock of your device.";
+    "content-encoding" [415] "Encoding not understood"
+        "The request's body is packed in a way that is not understood at this address."
+        "Send it as it is; questions about vulnerabilities may be packed with gzip.";
     "crate-filename" "Not the name of a crate"
         "A crate's file is named NAME-VERSION.crate, exactly as its Cargo.toml has both."
         "Make it with `cargo package`, and do not rename it.";
@@ -774,6 +777,15 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "notice-unknown" "No such notice"
         "The project has no such notice; somebody may have put it away."
         "List them again.";
+    "npm-access" "One package can not be read by others than the rest"
+        "A registry is public or restricted as a whole: everybody who may read it reads all its packages."
+        "Publish with the access that the registry has, or run another registry for what only some shall read.";
+    "npm-access-factor" "npm's levels of two-factor are not set here"
+        "What publishing takes is not one of npm's levels: tokens publish what they reach, and what matters more takes a passkey for everybody."
+        "Let the project be published by trusted publishers alone: its settings page, or countersign policy.";
+    "npm-access-read" "No role only reads"
+        "Whoever may read the registry reads all its packages, so that no team is given that."
+        "Grant read-write, which makes the team a maintainer.";
     "npm-attachment" "Attachment not as it should be"
         "A publication has one tarball, named NAME-VERSION.tgz, and at most one provenance bundle, and their lengths are true."
         "Publish again with npm, pnpm or yarn.";
@@ -816,6 +828,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "npm-rev" [409] "Changed meanwhile"
         "The package is no longer in the state that the request starts from."
         "Fetch it again and repeat; clients do so by themselves.";
+    "npm-token" "No such token is made"
+        "npm's command asks for a token that this registry does not know: for several packages, for a scope or an organisation, or one that goes past a passkey."
+        "Ask for a token that reaches everything or one package.";
     "npm-trust" "Trusted publisher not readable"
         "What npm trust sent is no trusted publisher, or names something that is not known here."
         "Use npm trust of npm 11.10 or newer, or the project's settings.";
@@ -1209,6 +1224,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "stage-unknown" "Nothing staged"
         "Nothing is staged under this id, or nothing that you may see."
         "List what waits: npm stage list.";
+    "stars-private" "Stars are one's own"
+        "What an account starred is shown to it alone."
+        "Ask for your own stars.";
     "step-up-needed" "Prove again that it is you"
         "This is done only within some minutes after you have shown a passkey, or password and second factor."
         "Confirm, and try again.";
@@ -1317,6 +1335,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "too-many-staged" "Too many staged versions"
         "As many versions of the project wait for an answer as may."
         "Approve or reject some of them.";
+    "too-many-stars" "Too many stars"
+        "An account may star many projects, but not without end."
+        "Take stars back that you no longer need.";
     "totp-exists" "App for codes exists"
         "An account has one app for codes."
         "Remove that one first.";

@@ -65,6 +65,9 @@ impl RouteClass {
             ("pypi", "legacy") => Self::Upload,
             ("pypi", _) => Self::Json,
             ("files", _) => Self::File,
+            ("npm", "-") | ("-", _) => Self::Api,
+            ("npm", _) if path.ends_with(".tgz") => Self::File,
+            ("npm", _) => Self::Index,
             ("log", shard)
                 if shard
                     .bytes()

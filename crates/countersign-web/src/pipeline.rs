@@ -149,6 +149,9 @@ impl Inner {
         if let Some(rest) = path.strip_prefix("/pypi/simple/") {
             return protocols::pypi::project_page_from_memory(&self.site, rest, method, headers);
         }
+        if let Some(raw) = path.strip_prefix("/npm/") {
+            return protocols::npm::from_memory(&self.site, raw, method, headers);
+        }
         if let Some(rest) = path.strip_prefix("/cargo/index/") {
             return protocols::cargo::entries_from_memory(&self.site, rest, method, headers);
         }
@@ -433,7 +436,7 @@ fn is_open(method: &Method, path: &str) -> bool {
         "/sign-in" | "/sign-up" | "/sign-out" | "/forgotten" | "/recover" | "/enrol" => true,
         "/account" | "/operator" | "/invitation" | "/login/device" | "/help/recovery" | "/me"
         | "/cargo/me" => true,
-        _ if protocols::npm::is_login(path) || protocols::npm_trust::is_open(path) => true,
+        _ if protocols::npm::is_open(method, path) => true,
         _ if protocols::cargo::checks_itself(method, path) => true,
         _ => [
             "/static/",
@@ -460,7 +463,7 @@ fn dialect_of(method: &Method, path: &str) -> Dialect {
         Dialect::Problem
     } else if protocols::cargo::speaks(path) {
         Dialect::Cargo
-    } else if path.starts_with("/npm/-/") || path.starts_with("/-/") {
+    } else if path == "/npm" || path.starts_with("/npm/") || path.starts_with("/-/") {
         Dialect::Npm
     } else {
         Dialect::Text

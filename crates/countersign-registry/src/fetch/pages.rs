@@ -65,6 +65,10 @@ impl Registry {
         let mut releases = self.inner.store.releases_of(&state.id).await?;
         releases.sort_by(|a, b| order(ecosystem, &b.version, &a.version));
         let people = self.inner.store.people_of(&state.id).await?;
+        let tags = match ecosystem {
+            Ecosystem::Npm => self.dist_tags(&state.name).await?,
+            Ecosystem::Pypi | Ecosystem::Cargo => Vec::new(),
+        };
         let downloads_30d = self
             .inner
             .store
@@ -80,6 +84,7 @@ impl Registry {
             serial: state.serial,
             people,
             releases: releases.iter().map(release_summary).collect(),
+            tags,
             downloads_30d,
         })
     }
@@ -216,6 +221,7 @@ fn release_summary(row: &ReleaseRow) -> ReleaseSummary {
         version: row.version.clone(),
         created: row.created,
         yanked: row.yanked.clone(),
+        deprecated: row.deprecated.clone(),
         prerelease: row.prerelease,
         files: row.files,
     }
@@ -230,6 +236,7 @@ fn file_detail(row: &FileRow, origin: Option<FileOrigin>) -> FileDetail {
         sha256: row.sha256.clone(),
         blake2b_256: row.blake2b_256.clone(),
         md5: row.md5.clone(),
+        sha512: row.sha512.clone(),
         filetype: row.filetype.clone(),
         python_tag: row.python_tag.clone(),
         requires_python: row.requires_python.clone(),

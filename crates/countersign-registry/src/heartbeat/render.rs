@@ -114,7 +114,7 @@ impl Registry {
             };
             let tags = tags.remove(&state.id).unwrap_or_default();
             let body = fragments.document(&next, ecosystem, &tags)?;
-            let document = Document::new(Bytes::from(body), next.serial);
+            let document = Document::new(Bytes::from(body), next.serial).of(&state.name);
             pages.push(RenderedPage {
                 row: DocumentRow {
                     path: simple_path(ecosystem, &state.key),

@@ -259,6 +259,9 @@ acts! {
     /// Accept or decline an invitation.
     AnswerInvitation = "answer-invitation" "answer invitations": Who::Account, no, Fresh, never, no, no, consent,
         "Rights that a stolen token must not bring in; it takes a second factor too.";
+    /// Mark projects for oneself.
+    Star = "star" "star projects": Who::Account, no, SignedIn, read, no, no, no,
+        "It changes nothing for anybody else, and nobody else sees it.";
     /// List one's tokens.
     SeeTokens = "see-tokens" "see tokens": Who::Account, yes, SignedIn, manage, no, no, no,
         "Hints and dates; never a secret.";

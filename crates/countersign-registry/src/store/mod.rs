@@ -19,6 +19,7 @@ mod reading;
 mod recovery;
 mod sign_in;
 mod staging;
+mod stars;
 mod trusted;
 mod whole;
 

@@ -58,6 +58,7 @@ pub(crate) const PERSONAL: &[Personal] = &[
     personal("organisation_members", "account_id = $1", Fate::Delete),
     personal("invitations", "account_id = $1", Fate::Delete),
     personal("approvals", "account_id = $1", Fate::Delete),
+    personal("stars", "account_id = $1", Fate::Delete),
     personal(
         "proposals",
         "account_id = $1 OR by_account_id = $1",

@@ -99,6 +99,8 @@ pub struct ReleaseRow {
     pub created: Time,
     /// Its yank.
     pub yanked: Option<(Time, String)>,
+    /// Why it should not be used any more.
+    pub deprecated: Option<String>,
     /// Installers skip it unless asked.
     pub prerelease: bool,
     /// Live files.
@@ -494,7 +496,7 @@ impl Store {
     /// The releases of a project that have something to show; the caller orders them.
     pub(crate) async fn releases_of(&self, project: &ProjectId) -> Result<Vec<ReleaseRow>> {
         let rows = sqlx::query(
-            "SELECT r.id, r.version, r.created_at, r.yanked_at, r.yanked_reason, r.prerelease, \
+            "SELECT r.id, r.version, r.created_at, r.yanked_at, r.yanked_reason, r.deprecated_reason, r.prerelease, \
              (SELECT count(*) FROM files f WHERE f.release_id = r.id AND f.state = 'live') AS live, \
              (SELECT count(*) FROM files f WHERE f.release_id = r.id AND f.state = 'quarantined') AS withheld \
              FROM releases r WHERE r.project_id = $1 AND r.removed_at IS NULL",
@@ -512,6 +514,7 @@ impl Store {
                     version: text(row, "version")?,
                     created: time(row, "created_at")?,
                     yanked: yank(row)?,
+                    deprecated: maybe_text(row, "deprecated_reason")?,
                     prerelease: number(row, "prerelease")? != 0,
                     files: unsigned(row, "live")?,
                 });

@@ -42,6 +42,7 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
     ("invitations", "id"),
     ("proposals", "id"),
     ("approvals", "id"),
+    ("stars", "account_id, project_id"),
     ("releases", "id"),
     ("metadata_texts", "sha256"),
     ("dependencies", "metadata_sha256, position"),

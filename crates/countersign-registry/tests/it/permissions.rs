@@ -314,6 +314,10 @@ async fn on_own(test: &TestRegistry, actor: &Actor, act: Act) -> Option<(String,
             code(registry.create_organisation(actor, "-", "x", None).await),
             "user-name",
         ),
+        Act::Star => (
+            code(registry.set_star(actor, PYPI, "nobodys", true).await),
+            "project-unknown",
+        ),
         Act::SeePending => (code(registry.pending_publishers(actor).await), "done"),
         Act::RequestApproval => (
             code(

@@ -8,6 +8,7 @@ mod clients;
 mod crash;
 mod durability;
 mod hostile;
+mod node;
 mod npm;
 mod outages;
 mod pages;

@@ -102,6 +102,8 @@ pub(super) struct Project {
     people: Vec<Person>,
     /// Newest version first.
     releases: Vec<Release>,
+    /// Tags and the versions that they point to; npm alone has them.
+    tags: BTreeMap<String, String>,
     downloads_30d: u64,
 }
 
@@ -121,6 +123,7 @@ impl From<ProjectDetail> for Project {
             serial: project.serial,
             people: project.people.into_iter().map(person).collect(),
             releases: project.releases.into_iter().map(Into::into).collect(),
+            tags: project.tags.into_iter().collect(),
             downloads_30d: project.downloads_30d,
         }
     }
@@ -135,6 +138,8 @@ pub(super) struct Release {
     yanked: Option<String>,
     /// Why it was yanked.
     yanked_reason: Option<String>,
+    /// Why it should not be used any more; null where nobody says so. npm alone has it.
+    deprecated: Option<String>,
     prerelease: bool,
     /// Number of files.
     files: u64,
@@ -151,6 +156,7 @@ impl From<ReleaseSummary> for Release {
             created: release.created.rfc3339(),
             yanked,
             yanked_reason,
+            deprecated: release.deprecated,
             prerelease: release.prerelease,
             files: release.files,
         }
@@ -217,6 +223,8 @@ pub(super) struct File {
     sha256: String,
     blake2b_256: String,
     md5: String,
+    /// Where the ecosystem's clients go by it.
+    sha512: Option<String>,
     filetype: String,
     python_tag: String,
     requires_python: Option<String>,
@@ -243,6 +251,7 @@ impl File {
             sha256: file.sha256,
             blake2b_256: file.blake2b_256,
             md5: file.md5,
+            sha512: file.sha512,
             filetype: file.filetype,
             python_tag: file.python_tag,
             requires_python: file.requires_python,

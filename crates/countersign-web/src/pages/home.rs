@@ -8,7 +8,7 @@ use countersign_registry::model::ProjectSummary;
 use super::log::LogHead;
 use super::phrase::{self, Day};
 use super::visit::{Answer, Frame, Page, Visit};
-use super::{install, links};
+use super::{install, links, words};
 
 /// Projects shown as new.
 const NEWEST: u64 = 12;
@@ -25,6 +25,8 @@ struct HomePage<'a> {
 /// A project in a list.
 pub(super) struct ProjectCard {
     pub(super) page: String,
+    /// Of which ecosystem, in a word.
+    pub(super) kind: &'static str,
     pub(super) name: String,
     pub(super) latest: String,
     pub(super) summary: String,
@@ -35,6 +37,7 @@ impl From<ProjectSummary> for ProjectCard {
     fn from(project: ProjectSummary) -> Self {
         Self {
             page: links::project(project.ecosystem, &project.key),
+            kind: words::ecosystem(project.ecosystem),
             name: project.name,
             latest: project.latest,
             summary: phrase::shortened(&project.summary, 200),

@@ -1,4 +1,6 @@
-//! The commands by which pip, uv and twine use this site.
+//! The commands by which the clients of all ecosystems use this site.
+
+use countersign_formats::Ecosystem;
 
 use super::visit::Frame;
 
@@ -16,13 +18,31 @@ pub(super) struct Setup {
     pub(super) uv_publish: String,
     /// Publishing with twine.
     pub(super) twine: String,
+    /// npm's own configuration, by its own command; pnpm and the first yarn read it too.
+    pub(super) npm: String,
+    /// Later yarns', as lines of `.yarnrc.yml`.
+    pub(super) yarn: String,
+    /// Publishing with npm.
+    pub(super) npm_publish: String,
+    /// Cargo's, as lines of `.cargo/config.toml`.
+    pub(super) cargo: String,
+    /// Publishing with cargo.
+    pub(super) cargo_publish: String,
 }
 
 impl Setup {
     pub(super) fn of(frame: &Frame) -> Self {
         let index = index(frame);
         let upload = format!("{}/pypi/legacy/", frame.site);
+        let npm = format!("{}/npm/", frame.site);
         Self {
+            npm: format!("npm config set registry {npm}"),
+            yarn: format!("npmRegistryServer: \"{npm}\""),
+            npm_publish: format!("npm login --registry {npm}\nnpm publish --registry {npm}"),
+            cargo: cargo_registry(frame),
+            cargo_publish:
+                "cargo login --registry countersign\ncargo publish --registry countersign"
+                    .to_owned(),
             pip: format!("pip config set global.index-url {index}"),
             uv: format!(
                 "[[tool.uv.index]]\nname = \"countersign\"\nurl = \"{index}\"\npublish-url = \"{upload}\"\ndefault = true"
@@ -106,30 +126,109 @@ fn index(frame: &Frame) -> String {
 
 /// Commands that install one project.
 pub(super) struct Install {
-    pub(super) pip: String,
-    pub(super) uv: String,
+    /// Each a block of its own.
+    pub(super) commands: Vec<String>,
 }
 
 impl Install {
     /// For the newest release of a project, or for one release of it.
-    pub(super) fn of(frame: &Frame, name: &str, version: Option<&str>) -> Self {
-        let index = index(frame);
-        let what = match version {
-            // An epoch's `!` means something to a shell.
-            Some(version) if version.contains('!') => format!("'{name}=={version}'"),
-            Some(version) => format!("{name}=={version}"),
-            None => name.to_owned(),
+    pub(super) fn of(
+        frame: &Frame,
+        ecosystem: Ecosystem,
+        name: &str,
+        version: Option<&str>,
+    ) -> Self {
+        let commands = match ecosystem {
+            Ecosystem::Pypi => python(frame, name, version),
+            Ecosystem::Cargo => cargo(frame, name, version),
+            Ecosystem::Npm => npm(frame, name, version),
         };
-        Self {
-            pip: format!("pip install --index-url {index} {what}"),
-            uv: format!("uv pip install --default-index {index} {what}"),
-        }
+        Self { commands }
     }
+}
+
+fn python(frame: &Frame, name: &str, version: Option<&str>) -> Vec<String> {
+    let index = index(frame);
+    let what = match version {
+        // An epoch's `!` means something to a shell.
+        Some(version) if version.contains('!') => format!("'{name}=={version}'"),
+        Some(version) => format!("{name}=={version}"),
+        None => name.to_owned(),
+    };
+    vec![
+        format!("pip install --index-url {index} {what}"),
+        format!("uv pip install --default-index {index} {what}"),
+    ]
+}
+
+/// The registry as `.cargo/config.toml` names it.
+fn cargo_registry(frame: &Frame) -> String {
+    format!(
+        "[registries.countersign]\nindex = \"sparse+{}/cargo/index/\"",
+        frame.site
+    )
+}
+
+fn cargo(frame: &Frame, name: &str, version: Option<&str>) -> Vec<String> {
+    let what = match version {
+        Some(version) => format!("{name}@={version}"),
+        None => name.to_owned(),
+    };
+    let mut commands = vec![cargo_registry(frame)];
+    if frame.restricted {
+        commands.push("cargo login --registry countersign".to_owned());
+    }
+    commands.push(format!("cargo add --registry countersign {what}"));
+    commands
+}
+
+fn npm(frame: &Frame, name: &str, version: Option<&str>) -> Vec<String> {
+    let registry = format!("{}/npm/", frame.site);
+    // Old names may hold marks that mean something to a shell; versions never do.
+    let plain = name
+        .bytes()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.' | b'@' | b'/'));
+    let name = if plain {
+        name.to_owned()
+    } else {
+        format!("'{}'", name.replace('\'', "'\\''"))
+    };
+    let what = match version {
+        Some(version) => format!("{name}@{version}"),
+        None => name,
+    };
+    let mut commands = Vec::new();
+    if frame.restricted {
+        commands.push(format!("npm login --registry {registry}"));
+    }
+    commands.extend([
+        format!("npm install --registry {registry} {what}"),
+        format!("pnpm add --registry {registry} {what}"),
+        format!("YARN_NPM_REGISTRY_SERVER={registry} yarn add {what}"),
+    ]);
+    commands
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_ecosystem_has_the_commands_of_its_clients() {
+        let frame = Frame::sample();
+        let of = |ecosystem, name, version| Install::of(&frame, ecosystem, name, version).commands;
+        assert_eq!(
+            of(Ecosystem::Npm, "@s/n", Some("1.0.0"))[0],
+            format!("npm install --registry {}/npm/ @s/n@1.0.0", frame.site)
+        );
+        // Nobody is made to paste what a shell takes for more than a name.
+        assert!(of(Ecosystem::Npm, "it's(x)", None)[0].ends_with(" 'it'\\''s(x)'"));
+        assert_eq!(
+            of(Ecosystem::Cargo, "serde", Some("1.0.0"))[1],
+            "cargo add --registry countersign serde@=1.0.0"
+        );
+        assert!(of(Ecosystem::Pypi, "demo", None)[0].starts_with("pip install"));
+    }
 
     #[test]
     fn uv_finds_the_identity_token_in_a_gitlab_job() {

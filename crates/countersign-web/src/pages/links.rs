@@ -18,7 +18,7 @@ pub(super) fn segment(text: &str) -> impl fmt::Display + '_ {
 }
 
 /// The page of a project.
-pub(super) fn project(ecosystem: Ecosystem, key: &str) -> String {
+pub(crate) fn project(ecosystem: Ecosystem, key: &str) -> String {
     format!("/project/{}/{}/", ecosystem.as_str(), segment(key))
 }
 

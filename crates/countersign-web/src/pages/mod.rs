@@ -14,7 +14,7 @@ mod help;
 mod home;
 mod install;
 mod leaked;
-mod links;
+pub(crate) mod links;
 mod log;
 mod operator;
 mod organisation;

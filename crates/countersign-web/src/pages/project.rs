@@ -14,7 +14,7 @@ use super::provenance::Security;
 use super::readme::Readme;
 use super::release::Facts;
 use super::visit::{Answer, Frame, Page, Visit};
-use super::{failure, links};
+use super::{failure, links, words};
 
 /// Releases shown before the rest is folded away.
 const SHOWN: usize = 12;
@@ -23,8 +23,10 @@ const SHOWN: usize = 12;
 #[template(path = "project.html")]
 struct ProjectPage<'a> {
     frame: &'a Frame,
+    kind: &'static str,
     name: &'a str,
-    key: &'a str,
+    /// What installers read.
+    index: String,
     summary: &'a str,
     banner: Option<Banner>,
     created: Day,
@@ -37,6 +39,8 @@ struct ProjectPage<'a> {
     releases: Vec<ReleaseRow>,
     folded: Vec<ReleaseRow>,
     release_count: String,
+    /// Tags of an npm package: the tag, its version and the page of that.
+    tags: Vec<(&'a str, &'a str, String)>,
     log_page: String,
 }
 
@@ -45,6 +49,7 @@ struct Newest<'a> {
     version: String,
     page: String,
     created: Day,
+    deprecated: Option<&'a str>,
     install: Install,
     origins: Origins<'a>,
     facts: Facts,
@@ -58,6 +63,8 @@ pub(super) struct ReleaseRow {
     created: Day,
     files: String,
     yanked: bool,
+    deprecated: bool,
+    /// Why it is yanked, or deprecated.
     reason: String,
     prerelease: bool,
 }
@@ -183,6 +190,27 @@ async fn page(visit: &Visit, ecosystem: &str, name: &str) -> Result<Answer> {
         .await
 }
 
+/// What its clients call a project. Python's take any spelling, so they get the one in normal form.
+pub(super) fn name_for_clients(project: &ProjectDetail) -> &str {
+    match project.ecosystem {
+        Ecosystem::Pypi => &project.key,
+        Ecosystem::Cargo | Ecosystem::Npm => &project.name,
+    }
+}
+
+/// Where installers look a project up.
+fn installers_index(project: &ProjectDetail) -> String {
+    match project.ecosystem {
+        Ecosystem::Pypi => format!("/pypi/simple/{}/", project.key),
+        Ecosystem::Cargo => countersign_formats::cargo::name::index_path(&project.name)
+            .map_or_else(
+                |_| links::project(project.ecosystem, &project.key),
+                |path| format!("/cargo/index/{path}"),
+            ),
+        Ecosystem::Npm => format!("/npm/{}", project.name.replacen('/', "%2f", 1)),
+    }
+}
+
 /// The release whose description stands for the project: the newest final one that is not yanked, else the newest that
 /// is not yanked, else the newest. None while the project is quarantined.
 fn shown_release(project: &ProjectDetail) -> Option<&ReleaseSummary> {
@@ -212,10 +240,12 @@ impl<'a> ProjectPage<'a> {
                 created: Day(release.created),
                 files: phrase::counted(release.files, "file", "files"),
                 yanked: release.yanked.is_some(),
+                deprecated: release.deprecated.is_some(),
                 reason: release
                     .yanked
                     .as_ref()
                     .map(|(_, reason)| reason.clone())
+                    .or_else(|| release.deprecated.clone())
                     .unwrap_or_default(),
                 prerelease: release.prerelease,
             })
@@ -223,8 +253,17 @@ impl<'a> ProjectPage<'a> {
         let folded = releases.split_off(releases.len().min(SHOWN));
         Self {
             frame,
+            kind: words::project(project.ecosystem),
             name: &project.name,
-            key: &project.key,
+            index: installers_index(project),
+            tags: project
+                .tags
+                .iter()
+                .map(|(tag, version)| {
+                    let page = links::release(project.ecosystem, &project.key, version);
+                    (tag.as_str(), version.as_str(), page)
+                })
+                .collect(),
             summary: newest
                 .and_then(|newest| newest.manifest.summary.as_deref())
                 .unwrap_or_default(),
@@ -240,7 +279,8 @@ impl<'a> ProjectPage<'a> {
                 version: detail.release.version.clone(),
                 page: links::release(project.ecosystem, &project.key, &detail.release.version),
                 created: Day(detail.release.created),
-                install: Install::of(frame, &project.key, None),
+                deprecated: detail.release.deprecated.as_deref(),
+                install: Install::of(frame, project.ecosystem, name_for_clients(project), None),
                 origins: Origins::of(&detail.files),
                 facts: Facts::of(detail),
                 readme: Readme::new(

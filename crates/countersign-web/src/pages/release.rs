@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use askama::Template;
 use axum::extract::Path;
 use axum::response::Response;
-use countersign_formats::{Dependency, Ecosystem, Manifest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use countersign_formats::{Dependency, Details, Ecosystem, Manifest};
 use countersign_registry::model::{
     FileDetail, FileState, ProjectDetail, ProjectStatus, ReleaseDetail,
 };
 use countersign_registry::{Error, Kind, Result};
+use serde_json::Value;
 use url::Url;
 
 use super::install::Install;
@@ -17,7 +20,7 @@ use super::links;
 use super::log::leaf_proof;
 use super::origin::{self, Origins};
 use super::phrase::{self, Breakable, Day};
-use super::project::{Addressed, Banner};
+use super::project::{Addressed, Banner, name_for_clients};
 use super::provenance::Security;
 use super::readme::Readme;
 use super::visit::{Answer, Frame, Page, Visit};
@@ -36,10 +39,12 @@ struct ReleasePage<'a> {
     summary: &'a str,
     banner: Option<Banner>,
     yanked: Option<(Day, &'a str)>,
+    deprecated: Option<&'a str>,
     prerelease: bool,
     created: Day,
     install: Option<Install>,
-    pinned: String,
+    /// How to name it with its digest, where the ecosystem's clients take that.
+    pinned: Option<String>,
     files: Vec<FileRow<'a>>,
     security: Security,
     origins: Origins<'a>,
@@ -47,7 +52,8 @@ struct ReleasePage<'a> {
     files_page: &'static str,
     example: Option<&'a str>,
     needs: Vec<Need<'a>>,
-    extras: Vec<(&'a str, Vec<Need<'a>>)>,
+    /// What is needed in certain cases alone, under a heading.
+    more_needs: Vec<(Heading<'a>, Vec<Need<'a>>)>,
     facts: Facts,
     readme: Readme,
 }
@@ -65,6 +71,8 @@ struct FileRow<'a> {
     metadata: Option<String>,
     entry: String,
     withheld: Option<&'static str>,
+    /// Further digests that clients go by: what they are called, and the digest as clients write it.
+    digests: Vec<(&'static str, String)>,
 }
 
 impl<'a> FileRow<'a> {
@@ -84,6 +92,8 @@ impl<'a> FileRow<'a> {
             what: match file.filetype.as_str() {
                 "sdist" => "Source".to_owned(),
                 "bdist_wheel" => format!("Wheel, {}", file.python_tag),
+                "crate" => "Crate".to_owned(),
+                "npm" => "Tarball".to_owned(),
                 other => other.to_owned(),
             },
             name: Breakable(&file.filename),
@@ -98,7 +108,65 @@ impl<'a> FileRow<'a> {
                 .then(|| format!("{}.metadata", file.path)),
             entry: format!("/log/event/{}", file.leaf),
             withheld,
+            digests: further_digests(file),
         })
+    }
+}
+
+fn further_digests(file: &FileDetail) -> Vec<(&'static str, String)> {
+    match (file.filetype.as_str(), integrity(file)) {
+        ("npm", Some(integrity)) => vec![("Integrity in lock files", integrity)],
+        ("npm" | "crate", _) => Vec::new(),
+        _ => vec![
+            ("BLAKE2b-256", file.blake2b_256.clone()),
+            ("MD5, proves nothing", file.md5.clone()),
+        ],
+    }
+}
+
+/// A file's SHA-512 as npm's clients write it.
+fn integrity(file: &FileDetail) -> Option<String> {
+    let hex = file.sha512.as_deref()?.as_bytes();
+    let digit = |c: u8| char::from(c).to_digit(16);
+    let bytes: Option<Vec<u8>> = hex
+        .chunks(2)
+        .map(|pair| match *pair {
+            [high, low] => u8::try_from(digit(high)? * 16 + digit(low)?).ok(),
+            _ => None,
+        })
+        .collect();
+    Some(format!("sha512-{}", STANDARD.encode(bytes?)))
+}
+
+/// Above what is needed in certain cases alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heading<'a> {
+    /// Only who asks for this extra or feature.
+    With(&'a str),
+    /// In words.
+    Words(&'static str),
+}
+
+impl<'a> Heading<'a> {
+    /// Under what a dependency is listed; `None`: among those that are always needed.
+    fn of(ecosystem: Ecosystem, dependency: &'a Dependency) -> Option<Self> {
+        let extra = dependency.extra.as_deref().map(Heading::With);
+        let marker = dependency.marker.as_str();
+        match ecosystem {
+            Ecosystem::Pypi => extra,
+            Ecosystem::Cargo => match marker.split(';').next().unwrap_or_default() {
+                "dev" => Some(Heading::Words("To develop it")),
+                "build" => Some(Heading::Words("To build it")),
+                _ => extra,
+            },
+            Ecosystem::Npm => match marker {
+                "peer" => Some(Heading::Words("Beside it")),
+                "peer optional" => Some(Heading::Words("Beside it, if it is there")),
+                "optional" => Some(Heading::Words("Where it can be installed")),
+                "dev" => Some(Heading::Words("To develop it")),
+                _ => extra,
+            },
+        }
     }
 }
 
@@ -116,7 +184,17 @@ impl<'a> Need<'a> {
             name: dependency.name_key.as_str(),
             page: links::project(ecosystem, dependency.name_key.as_str()),
             versions: &dependency.specifier,
-            condition: condition(dependency),
+            condition: match ecosystem {
+                Ecosystem::Pypi => condition(dependency),
+                // The platform; the kind is said above it.
+                Ecosystem::Cargo => dependency
+                    .marker
+                    .strip_prefix("dev")
+                    .or(dependency.marker.strip_prefix("build"))
+                    .unwrap_or(&dependency.marker)
+                    .trim_start_matches([';', ' ']),
+                Ecosystem::Npm => "",
+            },
         }
     }
 }
@@ -143,7 +221,10 @@ fn condition(dependency: &Dependency) -> &str {
 /// What a release says about itself, for the side of the page.
 pub(super) struct Facts {
     pub(super) licence: Option<String>,
-    pub(super) requires_python: Option<String>,
+    /// What it runs on, and how: a name and what of it.
+    pub(super) runs_on: Vec<(&'static str, String)>,
+    /// What installing or building it executes.
+    pub(super) executes: Vec<String>,
     pub(super) people: Vec<String>,
     pub(super) keywords: Option<String>,
     pub(super) links: Vec<FactLink>,
@@ -165,10 +246,8 @@ impl Facts {
         let manifest = &detail.manifest;
         Self {
             licence: licence(manifest),
-            requires_python: manifest
-                .requires_python
-                .clone()
-                .filter(|text| !text.is_empty()),
+            runs_on: runs_on(manifest),
+            executes: executes(manifest),
             people: people(manifest),
             keywords: manifest
                 .keywords
@@ -184,6 +263,72 @@ impl Facts {
     /// Whether a link of it leads to where it was published from.
     pub(super) fn is_any_verified(&self) -> bool {
         self.links.iter().any(|link| link.verified)
+    }
+}
+
+fn runs_on(manifest: &Manifest) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    let mut put = |name: &'static str, what: Option<String>| {
+        let what = what.map(|what| phrase::shortened(&what, 120));
+        found.extend(
+            what.filter(|what| !what.is_empty())
+                .map(|what| (name, what)),
+        );
+    };
+    put("Python", manifest.requires_python.clone());
+    match &manifest.details {
+        Details::None => {}
+        Details::Cargo(details) => {
+            put("Rust", details.rust_version.clone());
+            put("Edition", details.edition.clone());
+            put("Links to", details.links.clone());
+            put("Programs", Some(details.binaries.join(", ")));
+        }
+        Details::Npm(package) => {
+            let field = |key: &str| package.manifest.get(key);
+            let engine = |name: &str| {
+                let engines = field("engines")?;
+                engines.get(name)?.as_str().map(str::to_owned)
+            };
+            let list = |key: &str| match field(key)? {
+                Value::Array(items) => {
+                    let words: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
+                    Some(words.join(", "))
+                }
+                Value::String(word) => Some(word.clone()),
+                _ => None,
+            };
+            put("Node.js", engine("node"));
+            put("npm", engine("npm"));
+            put("System", list("os"));
+            put("Processor", list("cpu"));
+            put("C library", list("libc"));
+            let programs = field("bin").and_then(Value::as_object).map(|programs| {
+                let names: Vec<&str> = programs.keys().map(String::as_str).collect();
+                names.join(", ")
+            });
+            put("Programs", programs);
+        }
+    }
+    found
+}
+
+fn executes(manifest: &Manifest) -> Vec<String> {
+    match &manifest.details {
+        Details::None => Vec::new(),
+        Details::Cargo(details) => [
+            (details.build_script, "a build script, where it is built"),
+            (details.proc_macro, "a macro, inside the compiler"),
+        ]
+        .into_iter()
+        .filter(|(is, _)| *is)
+        .map(|(_, what)| what.to_owned())
+        .collect(),
+        Details::Npm(package) => package
+            .install_scripts()
+            .into_iter()
+            .map(|(stage, command)| format!("{stage}: {}", phrase::shortened(command, 120)))
+            .collect(),
     }
 }
 
@@ -358,19 +503,29 @@ impl<'a> ReleasePage<'a> {
         }
         let live = || files.iter().filter(|row| row.download.is_some());
         let installable = live().next().is_some();
-        let hashes: Vec<_> = live()
-            .map(|row| format!("    --hash=sha256:{}", row.file.sha256))
-            .collect();
         let ecosystem = project.ecosystem;
-        let mut extras: Vec<(&str, Vec<Need<'_>>)> = Vec::new();
+        let pinned = (ecosystem == Ecosystem::Pypi).then(|| {
+            let hashes: Vec<_> = live()
+                .map(|row| format!("    --hash=sha256:{}", row.file.sha256))
+                .collect();
+            format!(
+                "{}=={} \\\n{}",
+                project.key,
+                release.version,
+                hashes.join(" \\\n")
+            )
+        });
+        let mut needs = Vec::new();
+        let mut more_needs: Vec<(Heading<'_>, Vec<Need<'_>>)> = Vec::new();
         for dependency in &manifest.dependencies {
-            let Some(extra) = dependency.extra.as_deref() else {
+            let need = Need::of(ecosystem, dependency);
+            let Some(heading) = Heading::of(ecosystem, dependency) else {
+                needs.push(need);
                 continue;
             };
-            let need = Need::of(ecosystem, dependency);
-            match extras.iter_mut().find(|(name, _)| *name == extra) {
+            match more_needs.iter_mut().find(|(known, _)| *known == heading) {
                 Some((_, needs)) => needs.push(need),
-                None => extras.push((extra, vec![need])),
+                None => more_needs.push((heading, vec![need])),
             }
         }
         Self {
@@ -386,25 +541,23 @@ impl<'a> ReleasePage<'a> {
                 .map(|(time, reason)| (Day(*time), reason.as_str())),
             prerelease: release.prerelease,
             created: Day(release.created),
-            install: installable.then(|| Install::of(frame, &project.key, Some(&release.version))),
-            pinned: format!(
-                "{}=={} \\\n{}",
-                project.key,
-                release.version,
-                hashes.join(" \\\n")
-            ),
+            deprecated: release.deprecated.as_deref(),
+            install: installable.then(|| {
+                Install::of(
+                    frame,
+                    ecosystem,
+                    name_for_clients(project),
+                    Some(&release.version),
+                )
+            }),
+            pinned,
             example: live().next().map(|row| row.file.filename.as_str()),
             files,
             security,
             origins: Origins::of(&detail.files),
             files_page: "",
-            needs: manifest
-                .dependencies
-                .iter()
-                .filter(|dependency| dependency.extra.is_none())
-                .map(|dependency| Need::of(ecosystem, dependency))
-                .collect(),
-            extras,
+            needs,
+            more_needs,
             facts: Facts::of(detail),
             // A description is its author's own advertisement: none while the project is suspected.
             readme: if quarantined {

@@ -65,6 +65,7 @@ fn release_row(version: &str, days: i64) -> ReleaseSummary {
         version: version.to_owned(),
         created: Time(NOW - days * DAY),
         yanked: None,
+        deprecated: None,
         prerelease: version.contains("rc") || version.contains("dev"),
         files: 3,
     }
@@ -108,6 +109,7 @@ pub(super) fn project() -> ProjectDetail {
             ),
         ],
         releases,
+        tags: Vec::new(),
         downloads_30d: 1_284_331,
     }
 }
@@ -242,6 +244,7 @@ fn file(filename: &str, size: u64, python_tag: &str, leaf: u64) -> FileDetail {
         size,
         blake2b_256: digest(leaf + 1, 64),
         md5: digest(leaf + 2, 32),
+        sha512: None,
         filetype: if wheel { "bdist_wheel" } else { "sdist" }.to_owned(),
         python_tag: python_tag.to_owned(),
         requires_python: Some(">=3.10".to_owned()),

@@ -1,5 +1,7 @@
 //! Sentences that code chooses; those that a page always says stand in its template.
 
+use countersign_formats::Ecosystem;
+
 /// Leads from the summary of what went wrong to the field.
 pub(super) const TO_THE_FIELD: &str = "Go to the field";
 
@@ -18,6 +20,24 @@ pub(super) const AND_DO_IT: &str = "and do it";
 
 /// On the page that asks to prove it again, where something waits for it.
 pub(super) const HELD: &str = "What you just sent is kept for five minutes and is done then.";
+
+/// An ecosystem in a word, as people call it.
+pub(super) fn ecosystem(ecosystem: Ecosystem) -> &'static str {
+    match ecosystem {
+        Ecosystem::Pypi => "Python",
+        Ecosystem::Cargo => "Rust",
+        Ecosystem::Npm => "npm",
+    }
+}
+
+/// What a project of it is called.
+pub(super) fn project(ecosystem: Ecosystem) -> &'static str {
+    match ecosystem {
+        Ecosystem::Pypi => "Python project",
+        Ecosystem::Cargo => "Rust crate",
+        Ecosystem::Npm => "npm package",
+    }
+}
 
 /// What was done, by the word in the address that a form leads back to.
 pub(super) fn done(word: &str) -> Option<&'static str> {

@@ -41,9 +41,19 @@ pub(crate) fn file_from_memory(
         return None;
     }
     let file = site.registry.cached_file(sha256, filename)?;
+    from_memory(site, &file, method, headers)
+}
+
+/// A file when its bytes lie in memory.
+pub(super) fn from_memory(
+    site: &Site,
+    file: &ServedFile,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Option<http::Response<Bytes>> {
     let bytes = file.memory.clone()?;
-    let (response, range) = head(site, &file, method, headers);
-    count(site, &file, method, &response);
+    let (response, range) = head(site, file, method, headers);
+    count(site, file, method, &response);
     Some(response.map(|_| body_of(&bytes, range)))
 }
 

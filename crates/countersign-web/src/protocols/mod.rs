@@ -5,7 +5,7 @@ pub(crate) mod files;
 mod log;
 mod multipart;
 pub(crate) mod npm;
-pub(crate) mod npm_trust;
+mod npm_trust;
 mod oidc;
 pub(crate) mod pypi;
 mod pypi_upload;
@@ -23,6 +23,5 @@ pub(crate) fn routes() -> Router<Site> {
         .merge(log::routes())
         .merge(oidc::routes())
         .merge(npm::routes())
-        .merge(npm_trust::routes())
         .merge(cargo::routes())
 }

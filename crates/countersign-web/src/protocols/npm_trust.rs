@@ -9,11 +9,9 @@ pub(crate) mod step_up;
 
 use std::collections::BTreeMap;
 
+use axum::Json;
 use axum::body::Body;
-use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::any;
-use axum::{Json, Router};
 use countersign_formats::npm::name::{PackageName, decode};
 use countersign_formats::npm::trust;
 use countersign_formats::{Ecosystem, purl};
@@ -26,7 +24,7 @@ use serde_json::{Value, json};
 
 use crate::body::whole;
 use crate::caller;
-use crate::error::{self, Refusal, no_such_page, notify_npm};
+use crate::error::{self, Refusal, notify_npm};
 use crate::request_log::Noted;
 use crate::site::Site;
 use step_up::Request;
@@ -147,42 +145,11 @@ pub(crate) async fn answer(
         ("DELETE", Place::StagedOne(id)) => stage::reject(site, headers, &id).await,
         ("POST", Place::Approve(id)) => stage::approve(site, headers, &id).await,
         ("GET", Place::StagedTarball(id)) => stage::tarball(site, headers, &id).await,
-        ("POST", Place::Stage(_)) => Err(Refusal::npm(no_such_page(parts.uri.path()))),
         _ => Err(Refusal::npm(error::method_not_allowed(
             &parts.method,
             parts.uri.path(),
         ))),
     }
-}
-
-pub(super) fn routes() -> Router<Site> {
-    Router::new()
-        .route("/npm/-/{*rest}", any(dispatch))
-        .route("/-/{*rest}", any(dispatch))
-}
-
-async fn dispatch(
-    State(site): State<Site>,
-    Extension(origin): Extension<CallerOrigin>,
-    request: http::Request<Body>,
-) -> Result<Response, Refusal> {
-    let (parts, body) = request.into_parts();
-    let path = parts.uri.path();
-    let Some(place) = below(path).and_then(Place::read) else {
-        return Err(Refusal::npm(no_such_page(path)));
-    };
-    answer(&site, &origin, &parts, place, body).await
-}
-
-fn below(path: &str) -> Option<&str> {
-    path.strip_prefix("/npm/").or(path.strip_prefix('/'))
-}
-
-/// Whether a restricted instance answers this to callers without a token of ours that reads.
-pub(crate) fn is_open(path: &str) -> bool {
-    below(path)
-        .and_then(Place::read)
-        .is_some_and(|place| place.is_open())
 }
 
 /// The keys that versions are signed with.
@@ -469,10 +436,11 @@ mod tests {
 
     #[test]
     fn only_what_comes_before_a_token_is_open() {
-        assert!(is_open("/-/npm/v1/oidc/token/exchange/package/a"));
-        assert!(is_open("/npm/-/v1/done/0197"));
-        for closed in ["/npm/-/npm/v1/keys", "/npm/-/stage", "/npm/x"] {
-            assert!(!is_open(closed), "{closed}");
+        let open = |raw| Place::read(raw).is_some_and(|place| place.is_open());
+        assert!(open("-/npm/v1/oidc/token/exchange/package/a"));
+        assert!(open("-/v1/done/0197"));
+        for closed in ["-/npm/v1/keys", "-/stage", "x"] {
+            assert!(!open(closed), "{closed}");
         }
     }
 }
