@@ -115,7 +115,7 @@ on_both_databases! {
         // Bytes that wait are claimed, whatever their age.
         test.turn_clock(Duration::from_secs(3 * 86_400));
         registry.sweep().await.unwrap();
-        registry.staged_bytes(&token, &waits.id).await.unwrap();
+        drop(registry.staged_bytes(&token, &waits.id).await.unwrap());
         // A token that reads looks, and answers nothing.
         let reader = test.token("ann", Action::Read, None).await;
         assert_eq!(registry.staged_publication(&reader, &waits.id).await.unwrap().id, waits.id);
@@ -188,7 +188,7 @@ on_both_databases! {
         publish_npm(&other, &ann, &NpmPackage::new("@s/sample", "1.2.0").request("latest")).await.unwrap();
         assert_eq!(signers(&full(&test, "@s/sample").await, "1.2.0"), Vec::<String>::new());
         refused(other.sign_unsigned().await, "npm-key-missing");
-        let diagnoses = other.doctor(None, false, &mut |_, _| {}).await;
+        let diagnoses = other.doctor(Some(&folder), false, &mut |_, _| {}).await;
         assert!(!diagnoses.iter().find(|one| one.id == "npm-signatures").unwrap().ok);
         std::fs::rename(&away, &key).unwrap();
         assert_eq!(registry.sign_unsigned().await.unwrap(), 1);

@@ -34,6 +34,9 @@ impl Scene {
         let base = trusted::Stage::configured(configuration);
         let token = base.server.token("ada", &["--action", "manage"]).unwrap();
         let home = NodeHome::new(&format!("{}/npm/", base.server.url()), Some(&token)).unwrap();
+        let authorities = [base.server.ca_file().unwrap(), base.oidc.ca_file()]
+            .map(|file| std::fs::read_to_string(file).unwrap());
+        std::fs::write(home.path().join("ca.pem"), authorities.join("\n")).unwrap();
         Self { base, home }
     }
 
@@ -51,7 +54,8 @@ impl Scene {
     fn command(&self, folder: &Path, arguments: &[&str]) -> Command {
         let mut command = self.home.command(Node::Npm, folder, arguments);
         command
-            .env("NODE_EXTRA_CA_CERTS", self.base.oidc.ca_file())
+            .env("NODE_EXTRA_CA_CERTS", self.home.path().join("ca.pem"))
+            .env("npm_config_cafile", self.home.path().join("ca.pem"))
             .env("npm_config_cache", self.home.path().join("npm-cache"));
         command
     }
@@ -67,7 +71,7 @@ impl Scene {
         let mut command = self.command(folder, arguments);
         runner.apply(&mut command);
         command.current_dir(folder);
-        command.env("NODE_EXTRA_CA_CERTS", self.base.oidc.ca_file());
+        command.env("NODE_EXTRA_CA_CERTS", self.home.path().join("ca.pem"));
         command.output().unwrap()
     }
 

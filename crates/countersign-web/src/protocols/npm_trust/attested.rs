@@ -41,6 +41,6 @@ pub(super) async fn serve(
         return Err(Refusal::npm(error));
     }
     let document = registry::attestations(&bundles).map_err(Refusal::npm)?;
-    let kept = HeaderValue::from_static("max-age=300");
+    let kept = HeaderValue::from_static("no-cache");
     Ok(([JSON, (CACHE_CONTROL, kept)], document).into_response())
 }
