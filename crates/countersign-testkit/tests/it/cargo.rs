@@ -914,7 +914,7 @@ fn a_dependency_on_another_registry_does_not_read_like_one_on_the_same_named_cra
         ("serde", Some(public), None),
     ];
     assert_eq!(seen, expected, "{release}");
-    let page = server.get("/p/cargo/shop/1.0.0/").unwrap();
+    let page = server.get("/project/cargo/shop/1.0.0/").unwrap();
     let page = page.expect_status(200).unwrap().text();
     let needs = |part: &str| {
         let line = page
@@ -926,5 +926,5 @@ fn a_dependency_on_another_registry_does_not_read_like_one_on_the_same_named_cra
         assert!(!needs(elsewhere).contains("<a "), "{}", needs(elsewhere));
     }
     assert!(needs(evil).contains("as <code>money</code>"));
-    assert!(needs("<a href=\"/p/cargo/payments").contains(">payments</a>"));
+    assert!(needs("<a href=\"/project/cargo/payments").contains(">payments</a>"));
 }
