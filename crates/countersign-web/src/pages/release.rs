@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign_formats::{Dependency, Details, Ecosystem, Manifest};
 use countersign_registry::model::{
-    FileDetail, FileState, ProjectDetail, ProjectStatus, ReleaseDetail,
+    DependencySource, FileDetail, FileState, ProjectDetail, ProjectStatus, ReleaseDetail,
 };
 use countersign_registry::{Error, Kind, Result};
 use serde_json::Value;
@@ -173,17 +173,30 @@ impl<'a> Heading<'a> {
 /// Something a release needs.
 struct Need<'a> {
     name: &'a str,
-    page: String,
+    /// Its page; none, where it is another registry's project of that name.
+    page: Option<String>,
     versions: &'a str,
     condition: &'a str,
+    /// What the release itself calls it.
+    alias: Option<&'a str>,
+    /// The other registry that it comes from.
+    registry: Option<&'a str>,
 }
 
 impl<'a> Need<'a> {
-    fn of(ecosystem: Ecosystem, dependency: &'a Dependency) -> Self {
+    fn of(
+        ecosystem: Ecosystem,
+        dependency: &'a Dependency,
+        source: Option<&'a DependencySource>,
+    ) -> Self {
+        let key = dependency.name_key.as_str();
+        let registry = source.and_then(|source| source.registry.as_deref());
         Self {
-            name: dependency.name_key.as_str(),
-            page: links::project(ecosystem, dependency.name_key.as_str()),
+            name: source.map_or(key, |source| &source.package),
+            page: registry.is_none().then(|| links::project(ecosystem, key)),
             versions: &dependency.specifier,
+            alias: source.and_then(|source| source.alias.as_deref()),
+            registry,
             condition: match ecosystem {
                 Ecosystem::Pypi => condition(dependency),
                 // The platform; the kind is said above it.
@@ -517,8 +530,8 @@ impl<'a> ReleasePage<'a> {
         });
         let mut needs = Vec::new();
         let mut more_needs: Vec<(Heading<'_>, Vec<Need<'_>>)> = Vec::new();
-        for dependency in &manifest.dependencies {
-            let need = Need::of(ecosystem, dependency);
+        for (place, dependency) in manifest.dependencies.iter().enumerate() {
+            let need = Need::of(ecosystem, dependency, detail.sources.get(place));
             let Some(heading) = Heading::of(ecosystem, dependency) else {
                 needs.push(need);
                 continue;
