@@ -5,6 +5,7 @@
 //! line says how many cores strangers took (`strangers`) while it was measured.
 
 mod attested;
+mod ecosystems;
 mod exchange;
 mod load;
 mod machine;
@@ -40,6 +41,10 @@ enum Part {
     Files,
     /// Publishing against pypiserver and devpi.
     Publish,
+    /// npm: publishing against Verdaccio, packuments and `npm ci` against nginx.
+    Npm,
+    /// Cargo: publishing against cargo-http-registry, the index and `cargo fetch` against nginx.
+    Cargo,
     /// Memory, start-up, binary size.
     Memory,
     /// Exchanges of identity tokens against their bare cost, and in a storm of bad ones.
@@ -166,6 +171,21 @@ pub fn run(options: &Options) -> Result<()> {
         },
         report,
     };
+    if wanted(Part::Npm) {
+        bench.npm()?;
+    }
+    if wanted(Part::Cargo) {
+        bench.cargo()?;
+    }
+    if !options.only.is_empty()
+        && options
+            .only
+            .iter()
+            .all(|part| matches!(part, Part::Npm | Part::Cargo) || alone(part))
+    {
+        conclude(&bench.report);
+        return Ok(());
+    }
     // Whatever is measured of reading needs the registry that publishing fills.
     let ours = bench.filled(wanted(Part::Publish))?;
     if wanted(Part::Pages) || wanted(Part::Files) {

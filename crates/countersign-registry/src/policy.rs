@@ -208,6 +208,7 @@ pub(crate) fn may_publish(
             if let Some(workflow) = workflow {
                 may_publish_here(workflow, project)?;
             }
+            same_spelling(&project.name, manifest)?;
             let former_owner = operator || roles.has(Role::Owner);
             if !facts.excepted {
                 meets_policy(actor, &project.policy, &project.name, offer.level)?;
@@ -278,8 +279,10 @@ pub(crate) fn may_publish(
         )
         .remedy("Publish it to a restricted registry; private and public packages live on separate instances."));
     }
-    // The operator imports what others once accepted; publishers use what is known today.
+    // The operator imports what others once accepted; publishers use what is known today. The categories of crates and
+    // the keywords of npm are other lists than Python's.
     if !operator
+        && manifest.ecosystem == Ecosystem::Pypi
         && let Some(unknown) = manifest
             .classifiers
             .iter()
@@ -364,6 +367,27 @@ pub(crate) fn may_publish(
             remember: offer.source.cloned().filter(|_| facts.project.is_none()),
             ..Passed::default()
         })),
+    }
+}
+
+/// Outside Python the spelling is part of the name by which clients ask: a later version has that of the first.
+fn same_spelling(first: &str, manifest: &Manifest) -> Result<()> {
+    match manifest.ecosystem {
+        Ecosystem::Pypi => Ok(()),
+        Ecosystem::Cargo => Ok(countersign_formats::cargo::name::same_spelling(
+            first,
+            &manifest.name,
+        )?),
+        Ecosystem::Npm if first == manifest.name => Ok(()),
+        Ecosystem::Npm => Err(Error::new(
+            Kind::Rejected,
+            "name-spelling",
+            format!(
+                "The package is named {first}, and this version {}.",
+                manifest.name
+            ),
+        )
+        .remedy(format!("Write \"name\": {first:?} in package.json."))),
     }
 }
 

@@ -642,6 +642,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn cargo_gets_a_detail_for_each_thing_that_is_wrong_and_the_page_to_log_in_at() {
+        let headers = HeaderMap::new();
+        let mut differs = error();
+        differs.differences = vec![Difference {
+            claim: "aud".to_owned(),
+            expected: "reg.example/cargo".to_owned(),
+            seen: Some("other".to_owned()),
+            matched: false,
+            advice: None,
+        }];
+        let site = "https://reg.example";
+        let response = render(&Refusal::cargo(differs), site, &headers, "id-1");
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let body: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        let detail = |at: usize| body["errors"][at]["detail"].as_str().unwrap().to_owned();
+        assert!(detail(0).ends_with("More: https://reg.example/help/errors#file-exists"));
+        assert_eq!(
+            detail(1),
+            "Claim aud: expected reg.example/cargo, seen \"other\"."
+        );
+        let refusal = Refusal::cargo(credentials_missing());
+        let response = render(&refusal, site, &headers, "id-1");
+        assert_eq!(response.status(), 401);
+        assert_eq!(
+            response.headers()[WWW_AUTHENTICATE],
+            "Cargo login_url=\"https://reg.example/cargo/me\""
+        );
+    }
+
+    #[tokio::test]
     async fn the_reason_phrase_is_one_short_latin_1_line() {
         let (parts, _) = upload_body(None).await;
         let reason = parts.extensions.get::<ReasonPhrase>().unwrap().as_bytes();

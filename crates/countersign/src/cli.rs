@@ -66,7 +66,7 @@ pub enum Command {
     /// Read and audit a registry's log.
     #[command(subcommand)]
     Log(Log),
-    /// Publish wheels and sdists, and check the proof of each.
+    /// Publish wheels, sdists and crates, and check the proof of each.
     Publish(Publish),
     /// Which CI identities may publish a project.
     #[command(subcommand)]
@@ -571,7 +571,7 @@ attestations (all that the log names are here), attestation and statement (each 
 Lock files that are read: requirements with hashes, uv.lock, pylock.toml.
 Exit codes: 0 nothing failed, 2 usage, 3 a check failed, 4 refused by the registry, 5 the registry is out of reach.")]
 pub struct Verify {
-    /// Wheels, sdists, identifiers (pkg:pypi/NAME@VERSION), or one lock file; with --bundle any one file.
+    /// Wheels, sdists, crates, identifiers (pkg:pypi/NAME@VERSION), or one lock file; with --bundle any one file.
     #[arg(value_name = "FILE|PURL|LOCKFILE", required_unless_present_any = ["bundle", "provenance"])]
     pub targets: Vec<PathBuf>,
     /// Who may sign, by project: a file as `countersign policy init` writes it.
@@ -702,7 +702,7 @@ objects, one for each predicate type) are sent with it, and the registry verifie
 Proofs are verified where the registry's key is pinned (countersign trust add URL, or --trust FILE with a file that is
 kept beside the source).")]
 pub struct Publish {
-    /// The files: wheels and sdists. Their attestations are found beside them; proofs and signatures are passed over.
+    /// The files: wheels and sdists, or crates. Their attestations are found beside them; proofs and signatures are passed over.
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// Say what would happen, and send no file.

@@ -177,6 +177,7 @@ pub(super) struct Publishing<'a> {
 pub(super) struct Corpus {
     scripts: PathBuf,
     folder: PathBuf,
+    protocol: &'static str,
 }
 
 impl Corpus {
@@ -185,29 +186,69 @@ impl Corpus {
     /// # Errors
     /// Where the scripts are not beside the project, or fail.
     pub(super) fn prepare(scripts: &Path, home: &Path) -> Result<Self> {
+        Self::made(scripts, home, "pypi")
+    }
+
+    /// The corpus of another ecosystem.
+    ///
+    /// # Errors
+    /// As [`Corpus::prepare`].
+    pub(super) fn of(&self, protocol: &'static str, home: &Path) -> Result<Self> {
+        Self::made(&self.scripts, home, protocol)
+    }
+
+    /// Name, version and file of the newest version of each package of the kind `pkg`.
+    ///
+    /// # Errors
+    /// Where the corpus is not whole.
+    pub(super) fn newest(&self) -> Result<Vec<(String, String, String)>> {
+        let text = fs::read_to_string(self.folder.join(self.protocol).join("manifest.jsonl"))?;
+        let mut newest = std::collections::BTreeMap::new();
+        for line in text.lines() {
+            let row: Value = serde_json::from_str(line)?;
+            let field = |name: &str| -> Result<String> {
+                let text = row[name].as_str();
+                Ok(text
+                    .with_context(|| format!("a row has no {name}"))?
+                    .to_owned())
+            };
+            if field("kind")? == "pkg" {
+                // They stand in the order of versions.
+                newest.insert(field("name")?, (field("version")?, field("file")?));
+            }
+        }
+        Ok(newest
+            .into_iter()
+            .map(|(name, (version, file))| (name, version, file))
+            .collect())
+    }
+
+    fn made(scripts: &Path, home: &Path, protocol: &'static str) -> Result<Self> {
         ensure!(
             scripts.join("publish.py").exists(),
             "the load scripts are not in {}; say where with --scripts DIR",
             scripts.display()
         );
         let folder = home.join("corpus");
-        if !folder.join("made").exists() {
-            eprintln!("bench: making the corpus of distributions");
+        let made = folder.join(format!("made-{protocol}"));
+        if !made.exists() {
+            eprintln!("bench: making the corpus for {protocol}");
             let status = Command::new("python3")
                 .arg(scripts.join("corpus.py"))
                 .arg("--out")
                 .arg(&folder)
-                .args(["--eco", "pypi"])
+                .args(["--eco", protocol])
                 .env("PYTHONDONTWRITEBYTECODE", "1")
                 .stdout(Stdio::null())
                 .status()
                 .context("cannot start python3")?;
             ensure!(status.success(), "corpus.py ended with {status}");
-            fs::write(folder.join("made"), "")?;
+            fs::write(made, "")?;
         }
         Ok(Self {
             scripts: scripts.to_owned(),
             folder,
+            protocol,
         })
     }
 
@@ -219,7 +260,7 @@ impl Corpus {
         let mut command = Command::new("python3");
         command
             .arg(self.scripts.join("publish.py"))
-            .args(["pypi", "--url", &server.upload, "--corpus"])
+            .args([self.protocol, "--url", &server.upload, "--corpus"])
             .arg(&self.folder);
         command.args([
             "--label",

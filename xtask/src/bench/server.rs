@@ -207,6 +207,21 @@ impl Instance {
         })
     }
 
+    /// The token of its publisher.
+    pub(super) fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Adds lines to its configuration.
+    ///
+    /// # Errors
+    /// Where the file can not be written.
+    pub(super) fn configure(&self, lines: &str) -> Result<()> {
+        let path = self.data.join("countersign.toml");
+        let text = fs::read_to_string(&path)?;
+        Ok(fs::write(path, format!("{text}{lines}"))?)
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(&self.binary);
         command.arg("--data").arg(&self.data).env_remove("RUST_LOG");
@@ -301,7 +316,7 @@ pub(super) fn nginx(folder: &Path) -> Result<Server> {
         format!(
             "{user} worker_processes 1; daemon off; pid {at}/nginx.pid; error_log {at}/error.log warn;\n\
              events {{ worker_connections 1024; }}\n\
-             http {{\n  types {{ application/vnd.pypi.simple.v1+json json; text/html html; }}\n  default_type application/octet-stream;\n  \
+             http {{\n  types {{ application/vnd.pypi.simple.v1+json json; text/html html; }}\n  default_type application/octet-stream; index index.json index.html;\n  \
              sendfile on; tcp_nopush on; keepalive_requests 100000000; access_log off;\n  \
              client_body_temp_path {at}/t1; proxy_temp_path {at}/t2; fastcgi_temp_path {at}/t3; uwsgi_temp_path {at}/t4; scgi_temp_path {at}/t5;\n  \
              open_file_cache max=20000 inactive=60s; open_file_cache_valid 60s;\n  \
@@ -358,6 +373,85 @@ pub(super) fn pypiserver(home: &Path, data: &Path) -> Result<Server> {
     command.args(["--backend", "simple-dir"]).arg(data);
     let mut server = Server::start("pypiserver", port, command, &home.join("pypiserver.log"))?;
     server.upload = format!("{}/", server.url);
+    Ok(server)
+}
+
+/// Verdaccio with its cheap tokens (the default ones cost 60 ms of CPU for each request and would flatter us), and a user.
+///
+/// # Errors
+/// Where it can not be installed or does not come up.
+pub(super) fn verdaccio(home: &Path, data: &Path) -> Result<Server> {
+    let installed = home.join("verdaccio-6.8.0");
+    if !installed.join("done").exists() {
+        fs::create_dir_all(&installed)?;
+        // The override keeps out a release of a dependency that can not be installed.
+        fs::write(
+            installed.join("package.json"),
+            r#"{"private":true,"dependencies":{"verdaccio":"6.8.0"},"overrides":{"node-fetch":"2.6.7"}}"#,
+        )?;
+        checked(
+            Command::new("npm")
+                .args(["install", "--silent", "--no-audit", "--no-fund"])
+                .current_dir(&installed),
+        )?;
+        File::create(installed.join("done"))?;
+    }
+    let at = data.display();
+    fs::write(
+        data.join("config.yaml"),
+        format!(
+            "storage: {at}/storage\nauth: {{ htpasswd: {{ file: {at}/htpasswd, max_users: 100 }} }}\nuplinks: {{}}\npackages:\n  '**': {{ access: $all, publish: $authenticated }}\n\
+             max_body_size: 100mb\nlog: {{ type: stdout, format: json, level: warn }}\nsecurity: {{ api: {{ jwt: {{ sign: {{ expiresIn: 30d }} }} }} }}\n"
+        ),
+    )?;
+    let port = free_port()?;
+    let mut command = pinned("node");
+    command
+        .arg(installed.join("node_modules/.bin/verdaccio"))
+        .arg("-c")
+        .arg(data.join("config.yaml"))
+        .args(["-l", &format!("127.0.0.1:{port}")]);
+    let mut server = Server::start("Verdaccio", port, command, &home.join("verdaccio.log"))?;
+    let answer = http::request(
+        "PUT",
+        &format!("{}/-/user/org.couchdb.user:bench", server.url),
+        &[("Content-Type", "application/json")],
+        br#"{"name":"bench","password":"bench-bench"}"#,
+    )?
+    .expect_status(201)?
+    .json()?;
+    let token = answer["token"]
+        .as_str()
+        .context("Verdaccio gave no token")?;
+    server.upload.clone_from(&server.url);
+    server.authorization = Some(format!("Authorization: Bearer {token}"));
+    Ok(server)
+}
+
+/// The Cargo registry of the reference, which anyone may upload to.
+///
+/// # Errors
+/// Where it can not be built or does not come up.
+pub(super) fn cargo_http_registry(home: &Path, data: &Path) -> Result<Server> {
+    let root = home.join("cargo-http-registry-0.1.8");
+    let binary = root.join("bin/cargo-http-registry");
+    if !binary.exists() {
+        checked(
+            Command::new("cargo")
+                .args(["install", "--quiet", "--version", "0.1.8", "--root"])
+                .arg(&root)
+                .arg("cargo-http-registry"),
+        )?;
+    }
+    let port = free_port()?;
+    let mut command = pinned(binary);
+    command
+        .args(["-a", &format!("127.0.0.1:{port}")])
+        .arg(data.join("registry"));
+    let log = home.join("cargo-http-registry.log");
+    let mut server = Server::start("cargo-http-registry", port, command, &log)?;
+    server.upload.clone_from(&server.url);
+    server.authorization = Some("Authorization: none".to_owned());
     Ok(server)
 }
 

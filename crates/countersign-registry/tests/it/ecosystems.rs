@@ -237,6 +237,35 @@ on_both_databases! {
         publish_npm(&test.registry, &ann, &honest.request("latest")).await.unwrap();
     }
 
+    async fn the_categories_of_a_crate_are_not_held_against_the_list_of_python(test: TestRegistry) {
+        let ann = test.user("ann").await;
+        let sorted = Crate::new("sorted", "1.0.0").manifest("categories = [\"data-structures\"]\nkeywords = [\"sort\"]");
+        publish_crate(&test.registry, &ann, &sorted).await.unwrap();
+    }
+
+    async fn a_later_version_keeps_the_spelling_and_build_metadata_make_no_other_version(test: TestRegistry) {
+        let ann = test.user("ann").await;
+        let publish = |name: &'static str, version: &'static str| {
+            let (registry, ann) = (test.registry.clone(), ann.clone());
+            async move { publish_crate(&registry, &ann, &Crate::new(name, version)).await }
+        };
+        publish("Sun_rise", "1.0.0+a").await.unwrap();
+        for name in ["sun_rise", "Sun-rise", "SUN_RISE"] {
+            refused(publish(name, "1.1.0").await, "name-spelling");
+        }
+        for version in ["1.0.0", "1.0.0+b"] {
+            refused(publish("Sun_rise", version).await, "file-exists");
+        }
+        assert!(publish("Sun_rise", "1.0.0+a").await.unwrap().repeated);
+        publish("Sun_rise", "1.1.0+b").await.unwrap();
+        assert_eq!(lines(&test, "sun-rise").await.len(), 2);
+
+        publish_npm(&test.registry, &ann, &NpmPackage::new("sunset", "1.0.0").request("latest")).await.unwrap();
+        let spelled = NpmPackage::new("Sunset", "1.1.0").request("latest");
+        let error = publish_npm(&test.registry, &ann, &spelled).await.unwrap_err();
+        assert!(matches!(&*error.code, "name-spelling" | "name-invalid"), "{error:?}");
+    }
+
     async fn a_search_in_one_ecosystem_finds_nothing_of_another(test: TestRegistry) {
         let ann = test.user("ann").await;
         publish_crate(&test.registry, &ann, &Crate::new("sunrise", "1.0.0")).await.unwrap();

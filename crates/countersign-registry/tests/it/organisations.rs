@@ -96,7 +96,7 @@ on_both_databases! {
 
     async fn a_team_that_is_named_with_its_organisation_is_that_of_the_owner_or_refused(test: TestRegistry) {
         let head = test.acme().await;
-        test.organisation("other", &[("head", Membership::Owner)]).await;
+        test.organisation("other", &[("chief", Membership::Owner)]).await;
         let registry = &test.registry;
         let teams = || async {
             let teams = registry.teams_on(PYPI, "Demo").await.unwrap();

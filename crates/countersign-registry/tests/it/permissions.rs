@@ -505,7 +505,7 @@ on_both_databases! {
                 assert_eq!(answer, expected, "a workflow: {} (critical: {critical})", row.word);
             }
         }
-        assert_eq!(cells, 2 * 5 * EVERY_WAY.len() * 13);
+        assert_eq!(cells, 2 * 5 * EVERY_WAY.len() * 14);
         test.check().await;
     }
 

@@ -325,8 +325,11 @@ fn a_restricted_registry_asks_cargo_to_log_in_and_its_tokens_read_what_they_need
     let add = ["add", "leaf", "--registry", "countersign"];
     let said = refused(&cargo.run(&program, &add).unwrap());
     let page = format!("{}/cargo/me", server.url());
-    holds(&said, &["cargo login --registry countersign", &page]);
+    holds(&said, &["cargo login --registry countersign"]);
     let login = ["login", "--registry", "countersign"];
+    // cargo says where tokens are to be had, unless one is handed to it at once.
+    let said = refused(&cargo.run_with_input(&program, &login, "").unwrap());
+    holds(&said, &[&page]);
     let said = succeeded(
         &cargo
             .run_with_input(&program, &login, &format!("{token}\n"))
@@ -343,7 +346,9 @@ fn a_restricted_registry_asks_cargo_to_log_in_and_its_tokens_read_what_they_need
     holds(&said, &["cargo login"]);
 
     // A token for one crate reads what cargo reads to publish it, and nothing else of the instance.
-    let narrow = server.token("ada", &["--project", "cargo:branch"]).unwrap();
+    let narrow = server
+        .token("ada", &["--ecosystem", "cargo", "--project", "branch"])
+        .unwrap();
     let narrow_cargo = Cargo::at(&server.url()).unwrap().with_token(&narrow);
     let branch = narrow_cargo
         .package(
@@ -375,7 +380,7 @@ fn a_restricted_registry_asks_cargo_to_log_in_and_its_tokens_read_what_they_need
         assert_eq!(ask(path, &narrow), 403, "{path}");
     }
     // One of another ecosystem reads nothing of Cargo's.
-    let python = server.token("ada", &["--project", "pypi:thing"]).unwrap();
+    let python = server.token("ada", &["--project", "thing"]).unwrap();
     assert_eq!(ask("/cargo/index/le/af/leaf", &python), 403);
     assert_eq!(ask("/cargo/index/le/af/leaf", "csgn_u_wrong"), 401);
     assert_eq!(ask("/cargo/index/config.json", ""), 401);
@@ -782,6 +787,12 @@ fn publishers_are_seen_and_changed_in_the_words_of_the_public_registry() {
         .expect_status(204)
         .unwrap();
     assert_eq!(list()["meta"]["total"], 0);
+    let own = r#"{"github_config":{"crate":"sample","repository_owner":"octo","repository_name":"sample","workflow_filename":"release.yml","environment":null,"issuer":"company"}}"#;
+    let added = call("POST", "github_configs", &ada, own);
+    let added = added.expect_status(200).unwrap().json().unwrap();
+    assert_eq!(added["github_config"]["workflow_filename"], "release.yml");
+    assert_eq!(added["github_config"]["repository_owner_id"], 65001);
+    assert_eq!(list()["github_configs"][0], added["github_config"]);
     let odd = r#"{"github_config":{"crate":"sample","repository_owner":"octo","repository_name":"sample","workflow_filename":"release.yml","branch":"main"}}"#;
     let answer = call("POST", "github_configs", &ada, odd);
     assert_eq!(answer.status, 400);

@@ -65,6 +65,10 @@ pub(super) struct Trusted {
     pub(super) github_action: String,
     /// A job of GitLab.
     pub(super) gitlab: String,
+    /// A job of GitHub Actions that publishes a crate, by the public Cargo registry's action.
+    pub(super) crates: String,
+    /// The audience of identity tokens for crates.
+    pub(super) crates_audience: String,
     /// The exchange by hand.
     pub(super) exchange: String,
     /// Ending the token by hand.
@@ -76,7 +80,17 @@ impl Trusted {
         let site = &frame.site;
         let upload = format!("{site}/pypi/legacy/");
         let uv = format!("uv publish --trusted-publishing always --publish-url {upload}");
+        let cargo = format!("{site}/cargo");
+        let without_scheme = cargo.split_once("://").map_or(&*cargo, |(_, rest)| rest);
         Self {
+            crates: format!(
+                "on:\n  push:\n    tags: [\"v*\"]\njobs:\n  publish:\n    runs-on: ubuntu-latest\n    environment: release\n    \
+                 permissions:\n      contents: read\n      id-token: write\n    env:\n      CARGO_REGISTRIES_HERE_INDEX: sparse+{cargo}/index/\n    \
+                 steps:\n      - uses: actions/checkout@v5\n      - uses: rust-lang/crates-io-auth-action@v1\n        id: auth\n        \
+                 with:\n          url: {cargo}\n      - run: cargo publish --registry here\n        env:\n          \
+                 CARGO_REGISTRIES_HERE_TOKEN: ${{{{ steps.auth.outputs.token }}}}"
+            ),
+            crates_audience: without_scheme.to_owned(),
             github: format!(
                 "on:\n  push:\n    tags: [\"v*\"]\njobs:\n  publish:\n    runs-on: ubuntu-latest\n    environment: release\n    \
                  permissions:\n      contents: read\n      id-token: write\n    steps:\n      - uses: actions/checkout@v5\n      \
@@ -257,6 +271,14 @@ mod tests {
                 "          repository-url: https://packages.example.org/pypi/legacy/",
             ),
             (&trusted.gitlab, "  id_tokens:"),
+            (
+                &trusted.crates,
+                "          url: https://packages.example.org/cargo",
+            ),
+            (
+                &trusted.crates,
+                "          CARGO_REGISTRIES_HERE_TOKEN: ${{ steps.auth.outputs.token }}",
+            ),
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }

@@ -9,6 +9,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
+use countersign_formats::Ecosystem;
 use countersign_registry::{Error, Kind, ServedFile};
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, RANGE,
@@ -94,7 +95,7 @@ async fn file(
             .file(&sha256, &filename)
             .await
             .map_err(Refusal::text)?;
-        noted.ecosystem = Some(countersign_formats::Ecosystem::Pypi.as_str());
+        noted.ecosystem = Ecosystem::of_filename(&filename).map(Ecosystem::as_str);
         whole_or_part(&site, &file, &method, &headers)
             .await
             .map_err(Refusal::text)?

@@ -168,7 +168,7 @@ keys! {
     /// Keep the built-in trust roots fresh by asking their TUF repositories daily.
     "provenance.refresh_trust_roots" => refresh_trust_roots: bool = "true";
     /// Indexes of other Cargo registries whose crates stand here: a crate's dependency on one of them is one on this
-    /// registry. Set it to crates.io's for a mirror of that, before the first crate is imported: an index keeps the
+    /// registry. Set it to the public registry's for a mirror of that, before the first crate is imported: an index keeps the
     /// meaning under which it was written. Empty, dependencies on others stay dependencies on others.
     "cargo.stands_in_for" => cargo_stands_in_for: CargoIndexes = "[]";
     /// Take signed reports of leaked tokens from GitHub's secret scanning at /_/secrets/disclose-token?

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use countersign_formats::cargo::{index, name};
 use countersign_formats::{Ecosystem, NameKey, format};
 use countersign_registry::{Document, DocumentKey, Error, Kind};
+use countersign_trust::digest::Sha256;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
@@ -102,10 +103,7 @@ async fn config(State(site): State<Site>, method: Method, headers: HeaderMap) ->
         auth_required: !site.is_public(),
     };
     let bytes = Bytes::from(config.render());
-    let etag = format!(
-        "\"{}\"",
-        &countersign_trust::digest::Sha256::of(&bytes).to_hex()[..32]
-    );
+    let etag = format!("\"{}\"", &Sha256::of(&bytes).to_hex()[..32]);
     let mut response = Stored {
         bytes,
         etag: &etag,
@@ -237,6 +235,15 @@ fn key_of(name: &str) -> Result<NameKey, Refusal> {
     })
 }
 
+/// The number that stands for one of our texts where cargo's clients want one: 31 bits, since they read it as such.
+fn number(text: &str) -> u32 {
+    let digest = Sha256::of(text.as_bytes());
+    digest.as_bytes()[..4]
+        .iter()
+        .fold(0_u32, |number, byte| (number << 8) | u32::from(*byte))
+        & 0x7fff_ffff
+}
+
 /// An answer of the web API.
 fn json(body: String) -> Response {
     let kind = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -266,6 +273,15 @@ fn done(mut response: Response, actor: &str, project: &str) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_the_same_each_time_and_fit_31_bits() {
+        assert_eq!(number("a"), number("a"));
+        assert_ne!(number("a"), number("b"));
+        for id in 0..1_000 {
+            assert!(i32::try_from(number(&id.to_string())).is_ok());
+        }
+    }
 
     #[test]
     fn only_what_asks_for_itself_passes_the_gate() {

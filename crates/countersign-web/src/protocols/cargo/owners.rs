@@ -9,10 +9,9 @@ use axum::response::Response;
 use countersign_formats::cargo::api::{self, Owner, OwnerView};
 use countersign_registry::model::{Actor, Role};
 use countersign_registry::{Error, Kind};
-use countersign_trust::digest::Sha256;
 use http::HeaderMap;
 
-use super::{SYSTEM, done, json, noting};
+use super::{SYSTEM, done, json, noting, number};
 use crate::body::whole;
 use crate::error::{Refusal, shown};
 use crate::site::Site;
@@ -52,12 +51,8 @@ pub(super) async fn list(
 
 /// cargo wants a number for each, and shows it to nobody.
 fn view(login: String, name: Option<String>) -> OwnerView {
-    let digest = Sha256::of(login.as_bytes());
-    let id = digest.as_bytes()[..4]
-        .iter()
-        .fold(0_u32, |id, byte| (id << 8) | u32::from(*byte));
     OwnerView {
-        id: id & 0x7fff_ffff,
+        id: number(&login),
         login,
         name,
     }

@@ -17,12 +17,11 @@ use countersign_formats::cargo::api;
 use countersign_registry::model::Actor;
 use countersign_registry::oidc::{MAX_TOKEN_BYTES, Provider};
 use countersign_registry::{Error, Kind, NewPublisher, PublisherSummary};
-use countersign_trust::digest::Sha256;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{NO_STORE, SYSTEM, done, json as answer};
+use super::{NO_STORE, SYSTEM, done, json as answer, number};
 use crate::body::whole;
 use crate::error::Refusal;
 use crate::request_log::Noted;
@@ -128,15 +127,6 @@ const GITLAB: Dialect = Dialect {
     ],
     owner_id: ("namespace_id", "namespace_id"),
 };
-
-/// The number that stands for a publisher: 31 bits, since clients read it as such.
-fn number(id: &str) -> u32 {
-    let digest = Sha256::of(id.as_bytes());
-    digest.as_bytes()[..4]
-        .iter()
-        .fold(0_u32, |number, byte| (number << 8) | u32::from(*byte))
-        & 0x7fff_ffff
-}
 
 fn view(dialect: &Dialect, publisher: &PublisherSummary) -> Value {
     let mut view = json!({
@@ -249,12 +239,13 @@ async fn add(
 ) -> Result<Response, Refusal> {
     let actor = site.actor(headers).await.map_err(Refusal::cargo)?;
     let bytes = whole(body, LONGEST).await.map_err(Refusal::cargo)?;
-    let (name, fields) = new_config(dialect, &bytes).map_err(Refusal::cargo)?;
+    let config = new_config(dialect, &bytes).map_err(Refusal::cargo)?;
+    let name = config.name;
     let new = NewPublisher {
         ecosystem: SYSTEM,
         project: name.clone(),
-        issuer: dialect.provider.as_str().to_owned(),
-        fields,
+        issuer: config.issuer,
+        fields: config.fields,
         claims: Vec::new(),
         pending: false,
         pending_for: None,
@@ -268,11 +259,17 @@ async fn add(
     Ok(done(answer(body.to_string()), actor.name(), &name))
 }
 
-/// Reads `{"github_config": {"crate", …}}` into a crate and our fields.
-fn new_config(
-    dialect: &Dialect,
-    bytes: &[u8],
-) -> Result<(String, BTreeMap<String, String>), Error> {
+/// What is to be registered.
+#[derive(Debug)]
+struct NewConfig {
+    name: String,
+    issuer: String,
+    fields: BTreeMap<String, String>,
+}
+
+/// Reads `{"github_config": {"crate", …}}` into a crate and our fields. `issuer`, which the public registry does not
+/// know, names an issuer of this registry's, such as a GitHub of one's own.
+fn new_config(dialect: &Dialect, bytes: &[u8]) -> Result<NewConfig, Error> {
     let wrong = |what: String| {
         let words: Vec<&str> = dialect.fields.iter().map(|(theirs, _)| *theirs).collect();
         Error::new(Kind::Rejected, "json-malformed", what).remedy(format!(
@@ -288,6 +285,7 @@ fn new_config(
         .and_then(Value::as_object)
         .ok_or_else(|| wrong(format!("The request body has no object {}.", dialect.one)))?;
     let (mut name, mut fields) = (None, BTreeMap::new());
+    let mut issuer = dialect.provider.as_str().to_owned();
     for (key, value) in config {
         let text = match value {
             Value::String(text) => text.clone(),
@@ -296,6 +294,8 @@ fn new_config(
         };
         if key == "crate" {
             name = Some(text);
+        } else if key == "issuer" {
+            issuer = text;
         } else if let Some((_, ours)) = dialect.fields.iter().find(|(theirs, _)| theirs == key) {
             fields.insert((*ours).to_owned(), text);
         } else {
@@ -304,7 +304,11 @@ fn new_config(
         }
     }
     let name = name.ok_or_else(|| wrong("The crate is not named.".to_owned()))?;
-    Ok((name, fields))
+    Ok(NewConfig {
+        name,
+        issuer,
+        fields,
+    })
 }
 
 async fn remove_github(
@@ -400,8 +404,12 @@ mod tests {
     #[test]
     fn the_fields_of_the_public_registry_become_ours() {
         let body = br#"{"github_config":{"crate":"demo","repository_owner":"octo","repository_name":"sample","workflow_filename":"release.yml","environment":null}}"#;
-        let (name, fields) = new_config(&GITHUB, body).unwrap();
-        assert_eq!(name, "demo");
+        let NewConfig {
+            name,
+            issuer,
+            fields,
+        } = new_config(&GITHUB, body).unwrap();
+        assert_eq!((&*name, &*issuer), ("demo", "github"));
         let expected = [
             ("owner", "octo"),
             ("repository", "sample"),
@@ -427,15 +435,6 @@ mod tests {
         ] {
             let error = new_config(&GITHUB, body.as_bytes()).unwrap_err();
             assert_eq!(error.code, "json-malformed", "{body}");
-        }
-    }
-
-    #[test]
-    fn numbers_are_the_same_each_time_and_fit_31_bits() {
-        assert_eq!(number("a"), number("a"));
-        assert_ne!(number("a"), number("b"));
-        for id in 0..1_000 {
-            assert!(i32::try_from(number(&id.to_string())).is_ok());
         }
     }
 }
