@@ -105,6 +105,7 @@ const CORE: &[(&str, &[Arrow])] = &[
             to("store"),
             only("texts", &["Data", "MailKind", "NoticeKind"]),
             only("accounts", &["Owned", "is_settled", "new_id", "user_key"]),
+            only("fetch", &["unknown_project"]),
         ],
     ),
     (
@@ -130,6 +131,7 @@ const CORE: &[(&str, &[Arrow])] = &[
             to("policy"),
             to("store"),
             to("blobs"),
+            to("settings"),
             only(
                 "heartbeat",
                 &[
@@ -138,9 +140,12 @@ const CORE: &[(&str, &[Arrow])] = &[
                     "file_view",
                     "newer",
                     "project_head",
+                    "render_index",
+                    "render_packument",
                     "simple_path",
                     "tile_path",
                     "Served",
+                    "Shown",
                 ],
             ),
         ],
@@ -155,7 +160,7 @@ const CORE: &[(&str, &[Arrow])] = &[
             to("store"),
             only("accounts", MINTED),
             only("fetch", &["latest_of", "unknown_project"]),
-            only("heartbeat", &["Change"]),
+            only("heartbeat", &["Change", "served_tags"]),
         ],
     ),
     (
@@ -309,6 +314,7 @@ const CORE: &[(&str, &[Arrow])] = &[
             to("error"),
             to("store"),
             to("blobs"),
+            to("settings"),
             only("accounts", MINTED),
             only("fetch", &["Document", "DocumentKey", "FRESH"]),
         ],
