@@ -369,6 +369,12 @@ fn what_npm_is_refused_it_can_read() {
             .unwrap_err()
             .contains("bob may not")
     );
+    // A token that reads takes no place of those who publish; it stars all the same.
+    let reads = scene.server.token("bob", &["--action", "read"]).unwrap();
+    scene.home.set_token(Some(&reads)).unwrap();
+    let said = scene.npm_in(&folder, &["publish"]).unwrap_err();
+    assert!(said.contains("E403") && said.contains("publish"), "{said}");
+    scene.npm(&["star", "mine"]).unwrap();
     // A token that is none, and none at all.
     scene
         .home
