@@ -330,6 +330,7 @@ fn npm_manages_what_it_published() {
 fn what_npm_is_refused_it_can_read() {
     let scene = Scene::new();
     scene.publish("mine", "1.0.0", &[]);
+    scene.publish("@ada/ours", "1.0.0", &["--access", "public"]);
     // Published already, with other bytes; the client's own check is kept from seeing it.
     let folder = scene.package(
         "other",
@@ -363,6 +364,10 @@ fn what_npm_is_refused_it_can_read() {
     let folder = scene.package("theirs", &json!({"name": "mine", "version": "2.0.0"}));
     let said = scene.npm_in(&folder, &["publish"]).unwrap_err();
     assert!(said.contains("bob may not publish to mine"), "{said}");
+    let said = scene
+        .npm(&["access", "set", "status=public", "@ada/ours"])
+        .unwrap_err();
+    assert!(said.contains("bob may not"), "{said}");
     assert!(
         scene
             .npm(&["deprecate", "mine@1.0.0", "no"])
@@ -646,8 +651,13 @@ fn two_hundred_megabytes_are_published_without_being_held_in_memory() {
         &json!({"name": "large", "version": "1.0.0", "license": "MIT"}),
     );
     std::fs::write(folder.join("noise.bin"), &noise).unwrap();
+    // What publishing takes by itself comes before the measure.
+    scene.publish("small", "1.0.0", &[]);
+    let before = scene.server.peak_memory().unwrap();
     let said = scene.npm_in(&folder, &["publish"]).unwrap();
     assert!(said.contains("+ large@1.0.0"), "{said}");
+    let more = scene.server.peak_memory().unwrap() - before;
+    assert!(more < 64 << 20, "{more} bytes more than before");
     let app = scene.package("app", &json!({"name": "app", "version": "1.0.0"}));
     scene.npm_in(&app, &["install", "large"]).unwrap();
     assert_eq!(
