@@ -901,8 +901,22 @@ pub struct ReleaseDetail {
     pub release: ReleaseSummary,
     /// The metadata of the release, from its newest wheel or else its sdist.
     pub manifest: Manifest,
+    /// Where the dependencies of a crate come from, one for each of the manifest's, in its order; empty where an
+    /// ecosystem knows one place alone.
+    pub sources: Vec<DependencySource>,
     /// Its files.
     pub files: Vec<FileDetail>,
+}
+
+/// Where a crate gets a dependency from, and what it calls it.
+#[derive(Clone, Debug, Serialize)]
+pub struct DependencySource {
+    /// The name, as it is written there.
+    pub package: String,
+    /// Another name that the crate itself uses.
+    pub alias: Option<String>,
+    /// The address of another registry's index; `None`: this registry.
+    pub registry: Option<String>,
 }
 
 /// One file as pages and the API show it.

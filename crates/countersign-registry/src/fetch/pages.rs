@@ -1,6 +1,10 @@
 //! What pages and our own API show: lists, projects, releases, logged events, health.
 
+use countersign_formats::Manifest;
+use countersign_formats::cargo::CrateDependency;
+
 use super::*;
+use crate::model::DependencySource;
 
 impl Registry {
     /// Projects whose name or summary holds a text.
@@ -145,12 +149,27 @@ impl Registry {
         let manifest = self.full_manifest(&shown.id).await?;
         Ok(ReleaseDetail {
             release: release_summary(release),
+            sources: self.sources_of(&manifest)?,
             manifest,
             files: files
                 .iter()
                 .map(|file| file_detail(file, origins.remove(&file.id)))
                 .collect(),
         })
+    }
+
+    /// Where a crate's dependencies come from, as the index says it.
+    fn sources_of(&self, manifest: &Manifest) -> Result<Vec<DependencySource>> {
+        let Some(details) = manifest.details.cargo() else {
+            return Ok(Vec::new());
+        };
+        let own = self.inner.settings.own_index()?;
+        let source = |dependency: &CrateDependency| DependencySource {
+            package: dependency.package.clone(),
+            alias: dependency.alias.clone(),
+            registry: dependency.source.in_index_of(&own).map(str::to_owned),
+        };
+        Ok(details.dependencies.iter().map(source).collect())
     }
 
     /// Served leaves, newest first: of one project or of all, before an index.

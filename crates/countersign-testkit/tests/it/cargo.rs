@@ -876,3 +876,55 @@ fn without_standing_in_a_dependency_on_the_public_registry_stays_one() {
         "https://github.com/rust-lang/crates.io-index"
     );
 }
+
+#[test]
+fn a_dependency_on_another_registry_does_not_read_like_one_on_the_same_named_crate_here() {
+    let server = server();
+    let token = server.publisher("ada").unwrap();
+    put(&server, &token, &Crate::new("payments", "1.0.0").body())
+        .expect_status(200)
+        .unwrap();
+    let own = format!("sparse+{}/cargo/index/", server.url());
+    let evil = "sparse+https://evil.example/index/";
+    let shop = Crate::new("shop", "1.0.0").manifest(&format!(
+        "[dependencies.money]\npackage = \"payments\"\nversion = \"1\"\nregistry-index = {evil:?}\n\
+         [dependencies.payments]\nversion = \"1\"\nregistry-index = {own:?}\n\
+         [build-dependencies.serde]\nversion = \"1\""
+    ));
+    put(&server, &token, &shop.body())
+        .expect_status(200)
+        .unwrap();
+    let public = "https://github.com/rust-lang/crates.io-index";
+    let release = server.get("/api/v1/projects/cargo/shop/releases/1.0.0");
+    let release = release.unwrap().expect_status(200).unwrap();
+    let release = release.json().unwrap();
+    let mut seen: Vec<(&str, Option<&str>, Option<&str>)> = release["dependencies"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| {
+            let key = one["key"].as_str().unwrap();
+            (key, one["registry"].as_str(), one["alias"].as_str())
+        })
+        .collect();
+    seen.sort_unstable();
+    let expected = [
+        ("payments", None, None),
+        ("payments", Some(evil), Some("money")),
+        ("serde", Some(public), None),
+    ];
+    assert_eq!(seen, expected, "{release}");
+    let page = server.get("/project/cargo/shop/1.0.0/").unwrap();
+    let page = page.expect_status(200).unwrap().text();
+    let needs = |part: &str| {
+        let line = page
+            .lines()
+            .find(|line| line.starts_with("<li>") && line.contains(part));
+        line.unwrap_or_else(|| panic!("{part}: {page}")).to_owned()
+    };
+    for elsewhere in [evil, public] {
+        assert!(!needs(elsewhere).contains("<a "), "{}", needs(elsewhere));
+    }
+    assert!(needs(evil).contains("as <code>money</code>"));
+    assert!(needs("<a href=\"/project/cargo/payments").contains(">payments</a>"));
+}

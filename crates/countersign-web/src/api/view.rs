@@ -170,6 +170,10 @@ pub(super) struct Needs {
     key: String,
     /// As written.
     requirement: String,
+    /// The address of the other registry that it comes from; null: this one.
+    registry: Option<String>,
+    /// What the release itself calls it, where that is another name.
+    alias: Option<String>,
 }
 
 /// A release with what it says about itself.
@@ -190,9 +194,15 @@ pub(super) struct ReleaseWithFiles {
 impl ReleaseWithFiles {
     pub(super) fn new(detail: ReleaseDetail, site: &str) -> Self {
         let manifest = detail.manifest;
-        let needs = |dependency: countersign_formats::Dependency| Needs {
-            key: dependency.name_key.to_string(),
-            requirement: dependency.requirement,
+        let mut sources = detail.sources.into_iter();
+        let needs = |dependency: countersign_formats::Dependency| {
+            let source = sources.next();
+            Needs {
+                key: dependency.name_key.to_string(),
+                requirement: dependency.requirement,
+                registry: source.as_ref().and_then(|source| source.registry.clone()),
+                alias: source.and_then(|source| source.alias),
+            }
         };
         Self {
             release: detail.release.into(),

@@ -7,10 +7,9 @@ use axum::extract::Path;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use countersign_formats::cargo::{CrateDependency, OwnIndex};
 use countersign_formats::{Dependency, Details, Ecosystem, Manifest};
 use countersign_registry::model::{
-    FileDetail, FileState, ProjectDetail, ProjectStatus, ReleaseDetail,
+    DependencySource, FileDetail, FileState, ProjectDetail, ProjectStatus, ReleaseDetail,
 };
 use countersign_registry::{Error, Kind, Result};
 use serde_json::Value;
@@ -174,59 +173,43 @@ impl<'a> Heading<'a> {
 /// Something a release needs.
 struct Need<'a> {
     name: &'a str,
-    /// Its page, where it is of this registry.
+    /// Its page; none, where it is another registry's project of that name.
     page: Option<String>,
-    /// The registry that it comes from, where that is another one.
-    from: Option<&'a str>,
-    /// What the program calls it, where that is another name.
-    alias: Option<&'a str>,
     versions: &'a str,
     condition: &'a str,
+    /// What the release itself calls it.
+    alias: Option<&'a str>,
+    /// The other registry that it comes from.
+    registry: Option<&'a str>,
 }
 
 impl<'a> Need<'a> {
-    fn of(ecosystem: Ecosystem, dependency: &'a Dependency) -> Self {
+    fn of(
+        ecosystem: Ecosystem,
+        dependency: &'a Dependency,
+        source: Option<&'a DependencySource>,
+    ) -> Self {
+        let key = dependency.name_key.as_str();
+        let registry = source.and_then(|source| source.registry.as_deref());
         Self {
-            name: dependency.name_key.as_str(),
-            page: Some(links::project(ecosystem, dependency.name_key.as_str())),
-            from: None,
-            alias: None,
+            name: source.map_or(key, |source| &source.package),
+            page: registry.is_none().then(|| links::project(ecosystem, key)),
             versions: &dependency.specifier,
+            alias: source.and_then(|source| source.alias.as_deref()),
+            registry,
             condition: match ecosystem {
                 Ecosystem::Pypi => condition(dependency),
-                Ecosystem::Cargo => platform(&dependency.marker),
+                // The platform; the kind is said above it.
+                Ecosystem::Cargo => dependency
+                    .marker
+                    .strip_prefix("dev")
+                    .or(dependency.marker.strip_prefix("build"))
+                    .unwrap_or(&dependency.marker)
+                    .trim_start_matches([';', ' ']),
                 Ecosystem::Npm => "",
             },
         }
     }
-
-    /// A crate's, which says of each dependency from which registry it comes. One of another registry must not read like
-    /// one of this.
-    fn of_crate(
-        dependency: &'a Dependency,
-        exact: &'a CrateDependency,
-        own: Option<&OwnIndex>,
-    ) -> Self {
-        let from = match own {
-            Some(own) => exact.source.in_index_of(own),
-            None => Some("a registry that its Cargo.toml names"),
-        };
-        let mut need = Self::of(Ecosystem::Cargo, dependency);
-        need.name = &exact.package;
-        need.alias = exact.alias.as_deref();
-        need.page = need.page.filter(|_| from.is_none());
-        need.from = from;
-        need
-    }
-}
-
-/// The platform in a crate's marker; the kind is said above it.
-fn platform(marker: &str) -> &str {
-    marker
-        .strip_prefix("dev")
-        .or(marker.strip_prefix("build"))
-        .unwrap_or(marker)
-        .trim_start_matches([';', ' '])
 }
 
 /// The marker without the extra it is listed under, where that stands alone or at the end.
@@ -509,7 +492,6 @@ async fn page(visit: &Visit, ecosystem: &str, name: &str, version: &str) -> Resu
                 &project,
                 &release,
                 security,
-                visit.site.registry.settings().own_index().ok().as_ref(),
             ))
         })
         .await
@@ -530,7 +512,6 @@ impl<'a> ReleasePage<'a> {
         project: &'a ProjectDetail,
         detail: &'a ReleaseDetail,
         security: Security,
-        own: Option<&OwnIndex>,
     ) -> Self {
         let (release, manifest) = (&detail.release, &detail.manifest);
         let quarantined = project.status == ProjectStatus::Quarantined;
@@ -562,15 +543,8 @@ impl<'a> ReleasePage<'a> {
         });
         let mut needs = Vec::new();
         let mut more_needs: Vec<(Heading<'_>, Vec<Need<'_>>)> = Vec::new();
-        let crates = manifest
-            .details
-            .cargo()
-            .map_or(&[][..], |details| &details.dependencies);
-        for (at, dependency) in manifest.dependencies.iter().enumerate() {
-            let need = match crates.get(at) {
-                Some(exact) => Need::of_crate(dependency, exact, own),
-                None => Need::of(ecosystem, dependency),
-            };
+        for (place, dependency) in manifest.dependencies.iter().enumerate() {
+            let need = Need::of(ecosystem, dependency, detail.sources.get(place));
             let Some(heading) = Heading::of(ecosystem, dependency) else {
                 needs.push(need);
                 continue;
@@ -629,7 +603,7 @@ pub(super) fn samples() -> Vec<(&'static str, String)> {
     use super::samples;
     let frame = Frame::sample();
     let page = |project: &ProjectDetail, release: &ReleaseDetail| {
-        ReleasePage::new(&frame, project, release, Security::new(&[], None), None)
+        ReleasePage::new(&frame, project, release, Security::new(&[], None))
             .render()
             .unwrap()
     };
@@ -639,7 +613,6 @@ pub(super) fn samples() -> Vec<(&'static str, String)> {
             &samples::project(),
             &samples::traced_release(),
             security,
-            None,
         )
         .render()
         .unwrap()
@@ -704,53 +677,6 @@ mod tests {
     }
 
     #[test]
-    fn a_crate_of_another_registry_does_not_read_like_one_of_this() {
-        use countersign_formats::NameKey;
-        use countersign_formats::cargo::{Kind, Source};
-        let own = OwnIndex::new("sparse+https://reg.example/cargo/index/").unwrap();
-        let exact = |url: &str| CrateDependency {
-            package: "payments".to_owned(),
-            alias: Some("pay".to_owned()),
-            req: "^1".to_owned(),
-            features: Vec::new(),
-            optional: false,
-            default_features: true,
-            target: None,
-            kind: Kind::Normal,
-            source: match url {
-                "" => Source::CratesIo,
-                url => Source::Index(url.to_owned()),
-            },
-        };
-        let common = Dependency {
-            name_key: NameKey::from_stored("payments"),
-            requirement: String::new(),
-            specifier: "^1".to_owned(),
-            marker: "build; cfg(windows)".to_owned(),
-            extra: None,
-        };
-        for (url, ours) in [
-            ("sparse+https://reg.example/cargo/index/", true),
-            ("sparse+https://evil.example/", false),
-            ("", false),
-        ] {
-            let exact = exact(url);
-            let need = Need::of_crate(&common, &exact, Some(&own));
-            assert_eq!(
-                (need.page.is_some(), need.from.is_none()),
-                (ours, ours),
-                "{url}"
-            );
-            assert_eq!((need.alias, need.condition), (Some("pay"), "cfg(windows)"));
-            if !ours && !url.is_empty() {
-                assert_eq!(need.from, Some(url));
-            }
-        }
-        let nobodys = exact("sparse+https://reg.example/cargo/index/");
-        assert!(Need::of_crate(&common, &nobodys, None).page.is_none());
-    }
-
-    #[test]
     fn every_file_has_its_digests_its_proof_and_its_uploader() {
         let page = sample("release");
         for file in samples::release().files {
@@ -798,7 +724,6 @@ mod tests {
             &project,
             &release,
             Security::new(&[], None),
-            None,
         )
         .render()
         .unwrap();

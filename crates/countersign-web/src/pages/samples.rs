@@ -262,6 +262,7 @@ pub(super) fn release() -> ReleaseDetail {
     ReleaseDetail {
         release: release_row("4.2.0", 3),
         manifest: manifest(),
+        sources: Vec::new(),
         files: vec![
             file("solstice-4.2.0-py3-none-any.whl", 184_220, "py3", 1_284_328),
             file(
