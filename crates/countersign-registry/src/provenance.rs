@@ -149,13 +149,23 @@ impl Registry {
         let ecosystem = crate::store::ecosystem(&file.ecosystem)?;
         self.may_upload_attestations(actor, ecosystem)?;
         let key = NameKey::from_stored(file.project_key.clone());
+        let repository = match ecosystem {
+            Ecosystem::Npm => {
+                let manifest = self.inner.store.manifest(&file.id).await?;
+                let package = manifest.details.npm();
+                package.and_then(|package| package.repository())
+            }
+            Ecosystem::Pypi | Ecosystem::Cargo => None,
+        };
         let candidate = Candidate {
             ecosystem,
             key: &key,
             project: &file.project_name,
             filename: &file.filename,
+            version: &file.version,
             purl: &file.purl,
-            digests: vec![("sha256".to_owned(), file.sha256.clone())],
+            repository,
+            digests: file.digests(),
         };
         let vetted = self.vet(actor, &candidate, Some(attestations)).await?;
         let mut tx = self.inner.store.write().await?;

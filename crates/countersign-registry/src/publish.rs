@@ -291,7 +291,13 @@ impl Registry {
             key: &inspected.manifest.name_key,
             project: &inspected.manifest.name,
             filename: &inspected.manifest.filename,
+            version: &inspected.manifest.version_canonical,
             purl: &purl,
+            repository: inspected
+                .manifest
+                .details
+                .npm()
+                .and_then(|package| package.repository()),
             digests: inspected.staged.digests.named(),
         };
         let vetted = self.vet(actor, &candidate, attestations.as_deref()).await?;

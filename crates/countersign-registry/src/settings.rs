@@ -261,6 +261,9 @@ pub struct Settings {
     pub check_sources: bool,
     /// Addresses of other Cargo registries whose crates stand here: a dependency on them is one on this registry.
     pub cargo_aliases: Vec<String>,
+    /// Packuments tell npm's clients where attestations are. They then verify those against the public Sigstore, and fail
+    /// where another one made them.
+    pub npm_attestations: bool,
 }
 
 impl Settings {
@@ -297,6 +300,7 @@ impl Settings {
             refresh_trust_roots: true,
             check_sources: true,
             cargo_aliases: Vec::new(),
+            npm_attestations: false,
         }
     }
 
@@ -304,6 +308,9 @@ impl Settings {
     pub(crate) fn rendered_for(&self) -> String {
         let mut parts: Vec<&str> = vec![self.site()];
         parts.extend(self.cargo_aliases.iter().map(String::as_str));
+        if self.npm_attestations {
+            parts.push("npm attestations");
+        }
         Sha256::of(parts.join("\n").as_bytes()).to_hex()
     }
 

@@ -350,6 +350,9 @@ fn step_up(error: &Error, approval: &Value, request_id: &str) -> Response {
     response
 }
 
+/// The header whose text npm prints.
+pub(crate) const NPM_NOTICE: HeaderName = HeaderName::from_static("npm-notice");
+
 /// Lets npm print a line: ASCII, and not endless.
 pub(crate) fn notify_npm(response: &mut Response, text: &str) {
     let plain = text.chars().map(|c| match c {
@@ -358,9 +361,7 @@ pub(crate) fn notify_npm(response: &mut Response, text: &str) {
     });
     let plain: String = plain.take(1_000).collect();
     if let Ok(value) = HeaderValue::from_str(&plain) {
-        response
-            .headers_mut()
-            .insert(HeaderName::from_static("npm-notice"), value);
+        response.headers_mut().insert(NPM_NOTICE, value);
     }
 }
 

@@ -225,6 +225,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "attestation-predicate-refused" "Statement of another kind"
         "The statement has not the form of its type, or is of a type that only registries make."
         "Send publish attestations and SLSA provenance.";
+    "attestation-repository" "Built from another repository"
+        "The repository that package.json names is not the one that the provenance proves."
+        "Let package.json name the repository that the package is built from.";
     "attestation-sct-invalid" "Certificate not logged"
         "The certificate has no valid promise of a certificate transparency log that this registry trusts."
         "Sign again with an instance of Sigstore that this registry trusts.";

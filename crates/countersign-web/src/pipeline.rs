@@ -244,11 +244,17 @@ impl Inner {
         if let Some(refusal) = response.extensions_mut().remove::<Arc<Refusal>>() {
             complain(&refusal, &id);
             noted.code = Some(refusal.error.code.to_string());
-            let allowed = response.headers_mut().remove(ALLOW);
+            // What the answer says besides its error.
+            let kept = [ALLOW, error::NPM_NOTICE].map(|name| {
+                let value = response.headers_mut().remove(&name);
+                (name, value)
+            });
             response = error::render(&refusal, self.site.url(), &headers, &id);
             pages::dress(&mut response, &self.site, &headers, &refusal, &id);
-            if let Some(allowed) = allowed {
-                response.headers_mut().insert(ALLOW, allowed);
+            for (name, value) in kept {
+                if let Some(value) = value {
+                    response.headers_mut().insert(name, value);
+                }
             }
             if refusal.dialect == Dialect::Text {
                 pages::dress(&mut response, &self.site, &headers, &refusal, &id);

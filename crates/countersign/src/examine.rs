@@ -267,11 +267,16 @@ impl Examiner<'_> {
     }
 
     fn verified(&self, bundle: &Bundle, about: &About<'_>) -> Result<Verified, Refusal> {
-        // Python's names are written in several ways, those of others in one.
+        // Python's names are written in several ways, those of others in one. npm's clients name the release.
+        let release = about
+            .purl
+            .filter(|purl| purl.starts_with("pkg:npm/"))
+            .map(|purl| purl.split('?').next().unwrap_or_default());
         let fits = |named: &str| {
-            about
-                .filename
-                .is_some_and(|ours| ours == named || same_file(ours, named))
+            release == Some(named)
+                || about
+                    .filename
+                    .is_some_and(|ours| ours == named || same_file(ours, named))
         };
         let name = match (about.filename, about.purl) {
             (Some(filename), _) => NameRule::Fits {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use countersign_formats::pypi::lock::{Entry, LockFile, LockedFile, Origin};
 use countersign_formats::{Ecosystem, purl};
+use countersign_trust::leaf::Algorithm;
 use countersign_trust::sigstore::{
     Allowed, IdentityPolicy, PolicyFile, PolicyRegistry, ProjectPolicy, Said, TrustRoot,
     TrustedKeys, Unlisted, Wanted,
@@ -107,7 +108,15 @@ impl Inquiry<'_> {
         let about = About {
             purl: Some(&logged.purl),
             filename: Some(evidence.map_or(bytes.filename, |evidence| &evidence.filename)),
-            digests: vec![("sha256".to_owned(), bytes.sha256.to_hex())],
+            // The leaf is about these bytes, and says what else they hash to: npm's provenance names SHA-512 alone.
+            digests: std::iter::once(("sha256".to_owned(), bytes.sha256.to_hex()))
+                .chain(
+                    leaf.digests
+                        .iter()
+                        .filter(|(algorithm, _)| *algorithm == Algorithm::Sha512)
+                        .map(|(_, hex)| ("sha512".to_owned(), hex.clone())),
+                )
+                .collect(),
         };
         match evidence {
             Some(evidence) if evidence.sha256 != *bytes.sha256 => {

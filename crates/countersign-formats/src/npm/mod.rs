@@ -3,6 +3,7 @@
 //! Everything that a packument says about a version is taken from the `package.json` in the tarball
 //! ([`package`]); what a client posts is only compared with it ([`compare`]).
 
+pub mod changes;
 pub mod compare;
 pub mod documents;
 mod hosted;

@@ -5,11 +5,12 @@ use base64::engine::general_purpose::STANDARD;
 use countersign_formats::cargo::OwnIndex;
 use countersign_formats::cargo::index::{self, Entry, Published};
 use countersign_formats::npm::documents::{
-    self as npm, About, Dist, Fragment, PackageHead, Person, Publisher, Signature,
+    self as npm, About, Attestations, Dist, Fragment, PackageHead, Person, Publisher, Signature,
     TrustedPublisher, VersionView,
 };
 use countersign_formats::npm::name::PackageName;
 use countersign_formats::npm::tags::LATEST;
+use countersign_trust::sigstore::PredicateKind;
 
 use super::*;
 use crate::settings::Settings;
@@ -231,7 +232,19 @@ impl Shown {
                     sig: sig.clone(),
                 })
                 .collect(),
-            attestations: None,
+            attestations: extras
+                .attested
+                .iter()
+                .find(|kind| settings.npm_attestations && PredicateKind::of(kind).is_provenance())
+                .map(|kind| Attestations {
+                    // Clients take the path alone, and put it behind the registry's host: without our `/npm`.
+                    url: format!(
+                        "{site}/-/npm/v1/attestations/{}@{}",
+                        name.as_str().replacen('/', "%2f", 1),
+                        row.version
+                    ),
+                    predicate_type: kind.clone(),
+                }),
             leaf_index: row.leaf.unwrap_or(0),
             proof_url: Some(format!(
                 "{site}{}.tlog-proof",

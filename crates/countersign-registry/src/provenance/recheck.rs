@@ -6,7 +6,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use countersign_trust::sigstore::{Attestation, Bundle, Demands, Limits, Subject, verify};
+use countersign_trust::sigstore::{
+    Attestation, Bundle, Demands, Limits, NameRule, Subject, verify,
+};
 use url::Url;
 
 use crate::Registry;
@@ -229,8 +231,8 @@ impl Registry {
             let roots = roots.clone();
             let outcomes = tokio::task::spawn_blocking(move || {
                 due.into_iter()
-                    .map(|(row, filename, sha256)| {
-                        let problem = hold(&row, &sha256, &roots.all);
+                    .map(|(row, filename, digests)| {
+                        let problem = hold(&row, digests, &roots.all);
                         (row, filename, problem)
                     })
                     .collect::<Vec<_>>()
@@ -271,7 +273,7 @@ impl Registry {
 /// Why an attestation does not hold against these roots; `None` where it does.
 fn hold(
     row: &AttestationRow,
-    sha256: &str,
+    digests: Vec<(String, String)>,
     roots: &countersign_trust::sigstore::TrustRoot,
 ) -> Option<String> {
     let limits = Limits::default();
@@ -281,7 +283,10 @@ fn hold(
         AttestationForm::Bundle => Bundle::parse(row.body.as_bytes(), &limits),
     };
     let outcome = bundle.and_then(|bundle| {
-        let subject = Subject::digest(&format!("sha256:{sha256}"))?;
+        let subject = Subject {
+            name: NameRule::Any,
+            digests,
+        };
         verify(&bundle, &subject, roots, &Demands::default())
     });
     outcome.err().map(|refusal| refusal.to_string())

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use countersign_formats::pypi::filename;
-use countersign_formats::{Ecosystem, NameKey};
+use countersign_formats::{Ecosystem, NameKey, npm};
 use countersign_trust::digest::Sha256;
 use countersign_trust::oidc::{self, Difference, Forge, Provider, Registration};
 use countersign_trust::sigstore::{
-    Allowed, Attestation, Claim, Claims, Demands, IdentityPolicy, Limits, NameRule, Predicate,
-    PredicateKind, Statement, Subject, TimeEvidence, Verified, Version, compare, cross_check,
-    publisher, verify,
+    Allowed, Attestation, Bundle, Claim, Claims, Demands, IdentityPolicy, Limits, NameRule,
+    Predicate, PredicateKind, Statement, Subject, TimeEvidence, Verified, Version, compare,
+    cross_check, publisher, verify,
 };
 use serde_json::{Value, json};
 use url::Url;
@@ -38,7 +38,10 @@ pub(crate) struct Candidate<'a> {
     pub(crate) key: &'a NameKey,
     pub(crate) project: &'a str,
     pub(crate) filename: &'a str,
+    pub(crate) version: &'a str,
     pub(crate) purl: &'a str,
+    /// The repository that its archive names, for a browser, where its index shows that as a fact (npm).
+    pub(crate) repository: Option<String>,
     /// Digests of its bytes: algorithm and lower-case hex; `sha256` is the first.
     pub(crate) digests: Vec<(String, String)>,
 }
@@ -182,8 +185,9 @@ impl Registry {
             ..Limits::default()
         };
         let list = match sent.map(str::trim).filter(|text| !text.is_empty()) {
-            Some(text) => Attestation::parse_list(text.as_bytes(), &limits)
-                .map_err(|refusal| refused(&refusal))?,
+            Some(text) => {
+                Sent::read(file.ecosystem, text, &limits).map_err(|refusal| refused(&refusal))?
+            }
             None => Vec::new(),
         };
         if list.is_empty() {
@@ -197,7 +201,7 @@ impl Registry {
         }
         let digests: Vec<String> = list
             .iter()
-            .map(|one| Sha256::of(one.raw()).to_string())
+            .map(|one| Sha256::of(&one.raw).to_string())
             .collect();
         let distinct: BTreeSet<&String> = digests.iter().collect();
         if distinct.len() != digests.len() {
@@ -210,14 +214,15 @@ impl Registry {
             .known_attestations(file.purl, sha256, &digests)
             .await?;
         let roots = self.roots().await?;
-        let fresh: Vec<(Attestation, String)> = list
+        let fresh: Vec<(Sent, String)> = list
             .into_iter()
             .zip(digests.iter().cloned())
             .filter(|(_, digest)| !known.contains_key(digest))
             .collect();
         let held = Held {
             ecosystem: file.ecosystem,
-            filename: file.filename.to_owned(),
+            filename: named_in_statements(file)?,
+            repository: file.repository.clone(),
             digests: file.digests.clone(),
             expected,
             token: workflow.map(|workflow| workflow.claims.clone()),
@@ -354,10 +359,74 @@ fn same_file(ecosystem: Ecosystem, ours: &str, named: &str) -> bool {
     }
 }
 
+/// What a statement about this file calls it: its file name, or for npm the package URL as npm's clients write it.
+fn named_in_statements(file: &Candidate<'_>) -> Result<String> {
+    Ok(match file.ecosystem {
+        Ecosystem::Npm => {
+            npm::registry::subject(&npm::name::PackageName::parse(file.project)?, file.version)
+        }
+        Ecosystem::Pypi | Ecosystem::Cargo => file.filename.to_owned(),
+    })
+}
+
+/// An attestation as it was sent.
+struct Sent {
+    form: AttestationForm,
+    raw: Vec<u8>,
+    bundle: Bundle,
+}
+
+impl Sent {
+    /// Python's index and ours take a list of attestation objects, npm's clients send one bundle.
+    fn read(
+        ecosystem: Ecosystem,
+        text: &str,
+        limits: &Limits,
+    ) -> std::result::Result<Vec<Self>, countersign_trust::sigstore::Refusal> {
+        if ecosystem == Ecosystem::Npm {
+            return Ok(vec![Self {
+                form: AttestationForm::Bundle,
+                raw: text.as_bytes().to_vec(),
+                bundle: Bundle::parse(text.as_bytes(), limits)?,
+            }]);
+        }
+        let list = Attestation::parse_list(text.as_bytes(), limits)?;
+        let sent = list.into_iter().map(|one| Self {
+            form: AttestationForm::Pep740,
+            raw: one.raw().to_vec(),
+            bundle: one.to_bundle().clone(),
+        });
+        Ok(sent.collect())
+    }
+}
+
+/// Is the repository that the archive names the one that the certificate vouches for? What pages and clients show of
+/// where a package comes from must not differ from what is proven.
+fn same_repository(named: Option<&str>, claims: &Claims) -> Result<()> {
+    let proven = claims.repository().unwrap_or_default();
+    let plain = |text: &str| {
+        let text = text.trim_end_matches('/');
+        text.strip_suffix(".git").unwrap_or(text).to_owned()
+    };
+    if named.is_some_and(|named| plain(named).eq_ignore_ascii_case(&plain(&proven))) {
+        return Ok(());
+    }
+    Err(refuse(
+        "attestation-repository",
+        format!(
+            "package.json: \"repository.url\" is {:?}, expected to match {proven:?} from provenance.",
+            named.unwrap_or_default()
+        ),
+        "Let package.json name the repository that the package is built from.",
+    ))
+}
+
 /// What the attestations of one upload are held against.
 struct Held {
     ecosystem: Ecosystem,
+    /// What statements call the file.
     filename: String,
+    repository: Option<String>,
     digests: Vec<(String, String)>,
     expected: Expected,
     /// The claims of the token that uploads, where a workflow does.
@@ -366,8 +435,8 @@ struct Held {
     limits: Limits,
 }
 
-fn vet_one(attestation: &Attestation, digest: &str, held: &Held) -> Result<AttestationRow> {
-    let bundle = attestation.to_bundle();
+fn vet_one(sent: &Sent, digest: &str, held: &Held) -> Result<AttestationRow> {
+    let bundle = &sent.bundle;
     let fits = |named: &str| same_file(held.ecosystem, &held.filename, named);
     let subject = Subject {
         name: NameRule::Fits {
@@ -378,7 +447,11 @@ fn vet_one(attestation: &Attestation, digest: &str, held: &Held) -> Result<Attes
     };
     let demands = Demands {
         limits: held.limits.clone(),
-        oldest: Version::V0_3,
+        // npm's clients sign with libraries that still make the version before.
+        oldest: match sent.form {
+            AttestationForm::Pep740 => Version::V0_3,
+            AttestationForm::Bundle => Version::V0_2,
+        },
         placed: true,
         ..Demands::default()
     };
@@ -388,7 +461,7 @@ fn vet_one(attestation: &Attestation, digest: &str, held: &Held) -> Result<Attes
         return Err(refuse(
             "attestation-statement-malformed",
             "it has no certificate or no statement.".to_owned(),
-            "Send attestations as pypi-attestations and uv make them.",
+            "Send attestations as the publishing clients make them.",
         ));
     };
     if is_registrys(&statement.predicate_type) {
@@ -411,6 +484,19 @@ fn vet_one(attestation: &Attestation, digest: &str, held: &Held) -> Result<Attes
         }
     }
     let kind = statement.kind();
+    if held.ecosystem == Ecosystem::Npm {
+        if !kind.is_provenance() {
+            return Err(refuse(
+                "attestation-predicate-refused",
+                format!(
+                    "step predicate: beside a package stands its provenance, not {}.",
+                    statement.predicate_type
+                ),
+                "Publish with npm publish --provenance.",
+            ));
+        }
+        same_repository(held.repository.as_deref(), claims)?;
+    }
     let mut slsa_level = None;
     if kind.is_provenance() {
         let compared = cross_check(statement, claims).map_err(|refusal| refused(&refusal))?;
@@ -439,7 +525,7 @@ fn vet_one(attestation: &Attestation, digest: &str, held: &Held) -> Result<Attes
         id: String::new(),
         file: FileId(String::new()),
         maker: Maker::Uploader,
-        form: AttestationForm::Pep740,
+        form: sent.form,
         digest: digest.to_owned(),
         predicate_type: statement.predicate_type.clone(),
         statement_digest: Sha256::of(payload).to_string(),
@@ -455,7 +541,7 @@ fn vet_one(attestation: &Attestation, digest: &str, held: &Held) -> Result<Attes
         root_digest: verified.root.as_ref().map(|root| root.digest.clone()),
         event: None,
         created: Time(0),
-        body: text(attestation.raw())?,
+        body: text(&sent.raw)?,
         rechecked: None,
         recheck_problem: None,
     })

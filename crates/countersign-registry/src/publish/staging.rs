@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use countersign_formats::npm::changes::{Change, changes};
 use countersign_formats::{Ecosystem, Manifest};
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -25,6 +26,7 @@ use crate::Registry;
 use crate::accounts::new_id;
 use crate::blobs::{Found, artifact_path};
 use crate::error::{Error, Kind, Result};
+use crate::fetch::latest_of;
 use crate::model::{
     AccountId, Actor, FileId, Identity, ProjectId, PublisherId, Receipt, Roles, Strength, Time,
     Workflow,
@@ -431,6 +433,32 @@ impl Registry {
             }
         }
         Ok(shown)
+    }
+
+    /// How what waits differs from the newest version that is served: that version, and what differs. `None`: there is
+    /// none yet.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn staged_changes(
+        &self,
+        staged: &StagedPublication,
+    ) -> Result<Option<(String, Vec<Change>)>> {
+        let (ecosystem, key) = (staged.manifest.ecosystem, &staged.manifest.name_key);
+        let store = &self.inner.store;
+        let Some((state, _)) = store.visible_project(ecosystem, key.as_str()).await? else {
+            return Ok(None);
+        };
+        let files = store.files_of(&state.id).await?;
+        let Some(newest) = latest_of(ecosystem, &files) else {
+            return Ok(None);
+        };
+        let before = store.manifest(&newest.id).await?;
+        let differing = match (before.details.npm(), staged.manifest.details.npm()) {
+            (Some(before), Some(after)) => changes(before, after),
+            _ => Vec::new(),
+        };
+        Ok(Some((newest.version.clone(), differing)))
     }
 
     /// One of them.

@@ -26,12 +26,12 @@ pub(crate) struct Unsigned {
     pub(crate) sha512: String,
 }
 
-/// Clients take a signature of an ended key for versions that were published before it ended.
+/// Clients take a signature of an ended key for versions that were published before it ended, by the millisecond.
 const UNSIGNED: &str = "SELECT f.id, f.project_id, p.key, p.name, r.version, f.sha512 FROM files f \
      JOIN projects p ON p.id = f.project_id JOIN releases r ON r.id = f.release_id \
      WHERE p.ecosystem = 'npm' AND f.sha512 IS NOT NULL AND f.removed_at IS NULL AND NOT EXISTS (SELECT 1 FROM file_signatures s \
      JOIN npm_keys k ON k.keyid = s.keyid WHERE s.file_id = f.id \
-     AND (k.until_at IS NULL OR k.until_at > COALESCE(f.live_at, f.staged_at))) ORDER BY f.id LIMIT $1";
+     AND (k.until_at IS NULL OR k.until_at / 1000 > COALESCE(f.live_at, f.staged_at) / 1000)) ORDER BY f.id LIMIT $1";
 
 impl Store {
     /// The keys of npm's signatures, the newest first.

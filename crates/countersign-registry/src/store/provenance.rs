@@ -136,9 +136,24 @@ pub(crate) struct AttestedFile {
     pub(crate) filename: String,
     pub(crate) purl: String,
     pub(crate) sha256: String,
+    /// Where the ecosystem's clients hold files against it.
+    pub(crate) sha512: Option<String>,
     pub(crate) level: Option<TrustLevel>,
     pub(crate) source: Option<SourceTuple>,
     pub(crate) release_created: Time,
+}
+
+impl AttestedFile {
+    /// Its digests by the names of their algorithms; SHA-256 first.
+    pub(crate) fn digests(&self) -> Vec<(String, String)> {
+        named_digests(self.sha256.clone(), self.sha512.clone())
+    }
+}
+
+fn named_digests(sha256: String, sha512: Option<String>) -> Vec<(String, String)> {
+    std::iter::once(("sha256".to_owned(), sha256))
+        .chain(sha512.map(|hex| ("sha512".to_owned(), hex)))
+        .collect()
 }
 
 /// An identity whose attestations are taken with API tokens.
@@ -200,7 +215,7 @@ const CHANGE: &str = "SELECT c.id, c.project_id, c.kind, c.level, c.from_source,
      c.opened_at, c.starts_at, c.ends_at, s.name AS confirmer, c.closed_at, c.used_at, c.uses FROM provenance_changes c \
      LEFT JOIN accounts o ON o.id = c.opened_by LEFT JOIN accounts s ON s.id = c.confirmed_by";
 
-const FILE: &str = "SELECT f.id, f.project_id, p.name, p.key, p.ecosystem, r.version, r.created_at, f.filename, f.purl, f.sha256, \
+const FILE: &str = "SELECT f.id, f.project_id, p.name, p.key, p.ecosystem, r.version, r.created_at, f.filename, f.purl, f.sha256, f.sha512, \
      f.trust_level, f.source FROM files f JOIN projects p ON p.id = f.project_id JOIN releases r ON r.id = f.release_id";
 
 const OWN: &str = "SELECT f.id, f.project_id, p.ecosystem, p.key, r.version, f.filename, f.sha256, f.trust_level FROM files f \
@@ -314,6 +329,7 @@ fn attested_file(row: &AnyRow) -> Result<AttestedFile> {
         filename: text(row, "filename")?,
         purl: text(row, "purl")?,
         sha256: text(row, "sha256")?,
+        sha512: maybe_text(row, "sha512")?,
         level: maybe_parsed(row, "trust_level")?,
         source: source_of(row)?,
         release_created: time(row, "created_at")?,
@@ -608,11 +624,11 @@ impl Store {
         &self,
         before: Time,
         limit: i64,
-    ) -> Result<Vec<(AttestationRow, String, String)>> {
+    ) -> Result<Vec<(AttestationRow, String, Vec<(String, String)>)>> {
         let rows = sqlx::query(
             "SELECT a.id, a.file_id, a.maker, a.form, a.digest, a.predicate_type, a.statement_digest, a.verdict, a.claims, a.source, \
              a.shown, a.publisher, a.signed_at, a.root_digest, a.event_id, a.created_at, a.body, a.rechecked_at, a.recheck_problem, \
-             f.filename, f.sha256 FROM attestations a JOIN files f ON f.id = a.file_id WHERE a.maker = 'uploader' \
+             f.filename, f.sha256, f.sha512 FROM attestations a JOIN files f ON f.id = a.file_id WHERE a.maker = 'uploader' \
              AND COALESCE(a.rechecked_at, a.created_at) < $1 ORDER BY COALESCE(a.rechecked_at, a.created_at), a.id LIMIT $2",
         )
         .bind(before.0)
@@ -625,7 +641,7 @@ impl Store {
                 Ok((
                     attestation(row)?,
                     text(row, "filename")?,
-                    text(row, "sha256")?,
+                    named_digests(text(row, "sha256")?, maybe_text(row, "sha512")?),
                 ))
             })
             .collect()

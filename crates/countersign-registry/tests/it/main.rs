@@ -28,4 +28,5 @@ mod publishing;
 mod recovery;
 mod roots;
 mod sign_in;
+mod staging;
 mod trusted;

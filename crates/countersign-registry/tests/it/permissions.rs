@@ -371,6 +371,21 @@ const ELSEWHERE: &[(Act, &str, &str)] = &[
         "an_owner_may_approve_one_file_below_the_demanded_trust",
     ),
     (
+        Act::SeeStaged,
+        include_str!("staging.rs"),
+        "a_staged_version_is_out_when_a_passkey_said_yes_to_its_digest",
+    ),
+    (
+        Act::ApproveStaged,
+        include_str!("staging.rs"),
+        "a_staged_version_is_out_when_a_passkey_said_yes_to_its_digest",
+    ),
+    (
+        Act::RejectStaged,
+        include_str!("staging.rs"),
+        "what_was_rejected_or_waited_too_long_is_never_published_and_its_bytes_go",
+    ),
+    (
         Act::Tag,
         include_str!("ecosystems.rs"),
         "tags_point_to_what_is_served_and_latest_is_always_there",

@@ -690,14 +690,13 @@ fn a_workflow_publishes_a_crate_as_with_the_public_registry() {
     assert!(release.contains("octo/sample"), "{release}");
 }
 
-/// The script of the public registry's own action, where `COUNTERSIGN_TEST_CARGO_ACTION` names the folder that has it
-/// (`dist` of rust-lang/crates-io-auth-action): nothing but its input `url` is changed.
+/// The script of the public registry's own action: nothing but its input `url` is changed. By hand, since it is fetched:
+/// `COUNTERSIGN_TEST_CARGO_ACTION` names the folder `dist` of rust-lang/crates-io-auth-action.
 #[test]
+#[ignore = "needs the action's script, in the folder that COUNTERSIGN_TEST_CARGO_ACTION names"]
 fn the_action_of_the_public_registry_gets_a_token_and_gives_it_back() {
-    let Some(action) = std::env::var_os("COUNTERSIGN_TEST_CARGO_ACTION") else {
-        eprintln!("COUNTERSIGN_TEST_CARGO_ACTION is not set; the action is not run");
-        return;
-    };
+    let action = std::env::var_os("COUNTERSIGN_TEST_CARGO_ACTION")
+        .expect("COUNTERSIGN_TEST_CARGO_ACTION names the folder of the action's script");
     let stage = Stage::start();
     let server = &stage.server;
     let ada = server.token("ada", &["--action", "manage"]).unwrap();

@@ -10,6 +10,7 @@ mod durability;
 mod hostile;
 mod node;
 mod npm;
+mod npm_trust;
 mod outages;
 mod pages;
 mod people;

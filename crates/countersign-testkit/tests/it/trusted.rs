@@ -43,6 +43,14 @@ impl Stage {
         })
     }
 
+    /// With further lines of the configuration.
+    pub(crate) fn configured(lines: &str) -> Self {
+        Self::with(ServerOptions {
+            configuration: lines.to_owned(),
+            ..ServerOptions::default()
+        })
+    }
+
     /// On a database of the test's own.
     fn at(database_url: String) -> Self {
         Self::with(ServerOptions {

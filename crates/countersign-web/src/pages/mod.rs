@@ -33,6 +33,7 @@ mod search;
 mod security;
 mod settings;
 mod sign_in;
+mod staged;
 mod tokens;
 mod visit;
 mod words;
@@ -77,6 +78,7 @@ pub fn routes() -> Router<Site> {
         .route("/help/errors/", get(slashless))
         .merge(account::routes())
         .merge(approvals::routes())
+        .merge(staged::routes())
         .merge(leaked::routes())
         .merge(operator::routes())
         .merge(organisation::routes())

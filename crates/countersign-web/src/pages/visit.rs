@@ -93,6 +93,7 @@ impl Frame {
             ("/account/tokens", "Tokens"),
             ("/account/projects", "Projects"),
             ("/account/approvals", "Approvals"),
+            ("/account/staged", "Staged"),
             ("/account/notices", "Notices"),
             ("/account/data", "Your data"),
         ];

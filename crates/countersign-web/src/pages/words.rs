@@ -93,6 +93,8 @@ pub(super) fn done(word: &str) -> Option<&'static str> {
         "cancelled" => "It is cancelled.",
         "approved" => "Granted: for exactly this, once, for two minutes.",
         "refused" => "Refused.",
+        "staged-approved" => "Approved: it is published.",
+        "staged-rejected" => "Rejected: it will not be published.",
         "linked" => "You can sign in that way too now.",
         "unlinked" => "That way to sign in is gone.",
         "user-made" => "The account is made.",

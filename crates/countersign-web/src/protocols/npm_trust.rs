@@ -15,15 +15,14 @@ use axum::response::{IntoResponse, Response};
 use countersign_formats::npm::name::{PackageName, decode};
 use countersign_formats::npm::trust;
 use countersign_formats::{Ecosystem, purl};
-use countersign_registry::model::{CallerOrigin, Permits, Presented};
+use countersign_registry::model::{CallerOrigin, Permits};
 use countersign_registry::oidc::{Rule, Test};
 use countersign_registry::{Act, Error, Kind, NewPublisher, PublisherSummary, Wanted};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::body::whole;
-use crate::caller;
 use crate::error::{self, Refusal, notify_npm};
 use crate::request_log::Noted;
 use crate::site::Site;
@@ -159,10 +158,8 @@ async fn keys(site: &Site) -> Result<Response, Refusal> {
         .npm_keys_document()
         .await
         .map_err(Refusal::npm)?;
-    let kept = (
-        CACHE_CONTROL,
-        HeaderValue::from_static("public, max-age=300"),
-    );
+    // A client that kept an old answer would call what a new key signed unsigned.
+    let kept = (CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     Ok(([JSON, kept], document).into_response())
 }
 
@@ -174,13 +171,20 @@ async fn exchange(
     name: &PackageName,
     headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
-    let exchanged = match caller::presented(headers) {
-        Presented::Token(token) => {
+    // Identity tokens are longer than any credential of ours.
+    let identity = headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token);
+    let exchanged = match identity {
+        Some(token) => {
             site.registry
-                .exchange_for(Ecosystem::Npm, name.as_str(), &token, origin)
+                .exchange_for(Ecosystem::Npm, name.as_str(), token, origin)
                 .await
         }
-        _ => Err(crate::error::credentials_missing()),
+        None => Err(crate::error::credentials_missing()),
     };
     let minted = match exchanged {
         Ok(minted) => minted,

@@ -171,6 +171,10 @@ keys! {
     /// registry. Set it to the public registry's for a mirror of that, before the first crate is imported: an index keeps the
     /// meaning under which it was written. Empty, dependencies on others stay dependencies on others.
     "cargo.stands_in_for" => cargo_stands_in_for: CargoIndexes = "[]";
+    /// Tell npm's clients (dist.attestations) where a version's provenance is. `npm audit signatures` then verifies it
+    /// against the public Sigstore, which it has to reach, and calls what a private one made invalid: so only for
+    /// registries of public packages. It is served at /npm/-/npm/v1/attestations/ in any case.
+    "npm.advertise_attestations" => npm_advertise_attestations: bool = "false";
     /// Take signed reports of leaked tokens from GitHub's secret scanning at /_/secrets/disclose-token?
     "secret_scanning.github" => secret_scanning_github: bool = "true";
     /// Write one line per request.

@@ -113,6 +113,8 @@ pub struct Config {
     pub refresh_trust_roots: bool,
     /// Other Cargo registries whose crates stand here.
     pub cargo_aliases: Vec<String>,
+    /// Are npm's clients told of attestations?
+    pub npm_attestations: bool,
     /// Whose reports of leaked tokens are taken.
     pub scan_partners: Vec<ScanPartner>,
     /// One line per request?
@@ -526,6 +528,9 @@ impl Config {
             refresh_trust_roots: file
                 .refresh_trust_roots
                 .unwrap_or(defaults.refresh_trust_roots),
+            npm_attestations: file
+                .npm_advertise_attestations
+                .unwrap_or(defaults.npm_attestations),
             cargo_aliases: file
                 .cargo_stands_in_for
                 .map_or(defaults.cargo_aliases, |indexes| indexes.0),
@@ -574,6 +579,7 @@ impl Config {
             check_sources: self.check_sources,
             refresh_trust_roots: self.refresh_trust_roots,
             cargo_aliases: self.cargo_aliases.clone(),
+            npm_attestations: self.npm_attestations,
         }
     }
 
