@@ -80,3 +80,19 @@ impl Format for Npm {
         promises::promises(document, limits)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_differ_in_punctuation_alone_are_confused() {
+        let skeleton = |name: &str| Npm.skeleton(&Npm.name_key(name).unwrap());
+        for other in ["left.pad", "left_pad", "leftpad", "Left-Pad", "1eft-pad"] {
+            assert_eq!(skeleton(other), skeleton("left-pad"), "{other}");
+        }
+        // Whoever owns a scope names things in it.
+        assert_ne!(skeleton("@a/b-c"), skeleton("@a/bc"));
+        assert_ne!(skeleton("@a/left-pad"), skeleton("left-pad"));
+    }
+}
