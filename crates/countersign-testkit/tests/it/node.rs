@@ -235,7 +235,7 @@ fn npm_manages_what_it_published() {
         .unwrap_err();
     assert!(said.contains("can not be removed"), "{said}");
     let said = scene
-        .npm(&["dist-tag", "add", "@ada/left@9.9.9", "x"])
+        .npm(&["dist-tag", "add", "@ada/left@9.9.9", "other"])
         .unwrap_err();
     assert!(said.contains("9.9.9"), "{said}");
 
