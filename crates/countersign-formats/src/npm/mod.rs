@@ -56,16 +56,17 @@ impl Format for Npm {
         if !prefix.starts_with('@') {
             return self.name_key(prefix);
         }
-        // A scope is whatever may stand before a name.
-        let probe = self.name_key(&format!("{prefix}/x"))?;
-        match probe.as_str().strip_suffix("/x") {
-            Some(scope) if !scope.contains('/') => Ok(NameKey::from_stored(scope)),
-            _ => Err(Rejection::new(
+        if prefix.contains('/') {
+            return Err(Rejection::new(
                 "namespace-invalid",
                 format!("{} is no scope.", crate::rejection::quoted(prefix)),
             )
-            .with_remedy("Write the scope alone, such as @acme.")),
+            .with_remedy("Write the scope alone, such as @acme."));
         }
+        // A scope is whatever may stand before a name.
+        let probe = self.name_key(&format!("{prefix}/x"))?;
+        let scope = probe.as_str().strip_suffix("/x");
+        Ok(NameKey::from_stored(scope.unwrap_or(probe.as_str())))
     }
 
     fn version(&self, text: &str) -> Result<Version, Rejection> {

@@ -356,8 +356,8 @@ on_both_databases! {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
         assert_eq!(tags(&test.registry).await, json!({"latest": "1.0.0", "next": "2.0.0"}));
-        test.restart().await;
         waiting.abort();
+        test.start_anew().await;
         assert_eq!(tags(&test.registry).await, json!({"latest": "1.1.0", "next": "2.0.0"}));
         test.registry.quarantine(&ann, NPM, "waits", Some("waits-1.1.0.tgz"), "stolen").await.unwrap();
         assert_eq!(tags(&test.registry).await, json!({"latest": "1.0.0", "next": "2.0.0"}));
