@@ -220,6 +220,18 @@ impl TestServer {
         Ok(())
     }
 
+    /// The most memory that the serving process ever had, in bytes, as the kernel counts it (Linux).
+    pub fn peak_memory(&self) -> Result<u64> {
+        let (child, _) = self.process.as_ref().context("the server does not run")?;
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id()))?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .context("the kernel does not say how much memory it had")?;
+        let kilobytes = line.trim().trim_end_matches("kB").trim();
+        Ok(kilobytes.parse::<u64>()? * 1024)
+    }
+
     /// Starts another process that serves this instance's data at a port of its own; needs PostgreSQL, because SQLite
     /// is for one process.
     pub fn second(&self) -> Result<SecondProcess> {

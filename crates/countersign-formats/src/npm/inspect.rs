@@ -201,6 +201,15 @@ fn preferred(path: &str, known: &str) -> bool {
     rank(path) < rank(known)
 }
 
+/// A text as a list shows it: control characters, of which a database takes not all, are blanks.
+fn one_line(text: &str) -> String {
+    let plain: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    plain.trim().to_owned()
+}
+
 fn is_markdown(path: &str) -> bool {
     path.rsplit_once('.').is_some_and(|(_, end)| {
         ["md", "markdown", "mkd", "mdown"]
@@ -273,7 +282,8 @@ fn common(
         python_tag: String::new(),
         metadata_version: String::new(),
         requires_python: None,
-        summary: text("description"),
+        // One line. What stands in package.json is kept as it is, escaped in JSON.
+        summary: text("description").map(|text| one_line(&text)),
         description: readme.map(|(_, bytes)| String::from_utf8_lossy(&bytes).into_owned()),
         description_content_type: content_type.map(str::to_owned),
         license: licence.clone().filter(|_| !is_expression),

@@ -42,6 +42,17 @@ impl Format for Npm {
         Ok(name::PackageName::parse_new(name)?.key())
     }
 
+    /// Names with a scope are their scope's own affair; of others punctuation does not count, as with the public
+    /// registry, nor what looks alike.
+    fn skeleton(&self, key: &NameKey) -> String {
+        match name::PackageName::parse(key.as_str()) {
+            Ok(name) if name.scope().is_none() => {
+                crate::pypi::name::skeleton(&NameKey(name.moniker()))
+            }
+            _ => key.as_str().to_owned(),
+        }
+    }
+
     fn version(&self, text: &str) -> Result<Version, Rejection> {
         version::parse(text)
     }
@@ -52,5 +63,21 @@ impl Format for Npm {
 
     fn promises(&self, document: &[u8], limits: &Limits) -> Result<Vec<Promise>, Rejection> {
         promises::promises(document, limits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_differ_in_punctuation_alone_are_confused() {
+        let skeleton = |name: &str| Npm.skeleton(&Npm.name_key(name).unwrap());
+        for other in ["left.pad", "left_pad", "leftpad", "Left-Pad", "1eft-pad"] {
+            assert_eq!(skeleton(other), skeleton("left-pad"), "{other}");
+        }
+        // Whoever owns a scope names things in it.
+        assert_ne!(skeleton("@a/b-c"), skeleton("@a/bc"));
+        assert_ne!(skeleton("@a/left-pad"), skeleton("left-pad"));
     }
 }

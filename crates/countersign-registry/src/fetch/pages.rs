@@ -42,6 +42,22 @@ impl Registry {
             .await
     }
 
+    /// Names of the owners of some projects, by their keys: what a list shows beside each.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn owners_of(
+        &self,
+        ecosystem: Ecosystem,
+        keys: &[String],
+    ) -> Result<HashMap<String, Vec<String>>> {
+        let mut owners: HashMap<String, Vec<String>> = HashMap::new();
+        for (key, name) in self.inner.store.owners_of(ecosystem, keys).await? {
+            owners.entry(key).or_default().push(name);
+        }
+        Ok(owners)
+    }
+
     /// The most recently changed projects.
     ///
     /// # Errors

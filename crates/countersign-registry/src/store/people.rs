@@ -215,6 +215,32 @@ impl Store {
             .collect()
     }
 
+    /// Who owns the projects with these keys: accounts and organisations by name.
+    pub(crate) async fn owners_of(
+        &self,
+        ecosystem: Ecosystem,
+        keys: &[String],
+    ) -> Result<Vec<(String, String)>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = super::built(format!(
+            "SELECT p.key, COALESCE(o.name, a.name) AS name FROM grants g JOIN projects p ON p.id = g.project_id \
+             LEFT JOIN accounts a ON a.id = g.account_id LEFT JOIN organisations o ON o.id = g.organisation_id \
+             WHERE g.ended_at IS NULL AND g.team_id IS NULL AND g.role = 'owner' AND p.ecosystem = $1 AND p.key IN ({}) \
+             ORDER BY p.key, COALESCE(o.name_key, a.name_key)",
+            super::places(keys.len(), 2)
+        ));
+        let mut query = sqlx::query(sql).bind(ecosystem.as_str());
+        for key in keys {
+            query = query.bind(key.clone());
+        }
+        let rows = query.fetch_all(&self.read).await.map_err(failed)?;
+        rows.iter()
+            .map(|row| Ok((text(row, "key")?, text(row, "name")?)))
+            .collect()
+    }
+
     /// Notes that a credential was used. One small write at most once a minute for each, outside any answer's path.
     pub(crate) async fn touch_credential(&self, id: &CredentialId, now: Time) -> Result<()> {
         // Many requests may have seen the old time at once; the first of them writes, the others find nothing to do.

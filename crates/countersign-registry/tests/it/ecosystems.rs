@@ -198,6 +198,45 @@ on_both_databases! {
         renders_alike(&test, short("tagged")).await;
     }
 
+    async fn a_nul_in_a_description_is_no_trouble_for_any_database(test: TestRegistry) {
+        let ann = test.user("ann").await;
+        let odd = NpmPackage::new("odd", "1.0.0").set("description", json!("a\u{0}b\nc"));
+        publish_npm(&test.registry, &ann, &odd.request("latest")).await.unwrap();
+        let found = test.registry.search_in(NPM, "odd", 0, 10).await.unwrap();
+        assert_eq!(found.items[0].summary, "a b c");
+        // What the package says of itself stays as it is.
+        assert_eq!(packument(&test, whole("odd")).await["description"], json!("a\u{0}b\nc"));
+        assert_eq!(test.registry.owners_of(NPM, &["odd".to_owned()]).await.unwrap()["odd"], ["ann"]);
+    }
+
+    async fn a_name_that_differs_in_punctuation_alone_is_not_founded_beside_another(test: TestRegistry) {
+        let (ann, bob) = (test.user("ann").await, test.user("bob").await);
+        publish_npm(&test.registry, &ann, &NpmPackage::new("left-pad", "1.0.0").request("latest")).await.unwrap();
+        for name in ["left.pad", "left_pad", "leftpad"] {
+            refused(publish_npm(&test.registry, &bob, &NpmPackage::new(name, "1.0.0").request("latest")).await, "name-refused");
+        }
+        for name in ["@bob/left-pad", "@bob/leftpad"] {
+            publish_npm(&test.registry, &bob, &NpmPackage::new(name, "1.0.0").request("latest")).await.unwrap();
+        }
+    }
+
+    async fn a_star_is_for_whoever_gave_it_alone(test: TestRegistry) {
+        let (ann, bob) = (test.user("ann").await, test.user("bob").await);
+        publish_npm(&test.registry, &ann, &NpmPackage::new("nice", "1.0.0").request("latest")).await.unwrap();
+        let before = packument(&test, whole("nice")).await;
+        for _ in 0..2 {
+            test.registry.set_star(&bob, NPM, "nice", true).await.unwrap();
+        }
+        assert_eq!(test.registry.starred(&bob, NPM).await.unwrap(), ["nice"]);
+        assert!(test.registry.has_starred(&bob, NPM, "nice").await.unwrap());
+        assert!(!test.registry.has_starred(&ann, NPM, "nice").await.unwrap());
+        assert_eq!(packument(&test, whole("nice")).await, before);
+        test.registry.set_star(&bob, NPM, "nice", false).await.unwrap();
+        assert!(test.registry.starred(&bob, NPM).await.unwrap().is_empty());
+        refused(test.registry.set_star(&Actor::anonymous(), NPM, "nice", true).await, "token-needed");
+        refused(test.registry.set_star(&bob, NPM, "nothing", true).await, "project-unknown");
+    }
+
     async fn a_deprecation_is_in_both_packuments_and_in_the_log_and_gone_again(test: TestRegistry) {
         let ann = test.user("ann").await;
         publish_npm(&test.registry, &ann, &NpmPackage::new("old", "1.0.0").request("latest")).await.unwrap();

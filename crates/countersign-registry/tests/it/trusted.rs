@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use countersign_formats::Ecosystem;
-use countersign_registry::model::{Action, Actor, Identity, Level, Presented, Role, TrustLevel};
+use countersign_registry::model::{
+    Action, Actor, CallerOrigin, Identity, Level, Presented, Role, TrustLevel,
+};
 use countersign_registry::oidc::{Provider, Rule, Test};
 use countersign_registry::{
     Error, Kind, Minted, NewIssuer, NewPublisher, PolicyChange, PublisherSummary, Registry,

@@ -242,7 +242,9 @@ pub(super) struct Facts {
     pub(super) keywords: Option<String>,
     pub(super) links: Vec<FactLink>,
     pub(super) classifiers: Vec<(String, Vec<String>)>,
+    pub(super) classifiers_title: &'static str,
     pub(super) extras: Vec<String>,
+    pub(super) extras_title: &'static str,
 }
 
 /// A link a release gives; web addresses only.
@@ -265,11 +267,22 @@ impl Facts {
             keywords: manifest
                 .keywords
                 .as_deref()
-                .map(|words| phrase::shortened(words, 200))
+                .map(|words| {
+                    let words: Vec<&str> = words.split(',').map(str::trim).collect();
+                    phrase::shortened(&words.join(", "), 200)
+                })
                 .filter(|words| !words.is_empty()),
             links: fact_links(detail),
             classifiers: classifiers(&manifest.classifiers),
+            classifiers_title: match manifest.ecosystem {
+                Ecosystem::Cargo => "Categories",
+                Ecosystem::Pypi | Ecosystem::Npm => "Classifiers",
+            },
             extras: manifest.provides_extra.clone(),
+            extras_title: match manifest.ecosystem {
+                Ecosystem::Cargo => "Features",
+                Ecosystem::Pypi | Ecosystem::Npm => "Extras",
+            },
         }
     }
 

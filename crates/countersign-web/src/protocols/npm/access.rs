@@ -111,6 +111,12 @@ pub(super) async fn set(call: &Call<'_>, name: &PackageName, body: Body) -> Answ
     let actor = call.actor().await?;
     let new: NewAccess = read_json(body).await?;
     project(call, name).await?;
+    // Even where nothing changes: a stranger is not told that it was done.
+    call.site
+        .registry
+        .project_policy(&actor, Ecosystem::Npm, name.as_str())
+        .await
+        .map_err(Refusal::npm)?;
     if new.publish_requires_tfa.is_some() || new.automation_token_overrides_tfa.is_some() {
         let error = Error::new(
             Kind::Rejected,

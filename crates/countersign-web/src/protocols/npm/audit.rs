@@ -1,8 +1,9 @@
 //! What is known about vulnerabilities, as `npm audit`, `pnpm audit` and `yarn audit` ask. There is no collection of
 //! advisories here yet, so that nothing is known of any package; the questions are read strictly all the same.
 
-use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{Cursor, Read as _};
+use std::ops::AddAssign;
 
 use axum::body::Body;
 use countersign_formats::archive::gzip::GzipReader;
@@ -10,9 +11,10 @@ use countersign_formats::archive::read_rejection;
 use countersign_registry::{Error, Kind};
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::{Answer, Call, json};
 use crate::body::whole;
@@ -21,73 +23,238 @@ use crate::error::{Refusal, shown};
 /// Longest question as sent, in bytes: a lock file of tens of thousands of packages.
 const LONGEST: usize = 4 << 20;
 /// Longest question once it is unpacked.
-const LONGEST_UNPACKED: u64 = 32 << 20;
+const LONGEST_UNPACKED: u64 = 8 << 20;
+
+/// How many questions are read at one time; nobody needs a credential to ask.
+static PLACES: Semaphore = Semaphore::const_new(4);
 
 /// `{package: [versions]}` → `{package: [advisories]}`.
 pub(super) async fn advisories(call: &Call<'_>, body: Body) -> Answer {
-    let question = read(call.headers, body).await?;
-    parse::<BTreeMap<String, Vec<String>>>(&question)?;
+    let Versions = read(call.headers, body).await?;
     Ok(json(&json!({})))
 }
 
 /// A lock file's tree → a report. Only the numbers of packages are looked at.
 pub(super) async fn audit(call: &Call<'_>, body: Body) -> Answer {
-    let question = read(call.headers, body).await?;
-    let tree: Tree = parse(&question)?;
-    let mut counted = Counted::default();
-    counted.add(&tree.dependencies);
-    Ok(json(&report(&counted)))
+    let Tree(counted) = read(call.headers, body).await?;
+    Ok(json(&report(counted)))
 }
 
-/// A lock file's tree, as far as it is counted.
-#[derive(Deserialize)]
-struct Tree {
-    #[serde(default)]
-    dependencies: BTreeMap<String, Node>,
+/// Packages with their versions: read, and not kept.
+struct Versions;
+
+impl<'de> Deserialize<'de> for Versions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Packages;
+        impl<'de> Visitor<'de> for Packages {
+            type Value = Versions;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of packages with lists of versions")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Versions, A::Error> {
+                while map.next_entry::<Text, Texts>()?.is_some() {}
+                Ok(Versions)
+            }
+        }
+        deserializer.deserialize_map(Packages)
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Node {
-    Package {
-        #[serde(default)]
-        dev: bool,
-        #[serde(default)]
-        optional: bool,
-        #[serde(default)]
-        dependencies: BTreeMap<String, Node>,
-    },
-    Other(IgnoredAny),
+/// A list of texts: read, and not kept.
+struct Texts;
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Items;
+        impl<'de> Visitor<'de> for Items {
+            type Value = Texts;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of texts")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Texts, A::Error> {
+                while items.next_element::<Text>()?.is_some() {}
+                Ok(Texts)
+            }
+        }
+        deserializer.deserialize_seq(Items)
+    }
 }
 
-#[derive(Default)]
+/// A text: read, and not kept.
+struct Text;
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl Visitor<'_> for Any {
+            type Value = Text;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Text, E> {
+                Ok(Text)
+            }
+        }
+        deserializer.deserialize_str(Any)
+    }
+}
+
+/// How many packages there are, by kind.
+#[derive(Clone, Copy, Default)]
 struct Counted {
     usual: u64,
     dev: u64,
     optional: u64,
 }
 
-impl Counted {
-    fn add(&mut self, nodes: &BTreeMap<String, Node>) {
-        for node in nodes.values() {
-            if let Node::Package {
-                dev,
-                optional,
-                dependencies,
-            } = node
-            {
-                match (dev, optional) {
-                    (true, _) => self.dev += 1,
-                    (_, true) => self.optional += 1,
-                    _ => self.usual += 1,
-                }
-                self.add(dependencies);
-            }
+impl AddAssign for Counted {
+    fn add_assign(&mut self, more: Self) {
+        self.usual += more.usual;
+        self.dev += more.dev;
+        self.optional += more.optional;
+    }
+}
+
+/// The packages below a lock file's root: counted while it is read, and not kept.
+struct Tree(Counted);
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let root = deserializer.deserialize_map(Packed)?;
+        match root.package {
+            true => Ok(Self(root.below)),
+            false => Err(serde::de::Error::custom("it is no object")),
         }
     }
 }
 
-fn report(counted: &Counted) -> Value {
+/// A package in the tree.
+#[derive(Default)]
+struct Node {
+    /// Whether it is one: what is no object counts for nothing.
+    package: bool,
+    dev: bool,
+    optional: bool,
+    below: Counted,
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Packed)
+    }
+}
+
+/// Reads a node.
+struct Packed;
+
+impl<'de> Visitor<'de> for Packed {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a lock file's object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+        let mut node = Node {
+            package: true,
+            ..Node::default()
+        };
+        while let Some(key) = map.next_key::<Key>()? {
+            match key {
+                Key::Dev => node.dev = map.next_value::<Option<bool>>()? == Some(true),
+                Key::Optional => node.optional = map.next_value::<Option<bool>>()? == Some(true),
+                Key::Dependencies => {
+                    if let Some(Level(counted)) = map.next_value::<Option<Level>>()? {
+                        node.below += counted;
+                    }
+                }
+                Key::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(node)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Node::default())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Node, E> {
+        Ok(Node::default())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Node, E> {
+        Ok(Node::default())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Node, E> {
+        Ok(Node::default())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Node, E> {
+        Ok(Node::default())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Node, E> {
+        Ok(Node::default())
+    }
+
+    fn visit_unit<E>(self) -> Result<Node, E> {
+        Ok(Node::default())
+    }
+}
+
+/// The keys of a package that count.
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum Key {
+    Dev,
+    Optional,
+    Dependencies,
+    #[serde(other)]
+    Other,
+}
+
+/// The packages of one level and all below them.
+struct Level(Counted);
+
+impl<'de> Deserialize<'de> for Level {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Packages;
+        impl<'de> Visitor<'de> for Packages {
+            type Value = Level;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of packages")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Level, A::Error> {
+                let mut counted = Counted::default();
+                while let Some((Text, node)) = map.next_entry::<Text, Node>()? {
+                    counted += node.below;
+                    match (node.package, node.dev, node.optional) {
+                        (false, ..) => {}
+                        (_, true, _) => counted.dev += 1,
+                        (_, _, true) => counted.optional += 1,
+                        _ => counted.usual += 1,
+                    }
+                }
+                Ok(Level(counted))
+            }
+        }
+        deserializer.deserialize_map(Packages)
+    }
+}
+
+fn report(counted: Counted) -> Value {
     json!({
         "actions": [],
         "advisories": {},
@@ -102,26 +269,41 @@ fn report(counted: &Counted) -> Value {
     })
 }
 
-/// The body, unpacked where it came packed.
-async fn read(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Refusal> {
-    let bytes = whole(body, LONGEST).await.map_err(Refusal::npm)?;
+/// Reads the body, unpacked where it came packed, away from the async threads.
+async fn read<T: DeserializeOwned + Send + 'static>(
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<T, Refusal> {
     let encoding = headers
         .get(CONTENT_ENCODING)
         .map_or(&b""[..], |value| value.as_bytes());
-    match encoding.trim_ascii() {
-        b"" | b"identity" => Ok(bytes.into()),
-        b"gzip" | b"x-gzip" => unpack(&bytes).map_err(Refusal::npm),
+    let packed = match encoding.trim_ascii() {
+        b"" | b"identity" => false,
+        b"gzip" | b"x-gzip" => true,
         other => {
             let message = format!(
                 "The request body is encoded as {}, which is not understood here.",
                 shown(&String::from_utf8_lossy(other))
             );
             let error = Error::new(Kind::Rejected, "content-encoding", message);
-            Err(Refusal::npm(
+            return Err(Refusal::npm(
                 error.remedy("Send it as it is, or packed with gzip."),
-            ))
+            ));
         }
-    }
+    };
+    let bytes = whole(body, LONGEST).await.map_err(Refusal::npm)?;
+    let _place = PLACES
+        .acquire()
+        .await
+        .map_err(|error| Refusal::npm(Error::internal("a semaphore was closed", error)))?;
+    let reading = tokio::task::spawn_blocking(move || match packed {
+        true => parse(&unpack(&bytes)?),
+        false => parse(&bytes),
+    });
+    reading
+        .await
+        .map_err(|error| Refusal::npm(Error::internal("reading a question broke off", error)))?
+        .map_err(Refusal::npm)
 }
 
 fn unpack(bytes: &[u8]) -> Result<Vec<u8>, Error> {
@@ -138,13 +320,10 @@ fn unpack(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     Ok(out)
 }
 
-fn parse<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, Refusal> {
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(bytes).map_err(|error| {
         let message = format!("The request body is not the JSON that belongs here: {error}.");
-        Refusal::npm(
-            Error::new(Kind::Rejected, "json-malformed", message)
-                .remedy("Ask with npm, pnpm or yarn."),
-        )
+        Error::new(Kind::Rejected, "json-malformed", message).remedy("Ask with npm, pnpm or yarn.")
     })
 }
 
@@ -154,7 +333,7 @@ mod tests {
 
     #[test]
     fn every_package_of_a_tree_is_counted_once() {
-        let tree: Tree = serde_json::from_value(json!({
+        let Tree(counted) = serde_json::from_value(json!({
             "name": "x", "requires": {"a": "1"},
             "dependencies": {
                 "a": {"version": "1.0.0", "requires": true, "dependencies": {"b": {"version": "2.0.0", "dev": true}}},
@@ -163,9 +342,7 @@ mod tests {
             },
         }))
         .unwrap();
-        let mut counted = Counted::default();
-        counted.add(&tree.dependencies);
-        let metadata = &report(&counted)["metadata"];
+        let metadata = &report(counted)["metadata"];
         for (kind, count) in [
             ("dependencies", 1),
             ("devDependencies", 1),
@@ -174,6 +351,42 @@ mod tests {
         ] {
             assert_eq!(metadata[kind], count, "{kind}");
         }
+    }
+
+    #[test]
+    fn questions_are_read_strictly_and_are_not_kept_in_memory() {
+        for (good, question) in [
+            (true, r#"{"a": ["1.0.0"], "@s/b": []}"#),
+            (false, r#"{"a": "1.0.0"}"#),
+            (false, r#"{"a": [1]}"#),
+            (false, "[]"),
+            (false, r#"{"a": ["1.0.0"]"#),
+        ] {
+            assert_eq!(
+                parse::<Versions>(question.as_bytes()).is_ok(),
+                good,
+                "{question}"
+            );
+        }
+        for (good, tree) in [
+            (true, "{}"),
+            (true, r#"{"dependencies": null}"#),
+            (false, r#"{"dependencies": 1}"#),
+            (false, r#"{"dependencies": {"a": {"dev": "yes"}}}"#),
+            (false, "[]"),
+        ] {
+            assert_eq!(parse::<Tree>(tree.as_bytes()).is_ok(), good, "{tree}");
+        }
+        // Fifty levels with a long list at their end: what is no package is skipped, and copied at no level.
+        let zeros = vec!["0"; 1 << 20].join(",");
+        let nested = |levels: usize, end: &str| {
+            let begin = "{\"dependencies\":{\"a\":".repeat(levels);
+            format!("{begin}{end}{}", "}}".repeat(levels))
+        };
+        let deep = nested(50, &format!("{{\"x\":[{zeros}]}}"));
+        let Tree(counted) = parse(deep.as_bytes()).unwrap();
+        assert_eq!(counted.usual, 50);
+        assert!(parse::<Tree>(nested(100, "{}").as_bytes()).is_err());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use countersign_registry::model::{Actor, Role};
 use countersign_registry::{Act, Deletion, Document, Error, Kind, Registry, Wanted};
 use serde::Deserialize;
 
+use super::publish::place as publish_place;
 use super::{Answer, Call, created, done, noted, read, told};
 use crate::body::whole;
 use crate::error::{Refusal, shown};
@@ -141,15 +142,32 @@ fn check_rev(sent: &str, now: &str) -> Result<(), Refusal> {
 /// `PUT /{name}/-rev/{revision}`: a change that began at a revision.
 pub(super) async fn put(call: &Call<'_>, name: &PackageName, revision: &str, body: Body) -> Answer {
     let actor = call.actor().await?;
-    let bytes = whole(body, LONGEST_PACKUMENT).await.map_err(Refusal::npm)?;
-    let limits = &call.site.registry.settings().limits;
-    let mut update = read_update(&bytes, limits).map_err(Refusal::npm)?;
+    let core = &call.site.registry;
+    // Only who may publish sends whole packuments, and a few at a time.
+    let may_upload = core.may_upload(&actor, Ecosystem::Npm).is_ok();
+    let _place = match may_upload {
+        true => Some(publish_place(call.site).await.map_err(Refusal::npm)?),
+        false => None,
+    };
+    let mut update = match may_upload {
+        true => {
+            let bytes = whole(body, LONGEST_PACKUMENT).await.map_err(Refusal::npm)?;
+            read_update(&bytes, &core.settings().limits).map_err(Refusal::npm)?
+        }
+        false => small_update(call, body).await.map_err(Refusal::npm)?,
+    };
     // The address says it; what the body says must be the same.
     match &update.rev {
         Some(rev) => check_rev(rev, revision)?,
         None => update.rev = Some(revision.to_owned()),
     }
     apply(call, actor, name, &update).await
+}
+
+/// A change in a small body, such as a star.
+pub(super) async fn small_update(call: &Call<'_>, body: Body) -> Result<Update, Error> {
+    let bytes = whole(body, super::LONGEST_BODY).await?;
+    read_update(&bytes, &call.site.registry.settings().limits)
 }
 
 fn read_update(bytes: &[u8], limits: &Limits) -> Result<Update, Error> {
@@ -193,16 +211,17 @@ pub(super) async fn apply(
     match wanted(name, &changes) {
         Some(wanted) => {
             let request = Request::of(call.site, call.headers, wanted).await?;
-            for change in &changes {
+            for (at, change) in changes.iter().enumerate() {
                 let outcome = carry_out(core, &request.actor, name.as_str(), change).await;
+                let outcome = outcome.map_err(|error| after(error, &changes[..at]));
                 request.told(outcome).await?;
             }
         }
         None => {
-            for change in &changes {
+            for (at, change) in changes.iter().enumerate() {
                 carry_out(core, &actor, name.as_str(), change)
                     .await
-                    .map_err(Refusal::npm)?;
+                    .map_err(|error| Refusal::npm(after(error, &changes[..at])))?;
             }
         }
     }
@@ -216,15 +235,41 @@ pub(super) async fn apply(
     Ok(noted(&actor, Some(name), answer))
 }
 
+/// A refusal that stopped a request half way says what is done: each change is one of its own.
+fn after(error: Error, done: &[Change]) -> Error {
+    if done.is_empty() {
+        return error;
+    }
+    let words: Vec<String> = done.iter().map(in_words).collect();
+    let remedy = error.remedy.clone().unwrap_or_default();
+    error.remedy(format!(
+        "Before that this was done: {}. {remedy}",
+        words.join(", ")
+    ))
+}
+
+fn in_words(change: &Change) -> String {
+    match change {
+        Change::Deprecate(version, _) => format!("deprecate {version}"),
+        Change::Undeprecate(version) => format!("undeprecate {version}"),
+        Change::Unpublish(version) => format!("remove {version}"),
+        Change::SetTag(tag, version) => format!("tag {version} as {tag}"),
+        Change::RemoveTag(tag) => format!("remove the tag {tag}"),
+        Change::AddOwner(user) => format!("{user:?} becomes owner"),
+        Change::RemoveOwner(user) => format!("{user:?} loses the role"),
+        Change::Star(_) => "star".to_owned(),
+        Change::Unstar(_) => "unstar".to_owned(),
+    }
+}
+
 /// What of the changes may take consent, in words that are compared to the letter.
 fn wanted(name: &PackageName, changes: &[Change]) -> Option<Wanted> {
     let mut acts = Vec::new();
     let mut words = Vec::new();
     for change in changes {
-        let (act, what) = match change {
-            Change::Unpublish(version) => (Act::Delete, format!("remove {version}")),
-            Change::AddOwner(user) => (Act::ManageRoles, format!("{user:?} becomes owner")),
-            Change::RemoveOwner(user) => (Act::ManageRoles, format!("{user:?} loses the role")),
+        let act = match change {
+            Change::Unpublish(_) => Act::Delete,
+            Change::AddOwner(_) | Change::RemoveOwner(_) => Act::ManageRoles,
             Change::Deprecate(..)
             | Change::Undeprecate(_)
             | Change::SetTag(..)
@@ -233,7 +278,7 @@ fn wanted(name: &PackageName, changes: &[Change]) -> Option<Wanted> {
             | Change::Unstar(_) => continue,
         };
         acts.push(act);
-        words.push(what);
+        words.push(in_words(change));
     }
     let act = *acts.first()?;
     Some(Wanted {
@@ -331,6 +376,20 @@ pub(super) async fn remove_tarball(call: &Call<'_>, name: &PackageName, file: &s
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_half_way_says_what_is_done() {
+        let error = || Error::new(Kind::Denied, "x", "No.").remedy("Ask.");
+        assert_eq!(after(error(), &[]).text(), "No. Ask.");
+        let done = [
+            Change::Unpublish("1.0.0".to_owned()),
+            Change::RemoveTag("old".to_owned()),
+        ];
+        assert_eq!(
+            after(error(), &done).text(),
+            "No. Before that this was done: remove 1.0.0, remove the tag old. Ask."
+        );
+    }
 
     #[test]
     fn consent_is_asked_for_what_takes_rights_or_bytes_away() {

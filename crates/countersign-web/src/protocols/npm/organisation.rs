@@ -302,8 +302,6 @@ async fn role_of_team(
 ) -> Answer {
     let name =
         PackageName::parse(package).map_err(|rejection| Refusal::npm(Error::from(rejection)))?;
-    // The core finds the team by the organisation that owns the package; another one's name would be a slip.
-    team(call, organisation, which).await?;
     let change = role.map_or("loses the role".to_owned(), |role| {
         format!("becomes {}", role.as_str())
     });
@@ -311,13 +309,20 @@ async fn role_of_team(
         act: Act::ManageRoles,
         also: &[],
         on: Some((Ecosystem::Npm, name.to_string())),
-        subject: format!("pkg:npm/{name}: the team {which:?} {change}"),
+        subject: format!("pkg:npm/{name}: the team {which:?} of {organisation:?} {change}"),
     };
     let request = Request::of(call.site, call.headers, wanted).await?;
     let outcome = call
         .site
         .registry
-        .set_team_role(&request.actor, Ecosystem::Npm, name.as_str(), which, role)
+        .set_role_of_team(
+            &request.actor,
+            Ecosystem::Npm,
+            name.as_str(),
+            organisation,
+            which,
+            role,
+        )
         .await;
     request.told(outcome).await?;
     Ok(noted(&request.actor, Some(&name), done()))

@@ -16,7 +16,7 @@ use futures::{Stream, StreamExt as _};
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{SemaphorePermit, mpsc};
 
 use super::access::other_visibility;
 use super::{Answer, Call, change, created, json, noted};
@@ -35,6 +35,14 @@ enum Received {
 pub(super) async fn put(call: &Call<'_>, name: &PackageName, body: Body) -> Answer {
     // Before a byte of the body is asked for: who does not know the way in shall not fill our disk.
     let actor = publisher(call, name).await?;
+    // Who may not publish at all may still star; that is a small body and takes no place of those who publish.
+    if let Err(refused) = call.site.registry.may_upload(&actor, Ecosystem::Npm) {
+        return match change::small_update(call, body).await {
+            Ok(update) => change::apply(call, actor, name, &update).await,
+            Err(_) => Err(Refusal::npm(refused)),
+        };
+    }
+    let _place = place(call.site).await.map_err(Refusal::npm)?;
     match receive(call, &actor, body).await.map_err(Refusal::npm)? {
         Received::Update(update) => change::apply(call, actor, name, &update).await,
         Received::Publication(form, staged) => publish(call, &actor, name, *form, *staged).await,
@@ -44,6 +52,11 @@ pub(super) async fn put(call: &Call<'_>, name: &PackageName, body: Body) -> Answ
 /// `POST /-/stage/package/{name}`: a version that waits for a person's word.
 pub(super) async fn stage(call: &Call<'_>, name: &PackageName, body: Body) -> Answer {
     let actor = publisher(call, name).await?;
+    call.site
+        .registry
+        .may_upload(&actor, Ecosystem::Npm)
+        .map_err(Refusal::npm)?;
+    let _place = place(call.site).await.map_err(Refusal::npm)?;
     let (form, staged) = match receive(call, &actor, body).await.map_err(Refusal::npm)? {
         Received::Publication(form, staged) => (form, staged),
         Received::Update(_) => {
@@ -167,21 +180,25 @@ fn receipt_answer(site: &Site, name: &PackageName, version: &str, receipt: &Rece
     answer
 }
 
-/// Reads a body into what it is. What is tarball of it goes to the registry's spool.
-async fn receive(call: &Call<'_>, actor: &Actor, body: Body) -> Result<Received, Error> {
-    let site = call.site;
-    plain(call.headers)?;
+/// A place among those who upload, held until the publish has ended. For those who may publish at all; the core asks again.
+pub(super) async fn place(site: &Site) -> Result<SemaphorePermit<'_>, Error> {
     let place = tokio::time::timeout(site.face.upload_wait, site.upload_places.acquire()).await;
-    let _place = match place {
-        Ok(Ok(place)) => place,
+    match place {
+        Ok(Ok(place)) => Ok(place),
         Ok(Err(_)) | Err(_) => {
             let message = format!(
                 "{} uploads are being received already.",
                 site.face.max_uploads
             );
-            return Err(Error::unavailable("uploads-full", message));
+            Err(Error::unavailable("uploads-full", message))
         }
-    };
+    }
+}
+
+/// Reads a body into what it is. What is tarball of it goes to the registry's spool.
+async fn receive(call: &Call<'_>, actor: &Actor, body: Body) -> Result<Received, Error> {
+    let site = call.site;
+    plain(call.headers)?;
     let limits = &site.registry.settings().limits;
     let mut reader = PublishReader::new(limits);
     let mut body = body.into_data_stream();

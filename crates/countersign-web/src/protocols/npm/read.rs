@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
 
 use super::access::unknown;
 use super::{Answer, Call, noted, told};
@@ -29,6 +30,9 @@ const ABBREVIATED: (&str, &str, &str) = (
     "application",
     "vnd.npm.install-v1+json",
 );
+
+/// How many packuments are taken apart at one time.
+static PLACES: Semaphore = Semaphore::const_new(4);
 
 /// Which packument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,16 +177,32 @@ struct Versions<'d> {
 pub(super) async fn version(call: &Call<'_>, name: &PackageName, wanted: &str) -> Answer {
     let actor = call.site.viewer(call.headers).await.map_err(Refusal::npm)?;
     let document = full(call.site, name).await?;
-    let known: Versions<'_> = serde_json::from_slice(&document.bytes).map_err(broken)?;
-    let number = known.tags.get(wanted).map_or(wanted, String::as_str);
-    let found = known.versions.get(number).ok_or_else(|| {
+    // Packuments can be megabytes: taken apart away from the async threads, a few at a time.
+    let _place = PLACES
+        .acquire()
+        .await
+        .map_err(|error| Refusal::npm(Error::internal("a semaphore was closed", error)))?;
+    let which = wanted.to_owned();
+    let found = tokio::task::spawn_blocking(move || one_version(&document.bytes, &which))
+        .await
+        .map_err(|error| Refusal::npm(Error::internal("reading a packument broke off", error)))?
+        .map_err(broken)?;
+    let found = found.ok_or_else(|| {
         let message = format!("{name} has neither a version nor a tag {}.", shown(wanted));
         Refusal::npm(
             Error::new(Kind::NotFound, "release-unknown", message)
                 .remedy("npm view shows the versions and tags that there are."),
         )
     })?;
-    Ok(noted(&actor, Some(name), told(found.get().to_owned())))
+    Ok(noted(&actor, Some(name), told(found)))
+}
+
+/// One version of a packument, by its number or a tag.
+fn one_version(packument: &[u8], wanted: &str) -> serde_json::Result<Option<String>> {
+    let known: Versions<'_> = serde_json::from_slice(packument)?;
+    let number = known.tags.get(wanted).map_or(wanted, String::as_str);
+    let found = known.versions.get(number);
+    Ok(found.map(|version| version.get().to_owned()))
 }
 
 /// A tarball whose bytes lie in memory.
@@ -221,6 +241,16 @@ pub(super) async fn tarball(call: &Call<'_>, name: &PackageName, file: &str) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_version_is_found_by_its_number_and_by_a_tag() {
+        let packument = br#"{"dist-tags":{"latest":"1.0.0","gone":"9.0.0"},"versions":{"1.0.0":{ "name":"x"}}}"#;
+        let found = |wanted| one_version(packument, wanted).unwrap();
+        for wanted in ["1.0.0", "latest"] {
+            assert_eq!(found(wanted).unwrap(), "{ \"name\":\"x\"}");
+        }
+        assert_eq!((found("gone"), found("2.0.0")), (None, None));
+    }
 
     #[test]
     fn installers_get_the_abbreviated_packument_and_everybody_else_the_full_one() {

@@ -1,6 +1,7 @@
 //! `npm search`.
 
 use countersign_formats::Ecosystem;
+use countersign_formats::npm::documents::Person;
 use countersign_formats::npm::registry;
 use countersign_registry::{Error, Kind};
 
@@ -39,6 +40,15 @@ pub(super) async fn search(call: &Call<'_>) -> Answer {
         )
         .await
         .map_err(Refusal::npm)?;
+    let keys: Vec<String> = page.items.iter().map(|hit| hit.key.clone()).collect();
+    let mut owners = core
+        .owners_of(Ecosystem::Npm, &keys)
+        .await
+        .map_err(Refusal::npm)?;
+    let person = |name: String| Person {
+        name,
+        email: String::new(),
+    };
     let hits: Vec<registry::Hit> = page
         .items
         .iter()
@@ -57,8 +67,17 @@ pub(super) async fn search(call: &Call<'_>) -> Answer {
                     crate::pages::links::project(Ecosystem::Npm, &project.key)
                 ),
             )],
-            publisher: None,
-            maintainers: Vec::new(),
+            // npm's clients print one, whoever it was; owners answer for the package.
+            publisher: owners
+                .get(&project.key)
+                .and_then(|names| names.first().cloned())
+                .map(person),
+            maintainers: owners
+                .remove(&project.key)
+                .unwrap_or_default()
+                .into_iter()
+                .map(person)
+                .collect(),
             score: 1.0 / (1.0 + f64::from(u32::try_from(at).unwrap_or(u32::MAX))),
         })
         .collect();
