@@ -271,6 +271,13 @@ pub trait Format: Sync {
     fn new_name(&self, name: &str) -> Result<NameKey, Rejection> {
         self.name_key(name)
     }
+    /// The key of a namespace: of a name, with which those that belong together begin, or of npm's scopes.
+    ///
+    /// # Errors
+    /// Refuses what no name can begin with.
+    fn namespace_key(&self, prefix: &str) -> Result<NameKey, Rejection> {
+        self.name_key(prefix)
+    }
     /// The version and its place in the order of versions; refuses what may not be published.
     fn version(&self, text: &str) -> Result<Version, Rejection>;
     /// What a file has in common with every other spelling of it: in Python its name, elsewhere its version, of which it is

@@ -9,11 +9,13 @@ ALTER TABLE files ADD COLUMN readme_sha256 TEXT REFERENCES metadata_texts (sha25
 ALTER TABLE releases ADD COLUMN deprecated_at BIGINT;
 ALTER TABLE releases ADD COLUMN deprecated_reason TEXT;
 
--- npm's dist-tags: names that point to a release of their project.
+-- npm's dist-tags: names that point to a release of their project. before_id: the release that one pointed to before, shown
+-- for as long as the newer one is not served: because it is not in the log yet, or is withheld.
 CREATE TABLE dist_tags (
     project_id  TEXT   NOT NULL REFERENCES projects (id),
     tag         TEXT   NOT NULL,
     release_id  TEXT   NOT NULL REFERENCES releases (id),
+    before_id   TEXT   REFERENCES releases (id),
     set_at      BIGINT NOT NULL,
     PRIMARY KEY (project_id, tag)
 );

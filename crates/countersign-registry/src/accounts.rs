@@ -463,7 +463,11 @@ impl Registry {
             let key = name.as_deref().map(|name| rules.name_key(name));
             Ok(key.transpose()?.map(|key| key.to_string()))
         };
-        let (project, namespace) = (key(&new.project)?, key(&new.namespace)?);
+        let project = key(&new.project)?;
+        let namespace = match &new.namespace {
+            Some(prefix) => Some(rules.namespace_key(prefix)?.to_string()),
+            None => None,
+        };
         // A name is one within an ecosystem: a token for a project or a namespace is for that ecosystem too.
         let named = project.is_some() || namespace.is_some();
         let scope = Scope {
@@ -774,6 +778,12 @@ impl Registry {
         for ((_, account), (project, was, is)) in changed {
             if was == is {
                 continue;
+            }
+            // npm's packuments name the owners, and its clients change them by sending the packument back.
+            if project.ecosystem == Ecosystem::Npm {
+                tx.raise_serials(std::slice::from_ref(&project.id), self.now(), false)
+                    .await?;
+                tx.drop_documents(&project.id).await?;
             }
             let key = format(project.ecosystem).name_key(&project.key)?;
             let subject = purl::project_purl(project.ecosystem, &key);

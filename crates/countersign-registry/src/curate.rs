@@ -265,14 +265,7 @@ impl Registry {
                 if before.as_deref() == Some(release.version.as_str()) {
                     return Ok(());
                 }
-                if before.is_none() && count >= tags::MAX_TAGS as u64 {
-                    return Err(Error::new(
-                        Kind::Rejected,
-                        "tags-too-many",
-                        format!("{} has {count} tags, and may have no more.", project.name),
-                    )
-                    .remedy("Remove those that nobody uses: `npm dist-tag rm`."));
-                }
+                policy::may_set_tag(&project.name, count, before.as_deref())?;
                 tx.set_tag(&project.id, tag, &release.id, now).await?;
                 Some(release.version)
             }

@@ -31,7 +31,7 @@ use crate::heartbeat::{
 };
 use crate::model::{
     FileDetail, FileId, FileOrigin, FileState, Health, LoggedEvent, Page, ProjectDetail, ProjectId,
-    ProjectStatus, ProjectSummary, ReleaseDetail, ReleaseSummary, Time,
+    ProjectStatus, ProjectSummary, ReleaseDetail, ReleaseSummary, Role, Time,
 };
 use crate::settings::Settings;
 use crate::store::{FileRow, ProjectState, ReleaseRow, Store};
@@ -380,6 +380,8 @@ impl Registry {
             .people_of(&state.id)
             .await?
             .into_iter()
+            // Whom npm's `owner` adds and removes; others who may publish are its collaborators.
+            .filter(|(_, role)| *role == Role::Owner)
             .map(|(name, _)| Person {
                 name,
                 email: String::new(),

@@ -540,6 +540,14 @@ impl Registry {
         }
         self.inner.beat.show(&served);
         self.inner.beat.head_checked.store(now.0, Ordering::Release);
+        let rights = [LeafKind::OwnerChanged, LeafKind::RoleChanged].map(LeafKind::as_str);
+        if leaves
+            .iter()
+            .any(|leaf| rights.contains(&leaf.kind.as_str()))
+        {
+            // npm's packuments name owners: whoever reads one next asks for its serial.
+            self.inner.fetch.doubt(self.now());
+        }
         let mut epoch = epoch;
         for page in rendered {
             // What is derived from the document is derived anew: a receipt's file is in every rendering.

@@ -1029,7 +1029,7 @@ impl Registry {
         team: &str,
         role: Option<Role>,
     ) -> Result<()> {
-        let key = format(ecosystem).name_key(prefix)?;
+        let key = format(ecosystem).namespace_key(prefix)?;
         let now = self.now();
         let mut tx = self.inner.store.write().await?;
         let row = self
@@ -1061,7 +1061,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Reserves a name, and all that begin with it and `-`, for an organisation; or frees it (`None`). Projects that are
+    /// Reserves a name, and all that begin with it and `-` (or a scope of npm, `@name`, and all in it), for an organisation; or frees it (`None`). Projects that are
     /// there already stay whose they are.
     ///
     /// # Errors
@@ -1074,7 +1074,7 @@ impl Registry {
         organisation: Option<&str>,
     ) -> Result<()> {
         policy::may_operate(actor, "reserve namespaces")?;
-        let key = format(ecosystem).name_key(prefix)?;
+        let key = format(ecosystem).namespace_key(prefix)?;
         let now = self.now();
         let mut tx = self.inner.store.write().await?;
         let there = tx.namespace(ecosystem, key.as_str()).await?;

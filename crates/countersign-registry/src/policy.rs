@@ -2,6 +2,7 @@
 
 mod factors;
 
+use countersign_formats::npm::tags::MAX_TAGS;
 use countersign_formats::pypi::classifiers::{Standing, standing};
 use countersign_formats::{Ecosystem, Manifest, NameKey};
 use countersign_trust::oidc::{self, Difference, Provider};
@@ -97,10 +98,15 @@ pub(crate) fn is_fresh(actor: &Actor, now: Time) -> bool {
         .is_some_and(|until| now < until)
 }
 
-/// Is a project of this key in a namespace?
+/// Is a project of this key in a namespace? A namespace is a name with all that begin with it and `-`, or a scope of npm.
 pub(crate) fn in_namespace(key: &str, namespace: &str) -> bool {
-    key.strip_prefix(namespace)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    key.strip_prefix(namespace).is_some_and(|rest| {
+        if namespace.starts_with('@') {
+            rest.starts_with('/')
+        } else {
+            rest.is_empty() || rest.starts_with('-')
+        }
+    })
 }
 
 /// Is the caller's credential good for this action on this project at all?
@@ -620,8 +626,13 @@ pub(crate) fn may_take_namespace(namespace: Option<&NamespaceFacts>) -> Result<(
         Some(namespace) if !namespace.may_create => Err(denied(
             "namespace-owned",
             format!(
-                "The names {0} and {0}-… belong to the organisation {1}.",
-                namespace.key, namespace.organisation
+                "The names {0} belong to the organisation {1}.",
+                if namespace.key.starts_with('@') {
+                    format!("{}/…", namespace.key)
+                } else {
+                    format!("{0} and {0}-…", namespace.key)
+                },
+                namespace.organisation
             ),
             "Choose another name, or ask an owner of the organisation for a team's role on the namespace.",
         )),
@@ -685,6 +696,19 @@ fn exists(manifest: &Manifest, how: &str) -> Error {
         format!("File already exists ({}) {how}.", manifest.filename),
     )
     .remedy("Files never change here. Publish a new version, or skip existing files.")
+}
+
+/// May a package that has `count` tags get this one? `before` is the version that the tag points to already.
+pub(crate) fn may_set_tag(project: &str, count: u64, before: Option<&str>) -> Result<()> {
+    if before.is_some() || count < MAX_TAGS as u64 {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Rejected,
+        "tags-too-many",
+        format!("{project} has {count} tags, and may have no more."),
+    )
+    .remedy("Remove those that nobody uses: `npm dist-tag rm`."))
 }
 
 /// Where the operator demands it, an account publishes once its main address was proved.

@@ -803,6 +803,8 @@ impl Registry {
             }
         };
         for tag in &inspected.tags {
+            let (count, before) = tx.tag_facts(&project, tag).await?;
+            policy::may_set_tag(&manifest.name, count, before.as_deref())?;
             tx.set_tag(&project, tag, &release, now).await?;
         }
         if let (Some(signer), Some(sha512)) = (signer, staged.digests.sha512_hex()) {

@@ -73,6 +73,9 @@ pub struct Minted {
     pub warnings: Vec<String>,
 }
 
+/// A project as somebody asked for it, and the address they asked from.
+type Asker = (Ecosystem, NameKey, IpAddr);
+
 /// What this process remembers of issuers and of refusals.
 #[derive(Default)]
 pub(crate) struct Issuers {
@@ -83,7 +86,7 @@ pub(crate) struct Issuers {
     /// When a refusal of one kind was last written down for a publisher.
     noted: Mutex<HashMap<(PublisherId, String), Time>>,
     /// The last refusals for a project and an address, in words. Memory is enough: they are a courtesy.
-    recent: Mutex<HashMap<(Ecosystem, NameKey, IpAddr), (Time, String)>>,
+    recent: Mutex<HashMap<Asker, (Time, String)>>,
 }
 
 /// An identity token that is genuine, current and meant for this registry. Whether anybody wants it is another matter.

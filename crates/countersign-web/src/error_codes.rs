@@ -747,6 +747,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "name-too-long" "Name too long"
         "The name is too long."
         "Choose a shorter one.";
+    "namespace-invalid" "No namespace"
+        "A namespace of npm is a scope, such as @acme, or the beginning of names without one."
+        "Write the scope alone, without a name after it.";
     "namespace-owned" "Names of an organisation"
         "Names that begin like this are reserved for an organisation."
         "Choose another name, or ask an owner of the organisation.";

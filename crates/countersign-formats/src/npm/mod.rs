@@ -42,14 +42,29 @@ impl Format for Npm {
         Ok(name::PackageName::parse_new(name)?.key())
     }
 
-    /// Names with a scope are their scope's own affair; of others punctuation does not count, as with the public
-    /// registry, nor what looks alike.
+    /// As the public registry compares names without scope: without their punctuation. Those in a scope are their owner's.
     fn skeleton(&self, key: &NameKey) -> String {
         match name::PackageName::parse(key.as_str()) {
             Ok(name) if name.scope().is_none() => {
-                crate::pypi::name::skeleton(&NameKey(name.moniker()))
+                crate::pypi::name::skeleton(&NameKey::from_stored(name.moniker()))
             }
             _ => key.as_str().to_owned(),
+        }
+    }
+
+    fn namespace_key(&self, prefix: &str) -> Result<NameKey, Rejection> {
+        if !prefix.starts_with('@') {
+            return self.name_key(prefix);
+        }
+        // A scope is whatever may stand before a name.
+        let probe = self.name_key(&format!("{prefix}/x"))?;
+        match probe.as_str().strip_suffix("/x") {
+            Some(scope) if !scope.contains('/') => Ok(NameKey::from_stored(scope)),
+            _ => Err(Rejection::new(
+                "namespace-invalid",
+                format!("{} is no scope.", crate::rejection::quoted(prefix)),
+            )
+            .with_remedy("Write the scope alone, such as @acme.")),
         }
     }
 

@@ -14,7 +14,7 @@ use countersign_trust::sigstore::PredicateKind;
 
 use super::*;
 use crate::settings::Settings;
-use crate::store::{FileExtras, ProjectState, Store};
+use crate::store::{DistTag, FileExtras, ProjectState, Store};
 
 pub(super) struct RenderedPage {
     pub(super) row: DocumentRow,
@@ -308,7 +308,7 @@ impl Shown {
 pub(crate) fn render_index(
     state: &ProjectState,
     files: &[Shown],
-    tags: &[(String, String)],
+    tags: &[DistTag],
     settings: &Settings,
 ) -> Result<String> {
     let ecosystem = crate::store::ecosystem(&state.ecosystem)?;
@@ -321,7 +321,7 @@ pub(crate) fn render_index(
 pub(crate) fn render_packument(
     state: &ProjectState,
     files: &[Shown],
-    tags: &[(String, String)],
+    tags: &[DistTag],
     about: &About,
     settings: &Settings,
 ) -> Result<String> {
@@ -333,13 +333,18 @@ pub(crate) fn render_packument(
     Ok(npm::full_from_fragments(&head, about, &fragments))
 }
 
-/// The tags of a package as they are served: a tag shows only a version that is served, and `latest` is always there, since
-/// clients install nothing without it.
-pub(crate) fn served_tags(versions: &[&str], stored: &[(String, String)]) -> Vec<(String, String)> {
+/// The tags of a package as they are served. A tag that points to what is not served shows what it pointed to before, or
+/// nothing; `latest` is always there, since clients install nothing without it.
+pub(crate) fn served_tags(versions: &[&str], stored: &[DistTag]) -> Vec<(String, String)> {
+    let served = |version: &&String| versions.contains(&version.as_str());
     let mut tags: Vec<(String, String)> = stored
         .iter()
-        .filter(|(_, version)| versions.contains(&version.as_str()))
-        .cloned()
+        .filter_map(|tag| {
+            let version = Some(&tag.version)
+                .filter(served)
+                .or(tag.before.as_ref().filter(served))?;
+            Some((tag.tag.clone(), version.clone()))
+        })
         .collect();
     if !tags.iter().any(|(tag, _)| tag == LATEST) {
         let newest = versions.iter().copied().reduce(|best, version| {
@@ -357,11 +362,7 @@ pub(crate) fn served_tags(versions: &[&str], stored: &[(String, String)]) -> Vec
 }
 
 /// What stands above the versions of a packument.
-fn package_head(
-    state: &ProjectState,
-    fragments: &[Fragment],
-    tags: &[(String, String)],
-) -> PackageHead {
+fn package_head(state: &ProjectState, fragments: &[Fragment], tags: &[DistTag]) -> PackageHead {
     let versions: Vec<&str> = fragments
         .iter()
         .map(|fragment| fragment.version.as_str())
@@ -423,7 +424,7 @@ impl Fragments {
         &self,
         state: &ProjectState,
         ecosystem: Ecosystem,
-        tags: &[(String, String)],
+        tags: &[DistTag],
     ) -> Result<String> {
         Ok(match ecosystem {
             Ecosystem::Pypi => {

@@ -49,7 +49,7 @@ pub(crate) use publishing::{
 };
 #[cfg(test)]
 pub(crate) use publishing::{IdentifierFacts, ReleaseFacts};
-pub(crate) use reading::{FileExtras, FileRow, ReleaseRow, ecosystem};
+pub(crate) use reading::{DistTag, FileExtras, FileRow, ReleaseRow, ecosystem};
 pub(crate) use recovery::RecoveryRow;
 pub(crate) use sign_in::{
     CeremonyRow, FactorFacts, FactorRow, LinkedRow, NewSession, PasswordRow, PersonRow, SessionRow,

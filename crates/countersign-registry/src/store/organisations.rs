@@ -1049,7 +1049,7 @@ impl Tx {
                  WHERE g.namespace_id = n.id AND g.ended_at IS NULL AND g.role IN ('maintainer', 'publisher')) \
              THEN 'yes' ELSE 'no' END AS may \
              FROM namespaces n JOIN organisations o ON o.id = n.organisation_id AND o.removed_at IS NULL \
-             WHERE n.ecosystem = $1 AND (n.key = $2 OR substr($2, 1, length(n.key) + 1) = n.key || '-') \
+             WHERE n.ecosystem = $1 AND (n.key = $2 OR substr($2, 1, length(n.key) + 1) = n.key || CASE WHEN substr(n.key, 1, 1) = '@' THEN '/' ELSE '-' END) \
              ORDER BY length(n.key) DESC LIMIT 1",
         )
         .bind(ecosystem.as_str())

@@ -418,7 +418,8 @@ impl Tx {
     ) -> Result<()> {
         sqlx::query(
             "INSERT INTO dist_tags (project_id, tag, release_id, set_at) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (project_id, tag) DO UPDATE SET release_id = excluded.release_id, set_at = excluded.set_at",
+             ON CONFLICT (project_id, tag) DO UPDATE SET set_at = excluded.set_at, release_id = excluded.release_id, \
+             before_id = CASE WHEN dist_tags.release_id = excluded.release_id THEN dist_tags.before_id ELSE dist_tags.release_id END",
         )
         .bind(project.0.clone())
         .bind(tag.to_owned())

@@ -88,6 +88,18 @@ pub struct FileExtras {
     pub attested: Vec<String>,
 }
 
+/// A tag of an npm package.
+#[derive(Clone, Debug)]
+pub struct DistTag {
+    /// Its name.
+    pub tag: String,
+    /// The version that it points to.
+    pub version: String,
+    /// The version to show as long as that one is not served: what the tag pointed to before, while the newer one waits for
+    /// the log, and for `latest` always.
+    pub before: Option<String>,
+}
+
 /// A release in a list.
 #[derive(Clone, Debug)]
 pub struct ReleaseRow {
@@ -274,16 +286,19 @@ impl Store {
         Ok(extras)
     }
 
-    /// The tags of npm packages and the versions that they point to, by project.
+    /// The tags of npm packages, by project; whether what they point to is served is for the renderer to see.
     pub(crate) async fn tags_of(
         &self,
         projects: &[ProjectId],
-    ) -> Result<HashMap<ProjectId, Vec<(String, String)>>> {
-        let mut tags: HashMap<ProjectId, Vec<(String, String)>> = HashMap::new();
+    ) -> Result<HashMap<ProjectId, Vec<DistTag>>> {
+        let mut tags: HashMap<ProjectId, Vec<DistTag>> = HashMap::new();
         for chunk in projects.chunks(1_000) {
             let sql = built(format!(
-                "SELECT t.project_id, t.tag, r.version FROM dist_tags t JOIN releases r ON r.id = t.release_id \
-                 WHERE t.project_id IN ({}) ORDER BY t.tag",
+                "SELECT t.project_id, t.tag, r.version, CASE WHEN t.tag = 'latest' \
+                 OR EXISTS (SELECT 1 FROM files f WHERE f.release_id = r.id AND f.state = 'staged') THEN b.version END AS before \
+                 FROM dist_tags t JOIN releases r ON r.id = t.release_id \
+                 LEFT JOIN releases b ON b.id = t.before_id \
+                 WHERE (r.removed_at IS NULL OR t.tag = 'latest') AND t.project_id IN ({}) ORDER BY t.tag",
                 places(chunk.len(), 1)
             ));
             let mut query = sqlx::query(sql);
@@ -293,13 +308,17 @@ impl Store {
             for row in &query.fetch_all(&self.read).await.map_err(failed)? {
                 tags.entry(ProjectId(text(row, "project_id")?))
                     .or_default()
-                    .push((text(row, "tag")?, text(row, "version")?));
+                    .push(DistTag {
+                        tag: text(row, "tag")?,
+                        version: text(row, "version")?,
+                        before: maybe_text(row, "before")?,
+                    });
             }
         }
         Ok(tags)
     }
 
-    /// The digest of a project's file of this name: the newest, where a name was withdrawn before.
+    /// The digest of a project's file of this name. There is at most one for ever: names are never used twice.
     pub(crate) async fn digest_of_name(
         &self,
         ecosystem: Ecosystem,
@@ -308,7 +327,7 @@ impl Store {
     ) -> Result<Option<String>> {
         let row = sqlx::query(
             "SELECT f.sha256 FROM files f JOIN projects p ON p.id = f.project_id \
-             WHERE p.ecosystem = $1 AND p.key = $2 AND f.filename = $3 ORDER BY f.id LIMIT 1",
+             WHERE p.ecosystem = $1 AND p.key = $2 AND f.filename = $3",
         )
         .bind(ecosystem.as_str())
         .bind(key.to_owned())

@@ -333,3 +333,61 @@ on_both_databases! {
         assert!(!before["versions"]["1.0.0"]["dist"]["tarball"].as_str().unwrap().contains("moved.example"));
     }
 }
+
+on_both_databases! {
+    async fn latest_waits_for_the_log_and_falls_back_to_what_it_was(test: TestRegistry) {
+        let mut test = test;
+        let ann = test.user("ann").await;
+        for (version, tag) in [("1.0.0", "latest"), ("2.0.0", "next")] {
+            publish_npm(&test.registry, &ann, &NpmPackage::new("waits", version).request(tag)).await.unwrap();
+        }
+        // A version whose leaf is not there yet: the log stands still.
+        test.stop_heartbeat().await;
+        let (registry, actor) = (test.registry.clone(), ann.clone());
+        let waiting = tokio::spawn(async move { publish_npm(&registry, &actor, &NpmPackage::new("waits", "1.1.0").request("latest")).await });
+        let tags = async |registry: &Registry| {
+            let document = registry.document(&whole("waits")).await.unwrap();
+            serde_json::from_slice::<Value>(&document.bytes).unwrap()["dist-tags"].clone()
+        };
+        for _ in 0..100 {
+            if test.registry.health().await.log_backlog > 0 {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        assert_eq!(tags(&test.registry).await, json!({"latest": "1.0.0", "next": "2.0.0"}));
+        test.restart().await;
+        waiting.abort();
+        assert_eq!(tags(&test.registry).await, json!({"latest": "1.1.0", "next": "2.0.0"}));
+        test.registry.quarantine(&ann, NPM, "waits", Some("waits-1.1.0.tgz"), "stolen").await.unwrap();
+        assert_eq!(tags(&test.registry).await, json!({"latest": "1.0.0", "next": "2.0.0"}));
+    }
+
+    async fn a_packument_names_its_owners_as_they_are_now(test: TestRegistry) {
+        let ann = test.user("ann").await;
+        test.user("bob").await;
+        publish_npm(&test.registry, &ann, &NpmPackage::new("owned", "1.0.0").request("latest")).await.unwrap();
+        let before = packument(&test, whole("owned")).await;
+        test.registry.set_role(&ann, NPM, "owned", "bob", Some(countersign_registry::model::Role::Owner)).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+        let after = packument(&test, whole("owned")).await;
+        assert_eq!((before["maintainers"].as_array().unwrap().len(), after["maintainers"].as_array().unwrap().len()), (1, 2));
+        assert_ne!(before["_rev"], after["_rev"]);
+        renders_alike(&test, short("owned")).await;
+    }
+
+    async fn a_scope_of_npm_is_a_namespace(test: TestRegistry) {
+        let operator = Actor::operator();
+        let ann = test.user("ann").await;
+        let bob = test.user("bob").await;
+        test.registry.create_organisation(&operator, "acme", "Acme", Some("ann")).await.unwrap();
+        test.registry.reserve_namespace(&operator, NPM, "@Acme", Some("acme")).await.unwrap();
+        let error = publish_npm(&test.registry, &bob, &NpmPackage::new("@acme/payments", "1.0.0").request("latest")).await.unwrap_err();
+        assert_eq!(error.code, "namespace-owned", "{error}");
+        publish_npm(&test.registry, &ann, &NpmPackage::new("@acme/payments", "1.0.0").request("latest")).await.unwrap();
+        // What only looks like it is not in it.
+        publish_npm(&test.registry, &bob, &NpmPackage::new("@acme-tools/x", "1.0.0").request("latest")).await.unwrap();
+        publish_npm(&test.registry, &bob, &NpmPackage::new("acme-x", "1.0.0").request("latest")).await.unwrap();
+        refused(test.registry.reserve_namespace(&operator, NPM, "@a/b", Some("acme")).await.map(|_| ()), "namespace-invalid");
+    }
+}

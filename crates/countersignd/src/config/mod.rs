@@ -168,8 +168,8 @@ keys! {
     /// Keep the built-in trust roots fresh by asking their TUF repositories daily.
     "provenance.refresh_trust_roots" => refresh_trust_roots: bool = "true";
     /// Indexes of other Cargo registries whose crates stand here: a crate's dependency on one of them is one on this
-    /// registry. Set it to the public registry's for a mirror of that, before the first crate is imported: an index keeps the
-    /// meaning under which it was written. Empty, dependencies on others stay dependencies on others.
+    /// registry. Set it to the public registry's for a mirror of that, and to this one's own old address
+    /// after it moved; indices are rendered anew when it changes. Empty, dependencies on others stay dependencies on others.
     "cargo.stands_in_for" => cargo_stands_in_for: CargoIndexes = "[]";
     /// Tell npm's clients (dist.attestations) where a version's provenance is. `npm audit signatures` then verifies it
     /// against the public Sigstore, which it has to reach, and calls what a private one made invalid: so only for
