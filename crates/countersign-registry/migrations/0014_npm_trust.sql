@@ -44,4 +44,6 @@ CREATE TABLE staged_publications (
     ended_why     TEXT
 );
 CREATE INDEX staged_publications_project ON staged_publications (ecosystem, project_key) WHERE ended_at IS NULL;
+-- One at a time waits under an identifier, whoever stages at the same moment.
+CREATE UNIQUE INDEX staged_publications_purl ON staged_publications (purl) WHERE ended_at IS NULL;
 CREATE INDEX staged_publications_digest ON staged_publications (sha256) WHERE ended_at IS NULL;

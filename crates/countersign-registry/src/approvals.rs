@@ -4,7 +4,7 @@
 //! bytes, their SHA-256. The person sees exactly these and answers with a passkey that is asked for this very request
 //! ([`Registry::approval_start`], [`Registry::approval_finish`]). The act then uses the approval up in its own transaction.
 
-use countersign_formats::purl;
+use countersign_formats::{Ecosystem, format, purl};
 use serde::Serialize;
 
 use crate::Registry;
@@ -64,6 +64,9 @@ pub struct Wanted {
     pub act: Act,
     /// Further acts that the same request amounts to.
     pub also: &'static [Act],
+    /// The project that it is about, by name. A token that is limited to an ecosystem, a namespace or a project asks for
+    /// consent within these; where no project is named it takes a token for all of the account.
+    pub on: Option<(Ecosystem, String)>,
     /// On what, with all that matters; compared to the letter, so that consent to one thing is none to another.
     pub subject: String,
 }
@@ -93,6 +96,18 @@ impl Wanted {
             .remedy("Ask for less at once, with shorter names."));
         }
         Ok(plain)
+    }
+
+    /// May this caller ask, going by what its credential is for?
+    fn may_ask(&self, actor: &Actor, now: Time) -> Result<()> {
+        match &self.on {
+            Some((ecosystem, name)) => {
+                let key = format(*ecosystem).name_key(name)?;
+                let on = On::Named(*ecosystem, key.as_str());
+                policy::may(Act::RequestApproval, actor, on, now)
+            }
+            None => policy::may(Act::RequestApproval, actor, On::Own, now),
+        }
     }
 
     /// Whose token asks.
@@ -286,7 +301,7 @@ impl Registry {
     /// # Errors
     /// `token-needed`, `account-needed`, `token-action`, `approval-subject`, `too-many-approvals`.
     pub async fn request_consent(&self, actor: &Actor, wanted: &Wanted) -> Result<Approval> {
-        policy::may(Act::RequestApproval, actor, On::Own, self.now())?;
+        wanted.may_ask(actor, self.now())?;
         let (account, _) = wanted.by(actor)?;
         let subject = wanted.subject()?;
         let word = wanted.act.permission().word;
@@ -301,7 +316,7 @@ impl Registry {
     /// those of [`Registry::request_consent`].
     pub async fn consented(&self, actor: Actor, approval: &str, wanted: &Wanted) -> Result<Actor> {
         let now = self.now();
-        policy::may(Act::RequestApproval, &actor, On::Own, now)?;
+        wanted.may_ask(&actor, now)?;
         let (account, credential) = wanted.by(&actor)?;
         let subject = wanted.subject()?;
         let word = wanted.act.permission().word;

@@ -189,7 +189,13 @@ impl Registry {
         token: &str,
         only: Option<&NameKey>,
     ) -> Result<Minted> {
-        let genuine = self.genuine(ecosystem, token).await?;
+        let mut genuine = self.genuine(ecosystem, token).await?;
+        if let Some(key) = only {
+            // A job has one identity token for all that it publishes, and its client exchanges it for each project: once
+            // for each is what the fence lets through.
+            let once = &mut genuine.verified.replay_key;
+            *once = format!("{once} for {ecosystem} {key}");
+        }
         let claims = &genuine.verified.claims;
         let mut candidates = self.candidates(ecosystem, &genuine).await?;
         candidates.retain(|row| only.is_none_or(|key| row.project_key == key.as_str()));

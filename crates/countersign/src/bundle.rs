@@ -41,7 +41,7 @@ pub fn read(path: &Path, most: usize) -> Result<Vec<u8>> {
 /// # Errors
 /// Exit 2 for a file that can not be read.
 pub fn subject_of(path: &Path) -> Result<Subject<'static>> {
-    let (_, digests, _) = hashed(path, true)?;
+    let (_, digests, _) = hashed(path)?;
     Ok(Subject::file(NameRule::Any, &digests))
 }
 

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use countersign_formats::pypi::lock::{Entry, LockFile, LockedFile, Origin};
 use countersign_formats::{Ecosystem, purl};
-use countersign_trust::leaf::Algorithm;
 use countersign_trust::sigstore::{
     Allowed, IdentityPolicy, PolicyFile, PolicyRegistry, ProjectPolicy, Said, TrustRoot,
     TrustedKeys, Unlisted, Wanted,
@@ -108,13 +107,13 @@ impl Inquiry<'_> {
         let about = About {
             purl: Some(&logged.purl),
             filename: Some(evidence.map_or(bytes.filename, |evidence| &evidence.filename)),
-            // The leaf is about these bytes, and says what else they hash to: npm's provenance names SHA-512 alone.
+            // Of the bytes, as they were measured here. What the leaf says they hash to is the registry's word, and
+            // npm's provenance names SHA-512 alone: held against the leaf, it would be held against that word.
             digests: std::iter::once(("sha256".to_owned(), bytes.sha256.to_hex()))
                 .chain(
-                    leaf.digests
-                        .iter()
-                        .filter(|(algorithm, _)| *algorithm == Algorithm::Sha512)
-                        .map(|(_, hex)| ("sha512".to_owned(), hex.clone())),
+                    bytes
+                        .sha512
+                        .map(|hex| ("sha512".to_owned(), hex.to_owned())),
                 )
                 .collect(),
         };
@@ -342,6 +341,7 @@ impl Inquiry<'_> {
             &Bytes {
                 filename: &evidence.filename,
                 sha256: &evidence.sha256,
+                sha512: None,
                 size: None,
             },
             Ok(&evidence.purl),

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use countersign_formats::{Artifact, Ecosystem, Limits, Manifest, Rejection, format, purl};
 use countersign_trust::digest::{Digests, Hasher, Sha256};
-use countersign_trust::leaf::{self, Leaf, LeafKind};
+use countersign_trust::leaf::{self, Algorithm, Leaf, LeafKind};
 use countersign_trust::proof::{MAX_PROOF_BYTES, TlogProof};
 use serde::Serialize;
 
@@ -20,6 +20,8 @@ pub struct Measured {
     pub filename: String,
     /// SHA-256 of its bytes.
     pub sha256: Sha256,
+    /// SHA-512 of the same bytes, lower-case hex: the one digest that npm's provenance names.
+    pub sha512: Option<String>,
     /// Its length in bytes.
     pub size: u64,
     /// The identifier that these bytes claim for themselves, from the metadata within; the error says why there is none.
@@ -43,6 +45,7 @@ impl Measured {
         Bytes {
             filename: &self.filename,
             sha256: &self.sha256,
+            sha512: self.sha512.as_deref(),
             size: Some(self.size),
         }
     }
@@ -56,15 +59,14 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     )
 }
 
-/// Opens a file and hashes it to its end; with SHA-512 besides SHA-256 where that is asked for. The third is its length in
-/// bytes.
+/// Opens a file and hashes it to its end, with SHA-256 and SHA-512. The third is its length in bytes.
 ///
 /// # Errors
 /// Exit 2 for a file that can not be read.
-pub(crate) fn hashed(path: &Path, sha512: bool) -> Result<(File, Digests, u64)> {
+pub(crate) fn hashed(path: &Path) -> Result<(File, Digests, u64)> {
     let failed = |error: std::io::Error| unreadable(path, &error);
     let mut file = File::open(path).map_err(failed)?;
-    let mut hasher = Hasher::new(sha512);
+    let mut hasher = Hasher::new(true);
     let mut piece = vec![0; 256 << 10];
     loop {
         let count = file.read(&mut piece).map_err(failed)?;
@@ -90,7 +92,7 @@ pub fn measure(path: &Path) -> Result<Measured> {
 /// # Errors
 /// Exit 2 for a file that can not be read.
 pub fn inspect(path: &Path) -> Result<(Measured, std::result::Result<Manifest, Rejection>)> {
-    let (mut file, digests, size) = hashed(path, false)?;
+    let (mut file, digests, size) = hashed(path)?;
     file.seek(SeekFrom::Start(0))
         .map_err(|error| unreadable(path, &error))?;
     let filename = path
@@ -125,6 +127,7 @@ pub fn inspect(path: &Path) -> Result<(Measured, std::result::Result<Manifest, R
     let measured = Measured {
         filename,
         sha256: digests.sha256,
+        sha512: digests.sha512_hex(),
         size,
         claims,
     };
@@ -174,6 +177,8 @@ pub struct Bytes<'a> {
     pub filename: &'a str,
     /// SHA-256 of its bytes.
     pub sha256: &'a Sha256,
+    /// SHA-512 of the bytes themselves, lower-case hex; `None` where they are not at hand. Never what somebody says of them.
+    pub sha512: Option<&'a str>,
     /// Its length; `None` where the bytes are not at hand, only their digest.
     pub size: Option<u64>,
 }
@@ -268,6 +273,13 @@ fn says_the_same(
             "its SHA-256 is {}, the log says {}",
             bytes.sha256, logged
         ));
+    }
+    let mut others = leaf.digests.iter();
+    let sha512 = others.find(|(algorithm, _)| *algorithm == Algorithm::Sha512);
+    if let (Some(measured), Some((_, logged))) = (bytes.sha512, sha512)
+        && measured != logged
+    {
+        return Err(format!("its SHA-512 is {measured}, the log says {logged}"));
     }
     if bytes.size.is_some_and(|size| leaf.size != Some(size)) {
         return Err(format!(

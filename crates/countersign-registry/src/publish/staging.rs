@@ -32,7 +32,7 @@ use crate::model::{
     Workflow,
 };
 use crate::policy::{self, Act, On};
-use crate::store::{StagedRow, Tx};
+use crate::store::{StagedRow, Tx, WRITE_CONFLICT};
 use crate::texts::NoticeKind;
 
 /// How long a staged publication waits, in seconds.
@@ -41,8 +41,26 @@ const WAITS: i64 = 14 * 86_400;
 /// How long one that ended is kept for whoever asks what became of it, in seconds.
 const KEPT: i64 = 30 * 86_400;
 
+/// How often a staging that lost a race against another is tried again.
+const RACES: usize = 5;
+
 /// Staged publications of one project.
 const AT_MOST: usize = 50;
+
+impl StagedPublication {
+    /// What comes with it when it is let pass, besides its bytes, in words.
+    #[must_use]
+    pub fn along(&self) -> String {
+        let tags = match &*self.tags {
+            [] => "with no tag".to_owned(),
+            tags => format!("as {}", tags.join(", ")),
+        };
+        match &self.access {
+            Some(access) => format!("{tags}, with {access} access"),
+            None => tags,
+        }
+    }
+}
 
 /// The bytes of a staged publication as they come.
 pub type StagedBytes = BoxStream<'static, std::io::Result<Bytes>>;
@@ -348,9 +366,22 @@ impl Registry {
             expires: now.plus_seconds(WAITS),
             ended: None,
         };
-        let key = manifest.name_key.as_str();
+        let mut races = 0;
+        loop {
+            match self.insert_staged(actor, &row).await {
+                // The fence is an index: who comes second looks again, and finds what the first one staged.
+                Err(error) if error.code == WRITE_CONFLICT && races < RACES => races += 1,
+                other => return other,
+            }
+        }
+    }
+
+    async fn insert_staged(&self, actor: &Actor, row: &StagedRow) -> Result<StagedRow> {
+        let (ecosystem, key, now) = (row.ecosystem, row.project_key.as_str(), row.created);
         let mut tx = self.inner.store.write().await?;
-        let waiting = tx.staged_on(manifest.ecosystem, key).await?;
+        // One that waited too long and was not swept yet would stand in the way of the index.
+        tx.end_expired_staged_of(&row.purl, now).await?;
+        let waiting = tx.staged_on(ecosystem, key).await?;
         let waiting: Vec<StagedRow> = waiting
             .into_iter()
             .filter(|row| row.expires > now)
@@ -358,6 +389,8 @@ impl Registry {
         if let Some(same) = waiting.iter().find(|other| other.purl == row.purl) {
             // The sender's retry: its first answer was lost.
             let retried = same.sha256 == row.sha256
+                && same.form == row.form
+                && same.bundle == row.bundle
                 && same.account == row.account
                 && same.publisher == row.publisher;
             if retried {
@@ -381,7 +414,7 @@ impl Registry {
             )
             .remedy("Approve or reject some of them first: `npm stage list`."));
         }
-        tx.insert_staged(&row).await?;
+        tx.insert_staged(row).await?;
         let detail = json!({"stage": row.id, "purl": row.purl, "sha256": row.sha256});
         tx.note_event(
             &new_id(),
@@ -392,7 +425,7 @@ impl Registry {
             detail,
         )
         .await?;
-        if let Some(project) = tx.curated_project(manifest.ecosystem, key).await? {
+        if let Some(project) = tx.curated_project(ecosystem, key).await? {
             let data = [
                 ("who", actor.name()),
                 ("project", row.project_name.as_str()),
@@ -402,7 +435,7 @@ impl Registry {
                 .await?;
         }
         tx.commit().await?;
-        Ok(row)
+        Ok(row.clone())
     }
 
     /// What waits and the caller may see, the newest first.
@@ -480,6 +513,12 @@ impl Registry {
         id: &str,
     ) -> Result<(StagedPublication, StagedBytes)> {
         let row = self.visible_staged(actor, id).await?;
+        // Once it is out, or will never be, the bytes are the published file's business: that may be quarantined or
+        // deleted, and must not be had here all the same.
+        match state_of(&row, self.now()) {
+            "waiting" => {}
+            state => return Err(over(state)),
+        }
         let bytes = self.bytes_of(&row).await?;
         Ok((view(row, self.now())?, bytes))
     }

@@ -143,7 +143,20 @@ impl Tx {
         rows.iter().map(staged).collect()
     }
 
-    /// Keeps a staged publication.
+    /// Ends what waited too long under an identifier.
+    pub(crate) async fn end_expired_staged_of(&mut self, purl: &str, now: Time) -> Result<()> {
+        sqlx::query(
+            "UPDATE staged_publications SET ended_at = $1, ended_why = 'expired' WHERE purl = $2 AND ended_at IS NULL AND expires_at <= $1",
+        )
+        .bind(now.0)
+        .bind(purl.to_owned())
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Keeps a staged publication. Where another waits under its identifier that is a `write-conflict`.
     pub(crate) async fn insert_staged(&mut self, row: &StagedRow) -> Result<()> {
         let mut slim = row.manifest.clone();
         slim.description = None;

@@ -87,7 +87,7 @@ on_both_databases! {
         let registry = &test.registry;
         test.user("ann").await;
         test.user("bob").await;
-        let wanted = |act, subject: &str| Wanted { act, also: &[], subject: subject.to_owned() };
+        let wanted = |act, subject: &str| Wanted { act, also: &[], on: None, subject: subject.to_owned() };
         let acme = wanted(Act::CreateOrganisation, "organisation acme");
         let ann = test.token("ann", Action::Manage, None).await;
         refused(registry.create_organisation(&ann, "acme", "Acme", None).await, "session-needed");
@@ -125,10 +125,31 @@ on_both_databases! {
         test.check().await;
     }
 
+    async fn a_token_for_one_project_asks_for_consent_there_and_nowhere_else(test: TestRegistry) {
+        let registry = &test.registry;
+        test.user("ann").await;
+        let about = |name: &str| Wanted {
+            act: Act::ManageRoles,
+            also: &[],
+            on: Some((PYPI, name.to_owned())),
+            subject: format!("{name}: \"bob\" becomes owner"),
+        };
+        let token = test.token("ann", Action::Manage, Some("mine")).await;
+        let asked = registry.request_consent(&token, &about("mine")).await.unwrap();
+        test.consent(&asked).await;
+        assert!(registry.consented(token.clone(), &asked.id, &about("mine")).await.unwrap().consent.is_some());
+        refused(registry.request_consent(&token, &about("theirs")).await, "token-project");
+        // What is the account's own still takes a token for all of it.
+        let own = Wanted { on: None, ..about("mine") };
+        refused(registry.request_consent(&token, &own).await, "token-action");
+        let tokens = Wanted { act: Act::MakeTokens, also: &[], on: None, subject: "x".to_owned() };
+        refused(registry.request_consent(&token, &tokens).await, "token-action");
+    }
+
     async fn consent_is_asked_for_by_tokens_that_manage_and_for_what_the_table_allows(test: TestRegistry) {
         let registry = &test.registry;
         test.user("ann").await;
-        let wanted = |act, subject: &str| Wanted { act, also: &[], subject: subject.to_owned() };
+        let wanted = |act, subject: &str| Wanted { act, also: &[], on: None, subject: subject.to_owned() };
         let ann = test.token("ann", Action::Manage, None).await;
         for row in PERMISSIONS {
             let answer = registry.request_consent(&ann, &wanted(row.act, row.word)).await;

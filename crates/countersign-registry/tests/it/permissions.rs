@@ -565,7 +565,7 @@ on_both_databases! {
         for consented in PERMISSIONS.iter().filter(|row| row.consent && row.act != Act::DeleteProject) {
             for (user, of_organisations) in [("keeper", false), ("head", true)] {
                 let token = test.token(user, Action::Manage, None).await;
-                let wanted = Wanted { act: consented.act, also: &[], subject: "all of it".to_owned() };
+                let wanted = Wanted { act: consented.act, also: &[], on: None, subject: "all of it".to_owned() };
                 let asked = test.registry.request_consent(&token, &wanted).await.unwrap();
                 test.consent(&asked).await;
                 let actor = test.registry.consented(token, &asked.id, &wanted).await.unwrap();

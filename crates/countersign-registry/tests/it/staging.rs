@@ -20,15 +20,20 @@ async fn stage(
     actor: &Actor,
     package: &NpmPackage,
 ) -> Result<StagedPublication, Error> {
+    stage_request(registry, actor, &package.request("latest").to_string()).await
+}
+
+async fn stage_request(
+    registry: &Registry,
+    actor: &Actor,
+    request: &str,
+) -> Result<StagedPublication, Error> {
     let mut reader = PublishReader::new(&Limits::default());
     let mut tarball = Vec::new();
-    reader.push(
-        package.request("latest").to_string().as_bytes(),
-        &mut |bytes| {
-            tarball.extend_from_slice(bytes);
-            Ok(())
-        },
-    )?;
+    reader.push(request.as_bytes(), &mut |bytes| {
+        tarball.extend_from_slice(bytes);
+        Ok(())
+    })?;
     let Body::Publish(form) = reader.finish()? else {
         panic!("no publication");
     };
@@ -38,6 +43,16 @@ async fn stage(
     registry
         .stage_publication(actor, staged.named(&filename), Form::Npm(form))
         .await
+}
+
+/// The same with another tag than `latest`.
+async fn stage_as(
+    registry: &Registry,
+    actor: &Actor,
+    package: &NpmPackage,
+    tag: &str,
+) -> Result<StagedPublication, Error> {
+    stage_request(registry, actor, &package.request(tag).to_string()).await
 }
 
 async fn full(test: &TestRegistry, name: &str) -> Value {
@@ -135,6 +150,60 @@ on_both_databases! {
         assert_eq!(registry.staged_publication(&fresh, &late.id).await.unwrap().state, "expired");
         assert!(full(&test, "sample").await["versions"]["1.1.0"].is_null());
         drop(strong);
+    }
+
+    async fn the_bytes_of_an_approved_version_are_not_had_past_its_quarantine_or_deletion(test: TestRegistry) {
+        let registry = &test.registry;
+        let ann = test.user("ann").await;
+        publish_npm(registry, &ann, &NpmPackage::new("sample", "1.0.0").request("latest")).await.unwrap();
+        let token = test.token("ann", Action::Publish, None).await;
+        let waits = stage(registry, &token, &NpmPackage::new("sample", "1.1.0")).await.unwrap();
+        drop(registry.staged_bytes(&token, &waits.id).await.unwrap());
+        let strong = test.session("ann", Level::Phishproof, true).await;
+        registry.approve_staged(&strong, &waits.id, None).await.unwrap();
+        // The blob is there, as the published file's.
+        refused(registry.staged_bytes(&token, &waits.id).await.map(|_| ()), "stage-over");
+        // Rejected and not swept yet; too old and not swept yet.
+        let no = stage(registry, &token, &NpmPackage::new("sample", "1.2.0")).await.unwrap();
+        registry.reject_staged(&token, &no.id).await.unwrap();
+        refused(registry.staged_bytes(&token, &no.id).await.map(|_| ()), "stage-over");
+        let old = stage(registry, &token, &NpmPackage::new("sample", "1.3.0")).await.unwrap();
+        test.turn_clock(Duration::from_secs(15 * 86_400));
+        refused(registry.staged_bytes(&token, &old.id).await.map(|_| ()), "stage-over");
+        // What waited too long does not stand in the way of the next one.
+        assert_ne!(stage(registry, &token, &NpmPackage::new("sample", "1.3.0")).await.unwrap().id, old.id);
+    }
+
+    async fn other_tags_for_the_same_bytes_are_no_retry_and_the_person_reads_them(test: TestRegistry) {
+        let registry = &test.registry;
+        let ann = test.user("ann").await;
+        publish_npm(registry, &ann, &NpmPackage::new("sample", "1.0.0").request("latest")).await.unwrap();
+        let token = test.token("ann", Action::Publish, None).await;
+        let next = NpmPackage::new("sample", "1.1.0");
+        let waits = stage_as(registry, &token, &next, "next").await.unwrap();
+        assert!(waits.along().starts_with("as next"), "{}", waits.along());
+        assert_eq!(stage_as(registry, &token, &next, "next").await.unwrap().id, waits.id);
+        refused(stage_as(registry, &token, &next, "latest").await, "stage-exists");
+    }
+
+    async fn two_jobs_that_stage_one_version_at_once_leave_one_waiting(test: TestRegistry) {
+        let registry = &test.registry;
+        test.user("ann").await;
+        let token = test.token("ann", Action::Publish, None).await;
+        // A second process on the same database; a name that is new, so that there is no row of a project to lock.
+        let other = test.reopened().await.unwrap();
+        for number in 0..3 {
+            let name = format!("raced-{number}-by-two");
+            let one = NpmPackage::new(&name, "1.0.0");
+            let two = one.clone().file("more.js", "1");
+            let (first, second) = tokio::join!(stage(registry, &token, &one), stage(&other, &token, &two));
+            let refusal = match (first, second) {
+                (Ok(_), Err(error)) | (Err(error), Ok(_)) => error,
+                both => panic!("{both:?}"),
+            };
+            assert_eq!(refusal.code, "stage-exists");
+        }
+        assert_eq!(test.count("SELECT count(*) AS n FROM staged_publications WHERE ended_at IS NULL").await, 3);
     }
 
     async fn what_is_staged_survives_a_restart_and_takes_no_name(given: TestRegistry) {

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use countersign_formats::Ecosystem;
-use countersign_registry::model::{Action, Actor, Identity, Level, Presented, Role, TrustLevel};
+use countersign_registry::model::{
+    Action, Actor, CallerOrigin, Identity, Level, Presented, Role, TrustLevel,
+};
 use countersign_registry::oidc::{Provider, Rule, Test};
 use countersign_registry::{
     Error, Kind, Minted, NewIssuer, NewPublisher, PolicyChange, PublisherSummary, Registry,
@@ -258,6 +260,25 @@ on_both_databases! {
         test.registry.exchange(PYPI, &token).await.unwrap();
         let again = test.registry.exchange(PYPI, &token).await;
         says(&refused(again.map(|_| ()), "oidc-replayed"), &["once", "leaked"]);
+    }
+
+    async fn a_token_replayed_for_the_same_project_is_refused_and_the_next_project_of_the_job_is_not(test: TestRegistry) {
+        let ada = test.user("ada").await;
+        let (name, issuer) = issuer(&test, Provider::Github).await;
+        for project in ["first-of-job", "second-of-job"] {
+            test.registry.add_publisher(&ada, pending(&name, project)).await.unwrap();
+        }
+        let origin = CallerOrigin { address: "192.0.2.1".parse().unwrap(), agent: String::new() };
+        let token = token(&issuer, &release());
+        let exchange = |project: &'static str| test.registry.exchange_for(PYPI, project, &token, &origin);
+        let first = exchange("first-of-job").await.unwrap();
+        assert_eq!(first.projects, ["first-of-job"]);
+        refused(exchange("first-of-job").await.map(|_| ()), "oidc-replayed");
+        // Another spelling is the same project.
+        refused(exchange("First.Of_Job").await.map(|_| ()), "oidc-replayed");
+        assert_eq!(exchange("second-of-job").await.unwrap().projects, ["second-of-job"]);
+        refused(exchange("second-of-job").await.map(|_| ()), "oidc-replayed");
+        test.check().await;
     }
 
     async fn of_many_exchanges_of_one_token_at_once_exactly_one_succeeds(test: TestRegistry) {

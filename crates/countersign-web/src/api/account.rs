@@ -115,6 +115,7 @@ pub(super) async fn create_token(
     let wanted = Wanted {
         act: Act::MakeTokens,
         also: &[],
+        on: None,
         subject,
     };
     let request = Request::of(&site, &headers, wanted).await?;

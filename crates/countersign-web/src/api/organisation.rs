@@ -83,6 +83,7 @@ fn wanted(act: Act, also: &'static [Act], organisation: &str, what: &str) -> Wan
     Wanted {
         act,
         also,
+        on: None,
         subject: format!("organisation {}: {what}", named(organisation)),
     }
 }
@@ -228,6 +229,7 @@ pub(super) async fn accept(State(site): State<Site>, headers: HeaderMap, content
     let wanted = Wanted {
         act: Act::AnswerInvitation,
         also: &[],
+        on: None,
         subject,
     };
     let request = Request::of(&site, &headers, wanted).await?;
@@ -251,6 +253,7 @@ pub(super) async fn end_invitation(
     let wanted = Wanted {
         act: Act::AnswerInvitation,
         also: &[Act::ManageMembers, Act::ManageManagers],
+        on: None,
         subject: format!("end the invitation {}", named(&id)),
     };
     let request = Request::of(&site, &headers, wanted).await?;

@@ -102,6 +102,7 @@ pub(super) async fn set_role(
     let wanted = Wanted {
         act: Act::ManageRoles,
         also: &[],
+        on: None,
         subject: format!("{project}: {} becomes {}", named(&user), role.as_str()),
     };
     let request = Request::of(&site, &headers, wanted).await?;
@@ -126,6 +127,7 @@ pub(super) async fn remove_role(
     let wanted = Wanted {
         act: Act::ManageRoles,
         also: &[],
+        on: None,
         subject: format!("{project}: {} loses the role", named(&user)),
     };
     let request = Request::of(&site, &headers, wanted).await?;
@@ -180,6 +182,7 @@ async fn team_role(
     let wanted = Wanted {
         act: Act::ManageRoles,
         also: &[],
+        on: None,
         subject: format!("{project}: the team {} {change}", named(team)),
     };
     let request = Request::of(site, headers, wanted).await?;
@@ -248,6 +251,7 @@ pub(super) async fn propose(
     let wanted = Wanted {
         act: Act::Propose,
         also: &[],
+        on: None,
         subject,
     };
     let request = Request::of(&site, &headers, wanted).await?;
@@ -291,6 +295,7 @@ pub(super) async fn confirm(
     let wanted = Wanted {
         act: Act::Confirm,
         also: &[Act::AnswerInvitation, Act::ManageManagers],
+        on: None,
         subject: told(&site, &headers, &id).await?,
     };
     let request = Request::of(&site, &headers, wanted).await?;
@@ -311,6 +316,7 @@ pub(super) async fn cancel(
     let wanted = Wanted {
         act: Act::ManageManagers,
         also: &[],
+        on: None,
         subject: format!("stop this: {}", told(&site, &headers, &id).await?),
     };
     let request = Request::of(&site, &headers, wanted).await?;

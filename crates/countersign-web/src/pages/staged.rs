@@ -58,11 +58,17 @@ async fn show(member: Member) -> Result<Response, Refusal> {
 /// Publishes what the page showed: this id with this digest.
 async fn approve(member: Member, body: Body) -> Result<Response, Refusal> {
     let form = member.fields(body).await?;
-    let outcome = member
-        .site
-        .registry
-        .approve_staged(&member.actor, form.get("id"), Some(form.get("sha256")))
-        .await;
+    let (registry, approver) = (member.site.registry.clone(), member.actor.clone());
+    let (id, sha256) = (form.get("id").to_owned(), form.get("sha256").to_owned());
+    // In a task of its own: a browser that goes away now must not stop a publish half way.
+    let approving =
+        tokio::spawn(async move { registry.approve_staged(&approver, &id, Some(&sha256)).await });
+    let outcome = approving.await.unwrap_or_else(|error| {
+        Err(countersign_registry::Error::internal(
+            "an approval ended in a panic",
+            error,
+        ))
+    });
     member
         .done(outcome.map(drop), HERE, "staged-approved")
         .await

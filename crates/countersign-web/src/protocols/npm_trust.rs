@@ -269,6 +269,7 @@ async fn list(site: &Site, name: &PackageName, headers: &HeaderMap) -> Result<Re
     let wanted = Wanted {
         act: Act::SeeSettings,
         also: &[],
+        on: Some((Ecosystem::Npm, name.to_string())),
         subject: format!("{}: its publishers are listed", subject(name)),
     };
     let request = Request::of(site, headers, wanted).await?;
@@ -320,6 +321,7 @@ async fn add(
     let wanted = Wanted {
         act: Act::ManagePublishers,
         also: &[],
+        on: Some((Ecosystem::Npm, name.to_string())),
         subject: words,
     };
     let request = Request::of(site, headers, wanted).await?;
@@ -362,6 +364,7 @@ async fn end(
     let wanted = Wanted {
         act: Act::ManagePublishers,
         also: &[],
+        on: Some((Ecosystem::Npm, name.to_string())),
         subject: format!("{}: the publisher {id:?} is removed", subject(name)),
     };
     let request = Request::of(site, headers, wanted).await?;

@@ -12,7 +12,7 @@ use countersign::verify::{self, Bytes, Measured};
 use countersign::{Exit, Failure, bundle};
 use countersign_formats::purl;
 use countersign_formats::pypi::lock::LockFile;
-use countersign_trust::digest::{Hasher, Sha256};
+use countersign_trust::digest::{Digests, Hasher, Sha256};
 use countersign_trust::sigstore::{PolicyFile, Signer, Subject, TrustRoot, TrustedKeys};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
@@ -298,19 +298,19 @@ impl Session<'_> {
             ));
             return Ok(report);
         };
-        let (sha256, size) = match source {
+        let (sha256, sha512, size) = match source {
             Source::Registry(remote) => {
-                let (sha256, size) = self.download(remote, evidence)?;
-                (sha256, Some(size))
+                let (digests, size) = self.download(remote, evidence)?;
+                (digests.sha256, digests.sha512_hex(), Some(size))
             }
             Source::Folder(folder) => {
                 let path = folder.join(&evidence.filename);
                 match path.is_file() {
                     true => {
                         let measured = verify::measure(&path)?;
-                        (measured.sha256, Some(measured.size))
+                        (measured.sha256, measured.sha512, Some(measured.size))
                     }
-                    false => (evidence.sha256, None),
+                    false => (evidence.sha256, None, None),
                 }
             }
         };
@@ -320,6 +320,7 @@ impl Session<'_> {
         let bytes = Bytes {
             filename: &evidence.filename,
             sha256: &sha256,
+            sha512: sha512.as_deref(),
             size,
         };
         self.inquiry.file(
@@ -332,7 +333,11 @@ impl Session<'_> {
     }
 
     /// Fetches a file to measure it; keeps it only with `--save`, and there under another name until it is whole.
-    fn download(&self, remote: &Remote, evidence: &FileEvidence) -> Result<(Sha256, u64), Failure> {
+    fn download(
+        &self,
+        remote: &Remote,
+        evidence: &FileEvidence,
+    ) -> Result<(Digests, u64), Failure> {
         let unwritable = |path: &Path, error: std::io::Error| {
             Failure::new(
                 Exit::Environment,
@@ -351,7 +356,7 @@ impl Session<'_> {
             }
             _ => None,
         };
-        let mut hasher = Hasher::new(false);
+        let mut hasher = Hasher::new(true);
         let path = verify::file_path(&evidence.sha256, &evidence.filename);
         let there = remote.download(&path, MOST_FILE, &mut |piece| {
             hasher.update(piece);
@@ -372,8 +377,7 @@ impl Session<'_> {
         if let Some((part, path)) = &kept {
             std::fs::rename(part, path).map_err(|error| unwritable(path, error))?;
         }
-        let (digests, size) = hasher.finish();
-        Ok((digests.sha256, size))
+        Ok(hasher.finish())
     }
 
     fn lock(&self, path: &Path) -> Result<(), Failure> {

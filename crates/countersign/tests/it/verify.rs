@@ -12,6 +12,18 @@ use countersign_testkit::sigstore::{Fault, Identity, PrivateSigstore, SubjectNam
 use countersign_trust::sigstore::{Attestation, Bundle, Limits, Provenance};
 use serde_json::{Value, json};
 
+use countersign::evidence::{FileEvidence, Piece};
+use countersign::inquire::Inquiry;
+use countersign::trusted::{Pinned, TrustFile};
+use countersign::verify::{Bytes, measure};
+use countersign_trust::checkpoint::Checkpoint;
+use countersign_trust::digest::{Hasher, Sha256};
+use countersign_trust::leaf::{Algorithm, Leaf};
+use countersign_trust::note::{KeyName, SignerKey};
+use countersign_trust::proof::TlogProof;
+use countersign_trust::sigstore::TrustRoot;
+use countersign_trust::tlog;
+
 use crate::user::{Ran, User};
 
 const ISSUER: &str = "https://token.example";
@@ -549,4 +561,94 @@ fn files_that_are_not_what_they_should_be_end_in_a_sentence_and_the_right_code()
         }
         assert!(!ran.err.contains("panicked"), "{ran:#?}");
     }
+}
+
+fn sha512(bytes: &[u8]) -> String {
+    let mut hasher = Hasher::new(true);
+    hasher.update(bytes);
+    hasher.finish().0.sha512_hex().unwrap()
+}
+
+#[test]
+fn a_registry_that_logs_the_sha512_of_other_bytes_does_not_borrow_their_npm_provenance() {
+    const ORIGIN: &str = "packages.example/log/1";
+    const PURL: &str = "pkg:npm/left@1.0.0";
+    let (good, evil) = (
+        b"the good tarball".as_slice(),
+        b"an evil tarball".as_slice(),
+    );
+    // Genuine provenance, of the good bytes alone.
+    let sigstore = PrivateSigstore::new("borrowed");
+    let claims = claims::github("octo/left", "release.yml");
+    let identity = Identity::github(ISSUER, HOST, &claims);
+    let statement = statements::npm_provenance(PURL, good, &identity);
+    let bundle = sigstore.sign_statement(&identity, &statement).to_string();
+    let roots = TrustRoot::from_json("private", sigstore.trusted_root_json().as_bytes()).unwrap();
+    // A log whose key is pinned, and whose owner says what it likes.
+    let key = SignerKey::generate(KeyName::new(ORIGIN).unwrap(), [7; 32]);
+    let trust = TrustFile {
+        registries: vec![Pinned {
+            url: "https://packages.example/".parse().unwrap(),
+            origin: ORIGIN.to_owned(),
+            log: "/log".to_owned(),
+            keys: vec![key.verifier().to_string()],
+            attestation_keys: Vec::new(),
+        }],
+    };
+    let inquiry = Inquiry {
+        trust: &trust,
+        registry: None,
+        roots: &roots,
+        policy: None,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("left-1.0.0.tgz");
+    let purl = format!("{PURL}?file_name=left-1.0.0.tgz");
+    let examined = |bytes: &[u8], said: Option<&[u8]>, at_hand: bool| {
+        fs::write(&path, bytes).unwrap();
+        let measured = measure(&path).unwrap();
+        assert_eq!(measured.sha512, Some(sha512(bytes)));
+        let sha256 = Sha256::of(bytes);
+        let mut leaf = Leaf::file_published(&purl, sha256, bytes.len() as u64, 1, 1, None);
+        if let Some(said) = said {
+            leaf.digests.push((Algorithm::Sha512, sha512(said)));
+        }
+        leaf.attestations = vec![Sha256::of(bundle.as_bytes())];
+        let entry = leaf.to_text().unwrap().into_bytes();
+        let checkpoint = Checkpoint::new(ORIGIN, 1, tlog::leaf_hash(&entry));
+        let proof = TlogProof {
+            extra: Some(entry),
+            index: 0,
+            hashes: Vec::new(),
+            checkpoint: checkpoint.sign(&key, None),
+        };
+        let mut evidence = FileEvidence::bare(&purl, "left-1.0.0.tgz", sha256);
+        evidence.pieces.push(Piece {
+            digest: Sha256::of(bundle.as_bytes()),
+            bundle: Bundle::parse(bundle.as_bytes(), &Limits::default()),
+        });
+        let bytes = match at_hand {
+            true => measured.bytes(),
+            false => Bytes {
+                sha512: None,
+                size: None,
+                ..measured.bytes()
+            },
+        };
+        let proof = proof.to_string();
+        let report = inquiry
+            .file("left", &bytes, Ok(&purl), proof.as_bytes(), Some(&evidence))
+            .unwrap();
+        let failed = report.first_failed().map(|row| row.check);
+        (failed, report.signed.len())
+    };
+    assert_eq!(examined(good, Some(good), true), (None, 1));
+    // The leaf's SHA-512 is that of the good bytes: the leaf is refused, whatever else is shown.
+    assert_eq!(examined(evil, Some(good), true), (Some("digest"), 0));
+    // It says none, or the right one: the provenance is about other bytes.
+    assert_eq!(examined(evil, None, true), (Some("attestation"), 0));
+    assert_eq!(examined(evil, Some(evil), true), (Some("attestation"), 0));
+    // Where the bytes are not at hand, nothing is said of who made them.
+    assert_eq!(examined(evil, Some(good), false), (None, 0));
+    assert_eq!(examined(good, Some(good), false), (None, 0));
 }

@@ -246,6 +246,7 @@ pub(super) async fn create_token(call: &Call<'_>, body: Body) -> Answer {
     let wanted = Wanted {
         act: Act::MakeTokens,
         also: &[],
+        on: None,
         subject,
     };
     let request = Request::of(call.site, call.headers, wanted).await?;

@@ -288,6 +288,7 @@ fn wanted(name: &PackageName, changes: &[Change]) -> Option<Wanted> {
             Act::ManageRoles if acts.contains(&Act::Delete) => &[Act::Delete],
             _ => &[],
         },
+        on: Some((Ecosystem::Npm, name.to_string())),
         subject: format!("pkg:npm/{name}: {}", words.join(", ")),
     })
 }
@@ -332,6 +333,7 @@ pub(super) async fn remove_all(call: &Call<'_>, name: &PackageName, revision: &s
     let wanted = Wanted {
         act: Act::DeleteProject,
         also: &[],
+        on: Some((Ecosystem::Npm, name.to_string())),
         subject: format!("pkg:npm/{name}"),
     };
     let request = Request::of(call.site, call.headers, wanted).await?;

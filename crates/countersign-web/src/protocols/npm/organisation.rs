@@ -41,6 +41,7 @@ fn wanted(act: Act, also: &'static [Act], organisation: &str, what: &str) -> Wan
     Wanted {
         act,
         also,
+        on: None,
         subject: format!("the organisation {organisation:?}: {what}"),
     }
 }
@@ -307,6 +308,7 @@ async fn role_of_team(
     let wanted = Wanted {
         act: Act::ManageRoles,
         also: &[],
+        on: Some((Ecosystem::Npm, name.to_string())),
         subject: format!("pkg:npm/{name}: the team {which:?} of {organisation:?} {change}"),
     };
     let request = Request::of(call.site, call.headers, wanted).await?;

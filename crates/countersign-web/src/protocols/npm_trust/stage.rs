@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use countersign_formats::Ecosystem;
 use countersign_registry::{Act, StagedPublication, Wanted};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -121,9 +122,13 @@ pub(super) async fn approve(
     let wanted = Wanted {
         act: Act::ApproveStaged,
         also: &[],
+        on: Some((Ecosystem::Npm, staged.project.clone())),
         subject: format!(
-            "{} with sha256:{}, staged by {} ({id})",
-            staged.purl, staged.sha256, staged.by
+            "{} {}, with sha256:{}, staged by {} ({id})",
+            staged.purl,
+            staged.along(),
+            staged.sha256,
+            staged.by
         ),
     };
     let request = Request::of(site, headers, wanted).await?;
@@ -167,9 +172,16 @@ pub(super) async fn reject(
     headers: &HeaderMap,
     id: &str,
 ) -> Result<Response, Refusal> {
+    let actor = site.actor(headers).await.map_err(Refusal::npm)?;
+    let staged = site
+        .registry
+        .staged_publication(&actor, id)
+        .await
+        .map_err(Refusal::npm)?;
     let wanted = Wanted {
         act: Act::RejectStaged,
         also: &[],
+        on: Some((Ecosystem::Npm, staged.project.clone())),
         subject: format!("the staged publication {id:?}"),
     };
     let request = Request::of(site, headers, wanted).await?;
