@@ -10,6 +10,7 @@ use countersign_formats::{
     Artifact, Ecosystem, Limits,
     cargo::{
         OwnIndex,
+        dependency::CRATES_IO_SPARSE,
         index::{Entry, Published, promises},
         name,
     },
@@ -22,7 +23,7 @@ fn main() {
         eprintln!("usage: crates_against_index CRATES INDEX");
         std::process::exit(2);
     };
-    let public = OwnIndex::new("sparse+https://index.crates.io/").unwrap();
+    let public = OwnIndex::new(CRATES_IO_SPARSE).unwrap();
     let limits = Limits::default();
     let mut count: BTreeMap<String, usize> = BTreeMap::new();
     for file in fs::read_dir(crates).unwrap() {

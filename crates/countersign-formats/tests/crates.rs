@@ -10,6 +10,7 @@ use countersign_formats::{
     Artifact, Ecosystem, IndexView, Limits, Manifest, NameKey, Rejection,
     cargo::{
         CrateDependency, Kind, OwnIndex, Source,
+        dependency::CRATES_IO_SPARSE,
         index::{self, Entry, IndexFile, Published, promises},
         publish::{Framing, PublishRequest, compare},
     },
@@ -741,7 +742,7 @@ fn a_line_has_every_key_and_comes_back() {
     );
     assert_eq!(entry().line(&own()), expected);
     assert_eq!(Entry::parse(expected, &own()).unwrap(), entry());
-    let public = OwnIndex::new("sparse+https://index.crates.io/").unwrap();
+    let public = OwnIndex::new(CRATES_IO_SPARSE).unwrap();
     assert!(!entry().line(&public).contains("registry"));
 }
 
@@ -921,7 +922,7 @@ proptest! {
         public in any::<bool>(),
     ) {
         let own = if public {
-            OwnIndex::new("sparse+https://index.crates.io/").unwrap()
+            OwnIndex::new(CRATES_IO_SPARSE).unwrap()
         } else {
             own()
         };

