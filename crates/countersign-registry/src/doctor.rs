@@ -20,7 +20,7 @@ use crate::fetch::rendered_index;
 use crate::heartbeat::document_path;
 use crate::keys::verifier_key_name;
 use crate::model::{FileState, Time};
-use crate::provenance::{npm_key_problem, signing_key_problem};
+use crate::provenance::{ATTESTATIONS, NPM, key_problem};
 use crate::settings::Settings;
 use crate::sign_in::{RP, belongs};
 use crate::store::{Head, Store};
@@ -543,7 +543,7 @@ async fn attestations(patient: &Patient<'_>, deep: bool) -> Result<Diagnosis> {
         ));
     }
     let problem = match patient.keys_folder {
-        Some(folder) => signing_key_problem(patient.store, folder).await?,
+        Some(folder) => key_problem(patient.store, folder, &ATTESTATIONS).await?,
         None => None,
     };
     Ok(match problem {
@@ -568,7 +568,7 @@ async fn attestations(patient: &Patient<'_>, deep: bool) -> Result<Diagnosis> {
 /// Is the key there that signs npm's versions?
 async fn npm_signatures(patient: &Patient<'_>) -> Result<Diagnosis> {
     let problem = match patient.keys_folder {
-        Some(folder) => npm_key_problem(patient.store, folder).await?,
+        Some(folder) => key_problem(patient.store, folder, &NPM).await?,
         None => None,
     };
     Ok(match problem {

@@ -19,6 +19,7 @@ use crate::error::{Error, Kind, Result};
 use crate::heartbeat::{Pulse, tile_path};
 use crate::keys::verifier_key_name;
 use crate::model::{Actor, EventId};
+use crate::provenance::{ATTESTATIONS, Keyring, NPM};
 use crate::settings::Settings;
 use crate::store::{Head, LeafFacts, NewEvent, NumberedLeaf, Store, Tx};
 use crate::{Blobs, Inner, LogKeys, Registry, Seams, fetch};
@@ -184,8 +185,8 @@ impl Registry {
                 door: Default::default(),
                 office: Default::default(),
                 keyring: Default::default(),
-                notary: Default::default(),
-                npm_key: Default::default(),
+                notary: Keyring::of(&ATTESTATIONS),
+                npm_key: Keyring::of(&NPM),
                 roots: Default::default(),
                 ways_back: Default::default(),
                 diary: Default::default(),

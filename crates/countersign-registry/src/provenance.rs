@@ -5,6 +5,7 @@
 //! `reading` is what is served.
 
 mod changes;
+mod keyring;
 mod notary;
 mod npm_keys;
 mod reading;
@@ -31,8 +32,8 @@ use crate::policy::{self, Act, Passed};
 use crate::store::{ChangeRow, ProjectFacts, Tx};
 use crate::texts::NoticeKind;
 
-pub(crate) use notary::{NotaryRoom, signing_key_problem};
-pub(crate) use npm_keys::{NpmKeyRoom, NpmSigner, npm_key_problem};
+pub(crate) use keyring::{ATTESTATIONS, Keyring, NPM, key_problem};
+pub(crate) use npm_keys::NpmSigner;
 pub(crate) use roots::RootRoom;
 pub(crate) use vetting::{Candidate, Vetted};
 

@@ -119,7 +119,7 @@ pub(crate) struct Publication {
     vetted: Vetted,
     purl: String,
     /// Signs the version for npm's clients.
-    signer: Option<Arc<NpmSigner>>,
+    signer: Option<NpmSigner>,
     way: Way,
 }
 

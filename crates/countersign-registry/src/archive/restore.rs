@@ -31,7 +31,7 @@ use crate::heartbeat::{Change, tile_path};
 use crate::keys::verifier_key_name;
 use crate::model::{Actor, FileId, FileState, ProjectId};
 use crate::opening::start_shard;
-use crate::provenance::{npm_key_problem, signing_key_problem};
+use crate::provenance::{ATTESTATIONS, NPM, key_problem};
 use crate::settings::Settings;
 use crate::store::{Head, LeafFacts, Store};
 use crate::{Blobs, LogKeys, Registry, Seams};
@@ -326,15 +326,16 @@ async fn settle(plan: &Restore<'_>, progress: Progress<'_>) -> Result<Restored> 
                 .await?;
         }
     }
-    let problem = signing_key_problem(store, &plan.settings.sign_in.key_folder).await?;
-    let npm_problem = npm_key_problem(store, &plan.settings.sign_in.key_folder).await?;
+    let folder = &plan.settings.sign_in.key_folder;
+    let problem = key_problem(store, folder, &ATTESTATIONS).await?;
+    let npm_problem = key_problem(store, folder, &NPM).await?;
     let mut tx = store.write().await?;
     if let Some(problem) = npm_problem {
-        tx.end_npm_key(now).await?;
+        tx.end_key(NPM.table, now).await?;
         notes.push(format!("{problem} Another key signs npm's versions from now on; what the one before signed stays good."));
     }
     if let Some(problem) = problem {
-        tx.end_attestation_key(now).await?;
+        tx.end_key(ATTESTATIONS.table, now).await?;
         tx.own_words_due_for_all().await?;
         notes.push(format!("{problem} Another key signs the registry's attestations from now on; it is made within the hour, or with the next file."));
     }

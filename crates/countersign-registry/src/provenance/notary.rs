@@ -4,27 +4,22 @@
 //! The heartbeat makes them with the file's leaf. Files that have none (from before this version, or taken while the key
 //! was away) get theirs by a chore.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use countersign_formats::{NameKey, purl};
 use countersign_trust::digest::Sha256;
-use countersign_trust::leaf::{Change as Way, LeafKind};
-use countersign_trust::sigstore::{P256Signer, PredicateKind, Signs, sign_statement};
+use countersign_trust::sigstore::{PredicateKind, sign_statement};
 use serde_json::{Value, json};
 
+use super::keyring::{self, ATTESTATIONS, SigningKey};
 use crate::Registry;
 use crate::accounts::new_id;
-use crate::error::{Error, Kind, Result};
-use crate::heartbeat::{Change, file_url};
-use crate::keys::{read_secret, secret_or_new};
+use crate::error::{Error, Result};
+use crate::heartbeat::file_url;
 use crate::model::{
     Actor, AttestationForm, Maker, RegistryKey, ShownProvenance, Time, TrustLevel, Verdict,
 };
-use crate::policy;
-use crate::store::{AttestationKeyRow, AttestationRow, OwnSubject, Store, ecosystem};
+use crate::store::{AttestationRow, OwnSubject, ecosystem};
 
 /// The predicate types of what the registry makes.
 const RELEASE: &str = "https://in-toto.io/attestation/release/v0.2";
@@ -39,14 +34,9 @@ const POLICY: &str = include_str!("../../../../docs/spec/provenance.md");
 /// Files that the chore attests in one transaction.
 const CATCH_UP: i64 = 200;
 
-/// Signs with the key of that hint.
-pub(crate) struct Notary {
-    signer: P256Signer,
-}
-
-/// What this process has of the key; read again when the database names another.
-#[derive(Default)]
-pub(crate) struct NotaryRoom(tokio::sync::Mutex<Option<Arc<Notary>>>);
+/// Signs attestations.
+#[derive(Clone)]
+pub(crate) struct Notary(Arc<SigningKey>);
 
 fn unusable(source: impl std::fmt::Display) -> Error {
     Error::internal(
@@ -55,40 +45,16 @@ fn unusable(source: impl std::fmt::Display) -> Error {
     )
 }
 
-fn file_name(number: u64) -> String {
-    format!("attestations-{number}.p256")
-}
-
 fn seconds(at: Time) -> String {
     let text = at.rfc3339();
     format!("{}Z", text.get(..19).unwrap_or_default())
 }
 
-/// A public key (DER, SubjectPublicKeyInfo) as PEM.
-pub(super) fn pem(spki: &[u8]) -> String {
-    let body = STANDARD.encode(spki);
-    let lines: Vec<&str> = body
-        .as_bytes()
-        .chunks(64)
-        .filter_map(|line| std::str::from_utf8(line).ok())
-        .collect();
-    format!(
-        "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
-        lines.join("\n")
-    )
-}
-
 impl Notary {
-    fn of(secret: &[u8; 32]) -> Result<Self> {
-        Ok(Self {
-            signer: P256Signer::new(secret).map_err(unusable)?,
-        })
-    }
-
     /// Signs a statement and makes the row of it.
     fn attest(&self, subject: &OwnSubject, statement: &Value, now: Time) -> Result<AttestationRow> {
         let text = statement.to_string();
-        let bundle = sign_statement(text.as_bytes(), &self.signer).map_err(unusable)?;
+        let bundle = sign_statement(text.as_bytes(), &self.0.signer).map_err(unusable)?;
         let body = String::from_utf8(bundle.raw().to_vec()).map_err(unusable)?;
         let predicate_type = statement
             .get("predicateType")
@@ -161,23 +127,12 @@ impl Registry {
     /// # Errors
     /// Where the database or the folder of keys fails.
     pub async fn attestation_keys(&self) -> Result<Vec<RegistryKey>> {
-        let mut rows = self.inner.store.attestation_keys().await?;
+        let mut rows = self.inner.store.keys(ATTESTATIONS.table).await?;
         if rows.is_empty() {
             self.notary().await?;
-            rows = self.inner.store.attestation_keys().await?;
+            rows = self.inner.store.keys(ATTESTATIONS.table).await?;
         }
-        rows.into_iter()
-            .map(|row| {
-                let spki = hex::decode(&row.spki)
-                    .map_err(|source| Error::internal("a stored key is malformed", source))?;
-                Ok(RegistryKey {
-                    hint: row.hint,
-                    pem: pem(&spki),
-                    since: row.since,
-                    until: row.until,
-                })
-            })
-            .collect()
+        keyring::shown(rows)
     }
 
     /// Lets a new key sign the registry's own attestations from now on. What was signed before stays, but nothing proves
@@ -186,103 +141,19 @@ impl Registry {
     /// # Errors
     /// `operator-needed`, `attestation-key-missing`.
     pub async fn rotate_attestation_key(&self, actor: &Actor) -> Result<RegistryKey> {
-        policy::may_operate(actor, "rotate the registry's keys")?;
-        let rows = self.inner.store.attestation_keys().await?;
-        let number = rows.first().map_or(1, |row| row.number + 1);
-        self.make_key(number, Some(actor)).await?;
-        self.attestation_keys()
-            .await?
-            .into_iter()
-            .next()
-            .ok_or_else(|| Error::internal("a key was made and is not there", number.to_string()))
+        self.rotate_key(actor, &ATTESTATIONS).await
     }
 
     /// The key that signs now; made at its first use.
-    pub(crate) async fn notary(&self) -> Result<Arc<Notary>> {
-        let mut room = self.inner.notary.0.lock().await;
-        let rows = self.inner.store.attestation_keys().await?;
-        let Some(current) = rows.iter().find(|row| row.until.is_none()) else {
-            let number = rows.first().map_or(1, |newest| newest.number + 1);
-            let made = self.make_key(number, None).await?;
-            *room = Some(made.clone());
-            return Ok(made);
-        };
-        if let Some(notary) = room
-            .as_ref()
-            .filter(|notary| notary.signer.hint() == current.hint)
-        {
-            return Ok(notary.clone());
-        }
-        let folder = self.inner.settings.sign_in.key_folder.clone();
-        let number = current.number;
-        let secret = tokio::task::spawn_blocking(move || read_key(&folder, number))
-            .await
-            .map_err(|source| Error::internal("a task broke off", source))??;
-        let notary = Arc::new(Notary::of(&secret)?);
-        if notary.signer.hint() != current.hint {
-            return Err(Error::unavailable(
-                "attestation-key-wrong",
-                format!(
-                    "The key {} is not the one that this registry signs attestations with.",
-                    file_name(number)
-                ),
-            )
-            .remedy("Put the right key into the folder of keys; every server of one registry has the same."));
-        }
-        *room = Some(notary.clone());
-        Ok(notary)
-    }
-
-    async fn make_key(&self, number: u64, actor: Option<&Actor>) -> Result<Arc<Notary>> {
-        let folder = self.inner.settings.sign_in.key_folder.clone();
-        let fresh = self.inner.seams.random.bytes32();
-        let secret = tokio::task::spawn_blocking(move || write_key(&folder, number, fresh))
-            .await
-            .map_err(|source| Error::internal("a task broke off", source))??;
-        let notary = Arc::new(Notary::of(&secret)?);
-        let row = AttestationKeyRow {
-            number,
-            hint: notary.signer.hint().to_owned(),
-            spki: hex::encode(notary.signer.public_key().map_err(unusable)?),
-            since: self.now(),
-            until: None,
-        };
-        let mut tx = self.inner.store.write().await?;
-        if !tx.put_attestation_key(&row).await? {
-            return Err(Error::new(
-                Kind::Conflict,
-                "attestation-key-raced",
-                "Another server made a key at the same moment.",
-            )
-            .remedy("Try again; copy the folder of keys to every server first."));
-        }
-        let detail = json!({"attestation_key": row.hint, "number": row.number});
-        match actor {
-            Some(actor) => {
-                let change =
-                    Change::registry(actor, LeafKind::PolicyChanged).way(Way::Replaced, None);
-                self.record(&mut tx, change, detail).await?;
-                tx.own_words_due_for_all().await?;
-            }
-            // The first is made by itself, with the first file; another one where a restore lacked the
-            // one before, which noted already what is to be said again.
-            None => {
-                let registry = Actor::operator();
-                let kind = "attestation-key-made";
-                tx.note_event(&new_id(), row.since, kind, &registry, None, detail)
-                    .await?;
-            }
-        }
-        tx.commit().await?;
-        self.inner.beat.wake();
-        Ok(notary)
+    pub(crate) async fn notary(&self) -> Result<Notary> {
+        self.signing_key(&self.inner.notary).await.map(Notary)
     }
 
     /// What the registry says itself of some files: a release attestation for each that has none yet (`fresh`), a
     /// summary for each that has attestations of its uploader.
     pub(crate) async fn own_attestations(
         &self,
-        notary: Arc<Notary>,
+        notary: Notary,
         subjects: Vec<OwnSubject>,
         fresh: impl Fn(&OwnSubject) -> bool,
         attestations: &[AttestationRow],
@@ -394,50 +265,7 @@ impl Registry {
     }
 }
 
-/// What is wrong with the key that signs the registry's attestations; `None` where it is there, or none was made yet.
-pub(crate) async fn signing_key_problem(store: &Store, folder: &Path) -> Result<Option<String>> {
-    let rows = store.attestation_keys().await?;
-    let Some(current) = rows.into_iter().find(|row| row.until.is_none()) else {
-        return Ok(None);
-    };
-    let (folder, number) = (folder.to_owned(), current.number);
-    let read = tokio::task::spawn_blocking(move || read_key(&folder, number))
-        .await
-        .map_err(|source| Error::internal("a task broke off", source))?;
-    Ok(match read.and_then(|secret| Notary::of(&secret)) {
-        Ok(notary) if notary.signer.hint() == current.hint => None,
-        Ok(_) => Some(format!(
-            "The key {} is not the one that signs this registry's attestations.",
-            file_name(number)
-        )),
-        Err(error) => Some(error.message),
-    })
-}
-
 /// Is this a predicate type that only the registry itself may use here?
 pub(crate) fn is_registrys(predicate_type: &str) -> bool {
     PredicateKind::of(predicate_type).is_made_by_registries()
-}
-
-fn missing(folder: &Path, number: u64, source: std::io::Error) -> Error {
-    Error::new(
-        Kind::Unavailable,
-        "attestation-key-missing",
-        format!(
-            "The key of the registry's attestations, {}, can not be had: {source}.",
-            folder.join(file_name(number)).display()
-        ),
-    )
-    .remedy("Put it back from where you keep the keys, or make another: `countersignd admin key rotate attestations`.")
-    .because(source)
-}
-
-fn read_key(folder: &Path, number: u64) -> Result<[u8; 32]> {
-    read_secret(folder, &file_name(number)).map_err(|source| missing(folder, number, source))
-}
-
-/// Keeps a new key; where one of this number lies there already, it is taken.
-fn write_key(folder: &Path, number: u64, fresh: [u8; 32]) -> Result<[u8; 32]> {
-    secret_or_new(folder, &file_name(number), fresh)
-        .map_err(|source| missing(folder, number, source))
 }

@@ -8,6 +8,7 @@ mod console;
 mod curating;
 mod device;
 mod examining;
+mod keys;
 mod mail;
 mod npm;
 mod organisations;
@@ -33,16 +34,16 @@ pub(crate) use beats::{DocumentRow, Head, LeafFacts, NewEvent, NumberedLeaf, Pro
 pub use console::{LeakReport, Withheld};
 pub(crate) use curating::{CuratedFile, CuratedProject};
 pub(crate) use device::DeviceRow;
+pub(crate) use keys::{KeyRow, KeyTable};
 pub(crate) use mail::{AccountNoticeRow, AddressRow, DomainRow, MailRow, MailSecretRow, NewMail};
-pub(crate) use npm::NpmKeyRow;
 pub(crate) use organisations::{
     ApprovalRow, InvitationRow, OrganisationRow, OwnedProject, ProposalKind, ProposalRow, TeamRow,
 };
 pub(crate) use people::{CredentialRow, NewCredential};
 pub use provenance::ChangeFacts;
 pub(crate) use provenance::{
-    AttestationKeyRow, AttestationRow, AttestedFile, ChangeRow, CheckedSource, IdentityRow,
-    OwnSubject, SourceCheckRow, TrustRootRow,
+    AttestationRow, AttestedFile, ChangeRow, CheckedSource, IdentityRow, OwnSubject,
+    SourceCheckRow, TrustRootRow,
 };
 pub(crate) use publishing::{
     FileFacts, NamespaceFacts, NewFile, NewProject, ProjectFacts, PublishFacts,

@@ -1,19 +1,8 @@
-//! npm: the keys of the registry's signatures over versions, and the signatures.
+//! npm: the registry's signatures over versions.
 
-use super::{Store, Tx, failed, maybe_time, text, time, unsigned};
+use super::{Store, Tx, failed, text};
 use crate::error::Result;
-use crate::model::{FileId, ProjectId, Time};
-
-/// A key that signs, or signed, npm's versions.
-#[derive(Clone, Debug)]
-pub(crate) struct NpmKeyRow {
-    pub(crate) number: u64,
-    pub(crate) keyid: String,
-    /// SubjectPublicKeyInfo in DER, hex.
-    pub(crate) spki: String,
-    pub(crate) since: Time,
-    pub(crate) until: Option<Time>,
-}
+use crate::model::{FileId, ProjectId};
 
 /// A version whose signature is missing or does not count.
 #[derive(Clone, Debug)]
@@ -34,27 +23,6 @@ const UNSIGNED: &str = "SELECT f.id, f.project_id, p.key, p.name, r.version, f.s
      AND (k.until_at IS NULL OR k.until_at / 1000 > COALESCE(f.live_at, f.staged_at) / 1000)) ORDER BY f.id LIMIT $1";
 
 impl Store {
-    /// The keys of npm's signatures, the newest first.
-    pub(crate) async fn npm_keys(&self) -> Result<Vec<NpmKeyRow>> {
-        let rows = sqlx::query(
-            "SELECT number, keyid, spki, since_at, until_at FROM npm_keys ORDER BY number DESC",
-        )
-        .fetch_all(&self.read)
-        .await
-        .map_err(failed)?;
-        rows.iter()
-            .map(|row| {
-                Ok(NpmKeyRow {
-                    number: unsigned(row, "number")?,
-                    keyid: text(row, "keyid")?,
-                    spki: text(row, "spki")?,
-                    since: time(row, "since_at")?,
-                    until: maybe_time(row, "until_at")?,
-                })
-            })
-            .collect()
-    }
-
     /// Versions that no signature which counts stands beside.
     pub(crate) async fn unsigned_versions(&self, limit: i64) -> Result<Vec<Unsigned>> {
         let rows = sqlx::query(UNSIGNED)
@@ -78,32 +46,6 @@ impl Store {
 }
 
 impl Tx {
-    /// Writes the key that signs from now on; the one before it ends. False where another number signs already.
-    pub(crate) async fn put_npm_key(&mut self, row: &NpmKeyRow) -> Result<bool> {
-        self.end_npm_key(row.since).await?;
-        let done = sqlx::query(
-            "INSERT INTO npm_keys (number, keyid, spki, since_at) VALUES ($1, $2, $3, $4) ON CONFLICT (number) DO NOTHING",
-        )
-        .bind(super::signed(row.number))
-        .bind(row.keyid.clone())
-        .bind(row.spki.clone())
-        .bind(row.since.0)
-        .execute(&mut *self.inner)
-        .await
-        .map_err(failed)?;
-        Ok(done.rows_affected() == 1)
-    }
-
-    /// The key of npm's signatures signs no more.
-    pub(crate) async fn end_npm_key(&mut self, now: Time) -> Result<()> {
-        sqlx::query("UPDATE npm_keys SET until_at = $1 WHERE until_at IS NULL")
-            .bind(now.0)
-            .execute(&mut *self.inner)
-            .await
-            .map_err(failed)?;
-        Ok(())
-    }
-
     /// Writes the signature of a version in the place of those it had: clients refuse a version when one does not count.
     /// False where this key signs no more.
     pub(crate) async fn sign_version(

@@ -169,17 +169,6 @@ pub(crate) struct IdentityRow {
     pub(crate) created: Time,
 }
 
-/// A public key of the registry's own attestations.
-#[derive(Clone, Debug)]
-pub(crate) struct AttestationKeyRow {
-    pub(crate) number: u64,
-    pub(crate) hint: String,
-    /// SubjectPublicKeyInfo in DER, hex.
-    pub(crate) spki: String,
-    pub(crate) since: Time,
-    pub(crate) until: Option<Time>,
-}
-
 /// A file that the registry attests itself.
 #[derive(Clone, Debug)]
 pub(crate) struct OwnSubject {
@@ -532,27 +521,6 @@ impl Store {
             .collect()
     }
 
-    /// The keys of the registry's own attestations, the newest first.
-    pub(crate) async fn attestation_keys(&self) -> Result<Vec<AttestationKeyRow>> {
-        let rows = sqlx::query(
-            "SELECT number, hint, spki, since_at, until_at FROM attestation_keys ORDER BY number DESC",
-        )
-        .fetch_all(&self.read)
-        .await
-        .map_err(failed)?;
-        rows.iter()
-            .map(|row| {
-                Ok(AttestationKeyRow {
-                    number: unsigned(row, "number")?,
-                    hint: text(row, "hint")?,
-                    spki: text(row, "spki")?,
-                    since: time(row, "since_at")?,
-                    until: maybe_time(row, "until_at")?,
-                })
-            })
-            .collect()
-    }
-
     /// What the registry says of some files in its own attestations.
     pub(crate) async fn own_subjects(&self, files: &[FileId]) -> Result<Vec<OwnSubject>> {
         let mut found = Vec::new();
@@ -787,39 +755,6 @@ impl Store {
 }
 
 impl Tx {
-    /// Writes the key that signs from now on; the one before it ends. False where another number signs already.
-    pub(crate) async fn put_attestation_key(&mut self, row: &AttestationKeyRow) -> Result<bool> {
-        sqlx::query(
-            "UPDATE attestation_keys SET until_at = $2 WHERE number = $1 AND until_at IS NULL",
-        )
-        .bind(super::signed(row.number.saturating_sub(1)))
-        .bind(row.since.0)
-        .execute(&mut *self.inner)
-        .await
-        .map_err(failed)?;
-        let done = sqlx::query(
-            "INSERT INTO attestation_keys (number, hint, spki, since_at) VALUES ($1, $2, $3, $4) ON CONFLICT (number) DO NOTHING",
-        )
-        .bind(super::signed(row.number))
-        .bind(row.hint.clone())
-        .bind(row.spki.clone())
-        .bind(row.since.0)
-        .execute(&mut *self.inner)
-        .await
-        .map_err(failed)?;
-        Ok(done.rows_affected() == 1)
-    }
-
-    /// The key that signs the registry's own attestations signs no more.
-    pub(crate) async fn end_attestation_key(&mut self, now: Time) -> Result<()> {
-        sqlx::query("UPDATE attestation_keys SET until_at = $1 WHERE until_at IS NULL")
-            .bind(now.0)
-            .execute(&mut *self.inner)
-            .await
-            .map_err(failed)?;
-        Ok(())
-    }
-
     /// Writes what the registry attests itself.
     pub(crate) async fn insert_own_attestations(&mut self, rows: &[AttestationRow]) -> Result<()> {
         for chunk in rows.chunks(200) {

@@ -41,8 +41,8 @@ fn a_wrong_command_line_ends_with_exit_code_2_and_a_hint() {
         .expect(2, &["use read, publish or manage"]);
     desk.run(&["admin", "project", "delete", "thing"])
         .expect(2, &["VERSION"]);
-    desk.run(&["admin", "project", "role", "cargo:thing", "ada", "owner"])
-        .expect(2, &["cargo", "Known: pypi"]);
+    desk.run(&["admin", "project", "role", "maven:thing", "ada", "owner"])
+        .expect(2, &["maven", "Known: pypi, cargo, npm"]);
 }
 
 #[test]
