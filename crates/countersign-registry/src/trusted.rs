@@ -486,6 +486,7 @@ impl Registry {
             // Nothing is published yet.
             trust: TrustLevel::None,
             trust_source: None,
+            private: false,
             now,
         })
         .await?;
