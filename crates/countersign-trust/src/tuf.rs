@@ -199,3 +199,22 @@ pub fn file_stem(role: &str) -> String {
     }
     out
 }
+
+/// The role whose files have this stem: the inverse of [`file_stem`], `None` for what it never writes.
+#[must_use]
+pub fn role_of_stem(stem: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(stem.len());
+    let mut rest = stem.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let (high, low) = (rest.next()?, rest.next()?);
+                let digit = |byte: u8| char::from(byte).to_digit(16);
+                u8::try_from(digit(high)? * 16 + digit(low)?).ok()?
+            }
+            plain => plain,
+        });
+    }
+    let role = String::from_utf8(bytes).ok()?;
+    (file_stem(&role) == stem).then_some(role)
+}
