@@ -247,7 +247,7 @@ on_both_databases! {
         test.turn_clock(Duration::from_secs(73 * 3_600));
         let owner = test.session("ann", Level::Phishproof, true).await;
         refused(registry.set_private(&owner, PYPI, "demo", true).await, "visibility-too-late");
-        let closed = test.reopened_where(|settings| settings.delete = DeletePolicy::Never).await.unwrap();
+        let closed = test.reopened_where(test.blobs(), |settings| settings.delete = DeletePolicy::Never).await.unwrap();
         refused(closed.set_private(&owner, PYPI, "demo", true).await, "deletion-closed");
         registry.set_private(&Actor::operator(), PYPI, "demo", true).await.unwrap();
         // Showing is always the owners' to decide.
