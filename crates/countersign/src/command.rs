@@ -11,6 +11,7 @@ pub mod publisher;
 pub mod session;
 pub mod token;
 pub mod verify;
+pub mod witness;
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
