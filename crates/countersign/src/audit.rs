@@ -156,26 +156,27 @@ pub fn audit(
         if root == checkpoint.root() {
             return Ok(());
         }
-        let why = if read_before > 0 {
-            " Parts were read by an earlier audit; the next one reads everything."
-        } else {
-            ""
-        };
         Err(Failure::unverified(
             "root",
             format!(
-                "The entries of {} have the root {root}, its checkpoint says {}.{why}",
+                "The entries of {} have the root {root}, its checkpoint says {}.",
                 pinned.origin,
                 checkpoint.root()
             ),
         ))
     });
     if let Err(failure) = outcome {
-        if failure.exit == Exit::Verification {
-            // What was read may be a part of what does not hold.
-            Progress::forget(&place);
+        if failure.exit != Exit::Verification {
+            return Err(failure);
         }
-        return Err(failure);
+        // What was read may be a part of what does not hold.
+        Progress::forget(&place);
+        return Err(match (read_before, &failure.remedy) {
+            (1.., None) => failure.remedy(format!(
+                "{read_before} entries were read by an earlier audit; the next one reads everything again."
+            )),
+            _ => failure,
+        });
     }
     if !older {
         seen.remember(&note)?;
