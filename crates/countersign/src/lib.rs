@@ -29,6 +29,7 @@ pub mod publish;
 pub mod publisher;
 pub mod remote;
 pub mod trusted;
+pub mod tuf;
 pub mod verify;
 pub mod witness;
 
