@@ -31,11 +31,8 @@ pub mod proof;
 pub mod sigstore;
 pub mod tlog;
 pub mod token;
-<<<<<<< HEAD
-pub mod witness;
-=======
 pub mod tuf;
->>>>>>> trunk7
+pub mod witness;
 
 /// Strict standard base64 (RFC 4648 section 4): padding required, no stray bits, so that each value has one text.
 pub(crate) fn base64_decode(text: &str) -> Option<Vec<u8>> {

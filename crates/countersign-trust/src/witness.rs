@@ -11,11 +11,13 @@
 //! ```
 
 mod cosign;
+mod gather;
 mod keys;
 mod logs;
 mod request;
 
 pub use cosign::{Authentic, Cosigned, Latest, StateError};
+pub use gather::{Ask, Gathering, Heard, MAX_ANSWER_BYTES, Standing, compare};
 pub use keys::{Witness, WitnessKeyError};
 pub use logs::{KnownLog, KnownLogs, LogsError, MAX_LOGS, MAX_LOGS_BYTES};
 pub use request::{AddCheckpoint, MAX_REQUEST_BYTES, SignSubtree};

@@ -17,7 +17,7 @@ use std::time::Instant;
 use countersign_trust::checkpoint::VerifiedCheckpoint;
 use serde::Serialize;
 
-pub use show::{Entry, entries};
+pub use show::{Entry, Which, entries, published};
 pub use source::Source;
 
 use crate::failure::{Exit, Failure, Result};

@@ -87,19 +87,14 @@ pub enum Command {
     /// Organisations: members, teams, namespaces.
     #[command(subcommand)]
     Org(Org),
-<<<<<<< HEAD
     /// Be a witness: cosign the checkpoints of logs that only grow.
     #[command(subcommand)]
     Witness(Witness),
-    /// Speak to the sigstore-conformance suite.
-=======
     /// Speak to conformance suites.
->>>>>>> trunk7
     #[command(subcommand, hide = true)]
     Conformance(Conformance),
 }
 
-<<<<<<< HEAD
 /// `witness …`: a witness of transparency logs (c2sp.org/tlog-witness).
 ///
 /// It signs what a log shows it only if that continues everything it signed of this log before. So a log that has a
@@ -169,10 +164,7 @@ pub struct WitnessServe {
     pub pinned: bool,
 }
 
-/// `conformance …`: the entry points of the sigstore-conformance suite.
-=======
 /// `conformance …`: the entry points of the conformance suites of Sigstore and TUF.
->>>>>>> trunk7
 #[derive(Debug, Subcommand)]
 pub enum Conformance {
     /// Verify a bundle for an identity or a key.
@@ -796,6 +788,9 @@ pub enum Log {
     },
     /// Show entries, each proved against the signed root. The newest by default.
     Show {
+        /// Only this one: its index, or the purl of a file or release whose publications are shown.
+        #[arg(value_name = "INDEX|PURL", conflicts_with_all = ["from", "count"])]
+        which: Option<String>,
         /// Index of the first entry.
         #[arg(long, value_name = "INDEX")]
         from: Option<u64>,

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use countersign::audit::Source;
+use countersign::audit::{Source, Which};
 use countersign::trusted::{self, Pinned, Seen, TrustFile};
 use countersign::{Exit, Failure, audit, failure};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -37,7 +37,9 @@ fn main() -> ExitCode {
             };
             audit_log(&cli.common, mirror.as_deref(), options)
         }
-        Command::Log(Log::Show { from, count }) => show(&cli.common, *from, *count),
+        Command::Log(Log::Show { which, from, count }) => {
+            show(&cli.common, which.as_deref(), *from, *count)
+        }
         Command::Publish(options) => command::publish::run(&cli.common, options),
         Command::Publisher(what) => command::publisher::run(&cli.common, what),
         Command::Login(options) => command::session::login(&cli.common, options),
@@ -212,19 +214,26 @@ fn audit_log(
     Ok(())
 }
 
-fn show(common: &Common, from: Option<u64>, count: u64) -> Result<(), Failure> {
+fn show(
+    common: &Common,
+    which: Option<&str>,
+    from: Option<u64>,
+    count: u64,
+) -> Result<(), Failure> {
     let trust = TrustFile::load(&trust_path(common)?)?;
     let pinned = trust.registry(common.registry.as_ref())?;
-    let source = Source::registry(pinned, remote(common, &pinned.url)?);
-    let seen = Seen::of(&pinned.origin)?;
-    let from = match from {
-        Some(from) => from,
-        None => audit::newest(pinned, &source, &seen)?
-            .1
-            .size()
-            .saturating_sub(count),
+    let remote = remote(common, &pinned.url)?;
+    let source = Source::registry(pinned, remote.clone());
+    let which = match (which, from) {
+        (Some(which), _) => match which.parse() {
+            Ok(index) => Which::From(index, 1),
+            Err(_) => Which::Published(audit::published(&remote, which)?),
+        },
+        (None, Some(from)) => Which::From(from, count),
+        (None, None) => Which::Newest(count),
     };
-    let (checkpoint, entries) = audit::entries(pinned, &source, &seen, from, count)?;
+    let seen = Seen::of(&pinned.origin)?;
+    let (checkpoint, entries) = audit::entries(pinned, &source, &seen, &which)?;
     if common.json {
         line(&json!({"origin": pinned.origin, "size": checkpoint.size(), "root": checkpoint.root(), "entries": entries}).to_string());
         return Ok(());

@@ -5,6 +5,7 @@ use crate::checkpoint::Checkpoint;
 use crate::cosignature::{self, Subtree};
 use crate::note::NoteError;
 use crate::note::{Ed25519Role, KeyName, MlDsaKey, NoteSignature, SignedNote, SignerKey};
+use crate::policy::{Policy, PolicyError};
 use crate::tlog::{self, EMPTY_ROOT, Frontier, TileId, grow};
 
 const ORIGIN: &str = "log.example/1";
@@ -490,4 +491,179 @@ fn monitors_find_a_log_by_the_hash_of_its_origin() {
             Sha256::of(b"example.com/behind-the-sofa").to_hex()
         )
     );
+}
+
+/// A witness of its own number, with the policy's line for it.
+fn numbered(number: u8) -> (Witness, String) {
+    let name = KeyName::new(&format!("w{number}.example")).unwrap();
+    let witness = Witness::generate(&name, [10 + number; 32], [20 + number; 32]);
+    let key = &witness.verifiers()[0];
+    let line = format!("witness W{number} {key} https://w{number}.example\n");
+    (witness, line)
+}
+
+#[test]
+fn a_log_publishes_when_its_quorum_has_cosigned_and_not_before() {
+    let tree = Tree::new(30, 30);
+    let parties: Vec<(Witness, String)> = (1..=3).map(numbered).collect();
+    let lines: String = parties.iter().map(|(_, line)| line.as_str()).collect();
+    let policy = format!(
+        "log {}\n{lines}group G 2 W1 W2 W3\nquorum G\n",
+        log_key().verifier()
+    );
+    let policy = Policy::parse(policy.as_bytes()).unwrap();
+    let note = tree.checkpoint(30).sign(&log_key(), None);
+    let sizes = [("W1", 20), ("W2", 7), ("W3", 31)];
+    let known = sizes.map(|(name, size)| (name.to_owned(), size)).into();
+    let mut gathering = Gathering::begin(&policy, ORIGIN, &note, &known).unwrap();
+    assert_eq!(gathering.checkpoint().size, 30);
+    let asks = gathering.asks();
+    let asked: Vec<(&str, u64)> = asks
+        .iter()
+        .map(|ask| (ask.witness.as_str(), ask.old_size))
+        .collect();
+    assert_eq!(asked, [("W1", 20), ("W2", 7), ("W3", 0)]);
+    assert_eq!(gathering.asks(), []);
+
+    // Each witness has cosigned 20 leaves, which the log does not know of the second.
+    let (logs, text) = (logs(), "text/plain");
+    let log = logs.get(ORIGIN).unwrap();
+    let at_20 = |witness: &Witness| {
+        let request = tree.request(0, 20);
+        let authentic = request.authenticate(log).unwrap();
+        let cosigned = witness.cosign(&authentic, None, NOW).unwrap();
+        cosigned.persist(|_| Ok::<_, ()>(())).unwrap().0
+    };
+    let answer = |witness: &Witness, old: u64| {
+        let request = tree.request(old, 30);
+        let authentic = request.authenticate(log).unwrap();
+        let latest = at_20(witness);
+        match witness.cosign(&authentic, Some(&latest), NOW) {
+            Ok(cosigned) => {
+                let (_, lines) = cosigned.persist(|_| Ok::<_, ()>(())).unwrap();
+                (200, text, lines)
+            }
+            Err(refusal) => (refusal.status(), refusal.content_type(), refusal.body()),
+        }
+    };
+    let (status, kind, body) = answer(&parties[0].0, 20);
+    // Lines of other witnesses, forged lines, and lines without a time are not taken from it.
+    let (_, _, others) = answer(&parties[2].0, 20);
+    let mut forged = NoteSignature::parse_line(body.lines().next().unwrap()).unwrap();
+    forged.signature[20] ^= 1;
+    let mut timeless = forged.clone();
+    timeless.signature[..8].fill(0);
+    for bad in [
+        others,
+        forged.to_string(),
+        timeless.to_string(),
+        "no\n".to_owned(),
+        String::new(),
+    ] {
+        let heard = gathering.heard("W1", 200, text, bad.as_bytes());
+        assert!(matches!(heard, Heard::Failed { .. }), "{bad}");
+    }
+    assert_eq!(
+        gathering.heard("W1", status, kind, body.as_bytes()),
+        Heard::Cosigned
+    );
+    assert_eq!(
+        gathering.heard("W1", status, kind, body.as_bytes()),
+        Heard::Cosigned
+    );
+    assert!(matches!(gathering.done(), Err(PolicyError::Quorum { .. })));
+
+    let (status, kind, body) = answer(&parties[1].0, 7);
+    assert_eq!((status, body.as_str()), (409, "20\n"));
+    assert!(matches!(
+        gathering.heard("W2", 409, text, body.as_bytes()),
+        Heard::Failed { .. }
+    ));
+    assert_eq!(
+        gathering.heard("W2", status, kind, body.as_bytes()),
+        Heard::AskAgain
+    );
+    assert_eq!(gathering.asks()[0].old_size, 20);
+    // One that names the same size again is not asked for ever.
+    assert!(matches!(
+        gathering.heard("W2", 409, kind, b"20\n"),
+        Heard::Failed { .. }
+    ));
+    assert_eq!(
+        gathering.heard("W3", 409, kind, b"31\n"),
+        Heard::Ahead { size: 31 }
+    );
+    let contradicts = gathering.heard("W3", 422, text, b"no\x1b[2J\n");
+    assert_eq!(
+        contradicts,
+        Heard::Contradicts {
+            why: "no[2J".to_owned()
+        }
+    );
+    assert!(matches!(
+        gathering.heard("W3", 503, text, b""),
+        Heard::Failed { .. }
+    ));
+    assert!(matches!(
+        gathering.heard("W9", 200, text, b""),
+        Heard::Failed { .. }
+    ));
+    assert!(gathering.done().is_err());
+    let (status, kind, body) = answer(&parties[1].0, 20);
+    assert_eq!(
+        gathering.heard("W2", status, kind, body.as_bytes()),
+        Heard::Cosigned
+    );
+    let (note, open) = gathering.done().unwrap();
+    assert_eq!(open.signatures().len(), 3);
+    assert_eq!(policy.open(note.as_bytes(), ORIGIN).unwrap(), open);
+
+    // A checkpoint that is not the log's own is not sent around.
+    let forged = SignerKey::generate(KeyName::new(ORIGIN).unwrap(), [9; 32]);
+    let forged = tree.checkpoint(30).sign(&forged, None);
+    assert!(Gathering::begin(&policy, ORIGIN, &forged, &known).is_err());
+}
+
+#[test]
+fn a_log_that_starts_learns_from_a_witness_whether_it_lost_leaves_or_forked() {
+    let (tree, fork) = (Tree::new(30, 30), Tree::new(30, 5));
+    let (witness, line) = numbered(1);
+    let (_, second) = numbered(2);
+    let policy = format!("log {}\n{line}{second}quorum W1\n", log_key().verifier());
+    let policy = Policy::parse(policy.as_bytes()).unwrap();
+    let logs = logs();
+    let log = logs.get(ORIGIN).unwrap();
+    let served = |tree: &Tree, size: u64| {
+        let request = tree.request(0, size);
+        let authentic = request.authenticate(log).unwrap();
+        let cosigned = witness.cosign(&authentic, None, NOW).unwrap();
+        let (latest, _) = cosigned.persist(|_| Ok::<_, ()>(())).unwrap();
+        latest.note().to_owned()
+    };
+    let standing = |note: &str, name: &str, size: u64| {
+        let root_at = |at: u64| Ok::<_, PolicyError>(tree.root(at));
+        compare(&policy, ORIGIN, name, note.as_bytes(), size, root_at)
+    };
+    let at_20 = served(&tree, 20);
+    assert_eq!(
+        standing(&at_20, "W1", 20),
+        Ok(Standing::Within { size: 20 })
+    );
+    assert_eq!(
+        standing(&at_20, "W1", 30),
+        Ok(Standing::Within { size: 20 })
+    );
+    assert_eq!(standing(&at_20, "W1", 10), Ok(Standing::Ahead { size: 20 }));
+    let forked = served(&fork, 20);
+    assert_eq!(
+        standing(&forked, "W1", 30),
+        Ok(Standing::Forked { size: 20 })
+    );
+    // What another witness, or nobody, cosigned says nothing about this one.
+    assert!(matches!(
+        standing(&at_20, "W2", 30),
+        Err(PolicyError::Quorum { .. })
+    ));
+    let bare = tree.checkpoint(20).sign(&log_key(), None);
+    assert!(standing(&bare, "W1", 30).is_err());
 }
