@@ -233,7 +233,6 @@ fn files_of_the_log_that_do_not_fit_together_are_named() {
         flip(&id.path(), 40 % id.byte_length());
     }
     auditor.write(paper_log::entries(600, 7));
-    fs::remove_dir_all(auditor.user.path("home/checkpoints")).ok();
     for (index, code) in [(0, "leaf"), (2, "tile")] {
         let id = EntriesId::in_log(index, 600).unwrap();
         let bytes = fs::read(auditor.file(&id.path())).unwrap();
