@@ -183,7 +183,7 @@ on_both_databases! {
             refused(registry.set_star(actor, PYPI, "demo", true).await, "project-unknown");
         }
         // A name that looks like it is refused, and the refusal does not say which name that is.
-        let error = refused(test.publish(&eve, &Wheel::new("derno", "1.0").build()).await, "name-refused");
+        let error = refused(test.publish(&eve, &Wheel::new("dem0", "1.0").build()).await, "name-refused");
         assert!(!error.message.contains("demo"), "{}", error.message);
         test.check().await;
     }
@@ -302,6 +302,5 @@ on_both_databases! {
         publish_npm(registry, &ann, &request("open", "1.0.0", "public")).await.unwrap();
         refused(publish_npm(registry, &ann, &request("open", "1.1.0", "restricted")).await, "visibility-differs");
         assert!(!registry.project(Ecosystem::Npm, "open").await.unwrap().private);
-        test.check().await;
     }
 }
