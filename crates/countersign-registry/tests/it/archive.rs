@@ -19,6 +19,7 @@ use countersign_trust::proof::TlogProof;
 
 use crate::kit::{Database, TestRegistry, publish};
 use crate::on_both_databases;
+use crate::permissions::signed_in;
 use crate::staging::stage;
 
 /// Somewhere to restore to.
@@ -582,7 +583,9 @@ on_both_databases! {
         assert!(!restored.notes.iter().any(|note| note.contains("kept")), "{:?}", restored.notes);
         let registry = place.open(2).await.unwrap();
         let beating = registry.start();
-        let strong = test.session("ann", Level::Phishproof, true).await;
+        // Sessions are in no backup.
+        let now = registry.now().0;
+        let strong = signed_in(&place.database, &registry, now, "ann", (Level::Phishproof, true)).await;
         assert_eq!(registry.staged_publication(&strong, &lost.id).await.unwrap().state, "bytes-lost");
         let receipt = registry.approve_staged(&strong, &waits.id, Some(&kept.build().sha256())).await.unwrap();
         assert!(!receipt.repeated);
