@@ -1,6 +1,7 @@
 //! A person with a passkey: a headless browser with Chromium's virtual authenticator, which comes in by an enrolment link
 //! and later says yes or no where a program asks; and one without a browser, for tests that send forms by the hundred.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -24,11 +25,20 @@ pub struct Person {
 
 /// Somebody who came in with a passkey in software and is signed in: a cookie and the token of forms. The server must be
 /// called by a name, as for [`Person`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SignedIn {
     site: String,
     cookie: String,
     form: String,
+    key: Arc<Mutex<Passkey>>,
+}
+
+impl std::fmt::Debug for SignedIn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SignedIn")
+            .field("site", &self.site)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Makes an account by the operator's command line; its enrolment link.
@@ -115,7 +125,34 @@ impl SignedIn {
         let account = format!("{site}/account");
         let home = http::request("GET", &account, &[("Cookie", &cookie)], b"")?;
         let form = form_token(&home.expect_status(200)?)?;
-        Ok(Self { site, cookie, form })
+        Ok(Self {
+            site,
+            cookie,
+            form,
+            key: Arc::new(Mutex::new(key)),
+        })
+    }
+
+    /// One of their own pages.
+    pub fn page(&self, path: &str) -> Result<String> {
+        let url = format!("{}{path}", self.site);
+        let page = http::request("GET", &url, &[("Cookie", &self.cookie)], b"")?;
+        Ok(page.expect_status(200)?.text())
+    }
+
+    /// Says yes with the passkey to the request for an approval with this id.
+    pub fn approve(&self, id: &str) -> Result<()> {
+        let asked = self.form("/account/approvals/options", &[("id", id)])?;
+        let asked = asked.expect_status(200)?.json()?;
+        let mut key = self.key.lock().unwrap_or_else(PoisonError::into_inner);
+        let credential = key.get(&asked)?.to_string();
+        let fields = [
+            ("id", id),
+            ("ceremony", asked["ceremony"].as_str().unwrap_or_default()),
+            ("credential", &credential),
+        ];
+        let granted = self.form("/account/approvals/grant", &fields)?;
+        granted.expect_status(303).map(drop)
     }
 
     /// Sends the form of one of their own pages.

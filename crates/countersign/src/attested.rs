@@ -101,7 +101,7 @@ fn read(path: &Path, file: &Measured, ecosystem: Ecosystem) -> Result<Attached, 
     let statement = match ecosystem {
         Ecosystem::Npm => Bundle::parse(&bytes, &limits),
         Ecosystem::Pypi | Ecosystem::Cargo => {
-            Attestation::parse(&bytes, &limits).map(|attestation| attestation.to_bundle())
+            Attestation::parse(&bytes, &limits).map(|attestation| attestation.to_bundle().clone())
         }
     }
     .and_then(|bundle| bundle.unverified_statement(&limits))
