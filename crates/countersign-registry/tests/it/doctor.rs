@@ -7,7 +7,7 @@ use countersign_registry::{Diagnosis, Patient, Seams, Severity, Store, SystemRan
 use countersign_testkit::packages::{Crate, Package, Wheel};
 
 use crate::ecosystems::publish_crate;
-use crate::kit::{Database, TestRegistry};
+use crate::kit::TestRegistry;
 use crate::on_both_databases;
 
 async fn run(database: &str, statement: &'static str) {
