@@ -692,7 +692,7 @@ Where the identity comes from, the first that is there:
   COUNTERSIGN_ID_TOKEN                              the same as a variable; in GitLab, a name below `id_tokens`
   GitHub Actions                                    `permissions: id-token: write` in the job
   Forgejo Actions                                   `enable-openid-connect: true` in the workflow
-  GitLab CI                                         PYPI_ID_TOKEN, or the variable named for the audience
+  GitLab CI                                         PYPI_ID_TOKEN or NPM_ID_TOKEN, or the one named for the audience
   CircleCI                                          `circleci run oidc get`
   Buildkite                                         `buildkite-agent oidc request-token`
 Elsewhere, and where the registry takes no identities, COUNTERSIGN_TOKEN is used, or else the login (countersign login).
