@@ -12,6 +12,7 @@
 //! - [`proof`]: self-contained proof files (C2SP tlog-proof).
 //! - [`policy`]: which logs and how many witnesses are enough (C2SP tlog-policy).
 //! - [`leaf`]: the grammar of what the log records (`docs/spec/leaf.md`).
+//! - [`map`]: what the log says of each identifier and project, under one root (`docs/spec/map.md`).
 //! - [`oidc`]: tokens of CI systems, who may publish by them, and what their claims say (`docs/spec/trusted-publishing.md`).
 //! - [`sigstore`]: attestations of builds, verified offline (`docs/spec/provenance.md`).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -20,6 +21,7 @@ pub mod checkpoint;
 pub mod cosignature;
 pub mod digest;
 pub mod leaf;
+pub mod map;
 pub mod note;
 pub mod oidc;
 pub mod policy;
