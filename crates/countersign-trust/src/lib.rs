@@ -15,6 +15,7 @@
 //! - [`map`]: what the log says of each identifier and project, under one root (`docs/spec/map.md`).
 //! - [`oidc`]: tokens of CI systems, who may publish by them, and what their claims say (`docs/spec/trusted-publishing.md`).
 //! - [`sigstore`]: attestations of builds, verified offline (`docs/spec/provenance.md`).
+//! - [`tuf`]: The Update Framework: documents, client, writer, ceremonies (`docs/spec/tuf.md`).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod checkpoint;
@@ -29,6 +30,7 @@ pub mod proof;
 pub mod sigstore;
 pub mod tlog;
 pub mod token;
+pub mod tuf;
 
 /// Strict standard base64 (RFC 4648 section 4): padding required, no stray bits, so that each value has one text.
 pub(crate) fn base64_decode(text: &str) -> Option<Vec<u8>> {

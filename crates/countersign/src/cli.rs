@@ -86,16 +86,55 @@ pub enum Command {
     /// Organisations: members, teams, namespaces.
     #[command(subcommand)]
     Org(Org),
-    /// Speak to the sigstore-conformance suite.
+    /// Speak to conformance suites.
     #[command(subcommand, hide = true)]
     Conformance(Conformance),
 }
 
-/// `conformance …`: the entry points of the sigstore-conformance suite.
+/// `conformance …`: the entry points of the conformance suites of Sigstore and TUF.
 #[derive(Debug, Subcommand)]
 pub enum Conformance {
     /// Verify a bundle for an identity or a key.
     VerifyBundle(ConformanceVerify),
+    /// Be a TUF client.
+    Tuf(ConformanceTuf),
+}
+
+/// Options of `conformance tuf`, as the suite's protocol names them.
+#[derive(Args, Debug)]
+pub struct ConformanceTuf {
+    /// The folder with what is trusted.
+    #[arg(long, value_name = "DIR")]
+    pub metadata_dir: PathBuf,
+    /// Where the repository's metadata is.
+    #[arg(long, value_name = "URL")]
+    pub metadata_url: Option<Url>,
+    /// A target to download.
+    #[arg(long, value_name = "PATH")]
+    pub target_name: Vec<String>,
+    /// Where the repository's targets are.
+    #[arg(long, value_name = "URL")]
+    pub target_base_url: Option<Url>,
+    /// The folder that targets are downloaded to.
+    #[arg(long, value_name = "DIR")]
+    pub target_dir: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub step: TufStep,
+}
+
+/// The steps of the TUF suite's protocol.
+#[derive(Debug, Subcommand)]
+pub enum TufStep {
+    /// Trust a root.
+    Init {
+        /// The root.
+        trusted_root: PathBuf,
+    },
+    /// Bring what is trusted up to date.
+    Refresh,
+    /// The same, and download the targets.
+    Download,
 }
 
 /// Options of `conformance verify-bundle`, as the suite's protocol names them.

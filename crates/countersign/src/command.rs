@@ -10,6 +10,7 @@ pub mod publish;
 pub mod publisher;
 pub mod session;
 pub mod token;
+pub mod tuf;
 pub mod verify;
 
 use std::io::{Read, Write};

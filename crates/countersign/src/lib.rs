@@ -28,6 +28,7 @@ pub mod publish;
 pub mod publisher;
 pub mod remote;
 pub mod trusted;
+pub mod tuf;
 pub mod verify;
 
 pub use failure::{Exit, Failure};

@@ -37,6 +37,9 @@ fn main() -> ExitCode {
         Command::Conformance(cli::Conformance::VerifyBundle(options)) => {
             command::bundle::conformance(options)
         }
+        Command::Conformance(cli::Conformance::Tuf(options)) => {
+            command::tuf::conformance(&cli.common, options)
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
