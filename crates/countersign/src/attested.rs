@@ -64,6 +64,15 @@ pub(crate) fn beside(
         let path = path.with_file_name(name);
         let one =
             read(&path, file, ecosystem).map_err(|why| format!("{}: {why}", path.display()))?;
+        if ecosystem == Ecosystem::Npm
+            && let Some(other) = attached.first()
+        {
+            return Err(format!(
+                "{} and {} both are bundles, of which a tarball has one",
+                other.path.display(),
+                one.path.display()
+            ));
+        }
         if let Some(other) = attached
             .iter()
             .find(|other| other.predicate_type == one.predicate_type)
@@ -73,15 +82,6 @@ pub(crate) fn beside(
                 other.path.display(),
                 one.path.display(),
                 plain(&one.predicate_type)
-            ));
-        }
-        if ecosystem == Ecosystem::Npm
-            && let Some(other) = attached.first()
-        {
-            return Err(format!(
-                "{} and {} both are bundles, of which a tarball has one",
-                other.path.display(),
-                one.path.display()
             ));
         }
         attached.push(one);

@@ -1291,11 +1291,6 @@ async fn attack_a_token_from_outside_its_networks_is_refused_whatever_a_header_c
 #[tokio::test]
 async fn a_token_for_one_project_gets_consent_for_acts_on_it_and_on_nothing_else() {
     let (house, mut kate, _) = owned().await;
-    house
-        .registry
-        .create_user(&Actor::operator(), "bob", None, false)
-        .await
-        .unwrap();
     let scoped = async |project: &str| {
         let new = NewToken {
             ecosystem: Some(countersign_formats::Ecosystem::Pypi),
