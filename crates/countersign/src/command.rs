@@ -12,6 +12,7 @@ pub mod session;
 pub mod token;
 pub mod tuf;
 pub mod verify;
+pub mod witness;
 
 use std::io::{Read, Write};
 use std::path::PathBuf;

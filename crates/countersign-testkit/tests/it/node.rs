@@ -470,9 +470,23 @@ fn npm_manages_organisations_teams_tokens_and_whole_packages_with_a_passkeys_con
     .expect_status(303)
     .unwrap();
     let scene = Consenting { server, home, ada };
-    for version in ["1.0.0", "1.1.0"] {
-        let folder = scene.home.folder(&format!("left-{version}")).unwrap();
-        let manifest = json!({"name": "@ada/left", "version": version, "license": "MIT"});
+    let reserve = [
+        "admin",
+        "namespace",
+        "reserve",
+        "npm:@acme",
+        "--organisation",
+        "acme",
+    ];
+    scene.server.run(&reserve).unwrap();
+    for (name, version) in [
+        ("@ada/left", "1.0.0"),
+        ("@ada/left", "1.1.0"),
+        ("@acme/tool", "1.0.0"),
+    ] {
+        let place = format!("{}-{version}", &name[name.len() - 4..]);
+        let folder = scene.home.folder(&place).unwrap();
+        let manifest = json!({"name": name, "version": version, "license": "MIT"});
         std::fs::write(folder.join("package.json"), manifest.to_string()).unwrap();
         scene
             .home
@@ -515,19 +529,29 @@ fn npm_manages_organisations_teams_tokens_and_whole_packages_with_a_passkeys_con
         said.contains("has 1 user") && said.contains("bob"),
         "{said}"
     );
-    // The project is ada's own: with a token that manages no consent is needed.
+    // Teams have roles on what is their organisation's. With a token that manages no consent is needed for that.
+    let said = scene
+        .npm(&[
+            "access",
+            "grant",
+            "read-write",
+            "@acme:builders",
+            "@ada/left",
+        ])
+        .unwrap_err();
+    assert!(said.contains("No organisation owns @ada/left"), "{said}");
     let granted = [
         "access",
         "grant",
         "read-write",
         "@acme:builders",
-        "@ada/left",
+        "@acme/tool",
     ];
     scene.npm(&granted).unwrap();
     let said = scene
         .npm(&["access", "list", "packages", "@acme:builders"])
         .unwrap();
-    assert!(said.contains("@ada/left: read-write"), "{said}");
+    assert!(said.contains("@acme/tool: read-write"), "{said}");
     let people = scene
         .npm(&["access", "list", "collaborators", "@ada/left"])
         .unwrap();
@@ -538,12 +562,12 @@ fn npm_manages_organisations_teams_tokens_and_whole_packages_with_a_passkeys_con
             "grant",
             "read-only",
             "@acme:builders",
-            "@ada/left",
+            "@acme/tool",
         ])
         .unwrap_err();
     assert!(said.contains("No role here only reads"), "{said}");
     scene
-        .npm(&["access", "revoke", "@acme:builders", "@ada/left"])
+        .npm(&["access", "revoke", "@acme:builders", "@acme/tool"])
         .unwrap();
     scene.consented(&["team", "rm", "@acme:builders", "bob"]);
     scene.consented(&["team", "destroy", "@acme:builders"]);

@@ -361,14 +361,17 @@ fn npm_publishes_and_stages_from_a_workflow_and_says_why_where_it_may_not() {
 #[test]
 fn jobs_of_gitlab_and_circleci_publish_by_npm_and_jobs_of_github_by_pnpm_and_yarn() {
     let scene = Scene::new("");
-    scene.publish("sample", "1.0.0");
+    // A package for each: one is built from one source.
+    for name in ["by-gitlab", "by-circleci", "sample"] {
+        scene.publish(name, "1.0.0");
+    }
     scene.base.register("npm:sample", &[]);
-    let folder = |version: &str| {
-        let manifest = json!({"name": "sample", "version": version, "license": "MIT"});
-        scene.folder(&format!("by-{version}"), &manifest)
+    let folder = |name: &str, version: &str| {
+        let manifest = json!({"name": name, "version": version, "license": "MIT"});
+        scene.folder(&format!("{name}-{version}"), &manifest)
     };
-    let publisher = |version: &str| {
-        let packument = scene.packument("sample");
+    let publisher = |name: &str, version: &str| {
+        let packument = scene.packument(name);
         packument["versions"][version]["_npmUser"]["trustedPublisher"]["id"].clone()
     };
 
@@ -378,11 +381,16 @@ fn jobs_of_gitlab_and_circleci_publish_by_npm_and_jobs_of_github_by_pnpm_and_yar
     let gitlab = oidc.issuer("").unwrap();
     oidc.answer_gitlab_project("group/sub/sample", 72, 20);
     let fields = ["namespace=group/sub", "project=sample"];
-    scene.register(&gitlab, "gitlab", "npm:sample", &fields);
+    scene.register(&gitlab, "gitlab", "npm:by-gitlab", &fields);
     let claims = claims::gitlab(host, "group/sub/sample", None);
     let runner = Runner::gitlab(&gitlab, &claims, "NPM_ID_TOKEN", "npm:localhost").unwrap();
-    succeeded(&scene.run_by(&runner, Node::Npm, &folder("1.1.0"), &["publish"]));
-    assert_eq!(publisher("1.1.0"), "gitlab");
+    succeeded(&scene.run_by(
+        &runner,
+        Node::Npm,
+        &folder("by-gitlab", "1.1.0"),
+        &["publish"],
+    ));
+    assert_eq!(publisher("by-gitlab", "1.1.0"), "gitlab");
 
     // In CircleCI the job asks for it: NPM_ID_TOKEN=$(circleci run oidc get --claims '{"aud": "npm:localhost"}').
     let (organization, project) = (
@@ -395,27 +403,32 @@ fn jobs_of_gitlab_and_circleci_publish_by_npm_and_jobs_of_github_by_pnpm_and_yar
         "repository=github.com/octo/sample".to_owned(),
     ];
     let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
-    scene.register(&circle, "circleci", "npm:sample", &fields);
+    scene.register(&circle, "circleci", "npm:by-circleci", &fields);
     let claims = claims::circleci(organization, project);
     let mut runner = Runner::circleci(&circle, &claims, "npm:localhost").unwrap();
     runner.set(
         "NPM_ID_TOKEN",
         &circle.token("npm:localhost", &claims).unwrap(),
     );
-    succeeded(&scene.run_by(&runner, Node::Npm, &folder("1.2.0"), &["publish"]));
-    assert_eq!(publisher("1.2.0"), "circleci");
+    succeeded(&scene.run_by(
+        &runner,
+        Node::Npm,
+        &folder("by-circleci", "1.2.0"),
+        &["publish"],
+    ));
+    assert_eq!(publisher("by-circleci", "1.2.0"), "circleci");
 
     // pnpm leaves it to npm; yarn exchanges by itself, for the host with its port.
     let private = scene.base.claims().set("repository_visibility", "private");
     let job = || Runner::github(oidc, &scene.base.company, &private).unwrap();
     let arguments = ["publish", "--no-git-checks"];
-    succeeded(&scene.run_by(&job(), Node::Pnpm, &folder("1.3.0"), &arguments));
-    assert_eq!(publisher("1.3.0"), "github");
-    let place = folder("1.4.0");
+    succeeded(&scene.run_by(&job(), Node::Pnpm, &folder("sample", "1.3.0"), &arguments));
+    assert_eq!(publisher("sample", "1.3.0"), "github");
+    let place = folder("sample", "1.4.0");
     std::fs::write(place.join("yarn.lock"), "").unwrap();
     succeeded(&scene.run_by(&job(), Node::Berry, &place, &["install"]));
     succeeded(&scene.run_by(&job(), Node::Berry, &place, &["npm", "publish"]));
-    assert_eq!(publisher("1.4.0"), "github");
+    assert_eq!(publisher("sample", "1.4.0"), "github");
     scene.base.server.checked_log().unwrap();
 }
 
