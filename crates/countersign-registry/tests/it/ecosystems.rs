@@ -395,7 +395,7 @@ on_both_databases! {
             Change::Star(text("ann")),
         ];
         let before = packument(&test, whole("many")).await;
-        let leaves = test.check().await.len();
+        let events = test.count("SELECT count(*) AS n FROM events").await;
         // Whatever stands last and is refused, nothing before it has happened.
         for (bad, code) in [
             (Change::Deprecate(text("9.9.9"), text("old")), "release-unknown"),
@@ -409,7 +409,7 @@ on_both_databases! {
             assert_eq!(packument(&test, whole("many")).await, before, "{code}");
             assert!(!registry.has_starred(&ann, NPM, "many").await.unwrap());
         }
-        assert_eq!(test.check().await.len(), leaves, "a refused change left a leaf");
+        assert_eq!(test.count("SELECT count(*) AS n FROM events").await, events, "a refused change left an event");
         // Whoever may do the first and not the rest does nothing.
         let bob = test.token("bob", Action::Publish, None).await;
         refused(registry.change_package(&bob, "many", &good).await, "role-missing");
@@ -421,7 +421,6 @@ on_both_databases! {
         assert_eq!((&after["dist-tags"]["latest"], &after["dist-tags"]["legacy"]), (&json!("1.1.0"), &json!("1.0.0")));
         assert_eq!(after["maintainers"].as_array().unwrap().len(), 2);
         assert!(registry.has_starred(&ann, NPM, "many").await.unwrap());
-        test.check().await;
         renders_alike(&test, short("many")).await;
     }
 

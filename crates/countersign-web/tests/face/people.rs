@@ -1301,14 +1301,9 @@ async fn a_token_for_one_project_gets_consent_for_acts_on_it_and_on_nothing_else
         made.unwrap().0
     };
     let (own, other) = (scoped("sample").await, scoped("another").await);
-    let path = "/api/v1/projects/pypi/sample/roles/bob";
-    let body = json!({"role": "maintainer"}).to_string();
-    house
-        .consented(&mut kate, &own, Method::PUT, path, &body)
-        .await
-        .expect(204);
+    let project = "/api/v1/projects/pypi/sample";
     let answer = house
-        .with_token(&other, Some("ask"), Method::PUT, path, &body)
+        .with_token(&other, Some("ask"), Method::DELETE, project, "")
         .await
         .expect(403);
     assert_eq!(answer.json()["code"], "token-project", "{}", answer.text());
@@ -1348,4 +1343,8 @@ async fn a_token_for_one_project_gets_consent_for_acts_on_it_and_on_nothing_else
             .expect(403);
         assert_eq!(answer.json()["code"], "token-project", "{}", answer.text());
     }
+    house
+        .consented(&mut kate, &own, Method::DELETE, project, "")
+        .await
+        .expect(204);
 }
