@@ -589,19 +589,14 @@ fn npm_manages_organisations_teams_tokens_and_whole_packages_with_a_passkeys_con
         .find(|word| word.starts_with("csgn_"))
         .unwrap_or_else(|| panic!("{said}"))
         .to_owned();
-    let listed = scene.npm(&["token", "list", "--json"]).unwrap();
-    let listed: Value =
-        serde_json::from_str(&listed[listed.find('[').unwrap()..=listed.rfind(']').unwrap()])
-            .unwrap();
-    let key = listed
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|token| token["name"] == "ci")
-        .unwrap()["key"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    // Not by --json, in which npm masks ids.
+    let listed = scene.npm(&["token", "list"]).unwrap();
+    let line = listed.lines().find(|line| line.contains(" name ci "));
+    let (_, key) = line
+        .unwrap_or_else(|| panic!("{listed}"))
+        .split_once(" with id ")
+        .unwrap();
+    let key = key.split(' ').next().unwrap().to_owned();
     let whoami = |token: &str| {
         let authorization = format!("Bearer {token}");
         let url = format!("{}/npm/-/whoami", scene.server.url());
