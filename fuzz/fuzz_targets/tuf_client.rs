@@ -63,15 +63,12 @@ fn repository() -> BTreeMap<String, Vec<u8>> {
         .writes
         .into_iter()
         .map(|write| (write.file, write.bytes))
-        .chain([(
-            "1.root.json".to_owned(),
-            {
-                let mut pending =
-                    Pending::root(plan.root(None).expect("the plan is good"), None).expect("it is the first");
-                pending.sign(&root).expect("the key is asked");
-                pending.to_bytes()
-            },
-        )])
+        .chain([("1.root.json".to_owned(), {
+            let mut pending = Pending::root(plan.root(None).expect("the plan is good"), None)
+                .expect("it is the first");
+            pending.sign(&root).expect("the key is asked");
+            pending.to_bytes()
+        })])
         .collect()
 }
 
@@ -85,7 +82,11 @@ fn repository_bin(bin: &str) -> BTreeMap<String, TargetFile> {
 }
 
 /// The next answer, made of the honest one and the input.
-fn answer(request: &Request, files: &BTreeMap<String, Vec<u8>>, data: &mut &[u8]) -> Option<Vec<u8>> {
+fn answer(
+    request: &Request,
+    files: &BTreeMap<String, Vec<u8>>,
+    data: &mut &[u8],
+) -> Option<Vec<u8>> {
     let honest = files.get(&request.file).cloned();
     let Some((how, rest)) = data.split_first() else {
         return honest;
@@ -117,7 +118,7 @@ fuzz_target!(|data: &[u8]| {
     let trusted = Trusted::root(files["1.root.json"].clone());
     let mut client = Client::begin(trusted, NOW, Limits::default()).expect("the root is honest");
     for _ in 0..400 {
-        let request = match client.next() {
+        let request = match client.wanted() {
             Ok(Some(request)) => request,
             Ok(None) => match client.look(PATH) {
                 Ok(Look::Fetch(request)) => request,
