@@ -85,6 +85,17 @@ const CORE: &[(&str, &[Arrow])] = &[
         &[to("model"), to("error"), to("policy"), to("store")],
     ),
     (
+        "visibility",
+        &[
+            to("model"),
+            only("texts", &["NoticeKind"]),
+            to("error"),
+            to("policy"),
+            to("store"),
+            only("heartbeat", &["Change"]),
+        ],
+    ),
+    (
         "approvals",
         &[
             to("model"),
@@ -360,7 +371,10 @@ const ABOVE: &[Arrow] = &[
     to("opening"),
     to("audit"),
     only("accounts", MINTED),
-    only("provenance", &["npm_key_problem", "signing_key_problem"]),
+    only(
+        "provenance",
+        &["ATTESTATIONS", "Keyring", "NPM", "key_problem"],
+    ),
 ];
 
 /// Which of our crates a crate may depend on; development dependencies are free.

@@ -22,6 +22,7 @@ mod sign_in;
 mod staging;
 mod stars;
 mod trusted;
+mod veil;
 mod whole;
 
 use std::str::FromStr;
@@ -58,6 +59,7 @@ pub(crate) use sign_in::{
 };
 pub(crate) use staging::StagedRow;
 pub(crate) use trusted::{FailureRow, IssuerRow, NoticeRow, PolicyFacts, PublisherRow};
+pub(crate) use veil::{PrivateProject, Seen, Veiled};
 pub(crate) use whole::{Column, TABLES};
 
 use crate::error::{Error, Kind, Result};
