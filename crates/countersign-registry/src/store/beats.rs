@@ -234,7 +234,7 @@ impl Store {
     pub(crate) async fn head(&self, shard: u64) -> Result<Option<Head>> {
         let row = sqlx::query("SELECT shard, origin, size, root, checkpoint, signed_at, frozen_at FROM log_head WHERE shard = $1")
             .bind(signed(shard))
-            .fetch_optional(&self.read)
+            .fetch_optional(&self.near)
             .await
             .map_err(failed)?;
         row.as_ref().map(head).transpose()
@@ -263,7 +263,7 @@ impl Store {
         .bind(signed(shard))
         .bind(signed(from))
         .bind(signed(limit))
-        .fetch_all(&self.read)
+        .fetch_all(&self.near)
         .await
         .map_err(failed)?;
         rows.iter().map(numbered).collect()
@@ -281,7 +281,7 @@ impl Store {
             for project in chunk {
                 query = query.bind(project.0.clone());
             }
-            for row in &query.fetch_all(&self.read).await.map_err(failed)? {
+            for row in &query.fetch_all(&self.near).await.map_err(failed)? {
                 states.push(project_state(row)?);
             }
         }
@@ -305,7 +305,7 @@ impl Store {
     pub(crate) async fn leaf_of_event(&self, event: &EventId) -> Result<Option<(u64, u64)>> {
         let row = sqlx::query("SELECT shard, idx FROM leaves WHERE event_id = $1")
             .bind(event.0.clone())
-            .fetch_optional(&self.read)
+            .fetch_optional(&self.near)
             .await
             .map_err(failed)?;
         row.map(|row| Ok((unsigned(&row, "shard")?, unsigned(&row, "idx")?)))
@@ -406,6 +406,29 @@ impl Tx {
                 })
             })
             .collect()
+    }
+
+    /// The first index of a shard that no leaf has.
+    pub(crate) async fn next_index(&mut self, shard: u64) -> Result<u64> {
+        let row = sqlx::query("SELECT max(idx) AS last FROM leaves WHERE shard = $1")
+            .bind(signed(shard))
+            .fetch_one(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(maybe_unsigned(&row, "last")?.map_or(0, |last| last + 1))
+    }
+
+    /// May a shard still grow?
+    pub(crate) async fn log_is_open(&mut self, shard: u64) -> Result<bool> {
+        let row = sqlx::query("SELECT frozen_at FROM log_head WHERE shard = $1")
+            .bind(signed(shard))
+            .fetch_optional(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(match row {
+            Some(row) => maybe_time(&row, "frozen_at")?.is_none(),
+            None => false,
+        })
     }
 
     /// Gives leaves their places, moves the projects' chains on, empties the outbox of them. The primary key of
