@@ -4,8 +4,7 @@
 //!
 //! 1. **number**: in one transaction, give the committed events of the outbox their leaves and indices. From here on
 //!    the tree is fixed: index and text of a leaf never change. *Crash after it*: the next beat finds leaves beyond the
-//!    served head and goes on with step 2, over the same bytes. On SQLite, which has one writer anyway, publications do
-//!    this in their own transaction and spare a commit; the beat then begins with the leaves that it finds.
+//!    served head and goes on with step 2, over the same bytes.
 //! 2. **tiles**: write the entry bundles and tiles that the growth needs, and the index documents of the projects that
 //!    gain a file, content-addressed. Nobody is pointed at them yet. *Crash*: the next beat writes the same bytes.
 //! 3. **sign** the checkpoint. (Witnesses come here.) *Crash*: the signature is lost, the next beat signs the same tree.
@@ -320,19 +319,12 @@ impl Registry {
         let shard = state.shard;
         let unserved = |size| self.inner.store.leaves_from(shard, size, BATCH);
         let mut leaves = Vec::new();
-        // On SQLite publications number their leaves themselves.
-        if state.unfinished || self.inner.store.backend() == Backend::Sqlite {
+        if state.unfinished {
             leaves = unserved(state.frontier.size()).await?;
             state.unfinished = !leaves.is_empty();
         }
         if leaves.is_empty() {
-            let mut tx = self.inner.store.write().await?;
-            let (next, numbered) = self.number(&mut tx).await?;
-            // Unless others numbered some meanwhile, which come first.
-            if next == state.frontier.size() && !numbered.is_empty() {
-                tx.commit().await?;
-                leaves = numbered;
-            }
+            leaves = self.number(&state).await?;
         }
         if leaves.is_empty() {
             // What a process that died meanwhile had numbered.
@@ -348,18 +340,16 @@ impl Registry {
         Ok(count)
     }
 
-    /// Step 1: gives the events of the outbox their leaves and indices, in the caller's transaction. The first index that
-    /// was free, and the leaves.
-    pub(crate) async fn number(&self, tx: &mut Tx) -> Result<(u64, Vec<NumberedLeaf>)> {
-        let shard = self.inner.shard;
-        let next = tx.next_index(shard).await?;
+    /// Step 1.
+    async fn number(&self, state: &LogState) -> Result<Vec<NumberedLeaf>> {
+        let mut tx = self.inner.store.write().await?;
         let rows = tx.outbox(BATCH).await?;
         if rows.is_empty() {
-            return Ok((next, Vec::new()));
+            return Ok(Vec::new());
         }
         let mut chains: HashMap<ProjectId, (u64, u64)> = HashMap::new();
         let mut leaves = Vec::with_capacity(rows.len());
-        for (index, row) in (next..).zip(rows) {
+        for (index, row) in (state.frontier.size()..).zip(rows) {
             let place = match &row.project {
                 None => None,
                 Some(project) => {
@@ -386,8 +376,9 @@ impl Registry {
                 body,
             });
         }
-        tx.number_leaves(shard, &leaves, &chains).await?;
-        Ok((next, leaves))
+        tx.number_leaves(state.shard, &leaves, &chains).await?;
+        tx.commit().await?;
+        Ok(leaves)
     }
 
     /// Steps 2 to 5. The recovery of an unfinished beat runs this very code over the leaves read back.

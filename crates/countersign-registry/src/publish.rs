@@ -502,15 +502,6 @@ impl Registry {
         answer.await.map_err(|_| died())?
     }
 
-    /// The first step of the beat, in the transaction of the publications: their leaves are fixed by the same commit. A
-    /// log that was closed takes none, and what waits in the outbox is for the log that follows it.
-    async fn number_where_open(&self, tx: &mut Tx) -> Result<()> {
-        if tx.log_is_open(self.inner.shard).await? {
-            self.number(tx).await?;
-        }
-        Ok(())
-    }
-
     /// Several publications in one transaction, each behind a savepoint: one that is refused leaves the others alone.
     /// *Crash before the commit*: none of them happened. *After it*: all of them did, told or not.
     async fn commit_group(&self, group: Vec<Waiting>) {
@@ -521,7 +512,6 @@ impl Registry {
                 // Alone: what is refused is rolled back with the whole transaction.
                 let mut recorded = self.record_publication(&mut tx, publication).await;
                 if let Ok(recorded) = &mut recorded {
-                    self.number_where_open(&mut tx).await?;
                     self.commit_expecting(tx, [recorded]).await?;
                 }
                 return Ok(vec![recorded]);
@@ -535,7 +525,6 @@ impl Registry {
                 }
                 answers.push(recorded);
             }
-            self.number_where_open(&mut tx).await?;
             self.commit_expecting(tx, answers.iter_mut().flatten())
                 .await?;
             Ok::<_, Error>(answers)

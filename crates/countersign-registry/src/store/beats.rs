@@ -408,29 +408,6 @@ impl Tx {
             .collect()
     }
 
-    /// The first index of a shard that no leaf has.
-    pub(crate) async fn next_index(&mut self, shard: u64) -> Result<u64> {
-        let row = sqlx::query("SELECT max(idx) AS last FROM leaves WHERE shard = $1")
-            .bind(signed(shard))
-            .fetch_one(&mut *self.inner)
-            .await
-            .map_err(failed)?;
-        Ok(maybe_unsigned(&row, "last")?.map_or(0, |last| last + 1))
-    }
-
-    /// May a shard still grow?
-    pub(crate) async fn log_is_open(&mut self, shard: u64) -> Result<bool> {
-        let row = sqlx::query("SELECT frozen_at FROM log_head WHERE shard = $1")
-            .bind(signed(shard))
-            .fetch_optional(&mut *self.inner)
-            .await
-            .map_err(failed)?;
-        Ok(match row {
-            Some(row) => maybe_time(&row, "frozen_at")?.is_none(),
-            None => false,
-        })
-    }
-
     /// Gives leaves their places, moves the projects' chains on, empties the outbox of them. The primary key of
     /// `leaves` refuses a second writer's numbers: `write-conflict`.
     pub(crate) async fn number_leaves(
