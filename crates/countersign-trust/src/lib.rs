@@ -11,15 +11,19 @@
 //! - [`tlog`]: Merkle trees, tiles and proofs (RFC 6962, RFC 9162, C2SP tlog-tiles).
 //! - [`proof`]: self-contained proof files (C2SP tlog-proof).
 //! - [`policy`]: which logs and how many witnesses are enough (C2SP tlog-policy).
+//! - [`witness`]: what a witness is asked, decides and answers (C2SP tlog-witness, `docs/spec/witness.md`).
 //! - [`leaf`]: the grammar of what the log records (`docs/spec/leaf.md`).
+//! - [`map`]: what the log says of each identifier and project, under one root (`docs/spec/map.md`).
 //! - [`oidc`]: tokens of CI systems, who may publish by them, and what their claims say (`docs/spec/trusted-publishing.md`).
 //! - [`sigstore`]: attestations of builds, verified offline (`docs/spec/provenance.md`).
+//! - [`tuf`]: The Update Framework: documents, client, writer, ceremonies (`docs/spec/tuf.md`).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod checkpoint;
 pub mod cosignature;
 pub mod digest;
 pub mod leaf;
+pub mod map;
 pub mod note;
 pub mod oidc;
 pub mod policy;
@@ -27,6 +31,8 @@ pub mod proof;
 pub mod sigstore;
 pub mod tlog;
 pub mod token;
+pub mod tuf;
+pub mod witness;
 
 /// Strict standard base64 (RFC 4648 section 4): padding required, no stray bits, so that each value has one text.
 pub(crate) fn base64_decode(text: &str) -> Option<Vec<u8>> {

@@ -53,7 +53,7 @@ fn split_point(n: u64) -> u64 {
 
 /// Whether [start, end) is a subtree: not empty and `start` a multiple of the smallest power of two ≥ its length
 /// (draft-ietf-plants-merkle-tree-certs section 4.1).
-fn is_subtree(start: u64, end: u64) -> bool {
+pub(crate) fn is_subtree(start: u64, end: u64) -> bool {
     end.checked_sub(start)
         .filter(|length| *length > 0)
         .and_then(u64::checked_next_power_of_two)

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use countersign::publisher::ProjectName;
+use countersign_trust::note::{KeyName, VerifierKey};
 use countersign_trust::oidc::Rule;
 use url::Url;
 
@@ -86,16 +87,127 @@ pub enum Command {
     /// Organisations: members, teams, namespaces.
     #[command(subcommand)]
     Org(Org),
-    /// Speak to the sigstore-conformance suite.
+    /// Be a witness: cosign the checkpoints of logs that only grow.
+    #[command(subcommand)]
+    Witness(Witness),
+    /// Speak to conformance suites.
     #[command(subcommand, hide = true)]
     Conformance(Conformance),
 }
 
-/// `conformance …`: the entry points of the sigstore-conformance suite.
+/// `witness …`: a witness of transparency logs (c2sp.org/tlog-witness).
+///
+/// It signs what a log shows it only if that continues everything it signed of this log before. So a log that has a
+/// quorum of witnesses can not show one history to some and another one to others.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  countersign witness init --name witness.example.org/w1 --key witness.key --state witness
+  countersign witness serve --key witness.key --state witness --log-key 'packages.example.org/log/1+1a2b3c4d+AQ…'
+  countersign witness serve --key witness.key --state witness --log policy.txt --listen 0.0.0.0:8418
+  countersign witness keys --key witness.key
+
+The state is what makes a witness worth anything: keep it on a disk that does not lose it, one state for one key. After
+a state was lost or restored from a backup, begin anew with another key. TLS is for a proxy before it.")]
+pub enum Witness {
+    /// Make keys and an empty state, and print the public keys.
+    Init(WitnessInit),
+    /// Answer logs and monitors until interrupted.
+    Serve(WitnessServe),
+    /// Print the public keys.
+    Keys {
+        /// The file with the private keys.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+    },
+}
+
+/// Options of `witness init`.
+#[derive(Args, Debug)]
+pub struct WitnessInit {
+    /// The witness's name: by convention an address without scheme. It stands in each of its signatures.
+    #[arg(long, required_unless_present = "existing_key")]
+    pub name: Option<KeyName>,
+    /// Where the private keys go; readable for nobody else.
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// Where the state goes.
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
+    /// Use the keys that are in the file. Only for keys that never signed with another state: a key with two states
+    /// signs two histories.
+    #[arg(long, conflicts_with = "name")]
+    pub existing_key: bool,
+}
+
+/// Options of `witness serve`.
+#[derive(Args, Debug)]
+pub struct WitnessServe {
+    /// Where to listen.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8418")]
+    pub listen: std::net::SocketAddr,
+    /// The folder with the state, as `init` made it.
+    #[arg(long, value_name = "DIR")]
+    pub state: PathBuf,
+    /// The file with the private keys.
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// A file that names logs to witness: a policy (c2sp.org/tlog-policy) or a list of the witness network (logs/v0);
+    /// again for each.
+    #[arg(long = "log", value_name = "FILE")]
+    pub logs: Vec<PathBuf>,
+    /// The key of a log to witness; again for each.
+    #[arg(long = "log-key", value_name = "VKEY")]
+    pub log_keys: Vec<VerifierKey>,
+    /// Witness the logs of the registries that are pinned.
+    #[arg(long)]
+    pub pinned: bool,
+}
+
+/// `conformance …`: the entry points of the conformance suites of Sigstore and TUF.
 #[derive(Debug, Subcommand)]
 pub enum Conformance {
     /// Verify a bundle for an identity or a key.
     VerifyBundle(ConformanceVerify),
+    /// Be a TUF client.
+    Tuf(ConformanceTuf),
+}
+
+/// Options of `conformance tuf`, as the suite's protocol names them.
+#[derive(Args, Debug)]
+pub struct ConformanceTuf {
+    /// The folder with what is trusted.
+    #[arg(long, value_name = "DIR")]
+    pub metadata_dir: PathBuf,
+    /// Where the repository's metadata is.
+    #[arg(long, value_name = "URL")]
+    pub metadata_url: Option<Url>,
+    /// A target to download.
+    #[arg(long, value_name = "PATH")]
+    pub target_name: Vec<String>,
+    /// Where the repository's targets are.
+    #[arg(long, value_name = "URL")]
+    pub target_base_url: Option<Url>,
+    /// The folder that targets are downloaded to.
+    #[arg(long, value_name = "DIR")]
+    pub target_dir: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub step: TufStep,
+}
+
+/// The steps of the TUF suite's protocol.
+#[derive(Debug, Subcommand)]
+pub enum TufStep {
+    /// Trust a root.
+    Init {
+        /// The root.
+        trusted_root: PathBuf,
+    },
+    /// Bring what is trusted up to date.
+    Refresh,
+    /// The same, and download the targets.
+    Download,
 }
 
 /// Options of `conformance verify-bundle`, as the suite's protocol names them.
@@ -660,10 +772,25 @@ pub struct PolicyCheck {
 /// `log …`
 #[derive(Debug, Subcommand)]
 pub enum Log {
-    /// Fetch every entry and tile; check tree, signature, one digest per file, and that the log only grew.
-    Audit,
+    /// Fetch every entry and tile; check tree, signature, one digest per file, and that the log only grew. What an
+    /// earlier audit on this machine has read is not read again, and one that was cut off goes on where it was.
+    Audit {
+        /// Read everything again.
+        #[arg(long)]
+        full: bool,
+        /// Audit a copy of the log in a folder (`checkpoint`, `tile/…`), against the pinned keys; it may be older than
+        /// the registry's.
+        #[arg(long, value_name = "DIR")]
+        mirror: Option<PathBuf>,
+        /// How many threads read and check [default: 8 for a registry, one for each core for a folder]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+        threads: Option<u16>,
+    },
     /// Show entries, each proved against the signed root. The newest by default.
     Show {
+        /// Only this one: its index, or the purl of a file or release whose publications are shown.
+        #[arg(value_name = "INDEX|PURL", conflicts_with_all = ["from", "count"])]
+        which: Option<String>,
         /// Index of the first entry.
         #[arg(long, value_name = "INDEX")]
         from: Option<u64>,

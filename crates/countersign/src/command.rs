@@ -10,7 +10,9 @@ pub mod publish;
 pub mod publisher;
 pub mod session;
 pub mod token;
+pub mod tuf;
 pub mod verify;
+pub mod witness;
 
 use std::io::{Read, Write};
 use std::path::PathBuf;

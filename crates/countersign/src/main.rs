@@ -4,9 +4,11 @@ mod cli;
 mod command;
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
+use countersign::audit::{Source, Which};
 use countersign::trusted::{self, Pinned, Seen, TrustFile};
 use countersign::{Exit, Failure, audit, failure};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -24,18 +26,34 @@ fn main() -> ExitCode {
         Command::Trust(Trust::List) => list(&cli.common),
         Command::Verify(options) => command::verify::run(&cli.common, options),
         Command::Policy(what) => command::policy::run(&cli.common, what),
-        Command::Log(Log::Audit) => audit_log(&cli.common),
-        Command::Log(Log::Show { from, count }) => show(&cli.common, *from, *count),
+        Command::Log(Log::Audit {
+            full,
+            mirror,
+            threads,
+        }) => {
+            let options = audit::Options {
+                full: *full,
+                threads: threads.map(usize::from),
+            };
+            audit_log(&cli.common, mirror.as_deref(), options)
+        }
+        Command::Log(Log::Show { which, from, count }) => {
+            show(&cli.common, which.as_deref(), *from, *count)
+        }
         Command::Publish(options) => command::publish::run(&cli.common, options),
         Command::Publisher(what) => command::publisher::run(&cli.common, what),
         Command::Login(options) => command::session::login(&cli.common, options),
         Command::Logout(options) => command::session::logout(&cli.common, options),
+        Command::Witness(what) => command::witness::run(&cli.common, what),
         Command::Whoami => command::session::whoami(&cli.common),
         Command::Token(what) => command::token::run(&cli.common, what),
         Command::Owner(what) => command::owner::run(&cli.common, what),
         Command::Org(what) => command::org::run(&cli.common, what),
         Command::Conformance(cli::Conformance::VerifyBundle(options)) => {
             command::bundle::conformance(options)
+        }
+        Command::Conformance(cli::Conformance::Tuf(options)) => {
+            command::tuf::conformance(&cli.common, options)
         }
     };
     match outcome {
@@ -135,12 +153,20 @@ fn list(common: &Common) -> Result<(), Failure> {
     Ok(())
 }
 
-fn audit_log(common: &Common) -> Result<(), Failure> {
+fn audit_log(
+    common: &Common,
+    mirror: Option<&Path>,
+    options: audit::Options,
+) -> Result<(), Failure> {
     let trust = TrustFile::load(&trust_path(common)?)?;
     let pinned = trust.registry(common.registry.as_ref())?;
+    let source = match mirror {
+        Some(folder) => Source::Folder(folder.to_owned()),
+        None => Source::registry(pinned, remote(common, &pinned.url)?),
+    };
     let bar = ProgressBar::new(0);
     bar.set_style(
-        ProgressStyle::with_template("{bar:32} {pos}/{len} entries  {eta} left")
+        ProgressStyle::with_template("{bar:32} {pos}/{len} entries  {per_sec}  {eta} left")
             .expect("a fixed template parses"),
     );
     let progress = |done, all| {
@@ -149,8 +175,9 @@ fn audit_log(common: &Common) -> Result<(), Failure> {
     };
     let outcome = audit::audit(
         pinned,
-        &remote(common, &pinned.url)?,
+        &source,
         &Seen::of(&pinned.origin)?,
+        options,
         &progress,
     );
     bar.finish_and_clear();
@@ -167,6 +194,13 @@ fn audit_log(common: &Common) -> Result<(), Failure> {
         "    {} files, one digest for each; every tile is what the entries make; signed by the pinned key",
         audited.files
     ));
+    if audited.read_before > 0 {
+        line(&format!(
+            "    {} entries were read by an earlier audit, {} now",
+            audited.read_before,
+            audited.size - audited.read_before
+        ));
+    }
     match audited.continues {
         Some(size) => line(&format!("    it continues what you saw at {size} entries")),
         None => line("    seen for the first time; the next audit holds it to this"),
@@ -180,18 +214,26 @@ fn audit_log(common: &Common) -> Result<(), Failure> {
     Ok(())
 }
 
-fn show(common: &Common, from: Option<u64>, count: u64) -> Result<(), Failure> {
+fn show(
+    common: &Common,
+    which: Option<&str>,
+    from: Option<u64>,
+    count: u64,
+) -> Result<(), Failure> {
     let trust = TrustFile::load(&trust_path(common)?)?;
     let pinned = trust.registry(common.registry.as_ref())?;
-    let (remote, seen) = (remote(common, &pinned.url)?, Seen::of(&pinned.origin)?);
-    let from = match from {
-        Some(from) => from,
-        None => audit::newest(pinned, &remote, &seen)?
-            .1
-            .size()
-            .saturating_sub(count),
+    let remote = remote(common, &pinned.url)?;
+    let source = Source::registry(pinned, remote.clone());
+    let which = match (which, from) {
+        (Some(which), _) => match which.parse() {
+            Ok(index) => Which::From(index, 1),
+            Err(_) => Which::Published(audit::published(&remote, which)?),
+        },
+        (None, Some(from)) => Which::From(from, count),
+        (None, None) => Which::Newest(count),
     };
-    let (checkpoint, entries) = audit::entries(pinned, &remote, &seen, from, count)?;
+    let seen = Seen::of(&pinned.origin)?;
+    let (checkpoint, entries) = audit::entries(pinned, &source, &seen, &which)?;
     if common.json {
         line(&json!({"origin": pinned.origin, "size": checkpoint.size(), "root": checkpoint.root(), "entries": entries}).to_string());
         return Ok(());

@@ -184,6 +184,23 @@ fn an_audit_follows_a_growing_log_and_shows_proved_entries() {
     );
     user.run(&["log", "show", "--from", "0", "--count", "1"])
         .expect(0, &["kind log-genesis"]);
+    user.run(&["log", "show", "0"])
+        .expect(0, &["kind log-genesis"]);
+    let shown = user.run(&["--json", "log", "show", "pkg:pypi/thing@1.0"]);
+    let shown: serde_json::Value = serde_json::from_str(&shown.expect(0, &[]).out).unwrap();
+    let entries = shown["entries"].as_array().unwrap();
+    assert_eq!(entries.len(), 1);
+    let text = entries[0]["text"].as_str().unwrap();
+    assert!(
+        text.contains("subject pkg:pypi/thing@1.0?file_name=thing-1.0"),
+        "{text}"
+    );
+    user.run(&["log", "show", "1000000"])
+        .expect(2, &["no entry 1000000"]);
+    user.run(&["log", "show", "thing"])
+        .expect(2, &["neither an index nor a purl"]);
+    user.run(&["log", "show", "pkg:pypi/nothing@1.0"])
+        .expect(4, &["knows no published file"]);
 }
 
 #[test]

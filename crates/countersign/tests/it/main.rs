@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod audit;
 mod client;
 mod integrations;
+mod paper_log;
 mod people;
 mod provenance;
 mod publish;
@@ -12,4 +14,5 @@ mod stage;
 mod stub;
 mod user;
 mod verify;
+mod witness;
 mod yaml;

@@ -1,0 +1,143 @@
+//! Reading all bundles of a log, in their order, with several threads.
+
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use countersign_trust::digest::Sha256;
+use countersign_trust::tlog::{self, EntriesId, TileId};
+
+use super::progress::{Progress, root_of};
+use super::promises::{self, Noted, broken};
+use super::source::{Source, entries_of};
+use crate::failure::{Failure, Result};
+
+/// How many checked bundles each thread may be ahead.
+const AHEAD: usize = 4;
+/// How often the progress is written down.
+const SAVED_EVERY: Duration = Duration::from_secs(30);
+/// Entries of a whole bundle.
+const BUNDLE: u64 = 256;
+
+/// A bundle whose tile is what its entries make.
+struct Checked {
+    hashes: Vec<Sha256>,
+    /// The root over it, if it is whole.
+    root: Option<Sha256>,
+    noted: Vec<Noted>,
+}
+
+/// Reads everything after `progress` up to `size` entries and gives the root of all of them. `save` is called from time
+/// to time, and at the end of the whole bundles, with a progress from which one can go on.
+pub(super) fn scan(
+    source: &Source,
+    progress: &mut Progress,
+    size: u64,
+    threads: Option<usize>,
+    tell: &dyn Fn(u64, u64),
+    save: &mut dyn FnMut(&Progress) -> Result<()>,
+) -> Result<Sha256> {
+    let first = progress.position() / BUNDLE;
+    let bundles = size.div_ceil(BUNDLE);
+    let threads = threads.unwrap_or_else(|| source.threads()).clamp(1, 64);
+    thread::scope(|scope| {
+        // Bundle n is read by thread n modulo their number, so that results are taken in turn and none waits for long.
+        let queues: Vec<Receiver<Result<Checked>>> = (0..threads as u64)
+            .map(|number| {
+                let (send, receive) = sync_channel(AHEAD);
+                scope.spawn(move || {
+                    for bundle in (first + number..bundles).step_by(threads) {
+                        let checked = check(source, bundle, size);
+                        let failed = checked.is_err();
+                        // Nobody takes it: something failed elsewhere.
+                        if send.send(checked).is_err() || failed {
+                            return;
+                        }
+                    }
+                });
+                receive
+            })
+            .collect();
+        let mut last = Vec::new();
+        let mut saved = (progress.position(), Instant::now());
+        for bundle in first..bundles {
+            let queue = &queues[((bundle - first) % threads as u64) as usize];
+            let checked = queue
+                .recv()
+                .unwrap_or_else(|_| Err(broken("audit", bundle * BUNDLE, "its reader stopped")));
+            let whole = !matches!(&checked, Ok(Checked { root: None, .. }));
+            let due = checked.is_err() || !whole || saved.1.elapsed() > SAVED_EVERY;
+            // What is not whole yet is read again the next time, so the progress ends before it.
+            if due && progress.position() > saved.0 {
+                save(progress)?;
+                saved = (progress.position(), Instant::now());
+            }
+            let checked = checked?;
+            let again = |index: u64| entry(source, index, size);
+            for noted in &checked.noted {
+                progress.promises.take(noted, &again)?;
+            }
+            match checked.root {
+                Some(root) => {
+                    for (id, row) in progress.push(root) {
+                        same(source, id, &row)?;
+                    }
+                }
+                None => last = checked.hashes,
+            }
+            tell(progress.position(), size);
+        }
+        for (id, row) in progress.edge(size) {
+            same(source, id, row)?;
+        }
+        if progress.position().is_multiple_of(BUNDLE) && progress.position() > saved.0 {
+            save(progress)?;
+        }
+        progress
+            .root(size, &last)
+            .map_err(|error| Failure::unverified("tile", error.to_string()))
+    })
+}
+
+/// Reads a bundle and its tile, hashes and parses.
+fn check(source: &Source, bundle: u64, size: u64) -> Result<Checked> {
+    let missing = || broken("bundle", bundle * BUNDLE, "the log has no such bundle");
+    let id = EntriesId::in_log(bundle, size).ok_or_else(missing)?;
+    let bytes = source.bundle(id)?;
+    let entries = entries_of(id, &bytes)?;
+    let hashes: Vec<Sha256> = entries.iter().map(|entry| tlog::leaf_hash(entry)).collect();
+    let tile = TileId::in_tree(0, bundle, size).ok_or_else(missing)?;
+    same(source, tile, &hashes)?;
+    let noted = (id.first_entry()..).zip(&entries);
+    Ok(Checked {
+        root: (!tile.is_partial()).then(|| root_of(&hashes)),
+        noted: noted
+            .map(|(index, entry)| promises::note(index, entry))
+            .collect::<Result<_>>()?,
+        hashes,
+    })
+}
+
+/// Every tile that the log serves must be what its entries make.
+fn same(source: &Source, id: TileId, made: &[Sha256]) -> Result<()> {
+    let tile = source.tile(id)?;
+    let (served, rest) = tile.as_chunks::<32>();
+    let equal = |(served, made): (&[u8; 32], &Sha256)| *served == made.0;
+    if rest.is_empty() && served.len() == made.len() && served.iter().zip(made).all(equal) {
+        return Ok(());
+    }
+    Err(Failure::unverified(
+        "tile",
+        format!("The tile {} is not what the log's entries make.", id.path()),
+    ))
+}
+
+/// One entry, read once more.
+fn entry(source: &Source, index: u64, size: u64) -> Result<Vec<u8>> {
+    let gone = || broken("bundle", index, "it is no longer there");
+    let id = EntriesId::in_log(index / BUNDLE, size).ok_or_else(gone)?;
+    let bytes = source.bundle(id)?;
+    let entries = entries_of(id, &bytes)?;
+    let entry = entries.get((index % BUNDLE) as usize).ok_or_else(gone)?;
+    Ok(entry.to_vec())
+}
