@@ -21,7 +21,9 @@ use crate::model::{
     Presented, ProjectId, Role, Roles, Scope, Strength, Time,
 };
 use crate::policy::{self, Act, On};
-use crate::store::{CredentialRow, NamespaceFacts, NewCredential, OwnedProject, Tx};
+use crate::store::{
+    CredentialRow, CuratedProject, NamespaceFacts, NewCredential, OwnedProject, Tx,
+};
 use crate::texts::NoticeKind;
 
 /// Networks that one token may name.
@@ -649,6 +651,24 @@ impl Registry {
         user: &str,
         role: Option<Role>,
     ) -> Result<()> {
+        let mut tx = self.inner.store.write().await?;
+        self.set_role_in(&mut tx, actor, ecosystem, project, user, role)
+            .await?;
+        tx.commit().await?;
+        self.inner.beat.wake();
+        Ok(())
+    }
+
+    /// Within a transaction; `None` where nothing changes.
+    pub(crate) async fn set_role_in(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        project: &str,
+        user: &str,
+        role: Option<Role>,
+    ) -> Result<Option<CuratedProject>> {
         let key = format(ecosystem).name_key(project)?;
         let account = self.account(user).await;
         let now = self.now();
@@ -659,15 +679,14 @@ impl Registry {
         } else {
             Act::ManageRoles
         };
-        let mut tx = self.inner.store.write().await?;
         let project = self
-            .project_for_change(&mut tx, actor, ecosystem, &key, act)
+            .project_for_change(tx, actor, ecosystem, &key, act)
             .await?;
         // Only now: who may not change roles here does not learn from this who exists.
         let account = account?;
         let before = tx.own_role(&project.id, &account).await?;
         if before == role {
-            return Ok(());
+            return Ok(None);
         }
         let owners = tx.owner_accounts(&project.id).await?;
         let owned_since = tx.owner_since(&project.id, &account).await?;
@@ -679,17 +698,11 @@ impl Registry {
         }
         if before == Some(Role::Owner) {
             let owned = Owned::Project(&project.id, &project.name);
-            self.owners_remain(
-                &mut tx,
-                actor,
-                owned,
-                &owners,
-                (&account, user, owned_since),
-            )
-            .await?;
+            self.owners_remain(tx, actor, owned, &owners, (&account, user, owned_since))
+                .await?;
         }
         self.tell_of_role(
-            &mut tx,
+            tx,
             actor,
             (&project.id, &project.name),
             (&account, user),
@@ -697,11 +710,9 @@ impl Registry {
         )
         .await?;
         let all_after = tx.all_roles(Some(&project.id), None).await?;
-        self.record_roles(&mut tx, actor, &all_before, &all_after)
+        self.record_roles(tx, actor, &all_before, &all_after)
             .await?;
-        tx.commit().await?;
-        self.inner.beat.wake();
-        Ok(())
+        Ok(Some(project))
     }
 
     /// Of what is owned, an owner remains, and where there was one who is hard to phish, such a one remains: else a

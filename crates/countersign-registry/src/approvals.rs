@@ -254,7 +254,13 @@ impl Registry {
         subject: &str,
         digest: Option<&str>,
     ) -> Result<Approval> {
-        policy::may(Act::RequestApproval, actor, On::Own, self.now())?;
+        // A token that is limited to a project, or to less than everything, asks within that.
+        let parsed = purl::parse(subject);
+        let on = match &parsed {
+            Ok(parsed) => On::Named(parsed.ecosystem, parsed.name_key.as_str()),
+            Err(_) => On::Own,
+        };
+        policy::may(Act::RequestApproval, actor, on, self.now())?;
         let account = person(actor)?;
         if !PERMISSIONS
             .iter()
@@ -269,7 +275,7 @@ impl Registry {
             .remedy("See the table of permissions for the acts that do."));
         }
         // Only the one way to write it: what is compared later is the text.
-        let parsed = purl::parse(subject)?;
+        let parsed = parsed?;
         let subject = match (&parsed.version, &parsed.filename) {
             (Some(version), Some(filename)) => {
                 purl::file_purl(parsed.ecosystem, &parsed.name_key, version, filename)
@@ -434,8 +440,16 @@ impl Registry {
     /// `approval-unknown`.
     pub async fn approval(&self, actor: &Actor, which: &str) -> Result<Approval> {
         let now = self.now();
-        policy::may(Act::RequestApproval, actor, On::Own, now)?;
-        Ok(view(self.own_approval(actor, which).await?, now))
+        let row = self.own_approval(actor, which).await;
+        // A token learns how far its own request is, whatever it is limited to.
+        let asked = actor.credential.as_ref().map(|id| asked_by(Some(id)));
+        let own = row
+            .as_ref()
+            .is_ok_and(|row| asked.is_some_and(|asked| row.asked_by == asked));
+        if !own {
+            policy::may(Act::RequestApproval, actor, On::Own, now)?;
+        }
+        Ok(view(row?, now))
     }
 
     /// How far an approval is, for whoever knows its id: `waiting`, `granted`, `refused`, `used` or `expired`. It is of

@@ -45,7 +45,7 @@ struct Manifest {
     schema: usize,
     logs: Vec<LogManifest>,
     tables: Vec<TableManifest>,
-    /// Different artifacts that its files name.
+    /// Different artifacts that its files name, and what is staged and waits.
     artifacts: u64,
     /// The log's signing keys are in it.
     keys: bool,
@@ -84,7 +84,8 @@ pub struct Summary {
     pub artifacts: u64,
     /// Size of the backup in bytes.
     pub bytes: u64,
-    /// Digests of artifacts whose bytes are missing or wrong in the blob store; `restore` will withhold their files.
+    /// Digests of artifacts whose bytes are missing or wrong in the blob store; `restore` will withhold their files, and end
+    /// what is staged with them.
     pub lacking: Vec<String>,
 }
 
@@ -131,28 +132,33 @@ impl Registry {
                 verifier_keys,
             });
         }
-        // The digests first, so that the manifest can count them: 32 bytes each.
+        // The digests first, so that the manifest can count them: 32 bytes each. What is staged and waits is among them: an
+        // approval after a restore needs its bytes.
         let mut digests: BTreeSet<(Sha256, u64)> = BTreeSet::new();
+        let column = |name: &str, number: bool| Column {
+            name: name.into(),
+            number,
+        };
         let wanted = [
-            Column {
-                name: "sha256".into(),
-                number: false,
-            },
-            Column {
-                name: "size".into(),
-                number: true,
-            },
+            column("sha256", false),
+            column("size", true),
+            column("ended_at", true),
         ];
-        snapshot
-            .each_row("files", "id", &wanted, &mut |row| {
-                let digest = row[0].as_str().and_then(|hex| hex.parse().ok());
-                let digest = digest.ok_or_else(|| {
-                    Error::internal("a stored digest is malformed", row[0].to_string())
-                })?;
-                digests.insert((digest, row[1].as_u64().unwrap_or(0)));
-                Ok(())
-            })
-            .await?;
+        for (table, columns) in [("files", &wanted[..2]), ("staged_publications", &wanted)] {
+            snapshot
+                .each_row(table, "id", columns, &mut |row| {
+                    if row.get(2).is_some_and(|ended| !ended.is_null()) {
+                        return Ok(());
+                    }
+                    let digest = row[0].as_str().and_then(|hex| hex.parse().ok());
+                    let digest = digest.ok_or_else(|| {
+                        Error::internal("a stored digest is malformed", row[0].to_string())
+                    })?;
+                    digests.insert((digest, row[1].as_u64().unwrap_or(0)));
+                    Ok(())
+                })
+                .await?;
+        }
         let rows: u64 = tables.iter().map(|table| table.rows).sum();
         let steps = rows + digests.len() as u64;
         let manifest = Manifest {
@@ -194,7 +200,8 @@ impl Registry {
             }
             progress(done, steps);
         }
-        // Bytes never change and are never collected while a row names them: no snapshot is needed for them.
+        // Bytes never change and are never collected while a row names them: no snapshot is needed for them. Staged ones
+        // may go when they are answered meanwhile; they are then told as lacking, and a restore ends their row.
         drop(snapshot);
 
         let mut lacking = Vec::new();

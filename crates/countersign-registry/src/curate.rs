@@ -1,5 +1,7 @@
 //! Curate: yank, delete, quarantine and their opposites. Withholding acts at the commit and is logged after it.
 
+mod together;
+
 use countersign_formats::npm::tags;
 use countersign_formats::{Ecosystem, NameKey, format, purl};
 use countersign_trust::leaf::{self, LeafKind};
@@ -164,19 +166,38 @@ impl Registry {
         version: &str,
         message: Option<&str>,
     ) -> Result<()> {
+        let mut tx = self.inner.store.write().await?;
+        let changed = self
+            .deprecate_in(&mut tx, actor, ecosystem, name, version, message)
+            .await?;
+        match changed {
+            Some(project) => self.finish(tx, ecosystem, &project, &[]).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Within a transaction; `None` where nothing changes.
+    async fn deprecate_in(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        name: &str,
+        version: &str,
+        message: Option<&str>,
+    ) -> Result<Option<CuratedProject>> {
         let rules = format(ecosystem);
         let (key, version) = (rules.name_key(name)?, rules.version(version)?);
         let message = message.map(deprecation).transpose()?;
         let now = self.now();
-        let mut tx = self.inner.store.write().await?;
         let project = self
-            .project_for_change(&mut tx, actor, ecosystem, &key, Act::Deprecate)
+            .project_for_change(tx, actor, ecosystem, &key, Act::Deprecate)
             .await?;
         let Some(release) = tx.curated_release(&project.id, version.key()).await? else {
             return Err(unknown_release(version.canonical(), &project.name));
         };
         if release.deprecated.as_deref() == message {
-            return Ok(());
+            return Ok(None);
         }
         tx.set_deprecation(&release.id, message.map(|message| (now, message)))
             .await?;
@@ -186,9 +207,8 @@ impl Registry {
             Some(_) => change,
             None => change.way(leaf::Change::Removed, None),
         };
-        self.record(&mut tx, change, json!({"message": message}))
-            .await?;
-        self.finish(tx, ecosystem, &project, &[]).await
+        self.record(tx, change, json!({"message": message})).await?;
+        Ok(Some(project))
     }
 
     /// The tags of an npm package, each with its version; those that are served alone.
@@ -228,7 +248,6 @@ impl Registry {
         tag: &str,
         version: &str,
     ) -> Result<()> {
-        tags::check(tag)?;
         self.change_tag(actor, name, tag, Some(version)).await
     }
 
@@ -237,7 +256,6 @@ impl Registry {
     /// # Errors
     /// `role-missing`, `project-unknown`, `tag-latest`, `tag-unknown`.
     pub async fn remove_dist_tag(&self, actor: &Actor, name: &str, tag: &str) -> Result<()> {
-        tags::check_removal(tag)?;
         self.change_tag(actor, name, tag, None).await
     }
 
@@ -248,12 +266,34 @@ impl Registry {
         tag: &str,
         version: Option<&str>,
     ) -> Result<()> {
+        let mut tx = self.inner.store.write().await?;
+        let changed = self
+            .change_tag_in(&mut tx, actor, name, tag, version)
+            .await?;
+        match changed {
+            Some(project) => self.finish(tx, Ecosystem::Npm, &project, &[]).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Within a transaction; `None` where nothing changes.
+    async fn change_tag_in(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        name: &str,
+        tag: &str,
+        version: Option<&str>,
+    ) -> Result<Option<CuratedProject>> {
+        match version {
+            Some(_) => tags::check(tag)?,
+            None => tags::check_removal(tag)?,
+        }
         let rules = format(Ecosystem::Npm);
         let key = rules.name_key(name)?;
         let now = self.now();
-        let mut tx = self.inner.store.write().await?;
         let project = self
-            .project_for_change(&mut tx, actor, Ecosystem::Npm, &key, Act::Tag)
+            .project_for_change(tx, actor, Ecosystem::Npm, &key, Act::Tag)
             .await?;
         let (count, before) = tx.tag_facts(&project.id, tag).await?;
         let version = match version {
@@ -263,7 +303,7 @@ impl Registry {
                     return Err(unknown_release(version.canonical(), &project.name));
                 };
                 if before.as_deref() == Some(release.version.as_str()) {
-                    return Ok(());
+                    return Ok(None);
                 }
                 policy::may_set_tag(&project.name, count, before.as_deref())?;
                 tx.set_tag(&project.id, tag, &release.id, now).await?;
@@ -290,12 +330,12 @@ impl Registry {
         )
         .way(leaf::Change::Replaced, None);
         self.record(
-            &mut tx,
+            tx,
             change,
             json!({"tag": tag, "before": before, "version": version}),
         )
         .await?;
-        self.finish(tx, Ecosystem::Npm, &project, &[]).await
+        Ok(Some(project))
     }
 
     /// Deletes under the instance's policy. Names, versions and file names stay taken for ever.
@@ -309,16 +349,31 @@ impl Registry {
         name: &str,
         what: Deletion<'_>,
     ) -> Result<()> {
+        let mut tx = self.inner.store.write().await?;
+        let (project, doomed) = self
+            .delete_in(&mut tx, actor, ecosystem, name, what)
+            .await?;
+        self.finish(tx, ecosystem, &project, &doomed).await
+    }
+
+    /// Within a transaction; the project, and the files that are gone.
+    async fn delete_in(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        name: &str,
+        what: Deletion<'_>,
+    ) -> Result<(CuratedProject, Vec<CuratedFile>)> {
         let rules = format(ecosystem);
         let key = rules.name_key(name)?;
         let now = self.now();
-        let mut tx = self.inner.store.write().await?;
         let act = match what {
             Deletion::Project => Act::DeleteProject,
             Deletion::File(_) | Deletion::Release(_) => Act::Delete,
         };
         let project = self
-            .project_for_change(&mut tx, actor, ecosystem, &key, act)
+            .project_for_change(tx, actor, ecosystem, &key, act)
             .await?;
         let files = tx.curated_files(&project.id).await?;
         let (doomed, subject): (Vec<CuratedFile>, String) = match what {
@@ -369,7 +424,7 @@ impl Registry {
                 &file.filename,
             )?;
         }
-        self.use_approval(&mut tx, actor, act, &subject, "").await?;
+        self.use_approval(tx, actor, act, &subject, "").await?;
         let ids: Vec<FileId> = doomed.iter().map(|file| file.id.clone()).collect();
         tx.set_files_state(&ids, FileState::Removed, None, now)
             .await?;
@@ -386,21 +441,15 @@ impl Registry {
         }
         let names: Vec<&str> = doomed.iter().map(|file| file.filename.as_str()).collect();
         let data = [("subject", subject.as_str()), ("who", actor.name())];
-        self.notify_owners(
-            &mut tx,
-            &project.id,
-            None,
-            NoticeKind::ProjectDeleted,
-            &data,
-        )
-        .await?;
+        self.notify_owners(tx, &project.id, None, NoticeKind::ProjectDeleted, &data)
+            .await?;
         self.record(
-            &mut tx,
+            tx,
             Change::about(actor, LeafKind::Deleted, subject, &project.id),
             json!({"files": names}),
         )
         .await?;
-        self.finish(tx, ecosystem, &project, &doomed).await
+        Ok((project, doomed))
     }
 
     /// Withholds a file, or a whole project: the operator any, owners and security contacts their own.

@@ -4,6 +4,7 @@
 //! looks at each on its own, and goes on after every fault. It writes nothing but a probe in the blob store, which it
 //! removes again.
 
+mod crates;
 mod log;
 
 use std::path::Path;
@@ -261,6 +262,11 @@ pub async fn examine(patient: &Patient<'_>, deep: bool, progress: Looked<'_>) ->
         unlogged(patient)
             .await
             .unwrap_or_else(|error| Diagnosis::failed("files-logged", &error)),
+    );
+    found.push(
+        crates::other_addresses(patient)
+            .await
+            .unwrap_or_else(|error| Diagnosis::failed("crate-sources", &error)),
     );
     if blobs_answer {
         found.push(
@@ -857,6 +863,24 @@ async fn artifacts(patient: &Patient<'_>, deep: bool, progress: Looked<'_>) -> R
                 Some(_) => {}
             }
             progress(done, done);
+        }
+    }
+    let mut after = String::new();
+    loop {
+        let rows = patient.store.waiting_after(&after, 500).await?;
+        let Some(last) = rows.last() else { break };
+        after.clone_from(&last.id);
+        for row in &rows {
+            let stat = patient
+                .blobs
+                .stat(artifact_path(&row.sha256).as_ref())
+                .await?;
+            if stat.is_none_or(|stat| stat.size != row.size) {
+                wrong.push(format!(
+                    "{}, which is staged, lacks its bytes",
+                    row.filename
+                ));
+            }
         }
     }
     Ok(if !wrong.is_empty() {

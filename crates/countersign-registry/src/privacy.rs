@@ -88,7 +88,13 @@ impl Registry {
         self.leave_everything(&mut tx, actor, (&account, &known))
             .await?;
         tx.close_every_door(&account, "erased", now).await?;
+        // npm's packuments name who published a version, also whoever has no role there any more.
+        let naming = tx.npm_projects_naming(&account).await?;
         tx.erase(&account, now).await?;
+        tx.raise_serials(&naming, now, false).await?;
+        for project in &naming {
+            tx.drop_documents(project).await?;
+        }
         tx.commit().await?;
         self.inner.beat.wake();
         self.wake_office();

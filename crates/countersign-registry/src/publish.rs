@@ -676,6 +676,10 @@ impl Registry {
         let passed = match decision? {
             Decision::Repeat(file) => {
                 let added = self.add_vetted(tx, actor, vetted, purl).await?;
+                // The same bytes came by another way while these waited; there is nothing left to answer.
+                if let Way::Approved(approved) = way {
+                    self.end_approved(tx, approved, None).await?;
+                }
                 return Ok(Recorded {
                     event: file.event,
                     repeated: true,
@@ -798,6 +802,9 @@ impl Registry {
                 tx.remember_source(&project, source, now).await?;
             }
             let added = self.add_vetted(tx, actor, vetted, purl).await?;
+            if let Way::Approved(approved) = way {
+                self.end_approved(tx, approved, Some(&file)).await?;
+            }
             return Ok(Recorded {
                 event,
                 repeated: true,
@@ -848,7 +855,7 @@ impl Registry {
                 .await?;
         }
         if let Way::Approved(approved) = way {
-            self.end_approved(tx, approved, &file).await?;
+            self.end_approved(tx, approved, Some(&file)).await?;
         }
         // Those that the ecosystem's clients know a file by.
         let mut digests = vec![(Algorithm::Sha256, sha256)];

@@ -6,6 +6,7 @@ use crate::Registry;
 use crate::error::{Error, Kind, Result};
 use crate::model::{AccountId, Actor, Identity};
 use crate::policy::{self, Act, On};
+use crate::store::{CuratedProject, Tx};
 
 /// Stars of one account. A bound against floods, not against use.
 const MOST: i64 = 10_000;
@@ -52,6 +53,21 @@ impl Registry {
         project: &str,
         star: bool,
     ) -> Result<()> {
+        let mut tx = self.inner.store.write().await?;
+        self.set_star_in(&mut tx, actor, ecosystem, project, star)
+            .await?;
+        tx.commit().await
+    }
+
+    /// Within a transaction. A star changes nothing that is served, so there is no project to name.
+    pub(crate) async fn set_star_in(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        project: &str,
+        star: bool,
+    ) -> Result<Option<CuratedProject>> {
         let account = self.stargazer(actor)?;
         let key = format(ecosystem).name_key(project)?;
         let Some((state, _)) = self
@@ -62,7 +78,6 @@ impl Registry {
         else {
             return Err(unknown(project));
         };
-        let mut tx = self.inner.store.write().await?;
         if star {
             tx.star(account, &state.id, self.now()).await?;
             if tx.stars_of(account).await? > MOST {
@@ -76,7 +91,7 @@ impl Registry {
         } else {
             tx.unstar(account, &state.id).await?;
         }
-        tx.commit().await
+        Ok(None)
     }
 
     fn stargazer<'a>(&self, actor: &'a Actor) -> Result<&'a AccountId> {

@@ -236,10 +236,25 @@ impl Registry {
         }
     }
 
+    /// The audience that this token shall have. Of npm's clients yarn asks for the host with its port, where it has one;
+    /// that is this registry all the same.
+    fn audience_for(&self, ecosystem: Ecosystem, usual: String, token: &Unverified) -> String {
+        let url = &self.inner.settings.url;
+        let with_port = match (ecosystem, url.port()) {
+            (Ecosystem::Npm, Some(port)) => format!("{usual}:{port}"),
+            _ => return usual,
+        };
+        match token.claims().get("aud").and_then(|aud| aud.as_str()) {
+            Some(said) if said == with_port => with_port,
+            _ => usual,
+        }
+    }
+
     /// Is the token genuine, current and for this registry? Writes nothing.
     async fn genuine(&self, ecosystem: Ecosystem, token: &str) -> Result<Genuine> {
         let audience = self.oidc_audience(ecosystem)?;
         let token = Unverified::parse(token.trim())?;
+        let audience = self.audience_for(ecosystem, audience, &token);
         let issuer = self.admitted(token.issuer()).await?;
         let keys = self.keys_for(&issuer, token.key_id()).await?;
         let demands = Demands {

@@ -7,6 +7,8 @@
 //! upload brings an attestation: it is named by the file's leaf and served byte for byte. At the end all of it again for
 //! all files, and `doctor` finds nothing.
 
+mod staged;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +25,8 @@ use crate::http;
 use crate::packages::{Package, Wheel, escape};
 use crate::server::{Database, ServerOptions, TestServer, publish};
 use crate::sigstore::{Identity, PrivateSigstore, statements};
+
+pub use staged::{StagedReport, run_staged};
 
 /// Releases of one project before the publishers go on to the next one.
 const RELEASES_PER_PROJECT: u64 = 40;
@@ -488,17 +492,23 @@ fn check_log(
     witnessed: &Witnessed,
     report: &mut CrashReport,
 ) -> Result<CheckedLog> {
-    let log = server.checked_log()?;
-    ensure!(
-        log.entries.starts_with(&before.entries),
-        "the log does not begin with the leaves it had before the kill"
-    );
+    let log = grown(server, before)?;
     for note in std::mem::take(&mut *locked(&witnessed.checkpoints)) {
         let seen = Checkpoint::verify(&note, server.log_key())?;
         log.check_extends(&seen)
             .context("a client saw a checkpoint that the log after the kill does not extend")?;
         report.checkpoints += 1;
     }
+    Ok(log)
+}
+
+/// The log now: the one before, and more; no file is published twice in it.
+fn grown(server: &TestServer, before: &CheckedLog) -> Result<CheckedLog> {
+    let log = server.checked_log()?;
+    ensure!(
+        log.entries.starts_with(&before.entries),
+        "the log does not begin with the leaves it had before the kill"
+    );
     let mut published: HashMap<&str, usize> = HashMap::new();
     for (index, entry) in log.entries.iter().enumerate() {
         let text = std::str::from_utf8(entry).unwrap_or_default();

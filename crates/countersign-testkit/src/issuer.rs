@@ -3,8 +3,10 @@
 //! endpoint where a job asks for its token, and the interfaces that tell the ids behind a repository's name.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,10 +19,10 @@ use aws_lc_rs::signature::{
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use rand::Rng as _;
@@ -171,6 +173,18 @@ struct State {
     requests: Mutex<BTreeMap<String, u64>>,
     /// Bearer tokens of jobs: the issuer's name and what its tokens say.
     jobs: Mutex<BTreeMap<String, (String, Claims)>>,
+    /// Paths that answer what is posted.
+    services: Mutex<BTreeMap<String, Service>>,
+}
+
+/// Answers what is posted to a path.
+#[derive(Clone)]
+struct Service(Arc<dyn Fn(&Value) -> Result<Value> + Send + Sync>);
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Service")
+    }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -246,6 +260,7 @@ impl OidcServer {
             answers: Mutex::default(),
             requests: Mutex::default(),
             jobs: Mutex::default(),
+            services: Mutex::default(),
         });
         let server = Self {
             state,
@@ -283,7 +298,7 @@ impl OidcServer {
                     };
                     let answer = service_fn(move |request| {
                         let state = state.clone();
-                        async move { state.answer(&request).await }
+                        async move { state.served(request).await }
                     });
                     let _ = auto::Builder::new(TokioExecutor::new())
                         .serve_connection(TokioIo::new(stream), answer)
@@ -373,6 +388,15 @@ impl OidcServer {
             Some(answer) => _ = answers.insert(path.to_owned(), answer),
             None => _ = answers.remove(path),
         }
+    }
+
+    /// Answers JSON that is posted to a path with what a service makes of it; with 400 where it makes nothing.
+    pub fn serve(
+        &self,
+        path: &str,
+        service: impl Fn(&Value) -> Result<Value> + Send + Sync + 'static,
+    ) {
+        locked(&self.state.services).insert(path.to_owned(), Service(Arc::new(service)));
     }
 
     /// What GitLab's interface says of a project (`group/name`).
@@ -704,6 +728,27 @@ impl State {
             .map(percent_decoded)
             .unwrap_or_else(|| format!("https://github.com/{}", claims.text("repository_owner")));
         Some(self.token(&issuer, &audience, &claims, Signing::Rs256, &KeyId::Current))
+    }
+
+    async fn served(&self, request: Request<Incoming>) -> Result<Response<String>> {
+        let service = locked(&self.services).get(request.uri().path()).cloned();
+        let Some(service) = service.filter(|_| request.method() == Method::POST) else {
+            return self.answer(&request).await;
+        };
+        let mut body = request.into_body();
+        let mut bytes = Vec::new();
+        while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+            if let Ok(piece) = frame?.into_data() {
+                bytes.extend_from_slice(&piece);
+            }
+        }
+        let made = serde_json::from_slice(&bytes)
+            .map_err(anyhow::Error::from)
+            .and_then(|posted| (service.0)(&posted));
+        match made {
+            Ok(answer) => reply(201, &answer),
+            Err(error) => reply(400, &json!({"message": format!("{error:#}")})),
+        }
     }
 
     async fn answer(&self, request: &Request<Incoming>) -> Result<Response<String>> {

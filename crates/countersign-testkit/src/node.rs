@@ -1,7 +1,8 @@
-//! The clients of npm's registry: this machine's npm, and pnpm and both yarns, pinned in `node-clients/`, installed once
-//! per pin set below the target folder. They run apart from this machine's configuration: a home, caches and settings of
+//! The clients of npm's registry: npm, pnpm and both yarns, pinned in `node-clients/`, installed once per pin set below
+//! the target folder by whatever npm the machine has. They run apart from this machine's configuration: a home, caches and settings of
 //! their own, and no registry but the one the test names.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -18,7 +19,7 @@ const LOCK: &str = include_str!("../node-clients/package-lock.json");
 /// Which client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Node {
-    /// This machine's.
+    /// Pinned: distributions have older ones, which know neither `npm trust` nor `npm stage`.
     Npm,
     /// Pinned.
     Pnpm,
@@ -37,6 +38,7 @@ impl Node {
 #[derive(Debug)]
 pub struct NodeHome {
     clients: PathBuf,
+    path: OsString,
     home: TempDir,
     registry: String,
 }
@@ -58,7 +60,7 @@ fn installed() -> Result<PathBuf> {
                 .with_context(|| format!("cannot clear {}", folder.display()))?;
         }
         fs::create_dir_all(&folder)?;
-        eprintln!("installing pnpm and yarn in {}", folder.display());
+        eprintln!("installing npm, pnpm and yarn in {}", folder.display());
         fs::write(folder.join("package.json"), PACKAGE)?;
         fs::write(folder.join("package-lock.json"), LOCK)?;
         let mut install = Command::new("npm");
@@ -71,6 +73,40 @@ fn installed() -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// The program of a client, to be run by Node.js.
+fn program(clients: &Path, client: Node) -> PathBuf {
+    clients.join("node_modules").join(match client {
+        Node::Npm => "npm/bin/npm-cli.js",
+        Node::Pnpm => "pnpm/bin/pnpm.cjs",
+        Node::Classic => "yarn/bin/yarn.js",
+        Node::Berry => "@yarnpkg/cli-dist/bin/yarn.js",
+    })
+}
+
+/// The path of programs, with those of the clients before this machine's: they call each other.
+fn path_with(clients: &Path) -> Result<OsString> {
+    let machine = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
+    let mut folders = vec![clients.join("node_modules/.bin")];
+    folders.extend(std::env::split_paths(&machine));
+    Ok(std::env::join_paths(folders)?)
+}
+
+/// npm in this environment and no other.
+pub fn npm() -> Result<Command> {
+    let clients = installed()?;
+    let mut command = Command::new("node");
+    command
+        .arg(program(&clients, Node::Npm))
+        .env_clear()
+        .env("PATH", path_with(&clients)?);
+    Ok(command)
+}
+
+/// The folder of npm, with the libraries that it brings along.
+pub fn npm_folder() -> Result<PathBuf> {
+    Ok(installed()?.join("node_modules/npm"))
+}
+
 impl NodeHome {
     /// For the registry at this address, which ends with a slash; with a token where there is one.
     pub fn new(registry: &str, token: Option<&str>) -> Result<Self> {
@@ -79,6 +115,7 @@ impl NodeHome {
             .prefix("countersign-node-")
             .tempdir()?;
         let made = Self {
+            path: path_with(&clients)?,
             clients,
             home,
             registry: registry.to_owned(),
@@ -120,26 +157,12 @@ impl NodeHome {
     /// A command of a client in a folder.
     pub fn command(&self, client: Node, folder: &Path, arguments: &[&str]) -> Command {
         let home = self.home.path();
-        let modules = self.clients.join("node_modules");
-        let mut command = match client {
-            Node::Npm => Command::new("npm"),
-            other => {
-                let mut command = Command::new("node");
-                command.arg(modules.join(match other {
-                    Node::Pnpm => "pnpm/bin/pnpm.cjs",
-                    Node::Classic => "yarn/bin/yarn.js",
-                    Node::Npm | Node::Berry => "@yarnpkg/cli-dist/bin/yarn.js",
-                }));
-                command
-            }
-        };
+        let mut command = Command::new("node");
         command
+            .arg(program(&self.clients, client))
             .args(arguments)
             .env_clear()
-            .env(
-                "PATH",
-                std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()),
-            )
+            .env("PATH", &self.path)
             .env("HOME", home)
             .env("TMPDIR", home)
             .env("XDG_CONFIG_HOME", home.join("config"))

@@ -27,6 +27,7 @@ mod der;
 mod identity;
 mod keys;
 mod log;
+mod services;
 pub mod statements;
 mod timestamp;
 
@@ -532,7 +533,7 @@ impl Signing<'_> {
             .sigstore
             .or_foreign(self.has(Fault::ForeignSct))
             .transparency;
-        authority.certify(key, &leaf, log)
+        authority.certify(&key.into(), &leaf, log)
     }
 
     /// What the log's entry says who signed.

@@ -21,6 +21,7 @@ use crate::remote::Remote;
 pub const TOKEN_VARIABLE: &str = "COUNTERSIGN_ID_TOKEN";
 /// The names that GitLab jobs written for other registries use.
 const GITLAB_FALLBACK: &str = "PYPI_ID_TOKEN";
+const GITLAB_FALLBACK_OF_NPM: &str = "NPM_ID_TOKEN";
 const REQUEST_URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
 const REQUEST_TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
 
@@ -169,7 +170,7 @@ impl Source {
             Ci::Gitlab => {
                 let derived = audience_variable(audience);
                 named(&derived)
-                    .or_else(|| named(GITLAB_FALLBACK))
+                    .or_else(|| named(fallback(audience)))
                     .ok_or_else(|| without_id_tokens(&derived, audience))?
             }
             Ci::Circleci => ci.program(&[
@@ -243,9 +244,18 @@ fn without_permission(ci: Ci) -> Failure {
     })
 }
 
+/// What GitLab jobs that publish with other clients call the token.
+fn fallback(audience: &str) -> &'static str {
+    match audience.starts_with("npm:") {
+        true => GITLAB_FALLBACK_OF_NPM,
+        false => GITLAB_FALLBACK,
+    }
+}
+
 /// A job of GitLab with no variable for this audience.
 fn without_id_tokens(derived: &str, audience: &str) -> Failure {
-    let missing = format!("none of {TOKEN_VARIABLE}, {derived} and {GITLAB_FALLBACK} is set");
+    let other = fallback(audience);
+    let missing = format!("none of {TOKEN_VARIABLE}, {derived} and {other} is set");
     no_identity(Ci::Gitlab, &missing).remedy(format!(
         "Add to the job:\n  id_tokens:\n    {TOKEN_VARIABLE}:\n      aud: {audience}"
     ))
@@ -522,6 +532,15 @@ mod tests {
         ] {
             assert!(text.contains(part), "{text}");
         }
+    }
+
+    #[test]
+    fn gitlabs_name_for_npm_is_that_of_npm() {
+        let set = [("GITLAB_CI", "true"), ("NPM_ID_TOKEN", "x")];
+        let of = |audience: &str| Source::find(None, Some(Ci::Gitlab), audience, &variables(&set));
+        let source = of("npm:registry.example").unwrap().unwrap();
+        assert_eq!(source.to_string(), "the variable NPM_ID_TOKEN");
+        assert!(of(AUDIENCE).is_err());
     }
 
     #[test]

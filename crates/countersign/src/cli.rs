@@ -67,7 +67,7 @@ pub enum Command {
     /// Read and audit a registry's log.
     #[command(subcommand)]
     Log(Log),
-    /// Publish wheels, sdists and crates, and check the proof of each.
+    /// Publish wheels, sdists, crates and npm's tarballs, and check the proof of each.
     Publish(Publish),
     /// Which CI identities may publish a project.
     #[command(subcommand)]
@@ -812,24 +812,26 @@ Examples:
   countersign publish --dry-run dist/*              which CI, which claims, which files; sends no file
   countersign publish --skip-existing dist/*        passes over file names that are taken
   countersign publish --id-token-file token.jwt dist/*
+  countersign publish --tag next mypackage-2.0.0-rc.1.tgz      what npm pack made, with its bundle beside it
 
 Where the identity comes from, the first that is there:
   --id-token-file FILE                              a token of any provider
   COUNTERSIGN_ID_TOKEN                              the same as a variable; in GitLab, a name below `id_tokens`
   GitHub Actions                                    `permissions: id-token: write` in the job
   Forgejo Actions                                   `enable-openid-connect: true` in the workflow
-  GitLab CI                                         PYPI_ID_TOKEN, or the variable named for the audience
+  GitLab CI                                         PYPI_ID_TOKEN or NPM_ID_TOKEN, or the one named for the audience
   CircleCI                                          `circleci run oidc get`
   Buildkite                                         `buildkite-agent oidc request-token`
 Elsewhere, and where the registry takes no identities, COUNTERSIGN_TOKEN is used, or else the login (countersign login).
 
 Attestations that a signing tool left beside a file (FILE.publish.attestation, FILE.slsa.attestation: attestation
-objects, one for each predicate type) are sent with it, and the registry verifies them.
+objects, one for each predicate type) are sent with it, and the registry verifies them. For npm's tarballs that is one
+bundle of Sigstore, FILE.sigstore or FILE.sigstore.json, with the provenance that npm's own client makes.
 
 Proofs are verified where the registry's key is pinned (countersign trust add URL, or --trust FILE with a file that is
 kept beside the source).")]
 pub struct Publish {
-    /// The files: wheels and sdists, or crates. Their attestations are found beside them; proofs and signatures are passed over.
+    /// The files: wheels and sdists, or crates, or npm's tarballs. Their attestations are found beside them; proofs and signatures are passed over.
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// Say what would happen, and send no file.
@@ -841,6 +843,9 @@ pub struct Publish {
     /// Send no attestations, although some stand beside the files.
     #[arg(long)]
     pub no_attestations: bool,
+    /// The tag that shall point to a version of an npm package [default: latest]
+    #[arg(long, value_name = "TAG")]
+    pub tag: Option<String>,
     /// A file with an identity token for this registry; - for standard input.
     #[arg(long, value_name = "FILE|-")]
     pub id_token_file: Option<PathBuf>,

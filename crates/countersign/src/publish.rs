@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use countersign_formats::{Ecosystem, Manifest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use countersign_formats::{Ecosystem, Manifest, format, npm};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use reqwest::Method;
 use reqwest::blocking::Body;
@@ -28,7 +30,13 @@ use crate::trusted::TrustFile;
 use crate::verify::{self, Measured, Verified};
 
 /// What stands beside distributions in a folder and is none itself.
-const COMPANIONS: [&str; 3] = [".tlog-proof", ".asc", attested::SUFFIX];
+const COMPANIONS: [&str; 5] = [
+    ".tlog-proof",
+    ".asc",
+    attested::SUFFIX,
+    attested::BUNDLES[0],
+    attested::BUNDLES[1],
+];
 /// The longest token of a registry, in bytes.
 const LONGEST_TOKEN: usize = 4096;
 /// A token with less life than this is exchanged again before the next file, where that is possible.
@@ -102,7 +110,7 @@ pub fn prepare(paths: &[PathBuf], attested: bool) -> Result<(Vec<Prepared>, Vec<
             ));
         } else {
             match prepared(path, attested) {
-                Ok(file) if names.insert(file.measured.filename.clone()) => ready.push(file),
+                Ok(file) if names.insert(file.purl.clone()) => ready.push(file),
                 Ok(file) => wrong.push(format!("{} stands twice", file.measured.filename)),
                 Err(why) => wrong.push(why),
             }
@@ -137,7 +145,7 @@ pub fn prepare(paths: &[PathBuf], attested: bool) -> Result<(Vec<Prepared>, Vec<
         "files-unfit",
         format!("Nothing was sent. {}.", wrong.join(".\n  ")),
     )
-    .remedy("Name wheels, sdists or crates as they were built, and nothing else."))
+    .remedy("Name wheels, sdists, crates or npm's tarballs as they were built, and nothing else."))
 }
 
 fn prepared(path: &Path, attested: bool) -> std::result::Result<Prepared, String> {
@@ -153,7 +161,7 @@ fn prepared(path: &Path, attested: bool) -> std::result::Result<Prepared, String
     let manifest = manifest.map_err(|rejection| unfit(&rejection.to_string()))?;
     let purl = measured.claims.clone().map_err(|why| unfit(&why))?;
     let attestations = if attested {
-        attested::beside(path, &measured)?
+        attested::beside(path, &measured, manifest.ecosystem)?
     } else {
         Vec::new()
     };
@@ -395,6 +403,8 @@ pub struct Plan<'a> {
     pub trust: &'a TrustFile,
     /// Whether a file name that is taken already is passed over.
     pub skip_existing: bool,
+    /// The tag that shall point to versions of npm's packages, where it is another one than `latest`.
+    pub tag: Option<&'a str>,
     /// The runner, where it reads workflow commands.
     pub runner: Option<&'a Runner>,
     /// The environment.
@@ -582,12 +592,7 @@ fn send(file: &Prepared, remote: &Remote, plan: &Plan<'_>) -> Result<Published> 
     let answer = match file.ecosystem() {
         Ecosystem::Pypi => send_form(file, remote, plan, &bar),
         Ecosystem::Cargo => send_crate(file, remote, plan, &bar),
-        Ecosystem::Npm => Err(Failure::new(
-            Exit::Usage,
-            "files-unfit",
-            format!("{} is npm's to publish.", file.measured.filename),
-        )
-        .remedy("Publish it with npm.")),
+        Ecosystem::Npm => send_tarball(file, remote, plan, &bar),
     };
     bar.finish_and_clear();
     let receipt: Receipt = serde_json::from_value(answer?).map_err(|error| {
@@ -698,8 +703,165 @@ fn send_crate(
             .chain(Cursor::new(after.clone()));
         Ok(Body::sized(whole, size))
     };
-    let mut answer = remote.put("/cargo/api/v1/crates/new", size, body, plan.say)?;
+    let path = "/cargo/api/v1/crates/new";
+    let mut answer = remote.put(path, "application/octet-stream", size, body, plan.say)?;
     Ok(answer["_countersign"].take())
+}
+
+/// Sends a tarball as npm's clients do: JSON, with the tarball in base64 in it and the bundle beside it. What is said of
+/// the version is the `package.json` of the tarball, word for word, which the registry holds against it anyway.
+fn send_tarball(
+    file: &Prepared,
+    remote: &Remote,
+    plan: &Plan<'_>,
+    bar: &ProgressBar,
+) -> Result<Value> {
+    let (before, after) = tarball_request(file, plan.tag)?;
+    let length = file.measured.size.div_ceil(3) * 4;
+    let size = length + (before.len() + after.len()) as u64;
+    let body = || {
+        let bytes = opened(file)?;
+        bar.set_position(0);
+        let whole = Cursor::new(before.clone())
+            .chain(Base64::of(bar.wrap_read(bytes)))
+            .chain(Cursor::new(after.clone()));
+        Ok(Body::sized(whole, size))
+    };
+    let path = format!("/npm/{}", file.manifest.name.replace('/', "%2f"));
+    remote.put(&path, "application/json", size, body, plan.say)
+}
+
+/// What stands before and behind the tarball in the request that publishes it.
+fn tarball_request(file: &Prepared, tag: Option<&str>) -> Result<(Vec<u8>, Vec<u8>)> {
+    /// Stands for the tarball until the request is cut there.
+    const HERE: &str = "\u{1}tarball\u{1}";
+    let unfit = |why: String| {
+        Failure::new(
+            Exit::Usage,
+            "files-unfit",
+            format!("{} can not be published: {why}.", file.path.display()),
+        )
+    };
+    let (name, version) = (&file.manifest.name, &file.manifest.version_canonical);
+    let package: Value = serde_json::from_slice(&file.manifest.metadata_bytes)
+        .map_err(|error| unfit(format!("its package.json is not JSON: {error}")))?;
+    let Value::Object(mut package) = package else {
+        return Err(unfit("its package.json is no object".to_owned()));
+    };
+    let sha512 = file
+        .measured
+        .sha512
+        .as_deref()
+        .and_then(|digest| hex::decode(digest).ok())
+        .ok_or_else(|| unfit("its SHA-512 is not known".to_owned()))?;
+    let integrity = format!("sha512-{}", STANDARD.encode(sha512));
+    package.insert("version".to_owned(), version.as_str().into());
+    package.insert("_id".to_owned(), format!("{name}@{version}").into());
+    package.insert("dist".to_owned(), json!({ "integrity": integrity }));
+    let attachment = |end: &str| format!("{name}-{version}{end}");
+    let mut attachments = serde_json::Map::new();
+    if let Some(bundle) = file.attestations.first() {
+        let text = bundle.text();
+        let kind: Value = serde_json::from_str(&text)
+            .map(|bundle: Value| bundle["mediaType"].clone())
+            .map_err(|error| unfit(format!("its bundle is not JSON: {error}")))?;
+        let one = json!({"content_type": kind, "length": text.len(), "data": text});
+        attachments.insert(attachment(".sigstore"), one);
+    }
+    let tarball = json!({
+        "content_type": "application/octet-stream", "length": file.measured.size, "data": HERE,
+    });
+    attachments.insert(attachment(".tgz"), tarball);
+    let request = json!({
+        "_id": name,
+        "name": name,
+        "dist-tags": {tag.unwrap_or(LATEST): version},
+        "versions": {version.as_str(): package},
+        "_attachments": attachments,
+    })
+    .to_string();
+    let mark = Value::from(HERE).to_string();
+    let mark = mark.trim_matches('"');
+    match request.rsplit_once(mark) {
+        Some((before, after)) if !before.contains(mark) => {
+            Ok((before.as_bytes().to_vec(), after.as_bytes().to_vec()))
+        }
+        _ => Err(unfit(
+            "its package.json can not be sent as it is".to_owned(),
+        )),
+    }
+}
+
+/// The tag that npm's clients install where nobody asks for another one.
+const LATEST: &str = "latest";
+
+/// Which tag shall point to npm's versions; the others have none.
+///
+/// # Errors
+/// Exit 2 for a prerelease that would become what everybody installs, and for a tag where there are none.
+pub fn check_tag(files: &[Prepared], tag: Option<&str>) -> Result<()> {
+    let of_npm = |file: &&Prepared| file.ecosystem() == Ecosystem::Npm;
+    if let Some(tag) = tag {
+        if !files.iter().any(|file| of_npm(&file)) {
+            let why = "Only versions of npm's packages have tags.";
+            return Err(Failure::new(Exit::Usage, "tag-unfit", why).remedy("Leave --tag away."));
+        }
+        return npm::tags::check(tag).map_err(|rejection| {
+            Failure::new(Exit::Usage, "tag-unfit", rejection.message.clone())
+                .remedy("Choose a word such as next or beta.")
+        });
+    }
+    let early = files.iter().filter(of_npm).find(|file| {
+        format(Ecosystem::Npm)
+            .version(&file.manifest.version_canonical)
+            .is_ok_and(|version| version.is_prerelease())
+    });
+    match early {
+        None => Ok(()),
+        Some(file) => Err(Failure::new(
+            Exit::Usage,
+            "tag-unfit",
+            format!(
+                "{} is a prerelease, and without --tag it would become {LATEST}.",
+                file.purl
+            ),
+        )
+        .remedy("Name the tag that shall point to it, such as --tag next.")),
+    }
+}
+
+/// Turns what is read into base64.
+struct Base64<R> {
+    inner: R,
+    /// Encoded and not handed out.
+    ready: Vec<u8>,
+    at: usize,
+}
+
+impl<R: std::io::Read> Base64<R> {
+    fn of(inner: R) -> Self {
+        Self {
+            inner,
+            ready: Vec::new(),
+            at: 0,
+        }
+    }
+}
+
+impl<R: std::io::Read> std::io::Read for Base64<R> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        if self.at == self.ready.len() {
+            // A multiple of three, so that only the last piece is padded.
+            let mut piece = Vec::with_capacity(48 << 10);
+            (&mut self.inner).take(48 << 10).read_to_end(&mut piece)?;
+            self.ready = STANDARD.encode(&piece).into_bytes();
+            self.at = 0;
+        }
+        let count = out.len().min(self.ready.len() - self.at);
+        out[..count].copy_from_slice(&self.ready[self.at..self.at + count]);
+        self.at += count;
+        Ok(count)
+    }
 }
 
 /// A length as cargo's framing has it.

@@ -322,7 +322,7 @@ impl Remote {
         })
     }
 
-    /// Sends a body of `size` bytes as it is, with this registry's token, and reads the JSON answer. The same body is
+    /// Sends a body of `size` bytes of the media type `kind` as it is, with this registry's token, and reads the JSON answer. The same body is
     /// safe to send again, and is, as in [`Remote::call_again`].
     ///
     /// # Errors
@@ -330,6 +330,7 @@ impl Remote {
     pub fn put(
         &self,
         path: &str,
+        kind: &'static str,
         size: u64,
         mut body: impl FnMut() -> Result<reqwest::blocking::Body>,
         say: &dyn Fn(&str),
@@ -343,7 +344,7 @@ impl Remote {
                 .put(&address)
                 .timeout(patience)
                 .header(ACCEPT, "application/json")
-                .header(CONTENT_TYPE, "application/octet-stream")
+                .header(CONTENT_TYPE, kind)
                 .body(body().map_err(no)?);
             if let Some(token) = &self.token {
                 request = request.bearer_auth(token);

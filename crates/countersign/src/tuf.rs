@@ -97,7 +97,7 @@ impl<'a> Updater<'a> {
             metadata,
             folder,
         };
-        while let Some(request) = updater.client.next()? {
+        while let Some(request) = updater.client.wanted()? {
             updater.fetch(&request)?;
         }
         Ok(updater)

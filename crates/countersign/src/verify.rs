@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use countersign_formats::{Artifact, Ecosystem, Limits, Manifest, Rejection, format, purl};
+use countersign_formats::{Artifact, Ecosystem, Limits, Manifest, Rejection, format, npm, purl};
 use countersign_trust::digest::{Digests, Hasher, Sha256};
 use countersign_trust::leaf::{self, Algorithm, Leaf, LeafKind};
 use countersign_trust::proof::{MAX_PROOF_BYTES, TlogProof};
@@ -16,7 +16,7 @@ use crate::trusted::{Pinned, TrustFile};
 
 /// A file of this machine, measured.
 pub struct Measured {
-    /// Its name.
+    /// Its name; of an npm tarball the one that registries give it.
     pub filename: String,
     /// SHA-256 of its bytes.
     pub sha256: Sha256,
@@ -105,6 +105,21 @@ pub fn inspect(path: &Path) -> Result<(Measured, std::result::Result<Manifest, R
     };
     // What no ecosystem's packages are called like is refused in the words of the oldest.
     let ecosystem = Ecosystem::of_filename(&filename).unwrap_or(Ecosystem::Pypi);
+    let filename = match ecosystem {
+        Ecosystem::Npm => {
+            let mut artifact = Artifact {
+                filename: &filename,
+                size,
+                bytes: &mut file,
+            };
+            // `npm pack` names a tarball otherwise than registries do. Where it can not be read, its inspection says why.
+            let named = npm::tarball_name(&mut artifact, &limits);
+            file.seek(SeekFrom::Start(0))
+                .map_err(|error| unreadable(path, &error))?;
+            named.unwrap_or(filename)
+        }
+        Ecosystem::Pypi | Ecosystem::Cargo => filename,
+    };
     let manifest = format(ecosystem).inspect(
         &mut Artifact {
             filename: &filename,

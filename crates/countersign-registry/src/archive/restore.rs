@@ -7,7 +7,8 @@
 //! 4. Is this the newest state that anyone has seen? Only the blob store's own checkpoint or one from outside can say
 //!    so. If it is, the log goes on, after a replay where the tiles are ahead. If nothing says so, the log is closed
 //!    and a new one begins that names it: two different continuations of one log would be a fork.
-//! 5. Files that lack their bytes, or whose row differs from its leaf, are withheld, each with its leaf. Then the mark goes.
+//! 5. Files that lack their bytes, or whose row differs from its leaf, are withheld, each with its leaf;
+//!    what is staged and lacks its bytes ends. Then the mark goes.
 //!
 //! *Crash anywhere*: the mark stands; the same command again wipes what was written and starts anew.
 
@@ -281,6 +282,7 @@ async fn settle(plan: &Restore<'_>, progress: Progress<'_>) -> Result<Restored> 
 
     // 5. What lacks its bytes is not served.
     lacking_bytes(plan, &mut withheld, progress).await?;
+    notes.extend(staged_without_bytes(plan).await?);
     for file in store.live_without_leaf().await? {
         withheld.push((
             file.id,
@@ -590,19 +592,7 @@ async fn lacking_bytes(
         let Some(last) = files.last() else { break };
         after = last.id.0.clone();
         for file in files {
-            let stat = plan
-                .blobs
-                .stat(artifact_path(&file.sha256).as_ref())
-                .await?;
-            let whole = match stat {
-                Some(stat) if stat.size != file.size => false,
-                Some(_) if plan.replay => {
-                    let digest = plan.blobs.artifact_digest(&file.sha256).await?;
-                    digest.is_some_and(|digest| digest.to_hex() == file.sha256)
-                }
-                Some(_) => true,
-                None => false,
-            };
+            let whole = is_whole(plan, &file.sha256, file.size).await?;
             if !whole && matches!(file.state, FileState::Live | FileState::Staged) {
                 withheld.push((
                     file.id,
@@ -616,6 +606,45 @@ async fn lacking_bytes(
         }
     }
     Ok(())
+}
+
+/// Whether an artifact's bytes are there; read only where the blob store is not one that we just filled ourselves.
+async fn is_whole(plan: &Restore<'_>, sha256: &str, size: u64) -> Result<bool> {
+    let stat = plan.blobs.stat(artifact_path(sha256).as_ref()).await?;
+    match stat {
+        Some(stat) if stat.size != size => Ok(false),
+        Some(_) if plan.replay => {
+            let digest = plan.blobs.artifact_digest(sha256).await?;
+            Ok(digest.is_some_and(|digest| digest.to_hex() == sha256))
+        }
+        Some(_) => Ok(true),
+        None => Ok(false),
+    }
+}
+
+/// Ends what is staged, waits, and could not be published any more; a note for each.
+async fn staged_without_bytes(plan: &Restore<'_>) -> Result<Vec<String>> {
+    let now = plan.seams.clock.now();
+    let (mut after, mut notes) = (String::new(), Vec::new());
+    loop {
+        let rows = plan.store.waiting_after(&after, 500).await?;
+        let Some(last) = rows.last() else {
+            return Ok(notes);
+        };
+        after.clone_from(&last.id);
+        for row in rows {
+            if row.expires <= now || is_whole(plan, &row.sha256, row.size).await? {
+                continue;
+            }
+            let mut tx = plan.store.write().await?;
+            tx.end_staged(&row.id, "bytes-lost", None, now).await?;
+            tx.commit().await?;
+            notes.push(format!(
+                "The staged version {} {} ({}) lacks its bytes and waits no more: let it be staged again.",
+                row.project_name, row.version, row.id
+            ));
+        }
+    }
 }
 
 impl Registry {

@@ -128,7 +128,7 @@ pub struct StagedPublication {
     pub created: Time,
     /// Until when it waits.
     pub expires: Time,
-    /// `waiting`, `approved`, `rejected` or `expired`.
+    /// `waiting`, `approved`, `rejected` or `expired`; `bytes-lost` where a restore found no bytes of it.
     pub state: String,
 }
 
@@ -379,6 +379,7 @@ impl Registry {
     async fn insert_staged(&self, actor: &Actor, row: &StagedRow) -> Result<StagedRow> {
         let (ecosystem, key, now) = (row.ecosystem, row.project_key.as_str(), row.created);
         let mut tx = self.inner.store.write().await?;
+        tx.lock_staging(ecosystem, key).await?;
         // One that waited too long and was not swept yet would stand in the way of the index.
         tx.end_expired_staged_of(&row.purl, now).await?;
         let waiting = tx.staged_on(ecosystem, key).await?;
@@ -665,12 +666,13 @@ impl Registry {
         self.demands_met(tx, approver, project).await
     }
 
-    /// Within the transaction of an approval: the row ends with it, once.
+    /// Within the transaction of an approval: the row ends with it, once. `file` is what came of it; none where the same
+    /// bytes had been published by another way meanwhile.
     pub(super) async fn end_approved(
         &self,
         tx: &mut Tx,
         approved: &Approved,
-        file: &FileId,
+        file: Option<&FileId>,
     ) -> Result<()> {
         let Approved { row, approver } = approved;
         let now = self.now();
@@ -678,7 +680,7 @@ impl Registry {
         if !tx.end_staged(&row.id, "approved", account, now).await? {
             return Err(over("somebody else answered it meanwhile"));
         }
-        if let Some(account) = account {
+        if let (Some(account), Some(file)) = (account, file) {
             tx.set_approver(file, account).await?;
         }
         let detail = json!({"stage": row.id, "purl": row.purl, "sha256": row.sha256});

@@ -7,7 +7,7 @@ use sqlx::Row;
 
 use super::{Column, Store, Tx, built, failed, number, text};
 use crate::error::Result;
-use crate::model::{AccountId, Time};
+use crate::model::{AccountId, ProjectId, Time};
 
 /// What an erasure does with an account's rows of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,6 +241,24 @@ impl Tx {
                 .map_err(failed)?;
         }
         Ok(())
+    }
+
+    /// npm's projects whose packument names an account as who published or approved a version.
+    pub(crate) async fn npm_projects_naming(
+        &mut self,
+        account: &AccountId,
+    ) -> Result<Vec<ProjectId>> {
+        let rows = sqlx::query(
+            "SELECT DISTINCT p.id FROM projects p JOIN files f ON f.project_id = p.id \
+             WHERE p.ecosystem = 'npm' AND (f.uploader_id = $1 OR f.approver_id = $1) ORDER BY p.id",
+        )
+        .bind(account.0.clone())
+        .fetch_all(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        rows.iter()
+            .map(|row| text(row, "id").map(ProjectId))
+            .collect()
     }
 
     /// A name that was erased is never given out again.

@@ -509,6 +509,32 @@ impl Store {
         Ok(manifest)
     }
 
+    /// What is served of crates whose manifest holds this text, in pages: ids of files after one, at most `limit`.
+    pub(crate) async fn crates_naming(
+        &self,
+        text_within: &str,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<(String, Manifest)>> {
+        let rows = sqlx::query(
+            "SELECT f.id, f.manifest FROM files f JOIN projects p ON p.id = f.project_id \
+             WHERE p.ecosystem = 'cargo' AND f.state = 'live' AND f.id > $1 AND f.manifest LIKE $2 ORDER BY f.id LIMIT $3",
+        )
+        .bind(after.to_owned())
+        .bind(format!("%{text_within}%"))
+        .bind(limit)
+        .fetch_all(&self.read)
+        .await
+        .map_err(failed)?;
+        rows.iter()
+            .map(|row| {
+                let manifest = serde_json::from_str(&text(row, "manifest")?)
+                    .map_err(|source| Error::internal("a stored manifest is malformed", source))?;
+                Ok((text(row, "id")?, manifest))
+            })
+            .collect()
+    }
+
     /// A metadata text by its digest.
     pub(crate) async fn metadata_text(&self, sha256: &str) -> Result<Option<String>> {
         let row = sqlx::query("SELECT body FROM metadata_texts WHERE sha256 = $1")

@@ -3,7 +3,9 @@
 use countersign_formats::{Ecosystem, Manifest};
 use sqlx::any::AnyRow;
 
-use super::{Store, Tx, built, failed, maybe_text, maybe_time, signed, text, time, unsigned};
+use super::{
+    Backend, Store, Tx, built, failed, maybe_text, maybe_time, signed, text, time, unsigned,
+};
 use crate::error::{Error, Result};
 use crate::model::{AccountId, FileId, PublisherId, Time};
 
@@ -105,6 +107,19 @@ impl Store {
         rows.iter().map(staged).collect()
     }
 
+    /// What waits, in pages: ids after one, at most `limit`.
+    pub(crate) async fn waiting_after(&self, after: &str, limit: i64) -> Result<Vec<StagedRow>> {
+        let rows = sqlx::query(built(format!(
+            "{STAGED} WHERE s.ended_at IS NULL AND s.id > $1 ORDER BY s.id LIMIT $2"
+        )))
+        .bind(after.to_owned())
+        .bind(limit)
+        .fetch_all(&self.read)
+        .await
+        .map_err(failed)?;
+        rows.iter().map(staged).collect()
+    }
+
     /// Ends what nobody answered in time, and forgets what ended long ago; how many ended.
     pub(crate) async fn end_expired_staged(&self, now: Time, forget: Time) -> Result<u64> {
         let mut tx = self.write().await?;
@@ -126,6 +141,19 @@ impl Store {
 }
 
 impl Tx {
+    /// Lets one staging of a project at a time through to the end of the transaction, so that those that come together
+    /// are counted; SQLite's one writer sees to that by itself.
+    pub(crate) async fn lock_staging(&mut self, ecosystem: Ecosystem, key: &str) -> Result<()> {
+        if self.backend == Backend::Postgres {
+            sqlx::query("SELECT 1 AS n FROM (SELECT pg_advisory_xact_lock(hashtext($1))) AS held")
+                .bind(format!("staging/{ecosystem}/{key}"))
+                .fetch_one(&mut *self.inner)
+                .await
+                .map_err(failed)?;
+        }
+        Ok(())
+    }
+
     /// What waits on a project.
     pub(crate) async fn staged_on(
         &mut self,

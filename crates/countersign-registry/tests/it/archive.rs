@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_formats::Ecosystem;
-use countersign_registry::model::{Actor, Role, TrustLevel};
+use countersign_registry::model::{Action, Actor, Level, Role, TrustLevel};
 use countersign_registry::{
     Blobs, Continued, Deletion, DocumentKey, Error, LogKeys, Registry, Restore, Restored, Seams,
     Settings, Store, Summary, SystemClock, SystemRandom,
 };
-use countersign_testkit::packages::{Package, Wheel};
+use countersign_testkit::packages::{NpmPackage, Package, Wheel};
 use countersign_testkit::postgres;
 use countersign_trust::checkpoint;
 use countersign_trust::leaf;
@@ -19,6 +19,8 @@ use countersign_trust::proof::TlogProof;
 
 use crate::kit::{Database, TestRegistry, publish};
 use crate::on_both_databases;
+use crate::permissions::signed_in;
+use crate::staging::stage;
 
 /// Somewhere to restore to.
 pub struct Place {
@@ -151,6 +153,11 @@ fn verifiers(registry: &Registry) -> Vec<VerifierKey> {
 
 fn wheel(name: &str, version: &str) -> Package {
     Wheel::new(name, version).build()
+}
+
+/// Where an artifact's bytes lie below the folder of blobs.
+fn artifact_of(sha256: &str) -> String {
+    format!("artifacts/{}/{sha256}", &sha256[..2])
 }
 
 async fn checkpoint_of(registry: &Registry, shard: u64) -> Vec<u8> {
@@ -554,6 +561,36 @@ on_both_databases! {
         let found = registry.doctor(None, true, &mut |_, _| {}).await;
         let wrong: Vec<_> = found.iter().filter(|diagnosis| !diagnosis.ok).collect();
         assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    async fn what_is_staged_is_in_a_backup_with_its_bytes_and_can_be_approved_after_a_restore(given: Database) {
+        let test = TestRegistry::new(given).await;
+        test.user("ann").await;
+        let token = test.token("ann", Action::Publish, None).await;
+        let kept = NpmPackage::new("kept", "1.0.0");
+        let waits = stage(&test.registry, &token, &kept).await.unwrap();
+        let no = stage(&test.registry, &token, &NpmPackage::new("rejected", "1.0.0")).await.unwrap();
+        test.registry.reject_staged(&token, &no.id).await.unwrap();
+        let lost = stage(&test.registry, &token, &NpmPackage::new("lost", "1.0.0")).await.unwrap();
+        std::fs::remove_file(test.folder.path().join("blobs").join(artifact_of(&lost.sha256))).unwrap();
+        let (file, summary) = back_up(&test, "staged.backup").await;
+        // What was rejected is swept here; it is nothing to keep.
+        assert_eq!((summary.artifacts, summary.lacking), (2, vec![lost.sha256.clone()]));
+
+        let place = Place::new(given).await;
+        let restored = place.restore(Some(file), None, false).await.unwrap();
+        assert!(restored.notes.iter().any(|note| note.contains("lost 1.0.0") && note.contains(&lost.id)), "{:?}", restored.notes);
+        assert!(!restored.notes.iter().any(|note| note.contains("kept")), "{:?}", restored.notes);
+        let registry = place.open(2).await.unwrap();
+        let beating = registry.start();
+        // Sessions are in no backup.
+        let now = registry.now().0;
+        let strong = signed_in(&place.database, &registry, now, "ann", (Level::Phishproof, true)).await;
+        assert_eq!(registry.staged_publication(&strong, &lost.id).await.unwrap().state, "bytes-lost");
+        let receipt = registry.approve_staged(&strong, &waits.id, Some(&kept.build().sha256())).await.unwrap();
+        assert!(!receipt.repeated);
+        prove(&registry, &kept.build(), &verifiers(&registry), "localhost:8417/log/2").await;
+        beating.stop().await;
     }
 
     async fn entries_beyond_the_surviving_checkpoint_close_the_log(given: Database) {

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use countersign_registry::{Diagnosis, Patient, Seams, Severity, Store, SystemRandom, examine};
-use countersign_testkit::packages::{Package, Wheel};
+use countersign_testkit::packages::{Crate, Package, Wheel};
 
+use crate::ecosystems::publish_crate;
 use crate::kit::TestRegistry;
 use crate::on_both_databases;
 
@@ -73,6 +74,33 @@ on_both_databases! {
         assert_eq!(complaints(&test).await, ["artifacts"]);
         std::fs::remove_file(blob(&test, &wheel)).unwrap();
         assert_eq!(complaints(&test).await, ["artifacts"]);
+    }
+
+    async fn crates_that_want_others_from_an_address_of_before_are_told(given: Database) {
+        let other = |alias: &'static str| TestRegistry::with(given, move |settings| {
+            if !alias.is_empty() {
+                settings.cargo_aliases = vec![alias.to_owned()];
+            }
+        });
+        let before = "sparse+https://packages.old.example/cargo/index/";
+        for (alias, told) in [("", true), (before, false)] {
+            let test = other(alias).await;
+            let ann = test.user("ann").await;
+            publish_crate(&test.registry, &ann, &Crate::new("base", "1.0.0")).await.unwrap();
+            let wants = |name: &str, what: &str, index: &str| Crate::new(name, "1.0.0")
+                .manifest(&format!("[dependencies.{what}]\nversion = \"1\"\nregistry-index = \"{index}\"\n"));
+            // What another registry alone has is that registry's.
+            publish_crate(&test.registry, &ann, &wants("stranger", "elsewhere", "sparse+https://friends.example/cargo/index/")).await.unwrap();
+            assert_eq!(complaints(&test).await, [""; 0]);
+            publish_crate(&test.registry, &ann, &wants("upper", "base", before)).await.unwrap();
+            let found = diagnose(&test).await;
+            let about = found.iter().find(|one| one.id == "crate-sources").unwrap();
+            assert_eq!(!about.ok, told, "{about:?}");
+            if told {
+                assert!(about.what.contains(before) && about.what.contains("upper") && !about.what.contains("friends"), "{about:?}");
+                assert!(about.remedy.contains("cargo.stands_in_for"), "{about:?}");
+            }
+        }
     }
 
     async fn a_changed_row_is_found(test: TestRegistry) {

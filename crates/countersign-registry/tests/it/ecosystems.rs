@@ -2,6 +2,7 @@
 
 use countersign_formats::cargo::publish::PublishRequest;
 use countersign_formats::npm::publish::{Body, PublishReader};
+use countersign_formats::npm::update::Change;
 use countersign_formats::{Ecosystem, Limits, NameKey};
 use countersign_registry::model::{Action, Actor, Receipt};
 use countersign_registry::{Deletion, DocumentKey, Error, Form, Registry};
@@ -374,6 +375,53 @@ on_both_databases! {
         assert_eq!((before["maintainers"].as_array().unwrap().len(), after["maintainers"].as_array().unwrap().len()), (1, 2));
         assert_ne!(before["_rev"], after["_rev"]);
         renders_alike(&test, short("owned")).await;
+    }
+
+    async fn several_changes_of_a_package_are_made_together_or_not_at_all(test: TestRegistry) {
+        let registry = &test.registry;
+        let ann = test.user("ann").await;
+        test.user("bob").await;
+        for version in ["1.0.0", "1.1.0", "2.0.0"] {
+            publish_npm(registry, &ann, &NpmPackage::new("many", version).request("latest")).await.unwrap();
+        }
+        let text = str::to_owned;
+        let good = [
+            Change::Deprecate(text("1.0.0"), text("old")),
+            Change::Deprecate(text("1.1.0"), text("old")),
+            Change::Unpublish(text("2.0.0")),
+            Change::SetTag(text("latest"), text("1.1.0")),
+            Change::SetTag(text("legacy"), text("1.0.0")),
+            Change::AddOwner(text("bob")),
+            Change::Star(text("ann")),
+        ];
+        let before = packument(&test, whole("many")).await;
+        let events = test.count("SELECT count(*) AS n FROM events").await;
+        // Whatever stands last and is refused, nothing before it has happened.
+        for (bad, code) in [
+            (Change::Deprecate(text("9.9.9"), text("old")), "release-unknown"),
+            (Change::SetTag(text("1.x"), text("1.0.0")), "tag-invalid"),
+            (Change::RemoveTag(text("nothing")), "tag-unknown"),
+            (Change::AddOwner(text("nobody")), "user-unknown"),
+            (Change::Unpublish(text("9.9.9")), "release-unknown"),
+        ] {
+            let all = [good.as_slice(), &[bad]].concat();
+            refused(registry.change_package(&ann, "many", &all).await, code);
+            assert_eq!(packument(&test, whole("many")).await, before, "{code}");
+            assert!(!registry.has_starred(&ann, NPM, "many").await.unwrap());
+        }
+        assert_eq!(test.count("SELECT count(*) AS n FROM events").await, events, "a refused change left an event");
+        // Whoever may do the first and not the rest does nothing.
+        let bob = test.token("bob", Action::Publish, None).await;
+        refused(registry.change_package(&bob, "many", &good).await, "role-missing");
+
+        registry.change_package(&ann, "many", &good).await.unwrap();
+        let after = packument(&test, whole("many")).await;
+        assert_eq!(after["versions"]["1.0.0"]["deprecated"], "old");
+        assert!(after["versions"]["2.0.0"].is_null());
+        assert_eq!((&after["dist-tags"]["latest"], &after["dist-tags"]["legacy"]), (&json!("1.1.0"), &json!("1.0.0")));
+        assert_eq!(after["maintainers"].as_array().unwrap().len(), 2);
+        assert!(registry.has_starred(&ann, NPM, "many").await.unwrap());
+        renders_alike(&test, short("many")).await;
     }
 
     async fn a_scope_of_npm_is_a_namespace(test: TestRegistry) {

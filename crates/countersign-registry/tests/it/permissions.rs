@@ -11,7 +11,7 @@ use countersign_registry::model::{
 use countersign_registry::oidc::Provider;
 use countersign_registry::{
     Act, Deletion, Error, Need, NewException, NewToken, PERMISSIONS, Permission, PolicyChange,
-    Wanted, Who, Wish,
+    Registry, Wanted, Who, Wish,
 };
 use countersign_testkit::packages::Wheel;
 use countersign_trust::digest::Sha256;
@@ -25,28 +25,8 @@ const PYPI: Ecosystem = Ecosystem::Pypi;
 impl TestRegistry {
     /// A user who is signed in, by a row as sign-in writes it: what a session may do is tested here, not how it begins.
     pub async fn session(&self, user: &str, level: Level, fresh: bool) -> Actor {
-        let cookie = uuid::Uuid::new_v4().to_string();
         let now = self.registry_now() * 1_000_000;
-        let mut connection = self.connection().await;
-        sqlx::query(
-            "INSERT INTO sessions (id, secret_hash, account_id, level, way, created_at, seen_at, expires_at, fresh_until) \
-             VALUES ($1, $2, (SELECT id FROM accounts WHERE name = $3), $4, 'test', $5, $5, $6, $7)",
-        )
-        .bind(uuid::Uuid::new_v4().to_string())
-        .bind(Sha256::of(cookie.as_bytes()).to_string())
-        .bind(user.to_owned())
-        .bind(level.as_str())
-        .bind(now)
-        .bind(now + 12 * 3_600_000_000)
-        .bind(fresh.then_some(now + 900_000_000))
-        .execute(&mut connection)
-        .await
-        .unwrap();
-        connection.close().await.unwrap();
-        self.registry
-            .authenticate(Presented::Session(cookie))
-            .await
-            .unwrap()
+        signed_in(&self.database, &self.registry, now, user, (level, fresh)).await
     }
 
     /// A passkey as a row: whoever has one is hard to phish.
@@ -63,6 +43,37 @@ impl TestRegistry {
         .unwrap();
         connection.close().await.unwrap();
     }
+}
+
+/// A session at a registry on this database, at a time in microseconds.
+pub async fn signed_in(
+    database: &str,
+    registry: &Registry,
+    now: i64,
+    user: &str,
+    (level, fresh): (Level, bool),
+) -> Actor {
+    let cookie = uuid::Uuid::new_v4().to_string();
+    let mut connection = sqlx::AnyConnection::connect(database).await.unwrap();
+    sqlx::query(
+        "INSERT INTO sessions (id, secret_hash, account_id, level, way, created_at, seen_at, expires_at, fresh_until) \
+         VALUES ($1, $2, (SELECT id FROM accounts WHERE name = $3), $4, 'test', $5, $5, $6, $7)",
+    )
+    .bind(uuid::Uuid::new_v4().to_string())
+    .bind(Sha256::of(cookie.as_bytes()).to_string())
+    .bind(user.to_owned())
+    .bind(level.as_str())
+    .bind(now)
+    .bind(now + 12 * 3_600_000_000)
+    .bind(fresh.then_some(now + 900_000_000))
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    connection.close().await.unwrap();
+    registry
+        .authenticate(Presented::Session(cookie))
+        .await
+        .unwrap()
 }
 
 /// With what somebody comes.

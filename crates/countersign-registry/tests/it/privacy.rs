@@ -4,10 +4,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use countersign_formats::Ecosystem;
+use countersign_registry::DocumentKey;
 use countersign_registry::model::{Action, Actor, CallerOrigin, Level, Presented, Role};
-use countersign_testkit::packages::Wheel;
+use countersign_testkit::packages::{NpmPackage, Wheel};
 use countersign_trust::leaf::LeafKind;
 
+use crate::ecosystems::publish_npm;
 use crate::kit::{TestRegistry, from, refused};
 use crate::on_both_databases;
 
@@ -88,6 +90,25 @@ on_both_databases! {
         assert_eq!(test.count("SELECT count(*) AS n FROM events WHERE account_salt IS NOT NULL AND account_id IN (SELECT id FROM accounts WHERE erased_at IS NOT NULL)").await, 0);
         assert!(!id.is_empty());
         refused(test.registry.addresses(&Actor::anonymous()).await, "session-needed");
+    }
+
+    async fn a_packument_forgets_who_published_before_and_is_erased(test: TestRegistry) {
+        let registry = &test.registry;
+        let ann = test.person("annabel").await;
+        let token = test.token("annabel", Action::Manage, None).await;
+        publish_npm(registry, &token, &NpmPackage::new("demo", "1.0.0").request("latest")).await.unwrap();
+        test.person("benedict").await;
+        let operator = Actor::operator();
+        registry.set_role(&operator, Ecosystem::Npm, "demo", "benedict", Some(Role::Owner)).await.unwrap();
+        // She left the package before; its document is in memory as it was then.
+        registry.set_role(&operator, Ecosystem::Npm, "demo", "annabel", None).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(260)).await;
+        let packument = || test.text(DocumentKey::Packument("demo".into()));
+        assert!(packument().await.unwrap().contains("annabel"));
+        registry.erase_account(&ann, "annabel").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(260)).await;
+        let after = packument().await.unwrap();
+        assert!(!after.contains("annabel"), "{after}");
     }
 
     async fn who_erases_an_account_leaves_as_everybody_leaves(test: TestRegistry) {

@@ -15,7 +15,7 @@ use crate::on_both_databases;
 
 const NPM: Ecosystem = Ecosystem::Npm;
 
-async fn stage(
+pub async fn stage(
     registry: &Registry,
     actor: &Actor,
     package: &NpmPackage,
@@ -204,6 +204,46 @@ on_both_databases! {
             assert_eq!(refusal.code, "stage-exists");
         }
         assert_eq!(test.count("SELECT count(*) AS n FROM staged_publications WHERE ended_at IS NULL").await, 3);
+    }
+
+    async fn no_more_versions_wait_than_may_even_where_several_are_staged_at_once(test: TestRegistry) {
+        const AT_MOST: usize = 50;
+        let registry = &test.registry;
+        test.user("ann").await;
+        let token = test.token("ann", Action::Publish, None).await;
+        let other = test.reopened().await.unwrap();
+        let package = |number: usize| NpmPackage::new("crowded", &format!("1.{number}.0"));
+        for number in 0..AT_MOST - 2 {
+            stage(registry, &token, &package(number)).await.unwrap();
+        }
+        let together = (0..8).map(|number| {
+            let process = if number % 2 == 0 { registry } else { &other };
+            let (token, package) = (&token, package(100 + number));
+            async move { stage(process, token, &package).await }
+        });
+        let outcomes = futures::future::join_all(together).await;
+        let passed = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+        for outcome in outcomes.into_iter().filter(Result::is_err) {
+            refused(outcome, "too-many-staged");
+        }
+        assert_eq!(passed, 2);
+        assert_eq!(test.count("SELECT count(*) AS n FROM staged_publications WHERE ended_at IS NULL").await, 50);
+    }
+
+    async fn what_came_out_by_another_way_waits_no_more_once_it_is_approved(test: TestRegistry) {
+        let registry = &test.registry;
+        let ann = test.user("ann").await;
+        publish_npm(registry, &ann, &NpmPackage::new("sample", "1.0.0").request("latest")).await.unwrap();
+        let token = test.token("ann", Action::Publish, None).await;
+        let next = NpmPackage::new("sample", "1.1.0");
+        let waits = stage(registry, &token, &next).await.unwrap();
+        let out = publish_npm(registry, &ann, &next.request("latest")).await.unwrap();
+        let strong = test.session("ann", Level::Phishproof, true).await;
+        let receipt = registry.approve_staged(&strong, &waits.id, None).await.unwrap();
+        assert_eq!((receipt.leaf, receipt.repeated), (out.leaf, true));
+        assert_eq!(registry.staged_publication(&token, &waits.id).await.unwrap().state, "approved");
+        // Nobody let that file pass.
+        assert!(full(&test, "sample").await["versions"]["1.1.0"]["_npmUser"]["approver"].is_null());
     }
 
     async fn what_is_staged_survives_a_restart_and_takes_no_name(given: TestRegistry) {

@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::der;
 use super::identity::{Identity, SubjectName};
-use super::keys::EcKey;
+use super::keys::{EcKey, EcPublic};
 
 /// Where Fulcio's extensions are.
 const FULCIO: &str = "1.3.6.1.4.1.57264.1";
@@ -100,7 +100,7 @@ impl CertificateAuthority {
     }
 
     /// Certifies a key for an identity, with the promise of this certificate transparency log.
-    pub(super) fn certify(&self, key: &EcKey, leaf: &Leaf<'_>, log: &EcKey) -> Vec<u8> {
+    pub(super) fn certify(&self, key: &EcPublic, leaf: &Leaf<'_>, log: &EcKey) -> Vec<u8> {
         let purpose = if leaf.code_signing {
             CODE_SIGNING
         } else {
@@ -109,7 +109,7 @@ impl CertificateAuthority {
         let mut extensions = vec![
             extension("2.5.29.15", true, &der::named_bits(&[0])),
             extension("2.5.29.37", false, &der::sequence(&[der::oid(purpose)])),
-            extension("2.5.29.14", false, &der::octets(&key_id(key))),
+            extension("2.5.29.14", false, &der::octets(&point_id(&key.point))),
             extension("2.5.29.35", false, &authority_key_id(&self.intermediate)),
             extension("2.5.29.17", true, &alternative_name(&leaf.identity.name)),
         ];
@@ -123,11 +123,14 @@ impl CertificateAuthority {
             extensions.push(extension(&format!("{FULCIO}.{number}"), false, &value));
         }
         let body = Body {
-            serial: serial(&self.seed, &[key.point(), extensions.concat()].concat()),
+            serial: serial(
+                &self.seed,
+                &[key.point.clone(), extensions.concat()].concat(),
+            ),
             issuer: &self.name,
             window: leaf.window,
             subject: &der::sequence(&[]),
-            public: key.public(),
+            public: key.public.clone(),
         };
         let before = body.to_be_signed(&extensions);
         let promised = match leaf.promise {
@@ -271,7 +274,11 @@ fn extension(kind: &str, critical: bool, value: &[u8]) -> Vec<u8> {
 
 /// What names a key: any digest will do.
 fn key_id(key: &EcKey) -> Vec<u8> {
-    Sha256::digest(key.point())[..20].to_vec()
+    point_id(&key.point())
+}
+
+fn point_id(point: &[u8]) -> Vec<u8> {
+    Sha256::digest(point)[..20].to_vec()
 }
 
 fn authority_key_id(key: &EcKey) -> Vec<u8> {

@@ -1,5 +1,8 @@
 //! Keys that follow from a seed, so that the same test makes the same bytes on every machine.
 
+use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::Signer as _;
 use p256::ecdsa::signature::Signer as _;
 use sha2::{Digest as _, Sha256};
@@ -46,6 +49,43 @@ impl EcKey {
             der::oid("1.2.840.10045.3.1.7"),
         ]);
         der::sequence(&[algorithm, der::bits(&self.point())])
+    }
+}
+
+/// The public half of a P-256 key, ours or that of whoever asks to be certified.
+#[derive(Debug, Clone)]
+pub(super) struct EcPublic {
+    /// The uncompressed point.
+    pub point: Vec<u8>,
+    /// SubjectPublicKeyInfo.
+    pub public: Vec<u8>,
+}
+
+impl From<&EcKey> for EcPublic {
+    fn from(key: &EcKey) -> Self {
+        Self {
+            point: key.point(),
+            public: key.public(),
+        }
+    }
+}
+
+impl EcPublic {
+    /// Reads `-----BEGIN PUBLIC KEY-----`.
+    pub(super) fn of_pem(text: &str) -> Result<Self> {
+        let base64: String = text
+            .lines()
+            .filter(|line| !line.starts_with("-----"))
+            .collect();
+        let public = STANDARD.decode(base64.trim())?;
+        // An uncompressed point stands at the end: a byte 4 and two numbers of 32 bytes.
+        let point = public
+            .len()
+            .checked_sub(65)
+            .map(|at| public[at..].to_vec())
+            .filter(|point| point[0] == 4)
+            .context("not the public key of P-256")?;
+        Ok(Self { point, public })
     }
 }
 

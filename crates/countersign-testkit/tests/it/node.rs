@@ -6,6 +6,7 @@ use countersign_testkit::clients::both_outputs;
 use countersign_testkit::http;
 use countersign_testkit::node::{Node, NodeHome};
 use countersign_testkit::packages::NpmPackage;
+use countersign_testkit::person::SignedIn;
 use countersign_testkit::server::{ServerOptions, TestServer};
 use serde_json::{Value, json};
 
@@ -324,6 +325,314 @@ fn npm_manages_what_it_published() {
         .unwrap_err();
     assert!(said.contains("1.1.0"), "{said}");
     assert!(scene.server.checked_log().is_ok());
+}
+
+#[test]
+fn npm_changes_owners_and_deprecates_many_versions_at_once() {
+    let scene = Scene::new();
+    scene.server.user("bob").unwrap();
+    for version in ["1.0.0", "1.1.0", "1.2.0", "2.0.0"] {
+        scene.publish("@ada/many", version, &["--access", "public"]);
+    }
+    // Owners.
+    let owners = || scene.npm(&["owner", "ls", "@ada/many"]).unwrap();
+    assert!(owners().contains("ada") && !owners().contains("bob"));
+    let said = scene.npm(&["owner", "add", "bob", "@ada/many"]).unwrap();
+    assert!(said.contains("+ bob (@ada/many)"), "{said}");
+    assert!(owners().contains("bob"));
+    let people = scene
+        .npm(&["access", "list", "collaborators", "@ada/many"])
+        .unwrap();
+    assert!(people.contains("bob: read-write"), "{people}");
+    let said = scene
+        .npm(&["owner", "add", "nobody-of-that-name", "@ada/many"])
+        .unwrap_err();
+    assert!(said.contains("nobody-of-that-name"), "{said}");
+    let said = scene.npm(&["owner", "rm", "bob", "@ada/many"]).unwrap();
+    assert!(said.contains("- bob (@ada/many)"), "{said}");
+    assert!(!owners().contains("bob"));
+    let said = scene.npm(&["owner", "rm", "ada", "@ada/many"]).unwrap_err();
+    assert!(said.contains("Cannot remove all owners"), "{said}");
+
+    // One request for three versions, and the same back.
+    let deprecated = || -> Vec<String> {
+        let packument = scene.packument("@ada%2fmany");
+        let versions = packument["versions"].as_object().unwrap();
+        let one = |(version, manifest): (&String, &Value)| {
+            manifest["deprecated"].is_string().then(|| version.clone())
+        };
+        versions.iter().filter_map(one).collect()
+    };
+    scene
+        .npm(&["deprecate", "@ada/many@1.x", "Use 2.0.0"])
+        .unwrap();
+    assert_eq!(deprecated(), ["1.0.0", "1.1.0", "1.2.0"]);
+    scene.npm(&["undeprecate", "@ada/many@1.x"]).unwrap();
+    assert_eq!(deprecated(), [""; 0]);
+
+    // A request of which one part is refused changes nothing.
+    let token = scene.server.token("ada", &["--action", "manage"]).unwrap();
+    let before = scene.packument("@ada%2fmany");
+    let mut wanted = before.clone();
+    for version in ["1.0.0", "1.1.0"] {
+        wanted["versions"][version]["deprecated"] = json!("old");
+    }
+    wanted["maintainers"] = json!([{"name": "ada"}, {"name": "nobody-of-that-name"}]);
+    wanted["dist-tags"]["stable"] = json!("1.2.0");
+    let address = scene.url(&format!(
+        "@ada%2fmany/-rev/{}",
+        before["_rev"].as_str().unwrap()
+    ));
+    let authorization = format!("Bearer {token}");
+    let headers = [
+        ("Authorization", authorization.as_str()),
+        ("Content-Type", "application/json"),
+    ];
+    let answer = http::request("PUT", &address, &headers, wanted.to_string().as_bytes()).unwrap();
+    assert_eq!(
+        answer.json().unwrap()["code"],
+        "user-unknown",
+        "{}",
+        answer.text()
+    );
+    assert!(
+        answer.text().contains("None of the 4 changes"),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(scene.packument("@ada%2fmany"), before);
+    // Whoever tidies up after a colleague's command sends what was there; then it goes.
+    wanted["maintainers"] = json!([{"name": "ada"}, {"name": "bob"}]);
+    http::request("PUT", &address, &headers, wanted.to_string().as_bytes())
+        .unwrap()
+        .expect_status(201)
+        .unwrap();
+    let after = scene.packument("@ada%2fmany");
+    assert_eq!(deprecated(), ["1.0.0", "1.1.0"]);
+    assert_eq!(after["dist-tags"]["stable"], "1.2.0");
+    assert_eq!(after["maintainers"].as_array().unwrap().len(), 2);
+    // Hooks are no part of npm any more, and of this registry never were.
+    let hooks = http::request("GET", &scene.url("-/npm/v1/hooks"), &headers[..1], b"").unwrap();
+    assert_eq!(hooks.status, 404);
+    assert!(scene.server.checked_log().is_ok());
+}
+
+/// npm of somebody whose passkey consents to what their token alone may not do.
+struct Consenting {
+    server: TestServer,
+    home: NodeHome,
+    ada: SignedIn,
+}
+
+impl Consenting {
+    fn npm(&self, arguments: &[&str]) -> Result<String, String> {
+        let folder = self.home.path().to_owned();
+        let output = self.home.run(Node::Npm, &folder, arguments).unwrap();
+        let said = both_outputs(&output);
+        if output.status.success() {
+            Ok(said)
+        } else {
+            Err(said)
+        }
+    }
+
+    /// Runs a command that asks for consent, consents, and repeats it as npm's message says.
+    fn consented(&self, arguments: &[&str]) -> String {
+        let asked = self.npm(arguments).unwrap_err();
+        assert!(asked.contains("one-time password"), "{asked}");
+        let (_, rest) = asked
+            .split_once("--otp=")
+            .unwrap_or_else(|| panic!("{asked}"));
+        let id = rest.split(',').next().unwrap().to_owned();
+        self.ada.approve(&id).unwrap();
+        let otp = format!("--otp={id}");
+        self.npm(&[arguments, &[otp.as_str()]].concat()).unwrap()
+    }
+}
+
+#[test]
+fn npm_manages_organisations_teams_tokens_and_whole_packages_with_a_passkeys_consent() {
+    let server = TestServer::start(ServerOptions {
+        named: true,
+        configuration: "delete = \"always\"\n".to_owned(),
+        ..ServerOptions::default()
+    })
+    .unwrap();
+    let ada = SignedIn::enrol(&server, "ada").unwrap();
+    let bob = SignedIn::enrol(&server, "bob").unwrap();
+    let token = server.token("ada", &["--action", "manage"]).unwrap();
+    let home = NodeHome::new(&format!("{}/npm/", server.url()), Some(&token)).unwrap();
+    ada.form(
+        "/account/organisations",
+        &[("name", "acme"), ("display", "Acme")],
+    )
+    .unwrap()
+    .expect_status(303)
+    .unwrap();
+    let scene = Consenting { server, home, ada };
+    let reserve = [
+        "admin",
+        "namespace",
+        "reserve",
+        "npm:@acme",
+        "--organisation",
+        "acme",
+    ];
+    scene.server.run(&reserve).unwrap();
+    for (name, version) in [
+        ("@ada/left", "1.0.0"),
+        ("@ada/left", "1.1.0"),
+        ("@acme/tool", "1.0.0"),
+    ] {
+        let place = format!("{}-{version}", &name[name.len() - 4..]);
+        let folder = scene.home.folder(&place).unwrap();
+        let manifest = json!({"name": name, "version": version, "license": "MIT"});
+        std::fs::write(folder.join("package.json"), manifest.to_string()).unwrap();
+        scene
+            .home
+            .done(Node::Npm, &folder, &["publish", "--access", "public"])
+            .unwrap();
+    }
+
+    // An organisation and its people.
+    let said = scene.npm(&["org", "ls", "acme"]).unwrap();
+    assert!(said.contains("ada - owner"), "{said}");
+    scene.consented(&["org", "set", "acme", "bob", "developer"]);
+    let page = bob.page("/account/projects").unwrap();
+    let (_, form) = page
+        .split_once("/account/invitations/accept")
+        .unwrap_or_else(|| panic!("{page}"));
+    let (_, id) = form.split_once("name=\"id\" value=\"").unwrap();
+    let id = id.split('"').next().unwrap();
+    bob.form("/account/invitations/accept", &[("id", id)])
+        .unwrap()
+        .expect_status(303)
+        .unwrap();
+    let said = scene.npm(&["org", "ls", "acme"]).unwrap();
+    assert!(said.contains("bob - developer"), "{said}");
+    scene.consented(&["org", "set", "acme", "bob", "admin"]);
+    let said = scene.npm(&["org", "ls", "acme", "bob"]).unwrap();
+    assert!(said.contains("bob - admin"), "{said}");
+
+    // A team, its people, its packages.
+    let said = scene.consented(&["team", "create", "@acme:builders"]);
+    assert!(said.contains("+@acme:builders"), "{said}");
+    assert!(
+        scene
+            .npm(&["team", "ls", "acme"])
+            .unwrap()
+            .contains("@acme:builders")
+    );
+    scene.consented(&["team", "add", "@acme:builders", "bob"]);
+    let said = scene.npm(&["team", "ls", "@acme:builders"]).unwrap();
+    assert!(
+        said.contains("has 1 user") && said.contains("bob"),
+        "{said}"
+    );
+    // Teams have roles on what is their organisation's. With a token that manages no consent is needed for that.
+    let said = scene
+        .npm(&[
+            "access",
+            "grant",
+            "read-write",
+            "@acme:builders",
+            "@ada/left",
+        ])
+        .unwrap_err();
+    assert!(said.contains("No organisation owns @ada/left"), "{said}");
+    let granted = [
+        "access",
+        "grant",
+        "read-write",
+        "@acme:builders",
+        "@acme/tool",
+    ];
+    scene.npm(&granted).unwrap();
+    let said = scene
+        .npm(&["access", "list", "packages", "@acme:builders"])
+        .unwrap();
+    assert!(said.contains("@acme/tool: read-write"), "{said}");
+    let people = scene
+        .npm(&["access", "list", "collaborators", "@ada/left"])
+        .unwrap();
+    assert!(people.contains("ada: read-write"), "{people}");
+    let said = scene
+        .npm(&[
+            "access",
+            "grant",
+            "read-only",
+            "@acme:builders",
+            "@acme/tool",
+        ])
+        .unwrap_err();
+    assert!(said.contains("No role here only reads"), "{said}");
+    scene
+        .npm(&["access", "revoke", "@acme:builders", "@acme/tool"])
+        .unwrap();
+    scene.consented(&["team", "rm", "@acme:builders", "bob"]);
+    scene.consented(&["team", "destroy", "@acme:builders"]);
+    scene.consented(&["org", "rm", "acme", "bob"]);
+    let said = scene.npm(&["org", "ls", "acme"]).unwrap();
+    assert!(!said.contains("bob"), "{said}");
+
+    // Tokens.
+    let create = [
+        "token",
+        "create",
+        "--password=x",
+        "--name=ci",
+        "--expires=7",
+    ];
+    let said = scene.consented(&create);
+    let made = said
+        .split_whitespace()
+        .find(|word| word.starts_with("csgn_"))
+        .unwrap_or_else(|| panic!("{said}"))
+        .to_owned();
+    // Not by --json, in which npm masks ids.
+    let listed = scene.npm(&["token", "list"]).unwrap();
+    let line = listed.lines().find(|line| line.contains(" name ci "));
+    let (_, key) = line
+        .unwrap_or_else(|| panic!("{listed}"))
+        .split_once(" with id ")
+        .unwrap();
+    let key = key.split(' ').next().unwrap().to_owned();
+    let whoami = |token: &str| {
+        let authorization = format!("Bearer {token}");
+        let url = format!("{}/npm/-/whoami", scene.server.url());
+        http::request("GET", &url, &[("Authorization", &authorization)], b"")
+            .unwrap()
+            .status
+    };
+    assert_eq!(whoami(&made), 200);
+    let said = scene.npm(&["token", "revoke", &key]).unwrap();
+    assert!(said.contains("Removed 1 token"), "{said}");
+    assert_eq!(whoami(&made), 401);
+    let said = scene.npm(&["profile", "get"]).unwrap();
+    assert!(said.contains("ada") && said.contains("/account"), "{said}");
+    let said = scene
+        .npm(&["profile", "set", "fullname", "Ada"])
+        .unwrap_err();
+    assert!(said.contains("Sign in at this registry's pages"), "{said}");
+
+    // The whole package. Its name and versions stay taken.
+    let said = scene.consented(&["unpublish", "@ada/left", "--force"]);
+    assert!(said.contains("- @ada/left"), "{said}");
+    assert!(
+        scene
+            .npm(&["view", "@ada/left"])
+            .unwrap_err()
+            .contains("E404")
+    );
+    let folder = scene.home.folder("left-1.0.0").unwrap();
+    std::fs::write(folder.join("other.js"), "1").unwrap();
+    let output = scene
+        .home
+        .run(Node::Npm, &folder, &["publish", "--access", "public"])
+        .unwrap();
+    let said = both_outputs(&output);
+    assert!(!output.status.success() && said.contains("1.0.0"), "{said}");
+    scene.server.checked_log().unwrap();
 }
 
 #[test]

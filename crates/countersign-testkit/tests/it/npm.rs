@@ -32,11 +32,9 @@ impl Npm {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("npm");
+        let mut command = countersign_testkit::node::npm().unwrap();
         command
             .args(arguments)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap())
             .env("HOME", self.home.path())
             .env("NO_UPDATE_NOTIFIER", "1")
             .env("npm_config_update_notifier", "false")

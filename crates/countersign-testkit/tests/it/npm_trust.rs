@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use countersign_testkit::claims;
 use countersign_testkit::clients::both_outputs;
 use countersign_testkit::http;
-use countersign_testkit::issuer::OidcServer;
+use countersign_testkit::issuer::{Issuer, OidcServer};
 use countersign_testkit::node::{Node, NodeHome};
 use countersign_testkit::packages::NpmPackage;
 use countersign_testkit::person::Person;
@@ -22,6 +22,9 @@ use crate::trusted::{self, REPOSITORY, WORKFLOW};
 
 /// Sigstore's repository of trusted keys, which npm asks whatever it verifies.
 const TUF: &str = "tuf-repo-cdn.sigstore.dev";
+/// Where npm has its keys certified and its provenance logged; no setting of it names others.
+const FULCIO: &str = "fulcio.sigstore.dev";
+const REKOR: &str = "rekor.sigstore.dev";
 
 /// A registry with an admitted issuer, and npm set up for it.
 struct Scene {
@@ -66,13 +69,35 @@ impl Scene {
 
     /// npm in a job of a workflow, without any token of ours.
     fn in_job(&self, claims: &claims::Claims, folder: &Path, arguments: &[&str]) -> Output {
-        self.home.set_token(None).unwrap();
         let runner = Runner::github(&self.base.oidc, &self.base.company, claims).unwrap();
-        let mut command = self.command(folder, arguments);
+        self.run_by(&runner, Node::Npm, folder, arguments)
+    }
+
+    /// A client in a job, without any token of ours.
+    fn run_by(&self, runner: &Runner, client: Node, folder: &Path, arguments: &[&str]) -> Output {
+        self.home.set_token(None).unwrap();
+        let mut command = self.home.command(client, folder, arguments);
         runner.apply(&mut command);
-        command.current_dir(folder);
-        command.env("NODE_EXTRA_CA_CERTS", self.home.path().join("ca.pem"));
+        command
+            .current_dir(folder)
+            .env("NODE_EXTRA_CA_CERTS", self.home.path().join("ca.pem"))
+            .env("npm_config_cafile", self.home.path().join("ca.pem"))
+            .env("npm_config_cache", self.home.path().join("npm-cache"));
         command.output().unwrap()
+    }
+
+    /// Admits an issuer and registers its jobs for a package.
+    fn register(&self, issuer: &Issuer, preset: &str, package: &str, fields: &[&str]) {
+        let (url, ca) = (issuer.url(), issuer.ca_file().to_str().unwrap().to_owned());
+        let name = format!("our-{preset}");
+        let add = ["admin", "issuer", "add", &name, "--url", &url];
+        let how = ["--preset", preset, "--ca", &ca];
+        self.base.server.run(&[&add[..], &how].concat()).unwrap();
+        let mut publisher = vec!["add", package, "--issuer", &name];
+        for field in fields {
+            publisher.extend(["--field", field]);
+        }
+        self.base.publisher(&publisher);
     }
 
     fn publish(&self, name: &str, version: &str) {
@@ -108,7 +133,7 @@ fn succeeded(output: &Output) -> String {
 
 /// A repository of Sigstore's kind, whose root npm is given beforehand, in the place of the public one.
 fn public_keys_of(scene: &Scene, trusted_root: &Value) -> (OidcServer, String) {
-    let server = OidcServer::in_place_of(&[TUF]).unwrap();
+    let server = OidcServer::in_place_of(&[TUF, FULCIO, REKOR]).unwrap();
     let key = SigningKey::from_bytes(&[7; 32]);
     let signed = |signed: Value| {
         let signature = hex::encode(key.sign(signed.to_string().as_bytes()).to_bytes());
@@ -148,9 +173,12 @@ fn public_keys_of(scene: &Scene, trusted_root: &Value) -> (OidcServer, String) {
     server.answer("/targets.json", Some(targets));
     server.answer("/snapshot.json", Some(snapshot));
     server.answer("/timestamp.json", Some(timestamp));
-    let cache = scene.home.path().join("npm-cache/_tuf").join(TUF);
-    std::fs::create_dir_all(&cache).unwrap();
-    std::fs::write(cache.join("root.json"), root.to_string()).unwrap();
+    // Where npm keeps it when it audits, and where it does when it looks at provenance that it is to send.
+    for cache in ["npm-cache/_tuf", "data/sigstore-js"] {
+        let cache = scene.home.path().join(cache).join(TUF);
+        std::fs::create_dir_all(&cache).unwrap();
+        std::fs::write(cache.join("root.json"), root.to_string()).unwrap();
+    }
     let proxy = server.proxy().unwrap();
     (server, proxy)
 }
@@ -328,6 +356,182 @@ fn npm_publishes_and_stages_from_a_workflow_and_says_why_where_it_may_not() {
     assert!(said.contains("staged with id"), "{said}");
     assert!(scene.packument("sample")["versions"]["2.0.0"].is_null());
     scene.base.server.checked_log().unwrap();
+}
+
+#[test]
+fn jobs_of_gitlab_and_circleci_publish_by_npm_and_jobs_of_github_by_pnpm_and_yarn() {
+    let scene = Scene::new("");
+    // A package for each: one is built from one source.
+    for name in ["by-gitlab", "by-circleci", "sample"] {
+        scene.publish(name, "1.0.0");
+    }
+    scene.base.register("npm:sample", &[]);
+    let folder = |name: &str, version: &str| {
+        let manifest = json!({"name": name, "version": version, "license": "MIT"});
+        scene.folder(&format!("{name}-{version}"), &manifest)
+    };
+    let publisher = |name: &str, version: &str| {
+        let packument = scene.packument(name);
+        packument["versions"][version]["_npmUser"]["trustedPublisher"]["id"].clone()
+    };
+
+    // GitLab hands a job the token that its `id_tokens` names.
+    let oidc = &scene.base.oidc;
+    let host = oidc.url().strip_prefix("https://").unwrap();
+    let gitlab = oidc.issuer("").unwrap();
+    oidc.answer_gitlab_project("group/sub/sample", 72, 20);
+    let fields = ["namespace=group/sub", "project=sample"];
+    scene.register(&gitlab, "gitlab", "npm:by-gitlab", &fields);
+    let claims = claims::gitlab(host, "group/sub/sample", None);
+    let runner = Runner::gitlab(&gitlab, &claims, "NPM_ID_TOKEN", "npm:localhost").unwrap();
+    succeeded(&scene.run_by(
+        &runner,
+        Node::Npm,
+        &folder("by-gitlab", "1.1.0"),
+        &["publish"],
+    ));
+    assert_eq!(publisher("by-gitlab", "1.1.0"), "gitlab");
+
+    // In CircleCI the job asks for it: NPM_ID_TOKEN=$(circleci run oidc get --claims '{"aud": "npm:localhost"}').
+    let (organization, project) = (
+        "2f7a1c9e-0d4b-4c8e-9b61-5a3e8d7f6c01",
+        "7c1e4b2a-93d8-4f0e-8a57-1b2c3d4e5f02",
+    );
+    let circle = oidc.issuer(&format!("org/{organization}")).unwrap();
+    let fields = [
+        format!("project_id={project}"),
+        "repository=github.com/octo/sample".to_owned(),
+    ];
+    let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+    scene.register(&circle, "circleci", "npm:by-circleci", &fields);
+    let claims = claims::circleci(organization, project);
+    let mut runner = Runner::circleci(&circle, &claims, "npm:localhost").unwrap();
+    runner.set(
+        "NPM_ID_TOKEN",
+        &circle.token("npm:localhost", &claims).unwrap(),
+    );
+    succeeded(&scene.run_by(
+        &runner,
+        Node::Npm,
+        &folder("by-circleci", "1.2.0"),
+        &["publish"],
+    ));
+    assert_eq!(publisher("by-circleci", "1.2.0"), "circleci");
+
+    // pnpm leaves it to npm; yarn exchanges by itself, for the host with its port.
+    let private = scene.base.claims().set("repository_visibility", "private");
+    let job = || Runner::github(oidc, &scene.base.company, &private).unwrap();
+    let arguments = ["publish", "--no-git-checks"];
+    succeeded(&scene.run_by(&job(), Node::Pnpm, &folder("sample", "1.3.0"), &arguments));
+    assert_eq!(publisher("sample", "1.3.0"), "github");
+    let place = folder("sample", "1.4.0");
+    std::fs::write(place.join("yarn.lock"), "").unwrap();
+    succeeded(&scene.run_by(&job(), Node::Berry, &place, &["install"]));
+    succeeded(&scene.run_by(&job(), Node::Berry, &place, &["npm", "publish"]));
+    assert_eq!(publisher("sample", "1.4.0"), "github");
+    scene.base.server.checked_log().unwrap();
+}
+
+#[test]
+fn npm_signs_provenance_by_itself_and_sends_what_another_tool_signed() {
+    let scene = Scene::new("npm.advertise_attestations = true");
+    let server = &scene.base.server;
+    let sigstore = PrivateSigstore::new("npm signs");
+    let root = sigstore
+        .write_trusted_root(scene.base.folder.path())
+        .unwrap();
+    let root = root.to_str().unwrap();
+    server
+        .run(&["admin", "trust-root", "add", "private", root])
+        .unwrap();
+    scene.publish("@ada/signed", "1.0.0");
+    scene.base.register("npm:@ada/signed", &[]);
+    let claims = scene.base.claims();
+    let identity = Identity::github(&scene.base.company.url(), scene.base.oidc.url(), &claims);
+    let (services, proxy) = public_keys_of(&scene, &sigstore.trusted_root());
+    let (authority, named) = (sigstore.clone(), identity.clone());
+    services.serve("/api/v2/signingCert", move |request| {
+        authority.certify(&named, request)
+    });
+    let log = sigstore.clone();
+    services.serve("/api/v1/log/entries", move |proposed| log.log(proposed));
+
+    let repository = identity.extension(12).to_owned();
+    let manifest = |version: &str| {
+        json!({"name": "@ada/signed", "version": version, "license": "MIT",
+            "repository": {"type": "git", "url": repository}})
+    };
+    let job = || {
+        let mut runner = Runner::github(&scene.base.oidc, &scene.base.company, &claims).unwrap();
+        runner.set("GITHUB_SERVER_URL", scene.base.oidc.url());
+        runner.set("GITHUB_REPOSITORY_ID", claims.text("repository_id"));
+        runner.set(
+            "GITHUB_REPOSITORY_OWNER_ID",
+            claims.text("repository_owner_id"),
+        );
+        runner.set("GITHUB_RUN_ATTEMPT", claims.text("run_attempt"));
+        runner.set("RUNNER_ENVIRONMENT", claims.text("runner_environment"));
+        runner.set("HTTPS_PROXY", &proxy);
+        runner.set("NO_PROXY", "localhost,127.0.0.1");
+        runner
+    };
+    let attested = |version: &str| {
+        let url = scene.url(&format!("-/npm/v1/attestations/@ada%2fsigned@{version}"));
+        let served = http::get(&url).unwrap().expect_status(200).unwrap();
+        served.json().unwrap()["attestations"][0]["predicateType"].clone()
+    };
+
+    // npm makes the statement, has its key certified, and logs it.
+    let folder = scene.folder("own", &manifest("1.1.0"));
+    let arguments = ["publish", "--provenance", "--access", "public"];
+    let said = succeeded(&scene.run_by(&job(), Node::Npm, &folder, &arguments));
+    assert!(said.contains("Signed provenance statement"), "{said}");
+    assert_eq!(attested("1.1.0"), statements::SLSA_V1);
+
+    // Signed by another tool, about what npm packed.
+    let folder = scene.folder("given", &manifest("1.2.0"));
+    scene.npm(&folder, &["pack"]);
+    let tarball = std::fs::read(folder.join("ada-signed-1.2.0.tgz")).unwrap();
+    let purl = "pkg:npm/%40ada/signed@1.2.0";
+    let statement = statements::npm_provenance(purl, &tarball, &identity);
+    let bundle = sigstore.sign_statement(&identity, &statement);
+    std::fs::write(folder.join("bundle.json"), bundle.to_string()).unwrap();
+    let arguments = [
+        "publish",
+        "./ada-signed-1.2.0.tgz",
+        "--provenance-file",
+        "bundle.json",
+        "--access",
+        "public",
+    ];
+    succeeded(&scene.run_by(&job(), Node::Npm, &folder, &arguments));
+    assert_eq!(attested("1.2.0"), statements::SLSA_V1);
+
+    // Without any the package would lose what it is remembered for.
+    let folder = scene.folder("none", &manifest("1.3.0"));
+    let private = claims.clone().set("repository_visibility", "private");
+    let output = scene.in_job(&private, &folder, &["publish"]);
+    let said = both_outputs(&output);
+    assert!(
+        !output.status.success() && said.contains("provenance"),
+        "{said}"
+    );
+
+    let project = scene.folder(
+        "project",
+        &json!({"name": "project", "version": "1.0.0", "dependencies": {"@ada/signed": "1.1.0"}}),
+    );
+    scene.npm(&project, &["install"]);
+    let mut audit = scene.command(&project, &["audit", "signatures"]);
+    audit
+        .env("HTTPS_PROXY", &proxy)
+        .env("NO_PROXY", "localhost,127.0.0.1");
+    let said = succeeded(&audit.output().unwrap());
+    assert!(
+        said.contains("1 package has a verified attestation"),
+        "{said}"
+    );
+    server.checked_log().unwrap();
 }
 
 #[test]

@@ -51,10 +51,10 @@ pub fn check_subject(purl: &str) -> Result<Scope, SubjectError> {
     }
     let rest = purl
         .strip_prefix("pkg:")
-        .ok_or(refuse("it does not begin with pkg:"))?;
+        .ok_or_else(|| refuse("it does not begin with pkg:"))?;
     let (kind, rest) = rest
         .split_once('/')
-        .ok_or(refuse("it has no type followed by a slash"))?;
+        .ok_or_else(|| refuse("it has no type followed by a slash"))?;
     if !is_type(kind) {
         return Err(refuse("its type is not lower-case letters and digits"));
     }
@@ -62,7 +62,7 @@ pub fn check_subject(purl: &str) -> Result<Scope, SubjectError> {
         Some((rest, qualifiers)) => {
             let name = qualifiers
                 .strip_prefix("file_name=")
-                .ok_or(refuse("its one qualifier must be file_name"))?;
+                .ok_or_else(|| refuse("its one qualifier must be file_name"))?;
             (rest, Some(name))
         }
         None => (rest, None),

@@ -122,8 +122,7 @@ impl Fields {
         self.written(name, number.to_string());
     }
 
-    /// Sets a field to a value. What was read has integers only; what a caller adds and has others is left out by
-    /// [`super::documents::Extra`], which does not take it.
+    /// Sets a field to a value. One with another number than an integer never gets here: [`super::Extra`] takes none.
     pub(super) fn value(&mut self, name: &str, of: &Value) {
         let mut out = String::new();
         if value(&mut out, of, self.how).is_some() {

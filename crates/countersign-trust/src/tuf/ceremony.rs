@@ -72,6 +72,17 @@ pub struct Pending<T> {
     demands: Vec<Demand>,
 }
 
+/// A document whose end can not be written can not be signed.
+fn writable(role: &str, document: &impl Document) -> Result<(), Refusal> {
+    if format_time(document.expires()).is_some() {
+        return Ok(());
+    }
+    Err(Refusal::malformed(
+        role,
+        "it ends before 1970 or after the year 9999",
+    ))
+}
+
 impl Pending<Root> {
     /// A root that follows another one (or is the first): the keys of both must sign.
     ///
@@ -100,6 +111,7 @@ impl Pending<Root> {
                 format!("it is version {} instead of {wanted}", new.version),
             ));
         }
+        writable("root", new)?;
         let mut demands = Vec::new();
         if let Some(before) = before {
             let by = format!("root {}", before.version);
@@ -149,6 +161,7 @@ impl Pending<Targets> {
         by: &str,
         delegator: &impl Delegator,
     ) -> Result<Self, Refusal> {
+        writable(role, &envelope.document)?;
         Ok(Self {
             role: role.to_owned(),
             envelope,
@@ -376,9 +389,6 @@ impl RootPlan {
                         .to_owned(),
                 ));
             }
-        }
-        if format_time(self.expires).is_none() {
-            return Err(refuse("it ends after the year 9999".to_owned()));
         }
         Ok(Root {
             version: before.map_or(0, |root| root.version).saturating_add(1),

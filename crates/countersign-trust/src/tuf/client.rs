@@ -1,11 +1,11 @@
 //! The client's workflow (sections 5.3 to 5.7 of the specification) as a state machine.
 //!
 //! ```text
-//! begin → next → fetch → give → next → … → nothing to fetch: refreshed
+//! begin → wanted → fetch → give → wanted → … → nothing is wanted: refreshed
 //!       → look(path) → Fetch → give → look(path) → … → Found or Absent
 //! ```
 //!
-//! [`Client::next`] says what to fetch and how long it may be; [`Client::give`] takes it. What is refused changes nothing:
+//! [`Client::wanted`] says what to fetch and how long it may be; [`Client::give`] takes it. What is refused changes nothing:
 //! the caller may try the same request at another mirror. Two things are the caller's: to stop at the length that a request
 //! names, and to give up on who answers too slowly.
 //!
@@ -205,7 +205,7 @@ impl Client {
     /// # Errors
     /// [`Fault::Limit`] where more new roots were there than one refresh follows (those that were followed are trusted, and
     /// another refresh goes on from them), [`Fault::Expired`].
-    pub fn next(&mut self) -> Result<Option<Request>, Refusal> {
+    pub fn wanted(&mut self) -> Result<Option<Request>, Refusal> {
         if self.stage == Stage::Snapshot && self.adopt_snapshot()? {
             self.stage = Stage::Targets;
         }

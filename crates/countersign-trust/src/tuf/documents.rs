@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::canonical::{self, Fields, Text};
@@ -20,10 +21,28 @@ const MOST_ROLES: usize = 8192;
 const MOST_BITS: u8 = 32;
 
 /// Fields that the specification does not know. They are kept, and are signed with the rest.
-#[derive(Clone, Debug, PartialEq, Default)]
+#[derive(Clone, Debug, PartialEq, Default, Serialize)]
+#[serde(transparent)]
 pub struct Extra(BTreeMap<String, Value>);
 
+impl<'de> Deserialize<'de> for Extra {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let map = BTreeMap::<String, Value>::deserialize(deserializer)?;
+        Self::of("extra", map).map_err(serde::de::Error::custom)
+    }
+}
+
 impl Extra {
+    fn of(what: &str, map: impl IntoIterator<Item = (String, Value)>) -> Result<Self, Refusal> {
+        let mut extra = Self::default();
+        for (name, value) in map {
+            extra
+                .insert(&name, value)
+                .map_err(|refusal| Refusal::malformed(what, refusal.sentence))?;
+        }
+        Ok(extra)
+    }
+
     /// Sets a field.
     ///
     /// # Errors
@@ -168,8 +187,8 @@ impl<'a> Object<'a> {
             .collect()
     }
 
-    pub(super) fn rest(self) -> Extra {
-        Extra(self.map.into_iter().collect())
+    pub(super) fn rest(self) -> Result<Extra, Refusal> {
+        Extra::of(self.what, self.map)
     }
 }
 
@@ -235,8 +254,8 @@ fn begin(extra: &Extra, kind: &str, version: u64, expires: i64, how: Text) -> Fi
     fields.string("_type", kind);
     fields.string("spec_version", SPEC_VERSION);
     fields.number("version", version);
-    // A time that no document could have been read with is written as the end of its range, which no client trusts
-    // longer than any other; `repository` refuses to make one.
+    // A time that can not be written is no time, and nobody trusts a document without one. Ceremonies and the writer refuse
+    // to begin one.
     fields.string("expires", &format_time(expires).unwrap_or_default());
     fields
 }
@@ -346,7 +365,7 @@ impl Document for Root {
             .map(|(name, value)| {
                 let mut object = Object::of(what, value)?;
                 let mut role = RoleKeys::take(&mut object)?;
-                role.extra = object.rest();
+                role.extra = object.rest()?;
                 Ok((name, role))
             })
             .collect::<Result<BTreeMap<String, RoleKeys>, Refusal>>()?;
@@ -362,7 +381,7 @@ impl Document for Root {
             consistent_snapshot,
             keys,
             roles,
-            extra: object.rest(),
+            extra: object.rest()?,
         })
     }
 
@@ -394,7 +413,7 @@ impl Document for Root {
 }
 
 /// What a timestamp or snapshot says of another document.
-#[derive(Clone, Debug, PartialEq, Default)]
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 pub struct MetaFile {
     /// Its version.
     pub version: u64,
@@ -444,7 +463,7 @@ impl MetaFile {
             version: object.positive("version")?,
             length: object.optional_number("length")?,
             hashes: object.hashes("hashes")?.unwrap_or_default(),
-            extra: object.rest(),
+            extra: object.rest()?,
         })
     }
 
@@ -499,7 +518,7 @@ impl Document for Timestamp {
             version,
             expires,
             snapshot: MetaFile::read(what, snapshot)?,
-            extra: object.rest(),
+            extra: object.rest()?,
         })
     }
 
@@ -559,7 +578,7 @@ impl Document for Snapshot {
             version,
             expires,
             meta,
-            extra: object.rest(),
+            extra: object.rest()?,
         })
     }
 
@@ -738,7 +757,7 @@ impl Delegations {
         Ok(Self {
             keys,
             roles,
-            extra: object.rest(),
+            extra: object.rest()?,
         })
     }
 
@@ -813,7 +832,7 @@ fn listed(what: &str, value: Value) -> Result<DelegatedRole, Refusal> {
             ));
         }
     };
-    keys.extra = object.rest();
+    keys.extra = object.rest()?;
     Ok(DelegatedRole {
         name,
         keys,
@@ -831,7 +850,7 @@ fn succinct(what: &str, value: Value) -> Result<SuccinctRoles, Refusal> {
         .filter(|bits| *bits <= MOST_BITS)
         .ok_or_else(|| object.malformed("bit_length", "from 1 to 32"))?;
     let name_prefix = object.string("name_prefix")?;
-    keys.extra = object.rest();
+    keys.extra = object.rest()?;
     Ok(SuccinctRoles {
         keys,
         bit_length,
@@ -893,7 +912,7 @@ impl Document for Targets {
             expires,
             targets,
             delegations,
-            extra: object.rest(),
+            extra: object.rest()?,
         })
     }
 

@@ -48,6 +48,12 @@ impl Key {
         ) else {
             return Err(malformed());
         };
+        if canonical::canonical_json(value).is_none() {
+            return Err(Refusal::malformed(
+                what,
+                "a number in a key is no integer of 64 bits",
+            ));
+        }
         let public = keyval.get("public").and_then(Value::as_str);
         Ok(Self {
             known: public.and_then(|public| known(kind, scheme, public)),
@@ -132,7 +138,7 @@ impl Key {
 
     pub(super) fn written(&self, how: Text) -> String {
         let mut out = String::new();
-        // A key that was read within an envelope has no other numbers than integers.
+        // A key with another number than an integer was not read.
         if canonical::object(&mut out, &self.fields, how).is_none() {
             out.clear();
         }

@@ -16,6 +16,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::documents::{
     Delegated, DelegatedRole, Delegations, Document, Extra, MetaFile, RoleKeys, Root, Snapshot,
     SuccinctRoles, Targets, Timestamp,
@@ -114,7 +116,7 @@ impl Lifetimes {
 }
 
 /// How a published document stands: what a snapshot must list of it, and what decides when it is signed anew.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Standing {
     /// Version, and for all but bins length and digest.
     pub meta: MetaFile,
@@ -442,6 +444,7 @@ impl Repository {
             changed: BTreeSet::new(),
             resnapshot: self.snapshot.is_none(),
             reindex: false,
+            divided: false,
         }
     }
 
@@ -611,6 +614,8 @@ pub struct Draft<'a> {
     resnapshot: bool,
     /// Is the index to be signed anew, whatever is in it?
     reindex: bool,
+    /// Was the division changed?
+    divided: bool,
 }
 
 impl Draft<'_> {
@@ -783,6 +788,7 @@ impl Draft<'_> {
         });
         self.after.index = Some(index);
         self.reindex = true;
+        self.divided = true;
         Ok(())
     }
 
@@ -841,22 +847,18 @@ impl Draft<'_> {
     /// [`Fault::Missing`] where there is no top-level targets document, or a bin or role that clients would look for was never
     /// written; [`Fault::Unsigned`] where a key at hand is not the one that is named for its role.
     pub fn finish(mut self, extra: Extra) -> Result<Commit, Refusal> {
-        if self.after.targets.is_none() {
-            return Err(Refusal::new(
-                Fault::Missing,
-                "targets",
-                "there is no top-level document",
-            ));
-        }
+        match &self.after.targets {
+            Some(targets) => signers(&self.after.root.document, "targets", targets)?,
+            None => {
+                return Err(Refusal::new(
+                    Fault::Missing,
+                    "targets",
+                    "there is no top-level document",
+                ));
+            }
+        };
         self.write_index()?;
-        let missing = self.missing_role();
-        if let Some(role) = missing {
-            return Err(Refusal::new(
-                Fault::Missing,
-                &role,
-                "it is delegated to and was never written",
-            ));
-        }
+        self.check_listed()?;
         let due = |standing: &Option<Standing>, life: Lifetime| {
             standing
                 .as_ref()
@@ -876,26 +878,40 @@ impl Draft<'_> {
         })
     }
 
-    fn missing_role(&self) -> Option<String> {
-        let listed = match self
-            .after
-            .targets()
-            .and_then(|top| top.delegations.as_ref())
-        {
-            Some(Delegations {
-                roles: Delegated::Listed(roles),
-                ..
-            }) => roles.iter().map(|role| role.name.clone()).collect(),
-            _ => Vec::new(),
+    /// Every role that the top-level targets delegate to was written, by keys that they name.
+    fn check_listed(&self) -> Result<(), Refusal> {
+        let Some(top) = self.after.targets() else {
+            return Ok(());
         };
-        let bins = self.after.bins();
-        let bins = bins
-            .into_iter()
-            .flat_map(|bins| (0..bins.count()).map(|number| bins.name(number)));
-        listed
-            .into_iter()
-            .chain(bins)
-            .find(|role| !self.after.roles.contains_key(role))
+        let Some(Delegations {
+            roles: Delegated::Listed(listed),
+            keys,
+            ..
+        }) = &top.delegations
+        else {
+            return Ok(());
+        };
+        for role in listed {
+            let standing = self.after.roles.get(&role.name).ok_or_else(|| {
+                Refusal::new(
+                    Fault::Missing,
+                    &role.name,
+                    "it is delegated to and was never written",
+                )
+            })?;
+            let authority = Authority {
+                keys,
+                role: &role.keys,
+            };
+            if !signed_enough(&authority, &standing.signed_by) {
+                return Err(Refusal::new(
+                    Fault::Unsigned,
+                    &role.name,
+                    "what is published of it would not hold under the keys that are named now",
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// The index names the key that signs bins now, and those that signed bins which still stand: so a key can be changed
@@ -906,19 +922,22 @@ impl Draft<'_> {
         };
         let now_key = Key::of(self.keys.bins)?;
         let mut ids = BTreeSet::from([now_key.id()]);
-        for number in 0..bins.count() {
-            let name = bins.name(number);
-            match self.after.roles.get(&name) {
-                // A bin that stood under another division holds other targets: it must be written.
-                Some(standing) if !self.is_redivided() || self.changed.contains(&name) => {
-                    ids.extend(standing.signed_by.iter().cloned());
-                }
-                _ => {
-                    return Err(Refusal::new(
-                        Fault::Missing,
-                        &name,
-                        "the division was changed and this bin was not written",
-                    ));
+        // As long as one key signed them all, there is no need to ask each of thousands.
+        if self.divided || bins.keys.keyids != [now_key.id()] {
+            for number in 0..bins.count() {
+                let name = bins.name(number);
+                match self.after.roles.get(&name) {
+                    // A bin that stood under another division holds other targets: it must be written.
+                    Some(standing) if !self.divided || self.changed.contains(&name) => {
+                        ids.extend(standing.signed_by.iter().cloned());
+                    }
+                    _ => {
+                        return Err(Refusal::new(
+                            Fault::Missing,
+                            &name,
+                            "the division was changed and this bin was not written",
+                        ));
+                    }
                 }
             }
         }
@@ -970,14 +989,6 @@ impl Draft<'_> {
         self.put(INDEX, &envelope.document, meta, bytes, signed_by)?;
         self.after.index = Some(envelope.document);
         Ok(())
-    }
-
-    /// Was [`Draft::divide`] called? Then the index has no version yet.
-    fn is_redivided(&self) -> bool {
-        self.after
-            .index
-            .as_ref()
-            .is_some_and(|index| index.version == 0)
     }
 
     fn write_snapshot(&mut self) -> Result<(), Refusal> {
@@ -1070,9 +1081,6 @@ impl Draft<'_> {
                 role,
                 format!("it is version {} instead of {wanted}", new.version),
             ));
-        }
-        for (path, target) in &new.targets {
-            check_target(path, target)?;
         }
         let meta = MetaFile::of(new.version, bytes);
         self.put(role, new, meta, bytes.to_vec(), signed_by)

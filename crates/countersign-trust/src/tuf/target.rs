@@ -51,7 +51,7 @@ impl TargetFile {
         let file = Self {
             length: object.number("length")?,
             hashes: object.hashes("hashes")?.unwrap_or_default(),
-            extra: object.rest(),
+            extra: object.rest()?,
         };
         if file.hashes.is_empty() {
             return Err(Refusal::malformed(

@@ -141,7 +141,7 @@ async fn delete(
     let wanted = Wanted {
         act,
         also: &[],
-        on: None,
+        on: Some((system, name.clone())),
         subject,
     };
     let request = Request::of(site, headers, wanted).await?;
@@ -171,7 +171,7 @@ pub(super) async fn set_status(
     let wanted = Wanted {
         act: Act::SetStatus,
         also: &[],
-        on: None,
+        on: Some((system, name.clone())),
         subject: format!("{project}: it becomes {}, because {why}", status.as_str()),
     };
     let request = Request::of(&site, &headers, wanted).await?;

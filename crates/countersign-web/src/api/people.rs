@@ -102,7 +102,7 @@ pub(super) async fn set_role(
     let wanted = Wanted {
         act: Act::ManageRoles,
         also: &[],
-        on: None,
+        on: Some((system, name.clone())),
         subject: format!("{project}: {} becomes {}", named(&user), role.as_str()),
     };
     let request = Request::of(&site, &headers, wanted).await?;
@@ -127,7 +127,7 @@ pub(super) async fn remove_role(
     let wanted = Wanted {
         act: Act::ManageRoles,
         also: &[],
-        on: None,
+        on: Some((system, name.clone())),
         subject: format!("{project}: {} loses the role", named(&user)),
     };
     let request = Request::of(&site, &headers, wanted).await?;
@@ -182,7 +182,7 @@ async fn team_role(
     let wanted = Wanted {
         act: Act::ManageRoles,
         also: &[],
-        on: None,
+        on: Some((system, name.clone())),
         subject: format!("{project}: the team {} {change}", named(team)),
     };
     let request = Request::of(site, headers, wanted).await?;
@@ -251,7 +251,7 @@ pub(super) async fn propose(
     let wanted = Wanted {
         act: Act::Propose,
         also: &[],
-        on: None,
+        on: Some((system, name.clone())),
         subject,
     };
     let request = Request::of(&site, &headers, wanted).await?;

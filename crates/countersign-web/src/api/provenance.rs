@@ -296,7 +296,7 @@ pub(super) async fn trust_identity(
     let wanted = Wanted {
         act: Act::ManagePolicy,
         also: &[],
-        on: None,
+        on: Some((system, name.clone())),
         subject: format!(
             "{project}: attestations of {} by {}, {whose}, are taken with API tokens",
             named(&repository),
@@ -330,7 +330,7 @@ pub(super) async fn distrust_identity(
     let wanted = Wanted {
         act: Act::ManagePolicy,
         also: &[],
-        on: None,
+        on: Some((system, name.clone())),
         subject: format!(
             "{project}: attestations of the identity {} are no longer taken with API tokens",
             named(&id)

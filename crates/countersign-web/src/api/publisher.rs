@@ -174,7 +174,7 @@ pub(super) async fn add_publisher(
     let wanted = Wanted {
         act: Act::ManagePublishers,
         also: &[],
-        on: None,
+        on: Some((system, name.clone())),
         subject,
     };
     let request = Request::of(&site, &headers, wanted).await?;
@@ -197,7 +197,7 @@ pub(super) async fn remove_publisher(
     let wanted = Wanted {
         act: Act::ManagePublishers,
         also: &[],
-        on: None,
+        on: Some((system, name.clone())),
         subject: format!("{project}: the publisher {} is removed", named(&id)),
     };
     let request = Request::of(&site, &headers, wanted).await?;
@@ -347,7 +347,7 @@ pub(super) async fn set_policy(
     let wanted = Wanted {
         act: Act::ManagePolicy,
         also: &[],
-        on: None,
+        on: Some((system, name.clone())),
         subject: format!("{project}: {}", changes.join(", ")),
     };
     let request = Request::of(&site, &headers, wanted).await?;

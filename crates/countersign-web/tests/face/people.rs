@@ -1287,3 +1287,64 @@ async fn attack_a_token_from_outside_its_networks_is_refused_whatever_a_header_c
             .expect(200);
     }
 }
+
+#[tokio::test]
+async fn a_token_for_one_project_gets_consent_for_acts_on_it_and_on_nothing_else() {
+    let (house, mut kate, _) = owned().await;
+    let scoped = async |project: &str| {
+        let new = NewToken {
+            ecosystem: Some(countersign_formats::Ecosystem::Pypi),
+            project: Some(project.to_owned()),
+            ..NewToken::new("kate", Action::Manage)
+        };
+        let made = house.registry.create_token(&Actor::operator(), new).await;
+        made.unwrap().0
+    };
+    let (own, other) = (scoped("sample").await, scoped("another").await);
+    let project = "/api/v1/projects/pypi/sample";
+    let answer = house
+        .with_token(&other, Some("ask"), Method::DELETE, project, "")
+        .await
+        .expect(403);
+    assert_eq!(answer.json()["code"], "token-project", "{}", answer.text());
+    // What is not about the project takes a token for all of the account, with or without consent.
+    let body = json!({"name": "kates"}).to_string();
+    house
+        .with_token(
+            &own,
+            Some("ask"),
+            Method::POST,
+            "/api/v1/organisations",
+            &body,
+        )
+        .await
+        .expect(403);
+    // An approval that is asked for by its act, as for a file below the demanded trust.
+    let ask = |purl: &str| json!({"act": "delete-project", "purl": purl}).to_string();
+    let path = "/api/v1/approvals";
+    let asked = house
+        .with_token(&own, None, Method::POST, path, &ask("pkg:pypi/sample"))
+        .await
+        .expect(201)
+        .json();
+    let status = format!("{path}/{}", asked["id"].as_str().unwrap());
+    house
+        .with_token(&own, None, Method::GET, &status, "")
+        .await
+        .expect(200);
+    // Another limited token neither asks for it nor sees it.
+    for (method, path, body, code) in [
+        (Method::POST, path, ask("pkg:pypi/sample"), "token-project"),
+        (Method::GET, status.as_str(), String::new(), "token-action"),
+    ] {
+        let answer = house
+            .with_token(&other, None, method, path, &body)
+            .await
+            .expect(403);
+        assert_eq!(answer.json()["code"], code, "{}", answer.text());
+    }
+    house
+        .consented(&mut kate, &own, Method::DELETE, project, "")
+        .await
+        .expect(204);
+}

@@ -1,10 +1,10 @@
 //! What every registry promises about its entries, checked one after the other within little memory.
 //!
-//! Of a file is kept the first half of a half of its identifier's hash (8 bytes) and the index of its entry (4 bytes).
-//! Equal identifiers have equal halves, so none is missed; unequal ones that share it, by chance or made so, are told
-//! apart by reading both entries again. Of a project is kept its whole hash and its last leaf. In tables of the standard
-//! library this makes 17 to 39 bytes for a file and 49 to 112 for a project: 10 million files of 700,000 projects take
-//! about 340 MB, and for a moment half as much again while the table grows.
+//! Of a file are kept the first 8 bytes of its identifier's hash and the index of its entry (4 bytes). Equal identifiers
+//! have equal beginnings, so none is missed; unequal ones that share theirs, by chance or made so, are told apart by
+//! reading both entries again. Of a project are kept its whole hash and its last leaf. In tables of the standard library
+//! this makes 19 to 39 bytes for a file and 56 to 112 for a project: 10 million files of 700,000 projects take about
+//! 340 MB, and for a moment half as much again while a table grows or was just read back.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};

@@ -10,7 +10,7 @@ use countersign_trust::tlog::{self, EntriesId, TileId};
 use super::progress::{Progress, root_of};
 use super::promises::{self, Noted, broken};
 use super::source::{Source, entries_of};
-use crate::failure::{Failure, Result};
+use crate::failure::{Exit, Failure, Result};
 
 /// How many checked bundles each thread may be ahead.
 const AHEAD: usize = 4;
@@ -62,9 +62,11 @@ pub(super) fn scan(
         let mut saved = (progress.position(), Instant::now());
         for bundle in first..bundles {
             let queue = &queues[((bundle - first) % threads as u64) as usize];
-            let checked = queue
-                .recv()
-                .unwrap_or_else(|_| Err(broken("audit", bundle * BUNDLE, "its reader stopped")));
+            // A reader that ends without a word has panicked.
+            let checked = queue.recv().unwrap_or_else(|_| {
+                let why = "A thread of the audit ended too early; this is a bug.";
+                Err(Failure::new(Exit::Environment, "audit", why))
+            });
             let whole = !matches!(&checked, Ok(Checked { root: None, .. }));
             let due = checked.is_err() || !whole || saved.1.elapsed() > SAVED_EVERY;
             // What is not whole yet is read again the next time, so the progress ends before it.

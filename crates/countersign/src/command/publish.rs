@@ -3,8 +3,8 @@
 use countersign::actions::Runner;
 use countersign::ci::{Ci, variable};
 use countersign::publish::{
-    Claimant, Credential, Explained, Held, Outcome, Plan, Published, Wanted, explain, prepare,
-    publish, summary,
+    Claimant, Credential, Explained, Held, Outcome, Plan, Published, Wanted, check_tag, explain,
+    prepare, publish, summary,
 };
 use countersign::remote::Remote;
 use countersign::trusted::TrustFile;
@@ -40,6 +40,7 @@ fn deed(
             path.display()
         ));
     }
+    check_tag(&files, options.tag.as_deref())?;
     let trust = TrustFile::load(&trust_path(common)?)?;
     let ca = authorities(common)?;
     let url = meant(common, &trust)?;
@@ -65,6 +66,7 @@ fn deed(
         ca: ca.as_deref(),
         trust: &trust,
         skip_existing: options.skip_existing,
+        tag: options.tag.as_deref(),
         runner,
         variables: &variable,
         held: &held,
@@ -196,6 +198,7 @@ fn tell_plan(explained: &Explained) -> Result<(), Failure> {
     }
     let to = match explained.files.first().map(|file| &file["ecosystem"]) {
         Some(ecosystem) if ecosystem == "cargo" => "/cargo/api/v1/crates/new",
+        Some(ecosystem) if ecosystem == "npm" => "/npm/",
         _ => "/pypi/legacy/",
     };
     line(&format!(

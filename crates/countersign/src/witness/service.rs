@@ -58,7 +58,7 @@ pub type Hear = Arc<dyn Fn(&Record) + Send + Sync>;
 struct Service {
     states: States,
     hear: Hear,
-    at_work: Semaphore,
+    at_work: Arc<Semaphore>,
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -73,7 +73,7 @@ pub async fn serve(
     let service = Arc::new(Service {
         states,
         hear,
-        at_work: Semaphore::new(MOST_AT_WORK),
+        at_work: Arc::new(Semaphore::new(MOST_AT_WORK)),
     });
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let graceful = GracefulShutdown::new();
@@ -164,13 +164,17 @@ impl Service {
             )
         };
         // Never closed; and were it, there would be no signature.
-        let Ok(_permit) = self.at_work.acquire().await else {
+        let Ok(permit) = self.at_work.clone().acquire_owned().await else {
             return failed("no longer at work".to_owned());
         };
         let service = self.clone();
-        let work = spawn_blocking(move || match call {
-            "sign-subtree" => service.subtree(&body),
-            _ => service.checkpoint(&body),
+        let work = spawn_blocking(move || {
+            // Held until the work is done, whether or not the client still waits for it.
+            let _permit = permit;
+            match call {
+                "sign-subtree" => service.subtree(&body),
+                _ => service.checkpoint(&body),
+            }
         });
         match work.await {
             Ok(decided) => decided,

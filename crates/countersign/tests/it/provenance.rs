@@ -6,7 +6,7 @@ use std::path::Path;
 
 use countersign_testkit::claims::Claims;
 use countersign_testkit::http;
-use countersign_testkit::packages::{Crate, Package, Wheel};
+use countersign_testkit::packages::{Crate, NpmPackage, Package, Wheel};
 use countersign_testkit::sigstore::{Identity, PrivateSigstore, statements};
 use serde_json::{Value, json};
 
@@ -632,4 +632,118 @@ fn a_crate_is_published_with_its_provenance_and_a_consumer_confirms_it() {
     );
     let gone = stage.server.get("/cargo/api/v1/crates/tool/2.0.0/download");
     assert_eq!(gone.unwrap().status, 404);
+}
+
+#[test]
+fn a_tarball_of_npm_is_published_with_its_provenance_and_a_consumer_confirms_it() {
+    let scene = Scene::new();
+    let stage = &scene.stage;
+    let url = stage.server.url();
+    let named = "@ada/tool";
+    let claims = stage.claims();
+    let identity = scene.identity(&claims);
+    let repository = identity.extension(12).to_owned();
+    let of_version = |version: &str| {
+        NpmPackage::new(named, version)
+            .set("repository", json!({"type": "git", "url": repository}))
+            .set("scripts", json!({"test": "true"}))
+            .set("dependencies", json!({"left": "^1.0.0"}))
+    };
+    let bearer = format!("Bearer {}", stage.stored);
+    let headers = [
+        ("Authorization", bearer.as_str()),
+        ("Content-Type", "application/json"),
+    ];
+    let address = format!("{url}/npm/@ada%2ftool");
+    let first = of_version("0.9.0").request("latest").to_string();
+    http::request("PUT", &address, &headers, first.as_bytes())
+        .unwrap()
+        .expect_status(201)
+        .unwrap();
+    stage.register_workflow("npm:@ada/tool", "company", &[]);
+
+    // As npm pack names it.
+    let built = of_version("1.0.0-rc.1").build();
+    let name = "ada-tool-1.0.0-rc.1.tgz";
+    fs::write(stage.ada.path(name), &built.bytes).unwrap();
+    let said =
+        statements::npm_provenance("pkg:npm/%40ada/tool@1.0.0-rc.1", &built.bytes, &identity);
+    let bundle = format!("{:#}\n", scene.sigstore.sign_statement(&identity, &said));
+    scene.write(&format!("{name}.sigstore.json"), &bundle);
+    let file = stage.ada.path(name);
+    let file = file.to_str().unwrap();
+    let runner = stage.github(&claims);
+    // A prerelease does not become what everybody installs.
+    stage
+        .publish(&runner, &[file])
+        .expect(2, &["without --tag", "--tag next"]);
+    let purl = "pkg:npm/%40ada/tool@1.0.0-rc.1";
+    let explained = stage.publish(&runner, &["--dry-run", "--tag", "next", file]);
+    explained.expect(0, &["/npm/", purl, "https://slsa.dev/provenance/v1"]);
+    let published = stage.publish(&runner, &["--tag", "next", file]);
+    published.expect(
+        0,
+        &[
+            &format!("Published: {purl}"),
+            "proof verified",
+            "with an attestation: https://slsa.dev/provenance/v1",
+            "The token was given back",
+        ],
+    );
+    stage
+        .publish(&runner, &["--tag", "next", "--json", file])
+        .expect(0, &["\"repeated\":true"]);
+
+    let packument = stage.server.get("/npm/@ada%2ftool").unwrap();
+    let packument = packument.expect_status(200).unwrap().json().unwrap();
+    assert_eq!(
+        packument["dist-tags"],
+        json!({"latest": "0.9.0", "next": "1.0.0-rc.1"})
+    );
+    let version = &packument["versions"]["1.0.0-rc.1"];
+    assert_eq!(version["_npmUser"]["trustedPublisher"]["id"], "github");
+    assert_eq!(version["dependencies"], json!({"left": "^1.0.0"}));
+    let attestations = stage
+        .server
+        .get("/npm/-/npm/v1/attestations/@ada%2ftool@1.0.0-rc.1")
+        .unwrap();
+    let attestations = attestations.expect_status(200).unwrap().json().unwrap();
+    let sent: Value = serde_json::from_str(&bundle).unwrap();
+    assert_eq!(attestations["attestations"][0]["bundle"], sent);
+
+    scene
+        .run(&["trust", "add", &url, "--yes"])
+        .expect(0, &["attestations   SHA256:"]);
+    scene.run(&[&["verify", name], &ROOT[..]].concat()).expect(
+        0,
+        &[
+            "✓ digest",
+            "✓ log",
+            "✓ attestation",
+            "✓ statement",
+            "✓ summary",
+        ],
+    );
+
+    // A bundle about other bytes is told before anything is sent; so is a second one.
+    let other = of_version("1.0.0").build();
+    fs::write(stage.ada.path("tool-1.0.0.tgz"), &other.bytes).unwrap();
+    scene.write("tool-1.0.0.tgz.sigstore", &bundle);
+    let file = stage.ada.path("tool-1.0.0.tgz");
+    let file = file.to_str().unwrap();
+    stage
+        .publish(&runner, &[file])
+        .expect(2, &["it is about other bytes", "SHA-512"]);
+    let said = statements::npm_provenance("pkg:npm/%40ada/tool@1.0.0", &other.bytes, &identity);
+    let bundle = scene.sigstore.sign_statement(&identity, &said).to_string();
+    for end in ["sigstore", "sigstore.json"] {
+        scene.write(&format!("tool-1.0.0.tgz.{end}"), &bundle);
+    }
+    stage
+        .publish(&runner, &[file])
+        .expect(2, &["both are bundles"]);
+    // Without one it is less than what the package is remembered for.
+    stage
+        .publish(&runner, &["--no-attestations", file])
+        .expect(4, &["provenance"]);
 }

@@ -1,6 +1,6 @@
 //! The witness as logs, monitors and attackers meet it: the real program, real HTTP, kills in the middle.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -12,8 +12,11 @@ use std::time::Duration;
 use countersign_trust::checkpoint::{self, Checkpoint};
 use countersign_trust::cosignature::{self, Subtree};
 use countersign_trust::note::{KeyName, KeyType, NoteSignature, SignerKey, VerifierKey};
+use countersign_trust::policy::{Policy, PolicyError};
 use countersign_trust::tlog::{self, Frontier, TileId, grow};
-use countersign_trust::witness::{AddCheckpoint, SignSubtree, monitoring_path};
+use countersign_trust::witness::{
+    AddCheckpoint, Gathering, Heard, SignSubtree, Standing, compare, monitoring_path,
+};
 use reqwest::blocking::Client;
 
 use crate::user::{CLIENT, User};
@@ -336,6 +339,106 @@ fn a_witness_cosigns_what_grows_refuses_the_rest_and_serves_it_to_monitors() {
     assert_eq!((status, lines(&answer).len()), (200, 1));
     assert_eq!(lines(&answer)[0].signature[..8], [0; 8]);
     assert_eq!(witness.end(), Some(0));
+}
+
+/// The log's side over HTTP. With COUNTERSIGN_TEST_WITNESS="URL VKEY" a witness of others takes part, which knows the
+/// log of these tests.
+#[test]
+fn a_log_gathers_its_quorum_over_http_and_learns_sizes_that_it_did_not_know() {
+    let users = [User::new(), User::new()];
+    let keys: Vec<VerifierKey> = users
+        .iter()
+        .zip(1..)
+        .map(|(user, number)| {
+            let name = format!("w{number}.example");
+            user.run(&[
+                "witness", "init", "--name", &name, "--key", "key", "--state", "state",
+            ])
+            .expect(0, &[])
+            .out
+        })
+        .map(|keys| keys.lines().nth(1).unwrap().parse().unwrap())
+        .collect();
+    let witnesses: Vec<Running> = users.iter().map(Running::start).collect();
+    let mut places: Vec<(String, String)> = witnesses
+        .iter()
+        .zip(&keys)
+        .map(|(witness, key)| (witness.url.clone(), key.to_string()))
+        .collect();
+    match std::env::var("COUNTERSIGN_TEST_WITNESS") {
+        Ok(other) => {
+            let (url, key) = other.split_once(' ').unwrap();
+            places.push((url.to_owned(), key.to_owned()));
+        }
+        Err(_) => eprintln!("NOT RUN: no witness of others (COUNTERSIGN_TEST_WITNESS)"),
+    }
+    let log = Log::new(700, 700);
+    let mut policy = format!("log {}\n", log.key.verifier());
+    let mut all = String::new();
+    for (number, (url, key)) in places.iter().enumerate() {
+        policy += &format!("witness W{number} {key} {url}\n");
+        all += &format!(" W{number}");
+    }
+    policy += &format!("group all-of-them all{all}\nquorum all-of-them\n");
+    let policy = Policy::parse(policy.as_bytes()).unwrap();
+
+    // Of the first the size is known, and wrong the second time; of the others it is not.
+    let mut known = BTreeMap::new();
+    for size in [1, 300, 700] {
+        let note = log.checkpoint(size).sign(&log.key, None);
+        let mut gathering = Gathering::begin(&policy, ORIGIN, &note, &known).unwrap();
+        assert!(gathering.done().is_err());
+        loop {
+            let asks = gathering.asks();
+            if asks.is_empty() {
+                break;
+            }
+            for ask in asks {
+                let proof = tlog::consistency_proof(ask.old_size, size, &log.tiles(size)).unwrap();
+                let body = AddCheckpoint::new(ask.old_size, proof, note.as_bytes()).unwrap();
+                let sent = witnesses[0]
+                    .client
+                    .post(format!("{}/add-checkpoint", ask.url));
+                let answer = sent.body(body.to_string()).send().unwrap();
+                let status = answer.status().as_u16();
+                let kind = answer.headers()["content-type"]
+                    .to_str()
+                    .unwrap()
+                    .to_owned();
+                let answer = answer.bytes().unwrap();
+                let heard = gathering.heard(&ask.witness, status, &kind, &answer);
+                let expected = if status == 409 {
+                    Heard::AskAgain
+                } else {
+                    Heard::Cosigned
+                };
+                assert_eq!(heard, expected, "{ask:?}: {status} {answer:?}");
+            }
+        }
+        let (note, open) = gathering.done().unwrap();
+        assert_eq!(open.cosignatures().count(), places.len());
+        assert_eq!(policy.open(note.as_bytes(), ORIGIN).unwrap().size(), size);
+        known.insert("W0".to_owned(), 1);
+    }
+    // After a restore the log remembers less than its witnesses serve.
+    for ((witness, number), size) in witnesses.iter().zip(0..).zip([700, 300]) {
+        let served = witness.get(&monitoring_path(ORIGIN)).1;
+        let root_at = |at: u64| Ok::<_, PolicyError>(log.root(0, at));
+        let standing = compare(
+            &policy,
+            ORIGIN,
+            &format!("W{number}"),
+            served.as_bytes(),
+            size,
+            root_at,
+        );
+        let expected = if size == 700 {
+            Standing::Within { size }
+        } else {
+            Standing::Ahead { size: 700 }
+        };
+        assert_eq!(standing, Ok(expected));
+    }
 }
 
 #[test]

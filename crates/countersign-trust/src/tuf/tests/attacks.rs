@@ -284,7 +284,7 @@ fn slow_retrieval_is_judged_by_the_moment_at_which_the_client_began() {
     // To give up on a slow answer is the caller's. What the client owes it: a length to stop at, and a time that stays.
     let world = world();
     let mut client = Client::begin(world.trusted(), NOW + DAY - 1, Limits::default()).unwrap();
-    while let Some(request) = client.next().unwrap() {
+    while let Some(request) = client.wanted().unwrap() {
         assert!(request.most > 0);
         client
             .give(&request, world.files.get(&request.file).map(Vec::as_slice))
@@ -332,7 +332,7 @@ fn a_malicious_mirror_is_left_for_another_one_in_the_middle_of_a_refresh() {
         .clone();
     world.publish(&[(A, Some("attrs 3"))]);
     let mut client = Client::begin(kept, NOW, Limits::default()).unwrap();
-    while let Some(request) = client.next().unwrap() {
+    while let Some(request) = client.wanted().unwrap() {
         // The first mirror is stale, the second answers garbage, the third has nothing but roots.
         let before = client.trusted().clone();
         if request.role != "root" {
@@ -413,7 +413,7 @@ fn compromise_of_one_root_key_is_not_enough_for_anything() {
     let mut files = world.files.clone();
     files.insert("2.root.json".to_owned(), evil);
     let mut client = Client::begin(world.trusted(), NOW, Limits::default()).unwrap();
-    let request = client.next().unwrap().unwrap();
+    let request = client.wanted().unwrap().unwrap();
     let outcome = client.give(&request, files.get(&request.file).map(Vec::as_slice));
     assert_eq!(fault(outcome), Fault::Unsigned);
     assert_eq!(client.trusted(), &world.trusted());
@@ -544,7 +544,7 @@ fn an_expired_root_with_a_long_chain_of_rotations_is_followed_and_the_last_one_c
     };
     let mut client = Client::begin(world.trusted(), world.now, limits.clone()).unwrap();
     let refusal = loop {
-        match client.next() {
+        match client.wanted() {
             Ok(Some(request)) => client
                 .give(&request, world.files.get(&request.file).map(Vec::as_slice))
                 .unwrap(),

@@ -113,7 +113,7 @@ fn a_rotation_takes_the_old_threshold_and_the_new_one() {
     let next = pending.finish(NOW).unwrap();
     let files = Files::from([("2.root.json".to_owned(), next)]);
     let mut client = Client::begin(Trusted::root(root), NOW, Limits::default()).unwrap();
-    let request = client.next().unwrap().unwrap();
+    let request = client.wanted().unwrap().unwrap();
     client.give(&request, Some(&files[&request.file])).unwrap();
     assert_eq!(client.root().version, 2);
 

@@ -247,7 +247,7 @@ pub(super) fn refreshed_by(
     mut answer: impl FnMut(&Request) -> Option<Vec<u8>>,
 ) -> Result<Client, Refusal> {
     let mut client = Client::begin(trusted, now, Limits::default())?;
-    while let Some(request) = client.next()? {
+    while let Some(request) = client.wanted()? {
         let bytes = answer(&request);
         client.give(&request, bytes.as_deref())?;
     }

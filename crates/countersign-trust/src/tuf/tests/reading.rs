@@ -271,7 +271,8 @@ fn rsa_pss_verifies() {
 }
 
 /// A repository of roles that delegate to each other: (delegator, role, terminating, patterns, targets).
-type Graph<'a> = &'a [(&'a str, &'a str, bool, &'a [&'a str], &'a [&'a str])];
+type Graph<'a> = &'a [Edge<'a>];
+type Edge<'a> = (&'a str, &'a str, bool, &'a [&'a str], &'a [&'a str]);
 
 fn graph(graph: Graph<'_>) -> (Trusted, Files) {
     let keys = Keys::new();
@@ -406,7 +407,7 @@ fn roles_that_delegate_in_a_circle_are_asked_once() {
 fn a_search_through_more_roles_than_allowed_is_no_absence() {
     let all: &[&str] = &["*"];
     let names: Vec<String> = (0..40).map(|at| format!("r{at}")).collect();
-    let chain: Vec<(&str, &str, bool, &[&str], &[&str])> = names
+    let chain: Vec<Edge<'_>> = names
         .iter()
         .enumerate()
         .map(|(at, name)| {

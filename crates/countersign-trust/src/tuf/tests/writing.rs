@@ -7,7 +7,7 @@ use super::*;
 use crate::tuf::repository::{
     INDEX, Published, Standing, Why, check_target, redivide, wanted_bits,
 };
-use crate::tuf::{DelegatedRole, Fault, RoleKeys, Scope, Snapshot};
+use crate::tuf::{Delegated, DelegatedRole, Fault, RoleKeys, Scope, Snapshot};
 
 const A: &str = "pypi/attrs";
 const B: &str = "pypi/black";
@@ -355,6 +355,22 @@ fn a_namespace_with_its_own_keys_comes_before_the_bins_and_keeps_its_paths() {
         .insert("pypi/acme-lib".to_owned(), b"lib".to_vec());
     finds_all(&world, world.trusted(), &world.files);
     assert_eq!(world.repository.role_for("pypi/acme-lib").unwrap(), "acme");
+    // Other keys for a role need another document, in the same commit.
+    let other = Key::of(&ed25519(51)).unwrap();
+    let mut changed = world.repository.targets().unwrap().clone();
+    changed.version = 3;
+    let delegations = changed.delegations.as_mut().unwrap();
+    let Delegated::Listed(roles) = &mut delegations.roles else {
+        panic!("roles are listed");
+    };
+    roles[0].keys.keyids = vec![other.id()];
+    delegations.keys.insert(other.id(), other);
+    let mut pending =
+        Pending::targets("targets", changed, "root", world.repository.root()).unwrap();
+    pending.sign(&*world.keys.targets).unwrap();
+    let top = pending.finish(NOW).unwrap();
+    let refusal = world.drafted(|draft, _| draft.targets(&top).unwrap());
+    assert_eq!(refusal.unwrap_err().fault, Fault::Unsigned);
     // Nobody else speaks for its paths: not the bins, not another key.
     let mut draft = world
         .repository
@@ -508,7 +524,11 @@ fn what_was_published_is_opened_again_from_its_files() {
         snapshot: newest("snapshot"),
         timestamp: &world.files["timestamp.json"],
     };
-    let opened = Repository::open(&published, standings.clone()).unwrap();
+    // As rows keep them.
+    let kept = serde_json::to_string(&standings).unwrap();
+    let kept: BTreeMap<String, Standing> = serde_json::from_str(&kept).unwrap();
+    assert_eq!(kept, standings);
+    let opened = Repository::open(&published, kept).unwrap();
     assert_eq!(opened, world.repository);
     // What was kept must be what is published.
     let mut lost = standings.clone();

@@ -8,8 +8,8 @@ use countersign_formats::npm::name::PackageName;
 use countersign_formats::npm::update::{Change, Present, Update};
 use countersign_formats::npm::{publish, registry, tags};
 use countersign_formats::{Ecosystem, Limits};
-use countersign_registry::model::{Actor, Role};
-use countersign_registry::{Act, Deletion, Document, Error, Kind, Registry, Wanted};
+use countersign_registry::model::Actor;
+use countersign_registry::{Act, Deletion, Document, Error, Kind, Wanted};
 use serde::Deserialize;
 
 use super::publish::place as publish_place;
@@ -208,22 +208,21 @@ pub(super) async fn apply(
         .changes(&present, actor.name())
         .map_err(Refusal::npm)?;
     let core = &call.site.registry;
+    // One transaction: what is refused leaves everything as it was.
     match wanted(name, &changes) {
         Some(wanted) => {
             let request = Request::of(call.site, call.headers, wanted).await?;
-            for (at, change) in changes.iter().enumerate() {
-                let outcome = carry_out(core, &request.actor, name.as_str(), change).await;
-                let outcome = outcome.map_err(|error| after(error, &changes[..at]));
-                request.told(outcome).await?;
-            }
+            let outcome = core
+                .change_package(&request.actor, name.as_str(), &changes)
+                .await;
+            request
+                .told(outcome.map_err(|error| whole_request(error, &changes)))
+                .await?;
         }
-        None => {
-            for (at, change) in changes.iter().enumerate() {
-                carry_out(core, &actor, name.as_str(), change)
-                    .await
-                    .map_err(|error| Refusal::npm(after(error, &changes[..at])))?;
-            }
-        }
+        None => core
+            .change_package(&actor, name.as_str(), &changes)
+            .await
+            .map_err(|error| Refusal::npm(whole_request(error, &changes)))?,
     }
     // With its last version the package itself may be gone.
     let rev = match self::present(call, &actor, name).await {
@@ -235,16 +234,15 @@ pub(super) async fn apply(
     Ok(noted(&actor, Some(name), answer))
 }
 
-/// A refusal that stopped a request half way says what is done: each change is one of its own.
-fn after(error: Error, done: &[Change]) -> Error {
-    if done.is_empty() {
+/// The refusal of one of several changes says that none was made.
+fn whole_request(error: Error, changes: &[Change]) -> Error {
+    if changes.len() < 2 {
         return error;
     }
-    let words: Vec<String> = done.iter().map(in_words).collect();
     let remedy = error.remedy.clone().unwrap_or_default();
+    let count = changes.len();
     error.remedy(format!(
-        "Before that this was done: {}. {remedy}",
-        words.join(", ")
+        "None of the {count} changes of this request was made. {remedy}"
     ))
 }
 
@@ -291,38 +289,6 @@ fn wanted(name: &PackageName, changes: &[Change]) -> Option<Wanted> {
         on: Some((Ecosystem::Npm, name.to_string())),
         subject: format!("pkg:npm/{name}: {}", words.join(", ")),
     })
-}
-
-async fn carry_out(
-    registry: &Registry,
-    actor: &Actor,
-    name: &str,
-    change: &Change,
-) -> countersign_registry::Result<()> {
-    const NPM: Ecosystem = Ecosystem::Npm;
-    match change {
-        Change::Deprecate(version, why) => {
-            registry
-                .deprecate(actor, NPM, name, version, Some(why))
-                .await
-        }
-        Change::Undeprecate(version) => registry.deprecate(actor, NPM, name, version, None).await,
-        Change::Unpublish(version) => {
-            registry
-                .delete(actor, NPM, name, Deletion::Release(version))
-                .await
-        }
-        Change::SetTag(tag, version) => registry.set_dist_tag(actor, name, tag, version).await,
-        Change::RemoveTag(tag) => registry.remove_dist_tag(actor, name, tag).await,
-        Change::AddOwner(user) => {
-            registry
-                .set_role(actor, NPM, name, user, Some(Role::Owner))
-                .await
-        }
-        Change::RemoveOwner(user) => registry.set_role(actor, NPM, name, user, None).await,
-        Change::Star(_) => registry.set_star(actor, NPM, name, true).await,
-        Change::Unstar(_) => registry.set_star(actor, NPM, name, false).await,
-    }
 }
 
 /// `DELETE /{name}/-rev/{revision}`: the whole package.
@@ -378,16 +344,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_half_way_says_what_is_done() {
+    fn a_refusal_of_one_of_several_changes_says_that_none_was_made() {
         let error = || Error::new(Kind::Denied, "x", "No.").remedy("Ask.");
-        assert_eq!(after(error(), &[]).text(), "No. Ask.");
-        let done = [
+        let changes = [
             Change::Unpublish("1.0.0".to_owned()),
             Change::RemoveTag("old".to_owned()),
         ];
+        assert_eq!(whole_request(error(), &changes[..1]).text(), "No. Ask.");
         assert_eq!(
-            after(error(), &done).text(),
-            "No. Before that this was done: remove 1.0.0, remove the tag old. Ask."
+            whole_request(error(), &changes).text(),
+            "No. None of the 2 changes of this request was made. Ask."
         );
     }
 
