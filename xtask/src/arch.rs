@@ -360,7 +360,10 @@ const ABOVE: &[Arrow] = &[
     to("opening"),
     to("audit"),
     only("accounts", MINTED),
-    only("provenance", &["npm_key_problem", "signing_key_problem"]),
+    only(
+        "provenance",
+        &["ATTESTATIONS", "Keyring", "NPM", "key_problem"],
+    ),
 ];
 
 /// Which of our crates a crate may depend on; development dependencies are free.

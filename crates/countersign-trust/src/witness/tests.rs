@@ -453,7 +453,7 @@ fn logs_come_from_policies_and_from_lists_of_the_witness_network() {
     );
     logs.read(list.as_bytes()).unwrap();
     assert_eq!(logs.len(), 2);
-    assert_eq!(logs.get(ORIGIN).unwrap().keys(), [key.clone()]);
+    assert_eq!(logs.get(ORIGIN).unwrap().keys(), std::slice::from_ref(&key));
     let own = logs.get("an origin of its own").unwrap();
     assert_eq!(own.keys(), [second]);
     assert!(logs.get("second/1").is_none());

@@ -207,7 +207,7 @@ impl Progress {
     fn read(bytes: &[u8], origin: &str) -> Option<Self> {
         let (content, seal) = bytes.split_last_chunk::<32>()?;
         let pieces = content.chunks(PIECE);
-        let expected = pieces.fold(Sha256::of(HEADER), |seal, piece| sealed(seal, piece));
+        let expected = pieces.fold(Sha256::of(HEADER), sealed);
         if expected.0 != *seal {
             return None;
         }
