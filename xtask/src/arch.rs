@@ -85,6 +85,17 @@ const CORE: &[(&str, &[Arrow])] = &[
         &[to("model"), to("error"), to("policy"), to("store")],
     ),
     (
+        "visibility",
+        &[
+            to("model"),
+            only("texts", &["NoticeKind"]),
+            to("error"),
+            to("policy"),
+            to("store"),
+            only("heartbeat", &["Change"]),
+        ],
+    ),
+    (
         "approvals",
         &[
             to("model"),

@@ -217,12 +217,7 @@ impl Registry {
     /// `project-unknown`; a refused name.
     pub async fn dist_tags(&self, name: &str) -> Result<Vec<(String, String)>> {
         let key = format(Ecosystem::Npm).name_key(name)?;
-        let Some((state, _)) = self
-            .inner
-            .store
-            .visible_project(Ecosystem::Npm, key.as_str())
-            .await?
-        else {
+        let Some((state, _)) = self.shown_project(Ecosystem::Npm, key.as_str()).await? else {
             return Err(unknown_project(name));
         };
         let files = self.inner.store.files_of(&state.id).await?;
@@ -643,6 +638,9 @@ impl Registry {
             Identity::Account { id, .. } => tx.roles_of(&project.id, id).await?,
             _ => Roles::NONE,
         };
+        if !self.stands_before(actor, ecosystem, &project, roles) {
+            return Err(unknown_project(key.as_str()));
+        }
         let on = On::Project {
             ecosystem,
             key: key.as_str(),
@@ -665,7 +663,7 @@ impl Registry {
 
     /// Raises the serial, drops the outdated documents, commits, and makes memory forget. *Crash before the commit*:
     /// nothing happened. *After it*: it is withheld; the event waits in the outbox for the next beat.
-    async fn finish(
+    pub(crate) async fn finish(
         &self,
         mut tx: Tx,
         ecosystem: Ecosystem,
@@ -689,6 +687,7 @@ impl Registry {
             .filter(|(_, name)| files.is_empty() || files.iter().any(|file| file.filename == *name))
             .collect();
         self.inner.fetch.forget(ecosystem, &project.key, names);
+        self.inner.fetch.hide(self.now());
         self.inner.beat.wake();
         self.wake_office();
         Ok(())

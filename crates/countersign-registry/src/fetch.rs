@@ -149,6 +149,8 @@ pub(crate) struct Cache {
     watched: AtomicI64,
     /// When a foreign change was last noticed: older entries are in doubt.
     changed: AtomicI64,
+    /// The same of what withholds: lists, which may lag behind what is published, must not show what was hidden.
+    withheld: AtomicI64,
 }
 
 impl Cache {
@@ -176,6 +178,7 @@ impl Cache {
             epoch: AtomicU64::new(0),
             watched: AtomicI64::new(i64::MIN),
             changed: AtomicI64::new(i64::MIN),
+            withheld: AtomicI64::new(i64::MIN),
         }
     }
 
@@ -192,6 +195,11 @@ impl Cache {
     /// for once more.
     pub(crate) fn doubt(&self, now: Time) {
         self.changed.fetch_max(now.0, Ordering::AcqRel);
+    }
+
+    /// Something was withheld: lists from until `now` are made anew, however young they are.
+    pub(crate) fn hide(&self, now: Time) {
+        self.withheld.fetch_max(now.0, Ordering::AcqRel);
     }
 
     /// To be asked before anything is read that will be kept.
@@ -247,7 +255,10 @@ impl Registry {
         let (now, checked) = (self.now(), entry.checked.load(Ordering::Relaxed));
         let fresh = match key.project() {
             Some(_) => self.inner.fetch.is_fresh(checked, now),
-            None => (0..INDEX_LAG).contains(&(now.0 - checked)),
+            None => {
+                (0..INDEX_LAG).contains(&(now.0 - checked))
+                    && checked > self.inner.fetch.withheld.load(Ordering::Acquire)
+            }
         };
         fresh.then(|| entry.value.clone())
     }
@@ -271,6 +282,9 @@ impl Registry {
                 if foreign || known.as_ref() != Some(&mark) {
                     // Now, not when the look began: an entry checked meanwhile may be from before the change.
                     self.inner.fetch.doubt(self.now());
+                    if known.as_ref() != Some(&mark) {
+                        self.inner.fetch.hide(self.now());
+                    }
                     known = Some(mark);
                 }
                 if !foreign || self.fresh_head(size).await.is_ok() {
@@ -293,10 +307,13 @@ impl Registry {
         let Some((ecosystem, name)) = key.project() else {
             return self.index(key, now).await;
         };
-        let Some((state, _)) = self.inner.store.visible_project(ecosystem, name).await? else {
+        let Some((state, _)) = self.shown_project(ecosystem, name).await? else {
             return Err(unknown_project(name));
         };
-        if let Some(entry) = self.inner.fetch.documents.get(key)
+        // Memory answers without asking who reads: nothing private gets or stays there.
+        let private = state.private.is_some();
+        if !private
+            && let Some(entry) = self.inner.fetch.documents.get(key)
             && entry.value.serial == state.serial
         {
             entry.checked.store(now.0, Ordering::Relaxed);
@@ -321,12 +338,24 @@ impl Registry {
             }
         };
         let document = Arc::new(document.of(&state.name));
-        self.inner
-            .fetch
-            .put(key.clone(), document.clone(), now, epoch);
+        if !private {
+            self.inner
+                .fetch
+                .put(key.clone(), document.clone(), now, epoch);
+        }
         // Read from the database, it may name leaves that memory's checkpoint does not cover yet.
         self.inner.beat.doubt_head();
         Ok(document)
+    }
+
+    /// The project of this key, as far as the reader sees it.
+    pub(crate) async fn shown_project(
+        &self,
+        ecosystem: Ecosystem,
+        key: &str,
+    ) -> Result<Option<(ProjectState, Time)>> {
+        let found = self.inner.store.visible_project(ecosystem, key).await?;
+        self.unveiled_maybe(found).await
     }
 
     /// The stored rendering of a project's index, or, where it is missing, damaged or outdated, a new one from the rows.
@@ -412,28 +441,25 @@ impl Registry {
         key: &NameKey,
         filename: &str,
     ) -> Result<Arc<ServedFile>> {
+        if let Some(file) = self.cached_named_file(ecosystem, key, filename) {
+            return Ok(file);
+        }
         let asked = (ecosystem, key.as_str().to_owned(), filename.to_owned());
-        let sha256 = match self.inner.fetch.named.get(&asked) {
-            Some(sha256) => sha256,
-            None => {
-                let found = self
-                    .inner
-                    .store
-                    .digest_of_name(ecosystem, key.as_str(), filename)
-                    .await?;
-                let sha256 = found.ok_or_else(|| {
-                    let shown: String = filename.chars().take(120).collect();
-                    Error::new(
-                        Kind::NotFound,
-                        "file-unknown",
-                        format!("There is no file {shown:?} of {key} here."),
-                    )
-                    .remedy("Take the link from the project's index.")
-                })?;
-                self.inner.fetch.named.insert(asked, sha256.clone());
-                sha256
-            }
-        };
+        let found = self
+            .inner
+            .store
+            .digest_of_name(ecosystem, key.as_str(), filename)
+            .await?;
+        let sha256 = self.unveiled_maybe(found).await?.ok_or_else(|| {
+            let shown: String = filename.chars().take(120).collect();
+            Error::new(
+                Kind::NotFound,
+                "file-unknown",
+                format!("There is no file {shown:?} of {key} here."),
+            )
+            .remedy("Take the link from the project's index.")
+        })?;
+        self.inner.fetch.named.insert(asked, sha256.clone());
         self.file(&sha256, filename).await
     }
 
@@ -591,8 +617,11 @@ impl Registry {
         }
         let (now, epoch) = (self.now(), self.inner.fetch.epoch());
         let key = (sha256.to_owned(), filename.to_owned());
-        let row = self.servable(sha256, filename).await?;
-        if let Some(entry) = self.inner.fetch.files.get(&key) {
+        let (row, private) = self.servable(sha256, filename).await?;
+        // Memory answers without asking who reads: nothing private gets or stays there.
+        if private {
+            self.inner.fetch.files.invalidate(&key);
+        } else if let Some(entry) = self.inner.fetch.files.get(&key) {
             entry.checked.store(now.0, Ordering::Relaxed);
             return Ok(entry.value.clone());
         }
@@ -624,7 +653,7 @@ impl Registry {
             id: row.id,
             project: row.project,
         });
-        if self.inner.fetch.epoch() == epoch {
+        if !private && self.inner.fetch.epoch() == epoch {
             let entry = Entry {
                 value: file.clone(),
                 checked: AtomicI64::new(now.0),
@@ -634,21 +663,21 @@ impl Registry {
         Ok(file)
     }
 
-    /// The one place where it is decided whether a file's bytes may go out.
-    async fn servable(&self, sha256: &str, filename: &str) -> Result<FileRow> {
-        let row = self
-            .inner
-            .store
-            .file_by_digest(sha256, filename)
-            .await?
-            .ok_or_else(|| {
-                Error::new(
-                    Kind::NotFound,
-                    "file-unknown",
-                    format!("There is no file {filename} with this digest here."),
-                )
-                .remedy("Take the link from the project's index.")
-            })?;
+    /// The one place where it is decided whether a file's bytes may go out, and whether to everybody (`false`) or to this
+    /// reader.
+    async fn servable(&self, sha256: &str, filename: &str) -> Result<(FileRow, bool)> {
+        let found = self.inner.store.file_by_digest(sha256, filename).await?;
+        let private = found
+            .as_ref()
+            .is_some_and(|found| found.private().is_some());
+        let row = self.unveiled_maybe(found).await?.ok_or_else(|| {
+            Error::new(
+                Kind::NotFound,
+                "file-unknown",
+                format!("There is no file {filename} with this digest here."),
+            )
+            .remedy("Take the link from the project's index.")
+        })?;
         let gone = |code: &'static str, message: String, remedy: &str| {
             Err(Error::new(Kind::NotFound, code, message).remedy(remedy.to_owned()))
         };
@@ -688,7 +717,7 @@ impl Registry {
                 "Choose another project.",
             );
         }
-        Ok(row)
+        Ok((row, private))
     }
 
     /// Streams a range of a file's bytes.
@@ -716,7 +745,7 @@ impl Registry {
     /// # Errors
     /// As [`Registry::file`]; `metadata-unknown` for sdists.
     pub async fn metadata(&self, sha256: &str, filename: &str) -> Result<Document> {
-        let row = self.servable(sha256, filename).await?;
+        let (row, _) = self.servable(sha256, filename).await?;
         let text = match row.filetype.as_str() {
             "bdist_wheel" => self.inner.store.metadata_text(&row.metadata_sha256).await?,
             _ => None,

@@ -566,12 +566,15 @@ impl Registry {
             // What is derived from the document is derived anew: a receipt's file is in every rendering.
             self.inner.fetch.forget(page.ecosystem, &page.key, []);
             epoch += 1;
-            self.inner.fetch.put(
-                DocumentKey::Index(page.ecosystem, page.key),
-                Arc::new(page.document),
-                now,
-                epoch,
-            );
+            // Memory answers without asking who reads.
+            if !page.private {
+                self.inner.fetch.put(
+                    DocumentKey::Index(page.ecosystem, page.key),
+                    Arc::new(page.document),
+                    now,
+                    epoch,
+                );
+            }
             self.inner
                 .beat
                 .projects

@@ -40,6 +40,7 @@ mod stars;
 mod store;
 mod texts;
 mod trusted;
+mod visibility;
 
 use std::sync::Arc;
 
@@ -90,6 +91,7 @@ pub use trusted::{
     FailedExchange, IssuerSummary, JudgedPublisher, Minted, NewIssuer, NewPublisher, Notice,
     PolicyChange, ProjectPolicy, PublisherCheck, PublisherSummary, Refusal, TokenTest,
 };
+pub use visibility::{Reader, reading_as, saw_private};
 
 /// The one handle. Cheap to clone.
 #[derive(Clone)]

@@ -835,6 +835,8 @@ pub struct ProjectSummary {
     pub latest: String,
     /// When its newest file went live.
     pub updated: Time,
+    /// Only those with a role on it see it.
+    pub private: bool,
 }
 
 /// A page of a list.
@@ -875,6 +877,8 @@ pub struct ProjectDetail {
     pub tags: Vec<(String, String)>,
     /// Downloads in the last 30 days.
     pub downloads_30d: u64,
+    /// Only those with a role on it see it.
+    pub private: bool,
 }
 
 /// One release in a list.

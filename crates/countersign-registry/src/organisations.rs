@@ -21,7 +21,9 @@ use crate::model::{
     Time,
 };
 use crate::policy::{self, Act, On};
-use crate::store::{InvitationRow, OrganisationRow, OwnedProject, TeamRow, Tx, WRITE_CONFLICT};
+use crate::store::{
+    InvitationRow, OrganisationRow, OwnedProject, Seen, TeamRow, Tx, WRITE_CONFLICT,
+};
 use crate::texts::{Data, MailKind, NoticeKind};
 
 /// How long an invitation holds, in seconds.
@@ -328,7 +330,7 @@ impl Registry {
         if !self
             .inner
             .store
-            .organisation_projects(&row.id)
+            .organisation_projects(&row.id, &Seen::All)
             .await?
             .is_empty()
         {
@@ -413,7 +415,9 @@ impl Registry {
         };
         let store = &self.inner.store;
         let insiders = store.team_members(&row.id).await?;
-        let grants = store.team_grants(&row.id).await?;
+        // A member without a role on a private project does not see it here either.
+        let seen = self.seen().await?;
+        let grants = store.team_grants(&row.id, &seen).await?;
         let teams = store
             .teams(&row.id)
             .await?
@@ -446,7 +450,8 @@ impl Registry {
                 standing: member.standing,
                 since: member.since,
             });
-        let projects = store.organisation_projects(&row.id).await?.into_iter();
+        let projects = store.organisation_projects(&row.id, &seen).await?;
+        let projects = projects.into_iter();
         let namespaces = store.namespaces(Some(&row.id)).await?.into_iter();
         let invitations = store.invitations(None, Some(&row.id), now).await?;
         let proposals = store.proposals(None, Some(&row.id), now).await?;
@@ -907,9 +912,7 @@ impl Registry {
     pub async fn teams_on(&self, ecosystem: Ecosystem, project: &str) -> Result<Vec<TeamOn>> {
         let key = format(ecosystem).name_key(project)?;
         let (state, _) = self
-            .inner
-            .store
-            .visible_project(ecosystem, key.as_str())
+            .shown_project(ecosystem, key.as_str())
             .await?
             .ok_or_else(|| crate::fetch::unknown_project(project))?;
         let rows = self.inner.store.teams_on(&state.id).await?;

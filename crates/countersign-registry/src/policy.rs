@@ -677,6 +677,10 @@ pub(crate) fn may_take_name(
             format!("The name {name} belongs to a module of Python's standard library.")
         }
         NameFinding::Prohibited => format!("The name {name} is prohibited on this registry."),
+        // A private project's name is told to nobody.
+        NameFinding::LooksLike(other) if other.is_empty() => {
+            format!("The name {name} looks too much like that of an existing project.")
+        }
         NameFinding::LooksLike(other) => {
             format!("The name {name} looks too much like the existing project {other}.")
         }
@@ -774,6 +778,44 @@ pub(crate) fn may_delete(
             "Yank it instead, or ask the operator.",
         )),
     }
+}
+
+/// A publication that wants its project private founds a private one, and does not hide what was shown.
+pub(crate) fn fits_visibility(project: &ProjectFacts, private: bool) -> Result<()> {
+    if !private || project.private || !project.shown {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Conflict,
+        "visibility-differs",
+        format!(
+            "{} is public, and a publication does not make it private.",
+            project.name
+        ),
+    )
+    .remedy("Publish without --access restricted; owners make it private on its settings page or with npm access set status=private."))
+}
+
+/// May this caller make private what went live then? To whoever builds on it that is a deletion, so the rule is the same.
+pub(crate) fn may_withdraw(
+    policy: DeletePolicy,
+    actor: &Actor,
+    live: Option<Time>,
+    now: Time,
+    project: &str,
+) -> Result<()> {
+    may_delete(policy, actor, live, now, project).map_err(|refused| {
+        if refused.code != "deletion-too-late" {
+            return refused;
+        }
+        denied(
+            "visibility-too-late",
+            format!(
+                "{project} was public for too long: others may build on it. Owners make a project private only as long as they may delete what is in it."
+            ),
+            "Publish what must be private under a new name, or ask the operator of this registry.",
+        )
+    })
 }
 
 #[cfg(test)]

@@ -141,10 +141,9 @@ impl Registry {
         subject: &str,
         attestations: &str,
     ) -> Result<Added> {
+        let found = self.inner.store.attested_file(subject).await?;
         let file = self
-            .inner
-            .store
-            .attested_file(subject)
+            .unveiled_maybe(found)
             .await?
             .ok_or_else(|| unknown_file(subject))?;
         let ecosystem = crate::store::ecosystem(&file.ecosystem)?;

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use countersign_formats::npm::publish::Access;
 use countersign_formats::pypi::upload;
 use countersign_formats::{Artifact, Ecosystem, Manifest, cargo, format, npm, purl};
 use countersign_trust::digest::{Digests, Hasher, Sha256};
@@ -32,7 +33,7 @@ use crate::fetch::latest_of;
 use crate::heartbeat::{Change, Logged};
 use crate::model::{
     AccountId, Actor, EventId, FileId, FileState, Identity, ProjectId, Receipt, ReleaseId,
-    TrustLevel,
+    TrustLevel, Visibility,
 };
 use crate::policy::{self, Act, Decision, Offer, On};
 use crate::provenance::{Candidate, NpmSigner, Vetted};
@@ -92,6 +93,8 @@ pub enum Form {
     Approved {
         /// Tags that shall point to the release.
         tags: Vec<String>,
+        /// A project that it founds shall be private.
+        private: bool,
         /// The bundle, as it was sent.
         bundle: Option<String>,
     },
@@ -107,6 +110,8 @@ struct Inspected {
     readme: Option<String>,
     /// Tags that shall point to the release (npm).
     tags: Vec<String>,
+    /// A project that this founds shall be private.
+    private: bool,
     filename_key: String,
     warnings: Vec<String>,
 }
@@ -378,6 +383,8 @@ impl Registry {
     async fn inspect(&self, staged: Staged, form: Form) -> Result<Inspected> {
         let limits = self.inner.settings.limits.clone();
         let own = matches!(form, Form::Cargo(_)).then(|| self.inner.settings.own_index());
+        // Where everybody who reads here is known, npm's word means what the whole registry is already.
+        let open = self.inner.settings.visibility == Visibility::Public;
         let inspect = move || -> Result<Inspected> {
             let rules = format(staged.ecosystem);
             let mut manifest = match &staged.bytes {
@@ -405,7 +412,7 @@ impl Registry {
                 }
             };
             let mut warnings = std::mem::take(&mut manifest.warnings);
-            let mut tags = Vec::new();
+            let (mut tags, mut private) = (Vec::new(), false);
             match form {
                 Form::Pypi(form) => {
                     let computed = upload::Digests {
@@ -425,8 +432,13 @@ impl Registry {
                     publish.check_digests(&npm_digests(&staged.digests)?)?;
                     hold_npm(&publish, &manifest)?;
                     tags = publish.tags;
+                    private = publish.access == Some(Access::Restricted);
                 }
-                Form::Approved { tags: said, .. } => tags = said,
+                Form::Approved {
+                    tags: said,
+                    private: wanted,
+                    ..
+                } => (tags, private) = (said, wanted),
                 // A package without `latest` can not be installed; documents then show the newest.
                 Form::Nothing => {}
             }
@@ -463,6 +475,7 @@ impl Registry {
                 metadata,
                 readme,
                 tags,
+                private: private && open,
                 filename_key,
                 warnings,
             })
@@ -693,15 +706,22 @@ impl Registry {
         };
         let project = match &facts.project {
             Some(project) => {
+                policy::fits_visibility(project, inspected.private)?;
                 if project.removed.is_some() {
                     tx.revive_project(&project.id, now).await?;
+                }
+                if inspected.private && !project.private {
+                    tx.set_private(&project.id, Some(now)).await?;
+                    let (ecosystem, key) = (manifest.ecosystem, &manifest.name_key);
+                    self.record_visibility(tx, actor, ecosystem, key, &project.id, true)
+                        .await?;
                 }
                 project.id.clone()
             }
             None => {
                 let namespace = facts.namespace.as_ref();
                 let made = self
-                    .create_project(tx, actor, account, manifest, &skeleton, namespace)
+                    .create_project(tx, actor, account, inspected, &skeleton, namespace)
                     .await?;
                 tx.reach_trust(&made, vetted.level, &source_of(actor), now)
                     .await?;
@@ -968,11 +988,12 @@ impl Registry {
         tx: &mut crate::store::Tx,
         actor: &Actor,
         account: Option<&AccountId>,
-        manifest: &Manifest,
+        inspected: &Inspected,
         skeleton: &str,
         namespace: Option<&NamespaceFacts>,
     ) -> Result<ProjectId> {
         let (id, now) = (ProjectId(new_id()), self.now());
+        let manifest = &inspected.manifest;
         tx.insert_project(&NewProject {
             id: &id,
             ecosystem: manifest.ecosystem,
@@ -981,9 +1002,15 @@ impl Registry {
             skeleton,
             trust: policy::trust_of(actor),
             trust_source: Some(&source_of(actor)),
+            private: inspected.private,
             now,
         })
         .await?;
+        if inspected.private {
+            let (ecosystem, key) = (manifest.ecosystem, &manifest.name_key);
+            self.record_visibility(tx, actor, ecosystem, key, &id, true)
+                .await?;
+        }
         let lost = tx
             .lose_pending(manifest.ecosystem, manifest.name_key.as_str(), now)
             .await?;

@@ -319,7 +319,9 @@ impl Settings {
     /// # Errors
     /// `dependency-registry` where the public URL or an alias is no address of an index.
     pub fn own_index(&self) -> Result<OwnIndex, Rejection> {
-        let mut own = OwnIndex::new(&format!("sparse+{}/cargo/index/", self.site()))?;
+        // The other address is the same index for those who have a token.
+        let mut own = OwnIndex::new(&format!("sparse+{}/cargo/index/", self.site()))?
+            .with_alias(&format!("sparse+{}/cargo/private/", self.site()))?;
         for alias in &self.cargo_aliases {
             own = own.with_alias(alias)?;
         }

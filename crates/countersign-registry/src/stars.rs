@@ -18,7 +18,8 @@ impl Registry {
     /// `token-needed`, `account-needed`.
     pub async fn starred(&self, actor: &Actor, ecosystem: Ecosystem) -> Result<Vec<String>> {
         let account = self.stargazer(actor)?;
-        self.inner.store.starred(account, ecosystem).await
+        let seen = self.seen().await?;
+        self.inner.store.starred(account, &seen, ecosystem).await
     }
 
     /// Whether the caller starred a project. Callers that are no account star nothing.
@@ -36,7 +37,7 @@ impl Registry {
         };
         let key = format(ecosystem).name_key(project)?;
         let store = &self.inner.store;
-        match store.visible_project(ecosystem, key.as_str()).await? {
+        match self.shown_project(ecosystem, key.as_str()).await? {
             Some((state, _)) => store.has_starred(account, &state.id).await,
             None => Err(unknown(project)),
         }
@@ -70,12 +71,7 @@ impl Registry {
     ) -> Result<Option<CuratedProject>> {
         let account = self.stargazer(actor)?;
         let key = format(ecosystem).name_key(project)?;
-        let Some((state, _)) = self
-            .inner
-            .store
-            .visible_project(ecosystem, key.as_str())
-            .await?
-        else {
+        let Some((state, _)) = self.shown_project(ecosystem, key.as_str()).await? else {
             return Err(unknown(project));
         };
         if star {

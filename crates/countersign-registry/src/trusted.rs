@@ -501,6 +501,7 @@ impl Registry {
             // Nothing is published yet.
             trust: TrustLevel::None,
             trust_source: None,
+            private: false,
             now,
         })
         .await?;

@@ -117,6 +117,8 @@ words! {
         PublisherChanged = "publisher-changed",
         /// A policy of a project or of the registry changed.
         PolicyChanged = "policy-changed",
+        /// Who sees a project changed.
+        VisibilityChanged = "visibility-changed",
         /// A leaked token was revoked.
         TokenRevokedLeaked = "token-revoked-leaked",
         /// The log's keys changed.

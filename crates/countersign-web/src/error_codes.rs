@@ -783,9 +783,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "notice-unknown" "No such notice"
         "The project has no such notice; somebody may have put it away."
         "List them again.";
-    "npm-access" "One package can not be read by others than the rest"
-        "A registry is public or restricted as a whole: everybody who may read it reads all its packages."
-        "Publish with the access that the registry has, or run another registry for what only some shall read.";
+    "npm-access" "No package is more public than its registry"
+        "On a restricted registry only those with a credential read anything, so that no package of it is public."
+        "Leave the access as it is, or publish to a public registry.";
     "npm-access-factor" "npm's levels of two-factor are not set here"
         "What publishing takes is not one of npm's levels: tokens publish what they reach, and what matters more takes a passkey for everybody."
         "Let the project be published by trusted publishers alone: its settings page, or countersign policy.";
@@ -1013,7 +1013,7 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
         "Choose another project, and read the reason given.";
     "project-restricted" "Marked as private"
         "The package says of itself that it is private, and everything on this registry is public."
-        "Publish it to a restricted registry; private and public packages live on separate instances.";
+        "Take the classifier out, or publish to a restricted registry. Who sees a project is set on its settings page.";
     "project-unknown" "No such project"
         "There is no project of this name here."
         "Check the spelling; the first upload makes a project.";
@@ -1416,6 +1416,15 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "version-too-long" "Version too long"
         "The version is too long."
         "Shorten it.";
+    "visibility-differs" "A publication does not hide a project"
+        "The publication asks for a private project, and the project is public."
+        "Publish without that wish. Owners make a project private on its settings page or with npm access.";
+    "visibility-malformed" "Neither public nor private"
+        "A project is public or private; the request says neither."
+        "Say public or private.";
+    "visibility-too-late" "Public for too long to become private"
+        "To everybody without a role on it, a project that becomes private is gone like a deleted one. So owners do that only as long as the registry's rule for deletion lets them delete what is in it."
+        "Publish what must be private under a new name, or ask the operator.";
     "wheel-dist-info" "dist-info folder wrong"
         "A wheel has exactly one NAME-VERSION.dist-info folder, named as the wheel is."
         REBUILD;

@@ -11,12 +11,13 @@ use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use countersign_formats::Ecosystem;
-use countersign_registry::model::{Actor, CallerOrigin};
-use countersign_registry::{Kind, Registry};
+use countersign_registry::model::{Actor, CallerOrigin, Presented};
+use countersign_registry::{Kind, Reader, Registry, reading_as};
 use futures::future::Either;
 use http::header::{
-    ALLOW, CONTENT_SECURITY_POLICY, EXPECT, HOST, ORIGIN, REFERRER_POLICY,
-    STRICT_TRANSPORT_SECURITY, USER_AGENT, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, EXPECT, HOST,
+    ORIGIN, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, USER_AGENT, VARY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use tower::Service as _;
@@ -28,7 +29,7 @@ use crate::metering::RouteClass;
 use crate::request_log::{self, Line, Noted};
 use crate::settings::FaceSettings;
 use crate::site::Site;
-use crate::{api, operation, pages, protocols};
+use crate::{api, operation, pages, protocols, session};
 
 /// What is read away of a refused upload so that its sender gets to see why.
 const DRAIN_BYTES: u64 = 128 << 20;
@@ -187,6 +188,7 @@ impl Inner {
             agent: agent(&headers),
         });
 
+        let reading = self.reader(&headers, remote);
         let mut noted = Noted::default();
         let host = headers.get(HOST).and_then(|host| host.to_str().ok());
         let host = host.or(uri.authority().map(http::uri::Authority::as_str));
@@ -198,9 +200,8 @@ impl Inner {
             Ok(reader) => {
                 noted.actor = reader.map(|actor| actor.name().to_owned());
                 let mut router = self.router.clone();
-                let outcome = router
-                    .call(Request::from_parts(parts, Body::new(body.clone())))
-                    .await;
+                let call = router.call(Request::from_parts(parts, Body::new(body.clone())));
+                let outcome = reading_as(reading.clone(), call).await;
                 outcome.unwrap_or_else(|never| match never {})
             }
             Err(error) => axum::response::IntoResponse::into_response(Refusal::new(
@@ -275,6 +276,9 @@ impl Inner {
             self.site.meters.published(started.elapsed());
         }
         let mut response = response.map(AnswerBody::Routed);
+        if reading.saw_private() {
+            keep_between_us(response.headers_mut());
+        }
         self.secure(response.headers_mut());
         stamp(&mut response, &id);
         if logged {
@@ -386,6 +390,15 @@ impl Inner {
         });
     }
 
+    /// Whom the request reads for, whatever it does besides: what a cookie or a token of it shows is for whoever has that.
+    fn reader(&self, headers: &HeaderMap, remote: Option<SocketAddr>) -> Reader {
+        let presented = session::presented(&Method::GET, headers, self.site.is_secure());
+        Reader::with(
+            presented.unwrap_or(Presented::Nothing),
+            self.address(headers, remote),
+        )
+    }
+
     fn address(&self, headers: &HeaderMap, remote: Option<SocketAddr>) -> Option<IpAddr> {
         let peer = remote.map(|remote| remote.ip());
         if !self.site.face.behind_proxy {
@@ -402,6 +415,14 @@ impl Inner {
             .and_then(|last| last.trim().parse().ok())
             .or(peer)
     }
+}
+
+/// An answer that shows what not everybody may see is kept by nobody and shown to no other site's scripts, whatever its
+/// handler says of such answers in general.
+fn keep_between_us(headers: &mut HeaderMap) {
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    headers.append(VARY, HeaderValue::from_static("Authorization, Cookie"));
+    headers.remove(ACCESS_CONTROL_ALLOW_ORIGIN);
 }
 
 /// What the client calls itself, cut short and without control characters.

@@ -7,10 +7,12 @@ mod trusted;
 use std::time::Duration;
 
 use countersign_registry::model::{Actor, Time};
-use countersign_registry::{Deletion, NewToken, PolicyChange, Registry, TokenSummary};
+use countersign_registry::{
+    Deletion, NewToken, PolicyChange, Reader, Registry, TokenSummary, reading_as,
+};
 use serde_json::json;
 
-use crate::cli::{Admin, Common, Project, Quarantine, Stores, Token};
+use crate::cli::{Admin, Common, Project, Quarantine, Stores, Token, Visible};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::{instance, report};
@@ -20,6 +22,11 @@ use crate::{instance, report};
 /// # Errors
 /// What the registry refuses (exit 4), and instances that are not there.
 pub async fn run(common: &Common, command: &Admin) -> Result<(), Failure> {
+    // Whoever sits at the machine sees private projects too.
+    reading_as(Reader::known(Actor::operator()), act(common, command)).await
+}
+
+async fn act(common: &Common, command: &Admin) -> Result<(), Failure> {
     match command {
         Admin::User(command) => people::user(common, command).await,
         Admin::Sessions(command) => people::sessions(common, command).await,
@@ -223,6 +230,27 @@ async fn project(common: &Common, command: &Project) -> Result<(), Failure> {
                 .await?;
             settled(&registry).await;
             done(common, format!("{name} is {} now.", status.as_str()));
+        }
+        Project::Visibility {
+            project,
+            visibility,
+            stores,
+        } => {
+            let ((ecosystem, name), registry) = (&project.project, open(common, stores).await?);
+            let private = *visibility == Visible::Private;
+            registry
+                .set_private(&actor, *ecosystem, name, private)
+                .await?;
+            settled(&registry).await;
+            done(
+                common,
+                match private {
+                    true => format!(
+                        "{name} is private now: only those with a role on it see it. Its name, versions and digests stay in the public log."
+                    ),
+                    false => format!("{name} is public now."),
+                },
+            );
         }
         Project::Role {
             project,

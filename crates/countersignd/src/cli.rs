@@ -506,6 +506,15 @@ pub struct ProjectName {
     pub project: (Ecosystem, String),
 }
 
+/// Who sees a project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Visible {
+    /// Everybody who may read the registry.
+    Public,
+    /// Those with a role on it.
+    Private,
+}
+
 /// `admin project …`
 #[derive(Debug, Subcommand)]
 pub enum Project {
@@ -562,6 +571,18 @@ pub enum Project {
         /// Why.
         #[arg(long)]
         reason: Option<String>,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+    /// Make a project private, so that only those with a role on it see it, or public. Its name, versions and digests stand
+    /// in the public log for ever.
+    Visibility {
+        /// The project.
+        #[command(flatten)]
+        project: ProjectName,
+        /// Who sees it.
+        visibility: Visible,
         /// Where database and blobs are.
         #[command(flatten)]
         stores: Stores,

@@ -313,6 +313,10 @@ async fn take_effect(
             tx.set_project_status(project, ProjectStatus::Deprecated, Some(&why), at)
                 .await?;
         }
+        LeafKind::VisibilityChanged => {
+            let private = leaf.change != Some(leaf::Change::Removed);
+            tx.set_private(project, private.then_some(at)).await?;
+        }
         LeafKind::Yanked => {
             if let Some(release) = &release {
                 tx.set_yank(release, Some((at, &why))).await?;

@@ -8,7 +8,8 @@ impl Registry {
     /// # Errors
     /// As [`Registry::file`]. A withheld file keeps its proof: what was published stays provable.
     pub async fn proof(&self, sha256: &str, filename: &str) -> Result<Document> {
-        let row = self.inner.store.file_by_digest(sha256, filename).await?;
+        let found = self.inner.store.file_by_digest(sha256, filename).await?;
+        let row = self.unveiled_maybe(found).await?;
         let place = row.and_then(|row| row.leaf_shard.zip(row.leaf));
         let (shard, leaf) = place.ok_or_else(|| {
             Error::new(

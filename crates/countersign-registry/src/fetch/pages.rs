@@ -20,7 +20,7 @@ impl Registry {
         let text: String = text.trim().chars().take(200).collect();
         self.inner
             .store
-            .search(None, &text, offset, limit.min(100))
+            .search(&self.seen().await?, None, &text, offset, limit.min(100))
             .await
     }
 
@@ -36,9 +36,10 @@ impl Registry {
         limit: u64,
     ) -> Result<Page<ProjectSummary>> {
         let text: String = text.trim().chars().take(200).collect();
+        let seen = self.seen().await?;
         self.inner
             .store
-            .search(Some(ecosystem), &text, offset, limit.min(100))
+            .search(&seen, Some(ecosystem), &text, offset, limit.min(100))
             .await
     }
 
@@ -52,7 +53,8 @@ impl Registry {
         keys: &[String],
     ) -> Result<HashMap<String, Vec<String>>> {
         let mut owners: HashMap<String, Vec<String>> = HashMap::new();
-        for (key, name) in self.inner.store.owners_of(ecosystem, keys).await? {
+        let seen = self.seen().await?;
+        for (key, name) in self.inner.store.owners_of(&seen, ecosystem, keys).await? {
             owners.entry(key).or_default().push(name);
         }
         Ok(owners)
@@ -63,15 +65,14 @@ impl Registry {
     /// # Errors
     /// Where the database fails.
     pub async fn newest(&self, limit: u64) -> Result<Vec<ProjectSummary>> {
-        self.inner.store.newest(limit.min(100)).await
+        let seen = self.seen().await?;
+        self.inner.store.newest(&seen, limit.min(100)).await
     }
 
     /// The project that a name means, if readers see it.
     async fn visible(&self, ecosystem: Ecosystem, name: &str) -> Result<(ProjectState, Time)> {
         let key = format(ecosystem).name_key(name)?;
-        self.inner
-            .store
-            .visible_project(ecosystem, key.as_str())
+        self.shown_project(ecosystem, key.as_str())
             .await?
             .ok_or_else(|| unknown_project(name))
     }
@@ -106,6 +107,7 @@ impl Registry {
             releases: releases.iter().map(release_summary).collect(),
             tags,
             downloads_30d,
+            private: state.private.is_some(),
         })
     }
 

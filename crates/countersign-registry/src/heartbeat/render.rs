@@ -21,6 +21,8 @@ pub(super) struct RenderedPage {
     pub(super) status: crate::model::ProjectStatus,
     pub(super) ecosystem: Ecosystem,
     pub(super) key: String,
+    /// Not everybody may see it.
+    pub(super) private: bool,
     pub(super) fragments: Arc<Fragments>,
     pub(super) latest: Option<(String, String)>,
     pub(super) document: Document,
@@ -128,6 +130,7 @@ impl Registry {
                 status: state.status,
                 ecosystem,
                 key: state.key.clone(),
+                private: state.private.is_some(),
                 fragments: Arc::new(fragments),
                 latest,
                 document,

@@ -85,6 +85,7 @@ const fn waits_after_recovery(act: Act) -> bool {
             | Act::ManageRoles
             | Act::ManagePublishers
             | Act::ManagePolicy
+            | Act::SetVisibility
             | Act::Propose
             | Act::Confirm
             | Act::OpenDeparture
@@ -166,6 +167,9 @@ acts! {
     /// See what waits for an approval.
     SeeStaged = "see-staged" "see what is staged for": ANY_ROLE, yes, SignedIn, read, no, no, no,
         "It is not published yet; whoever has a role may look at it before.";
+    /// See a project that is private.
+    SeePrivate = "see-private" "see": ANY_ROLE, yes, SignedIn, read, yes, no, no,
+        "For everybody else it is not there. A client reads with the token that it publishes with, so workflows do too.";
     /// Let a staged version pass.
     ApproveStaged = "approve-staged" "publish what is staged for": RELEASES, no, Strong, never, no, no, consent,
         "What staging is for: a person, by a passkey, says yes to this version with this digest.";
@@ -214,6 +218,9 @@ acts! {
     /// What the owners demand of whoever publishes.
     ManagePolicy = "manage-policy" "change the policy of": OWNER, yes, Fresh, manage, no, yes, consent,
         "Like publishers: who lowers it can publish. A critical project takes a passkey.";
+    /// Make a project private or public.
+    SetVisibility = "set-visibility" "change who sees": OWNER, yes, Fresh, manage, no, yes, consent,
+        "Showing is not undone, hiding stops whoever builds on it; `npm access` does it with a token. A critical project takes a passkey.";
     /// Found a project by a pending publisher.
     Found = "found" "register pending publishers for": Who::Account, yes, SignedIn, manage, no, no, no,
         "It reserves nothing; the project will be the caller's own.";

@@ -70,6 +70,8 @@ fn project(status: ProjectStatus, role: Option<Role>, removed: bool) -> Option<P
         removed: removed.then_some(NOW),
         roles: role.into_iter().collect(),
         critical: false,
+        private: false,
+        shown: true,
         publisher: None,
         has_publisher: false,
         policy: PolicyFacts::default(),

@@ -190,8 +190,11 @@ impl Registry {
     ) -> Result<ProjectProvenance> {
         let key = format(ecosystem).name_key(project)?;
         let store = &self.inner.store;
-        let id = store
+        let found = store
             .shown_project(ecosystem.as_str(), key.as_str())
+            .await?;
+        let id = self
+            .unveiled_maybe(found)
             .await?
             .ok_or_else(|| unknown_project(key.as_str()))?;
         let now = self.now();

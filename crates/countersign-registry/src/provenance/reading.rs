@@ -32,10 +32,9 @@ impl Registry {
     /// # Errors
     /// `file-unknown`.
     pub async fn file_provenance(&self, purl: &str) -> Result<FileProvenance> {
+        let found = self.inner.store.attested_file(purl).await?;
         let file = self
-            .inner
-            .store
-            .attested_file(purl)
+            .unveiled_maybe(found)
             .await?
             .ok_or_else(|| unknown_file(purl))?;
         self.with_attestations(vec![file])
@@ -89,6 +88,7 @@ impl Registry {
             .store
             .attested_files(ecosystem.as_str(), key.as_str(), version.key())
             .await?;
+        let files = self.unveiled_all(files).await?;
         if files.is_empty() {
             return Err(Error::new(
                 Kind::NotFound,
@@ -182,19 +182,21 @@ impl Registry {
     /// # Errors
     /// `attestation-unknown`.
     pub async fn attestation_bytes(&self, digest: &Sha256) -> Result<Document> {
-        let body = self
+        let found = self
             .inner
             .store
             .attestation_body(&digest.to_string())
-            .await?
-            .ok_or_else(|| {
-                Error::new(
-                    Kind::NotFound,
-                    "attestation-unknown",
-                    format!("There is no attestation with the SHA-256 {digest} here."),
-                )
-                .remedy("To ask by the digest of a file, send a POST to /api/v1/attestations/by-digest.")
-            })?;
+            .await?;
+        let body = self.unveiled_maybe(found).await?.ok_or_else(|| {
+            Error::new(
+                Kind::NotFound,
+                "attestation-unknown",
+                format!("There is no attestation with the SHA-256 {digest} here."),
+            )
+            .remedy(
+                "To ask by the digest of a file, send a POST to /api/v1/attestations/by-digest.",
+            )
+        })?;
         Ok(Document::new(Bytes::from(body), 0))
     }
 
@@ -220,6 +222,7 @@ impl Registry {
             .store
             .files_by_digest(&digests, FILES_AT_MOST)
             .await?;
+        let files = self.unveiled_all(files).await?;
         let ids: Vec<_> = files.iter().map(|file| file.id.clone()).collect();
         let bytes = self.inner.store.attestation_bytes(&ids).await?;
         if bytes > BYTES_AT_MOST {
@@ -263,10 +266,9 @@ impl Registry {
         let key = format(ecosystem).name_key(project)?;
         let version = format(ecosystem).version(version)?;
         let identifier = purl::file_purl(ecosystem, &key, version.canonical(), filename);
+        let found = self.inner.store.attested_file(&identifier).await?;
         let file = self
-            .inner
-            .store
-            .attested_file(&identifier)
+            .unveiled_maybe(found)
             .await?
             .ok_or_else(|| unknown_file(&identifier))?;
         let rows = self.inner.store.attestations_of(&[file.id]).await?;

@@ -303,11 +303,12 @@ impl Registry {
                 .map(|row| Expected::Publisher(Box::new(row)))
                 .ok_or_else(|| policy::not_a_publisher_here(workflow, file.project));
         }
+        // Whether this caller may publish to it is asked in the transaction.
         let named = match store
             .shown_project(file.ecosystem.as_str(), file.key.as_str())
             .await?
         {
-            Some(project) => store.trusted_identities(&project).await?,
+            Some(project) => store.trusted_identities(&project.lifted()).await?,
             None => Vec::new(),
         };
         if named.is_empty() {

@@ -480,7 +480,7 @@ impl Registry {
     ) -> Result<Option<(String, Vec<Change>)>> {
         let (ecosystem, key) = (staged.manifest.ecosystem, &staged.manifest.name_key);
         let store = &self.inner.store;
-        let Some((state, _)) = store.visible_project(ecosystem, key.as_str()).await? else {
+        let Some((state, _)) = self.shown_project(ecosystem, key.as_str()).await? else {
             return Ok(None);
         };
         let files = store.files_of(&state.id).await?;
@@ -597,8 +597,10 @@ impl Registry {
                 row.id.clone(),
             ));
         }
+        let said = said(&row)?;
         let form = Form::Approved {
-            tags: said(&row)?.tags,
+            tags: said.tags,
+            private: said.access.as_deref() == Some("restricted"),
             bundle: row.bundle.clone(),
         };
         let way = match repeated {
@@ -640,7 +642,7 @@ impl Registry {
             .store
             .managed_project(row.ecosystem, &row.project_key, account)
             .await?;
-        let project = found.map(|(_, critical, roles)| (roles, critical));
+        let project = found.map(|found| (found.roles, found.critical));
         answers(actor, row, act, project, self.now())
     }
 

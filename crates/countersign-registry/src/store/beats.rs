@@ -137,6 +137,8 @@ pub struct ProjectState {
     pub created: Time,
     /// When it last gained a file.
     pub updated: Time,
+    /// Since when only those with a role see it.
+    pub private: Option<Time>,
 }
 
 /// The pointer to a rendered document.
@@ -211,8 +213,7 @@ fn numbered(row: &AnyRow) -> Result<NumberedLeaf> {
     })
 }
 
-pub(super) const PROJECT_STATE: &str =
-    "id, ecosystem, name, key, status, status_reason, serial, latest, created_at, updated_at";
+pub(super) const PROJECT_STATE: &str = "id, id AS project_id, ecosystem, name, key, status, status_reason, serial, latest, created_at, updated_at, private_at";
 
 pub(super) fn project_state(row: &AnyRow) -> Result<ProjectState> {
     Ok(ProjectState {
@@ -226,6 +227,7 @@ pub(super) fn project_state(row: &AnyRow) -> Result<ProjectState> {
         latest: text(row, "latest")?,
         created: time(row, "created_at")?,
         updated: time(row, "updated_at")?,
+        private: super::maybe_time(row, "private_at")?,
     })
 }
 

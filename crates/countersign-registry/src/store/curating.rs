@@ -23,6 +23,8 @@ pub struct CuratedProject {
     pub own_quarantine: Option<Time>,
     /// Since when its owners must be harder to phish.
     pub critical: Option<Time>,
+    /// Since when only those with a role see it.
+    pub private: Option<Time>,
 }
 
 /// A release as a change of it sees it.
@@ -58,7 +60,7 @@ impl Tx {
             super::Backend::Postgres => " FOR UPDATE",
         };
         let row = sqlx::query(built(format!(
-            "SELECT id, name, key, status, status_before, own_quarantine_at, critical_at FROM projects WHERE ecosystem = $1 AND key = $2 AND removed_at IS NULL{lock}"
+            "SELECT id, name, key, status, status_before, own_quarantine_at, critical_at, private_at FROM projects WHERE ecosystem = $1 AND key = $2 AND removed_at IS NULL{lock}"
         )))
         .bind(ecosystem.as_str())
         .bind(key.to_owned())
@@ -73,6 +75,7 @@ impl Tx {
                 status: super::parsed(&row, "status")?,
                 own_quarantine: super::maybe_time(&row, "own_quarantine_at")?,
                 critical: super::maybe_time(&row, "critical_at")?,
+                private: super::maybe_time(&row, "private_at")?,
                 before: super::maybe_text(&row, "status_before")?
                     .map(|word| {
                         word.parse().map_err(|source: String| {

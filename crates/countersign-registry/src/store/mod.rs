@@ -23,6 +23,7 @@ mod sign_in;
 mod staging;
 mod stars;
 mod trusted;
+mod veil;
 mod whole;
 
 use std::str::FromStr;
@@ -61,6 +62,7 @@ pub(crate) use sign_in::{
 };
 pub(crate) use staging::StagedRow;
 pub(crate) use trusted::{FailureRow, IssuerRow, NoticeRow, PolicyFacts, PublisherRow};
+pub(crate) use veil::{PrivateProject, Seen, Veiled};
 pub(crate) use whole::{Column, TABLES};
 
 use crate::error::{Error, Kind, Result};

@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 
 use super::publishing::NamespaceFacts;
 use super::{
-    Backend, Store, Tx, built, failed, maybe_text, maybe_time, number, text, time, unsigned,
+    Backend, Seen, Store, Tx, built, failed, maybe_text, maybe_time, number, text, time, unsigned,
 };
 use crate::error::{Error, Result};
 use crate::model::{AccountId, Membership, OrganisationId, ProjectId, Role, Roles, TeamId, Time};
@@ -434,18 +434,22 @@ impl Store {
     pub(crate) async fn team_grants(
         &self,
         organisation: &OrganisationId,
+        seen: &Seen,
     ) -> Result<Vec<TeamGrantRow>> {
-        let rows = sqlx::query(
+        let rows = sqlx::query(super::built(format!(
             "SELECT g.team_id, p.ecosystem, p.name, g.role, 'project' AS over FROM grants g JOIN teams t ON t.id = g.team_id AND t.removed_at IS NULL \
-             JOIN projects p ON p.id = g.project_id AND p.removed_at IS NULL WHERE t.organisation_id = $1 AND g.ended_at IS NULL \
+             JOIN projects p ON p.id = g.project_id AND p.removed_at IS NULL WHERE t.organisation_id = $1 AND g.ended_at IS NULL AND {} \
              UNION ALL \
              SELECT g.team_id, n.ecosystem, n.key AS name, g.role, 'namespace' AS over FROM grants g JOIN teams t ON t.id = g.team_id AND t.removed_at IS NULL \
              JOIN namespaces n ON n.id = g.namespace_id AND n.organisation_id = t.organisation_id WHERE t.organisation_id = $1 AND g.ended_at IS NULL",
-        )
-        .bind(organisation.0.clone())
-        .fetch_all(&self.read)
-        .await
-        .map_err(failed)?;
+            seen.condition("p.", 2)
+        )))
+        .bind(organisation.0.clone());
+        let rows = seen
+            .bind(rows)
+            .fetch_all(&self.read)
+            .await
+            .map_err(failed)?;
         rows.iter()
             .map(|row| {
                 Ok(TeamGrantRow {
@@ -463,15 +467,19 @@ impl Store {
     pub(crate) async fn organisation_projects(
         &self,
         organisation: &OrganisationId,
+        seen: &Seen,
     ) -> Result<Vec<OwnedProject>> {
-        let rows = sqlx::query(
+        let rows = sqlx::query(super::built(format!(
             "SELECT p.id, p.ecosystem, p.name, p.key FROM grants g JOIN projects p ON p.id = g.project_id \
-             WHERE g.organisation_id = $1 AND g.ended_at IS NULL AND p.removed_at IS NULL ORDER BY p.ecosystem, p.key",
-        )
-        .bind(organisation.0.clone())
-        .fetch_all(&self.read)
-        .await
-        .map_err(failed)?;
+             WHERE g.organisation_id = $1 AND g.ended_at IS NULL AND p.removed_at IS NULL AND {} ORDER BY p.ecosystem, p.key",
+            seen.condition("p.", 2)
+        )))
+        .bind(organisation.0.clone());
+        let rows = seen
+            .bind(rows)
+            .fetch_all(&self.read)
+            .await
+            .map_err(failed)?;
         rows.iter().map(owned_project).collect()
     }
 

@@ -4,7 +4,7 @@ use countersign_formats::Ecosystem;
 use countersign_trust::digest::Sha256;
 use sqlx::any::AnyRow;
 
-use super::{Store, Tx, failed, maybe_text, maybe_time, number, text, time};
+use super::{Seen, Store, Tx, failed, maybe_text, maybe_time, number, text, time};
 use crate::error::{Error, Kind, Result};
 use crate::model::{
     AccountId, Action, CredentialId, ProjectId, Role, Roles, Scope, Strength, Time,
@@ -218,6 +218,7 @@ impl Store {
     /// Who owns the projects with these keys: accounts and organisations by name.
     pub(crate) async fn owners_of(
         &self,
+        seen: &Seen,
         ecosystem: Ecosystem,
         keys: &[String],
     ) -> Result<Vec<(String, String)>> {
@@ -227,15 +228,20 @@ impl Store {
         let sql = super::built(format!(
             "SELECT p.key, COALESCE(o.name, a.name) AS name FROM grants g JOIN projects p ON p.id = g.project_id \
              LEFT JOIN accounts a ON a.id = g.account_id LEFT JOIN organisations o ON o.id = g.organisation_id \
-             WHERE g.ended_at IS NULL AND g.team_id IS NULL AND g.role = 'owner' AND p.ecosystem = $1 AND p.key IN ({}) \
+             WHERE g.ended_at IS NULL AND g.team_id IS NULL AND g.role = 'owner' AND p.ecosystem = $1 AND p.key IN ({}) AND {} \
              ORDER BY p.key, COALESCE(o.name_key, a.name_key)",
-            super::places(keys.len(), 2)
+            super::places(keys.len(), 2),
+            seen.condition("p.", keys.len() + 2)
         ));
         let mut query = sqlx::query(sql).bind(ecosystem.as_str());
         for key in keys {
             query = query.bind(key.clone());
         }
-        let rows = query.fetch_all(&self.read).await.map_err(failed)?;
+        let rows = seen
+            .bind(query)
+            .fetch_all(&self.read)
+            .await
+            .map_err(failed)?;
         rows.iter()
             .map(|row| Ok((text(row, "key")?, text(row, "name")?)))
             .collect()

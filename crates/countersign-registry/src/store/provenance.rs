@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use sqlx::any::AnyRow;
 
 use super::{
-    Backend, Store, Tx, built, failed, maybe_text, maybe_time, places, text, time, unsigned,
-    value_rows,
+    Backend, Store, Tx, Veiled, built, failed, maybe_text, maybe_time, places, text, time,
+    unsigned, value_rows,
 };
 use crate::error::{Error, Result};
 use crate::model::{
@@ -204,7 +204,7 @@ const CHANGE: &str = "SELECT c.id, c.project_id, c.kind, c.level, c.from_source,
      c.opened_at, c.starts_at, c.ends_at, s.name AS confirmer, c.closed_at, c.used_at, c.uses FROM provenance_changes c \
      LEFT JOIN accounts o ON o.id = c.opened_by LEFT JOIN accounts s ON s.id = c.confirmed_by";
 
-const FILE: &str = "SELECT f.id, f.project_id, p.name, p.key, p.ecosystem, r.version, r.created_at, f.filename, f.purl, f.sha256, f.sha512, \
+const FILE: &str = "SELECT f.id, f.project_id, p.name, p.key, p.ecosystem, p.private_at, r.version, r.created_at, f.filename, f.purl, f.sha256, f.sha512, \
      f.trust_level, f.source FROM files f JOIN projects p ON p.id = f.project_id JOIN releases r ON r.id = f.release_id";
 
 const OWN: &str = "SELECT f.id, f.project_id, p.ecosystem, p.key, r.version, f.filename, f.sha256, f.trust_level FROM files f \
@@ -325,6 +325,10 @@ fn attested_file(row: &AnyRow) -> Result<AttestedFile> {
     })
 }
 
+fn veiled_file(row: &AnyRow) -> Result<Veiled<AttestedFile>> {
+    Veiled::by_row(row, attested_file(row)?)
+}
+
 fn source_check(row: &AnyRow) -> Result<SourceCheckRow> {
     Ok(SourceCheckRow {
         source: CheckedSource {
@@ -344,13 +348,13 @@ fn source_check(row: &AnyRow) -> Result<SourceCheckRow> {
 
 impl Store {
     /// The served file of an identifier.
-    pub(crate) async fn attested_file(&self, purl: &str) -> Result<Option<AttestedFile>> {
+    pub(crate) async fn attested_file(&self, purl: &str) -> Result<Option<Veiled<AttestedFile>>> {
         let row = sqlx::query(built(format!("{FILE} WHERE f.purl = $1 AND {SERVED}")))
             .bind(purl.to_owned())
             .fetch_optional(&self.read)
             .await
             .map_err(failed)?;
-        row.map(|row| attested_file(&row)).transpose()
+        row.map(|row| veiled_file(&row)).transpose()
     }
 
     /// The served files of a release, by its version's key.
@@ -359,7 +363,7 @@ impl Store {
         ecosystem: &str,
         project_key: &str,
         version_key: &str,
-    ) -> Result<Vec<AttestedFile>> {
+    ) -> Result<Vec<Veiled<AttestedFile>>> {
         let rows = sqlx::query(built(format!(
             "{FILE} WHERE p.ecosystem = $1 AND p.key = $2 AND r.version_key = $3 AND {SERVED} ORDER BY f.filename"
         )))
@@ -369,7 +373,7 @@ impl Store {
         .fetch_all(&self.read)
         .await
         .map_err(failed)?;
-        rows.iter().map(attested_file).collect()
+        rows.iter().map(veiled_file).collect()
     }
 
     /// The served files with these digests.
@@ -377,7 +381,7 @@ impl Store {
         &self,
         digests: &[String],
         limit: u32,
-    ) -> Result<Vec<AttestedFile>> {
+    ) -> Result<Vec<Veiled<AttestedFile>>> {
         if digests.is_empty() {
             return Ok(Vec::new());
         }
@@ -390,7 +394,7 @@ impl Store {
             query = query.bind(digest.clone());
         }
         let rows = query.fetch_all(&self.read).await.map_err(failed)?;
-        rows.iter().map(attested_file).collect()
+        rows.iter().map(veiled_file).collect()
     }
 
     /// The attestations of some files, in the order in which they were taken.
@@ -446,16 +450,19 @@ impl Store {
     }
 
     /// The bytes of an attestation of a served file, by their digest.
-    pub(crate) async fn attestation_body(&self, digest: &str) -> Result<Option<String>> {
+    pub(crate) async fn attestation_body(&self, digest: &str) -> Result<Option<Veiled<String>>> {
+        // Of a public file, where one has it.
         let row = sqlx::query(built(format!(
-            "SELECT a.body FROM attestations a JOIN files f ON f.id = a.file_id JOIN projects p ON p.id = f.project_id \
-             WHERE a.digest = $1 AND {SERVED} LIMIT 1"
+            "SELECT a.body, f.project_id, p.ecosystem, p.key, p.private_at FROM attestations a \
+             JOIN files f ON f.id = a.file_id JOIN projects p ON p.id = f.project_id \
+             WHERE a.digest = $1 AND {SERVED} ORDER BY CASE WHEN p.private_at IS NULL THEN 0 ELSE 1 END, f.id LIMIT 1"
         )))
         .bind(digest.to_owned())
         .fetch_optional(&self.read)
         .await
         .map_err(failed)?;
-        row.map(|row| text(&row, "body")).transpose()
+        row.map(|row| Veiled::by_row(&row, text(&row, "body")?))
+            .transpose()
     }
 
     /// How many bytes the attestations of some files have in all.
@@ -637,16 +644,18 @@ impl Store {
         &self,
         ecosystem: &str,
         key: &str,
-    ) -> Result<Option<ProjectId>> {
+    ) -> Result<Option<Veiled<ProjectId>>> {
         let row = sqlx::query(
-            "SELECT id FROM projects WHERE ecosystem = $1 AND key = $2 AND removed_at IS NULL AND visible_at IS NOT NULL",
+            "SELECT id AS project_id, ecosystem, key, private_at FROM projects \
+             WHERE ecosystem = $1 AND key = $2 AND removed_at IS NULL AND visible_at IS NOT NULL",
         )
         .bind(ecosystem.to_owned())
         .bind(key.to_owned())
         .fetch_optional(&self.read)
         .await
         .map_err(failed)?;
-        row.map(|row| text(&row, "id").map(ProjectId)).transpose()
+        row.map(|row| Veiled::by_row(&row, ProjectId(text(&row, "project_id")?)))
+            .transpose()
     }
 
     /// The changes of a project, newest first: those that hold or wait at `now`, and the last 200.

@@ -61,6 +61,10 @@ pub struct ProjectFacts {
     pub roles: Roles,
     /// Many depend on it: its owners must be harder to phish.
     pub critical: bool,
+    /// Only those with a role on it see it.
+    pub private: bool,
+    /// It has shown something.
+    pub shown: bool,
     /// Of the publishers that the caller's token speaks for, the first that is one of the project.
     pub publisher: Option<PublisherId>,
     /// The project has a publisher.
@@ -117,6 +121,8 @@ pub(crate) struct NewProject<'a> {
     /// How much stands behind its first publication, and who.
     pub(crate) trust: TrustLevel,
     pub(crate) trust_source: Option<&'a str>,
+    /// Only those with a role on it see it.
+    pub(crate) private: bool,
     pub(crate) now: Time,
 }
 
@@ -182,7 +188,7 @@ impl Tx {
                 .map_err(failed)?;
         }
         let row = sqlx::query(
-            "SELECT p.id, p.name, p.status, p.removed_at, p.trust_level, p.trusted_only_at, p.required_environment, p.minimum_trust, p.policy_at, p.critical_at, p.source, \
+            "SELECT p.id, p.name, p.status, p.removed_at, p.trust_level, p.trusted_only_at, p.required_environment, p.minimum_trust, p.policy_at, p.critical_at, p.private_at, p.visible_at, p.source, \
              (SELECT min(t.id) FROM publishers t WHERE t.project_id = p.id AND t.removed_at IS NULL) AS publisher, r.id AS release_id, r.created_at, r.removed_at AS release_removed_at, \
              (SELECT f.filename FROM files f WHERE f.release_id = r.id AND f.filetype = 'sdist' AND f.removed_at IS NULL) AS sdist, \
              (SELECT f.filename FROM files f WHERE f.release_id = r.id AND f.filename_key = $4 AND f.identifier <> $5) AS spelling \
@@ -220,6 +226,8 @@ impl Tx {
                 status: super::parsed(&row, "status")?,
                 removed: maybe_time(&row, "removed_at")?,
                 critical: maybe_time(&row, "critical_at")?.is_some(),
+                private: maybe_time(&row, "private_at")?.is_some(),
+                shown: maybe_time(&row, "visible_at")?.is_some(),
                 roles,
             });
             if let Some(id) = maybe_text(&row, "release_id")? {
@@ -263,7 +271,7 @@ impl Tx {
         Ok(facts)
     }
 
-    /// Names of other projects whose look-alike skeleton is the same as that of a new name. Two new names that look
+    /// Names of other projects whose look-alike skeleton is the same as that of a new name, empty for private ones. Two new names that look
     /// alike stand one behind the other from here to the end of the transaction; SQLite's one writer sees to that by itself.
     pub(crate) async fn lookalikes(
         &mut self,
@@ -279,7 +287,8 @@ impl Tx {
                 .map_err(failed)?;
         }
         let rows = sqlx::query(
-            "SELECT name FROM projects WHERE ecosystem = $1 AND skeleton = $2 AND key <> $3",
+            "SELECT CASE WHEN private_at IS NULL THEN name ELSE '' END AS name FROM projects \
+             WHERE ecosystem = $1 AND skeleton = $2 AND key <> $3 ORDER BY CASE WHEN private_at IS NULL THEN 0 ELSE 1 END, key",
         )
         .bind(ecosystem.as_str())
         .bind(skeleton.to_owned())
@@ -294,8 +303,8 @@ impl Tx {
     pub(crate) async fn insert_project(&mut self, new: &NewProject<'_>) -> Result<()> {
         sqlx::query(
             "INSERT INTO projects (id, ecosystem, name, key, skeleton, status, status_at, trust_level, trust_source, trust_at, summary, \
-             latest, serial, sequence, created_at, updated_at) \
-             VALUES ($1, $2, $3, $4, $5, 'active', $6, $7, $8, $6, '', '', 0, 0, $6, $6)",
+             latest, serial, sequence, created_at, updated_at, private_at) \
+             VALUES ($1, $2, $3, $4, $5, 'active', $6, $7, $8, $6, '', '', 0, 0, $6, $6, $9)",
         )
         .bind(new.id.0.clone())
         .bind(new.ecosystem.as_str())
@@ -305,6 +314,7 @@ impl Tx {
         .bind(new.now.0)
         .bind(new.trust.as_str())
         .bind(new.trust_source.map(str::to_owned))
+        .bind(new.private.then_some(new.now.0))
         .execute(&mut *self.inner)
         .await
         .map_err(failed)?;

@@ -15,6 +15,7 @@ use crate::model::{
 };
 use crate::store::ProjectState;
 use crate::store::beats::PROJECT_STATE;
+use crate::store::{Seen, Veiled};
 
 /// Up to so many files are asked for where the answer is near.
 const FEW: usize = 16;
@@ -172,6 +173,7 @@ fn summary(row: &AnyRow) -> Result<ProjectSummary> {
         summary: text(row, "summary")?,
         latest: text(row, "latest")?,
         updated: time(row, "updated_at")?,
+        private: maybe_time(row, "private_at")?.is_some(),
     })
 }
 
@@ -331,9 +333,9 @@ impl Store {
         ecosystem: Ecosystem,
         key: &str,
         filename: &str,
-    ) -> Result<Option<String>> {
+    ) -> Result<Option<Veiled<String>>> {
         let row = sqlx::query(
-            "SELECT f.sha256 FROM files f JOIN projects p ON p.id = f.project_id \
+            "SELECT f.sha256, f.project_id, p.ecosystem, p.key, p.private_at FROM files f JOIN projects p ON p.id = f.project_id \
              WHERE p.ecosystem = $1 AND p.key = $2 AND f.filename = $3",
         )
         .bind(ecosystem.as_str())
@@ -342,7 +344,8 @@ impl Store {
         .fetch_optional(&self.read)
         .await
         .map_err(failed)?;
-        row.map(|row| text(&row, "sha256")).transpose()
+        row.map(|row| Veiled::by_row(&row, text(&row, "sha256")?))
+            .transpose()
     }
 
     /// Some files by id, in the order of the log.
@@ -366,12 +369,12 @@ impl Store {
 }
 
 impl Store {
-    /// A project that anyone can see, by its key.
+    /// A project that has something to show, by its key.
     pub(crate) async fn visible_project(
         &self,
         ecosystem: Ecosystem,
         key: &str,
-    ) -> Result<Option<(ProjectState, Time)>> {
+    ) -> Result<Option<Veiled<(ProjectState, Time)>>> {
         let row = sqlx::query(built(format!(
             "SELECT {PROJECT_STATE} FROM projects \
              WHERE ecosystem = $1 AND key = $2 AND removed_at IS NULL AND visible_at IS NOT NULL"
@@ -382,10 +385,8 @@ impl Store {
         .await
         .map_err(failed)?;
         row.map(|row| {
-            Ok((
-                super::beats::project_state(&row)?,
-                time(&row, "created_at")?,
-            ))
+            let state = super::beats::project_state(&row)?;
+            Veiled::by_row(&row, (state, time(&row, "created_at")?))
         })
         .transpose()
     }
@@ -424,7 +425,7 @@ impl Store {
         &self,
         sha256: &str,
         filename: &str,
-    ) -> Result<Option<FileRow>> {
+    ) -> Result<Option<Veiled<FileRow>>> {
         let sql = built(format!(
             "{FILE} WHERE f.sha256 = $1 AND f.filename = $2 ORDER BY f.id LIMIT 1"
         ));
@@ -434,7 +435,11 @@ impl Store {
             .fetch_optional(&self.read)
             .await
             .map_err(failed)?;
-        row.as_ref().map(file).transpose()
+        let Some(row) = row.as_ref().map(file).transpose()? else {
+            return Ok(None);
+        };
+        let project = row.project.clone();
+        self.veil(&project, row).await.map(Some)
     }
 
     /// True where any file, in whatever state, has these bytes, or an identifier stands for them whose file may come home.
@@ -575,10 +580,10 @@ impl Store {
         Ok(releases)
     }
 
-    /// Keys of every visible project of an ecosystem, in order.
+    /// Keys of the public projects of an ecosystem, in order: one list for everybody.
     pub(crate) async fn project_keys(&self, ecosystem: Ecosystem) -> Result<Vec<String>> {
         let rows = sqlx::query(
-            "SELECT key FROM projects WHERE ecosystem = $1 AND removed_at IS NULL AND visible_at IS NOT NULL ORDER BY key",
+            "SELECT key FROM projects WHERE ecosystem = $1 AND removed_at IS NULL AND visible_at IS NOT NULL AND private_at IS NULL ORDER BY key",
         )
         .bind(ecosystem.as_str())
         .fetch_all(&self.read)
@@ -590,6 +595,7 @@ impl Store {
     /// Visible projects whose name or summary holds `text`, exact and prefix hits of the name first.
     pub(crate) async fn search(
         &self,
+        seen: &Seen,
         ecosystem: Option<Ecosystem>,
         wanted: &str,
         offset: u64,
@@ -611,28 +617,34 @@ impl Store {
         let condition = "removed_at IS NULL AND visible_at IS NOT NULL AND status <> 'quarantined' \
              AND ecosystem LIKE $3 AND (key LIKE $1 ESCAPE '\\' OR key LIKE $2 ESCAPE '\\' OR lower(summary) LIKE $1 ESCAPE '\\')";
         let total = sqlx::query(built(format!(
-            "SELECT count(*) AS n FROM projects WHERE {condition}"
+            "SELECT count(*) AS n FROM projects WHERE {condition} AND {}",
+            seen.condition("", 4)
         )))
         .bind(inside.clone())
         .bind(prefix.clone())
-        .bind(system)
-        .fetch_one(&self.read)
-        .await
-        .map_err(failed)?;
+        .bind(system);
+        let total = seen
+            .bind(total)
+            .fetch_one(&self.read)
+            .await
+            .map_err(failed)?;
         let rows = sqlx::query(built(format!(
-            "SELECT ecosystem, name, key, summary, latest, updated_at FROM projects WHERE {condition} \
+            "SELECT ecosystem, name, key, summary, latest, updated_at, private_at FROM projects WHERE {condition} AND {} \
              ORDER BY CASE WHEN key = $4 THEN 0 WHEN key LIKE $2 ESCAPE '\\' THEN 1 WHEN key LIKE $1 ESCAPE '\\' THEN 2 ELSE 3 END, key \
-             LIMIT $5 OFFSET $6"
+             LIMIT $5 OFFSET $6",
+            seen.condition("", 7)
         )))
         .bind(inside)
         .bind(prefix)
         .bind(system)
         .bind(key)
         .bind(signed(limit))
-        .bind(signed(offset))
-        .fetch_all(&self.read)
-        .await
-        .map_err(failed)?;
+        .bind(signed(offset));
+        let rows = seen
+            .bind(rows)
+            .fetch_all(&self.read)
+            .await
+            .map_err(failed)?;
         Ok(Page {
             items: rows.iter().map(summary).collect::<Result<_>>()?,
             total: unsigned(&total, "n")?,
@@ -642,15 +654,18 @@ impl Store {
     }
 
     /// The most recently changed visible projects.
-    pub(crate) async fn newest(&self, limit: u64) -> Result<Vec<ProjectSummary>> {
-        let rows = sqlx::query(
-            "SELECT ecosystem, name, key, summary, latest, updated_at FROM projects \
-             WHERE removed_at IS NULL AND visible_at IS NOT NULL AND status <> 'quarantined' ORDER BY updated_at DESC LIMIT $1",
-        )
-        .bind(signed(limit))
-        .fetch_all(&self.read)
-        .await
-        .map_err(failed)?;
+    pub(crate) async fn newest(&self, seen: &Seen, limit: u64) -> Result<Vec<ProjectSummary>> {
+        let rows = sqlx::query(built(format!(
+            "SELECT ecosystem, name, key, summary, latest, updated_at, private_at FROM projects \
+             WHERE removed_at IS NULL AND visible_at IS NOT NULL AND status <> 'quarantined' AND {} ORDER BY updated_at DESC LIMIT $1",
+            seen.condition("", 2)
+        )))
+        .bind(signed(limit));
+        let rows = seen
+            .bind(rows)
+            .fetch_all(&self.read)
+            .await
+            .map_err(failed)?;
         rows.iter().map(summary).collect()
     }
 

@@ -2,7 +2,7 @@
 
 use countersign_formats::Ecosystem;
 
-use super::{Store, Tx, failed, number, text};
+use super::{Seen, Store, Tx, failed, number, text};
 use crate::error::Result;
 use crate::model::{AccountId, ProjectId, Time};
 
@@ -11,17 +11,21 @@ impl Store {
     pub(crate) async fn starred(
         &self,
         account: &AccountId,
+        seen: &Seen,
         ecosystem: Ecosystem,
     ) -> Result<Vec<String>> {
-        let rows = sqlx::query(
+        let rows = sqlx::query(super::built(format!(
             "SELECT p.name FROM stars s JOIN projects p ON p.id = s.project_id \
-             WHERE s.account_id = $1 AND p.ecosystem = $2 AND p.removed_at IS NULL AND p.visible_at IS NOT NULL ORDER BY p.key",
-        )
+             WHERE s.account_id = $1 AND p.ecosystem = $2 AND p.removed_at IS NULL AND p.visible_at IS NOT NULL AND {} ORDER BY p.key",
+            seen.condition("p.", 3)
+        )))
         .bind(account.0.clone())
-        .bind(ecosystem.as_str())
-        .fetch_all(&self.read)
-        .await
-        .map_err(failed)?;
+        .bind(ecosystem.as_str());
+        let rows = seen
+            .bind(rows)
+            .fetch_all(&self.read)
+            .await
+            .map_err(failed)?;
         rows.iter().map(|row| text(row, "name")).collect()
     }
 

@@ -111,6 +111,15 @@ const CANDIDATES: i64 = 2_000;
 const ISSUER: &str =
     "SELECT id, name, url, provider, ca_pem, created_at FROM issuers WHERE removed_at IS NULL";
 
+/// A project as whoever may manage it looks at it.
+pub(crate) struct ManagedProject {
+    pub(crate) id: ProjectId,
+    pub(crate) critical: bool,
+    pub(crate) private: bool,
+    /// Of the account that asks.
+    pub(crate) roles: Roles,
+}
+
 const POLICY: &str = "SELECT trusted_only_at, required_environment, minimum_trust, policy_at FROM projects WHERE id = $1";
 
 const PUBLISHER: &str = "SELECT p.id, p.ecosystem, p.project_id, p.project_name, p.project_key, p.registration, p.pinned, p.pin_by, \
@@ -277,15 +286,16 @@ impl Store {
         Ok(row.is_some())
     }
 
-    /// A project by its key, whether it is critical, and the roles of an account on it; without locking anything.
+    /// A project by its key, whether it is critical and private, and the roles of an account on it; without locking
+    /// anything.
     pub(crate) async fn managed_project(
         &self,
         ecosystem: Ecosystem,
         key: &str,
         account: Option<&AccountId>,
-    ) -> Result<Option<(ProjectId, bool, Roles)>> {
+    ) -> Result<Option<ManagedProject>> {
         let rows = sqlx::query(
-            "SELECT p.id, p.critical_at, e.role FROM projects p \
+            "SELECT p.id, p.critical_at, p.private_at, e.role FROM projects p \
              LEFT JOIN effective_roles e ON e.project_id = p.id AND e.account_id = $3 \
              WHERE p.ecosystem = $1 AND p.key = $2 AND p.removed_at IS NULL",
         )
@@ -306,8 +316,12 @@ impl Store {
                 })?);
             }
         }
-        let critical = maybe_time(first, "critical_at")?.is_some();
-        Ok(Some((ProjectId(text(first, "id")?), critical, roles)))
+        Ok(Some(ManagedProject {
+            id: ProjectId(text(first, "id")?),
+            critical: maybe_time(first, "critical_at")?.is_some(),
+            private: maybe_time(first, "private_at")?.is_some(),
+            roles,
+        }))
     }
 
     /// The policies of a project.

@@ -274,17 +274,21 @@ impl Registry {
             .store
             .managed_project(ecosystem, key.as_str(), Self::account_of(actor))
             .await?;
-        let Some((id, critical, roles)) = found else {
+        let Some(found) = found else {
             return Err(unknown_project(key.as_str()));
         };
         let on = On::Project {
             ecosystem,
             key: key.as_str(),
-            roles,
-            critical,
+            roles: found.roles,
+            critical: found.critical,
         };
+        // Whoever does not see it is told what is said of a name that nobody has.
+        if found.private && policy::may(Act::SeePrivate, actor, on, self.now()).is_err() {
+            return Err(unknown_project(key.as_str()));
+        }
         policy::may(act, actor, on, self.now())?;
-        Ok((id, key))
+        Ok((found.id, key))
     }
 
     /// The publishers of a project.

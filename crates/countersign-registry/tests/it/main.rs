@@ -30,3 +30,4 @@ mod roots;
 mod sign_in;
 mod staging;
 mod trusted;
+mod visibility;

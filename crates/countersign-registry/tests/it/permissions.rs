@@ -237,6 +237,10 @@ async fn on_project(
                 "done",
             )
         }
+        Act::SetVisibility => (
+            code(registry.set_private(actor, PYPI, "demo", false).await),
+            "done",
+        ),
         Act::Propose => {
             let wish = Wish::TransferTo(nobody.to_owned());
             (
@@ -387,6 +391,11 @@ const ELSEWHERE: &[(Act, &str, &str)] = &[
         "a_staged_version_is_out_when_a_passkey_said_yes_to_its_digest",
     ),
     (
+        Act::SeePrivate,
+        include_str!("visibility.rs"),
+        "a_private_project_is_there_for_those_with_a_role_on_it_and_for_nobody_else",
+    ),
+    (
         Act::ApproveStaged,
         include_str!("staging.rs"),
         "a_staged_version_is_out_when_a_passkey_said_yes_to_its_digest",
@@ -531,7 +540,7 @@ on_both_databases! {
                 assert_eq!(answer, expected, "a workflow: {} (critical: {critical})", row.word);
             }
         }
-        assert_eq!(cells, 2 * 5 * EVERY_WAY.len() * 14);
+        assert_eq!(cells, 2 * 5 * EVERY_WAY.len() * 15);
         test.check().await;
     }
 
@@ -689,6 +698,12 @@ fn every_row_says_why_and_stands_where_its_act_says() {
             "{}",
             row.word
         );
-        assert!(!row.workflow || row.act == Act::Publish, "{}", row.word);
+        // A workflow publishes, and reads what it publishes.
+        let workflows = [Act::Publish, Act::SeePrivate];
+        assert!(
+            !row.workflow || workflows.contains(&row.act),
+            "{}",
+            row.word
+        );
     }
 }

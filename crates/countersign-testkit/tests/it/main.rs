@@ -17,6 +17,7 @@ mod people;
 mod provenance;
 mod races;
 mod trusted;
+mod visibility;
 
 use countersign_testkit::packages::{Package, Wheel};
 use sha2::{Digest as _, Sha256};

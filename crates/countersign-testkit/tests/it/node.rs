@@ -657,15 +657,12 @@ fn what_npm_is_refused_it_can_read() {
     let folder = scene.package("http", &json!({"name": "http2", "version": "1.0.0"}));
     let said = scene.npm_in(&folder, &["publish"]).unwrap_err();
     assert!(said.contains("module of Node.js"), "{said}");
-    // Only some may read it.
-    let folder = scene.package(
-        "secret",
-        &json!({"name": "@ada/secret", "version": "1.0.0"}),
-    );
+    // A publication does not hide what everybody saw.
+    let folder = scene.package("open", &json!({"name": "mine", "version": "1.5.0"}));
     let said = scene
         .npm_in(&folder, &["publish", "--access", "restricted"])
         .unwrap_err();
-    assert!(said.contains("public: everybody reads"), "{said}");
+    assert!(said.contains("is public"), "{said}");
     // Somebody else's.
     scene.server.user("bob").unwrap();
     let bob = scene.server.token("bob", &["--action", "manage"]).unwrap();
@@ -705,6 +702,62 @@ fn what_npm_is_refused_it_can_read() {
         said.contains("npm adduser") || said.contains("npm login"),
         "{said}"
     );
+}
+
+#[test]
+fn private_packages_are_there_for_those_with_a_role_on_them_alone() {
+    let scene = Scene::new();
+    scene.publish("@ada/inner", "1.0.0", &["--access", "restricted"]);
+    let status = |name: &str| scene.npm(&["access", "get", "status", name]);
+    assert!(status("@ada/inner").unwrap().contains("private"));
+    let packages = scene.npm(&["access", "list", "packages"]).unwrap();
+    assert!(packages.contains("@ada/inner: read-write"), "{packages}");
+    let found = scene.npm(&["search", "inner", "--json"]).unwrap();
+    assert!(found.contains("@ada/inner"), "{found}");
+    // Said again without a word about it, it stays what it is.
+    scene.publish("@ada/inner", "1.1.0", &[]);
+    let version = ["view", "@ada/inner", "version"];
+    assert!(scene.npm(&version).unwrap().contains("1.1.0"));
+    let folder = scene.package(
+        "project",
+        &json!({"name": "project", "version": "1.0.0", "private": true}),
+    );
+    scene.npm_in(&folder, &["install", "@ada/inner"]).unwrap();
+    assert!(folder.join("node_modules/@ada/inner/package.json").exists());
+
+    // To others it is not there, in npm's words, whoever they are.
+    scene.server.user("bob").unwrap();
+    let ada = scene.server.token("ada", &["--action", "manage"]).unwrap();
+    let bob = scene.server.token("bob", &["--action", "manage"]).unwrap();
+    for token in [Some(bob.as_str()), None] {
+        scene.home.set_token(token).unwrap();
+        for name in ["@ada/inner", "@ada/nothing"] {
+            let said = scene.npm(&["view", name]).unwrap_err();
+            assert!(said.contains("E404"), "{name}: {said}");
+            let said = scene.npm_in(&folder, &["install", name, "--prefer-online"]);
+            assert!(said.unwrap_err().contains("E404"), "{name}");
+            assert!(status(name).unwrap_err().contains("E404"), "{name}");
+        }
+        let found = scene.npm(&["search", "inner", "--json"]).unwrap();
+        assert!(!found.contains("@ada/inner"), "{found}");
+    }
+    scene.home.set_token(Some(&bob)).unwrap();
+    let said = scene.npm(&["access", "set", "status=public", "@ada/inner"]);
+    assert!(said.unwrap_err().contains("E404"));
+
+    scene.home.set_token(Some(&ada)).unwrap();
+    scene
+        .npm(&["access", "set", "status=public", "@ada/inner"])
+        .unwrap();
+    scene.home.set_token(None).unwrap();
+    assert!(scene.npm(&version).unwrap().contains("1.1.0"));
+    scene.home.set_token(Some(&ada)).unwrap();
+    scene
+        .npm(&["access", "set", "status=private", "@ada/inner"])
+        .unwrap();
+    assert!(scene.npm(&version).unwrap().contains("1.1.0"));
+    scene.home.set_token(None).unwrap();
+    assert!(scene.npm(&version).unwrap_err().contains("E404"));
 }
 
 #[test]

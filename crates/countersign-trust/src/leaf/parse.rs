@@ -256,7 +256,7 @@ fn rule(kind: LeafKind) -> Rule {
             account: Always,
             ..row(Always, Scope::Project..=Scope::Project)
         },
-        K::PublisherChanged => Rule {
+        K::PublisherChanged | K::VisibilityChanged => Rule {
             change: Always,
             ..row(Always, Scope::Project..=Scope::Project)
         },

@@ -331,7 +331,7 @@ fn any_leaf() -> impl Strategy<Value = Leaf> {
                     account: Some(hash),
                     ..about(project)
                 },
-                LeafKind::PublisherChanged => Leaf {
+                LeafKind::PublisherChanged | LeafKind::VisibilityChanged => Leaf {
                     change: Some(Change::Replaced),
                     detail: maybe,
                     ..about(project)

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::extract::{Path, State};
 use countersign_registry::model::ProjectStatus;
-use countersign_registry::{Act, Deletion, Wanted};
+use countersign_registry::{Act, Deletion, Error, Kind, Wanted};
 use http::HeaderMap;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -33,6 +33,14 @@ pub(super) struct NewStatus {
     status: String,
     /// Shown to everybody.
     reason: Option<String>,
+}
+
+/// Who sees a project.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewVisibility {
+    /// `public` or `private`.
+    visibility: String,
 }
 
 /// Yank a release: installers skip it unless it is asked for exactly
@@ -181,4 +189,47 @@ pub(super) async fn set_status(
         .await;
     request.told(outcome).await?;
     Ok(done(&request.actor, name))
+}
+
+/// Make a project private, so that only those with a role on it see it, or public again. Its name, versions and digests stand in the public log for ever
+#[utoipa::path(put, path = "/api/v1/projects/{ecosystem}/{name}/visibility", tag = "curation", security(("token" = [])),
+    request_body = NewVisibility, params(("ecosystem" = String, Path), ("name" = String, Path)),
+    responses((status = NO_CONTENT, description = "Changed"), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn set_visibility(
+    State(site): State<Site>,
+    Path((system, name)): Path<(String, String)>,
+    headers: HeaderMap,
+    content: Body,
+) -> Answer {
+    site.actor(&headers).await.map_err(Refusal::problem)?;
+    let NewVisibility { visibility } = body(content).await?;
+    let private = is_private(&visibility).map_err(Refusal::problem)?;
+    let (system, project) = project_named(&system, &name)?;
+    let wanted = Wanted {
+        act: Act::SetVisibility,
+        also: &[],
+        on: None,
+        subject: format!("{project}: it becomes {visibility}"),
+    };
+    let request = Request::of(&site, &headers, wanted).await?;
+    let outcome = site
+        .registry
+        .set_private(&request.actor, system, &name, private)
+        .await;
+    request.told(outcome).await?;
+    Ok(done(&request.actor, name))
+}
+
+/// What a word says of who sees a project.
+pub(crate) fn is_private(word: &str) -> Result<bool, Error> {
+    match word {
+        "private" => Ok(true),
+        "public" => Ok(false),
+        _ => Err(Error::new(
+            Kind::Rejected,
+            "visibility-malformed",
+            format!("{} is neither public nor private.", named(word)),
+        )
+        .remedy("Say public or private.")),
+    }
 }

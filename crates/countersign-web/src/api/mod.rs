@@ -20,6 +20,8 @@ mod read;
 mod recovery;
 mod view;
 
+pub(crate) use change::is_private;
+
 use std::sync::LazyLock;
 
 use axum::Router;
@@ -97,6 +99,7 @@ fn documented() -> OpenApiRouter<Site> {
         .routes(routes!(read::events))
         .routes(routes!(change::yank, change::unyank))
         .routes(routes!(change::set_status))
+        .routes(routes!(change::set_visibility))
         .routes(routes!(people::roles))
         .routes(routes!(people::set_role, people::remove_role))
         .routes(routes!(people::set_team_role, people::remove_team_role))

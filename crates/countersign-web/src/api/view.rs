@@ -52,6 +52,12 @@ pub(super) struct ProjectRow {
     latest: String,
     /// When its newest file went live (RFC 3339).
     updated: String,
+    /// `public`, or `private`: only those with a role on it see it.
+    visibility: &'static str,
+}
+
+fn visibility(private: bool) -> &'static str {
+    if private { "private" } else { "public" }
 }
 
 impl From<ProjectSummary> for ProjectRow {
@@ -63,6 +69,7 @@ impl From<ProjectSummary> for ProjectRow {
             summary: row.summary,
             latest: row.latest,
             updated: row.updated.rfc3339(),
+            visibility: visibility(row.private),
         }
     }
 }
@@ -105,6 +112,8 @@ pub(super) struct Project {
     /// Tags and the versions that they point to; npm alone has them.
     tags: BTreeMap<String, String>,
     downloads_30d: u64,
+    /// `public`, or `private`: only those with a role on it see it.
+    visibility: &'static str,
 }
 
 impl From<ProjectDetail> for Project {
@@ -125,6 +134,7 @@ impl From<ProjectDetail> for Project {
             releases: project.releases.into_iter().map(Into::into).collect(),
             tags: project.tags.into_iter().collect(),
             downloads_30d: project.downloads_30d,
+            visibility: visibility(project.private),
         }
     }
 }

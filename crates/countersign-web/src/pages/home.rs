@@ -30,6 +30,7 @@ pub(super) struct ProjectCard {
     pub(super) name: String,
     pub(super) latest: String,
     pub(super) summary: String,
+    pub(super) private: bool,
     pub(super) updated: Day,
 }
 
@@ -41,6 +42,7 @@ impl From<ProjectSummary> for ProjectCard {
             name: project.name,
             latest: project.latest,
             summary: phrase::shortened(&project.summary, 200),
+            private: project.private,
             updated: Day(project.updated),
         }
     }

@@ -60,6 +60,10 @@ const KINDS: &[(&str, &str)] = &[
         "The rules of this registry changed, or what a project asks of those who publish it.",
     ),
     (
+        "visibility-changed",
+        "A project became private, which the log calls added, or public, which it calls removed.",
+    ),
+    (
         "token-revoked-leaked",
         "A token was revoked because it had become public.",
     ),

@@ -29,6 +29,10 @@ struct ProjectPage<'a> {
     index: String,
     summary: &'a str,
     banner: Option<Banner>,
+    /// Only those with a role on it see this page.
+    private: bool,
+    /// Where cargo reads a private crate, where it does not read it at the registry's usual address.
+    private_index: Option<String>,
     created: Day,
     downloads: String,
     people: &'a [(String, countersign_registry::model::Role)],
@@ -268,6 +272,11 @@ impl<'a> ProjectPage<'a> {
                 .and_then(|newest| newest.manifest.summary.as_deref())
                 .unwrap_or_default(),
             banner: Banner::of(project),
+            private: project.private,
+            private_index: (project.private
+                && project.ecosystem == Ecosystem::Cargo
+                && !frame.restricted)
+                .then(|| format!("sparse+{}/cargo/private/", frame.site)),
             created: Day(project.created),
             downloads: phrase::count(project.downloads_30d),
             people: &project.people,

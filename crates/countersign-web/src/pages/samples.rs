@@ -29,6 +29,7 @@ pub(super) fn projects() -> Vec<ProjectSummary> {
         summary: summary.to_owned(),
         latest: latest.to_owned(),
         updated: Time(NOW - days * DAY),
+        private: false,
     };
     vec![
         project(
@@ -111,6 +112,7 @@ pub(super) fn project() -> ProjectDetail {
         releases,
         tags: Vec::new(),
         downloads_30d: 1_284_331,
+        private: false,
     }
 }
 
@@ -121,6 +123,7 @@ pub(super) fn small_project() -> ProjectDetail {
         releases: vec![release_row("0.1", 30)],
         people: vec![("olu".to_owned(), Role::Owner)],
         downloads_30d: 0,
+        private: true,
         ..project()
     }
 }

@@ -39,6 +39,7 @@ pub(super) fn routes() -> Router<Site> {
         .route(&at("/policy"), post(set_policy))
         .route(&at("/notices"), post(dismiss))
         .route(&at("/status"), post(set_status))
+        .route(&at("/visibility"), post(set_visibility))
         .route(&at("/withhold"), post(withhold))
         .route(&at("/delete"), post(delete))
         .route(&at("/propose"), post(propose))
@@ -481,6 +482,27 @@ async fn set_status(
     member
         .done(outcome, &path_of(system, &name), "status-set")
         .await
+}
+
+async fn set_visibility(
+    member: Member,
+    Path((system, name)): Addressed,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let form = member.fields(body).await?;
+    let system = ecosystem(&system)?;
+    let private = crate::api::is_private(form.get("visibility")).map_err(refused)?;
+    let outcome = member
+        .site
+        .registry
+        .set_private(&member.actor, system, &name, private)
+        .await;
+    let word = if private {
+        "made-private"
+    } else {
+        "made-public"
+    };
+    member.done(outcome, &path_of(system, &name), word).await
 }
 
 async fn withhold(

@@ -11,7 +11,7 @@ use askama::Template;
 use axum::extract::FromRequestParts;
 use axum::response::{Html, IntoResponse, Response};
 use bytes::Bytes;
-use countersign_registry::{Error, Result};
+use countersign_registry::{Error, Result, saw_private};
 use countersign_trust::digest::Sha256;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -211,12 +211,17 @@ impl Visit {
         serial: u64,
         render: impl Future<Output = Result<Page>>,
     ) -> Result<Answer> {
+        // What shows a private project is for its reader: it neither comes from what all share nor goes there.
         let key = (self.path.clone(), serial);
-        if let Some(page) = self.cache.0.get(&key) {
+        if !saw_private()
+            && let Some(page) = self.cache.0.get(&key)
+        {
             return Ok(Answer::Page(page));
         }
         let page = Arc::new(render.await?);
-        self.cache.0.insert(key, Arc::clone(&page));
+        if !saw_private() {
+            self.cache.0.insert(key, Arc::clone(&page));
+        }
         Ok(Answer::Page(page))
     }
 

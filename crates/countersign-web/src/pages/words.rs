@@ -75,6 +75,10 @@ pub(super) fn done(word: &str) -> Option<&'static str> {
         "publisher-removed" => "The publisher is removed; what it was given has ended.",
         "policy-set" => "The policy is set.",
         "status-set" => "The status is set.",
+        "made-private" => {
+            "It is private: for everybody without a role on it, it is not there. The log keeps its name, versions and digests."
+        }
+        "made-public" => "It is public: everybody who may read this registry sees it.",
         "withheld" => "It is withheld, with effect at once.",
         "released" => "It is served again.",
         "deleted" => "It is gone. Its names stay taken.",

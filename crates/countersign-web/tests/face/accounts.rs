@@ -188,6 +188,7 @@ const FORMS: &[(&str, bool)] = &[
     ("/projects/pypi/any/settings/policy", true),
     ("/projects/pypi/any/settings/notices", true),
     ("/projects/pypi/any/settings/status", true),
+    ("/projects/pypi/any/settings/visibility", true),
     ("/projects/pypi/any/settings/withhold", true),
     ("/projects/pypi/any/settings/delete", true),
     ("/projects/pypi/any/settings/propose", true),

@@ -17,4 +17,5 @@ mod restricted;
 mod simple_index;
 mod trusted;
 mod upload;
+mod visibility;
 mod wire;

@@ -296,6 +296,7 @@ pub fn body_for(description: &Value, operation: &Value) -> String {
         let name = name.as_str().unwrap();
         let value = match name {
             "status" => json!("archived"),
+            "visibility" => json!("private"),
             "role" | "standing" => json!("owner"),
             "action" => json!("manage"),
             "issuer" if schema["properties"]["repository"].is_object() => {

@@ -1,6 +1,6 @@
 //! Cargo's registry: the sparse index below `/cargo/index/`, the web API below `/cargo/api/v1/`.
 //!
-//! Clients configure `sparse+SITE/cargo/index/`. Its `config.json` says where the rest is: `api` is `SITE/cargo`, behind
+//! Clients configure `sparse+SITE/cargo/index/`, or `sparse+SITE/cargo/private/` for private crates of a public instance. The index's `config.json` says where the rest is: `api` is `SITE/cargo`, behind
 //! which cargo appends `/api/v1/…`; `dl` names files by their digest, so that downloads come from the same memory as
 //! everybody else's.
 
@@ -35,6 +35,8 @@ pub(super) fn routes() -> Router<Site> {
     Router::new()
         .route("/cargo/index/config.json", get(config))
         .route("/cargo/index/{*path}", get(entries))
+        .route("/cargo/private/config.json", get(private_config))
+        .route("/cargo/private/{*path}", get(private_entries))
         .route("/cargo/api/v1/crates", get(manage::search))
         .route("/cargo/api/v1/crates/new", put(publish::publish))
         .route(
@@ -81,6 +83,7 @@ pub(crate) fn checks_itself(method: &Method, path: &str) -> bool {
 pub(crate) fn reads_with_publishing_token(method: &Method, path: &str) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
         && (path.starts_with("/cargo/index/")
+            || path.starts_with("/cargo/private/")
             || (path.starts_with("/cargo/api/v1/crates/") && path.ends_with("/download")))
 }
 
@@ -91,16 +94,51 @@ pub(crate) fn login_url(site: &str) -> String {
 
 /// The index's `config.json`.
 async fn config(State(site): State<Site>, method: Method, headers: HeaderMap) -> Response {
+    configured(&site, site.is_public(), &method, &headers)
+}
+
+/// The same of the index for those who have a token: cargo sends one to an index whose `config.json` says so, and to no
+/// other, and whatever it asks for there it asks with the token. So private crates of a public instance are read here.
+/// Whoever has none is asked for it whatever the address names, so that nobody learns what is there.
+async fn private_config(
+    State(site): State<Site>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    site.client(&headers, SYSTEM)
+        .await
+        .map_err(Refusal::cargo)?;
+    Ok(configured(&site, false, &method, &headers))
+}
+
+async fn private_entries(
+    State(site): State<Site>,
+    path: Path<String>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    site.client(&headers, SYSTEM)
+        .await
+        .map_err(Refusal::cargo)?;
+    let mut answer = entries(State(site), path, method, headers).await?;
+    // The same lines as at the open address, but not for everybody.
+    answer
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    Ok(answer)
+}
+
+fn configured(site: &Site, open: bool, method: &Method, headers: &HeaderMap) -> Response {
     let url = site.url();
     let config = index::Config {
-        // On a restricted instance cargo's token is asked for at cargo's own addresses.
-        dl: if site.is_public() {
+        // Where cargo has a token, it is asked for at cargo's own addresses.
+        dl: if open {
             format!("{url}/files/{{sha256-checksum}}/{{crate}}-{{version}}.crate")
         } else {
             format!("{url}/cargo/api/v1/crates")
         },
         api: Some(format!("{url}/cargo")),
-        auth_required: !site.is_public(),
+        auth_required: !open,
     };
     let bytes = Bytes::from(config.render());
     let etag = format!("\"{}\"", &Sha256::of(&bytes).to_hex()[..32]);
@@ -110,9 +148,9 @@ async fn config(State(site): State<Site>, method: Method, headers: HeaderMap) ->
         content_type: HeaderValue::from_static("application/json"),
         keep: Keep::Minutes,
         negotiated: false,
-        public: site.is_public(),
+        public: open,
     }
-    .answer(&method, &headers);
+    .answer(method, headers);
     response
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -309,6 +347,7 @@ mod tests {
         let reads = |path: &str| reads_with_publishing_token(&Method::GET, path);
         assert!(reads("/cargo/index/config.json"));
         assert!(reads("/cargo/index/se/rd/serde"));
+        assert!(reads("/cargo/private/se/rd/serde"));
         assert!(reads("/cargo/api/v1/crates/serde/1.0.0/download"));
         for path in [
             "/cargo/api/v1/crates",

@@ -4,12 +4,13 @@ use axum::body::Body;
 use countersign_formats::Ecosystem;
 use countersign_formats::npm::name::PackageName;
 use countersign_registry::model::{Actor, Identity, ProjectDetail, Role};
-use countersign_registry::{Error, Kind};
+use countersign_registry::{Act, Error, Kind, Wanted};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{Answer, Call, done, json, noted, read_json};
-use crate::error::{Refusal, shown};
+use crate::error::{Refusal, notify_npm, shown};
+use crate::protocols::npm_trust::step_up::Request;
 
 /// Packages of an account or an organisation, and what one may do with them.
 pub(super) fn permission(roles: impl IntoIterator<Item = Role>) -> &'static str {
@@ -47,8 +48,8 @@ pub(super) fn unknown(name: &PackageName) -> Error {
 /// `{"public"}`.
 pub(super) async fn visibility(call: &Call<'_>, name: &PackageName) -> Answer {
     let actor = call.site.viewer(call.headers).await.map_err(Refusal::npm)?;
-    project(call, name).await?;
-    let answer = json(&json!({ "public": call.site.is_public() }));
+    let project = project(call, name).await?;
+    let answer = json(&json!({ "public": call.site.is_public() && !project.private }));
     Ok(noted(&actor, Some(name), answer))
 }
 
@@ -105,18 +106,12 @@ struct NewAccess {
     automation_token_overrides_tfa: Option<bool>,
 }
 
-/// What `npm access set` wants. Whether a package is public is the instance's to say here, and what publishing takes is
-/// the project's policy.
+/// What `npm access set` wants: who sees the package, and what publishing takes, which is the project's policy here. Where
+/// nobody but those with a credential reads anything, npm's two words mean what the whole registry is.
 pub(super) async fn set(call: &Call<'_>, name: &PackageName, body: Body) -> Answer {
     let actor = call.actor().await?;
     let new: NewAccess = read_json(body).await?;
     project(call, name).await?;
-    // Even where nothing changes: a stranger is not told that it was done.
-    call.site
-        .registry
-        .project_policy(&actor, Ecosystem::Npm, name.as_str())
-        .await
-        .map_err(Refusal::npm)?;
     if new.publish_requires_tfa.is_some() || new.automation_token_overrides_tfa.is_some() {
         let error = Error::new(
             Kind::Rejected,
@@ -127,39 +122,58 @@ pub(super) async fn set(call: &Call<'_>, name: &PackageName, body: Body) -> Answ
             "Let the package be published by trusted publishers alone: its settings page, or countersign policy.",
         )));
     }
-    match new.access.as_deref() {
-        Some("public") if call.site.is_public() => Ok(noted(&actor, Some(name), done())),
-        Some("restricted" | "private") if !call.site.is_public() => {
-            Ok(noted(&actor, Some(name), done()))
+    let private = match new.access.as_deref() {
+        Some("public") => false,
+        Some("restricted" | "private") => true,
+        _ => {
+            return Err(Refusal::npm(Error::new(
+                Kind::Rejected,
+                "json-malformed",
+                "The request says neither public nor restricted.",
+            )));
         }
-        Some("public" | "restricted" | "private") => {
-            Err(Refusal::npm(other_visibility(call.site.is_public())))
-        }
-        _ => Err(Refusal::npm(Error::new(
-            Kind::Rejected,
-            "json-malformed",
-            "The request says neither public nor restricted.",
-        ))),
+    };
+    if !call.site.is_public() {
+        // Even where nothing changes: a stranger is not told that it was done.
+        call.site
+            .registry
+            .project_policy(&actor, Ecosystem::Npm, name.as_str())
+            .await
+            .map_err(Refusal::npm)?;
+        return match private {
+            true => Ok(noted(&actor, Some(name), done())),
+            false => Err(Refusal::npm(never_public())),
+        };
     }
+    let word = if private { "private" } else { "public" };
+    let wanted = Wanted {
+        act: Act::SetVisibility,
+        also: &[],
+        on: Some((Ecosystem::Npm, name.to_string())),
+        subject: format!("pkg:npm/{name}: it becomes {word}"),
+    };
+    let request = Request::of(call.site, call.headers, wanted).await?;
+    let outcome = call
+        .site
+        .registry
+        .set_private(&request.actor, Ecosystem::Npm, name.as_str(), private)
+        .await;
+    request.told(outcome).await?;
+    let mut answer = noted(&request.actor, Some(name), done());
+    if private {
+        notify_npm(&mut answer, STAYS_IN_THE_LOG);
+    }
+    Ok(answer)
 }
 
-/// All packages of an instance are read by the same people.
-pub(super) fn other_visibility(public: bool) -> Error {
-    let (is, way) = if public {
-        (
-            "public: everybody reads all its packages, and one alone can not be private",
-            "Publish with --access public, or run a registry of your own whose configuration says visibility = \"restricted\".",
-        )
-    } else {
-        (
-            "restricted: only those with a credential read its packages, and one alone can not be public",
-            "Publish with --access restricted.",
-        )
-    };
+/// Whoever makes a package private should know it.
+pub(super) const STAYS_IN_THE_LOG: &str = "Private: only those with a role on it see it. Its name, versions and digests stand in this registry's public log for ever.";
+
+fn never_public() -> Error {
     Error::new(
         Kind::Rejected,
         "npm-access",
-        format!("This registry is {is}."),
+        "This registry is restricted: only those with a credential read its packages, and one alone can not be public to others.",
     )
-    .remedy(way)
+    .remedy("Publish with --access restricted. Among those who read here, who sees a package is set on its settings page.")
 }

@@ -18,7 +18,7 @@ use http::header::CONTENT_ENCODING;
 use serde_json::json;
 use tokio::sync::{SemaphorePermit, mpsc};
 
-use super::access::other_visibility;
+use super::access::STAYS_IN_THE_LOG;
 use super::{Answer, Call, change, created, json, noted};
 use crate::error::{Refusal, notify_npm, shown};
 use crate::protocols::npm_trust;
@@ -68,7 +68,7 @@ pub(super) async fn stage(call: &Call<'_>, name: &PackageName, body: Body) -> An
             return Err(Refusal::npm(error.remedy("Stage with npm stage publish.")));
         }
     };
-    fits(call.site, name, &form).map_err(Refusal::npm)?;
+    fits(name, &form).map_err(Refusal::npm)?;
     let staged = staged.named(&form.name.tarball(&form.version));
     let (registry, sender) = (call.site.registry.clone(), actor.clone());
     let staging = tokio::spawn(async move {
@@ -106,7 +106,7 @@ async fn publisher(call: &Call<'_>, name: &PackageName) -> Result<Actor, Refusal
 }
 
 /// The body of the request, as far as it says where it belongs.
-fn fits(site: &Site, name: &PackageName, form: &Publish) -> Result<(), Error> {
+fn fits(name: &PackageName, form: &Publish) -> Result<(), Error> {
     if !name.is_spelt(&form.name) {
         let message = format!(
             "The address names {name}, the request publishes {}.",
@@ -115,11 +115,7 @@ fn fits(site: &Site, name: &PackageName, form: &Publish) -> Result<(), Error> {
         return Err(Error::new(Kind::Rejected, "npm-body", message)
             .remedy("Publish with npm, pnpm or yarn."));
     }
-    match (form.access, site.is_public()) {
-        (Some(Access::Restricted), true) => Err(other_visibility(true)),
-        // npm says `public` wherever nothing else was said; on a restricted instance that means nothing.
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 async fn publish(
@@ -129,9 +125,11 @@ async fn publish(
     form: Publish,
     staged: Staged,
 ) -> Answer {
-    fits(call.site, name, &form).map_err(Refusal::npm)?;
+    fits(name, &form).map_err(Refusal::npm)?;
     let staged = staged.named(&form.name.tarball(&form.version));
     let version = form.version.clone();
+    // npm says `public` wherever nothing else was said: that changes nothing.
+    let restricted = form.access == Some(Access::Restricted) && call.site.is_public();
     let (registry, publisher) = (call.site.registry.clone(), actor.clone());
     // In a task of its own: a client that hangs up now must not stop a publish half way.
     let publishing = tokio::spawn(async move {
@@ -145,6 +143,9 @@ async fn publish(
         .map_err(Refusal::npm)?;
     let mut answer = receipt_answer(call.site, name, &version, &receipt);
     answer = noted(actor, Some(name), answer);
+    if restricted {
+        notify_npm(&mut answer, STAYS_IN_THE_LOG);
+    }
     if let Some(noted) = answer.extensions_mut().get_mut::<Noted>() {
         noted.leaf = Some(receipt.leaf);
         noted.filename = Some(name.tarball(&version));
