@@ -439,7 +439,7 @@ const BANS: &[Ban] = &[
     Ban {
         below: "crates/countersign-registry/src",
         except: &["crates/countersign-registry/src/store"],
-        words: &["sqlx"],
+        words: &["sqlx", "rusqlite"],
         why: "all SQL stands below store/",
     },
     Ban {
@@ -475,7 +475,7 @@ const BANS: &[Ban] = &[
     Ban {
         below: "crates/countersign-web/src",
         except: &[],
-        words: &["sqlx", "object_store"],
+        words: &["sqlx", "rusqlite", "object_store"],
         why: "the face asks the core, never the database or the blobs",
     },
 ];
@@ -492,6 +492,7 @@ const IMPURE: &[&str] = &[
     "rand",
     "OsRng",
     "sqlx",
+    "rusqlite",
     "reqwest",
     "hyper",
 ];

@@ -28,6 +28,9 @@ use crate::error::{Error, Kind, Result};
 /// Uploads above this go up in parts, so that memory stays flat.
 const PART: usize = 8 << 20;
 
+/// Up to this size a file is written in the thread that asks.
+const SMALL: usize = 1 << 20;
+
 /// How much of a local file is read at once while it is streamed out.
 const CHUNK: usize = 256 << 10;
 
@@ -37,6 +40,8 @@ pub struct Blobs {
     durable: Arc<dyn ObjectStore>,
     quick: Arc<dyn ObjectStore>,
     place: Arc<str>,
+    /// Where it is a folder: it.
+    folder: Option<Arc<FilePath>>,
     /// Bytes found in place may have been put there by a process that died before its sync.
     syncs: bool,
 }
@@ -81,6 +86,7 @@ impl Blobs {
             durable: open(sync)?,
             quick: open(false)?,
             place: folder.display().to_string().into(),
+            folder: Some(folder.into()),
             syncs: sync,
         })
     }
@@ -94,6 +100,7 @@ impl Blobs {
     pub fn from_store(store: Arc<dyn ObjectStore>) -> Self {
         Self {
             place: store.to_string().into(),
+            folder: None,
             syncs: false,
             durable: store.clone(),
             quick: store,
@@ -141,6 +148,7 @@ impl Blobs {
             durable: store.clone(),
             quick: store,
             place: url.to_string().into(),
+            folder: None,
             syncs: false,
         })
     }
@@ -262,6 +270,13 @@ impl Blobs {
 
     /// Stores bytes at a path; see the module's text for who may.
     pub(crate) async fn put_quick(&self, path: &str, bytes: Bytes) -> Result<()> {
+        if let Some(folder) = &self.folder
+            && bytes.len() <= SMALL
+            && replace(&folder.join(path), &bytes).is_ok()
+        {
+            return Ok(());
+        }
+        // Its folder is still to be made, or somebody else is at it, or it fails for a reason that is told from here.
         self.quick
             .put(&Path::from(path), PutPayload::from_bytes(bytes))
             .await
@@ -354,6 +369,21 @@ impl Blobs {
         }
         unreachable(self.place.to_string(), source)
     }
+}
+
+/// Puts a small file in place of what is there, as `object_store` does it, but in the thread that asks: it is a write into
+/// the page cache, and the way to another thread and back costs more.
+fn replace(place: &FilePath, bytes: &[u8]) -> std::io::Result<()> {
+    let mut staged = place.as_os_str().to_owned();
+    // A name that `object_store` uses for its own unfinished files and lists never.
+    staged.push("#1");
+    let mut file = std::fs::File::create_new(&staged)?;
+    let done =
+        std::io::Write::write_all(&mut file, bytes).and_then(|()| std::fs::rename(&staged, place));
+    if done.is_err() {
+        std::fs::remove_file(&staged)?;
+    }
+    done
 }
 
 /// Up to `left` bytes of a local file, in chunks that are read on a blocking thread straight into what is sent:

@@ -43,7 +43,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fetch::{Document, DocumentKey};
 use crate::model::{AccountId, Actor, EventId, FileId, Identity, ProjectId, Time};
 use crate::store::{
-    AttestationRow, DocumentRow, FileRow, Head, LeafFacts, NewEvent, NumberedLeaf, Tx,
+    AttestationRow, Backend, DocumentRow, FileRow, Head, LeafFacts, NewEvent, NumberedLeaf, Tx,
     WRITE_CONFLICT,
 };
 
@@ -240,7 +240,7 @@ impl Registry {
                 // After a fault the log is tried again even if nobody waits: `healthz` must not stay red for ever.
                 let troubled = beat.problem().is_some();
                 if called || stopping || troubled || registry.has_backlog().await {
-                    registry.beat_until_done().await;
+                    registry.beat_apart().await;
                 }
                 if stopping {
                     return;
@@ -265,6 +265,19 @@ impl Registry {
                 self.inner.beat.set_problem(Some(error.message.clone()));
                 false
             }
+        }
+    }
+
+    /// [`Registry::beat_until_done`] where it holds nobody up: SQLite answers in the thread that asks.
+    async fn beat_apart(&self) {
+        if self.inner.store.backend() == Backend::Postgres {
+            return self.beat_until_done().await;
+        }
+        let (registry, runtime) = (self.clone(), tokio::runtime::Handle::current());
+        let beats =
+            tokio::task::spawn_blocking(move || runtime.block_on(registry.beat_until_done()));
+        if let Err(error) = beats.await {
+            tracing::error!(%error, "a beat broke off");
         }
     }
 

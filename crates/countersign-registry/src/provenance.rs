@@ -213,7 +213,7 @@ impl Registry {
             None => None,
             Some(event) => {
                 self.inner.fetch.forget(ecosystem, key.as_str(), []);
-                Some(self.await_log(&event, false).await?.index)
+                Some(self.await_log(&event, false, None).await?.index)
             }
         };
         Ok(Added {

@@ -150,6 +150,8 @@ pub(crate) struct Recorded {
     served_anew: bool,
     /// What the publisher should know besides.
     nudge: Option<String>,
+    /// Where the beat tells of the leaf.
+    told: Option<oneshot::Receiver<Logged>>,
 }
 
 type Waiting = (Arc<Publication>, oneshot::Sender<Result<Recorded>>);
@@ -348,7 +350,7 @@ impl Registry {
         let Publication {
             inspected, purl, ..
         } = &*publication;
-        let (event, repeated) = (recorded.event, recorded.repeated);
+        let (event, repeated, told) = (recorded.event, recorded.repeated, recorded.told);
         let mut warnings = inspected.warnings.clone();
         warnings.extend(recorded.nudge);
         if found == Found::Before {
@@ -361,9 +363,9 @@ impl Registry {
 
         // From here on nothing can be lost; the answer waits for the log.
         if let Some(added) = &recorded.added {
-            self.await_log(added, false).await?;
+            self.await_log(added, false, None).await?;
         }
-        let logged = self.await_log(&event, repeated).await?;
+        let logged = self.await_log(&event, repeated, told).await?;
         let proof = self
             .prove(&logged.served, logged.index, &logged.body)
             .await?;
@@ -380,7 +382,7 @@ impl Registry {
     /// Reads the archive away from the async threads and holds the form against it.
     async fn inspect(&self, staged: Staged, form: Form) -> Result<Inspected> {
         let limits = self.inner.settings.limits.clone();
-        let own = self.inner.settings.own_index();
+        let own = matches!(form, Form::Cargo(_)).then(|| self.inner.settings.own_index());
         // Where everybody who reads here is known, npm's word means what the whole registry is already.
         let open = self.inner.settings.visibility == Visibility::Public;
         let inspect = move || -> Result<Inspected> {
@@ -421,7 +423,11 @@ impl Registry {
                     form.digests()?.check(&computed)?;
                     warnings.extend(upload::compare(&form, &manifest)?);
                 }
-                Form::Cargo(request) => cargo::publish::compare(&request, &manifest, &own?)?,
+                Form::Cargo(request) => {
+                    let missing = || Error::internal("a crate met no index of ours", "own");
+                    let own = own.ok_or_else(missing)??;
+                    cargo::publish::compare(&request, &manifest, &own)?;
+                }
                 Form::Npm(publish) => {
                     publish.check_digests(&npm_digests(&staged.digests)?)?;
                     hold_npm(&publish, &manifest)?;
@@ -484,8 +490,8 @@ impl Registry {
     async fn commit_publication(&self, publication: &Arc<Publication>) -> Result<Recorded> {
         if self.inner.store.backend() == Backend::Postgres {
             let mut tx = self.inner.store.write().await?;
-            let recorded = self.record_publication(&mut tx, publication).await?;
-            tx.commit().await?;
+            let mut recorded = self.record_publication(&mut tx, publication).await?;
+            self.commit_expecting(tx, [&mut recorded]).await?;
             self.forget_rendered(publication, &recorded);
             return Ok(recorded);
         }
@@ -498,9 +504,11 @@ impl Registry {
         }
         let group: Vec<_> = desk.queue().drain(..).collect();
         let registry = self.clone();
-        // In a task of its own: a publisher that hangs up must not take the others' commit with it.
-        tokio::spawn(async move {
-            registry.commit_group(group).await;
+        // In a task of its own: a publisher that hangs up must not take the others' commit with it. On a thread that may
+        // block: SQLite answers in the thread that asks.
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::spawn_blocking(move || {
+            runtime.block_on(registry.commit_group(group));
             drop(turn);
         });
         let died = || Error::new(Kind::Conflict, WRITE_CONFLICT, "The commit broke off.");
@@ -515,9 +523,9 @@ impl Registry {
             let mut answers = Vec::with_capacity(group.len());
             if let [(publication, _)] = &group[..] {
                 // Alone: what is refused is rolled back with the whole transaction.
-                let recorded = self.record_publication(&mut tx, publication).await;
-                if recorded.is_ok() {
-                    tx.commit().await?;
+                let mut recorded = self.record_publication(&mut tx, publication).await;
+                if let Ok(recorded) = &mut recorded {
+                    self.commit_expecting(tx, [recorded]).await?;
                 }
                 return Ok(vec![recorded]);
             }
@@ -530,7 +538,8 @@ impl Registry {
                 }
                 answers.push(recorded);
             }
-            tx.commit().await?;
+            self.commit_expecting(tx, answers.iter_mut().flatten())
+                .await?;
             Ok::<_, Error>(answers)
         }
         .await;
@@ -551,6 +560,30 @@ impl Registry {
                 }
             }
         }
+    }
+
+    /// Commits, and asks beforehand to be told of the leaves: a beat may take the events up the moment after.
+    async fn commit_expecting<'a>(
+        &self,
+        tx: Tx,
+        recorded: impl IntoIterator<Item = &'a mut Recorded>,
+    ) -> Result<()> {
+        let beat = &self.inner.beat;
+        let mut fresh: Vec<&mut Recorded> = recorded
+            .into_iter()
+            .filter(|recorded| !recorded.repeated)
+            .collect();
+        for recorded in &mut fresh {
+            recorded.told = Some(beat.expect(&recorded.event));
+        }
+        let done = tx.commit().await;
+        if done.is_err() {
+            for recorded in fresh {
+                recorded.told = None;
+                beat.forget(&recorded.event);
+            }
+        }
+        done
     }
 
     /// Where what is served changed without a beat, memory must not go on showing what was.
@@ -666,6 +699,7 @@ impl Registry {
                     served_anew: added.is_some(),
                     added,
                     nudge: None,
+                    told: None,
                 });
             }
             Decision::New(passed) => passed,
@@ -797,6 +831,7 @@ impl Registry {
                 served_anew: true,
                 added,
                 nudge: None,
+                told: None,
             });
         }
         let digests_sent = vetted.digests();
@@ -868,6 +903,7 @@ impl Registry {
             added: None,
             served_anew: false,
             nudge,
+            told: None,
         })
     }
 
@@ -995,10 +1031,16 @@ impl Registry {
         Ok(id)
     }
 
-    /// Waits until an event's leaf is under the served checkpoint, at most as long as the settings say.
-    pub(crate) async fn await_log(&self, event: &EventId, repeated: bool) -> Result<Logged> {
+    /// Waits until an event's leaf is under the served checkpoint, at most as long as the settings say. `told` is where the
+    /// beat tells of it, if it was asked before the event was committed.
+    pub(crate) async fn await_log(
+        &self,
+        event: &EventId,
+        repeated: bool,
+        told: Option<oneshot::Receiver<Logged>>,
+    ) -> Result<Logged> {
         let beat = &self.inner.beat;
-        let mut told = beat.expect(event);
+        let mut told = told.unwrap_or_else(|| beat.expect(event));
         beat.wake();
         let deadline = tokio::time::Instant::now() + self.inner.settings.log_wait;
         // A repeated publish, or one that another process logs, is found in the database.

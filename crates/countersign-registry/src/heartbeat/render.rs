@@ -287,15 +287,21 @@ impl Shown {
         })
     }
 
-    fn fragment(&self, ecosystem: Ecosystem, settings: &Settings) -> Result<Fragment> {
+    /// `own` is there for a crate.
+    fn fragment(
+        &self,
+        ecosystem: Ecosystem,
+        own: Option<&OwnIndex>,
+        settings: &Settings,
+    ) -> Result<Fragment> {
         let row = &self.row;
-        let json = match ecosystem {
-            Ecosystem::Pypi => documents::file_fragment(&file_view(row, settings.site())),
-            Ecosystem::Cargo => {
-                let own = settings.own_index()?;
-                self.line(&own, settings.site())?
+        let json = match (ecosystem, own) {
+            (Ecosystem::Pypi, _) => documents::file_fragment(&file_view(row, settings.site())),
+            (Ecosystem::Cargo, Some(own)) => self.line(own, settings.site())?,
+            (Ecosystem::Cargo, None) => {
+                return Err(Error::internal("a crate met no index of ours", "own"));
             }
-            Ecosystem::Npm => {
+            (Ecosystem::Npm, _) => {
                 return Ok(npm::abbreviated_fragment(&self.npm_version(settings)?));
             }
         };
@@ -405,9 +411,14 @@ impl Fragments {
             latest: self.latest.clone(),
         };
         let mut changed = None;
+        let own = match ecosystem {
+            Ecosystem::Cargo => Some(settings.own_index()?),
+            Ecosystem::Pypi | Ecosystem::Npm => None,
+        };
         for shown in files {
             let file = &shown.row;
-            next.fragments.push(shown.fragment(ecosystem, settings)?);
+            next.fragments
+                .push(shown.fragment(ecosystem, own.as_ref(), settings)?);
             // Elsewhere every file is a version of its own.
             if ecosystem == Ecosystem::Pypi && !next.versions.contains(&file.version) {
                 next.versions.push(file.version.clone());

@@ -236,7 +236,7 @@ impl Store {
     pub(crate) async fn head(&self, shard: u64) -> Result<Option<Head>> {
         let row = sqlx::query("SELECT shard, origin, size, root, checkpoint, signed_at, frozen_at FROM log_head WHERE shard = $1")
             .bind(signed(shard))
-            .fetch_optional(&self.read)
+            .fetch_optional(&self.near)
             .await
             .map_err(failed)?;
         row.as_ref().map(head).transpose()
@@ -265,7 +265,7 @@ impl Store {
         .bind(signed(shard))
         .bind(signed(from))
         .bind(signed(limit))
-        .fetch_all(&self.read)
+        .fetch_all(&self.near)
         .await
         .map_err(failed)?;
         rows.iter().map(numbered).collect()
@@ -283,7 +283,7 @@ impl Store {
             for project in chunk {
                 query = query.bind(project.0.clone());
             }
-            for row in &query.fetch_all(&self.read).await.map_err(failed)? {
+            for row in &query.fetch_all(&self.near).await.map_err(failed)? {
                 states.push(project_state(row)?);
             }
         }
@@ -307,7 +307,7 @@ impl Store {
     pub(crate) async fn leaf_of_event(&self, event: &EventId) -> Result<Option<(u64, u64)>> {
         let row = sqlx::query("SELECT shard, idx FROM leaves WHERE event_id = $1")
             .bind(event.0.clone())
-            .fetch_optional(&self.read)
+            .fetch_optional(&self.near)
             .await
             .map_err(failed)?;
         row.map(|row| Ok((unsigned(&row, "shard")?, unsigned(&row, "idx")?)))

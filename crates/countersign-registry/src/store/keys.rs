@@ -50,7 +50,7 @@ impl Store {
         let rows = sqlx::query(built(format!(
             "SELECT number, {name} AS name, spki, since_at, until_at FROM {table} ORDER BY number DESC"
         )))
-        .fetch_all(&self.read)
+        .fetch_all(&self.near)
         .await
         .map_err(failed)?;
         rows.iter()

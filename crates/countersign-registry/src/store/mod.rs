@@ -9,6 +9,7 @@ mod curating;
 mod device;
 mod examining;
 mod keys;
+mod local;
 mod mail;
 mod npm;
 mod organisations;
@@ -26,16 +27,18 @@ mod veil;
 mod whole;
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
-use sqlx::{Any, AnyPool, AssertSqlSafe, Row};
+use sqlx::{AnyPool, AssertSqlSafe, Row};
 
 pub(crate) use beats::{DocumentRow, Head, LeafFacts, NewEvent, NumberedLeaf, ProjectState};
 pub use console::{LeakReport, Withheld};
 pub(crate) use curating::{CuratedFile, CuratedProject};
 pub(crate) use device::DeviceRow;
 pub(crate) use keys::{KeyRow, KeyTable};
+use local::{Link, Local, Near, Writer};
 pub(crate) use mail::{AccountNoticeRow, AddressRow, DomainRow, MailRow, MailSecretRow, NewMail};
 pub(crate) use organisations::{
     ApprovalRow, InvitationRow, OrganisationRow, OwnedProject, ProposalKind, ProposalRow, TeamRow,
@@ -78,13 +81,14 @@ pub enum Backend {
 #[derive(Clone)]
 pub struct Store {
     read: AnyPool,
-    write: AnyPool,
+    near: Near,
+    write: Writer,
     backend: Backend,
 }
 
 /// A write transaction. Dropped without [`Tx::commit`], it is rolled back.
 pub struct Tx {
-    inner: sqlx::Transaction<'static, Any>,
+    inner: Box<Link>,
     backend: Backend,
 }
 
@@ -94,7 +98,7 @@ impl Store {
     /// Connects to `sqlite://PATH` (made if missing) or `postgres://…`.
     ///
     /// SQLite runs in WAL mode with `synchronous=FULL`: a commit that was acknowledged survives power loss. It gets
-    /// one connection for writing, so that writers queue fairly here instead of polling a busy file.
+    /// one connection for writing, so that writers queue fairly here instead of polling a busy file (`local`).
     ///
     /// # Errors
     /// `database-url` for a scheme that is neither; `database-unreachable` where the server or file can not be opened.
@@ -126,6 +130,11 @@ impl Store {
             .remedy("Use sqlite://PATH or postgres://USER@HOST/NAME.")
             .because(source)
         })?;
+        // A writer keeps the pages that it works on, and folds its log into the file less often than SQLite's default: most
+        // pages of one publish are those of the next.
+        let writer = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY; \
+                      PRAGMA cache_size=-32000; PRAGMA journal_size_limit=67108864; PRAGMA wal_autocheckpoint=4000;";
+        let reader = "PRAGMA query_only=ON; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-8000;";
         let pool = |connections: u32| {
             AnyPoolOptions::new()
                 .max_connections(connections)
@@ -150,14 +159,28 @@ impl Store {
                     })
                 })
         };
-        let write = match backend {
-            Backend::Sqlite => pool(1).connect_with(options.clone()).await,
-            Backend::Postgres => pool(12).connect_with(options.clone()).await,
-        }
-        .map_err(failed)?;
-        let read = pool(4).connect_with(options).await.map_err(failed)?;
+        let read = pool(4)
+            .connect_with(options.clone())
+            .await
+            .map_err(failed)?;
+        let (near, write) = match backend {
+            Backend::Sqlite => {
+                let opened = move || Local::open(&address, writer, reader);
+                let local = tokio::task::spawn_blocking(opened)
+                    .await
+                    .map_err(|source| Error::internal("a task broke off", source))?
+                    .map_err(failed)?;
+                let local = Arc::new(local);
+                (Near::Local(local.clone()), Writer::Local(local))
+            }
+            Backend::Postgres => {
+                let write = pool(12).connect_with(options).await.map_err(failed)?;
+                (Near::Remote(read.clone()), Writer::Remote(write))
+            }
+        };
         Ok(Self {
             read,
+            near,
             write,
             backend,
         })
@@ -173,7 +196,11 @@ impl Store {
     /// # Errors
     /// Where a migration fails or the database was migrated by a newer version.
     pub async fn migrate(&self) -> Result<()> {
-        MIGRATOR.run(&self.write).await.map_err(|source| {
+        let (pool, _turn) = match &self.write {
+            Writer::Remote(pool) => (pool, None),
+            Writer::Local(local) => (&self.read, Some(local.turn().await)),
+        };
+        MIGRATOR.run(pool).await.map_err(|source| {
             Error::new(Kind::Unavailable, "migration-failed", format!("The database could not be migrated: {source}."))
                 .remedy("If it was used by a newer countersignd, run that version; else restore the last backup.")
                 .because(source)
@@ -232,7 +259,7 @@ impl Store {
 
     async fn count(&self, text: &'static str) -> Result<i64> {
         let row = sqlx::query(text)
-            .fetch_one(&self.read)
+            .fetch_one(&self.near)
             .await
             .map_err(failed)?;
         row.try_get("n").map_err(failed)
@@ -243,11 +270,7 @@ impl Store {
     /// # Errors
     /// `database-unreachable`, `disk-full`.
     pub async fn write(&self) -> Result<Tx> {
-        let begin = match self.backend {
-            Backend::Sqlite => "BEGIN IMMEDIATE",
-            Backend::Postgres => "BEGIN",
-        };
-        let inner = self.write.begin_with(begin).await.map_err(|error| {
+        let inner = self.write.begin().await.map_err(|error| {
             let error = failed(error);
             // Writers of this process queue before SQLite; whoever kept the file locked for as long as the busy
             // timeout is another program, and the caller is not to wait for it once more.
@@ -261,7 +284,7 @@ impl Store {
             error
         })?;
         Ok(Tx {
-            inner,
+            inner: Box::new(inner),
             backend: self.backend,
         })
     }
@@ -281,7 +304,10 @@ impl Store {
     /// Closes every connection; on SQLite this also folds the write-ahead log into the file.
     pub async fn close(&self) {
         self.read.close().await;
-        self.write.close().await;
+        match &self.write {
+            Writer::Remote(pool) => pool.close().await,
+            Writer::Local(local) => local.close().await,
+        }
     }
 
     /// A value of the instance's own table.
@@ -291,7 +317,7 @@ impl Store {
     pub async fn instance(&self, key: &str) -> Result<Option<String>> {
         let row = sqlx::query("SELECT value FROM instance WHERE key = $1")
             .bind(key)
-            .fetch_optional(&self.read)
+            .fetch_optional(&self.near)
             .await
             .map_err(failed)?;
         row.map(|row| text(&row, "value")).transpose()

@@ -130,7 +130,7 @@ impl Store {
         let sql = super::built(format!("{CREDENTIAL} WHERE c.secret_hash = $1"));
         let row = sqlx::query(sql)
             .bind(hash.to_string())
-            .fetch_optional(&self.read)
+            .fetch_optional(&self.near)
             .await
             .map_err(failed)?;
         row.as_ref().map(credential).transpose()

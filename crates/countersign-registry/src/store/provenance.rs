@@ -409,7 +409,7 @@ impl Store {
             for file in chunk {
                 query = query.bind(file.0.clone());
             }
-            for row in &query.fetch_all(&self.read).await.map_err(failed)? {
+            for row in &query.fetch_all(&self.near).await.map_err(failed)? {
                 found.push(attestation(row)?);
             }
         }
@@ -537,7 +537,7 @@ impl Store {
             for file in chunk {
                 query = query.bind(file.0.clone());
             }
-            for row in &query.fetch_all(&self.read).await.map_err(failed)? {
+            for row in &query.fetch_all(&self.near).await.map_err(failed)? {
                 found.push(own_subject(row)?);
             }
         }

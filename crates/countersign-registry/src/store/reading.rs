@@ -17,6 +17,9 @@ use crate::store::ProjectState;
 use crate::store::beats::PROJECT_STATE;
 use crate::store::{Seen, Veiled};
 
+/// Up to so many files are asked for where the answer is near.
+const FEW: usize = 16;
+
 /// A file with what its release adds to it.
 #[derive(Clone, Debug)]
 pub struct FileRow {
@@ -242,7 +245,11 @@ impl Store {
                 for id in chunk {
                     query = query.bind(id.0.clone());
                 }
-                query.fetch_all(&self.read).await.map_err(failed)
+                if chunk.len() > FEW {
+                    query.fetch_all(&self.read).await.map_err(failed)
+                } else {
+                    query.fetch_all(&self.near).await.map_err(failed)
+                }
             };
             for row in &read(format!(
                 "SELECT f.id, f.manifest, o.provider, o.publisher_id, a.name AS approver FROM files f LEFT JOIN file_origins o ON o.file_id = f.id \
@@ -307,7 +314,7 @@ impl Store {
             for project in chunk {
                 query = query.bind(project.0.clone());
             }
-            for row in &query.fetch_all(&self.read).await.map_err(failed)? {
+            for row in &query.fetch_all(&self.near).await.map_err(failed)? {
                 tags.entry(ProjectId(text(row, "project_id")?))
                     .or_default()
                     .push(DistTag {
@@ -353,7 +360,7 @@ impl Store {
             for id in chunk {
                 query = query.bind(id.0.clone());
             }
-            for row in &query.fetch_all(&self.read).await.map_err(failed)? {
+            for row in &query.fetch_all(&self.near).await.map_err(failed)? {
                 files.push(file(row)?);
             }
         }
@@ -374,7 +381,7 @@ impl Store {
         )))
         .bind(ecosystem.as_str())
         .bind(key.to_owned())
-        .fetch_optional(&self.read)
+        .fetch_optional(&self.near)
         .await
         .map_err(failed)?;
         row.map(|row| {
@@ -395,7 +402,7 @@ impl Store {
         )
         .bind(path.to_owned())
         .bind(rendered_for.to_owned())
-        .fetch_optional(&self.read)
+        .fetch_optional(&self.near)
         .await
         .map_err(failed)?;
         row.map(|row| Ok((text(&row, "digest")?, unsigned(&row, "serial")?)))

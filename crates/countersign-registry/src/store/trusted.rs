@@ -356,7 +356,7 @@ impl Store {
              FROM credentials c JOIN workflow_tokens w ON w.credential_id = c.id WHERE c.secret_hash = $1",
         )
         .bind(hash.to_string())
-        .fetch_optional(&self.read)
+        .fetch_optional(&self.near)
         .await
         .map_err(failed)?;
         row.map(|row| {
