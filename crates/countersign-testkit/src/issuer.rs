@@ -179,7 +179,9 @@ struct State {
 
 /// Answers what is posted to a path.
 #[derive(Clone)]
-struct Service(Arc<dyn Fn(&Value) -> Result<Value> + Send + Sync>);
+struct Service(Arc<Answering>);
+
+type Answering = dyn Fn(&Value) -> Result<Value> + Send + Sync;
 
 impl std::fmt::Debug for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -297,6 +297,17 @@ impl Registry {
 
     /// Tries the transaction of the publication, and takes it back.
     async fn rehearse(&self, ready: &Publication) -> Result<()> {
+        let mut races = 0;
+        loop {
+            match self.rehearse_once(ready).await {
+                // Somebody else published or staged at the same moment: what is tried then is tried on what they left.
+                Err(error) if error.code == WRITE_CONFLICT && races < RACES => races += 1,
+                other => return other,
+            }
+        }
+    }
+
+    async fn rehearse_once(&self, ready: &Publication) -> Result<()> {
         let mut tx = self.inner.store.write().await?;
         let recorded = self.record_publication(&mut tx, ready).await?;
         if recorded.repeated {

@@ -151,6 +151,8 @@ fn stopped(row: &Permission, with: With, critical: bool) -> Option<&'static str>
         }
         With::Token(action) if Some(action) < row.token => Some("token-action"),
         With::Elsewhere if matches!(row.who, Who::Project(_)) => Some("token-project"),
+        // It may ask, about its own project.
+        With::Elsewhere if row.act == Act::RequestApproval => Some("token-project"),
         With::Elsewhere => Some("token-action"),
         With::Token(_) => None,
     }

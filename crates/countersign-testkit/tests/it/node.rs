@@ -658,7 +658,7 @@ fn what_npm_is_refused_it_can_read() {
     let said = scene.npm_in(&folder, &["publish"]).unwrap_err();
     assert!(said.contains("module of Node.js"), "{said}");
     // A publication does not hide what everybody saw.
-    let folder = scene.package("open", &json!({"name": "mine", "version": "1.5.0"}));
+    let folder = scene.package("open", &json!({"name": "@ada/ours", "version": "1.5.0"}));
     let said = scene
         .npm_in(&folder, &["publish", "--access", "restricted"])
         .unwrap_err();
