@@ -350,6 +350,7 @@ const CORE: &[(&str, &[Arrow])] = &[
             only("archive", &["verifier_key_name"]),
             only("publish", &["Desk"]),
             only("accounts", MINTED),
+            only("provenance", &["ATTESTATIONS", "Keyring", "NPM"]),
         ],
     ),
     ("archive", ABOVE),
