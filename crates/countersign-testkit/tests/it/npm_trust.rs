@@ -100,6 +100,20 @@ impl Scene {
         self.base.publisher(&publisher);
     }
 
+    /// A Sigstore of one's own, which the registry trusts.
+    fn sigstore(&self, name: &str) -> PrivateSigstore {
+        let sigstore = PrivateSigstore::new(name);
+        let root = sigstore
+            .write_trusted_root(self.base.folder.path())
+            .unwrap();
+        let root = root.to_str().unwrap();
+        self.base
+            .server
+            .run(&["admin", "trust-root", "add", "private", root])
+            .unwrap();
+        sigstore
+    }
+
     fn publish(&self, name: &str, version: &str) {
         let manifest = json!({"name": name, "version": version, "license": "MIT"});
         let place = format!("{}-{version}", name.replace(['@', '/'], "_"));
@@ -187,14 +201,7 @@ fn public_keys_of(scene: &Scene, trusted_root: &Value) -> (OidcServer, String) {
 fn npm_audit_signatures_finds_every_package_verified_before_and_after_a_new_key() {
     let scene = Scene::new("npm.advertise_attestations = true");
     let server = &scene.base.server;
-    let sigstore = PrivateSigstore::new("npm");
-    let root = sigstore
-        .write_trusted_root(scene.base.folder.path())
-        .unwrap();
-    let root = root.to_str().unwrap();
-    server
-        .run(&["admin", "trust-root", "add", "private", root])
-        .unwrap();
+    let sigstore = scene.sigstore("npm");
     scene.publish("plain", "1.0.0");
     scene.publish("@ada/scoped", "1.0.0");
     scene.publish("attested", "1.0.0");
@@ -436,14 +443,7 @@ fn jobs_of_gitlab_and_circleci_publish_by_npm_and_jobs_of_github_by_pnpm_and_yar
 fn npm_signs_provenance_by_itself_and_sends_what_another_tool_signed() {
     let scene = Scene::new("npm.advertise_attestations = true");
     let server = &scene.base.server;
-    let sigstore = PrivateSigstore::new("npm signs");
-    let root = sigstore
-        .write_trusted_root(scene.base.folder.path())
-        .unwrap();
-    let root = root.to_str().unwrap();
-    server
-        .run(&["admin", "trust-root", "add", "private", root])
-        .unwrap();
+    let sigstore = scene.sigstore("npm signs");
     scene.publish("@ada/signed", "1.0.0");
     scene.base.register("npm:@ada/signed", &[]);
     let claims = scene.base.claims();

@@ -106,6 +106,23 @@ impl Running {
         Self::of(&mut Self::command(user, &[]))
     }
 
+    /// One whose system calls of a kind meet this, as strace injects it.
+    fn start_with(user: &User, call: &str, injected: &str) -> Self {
+        let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{injected}"));
+        let strace = [
+            "strace",
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            &trace,
+            "-e",
+            &inject,
+        ];
+        Self::of(&mut Self::command(user, &strace))
+    }
+
     /// The command that serves, below another one such as strace.
     fn command(user: &User, below: &[&str]) -> Command {
         let log = Log::new(0, 0).key.verifier().to_string();
@@ -576,22 +593,7 @@ fn killed_before_at_or_after_the_write_a_witness_owes_nothing_and_contradicts_no
         assert_eq!(witness.add(&log.request(0, 10)).0, 200);
         witness.kill();
 
-        let (trace, inject) = (
-            format!("trace={call}"),
-            format!("inject={call}:signal=KILL:when={when}"),
-        );
-        let strace = [
-            "strace",
-            "-f",
-            "-qq",
-            "-o",
-            "/dev/null",
-            "-e",
-            &trace,
-            "-e",
-            &inject,
-        ];
-        let witness = Running::of(&mut Running::command(&user, &strace));
+        let witness = Running::start_with(&user, call, &format!("signal=KILL:when={when}"));
         assert_eq!(
             witness.add(&log.request(10, 30)).0,
             0,
@@ -641,23 +643,11 @@ fn a_disk_that_fails_means_no_signature_and_no_new_state() {
             )
             .unwrap();
         }
-        let (trace, inject) = (
-            format!("trace={call}"),
-            format!("inject={call}:error=EIO:when={when}"),
-        );
-        let strace = [
-            "strace",
-            "-f",
-            "-qq",
-            "-o",
-            "/dev/null",
-            "-e",
-            &trace,
-            "-e",
-            &inject,
-        ];
-        let below: &[&str] = if call == "openat" { &[] } else { &strace };
-        let witness = Running::of(&mut Running::command(&user, below));
+        let witness = if call == "openat" {
+            Running::start(&user)
+        } else {
+            Running::start_with(&user, call, &format!("error=EIO:when={when}"))
+        };
         let (status, answer) = witness.add(&log.request(10, 30));
         assert_eq!(status, 500, "{call} {when}: {answer}");
         assert!(!answer.contains('\u{2014}'), "{answer}");
