@@ -17,9 +17,7 @@ pub const MAX_REQUEST_BYTES: usize = 256 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddCheckpoint {
     old_size: u64,
-    proof: Vec<Sha256>,
-    note: SignedNote,
-    checkpoint: Checkpoint,
+    evidence: Evidence,
 }
 
 impl AddCheckpoint {
@@ -28,15 +26,9 @@ impl AddCheckpoint {
     /// # Errors
     /// [`Refusal::Malformed`] when the note is no checkpoint or the proof is too long.
     pub fn new(old_size: u64, proof: Vec<Sha256>, checkpoint: &[u8]) -> Result<Self, Refusal> {
-        if proof.len() > MAX_PROOF_HASHES {
-            return Err(Refusal::malformed("more than 63 proof lines"));
-        }
-        let (note, checkpoint) = checkpoint_of(checkpoint)?;
         Ok(Self {
             old_size,
-            proof,
-            note,
-            checkpoint,
+            evidence: Evidence::new(proof, checkpoint)?,
         })
     }
 
@@ -53,10 +45,10 @@ impl AddCheckpoint {
             .and_then(canonical_decimal)
             .ok_or_else(|| Refusal::malformed("the first line is not `old` and a decimal size"))?;
         let request = Self::new(old_size, hashes(lines)?, note.as_bytes())?;
-        if old_size > request.checkpoint.size {
+        if old_size > request.evidence.checkpoint.size {
             return Err(Refusal::OldAboveNew {
                 old: old_size,
-                new: request.checkpoint.size,
+                new: request.evidence.checkpoint.size,
             });
         }
         Ok(request)
@@ -71,19 +63,19 @@ impl AddCheckpoint {
     /// The consistency proof from the old size.
     #[must_use]
     pub fn proof(&self) -> &[Sha256] {
-        &self.proof
+        &self.evidence.proof
     }
 
     /// The checkpoint. Unverified.
     #[must_use]
     pub fn checkpoint(&self) -> &Checkpoint {
-        &self.checkpoint
+        &self.evidence.checkpoint
     }
 
     /// The checkpoint with its signature lines. Unverified.
     #[must_use]
     pub fn note(&self) -> &SignedNote {
-        &self.note
+        &self.evidence.note
     }
 }
 
@@ -91,10 +83,7 @@ impl AddCheckpoint {
 impl fmt::Display for AddCheckpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "old {}", self.old_size)?;
-        for hash in &self.proof {
-            writeln!(f, "{}", base64_encode(&hash.0))?;
-        }
-        write!(f, "\n{}", self.note)
+        write!(f, "{}", self.evidence)
     }
 }
 
@@ -102,9 +91,7 @@ impl fmt::Display for AddCheckpoint {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignSubtree {
     subtree: Subtree,
-    proof: Vec<Sha256>,
-    note: SignedNote,
-    checkpoint: Checkpoint,
+    evidence: Evidence,
 }
 
 impl SignSubtree {
@@ -113,22 +100,15 @@ impl SignSubtree {
     /// # Errors
     /// [`Refusal::Malformed`] when the note is no checkpoint, the proof is too long, or there is no such subtree.
     pub fn new(subtree: Subtree, proof: Vec<Sha256>, checkpoint: &[u8]) -> Result<Self, Refusal> {
-        if proof.len() > MAX_PROOF_HASHES {
-            return Err(Refusal::malformed("more than 63 proof lines"));
-        }
-        let (note, checkpoint) = checkpoint_of(checkpoint)?;
-        if !is_subtree(subtree.start, subtree.end) || subtree.end > checkpoint.size {
+        let evidence = Evidence::new(proof, checkpoint)?;
+        let size = evidence.checkpoint.size;
+        if !is_subtree(subtree.start, subtree.end) || subtree.end > size {
             return Err(Refusal::malformed(format!(
-                "{}..{} is no subtree of a tree of {} leaves",
-                subtree.start, subtree.end, checkpoint.size
+                "{}..{} is no subtree of a tree of {size} leaves",
+                subtree.start, subtree.end
             )));
         }
-        Ok(Self {
-            subtree,
-            proof,
-            note,
-            checkpoint,
-        })
+        Ok(Self { subtree, evidence })
     }
 
     /// Reads a request's body.
@@ -162,19 +142,19 @@ impl SignSubtree {
     /// The proof that it is part of the checkpoint's tree.
     #[must_use]
     pub fn proof(&self) -> &[Sha256] {
-        &self.proof
+        &self.evidence.proof
     }
 
     /// The checkpoint that is referred to. Unverified.
     #[must_use]
     pub fn checkpoint(&self) -> &Checkpoint {
-        &self.checkpoint
+        &self.evidence.checkpoint
     }
 
     /// That checkpoint with its signature lines. Unverified.
     #[must_use]
     pub fn note(&self) -> &SignedNote {
-        &self.note
+        &self.evidence.note
     }
 }
 
@@ -183,10 +163,7 @@ impl fmt::Display for SignSubtree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "subtree {} {}", self.subtree.start, self.subtree.end)?;
         writeln!(f, "{}", base64_encode(&self.subtree.hash.0))?;
-        for hash in &self.proof {
-            writeln!(f, "{}", base64_encode(&hash.0))?;
-        }
-        write!(f, "\n{}", self.note)
+        write!(f, "{}", self.evidence)
     }
 }
 
@@ -215,9 +192,37 @@ fn hashes<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Vec<Sha256>, Refus
     Ok(hashes)
 }
 
-fn checkpoint_of(note: &[u8]) -> Result<(SignedNote, Checkpoint), Refusal> {
-    let note = SignedNote::parse(note).map_err(|error| Refusal::malformed(error.to_string()))?;
-    let checkpoint =
-        Checkpoint::parse(note.text()).map_err(|error| Refusal::malformed(error.to_string()))?;
-    Ok((note, checkpoint))
+/// What both requests end with: a proof, and the checkpoint that it leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Evidence {
+    proof: Vec<Sha256>,
+    note: SignedNote,
+    checkpoint: Checkpoint,
+}
+
+impl Evidence {
+    fn new(proof: Vec<Sha256>, note: &[u8]) -> Result<Self, Refusal> {
+        if proof.len() > MAX_PROOF_HASHES {
+            return Err(Refusal::malformed("more than 63 proof lines"));
+        }
+        let note =
+            SignedNote::parse(note).map_err(|error| Refusal::malformed(error.to_string()))?;
+        let checkpoint = Checkpoint::parse(note.text())
+            .map_err(|error| Refusal::malformed(error.to_string()))?;
+        Ok(Self {
+            proof,
+            note,
+            checkpoint,
+        })
+    }
+}
+
+/// The lines of the proof, an empty one, and the note.
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for hash in &self.proof {
+            writeln!(f, "{}", base64_encode(&hash.0))?;
+        }
+        write!(f, "\n{}", self.note)
+    }
 }
