@@ -522,6 +522,12 @@ impl TestServer {
         strace::parse(&String::from_utf8_lossy(&text))
     }
 
+    /// Lets system calls of the running server fail until what is returned is dropped; see [`strace::Faults::attach`].
+    pub fn with_faults(&self, inject: &str) -> Result<strace::Faults> {
+        let (child, _) = self.process.as_ref().context("the server does not run")?;
+        strace::Faults::attach(child.id(), inject)
+    }
+
     /// GET of a path below the base URL.
     pub fn get(&self, path: &str) -> Result<Response> {
         http::get(&format!("{}{path}", self.url()))

@@ -1,10 +1,13 @@
 //! Records the system calls of a command with strace, and reads the record back as one ordered list, so that a test can
 //! say what must be on disk before what is sent.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+
+use crate::machine::output_of;
 
 /// The calls that matter for durability and for acknowledgements.
 pub const CALLS: &str = "fsync,fdatasync,sync_file_range,rename,renameat,renameat2,link,linkat,unlink,unlinkat,mkdir,\
@@ -78,6 +81,49 @@ pub fn command(program: &Path, log: &Path, string_limit: usize) -> Command {
         .arg("--")
         .arg(program);
     command
+}
+
+/// A running process whose system calls meet faults until this is dropped.
+#[derive(Debug)]
+pub struct Faults {
+    strace: Child,
+}
+
+impl Faults {
+    /// Attaches to a process and all its threads. `inject` is in the words of strace, such as `fsync:error=EIO:when=2`
+    /// (each thread counts for itself).
+    pub fn attach(process: u32, inject: &str) -> Result<Self> {
+        let call = inject.split(':').next().unwrap_or_default();
+        let mut strace = Command::new("strace")
+            .args([
+                "-f",
+                "-o",
+                "/dev/null",
+                "-e",
+                &format!("trace={call}"),
+                "-e",
+            ])
+            .args([&format!("inject={inject}"), "-p", &process.to_string()])
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("cannot start `strace`")?;
+        let mut said = BufReader::new(strace.stderr.take().context("it was piped")?);
+        let mut line = String::new();
+        said.read_line(&mut line)?;
+        let faults = Self { strace };
+        ensure!(line.contains("attached"), "strace said {line:?}");
+        // Someone must go on reading what it says of threads that begin.
+        std::thread::spawn(move || said.lines().for_each(drop));
+        Ok(faults)
+    }
+}
+
+impl Drop for Faults {
+    fn drop(&mut self) {
+        // It lets the process go on by itself when it is told to end; errors would mean that it is gone already.
+        let told = output_of(Command::new("kill").args(["-INT", &self.strace.id().to_string()]));
+        drop((told, self.strace.wait()));
+    }
 }
 
 /// Reads a record back. Lines cut in two by another thread are joined; signals and exits are left out; so is a last

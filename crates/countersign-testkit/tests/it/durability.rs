@@ -319,3 +319,73 @@ fn what_a_power_cut_may_take_is_made_again() {
         faults.join("\n")
     );
 }
+
+/// Each system call by which the server writes fails, at each place of a publish where it is made. The publish is
+/// acknowledged or refused in words; what was acknowledged is kept, what was refused can be sent again at once, and
+/// nothing is half done, now and after a SIGKILL.
+#[test]
+fn every_system_call_of_the_writer_may_fail() {
+    let mut server = TestServer::start(ServerOptions::default()).unwrap();
+    let token = server.publisher("ada").unwrap();
+    // `write` is left to the test with a full disk: here it would cut off answers and wake-ups, not files.
+    let calls = [
+        ("pwrite64", "EIO"),
+        ("pwrite64", "ENOSPC"),
+        ("fsync", "EIO"),
+        ("fdatasync", "EIO"),
+        ("openat", "EMFILE"),
+        ("rename", "EIO"),
+        ("linkat", "EIO"),
+        ("mkdir", "ENOSPC"),
+        ("unlink", "EIO"),
+        ("ftruncate", "EIO"),
+    ];
+    let (mut published, mut refused) = (Vec::new(), Vec::new());
+    for (call, error) in calls {
+        for when in ["1", "2", "3", "5", "8", "1+"] {
+            let number = published.len();
+            let package = Wheel::new("faulty", &format!("1.{number}")).build();
+            let fault = format!("{call}:error={error}:when={when}");
+            let faults = server.with_faults(&fault).unwrap();
+            let answer = server.publish(&package, &token);
+            drop(faults);
+            assert!(server.is_running(), "{fault} ended the server");
+            // Without descriptors there may be no connection at all.
+            let said =
+                answer.map_or_else(|error| (0, error.to_string()), |it| (it.status, it.text()));
+            if said.0 != 200 {
+                assert!(
+                    matches!(said.0, 0 | 500 | 503) && !said.1.is_empty(),
+                    "{fault}: {said:?}"
+                );
+                refused.push(fault.clone());
+            }
+            let again = server.publish(&package, &token).unwrap();
+            assert_eq!(again.status, 200, "after {fault}: {}", again.text());
+            published.push(package);
+        }
+    }
+    for call in ["pwrite64", "fsync", "openat"] {
+        let met = refused.iter().any(|fault| fault.starts_with(call));
+        assert!(met, "no publish met a fault of {call}: {refused:?}");
+    }
+    server.run(&["doctor"]).unwrap();
+    server.kill().unwrap();
+    server.serve().unwrap();
+    server.run(&["doctor"]).unwrap();
+    let log = server.checked_log().unwrap();
+    let document = server.project("faulty").unwrap().unwrap();
+    for package in &published {
+        let listed = document["files"].as_array().unwrap().iter();
+        let listed: Vec<_> = listed
+            .filter(|file| file["filename"] == package.filename.as_str())
+            .collect();
+        assert_eq!(listed.len(), 1, "{}", package.filename);
+        let path = format!("/files/{}/{}", package.sha256(), package.filename);
+        let body = server.get(&path).unwrap().expect_status(200).unwrap().body;
+        assert_eq!(body, package.bytes);
+        let proof = server.get(&format!("{path}.tlog-proof")).unwrap();
+        log.check_proof(&proof.expect_status(200).unwrap().text())
+            .unwrap();
+    }
+}
