@@ -99,6 +99,11 @@ fn describe(pinned: &Pinned) {
     for key in &pinned.keys {
         line(&format!("  verifier key   {}", short(key)));
     }
+    if let Some(tuf) = &pinned.tuf
+        && let Ok(digest) = tuf.digest()
+    {
+        line(&format!("  TUF root       sha256:{digest}"));
+    }
     for key in &pinned.attestation_keys {
         let ended = match &key.until {
             Some(until) => format!(" (until {})", failure::plain(until)),
