@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         Command::Publisher(what) => command::publisher::run(&cli.common, what),
         Command::Login(options) => command::session::login(&cli.common, options),
         Command::Logout(options) => command::session::logout(&cli.common, options),
+        Command::Proxy(what) => command::proxy::run(&cli.common, what),
         Command::Witness(what) => command::witness::run(&cli.common, what),
         Command::Whoami => command::session::whoami(&cli.common),
         Command::Token(what) => command::token::run(&cli.common, what),

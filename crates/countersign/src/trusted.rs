@@ -512,6 +512,15 @@ impl Seen {
         })
     }
 
+    /// The place for the log `origin` in a folder.
+    #[must_use]
+    pub fn within(folder: &Path, origin: &str) -> Self {
+        let name = format!("{}.note", &Sha256::of(origin.as_bytes()).to_hex()[..32]);
+        Self {
+            path: folder.join("checkpoints").join(name),
+        }
+    }
+
     /// The checkpoint seen last, verified again.
     ///
     /// # Errors
