@@ -327,12 +327,46 @@ const CORE: &[(&str, &[Arrow])] = &[
             to("blobs"),
             to("settings"),
             only("accounts", MINTED),
-            only("fetch", &["Document", "DocumentKey", "FRESH"]),
+            only(
+                "fetch",
+                &["Document", "DocumentKey", "FRESH", "rendered_index"],
+            ),
+            only(
+                "tuf",
+                &[
+                    "OWN",
+                    "Prepared",
+                    "TargetChange",
+                    "Writer",
+                    "document_name",
+                    "target_path",
+                ],
+            ),
+        ],
+    ),
+    // What is signed beside the log; the heartbeat hands it what changed.
+    (
+        "tuf",
+        &[
+            to("model"),
+            to("error"),
+            to("store"),
+            only("keys", &["read_secret", "secret_or_new"]),
+            only(
+                "fetch",
+                &["Document", "DocumentKey", "FRESH", "unknown_project"],
+            ),
         ],
     ),
     (
         "chores",
-        &[to("model"), to("error"), to("store"), to("blobs")],
+        &[
+            to("model"),
+            to("error"),
+            to("store"),
+            to("blobs"),
+            only("tuf", &["OWN"]),
+        ],
     ),
     // Coming up, going down, looking after: these stand above the verbs.
     (
@@ -371,6 +405,7 @@ const ABOVE: &[Arrow] = &[
     to("heartbeat"),
     to("opening"),
     to("audit"),
+    only("tuf", &["LIFT", "lift_after"]),
     only("accounts", MINTED),
     only(
         "provenance",

@@ -170,6 +170,26 @@ impl Registry {
                 "Mend what is said there; the log goes on by itself.",
             ));
         }
+        if let Some(problem) = self.inner.beat.unsigned() {
+            found.push(Diagnosis::bad(
+                "tuf",
+                Severity::Error,
+                format!("TUF metadata is not signed: {problem}"),
+                "Clients that enforce TUF are shown nothing that is newer.",
+                "Mend what is said there; it is made up for by itself.",
+            ));
+        }
+        match self.tuf_trust().await {
+            Ok(trust) if trust.development => found.push(Diagnosis::bad(
+                "tuf",
+                Severity::Warning,
+                "TUF is in development mode: the keys of its roots lie in this server's folder of keys.",
+                "Whoever gets into the server can sign anything, and clients can not tell.",
+                "Hold a ceremony: `countersignd tuf ceremony`.",
+            )),
+            Ok(_) => {}
+            Err(error) => found.push(Diagnosis::failed("tuf", &error)),
+        }
         found
     }
 }

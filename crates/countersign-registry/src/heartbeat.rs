@@ -255,7 +255,10 @@ impl Registry {
                 if !ready {
                     // Where it fails the log goes on, and it is tried again before the next beat.
                     match registry.ready_to_sign().await {
-                        Ok(()) => ready = true,
+                        Ok(()) => {
+                            ready = true;
+                            beat.set_unsigned(None);
+                        }
                         Err(error) => {
                             tracing::error!(%error, "TUF metadata can not be signed yet");
                             beat.set_unsigned(Some(error.message));

@@ -32,6 +32,7 @@ use crate::store::{Store, TufFileRow, TufPublication, TufTargetRow};
 
 pub(crate) use own::{OWN, ROOTS, document_name, target_path};
 pub use own::{TufRepository, TufTrust};
+pub(crate) use renewal::{LIFT, lift_after};
 pub(crate) use shelf::Shelf;
 
 /// Targets that a writer keeps in memory, over all its bins.

@@ -1383,6 +1383,30 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "trusted-publishing-only" "Trusted publishers only"
         "The project takes files from its registered workflows only; API tokens are refused."
         "Publish from the workflow. An owner of the project can lift this.";
+    "tuf-damaged" "TUF repository damaged"
+        "What is stored of a TUF repository does not fit together; nothing of it is signed."
+        "Operators: bring back the database from a backup.";
+    "tuf-file-unknown" "No such metadata"
+        "The TUF repository has no file of this name."
+        "Begin with timestamp.json: it names what is current.";
+    "tuf-key-missing" "TUF key away"
+        "A key that signs TUF metadata can not be had."
+        "Operators: put it back, or give its role another key.";
+    "tuf-key-source" "No source of a key"
+        "The text does not say where a key is."
+        "Name a file in the folder of keys: file:NAME.";
+    "tuf-offline-role" "Signed by people"
+        "This role of TUF is signed by people, not by the server."
+        "Sign its next document with countersignd tuf sign.";
+    "tuf-refused" "Not signed"
+        "TUF metadata was not signed, since clients would refuse it."
+        "Operators: look at countersignd tuf status.";
+    "tuf-target-unknown" "No such target"
+        "No target has this path and digest now, or had it within the last day."
+        "Take its digest from the metadata that is current.";
+    "tuf-unknown" "No such TUF repository"
+        "There is no TUF repository of this name."
+        "They are listed at /.well-known/countersign.json.";
     "upload-cut-short" "Upload cut short"
         "The upload ended too early."
         RETRY;

@@ -143,6 +143,10 @@ async fn countersign(State(site): State<Site>) -> Response {
             })
         })
         .collect();
+    let tuf = site.registry.tuf_trust().await;
+    let tuf = tuf.map_err(|error| {
+        tracing::warn!(%error, "the roots of TUF can not be named");
+    });
     let body = json!({
         "format": "countersign/v1",
         "version": env!("CARGO_PKG_VERSION"),
@@ -157,6 +161,8 @@ async fn countersign(State(site): State<Site>) -> Response {
         },
         // What the registry attests itself is signed with the one that has no end.
         "attestation_keys": signers,
+        // Where a client of TUF begins, and whether its keys lie with the server.
+        "tuf": tuf.ok(),
         "endpoints": {
             "pypi": {
                 "index": format!("{url}/pypi/simple/"),

@@ -35,6 +35,7 @@ use crate::opening::start_shard;
 use crate::provenance::{ATTESTATIONS, NPM, key_problem};
 use crate::settings::Settings;
 use crate::store::{Head, LeafFacts, Store};
+use crate::tuf::{LIFT, lift_after};
 use crate::{Blobs, LogKeys, Registry, Seams};
 
 /// Where to restore from and to.
@@ -341,6 +342,8 @@ async fn settle(plan: &Restore<'_>, progress: Progress<'_>) -> Result<Restored> 
         tx.own_words_due_for_all().await?;
         notes.push(format!("{problem} Another key signs the registry's attestations from now on; it is made within the hour, or with the next file."));
     }
+    tx.set_instance(LIFT, &lift_after(newest.signed, now).to_string())
+        .await?;
     tx.unset_instance("restoring").await?;
     tx.set_instance("restored_at", &now.rfc3339()).await?;
     // Which identity tokens were exchanged after the backup is not known any more: none issued before now is taken.

@@ -212,6 +212,9 @@ impl Registry {
         {
             problems.push(problem);
         }
+        if let Some(problem) = self.inner.beat.unsigned() {
+            problems.push(format!("TUF metadata is not signed: {problem}"));
+        }
         if let Err(error) = self
             .inner
             .blobs

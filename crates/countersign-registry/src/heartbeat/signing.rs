@@ -34,6 +34,7 @@ impl Registry {
     /// the software, its settings or the database are other ones than before. At the start of a serving process.
     pub(super) async fn ready_to_sign(&self) -> Result<()> {
         self.found_tuf_if_missing().await?;
+        self.lift_tuf_if_restored().await?;
         let rendered_for = self.inner.settings.rendered_for();
         let mut due = 0;
         for ecosystem in OWN {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use countersign_trust::sigstore::Signs;
 use countersign_trust::tuf::ceremony::RootPlan;
 use countersign_trust::tuf::repository::{Draft, INDEX, redivide};
-use countersign_trust::tuf::{Envelope, Extra, Key, Refusal, Targets};
+use countersign_trust::tuf::{Envelope, Extra, Key, Refusal, SuccinctRoles, Targets};
 
 use super::own::ROOTS;
 use super::{Contents, Prepared, Writer, refused};
@@ -22,6 +22,10 @@ const KEEP_LONG: i64 = 3_600;
 const LONG: u64 = 64 << 10;
 /// Files that one transaction deletes.
 const PURGE: u64 = 500;
+/// Value of the instance's own table: by how much versions are to be lifted, after a restore.
+pub(crate) const LIFT: &str = "tuf_lift";
+/// Versions per second that a server never reaches.
+const FASTEST: u64 = 1_000;
 /// Bins that one commit signs anew.
 const BINS_AT_ONCE: usize = 256;
 /// Longest life of what the server signs in people's place in development, in seconds.
@@ -77,10 +81,52 @@ impl Registry {
         }
     }
 
+    /// After a restore: what clients saw of the state that was lost has higher versions than what the rows remember. So all that
+    /// the server signs goes on far above: at more versions for each second since the rows' newest state than a server can
+    /// publish. What people sign keeps its version: if a newer one was published, they bring it (docs/tuf.md). All
+    /// repositories in one transaction, together with the note that it was to be done.
+    ///
+    /// # Errors
+    /// Where a key is away or the database fails.
+    pub(crate) async fn lift_tuf_if_restored(&self) -> Result<()> {
+        let store = &self.inner.store;
+        let Some(note) = store.instance(LIFT).await? else {
+            return Ok(());
+        };
+        let by: u64 = note
+            .parse()
+            .map_err(|source| Error::internal("a stored number is malformed", source))?;
+        let now = self.now();
+        let mut lifted = Vec::new();
+        for (name, _) in store.tuf_versions().await? {
+            let extra = self.tuf_extra(&name).await?;
+            let mut writer = self.tuf_writer(&name).await?;
+            let prepared = writer.lift(store, by, now.seconds(), extra).await?;
+            lifted.push((writer, prepared));
+        }
+        let mut tx = store.write().await?;
+        for (_, prepared) in &lifted {
+            tx.publish_tuf(&prepared.publication, now).await?;
+        }
+        tx.unset_instance(LIFT).await?;
+        tx.commit().await?;
+        for (writer, prepared) in lifted {
+            writer.published(self, prepared);
+        }
+        Ok(())
+    }
+
     /// Fields of the timestamp besides those of the specification.
     pub(crate) async fn tuf_extra(&self, _name: &str) -> Result<Extra> {
         Ok(Extra::default())
     }
+}
+
+/// By how much versions are lifted by a restore at `now` of a state that was the newest at `newest`.
+pub(crate) fn lift_after(newest: Time, now: Time) -> u64 {
+    let seconds = u64::try_from(now.seconds() - newest.seconds()).unwrap_or(0);
+    // An hour more, for clocks that differ.
+    (seconds + 3_600).saturating_mul(FASTEST)
 }
 
 impl Writer {
@@ -202,6 +248,55 @@ impl Writer {
         Ok(envelope.to_bytes())
     }
 
+    /// All that the server signs anew, in versions that are higher by so much.
+    async fn lift(&mut self, store: &Store, by: u64, now: i64, extra: Extra) -> Result<Prepared> {
+        let division = self.repository().bins().cloned();
+        let all = match &division {
+            Some(bins) => self.all_bins(store, bins).await?,
+            None => Vec::new(),
+        };
+        self.state.repository.lift(by);
+        let mut prepared = self.draft(now, extra, |draft: &mut Draft<'_>| {
+            if division.is_some() {
+                draft.renew_index();
+            }
+            for (name, contents) in all {
+                draft.bin(&name, contents)?;
+            }
+            Ok(())
+        })?;
+        // Former bins are listed in higher versions too, though nobody asks for their files.
+        let mut standings = Vec::new();
+        for (role, standing) in prepared.next.repository.standings() {
+            let text = serde_json::to_string(standing)
+                .map_err(|source| Error::internal("a standing can not be written", source))?;
+            standings.push((role.clone(), text));
+        }
+        prepared.publication.standings = standings;
+        Ok(prepared)
+    }
+
+    /// What is in each bin of a division.
+    async fn all_bins(
+        &self,
+        store: &Store,
+        bins: &SuccinctRoles,
+    ) -> Result<Vec<(String, Contents)>> {
+        let mut all = Vec::new();
+        for number in 0..bins.count() {
+            let places = bins.places(number);
+            let rows = store
+                .tuf_targets(&self.name, places.start, places.end)
+                .await?;
+            let contents = rows
+                .into_iter()
+                .map(|row| Ok((row.path.clone(), row.target()?)))
+                .collect::<Result<Contents>>()?;
+            all.push((bins.name(number), contents));
+        }
+        Ok(all)
+    }
+
     /// All bins anew, in a division of so many bits.
     async fn divide(
         &mut self,
@@ -216,18 +311,7 @@ impl Writer {
             bins = bins.count(),
             "TUF targets are divided anew"
         );
-        let mut all: Vec<(String, Contents)> = Vec::new();
-        for number in 0..bins.count() {
-            let places = bins.places(number);
-            let rows = store
-                .tuf_targets(&self.name, places.start, places.end)
-                .await?;
-            let contents = rows
-                .into_iter()
-                .map(|row| Ok((row.path.clone(), row.target()?)))
-                .collect::<Result<Contents>>()?;
-            all.push((bins.name(number), contents));
-        }
+        let all = self.all_bins(store, &bins).await?;
         self.state.warm.clear();
         self.draft(now, extra, |draft: &mut Draft<'_>| {
             draft.divide(bits)?;

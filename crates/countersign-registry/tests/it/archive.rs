@@ -64,7 +64,7 @@ impl Place {
             .unwrap();
     }
 
-    async fn restore(
+    pub async fn restore(
         &self,
         file: Option<PathBuf>,
         newest_checkpoint: Option<Vec<u8>>,
@@ -87,7 +87,7 @@ impl Place {
         outcome
     }
 
-    async fn open(&self, shard: u64) -> Result<Registry, Error> {
+    pub async fn open(&self, shard: u64) -> Result<Registry, Error> {
         let store = Store::connect(&self.database).await.unwrap();
         let keys = LogKeys::load(&self.keys(), shard).unwrap();
         Registry::open(

@@ -30,4 +30,5 @@ mod roots;
 mod sign_in;
 mod staging;
 mod trusted;
+mod tuf;
 mod visibility;
