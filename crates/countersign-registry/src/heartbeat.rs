@@ -7,7 +7,8 @@
 //!    served head and goes on with step 2, over the same bytes.
 //! 2. **tiles**: write the entry bundles and tiles that the growth needs, and the index documents of the projects that
 //!    gain a file, content-addressed. Nobody is pointed at them yet. *Crash*: the next beat writes the same bytes.
-//! 3. **sign** the checkpoint. (Witnesses come here.) *Crash*: the signature is lost, the next beat signs the same tree.
+//! 3. **sign** the checkpoint, and have it cosigned by a quorum of the witnesses, where a policy names some (`witnessed`).
+//!    *Crash*: the signatures are lost, the next beat signs the same tree, and witnesses cosign it again.
 //! 4. **publish**: in one transaction, compare-and-swap the head, turn the files live, point to the documents. *Crash
 //!    after it*: all is served; [`Registry::open`] writes the copy of the checkpoint beside the tiles.
 //! 5. **show**: copy the checkpoint beside the tiles, swap the memory's view, wake the waiting publishers.
@@ -18,6 +19,7 @@
 mod record;
 mod render;
 mod tiles;
+mod witnessed;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -55,6 +57,7 @@ pub(crate) use render::{
     served_tags, simple_path,
 };
 pub(crate) use tiles::tile_path;
+pub(crate) use witnessed::{OVERRIDE, WITNESSES_MISSING};
 
 /// Most leaves in one beat: a burst is cut so that its first publishers do not wait for its last.
 const BATCH: u64 = 1_000;
@@ -75,6 +78,10 @@ pub(crate) struct Pulse {
     state: tokio::sync::Mutex<Option<LogState>>,
     projects: moka::sync::Cache<ProjectId, Arc<Fragments>>,
     problem: Mutex<Option<String>>,
+    /// What this process would sign was compared with what witnesses have seen.
+    met: AtomicBool,
+    /// What is shown lacks the quorum of the log's policy, as far as it is known.
+    lacking: AtomicBool,
 }
 
 /// The head that readers see, with the tiles at its right edge.
@@ -127,6 +134,8 @@ impl Pulse {
                 })
                 .build(),
             problem: Mutex::default(),
+            met: AtomicBool::new(false),
+            lacking: AtomicBool::new(true),
         }
     }
 
@@ -179,6 +188,20 @@ impl Pulse {
         });
     }
 
+    /// Shows the same tree under a checkpoint with more cosignatures.
+    fn recosign(&self, next: Head) {
+        self.head.rcu(|shown| {
+            if (shown.head.shard, shown.head.size) == (next.shard, next.size) {
+                Arc::new(Served {
+                    head: next.clone(),
+                    edge: shown.edge.clone(),
+                })
+            } else {
+                shown.clone()
+            }
+        });
+    }
+
     /// The head as last seen.
     pub(crate) fn served(&self) -> Arc<Served> {
         self.head.load_full()
@@ -197,7 +220,7 @@ impl Pulse {
             .clone()
     }
 
-    fn set_problem(&self, problem: Option<String>) {
+    pub(crate) fn set_problem(&self, problem: Option<String>) {
         *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
     }
 }
@@ -239,7 +262,8 @@ impl Registry {
                 let stopping = beat.stopping.load(Ordering::Acquire);
                 // After a fault the log is tried again even if nobody waits: `healthz` must not stay red for ever.
                 let troubled = beat.problem().is_some();
-                if called || stopping || troubled || registry.has_backlog().await {
+                let lacking = registry.lacks_witnesses();
+                if called || stopping || troubled || lacking || registry.has_backlog().await {
                     registry.beat_apart().await;
                 }
                 if stopping {
@@ -316,6 +340,7 @@ impl Registry {
             None => self.load_state().await?,
         };
         // `guard` stays empty unless all went well: after a failure nothing in memory is believed.
+        self.meet_witnesses(&state).await?;
         let shard = state.shard;
         let unserved = |size| self.inner.store.leaves_from(shard, size, BATCH);
         let mut leaves = Vec::new();
@@ -331,6 +356,7 @@ impl Registry {
             leaves = unserved(state.frontier.size()).await?;
         }
         if leaves.is_empty() {
+            self.cosign_what_is_shown(&state).await?;
             *guard = Some(state);
             return Ok(0);
         }
@@ -464,13 +490,8 @@ impl Registry {
 
         // 3. The signature. Only this tree can follow: its leaves are committed rows.
         let root = frontier.root();
-        let checkpoint = Checkpoint::new(state.origin.clone(), new_size, root);
-        let seconds = u64::try_from(now.seconds()).unwrap_or(0);
-        let signed = checkpoint.sign(
-            self.inner.keys.ed25519(),
-            Some((self.inner.keys.ml_dsa(), seconds)),
-        );
-        let head = Head {
+        let signed = self.signed(&state.origin, new_size, root, now);
+        let mut head = Head {
             shard: state.shard,
             origin: state.origin.clone(),
             size: new_size,
@@ -479,6 +500,7 @@ impl Registry {
             signed: now,
             frozen: None,
         };
+        head.checkpoint = self.cosigned(state, &tiles, &head).await?;
 
         // 4. From here on it is served.
         let mut tx = self.inner.store.write().await?;
@@ -602,6 +624,15 @@ impl Registry {
             );
         }
         Ok(())
+    }
+
+    /// A checkpoint under the log's own signatures.
+    fn signed(&self, origin: &str, size: u64, root: Sha256, now: Time) -> String {
+        let seconds = u64::try_from(now.seconds()).unwrap_or(0);
+        Checkpoint::new(origin, size, root).sign(
+            self.inner.keys.ed25519(),
+            Some((self.inner.keys.ml_dsa(), seconds)),
+        )
     }
 
     /// What the registry attests itself of the files that these leaves publish or attest. Where it has no key the log goes
@@ -746,6 +777,11 @@ impl Registry {
                 edge: HashMap::new(),
             });
             self.inner.beat.show(&served);
+            return Ok(self.inner.beat.served());
+        }
+        if head.size == served.head.size && head.checkpoint != served.head.checkpoint {
+            // Another process got more cosignatures for the same tree.
+            self.inner.beat.recosign(head);
             return Ok(self.inner.beat.served());
         }
         Ok(served)

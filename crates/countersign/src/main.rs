@@ -99,6 +99,10 @@ fn describe(pinned: &Pinned) {
     for key in &pinned.keys {
         line(&format!("  verifier key   {}", short(key)));
     }
+    // A policy was parsed before it came here.
+    if let Ok(Some(witnesses)) = pinned.witnesses() {
+        line(&format!("  witnesses      {witnesses}"));
+    }
     for key in &pinned.attestation_keys {
         let ended = match &key.until {
             Some(until) => format!(" (until {})", failure::plain(until)),

@@ -7,6 +7,7 @@ use std::path::Path;
 use countersign_formats::{Artifact, Ecosystem, Limits, Manifest, Rejection, format, npm, purl};
 use countersign_trust::digest::{Digests, Hasher, Sha256};
 use countersign_trust::leaf::{self, Algorithm, Leaf, LeafKind};
+use countersign_trust::policy::PolicyError;
 use countersign_trust::proof::{MAX_PROOF_BYTES, TlogProof};
 use serde::Serialize;
 
@@ -230,9 +231,14 @@ pub fn logged(
                 "the log entry is of a kind that this version does not know".to_owned(),
             )
         })?;
-    let checkpoint = proof
-        .verify(entry, &pinned.verifiers()?, &pinned.origin)
-        .map_err(|error| refused("proof", error.to_string()))?;
+    let checkpoint = pinned
+        .policy()?
+        .verify(&proof, entry, &pinned.origin)
+        .map_err(|error| match error {
+            PolicyError::Quorum { .. } => refused("quorum", error.to_string())
+                .remedy("Without its witnesses a log can show you another history than it shows others. Ask for a newer proof; if it stays so, ask the registry's operators."),
+            other => refused("proof", other.to_string()),
+        })?;
     says_the_same(bytes, &leaf, wanted).map_err(|why| refused("mismatch", why).remedy("Do not use this file. Whoever gave it to you gave you something else than the registry published."))?;
     let verified = Verified {
         purl: leaf.subject.clone().unwrap_or_default(),
