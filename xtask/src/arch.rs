@@ -378,6 +378,7 @@ const ABOVE: &[Arrow] = &[
     to("heartbeat"),
     to("opening"),
     to("audit"),
+    to("witnesses"),
     only("accounts", MINTED),
     only(
         "provenance",

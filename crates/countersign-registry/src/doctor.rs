@@ -6,6 +6,7 @@
 
 mod crates;
 mod log;
+mod witnesses;
 
 use std::path::Path;
 
@@ -170,45 +171,6 @@ impl Registry {
                 "Mend what is said there; the log goes on by itself.",
             ));
         }
-        found.extend(self.witnesses_looked_at().await);
-        found
-    }
-
-    async fn witnesses_looked_at(&self) -> Vec<Diagnosis> {
-        let health = self.witness_health();
-        if health.is_empty() {
-            return Vec::new();
-        }
-        let mut found = Vec::new();
-        for witness in &health {
-            let Some(problem) = &witness.problem else {
-                continue;
-            };
-            found.push(Diagnosis::bad(
-                "witnesses",
-                Severity::Warning,
-                format!("The witness {} does not do its part: {problem}.", witness.name),
-                "Where too few witnesses cosign, nothing new becomes visible.",
-                "Ask who runs it; a policy with more witnesses than it needs bears the loss of some.",
-            ));
-        }
-        match self.log_override().await {
-            Ok(Some(word)) => found.push(Diagnosis::bad(
-                "witnesses",
-                Severity::Warning,
-                format!("The log goes on without its witnesses until {}.", word.until.rfc3339()),
-                "Clients that pinned its policy refuse what was not cosigned.",
-                "End it once the witnesses are back: countersignd admin log override --end --reason WHY",
-            )),
-            Ok(None) => {}
-            Err(error) => found.push(Diagnosis::failed("witnesses", &error)),
-        }
-        if found.is_empty() {
-            found.push(Diagnosis::good(
-                "witnesses",
-                format!("{} witnesses of the log answer.", health.len()),
-            ));
-        }
         found
     }
 }
@@ -284,6 +246,13 @@ pub async fn examine(patient: &Patient<'_>, deep: bool, progress: Looked<'_>) ->
             .await
             .unwrap_or_else(|error| Diagnosis::failed("trust-roots", &error)),
     );
+    if let Some(newest) = heads.last() {
+        found.extend(
+            witnesses::witnesses(patient, newest)
+                .await
+                .unwrap_or_else(|error| vec![Diagnosis::failed("witnesses", &error)]),
+        );
+    }
     for head in &heads {
         match log::log(patient, head).await {
             Ok(diagnoses) => found.extend(diagnoses),

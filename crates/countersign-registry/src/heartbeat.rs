@@ -39,7 +39,6 @@ use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
 use tokio::sync::{Notify, oneshot};
 
-use crate::Registry;
 use crate::accounts::{commitment, new_id};
 use crate::error::{Error, Kind, Result};
 use crate::fetch::{Document, DocumentKey};
@@ -48,6 +47,7 @@ use crate::store::{
     AttestationRow, Backend, DocumentRow, FileRow, Head, LeafFacts, NewEvent, NumberedLeaf, Tx,
     WRITE_CONFLICT,
 };
+use crate::{Blobs, Registry};
 
 pub(crate) use record::Change;
 use record::leaf_of;
@@ -56,7 +56,7 @@ pub(crate) use render::{
     Shown, document_path, file_url, file_view, newer, project_head, render_index, render_packument,
     served_tags, simple_path,
 };
-pub(crate) use tiles::tile_path;
+pub(crate) use tiles::{read_tile, tile_path};
 pub(crate) use witnessed::{OVERRIDE, WITNESSES_MISSING};
 
 /// Most leaves in one beat: a burst is cut so that its first publishers do not wait for its last.
@@ -324,7 +324,10 @@ impl Registry {
                 }
                 Err(error) if error.code == WRITE_CONFLICT && races < 20 => races += 1,
                 Err(error) => {
-                    tracing::error!(error = %error, source = ?error.source, "the log stands still");
+                    // Once for each fault: it is tried again as long as it lasts.
+                    if self.inner.beat.problem().as_ref() != Some(&error.message) {
+                        tracing::error!(error = %error, source = ?error.source, "the log stands still");
+                    }
                     self.inner.beat.set_problem(Some(error.message.clone()));
                     return;
                 }

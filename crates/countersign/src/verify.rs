@@ -169,6 +169,8 @@ pub struct Verified {
     pub log_size: u64,
     /// The names and ids of the keys that signed.
     pub signed_by: Vec<String>,
+    /// The witnesses of the pinned policy that cosigned, where it asks for some.
+    pub witnesses: Option<Vec<String>>,
 }
 
 /// Checks a measured file against a proof.
@@ -231,8 +233,8 @@ pub fn logged(
                 "the log entry is of a kind that this version does not know".to_owned(),
             )
         })?;
-    let checkpoint = pinned
-        .policy()?
+    let policy = pinned.policy()?;
+    let checkpoint = policy
         .verify(&proof, entry, &pinned.origin)
         .map_err(|error| match error {
             PolicyError::Quorum { .. } => refused("quorum", error.to_string())
@@ -253,6 +255,10 @@ pub fn logged(
             .iter()
             .map(|line| format!("{}+{:08x}", line.key.name(), line.key.key_id()))
             .collect(),
+        witnesses: (!policy.quorum_met(Vec::<&str>::new())).then(|| {
+            let cosigned = policy.witnesses_of(&checkpoint);
+            cosigned.into_iter().map(plain).collect()
+        }),
     };
     Ok((verified, leaf))
 }
