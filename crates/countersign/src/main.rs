@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         Command::Publisher(what) => command::publisher::run(&cli.common, what),
         Command::Login(options) => command::session::login(&cli.common, options),
         Command::Logout(options) => command::session::logout(&cli.common, options),
+        Command::Proxy(what) => command::proxy::run(&cli.common, what),
         Command::Witness(what) => command::witness::run(&cli.common, what),
         Command::Whoami => command::session::whoami(&cli.common),
         Command::Token(what) => command::token::run(&cli.common, what),
@@ -102,6 +103,11 @@ fn describe(pinned: &Pinned) {
     // A policy was parsed before it came here.
     if let Ok(Some(witnesses)) = pinned.witnesses() {
         line(&format!("  witnesses      {witnesses}"));
+    }
+    if let Some(tuf) = &pinned.tuf
+        && let Ok(digest) = tuf.digest()
+    {
+        line(&format!("  TUF root       sha256:{digest}"));
     }
     for key in &pinned.attestation_keys {
         let ended = match &key.until {
