@@ -1,4 +1,4 @@
-//! The heartbeat: the one writer of log, documents and (later) TUF metadata.
+//! The heartbeat: the one writer of log, documents and TUF metadata of our own index.
 //!
 //! It starts at once when there is work and takes with it whatever was committed meanwhile. One beat:
 //!
@@ -9,8 +9,9 @@
 //!    gain a file, content-addressed. Nobody is pointed at them yet. *Crash*: the next beat writes the same bytes.
 //! 3. **sign** the checkpoint, and have it cosigned by a quorum of the witnesses, where a policy names some (`witnessed`).
 //!    *Crash*: the signatures are lost, the next beat signs the same tree, and witnesses cosign it again.
-//! 4. **publish**: in one transaction, compare-and-swap the head, turn the files live, point to the documents. *Crash
-//!    after it*: all is served; [`Registry::open`] writes the copy of the checkpoint beside the tiles.
+//! 4. **publish**: in one transaction, compare-and-swap the head, turn the files live, point to the documents, publish the
+//!    TUF metadata that lists them (`signing`). *Crash after it*: all is served; [`Registry::open`] writes the copy of the
+//!    checkpoint beside the tiles.
 //! 5. **show**: copy the checkpoint beside the tiles, swap the memory's view, wake the waiting publishers.
 //!
 //! Two heartbeats at once are harmless: the primary key of the leaves and the swap of the head refuse the second,
@@ -18,6 +19,7 @@
 
 mod record;
 mod render;
+mod signing;
 mod tiles;
 mod witnessed;
 
@@ -35,6 +37,7 @@ use countersign_trust::digest::Sha256;
 use countersign_trust::leaf::{self, Algorithm, Leaf, LeafKind};
 use countersign_trust::proof::TlogProof;
 use countersign_trust::tlog::{self, EntriesId, Frontier, TileId};
+use countersign_trust::tuf::TargetFile;
 use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
 use tokio::sync::{Notify, oneshot};
@@ -47,6 +50,7 @@ use crate::store::{
     AttestationRow, Backend, DocumentRow, FileRow, Head, LeafFacts, NewEvent, NumberedLeaf, Tx,
     WRITE_CONFLICT,
 };
+use crate::tuf::{TargetChange, target_path};
 use crate::{Blobs, Registry};
 
 pub(crate) use record::Change;
@@ -82,6 +86,8 @@ pub(crate) struct Pulse {
     met: AtomicBool,
     /// What is shown lacks the quorum of the log's policy, as far as it is known.
     lacking: AtomicBool,
+    /// Why TUF metadata can not be signed, if it can not.
+    unsigned: Mutex<Option<String>>,
 }
 
 /// The head that readers see, with the tiles at its right edge.
@@ -136,6 +142,7 @@ impl Pulse {
             problem: Mutex::default(),
             met: AtomicBool::new(false),
             lacking: AtomicBool::new(true),
+            unsigned: Mutex::default(),
         }
     }
 
@@ -220,6 +227,18 @@ impl Pulse {
             .clone()
     }
 
+    /// What keeps TUF metadata from being signed, if anything.
+    pub(crate) fn unsigned(&self) -> Option<String> {
+        self.unsigned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set_unsigned(&self, problem: Option<String>) {
+        *self.unsigned.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+
     pub(crate) fn set_problem(&self, problem: Option<String>) {
         *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
     }
@@ -254,8 +273,19 @@ impl Registry {
     pub fn start(&self) -> Beating {
         let registry = self.clone();
         let task = tokio::spawn(async move {
+            let mut ready = false;
             loop {
                 let beat = &registry.inner.beat;
+                if !ready {
+                    // Where it fails the log goes on, and it is tried again before the next beat.
+                    match registry.ready_to_sign().await {
+                        Ok(()) => ready = true,
+                        Err(error) => {
+                            tracing::error!(%error, "TUF metadata can not be signed yet");
+                            beat.set_unsigned(Some(error.message));
+                        }
+                    }
+                }
                 let called = tokio::time::timeout(IDLE, beat.wake.notified())
                     .await
                     .is_ok();
@@ -283,7 +313,11 @@ impl Registry {
     }
 
     async fn has_backlog(&self) -> bool {
-        match self.inner.store.backlog().await {
+        let waiting = async {
+            let events = self.inner.store.backlog().await?;
+            Ok::<_, Error>(events + self.inner.store.documents_due_count().await?)
+        };
+        match waiting.await {
             Ok(waiting) => waiting > 0,
             Err(error) => {
                 self.inner.beat.set_problem(Some(error.message.clone()));
@@ -309,16 +343,21 @@ impl Registry {
     pub(crate) async fn beat_until_done(&self) {
         let mut races = 0;
         loop {
-            match self.beat().await {
-                Ok(0) => {
+            let beat = async {
+                let logged = self.beat().await?;
+                // Those that gained no file: at once after the leaf that tells of their change.
+                Ok::<_, Error>((logged, self.settle_documents().await?))
+            };
+            match beat.await {
+                Ok((0, 0)) => {
                     self.inner.beat.set_problem(None);
                     return;
                 }
-                Ok(_) => {
+                Ok((logged, _)) => {
                     races = 0;
                     self.inner.beat.set_problem(None);
                     // A cheap look spares the writers a transaction that would find nothing.
-                    if !self.has_backlog().await {
+                    if logged > 0 && !self.has_backlog().await {
                         return;
                     }
                 }
@@ -505,6 +544,22 @@ impl Registry {
         };
         head.checkpoint = self.cosigned(state, &tiles, &head).await?;
 
+        let changes = rendered
+            .iter()
+            .map(|page| {
+                let file = TargetFile::new(page.row.size, page.document.sha256);
+                let path = target_path(page.ecosystem, &page.key);
+                (
+                    page.ecosystem,
+                    TargetChange {
+                        path,
+                        file: Some(file),
+                    },
+                )
+            })
+            .collect();
+        let signing = self.sign_targets(changes, now).await?;
+
         // 4. From here on it is served.
         let mut tx = self.inner.store.write().await?;
         tx.swap_head(old_size, &head).await?;
@@ -547,6 +602,10 @@ impl Registry {
             })
             .collect();
         tx.set_latest(&latest).await?;
+        match &signing {
+            Some(signing) => signing.publish(&mut tx, now).await?,
+            None => tx.note_due(&projects, now).await?,
+        }
         tx.commit().await?;
 
         // 5. Memory follows at once, then the copy beside the tiles; then the publishers hear of it.
@@ -604,6 +663,10 @@ impl Registry {
                 .beat
                 .projects
                 .insert(page.row.project, page.fragments);
+        }
+        // After the documents: whoever learns of the new ones finds them.
+        if let Some(signing) = signing {
+            signing.show(self);
         }
         // The leaves are served since the commit: a copy that fails is no reason to tell publishers otherwise, and the
         // next beat or start writes it.

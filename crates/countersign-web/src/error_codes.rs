@@ -918,18 +918,18 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "organisation-unknown" "No such organisation"
         "There is no organisation of this name here."
         "Check its name.";
-    "owner-invalid" "Not an owner"
-        "What was named is neither a person nor a team."
-        "Write a user name, or ORGANISATION:TEAM.";
-    "owner-needed" "An owner is needed"
-        "Every organisation has an owner, and none was named."
-        "Name a user as its owner.";
     "override-reason" "Reason missing"
         "Whoever lets the log go on without its witnesses says why."
         "Operators: give a reason of at most 500 bytes.";
     "override-time" "Too long"
         "The log may go on without its witnesses for seven days at most."
         "Operators: give an earlier time; it can be renewed.";
+    "owner-invalid" "Not an owner"
+        "What was named is neither a person nor a team."
+        "Write a user name, or ORGANISATION:TEAM.";
+    "owner-needed" "An owner is needed"
+        "Every organisation has an owner, and none was named."
+        "Name a user as its owner.";
     "package-json" "package.json not readable"
         "The package.json in the tarball is no JSON object that every reader understands alike."
         "Mend it with npm pkg fix, and pack again.";
