@@ -305,6 +305,7 @@ const CORE: &[(&str, &[Arrow])] = &[
             only("texts", &["NoticeKind"]),
             only("accounts", MINTED),
             only("sign_in", &["Demand", "IDLE"]),
+            only("heartbeat", &["Change", "OVERRIDE"]),
         ],
     ),
     (
@@ -319,9 +320,14 @@ const CORE: &[(&str, &[Arrow])] = &[
         ],
     ),
     (
+        "witnesses",
+        &[to("model"), to("error"), to("seams"), to("settings")],
+    ),
+    (
         "heartbeat",
         &[
             to("model"),
+            to("witnesses"),
             to("error"),
             to("store"),
             to("blobs"),
@@ -381,6 +387,7 @@ const CORE: &[(&str, &[Arrow])] = &[
             to("blobs"),
             to("fetch"),
             to("heartbeat"),
+            only("witnesses", &["Witnesses"]),
             only("archive", &["verifier_key_name"]),
             only("publish", &["Desk"]),
             only("accounts", MINTED),
@@ -406,6 +413,7 @@ const ABOVE: &[Arrow] = &[
     to("opening"),
     to("audit"),
     only("tuf", &["LIFT", "lift_after"]),
+    to("witnesses"),
     only("accounts", MINTED),
     only(
         "provenance",

@@ -32,3 +32,4 @@ mod staging;
 mod trusted;
 mod tuf;
 mod visibility;
+mod witnesses;
