@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use countersign_formats::Ecosystem;
 use countersign_registry::model::Actor;
-use countersign_registry::{DocumentKey, Error, Registry};
+use countersign_registry::{Error, Registry};
 use countersign_testkit::packages::{Package, Wheel};
 use countersign_trust::tuf::client::{Client, Look, Trusted};
 use countersign_trust::tuf::{Fault, Limits, Refusal, TargetFile};
 use sqlx::Connection;
 
 use crate::archive::Place;
-use crate::kit::{Database, TestRegistry, publish, refused};
+use crate::kit::{TestRegistry, publish, refused};
 use crate::on_both_databases;
 
 /// The ecosystem whose files the tests publish.
