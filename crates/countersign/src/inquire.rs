@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::evidence::{FileEvidence, Source};
 use crate::examine::{About, Examiner, Report, Row, Verdict};
 use crate::failure::{Exit, Failure, Result, plain};
+use crate::indices::Indices;
 use crate::trusted::{Pinned, TrustFile};
 use crate::verify::{self, Bytes};
 
@@ -32,6 +33,8 @@ pub struct Inquiry<'a> {
     pub roots: &'a TrustRoot,
     /// Whom the user allows to sign.
     pub policy: Option<&'a PolicyFile>,
+    /// The indices that the registry signs now; none where no network may be used.
+    pub indices: Option<&'a Indices>,
 }
 
 impl Inquiry<'_> {
@@ -95,6 +98,13 @@ impl Inquiry<'_> {
             "witnesses",
             "this version pins no witnesses; the log's own key alone vouches that everybody is shown the same log",
         ));
+        report.checks.push(match self.indices {
+            Some(indices) => indices.row(&logged.origin, &logged.purl, &bytes.sha256.to_hex()),
+            None => Row::not_checked(
+                "tuf",
+                "the registry was not asked for the index that it signs now",
+            ),
+        });
         let pinned = self.trust.by_origin(&logged.origin);
         let keys = pinned.map_or_else(|| Ok(TrustedKeys::default()), Pinned::attesters)?;
         let examiner = Examiner {

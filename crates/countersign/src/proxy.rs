@@ -87,6 +87,13 @@ impl Folders {
             cache: cache.join("verified"),
         })
     }
+
+    /// The state of one registry.
+    #[must_use]
+    pub fn of_registry(&self, pinned: &Pinned) -> PathBuf {
+        let name = Sha256::of(pinned.origin.as_bytes()).to_hex();
+        self.state.join(&name[..32])
+    }
 }
 
 /// Seconds since 1970 UTC.
@@ -197,11 +204,9 @@ impl Proxy {
                 pinned.url
             )));
         }
-        let origin = Sha256::of(pinned.origin.as_bytes()).to_hex();
-        let name = &origin[..32];
         Ok(Self {
             cache: Cache::new(&folders.cache, cache_bytes),
-            state: folders.state.join(name),
+            state: folders.of_registry(&pinned),
             pinned,
             trust,
             upstream,
@@ -514,6 +519,8 @@ impl Proxy {
             registry: Some(&self.pinned),
             roots: &self.demands.roots,
             policy: self.demands.policy.as_ref(),
+            // The page that lists it came by TUF already.
+            indices: None,
         };
         let source = Source::Registry(&remote);
         let sha256 = entry.sha256.parse().map_err(|_| {

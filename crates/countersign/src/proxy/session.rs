@@ -11,7 +11,7 @@ use reqwest::header::HeaderValue;
 
 use super::evidence::{Seen, Step};
 use super::upstream::Upstream;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, Result};
 use crate::trusted::{PinnedTuf, write_whole};
 use crate::tuf::Folder;
 
@@ -89,6 +89,7 @@ impl Repository<'_> {
     /// What does not hold, with what was seen; [`Exit::Unreachable`] where nothing that is in time was kept.
     pub async fn begin(&self, ecosystem: Ecosystem) -> std::result::Result<Session, Trouble> {
         let name = ecosystem.as_str();
+        self.begin_anew_if_pinned_anew()?;
         if !Folder::new(&self.folder(name)).has_root() {
             let roots = Folder::new(&self.folder("roots"));
             roots.create()?;
@@ -112,6 +113,34 @@ impl Repository<'_> {
         }
         self.refreshed(name, &format!("{}{name}/", self.tuf.metadata))
             .await
+    }
+
+    /// Whoever pinned another root on purpose begins with that one.
+    fn begin_anew_if_pinned_anew(&self) -> Result<()> {
+        let mark = self.state.join("pinned");
+        let digest = self.tuf.digest()?.to_hex();
+        let state = Folder::new(&self.state);
+        state.create()?;
+        // Short: nothing is fetched under it.
+        let _lock = state.lock()?;
+        if std::fs::read_to_string(&mark).is_ok_and(|kept| kept == digest) {
+            return Ok(());
+        }
+        for name in ["roots", "pypi", "npm", "cargo"] {
+            let folder = self.folder(name);
+            match std::fs::remove_dir_all(&folder) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Failure::new(
+                        Exit::Environment,
+                        "tuf-folder",
+                        format!("{} can not be removed: {error}.", folder.display()),
+                    ));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        // A crash before this leaves an empty state, in which the next begins in the same way.
+        write_whole(&mark, digest.as_bytes())
     }
 
     async fn refreshed(&self, name: &str, metadata: &str) -> std::result::Result<Session, Trouble> {
