@@ -181,12 +181,12 @@ impl Repository<'_> {
     fn shown(
         &self,
         before: &Trusted,
-        answer: Option<(&Request, Option<&[u8]>)>,
+        answer: Option<(&Request, Option<&str>, Option<&[u8]>)>,
         failure: Failure,
     ) -> Trouble {
         let step = match answer {
             None => Step::Refresh,
-            Some((request, answer)) => Step::metadata(request, answer),
+            Some((request, path, answer)) => Step::metadata(request, path, answer),
         };
         Trouble {
             failure,
@@ -202,7 +202,7 @@ impl Session {
             let before = self.client.trusted().clone();
             let wanted = self.client.wanted();
             match wanted.map_err(|refusal| repository.shown(&before, None, refusal.into()))? {
-                Some(request) => self.fetch(repository, &request).await?,
+                Some(request) => self.fetch(repository, &request, None).await?,
                 None => return Ok(()),
             }
         }
@@ -212,10 +212,12 @@ impl Session {
         &mut self,
         repository: &Repository<'_>,
         request: &Request,
+        target: Option<&str>,
     ) -> std::result::Result<(), Trouble> {
-        let path = format!("{}{}", self.metadata, request.file);
+        let address = format!("{}{}", self.metadata, request.file);
         let login = repository.login.as_ref();
-        let answer = repository.upstream.get(&path, request.most, login).await?;
+        let upstream = repository.upstream;
+        let answer = upstream.get(&address, request.most, login).await?;
         let before = self.client.trusted().clone();
         let taken = self.client.give(request, answer.as_deref());
         for role in self.client.take_changed() {
@@ -224,7 +226,11 @@ impl Session {
             }
         }
         taken.map_err(|refusal| {
-            repository.shown(&before, Some((request, answer.as_deref())), refusal.into())
+            repository.shown(
+                &before,
+                Some((request, target, answer.as_deref())),
+                refusal.into(),
+            )
         })
     }
 
@@ -305,7 +311,7 @@ impl Session {
                     )
                     .into());
                 }
-                Look::Fetch(request) => self.fetch(repository, &request).await?,
+                Look::Fetch(request) => self.fetch(repository, &request, Some(path)).await?,
                 Look::Found { target, .. } => return Ok(Some(target)),
                 Look::Absent => return Ok(None),
             }

@@ -40,6 +40,7 @@ struct Scene {
 struct Mine {
     folder: TempDir,
     clock: Arc<AtomicI64>,
+    patience: Duration,
 }
 
 impl Scene {
@@ -80,7 +81,7 @@ impl Scene {
     fn proxy(&self, mine: &Mine, change: impl FnOnce(&mut Demands)) -> Arc<Proxy> {
         let trust = TrustFile::load(&self.user.path("home/trust.toml")).unwrap();
         let pinned = trust.registry(None).unwrap().clone();
-        let patience = Duration::from_secs(1);
+        let patience = mine.patience;
         let upstream = Upstream::new(&pinned.url, None, None, patience).unwrap();
         let mut demands = Demands {
             fresh: Duration::ZERO,
@@ -166,6 +167,7 @@ impl Scene {
         self.user
             .run(&again)
             .expect(3, &["does not show what it says"]);
+        std::fs::remove_file(path).unwrap();
     }
 }
 
@@ -174,6 +176,8 @@ impl Mine {
         Self {
             folder: tempfile::tempdir().unwrap(),
             clock: Arc::default(),
+            // Longer than a loaded machine needs for an answer.
+            patience: Duration::from_secs(10),
         }
     }
 }
@@ -307,8 +311,7 @@ fn wrong_software(scene: &Scene) {
         (find("index.json"), find(".whl"))
     };
     let ((thing_index, thing_file), (other_index, other_file)) = (paths("thing"), paths("other"));
-    let answers = scene.recorded(&[other_index.clone(), other_file.clone()],
-    );
+    let answers = scene.recorded(&[other_index.clone(), other_file.clone()]);
     for (asked, given, code) in [
         (thing_index, other_index, "tuf-digest-mismatch"),
         (thing_file, other_file, "file-mismatch"),
@@ -436,7 +439,10 @@ fn slow_retrieval(scene: &Scene) {
             true => Twist::Slow,
             false => Twist::Pass,
         });
-        let mine = Mine::new();
+        let mine = Mine {
+            patience: Duration::from_secs(1),
+            ..Mine::new()
+        };
         let proxy = scene.proxy(&mine, |_| {});
         let begun = Instant::now();
         let got = scene.file(&proxy, "thing", false);
@@ -510,7 +516,11 @@ fn key_compromise(scene: &Scene) {
         let mine = Mine::new();
         let proxy = scene.proxy(&mine, |_| {});
         let got = scene.page(&proxy, "thing");
-        scene.refused(&proxy, got, &["tuf-unsigned", "tuf-digest-mismatch"]);
+        scene.refused(
+            &proxy,
+            got,
+            &["tuf-unsigned", "tuf-digest-mismatch", "answer-too-long"],
+        );
         // It left nothing behind.
         scene.relay.honest();
         assert!(scene.page(&proxy, "thing").is_ok());
@@ -533,7 +543,11 @@ fn truncated_and_duplicated(scene: &Scene) {
         scene.relay.twist(changing("/tuf/pypi/", role, change));
         let proxy = scene.proxy(&Mine::new(), |_| {});
         let got = scene.page(&proxy, "thing");
-        scene.refused(&proxy, got, &["tuf-malformed", "tuf-digest-mismatch"]);
+        scene.refused(
+            &proxy,
+            got,
+            &["tuf-malformed", "tuf-digest-mismatch", "answer-too-long"],
+        );
     }
     scene
         .relay
@@ -558,8 +572,7 @@ fn hidden_release(scene: &Scene) {
     let got = scene.page(&proxy, "thing");
     scene.refused(&proxy, got, &["not-in-log"]);
     // The leaves of another project.
-    let other = scene.recorded(&["/api/v1/log/completeness/pypi/other".to_owned()],
-    );
+    let other = scene.recorded(&["/api/v1/log/completeness/pypi/other".to_owned()]);
     let (status, body) = other.into_values().next().unwrap();
     scene.relay.twist(
         move |asked| match asked.ends_with("/completeness/pypi/thing") {
