@@ -238,6 +238,11 @@ impl Inquiry<'_> {
                 let release = purl::release_purl(entry.ecosystem, &entry.name_key, version);
                 report.files = self.locked(source, entry, &release)?;
                 report.sum_up();
+                if entry.undigested && report.verdict == Verdict::Confirmed {
+                    report.reason.push_str(
+                        "; Yarn's checksum is of an archive of its own, and was not compared",
+                    );
+                }
             }
         }
         Ok(report)

@@ -41,6 +41,15 @@ const MOST_LEAVES: u64 = countersign_trust::completeness::MAX_COMPLETENESS_BYTES
 const LEAVES_GOOD: Duration = Duration::from_secs(600);
 /// How long a contradiction between index and log may be one of two beats of the registry's heart.
 const SECOND_LOOK: Duration = Duration::from_millis(1500);
+/// What may be one of these.
+const SECOND_LOOKS: [&str; 6] = [
+    "not-in-log",
+    "release-hidden",
+    "index-differs",
+    "completeness",
+    "completeness-stale",
+    "log-rollback",
+];
 /// The most pages that are kept in memory.
 const MOST_PAGES: usize = 4096;
 /// The largest file that is passed on, in bytes.
@@ -442,7 +451,7 @@ impl Proxy {
                 .remedy("If this registry has no map yet: --without-completeness")
             })?
         };
-        let held = page::complete(ecosystem, key, document, &text, &self.pinned);
+        let held = page::complete(ecosystem, key, document, &text, &self.pinned, seen.now);
         let proved = held.map_err(|failure| Trouble {
             failure,
             seen: Some(seen.with(Step::completeness(ecosystem, key, document, &text))),
@@ -462,7 +471,7 @@ impl Proxy {
         let seen = SeenCheckpoint::within(&self.folders.state, &self.pinned.origin);
         let last = seen.last(&self.pinned)?;
         let before = last.as_ref().map_or(0, |last| last.size());
-        if proved.log_size + LAG < before {
+        if proved.log_size < before {
             return Err(Failure::unverified(
                 "log-rollback",
                 format!(
@@ -676,8 +685,6 @@ impl Proxy {
 
 /// Files up to this length are verified before the first byte of them goes out.
 pub const SMALL: u64 = 4 << 20;
-/// How many entries a replica of the registry may lag behind another one.
-const LAG: u64 = 10_000;
 
 /// What is fetched with a login is for this login only.
 pub fn whose(login: Option<&HeaderValue>) -> String {

@@ -378,7 +378,8 @@ impl Evidence {
             } => {
                 let document = self.signed_document(&mut client, *ecosystem, key, document)?;
                 let text = decoded(text)?;
-                let held = page::complete(*ecosystem, key, &document, &text, &self.registry);
+                let held =
+                    page::complete(*ecosystem, key, &document, &text, &self.registry, seen.now);
                 Ok(held.err())
             }
             Step::File {

@@ -621,6 +621,30 @@ fn lying_registry(scene: &Scene) {
     registry.take_out("liar", "2.0", Some(LeafKind::Deleted));
     drop(registry);
     assert!(scene.page(&proxy, "liar").is_ok());
+    // An old map, and nothing of what came after: signed by all the right keys as well.
+    let size = scene.registry.lock().unwrap().size();
+    scene.publish("liar", "3.0");
+    let mut registry = scene.registry.lock().unwrap();
+    registry.take_out("liar", "3.0", None);
+    registry.map_ends = Some(size);
+    drop(registry);
+    let got = scene.page(&proxy, "liar");
+    scene.refused(&proxy, got, &["completeness-stale"]);
+    // Shown all, it is plain that one is hidden.
+    let mut registry = scene.registry.lock().unwrap();
+    registry.map_ends = None;
+    registry.publish("liar", "4.0");
+    drop(registry);
+    assert_eq!(
+        scene.page(&proxy, "liar").err().unwrap().failure.code,
+        "release-hidden"
+    );
+    scene
+        .registry
+        .lock()
+        .unwrap()
+        .take_out("liar", "3.0", Some(LeafKind::Deleted));
+    assert!(scene.page(&proxy, "liar").is_ok());
     scene.registry.lock().unwrap().replace_in_index("liar");
     let got = scene.page(&proxy, "liar");
     scene.refused(&proxy, got, &["index-differs"]);

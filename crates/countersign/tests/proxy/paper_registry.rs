@@ -142,6 +142,8 @@ pub struct PaperRegistry {
     chains: HashMap<String, (u64, u64)>,
     /// The versions of each project that its index lists.
     listed: BTreeMap<String, Vec<String>>,
+    /// It shows a map of so many entries, and nothing newer.
+    pub map_ends: Option<u64>,
 }
 
 impl PaperRegistry {
@@ -158,6 +160,7 @@ impl PaperRegistry {
             entries: Vec::new(),
             chains: HashMap::new(),
             listed: BTreeMap::new(),
+            map_ends: None,
         };
         let genesis = Leaf::log_genesis(None, now * 1_000_000).to_text().unwrap();
         registry.entries.push(genesis);
@@ -280,18 +283,24 @@ impl PaperRegistry {
         (format!("/tuf/pypi/{}.root.json", before.version + 1), root)
     }
 
+    /// How many entries its log has.
+    pub fn size(&self) -> u64 {
+        self.entries.len() as u64
+    }
+
     fn key() -> SignerKey {
         SignerKey::generate(KeyName::new(ORIGIN).unwrap(), [1; 32])
     }
 
     fn completeness(&self, project: &str) -> Vec<u8> {
         let mut replay = Replay::default();
-        for entry in &self.entries {
+        let covers = self.map_ends.unwrap_or(self.size());
+        let (covered, after) = self.entries.split_at(usize::try_from(covers).unwrap());
+        for entry in covered {
             if let ParsedLeaf::Known(leaf) = leaf::parse(entry.as_bytes()).unwrap() {
                 replay.add(&leaf, &leaf_hash(entry.as_bytes())).unwrap();
             }
         }
-        let covers = self.entries.len() as u64;
         let entries = replay.entries().unwrap();
         let entries: BTreeMap<Sha256, Sha256> = entries
             .into_iter()
@@ -301,8 +310,10 @@ impl PaperRegistry {
         let applied = walk.apply(&entries).unwrap();
         let tiles: HashMap<map::TileId, Vec<u8>> = applied.written.into_iter().collect();
         let commitment = Leaf::map_root(covers, applied.root, self.now * 1_000_000);
-        let mut log = self.entries.clone();
+        let mut log = covered.to_vec();
         log.push(commitment.to_text().unwrap());
+        let root_leaf = log[log.len() - 1].clone();
+        log.extend_from_slice(after);
 
         let hashes: Vec<Sha256> = log
             .iter()
@@ -337,9 +348,9 @@ impl PaperRegistry {
                 index: covers,
                 hashes: inclusion_proof(covers, size, &grown).unwrap(),
             },
-            root_leaf: log[log.len() - 1].clone(),
+            root_leaf,
             proof: walk.prove(&key).unwrap(),
-            covered: self.entries.iter().filter(of_project).cloned().collect(),
+            covered: covered.iter().filter(of_project).cloned().collect(),
             newer: Vec::new(),
             checkpoint: checkpoint.sign(&Self::key(), None),
         };
