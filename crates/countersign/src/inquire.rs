@@ -94,10 +94,16 @@ impl Inquiry<'_> {
                 logged.signed_by.join(", ")
             ),
         ));
-        report.checks.push(Row::not_checked(
-            "witnesses",
-            "this version pins no witnesses; the log's own key alone vouches that everybody is shown the same log",
-        ));
+        report.checks.push(match &logged.witnesses {
+            Some(witnesses) => Row::confirmed(
+                "witnesses",
+                format!("cosigned by {}: the quorum that you pinned", witnesses.join(", ")),
+            ),
+            None => Row::not_checked(
+                "witnesses",
+                "no witnesses are pinned for this log; its own key alone vouches that everybody is shown the same log",
+            ),
+        });
         report.checks.push(match self.indices {
             Some(indices) => indices.row(&logged.origin, &logged.purl, &bytes.sha256.to_hex()),
             None => Row::not_checked(

@@ -281,15 +281,7 @@ impl Proxy {
     ) -> std::result::Result<Arc<Served>, Trouble> {
         let first = self.page_once(ecosystem, key, base, login, false).await;
         match first {
-            Err(trouble)
-                if [
-                    "not-in-log",
-                    "release-hidden",
-                    "index-differs",
-                    "completeness",
-                ]
-                .contains(&&*trouble.failure.code) =>
-            {
+            Err(trouble) if SECOND_LOOKS.contains(&&*trouble.failure.code) => {
                 // Index and log move in beats; what stands between two of them is not held against anybody.
                 tokio::time::sleep(SECOND_LOOK).await;
                 self.page_once(ecosystem, key, base, login, true).await
