@@ -301,6 +301,7 @@ impl Proxy {
         let whose = whose(login);
         let repository = self.repository(login)?;
         let path = target_path(ecosystem, key);
+        let place = (ecosystem, key.to_owned(), whose.clone());
         let (document, seen, offline) = {
             let mut sessions = self.sessions[number(ecosystem)].lock().await;
             let old = sessions
@@ -316,6 +317,14 @@ impl Proxy {
             };
             let missing = || Failure::new(Exit::Usage, "no-session", "There is no session.");
             let session = sessions.get_mut(&whose).ok_or_else(missing)?;
+            // The same index as a moment ago: nothing is read or made anew.
+            if !anew
+                && let Some(target) = session.look(&repository, &path).await?
+                && let Some(kept) = self.kept(&place, session.offline.is_some())
+                && target.hashes.get("sha256") == Some(&kept.digest)
+            {
+                return Ok(kept.page.clone());
+            }
             let mut found = session.document(&repository, &path, Some(&at_hand)).await?;
             if found.is_none() && !begun && session.begun.elapsed() > Duration::from_secs(1) {
                 // It may be newer than what is known.
@@ -337,16 +346,6 @@ impl Proxy {
             (document, seen, session.offline.is_some())
         };
         let digest = Sha256::of(&document).to_hex();
-        let place = (ecosystem, key.to_owned(), whose.clone());
-        if !anew
-            && let Some(kept) = lock(&self.pages).get(&place)
-            && kept.digest == digest
-            && (offline || kept.checked.elapsed() < LEAVES_GOOD)
-            // What was too new grows older.
-            && (kept.page.page.left_out.is_empty() || kept.checked.elapsed() < Duration::from_secs(60))
-        {
-            return Ok(kept.page.clone());
-        }
         self.cache.put(&whose, &digest, &document);
         let proved = match self.demands.completeness {
             true => Some(
@@ -386,6 +385,15 @@ impl Proxy {
         };
         pages.insert(place, Arc::new(kept));
         Ok(served)
+    }
+
+    /// A page that was made a moment ago, as long as its answers are good.
+    fn kept(&self, place: &(Ecosystem, String, String), offline: bool) -> Option<Arc<Kept>> {
+        let kept = lock(&self.pages).get(place).cloned()?;
+        let since = kept.checked.elapsed();
+        // What was too new grows older.
+        let aged = !kept.page.page.left_out.is_empty() && since >= Duration::from_secs(60);
+        ((offline || since < LEAVES_GOOD) && !aged).then_some(kept)
     }
 
     async fn begin(

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use countersign_formats::Ecosystem;
 use countersign_trust::tuf::client::{Client, Look, Request, Trusted};
-use countersign_trust::tuf::{Limits, TargetFile, file_stem};
+use countersign_trust::tuf::{Limits, Refusal, TargetFile, file_stem};
 use reqwest::header::HeaderValue;
 
 use super::evidence::{Seen, Step};
@@ -199,9 +199,11 @@ impl Session {
     /// Over the network, until nothing more is wanted.
     async fn follow(&mut self, repository: &Repository<'_>) -> std::result::Result<(), Trouble> {
         loop {
-            let before = self.client.trusted().clone();
+            // What is refused changes nothing of what is trusted.
             let wanted = self.client.wanted();
-            match wanted.map_err(|refusal| repository.shown(&before, None, refusal.into()))? {
+            let shown =
+                |refusal: Refusal| repository.shown(self.client.trusted(), None, refusal.into());
+            match wanted.map_err(shown)? {
                 Some(request) => self.fetch(repository, &request, None).await?,
                 None => return Ok(()),
             }
@@ -218,7 +220,6 @@ impl Session {
         let login = repository.login.as_ref();
         let upstream = repository.upstream;
         let answer = upstream.get(&address, request.most, login).await?;
-        let before = self.client.trusted().clone();
         let taken = self.client.give(request, answer.as_deref());
         for role in self.client.take_changed() {
             if let Some(bytes) = self.client.trusted().document(&role) {
@@ -227,7 +228,7 @@ impl Session {
         }
         taken.map_err(|refusal| {
             repository.shown(
-                &before,
+                self.client.trusted(),
                 Some((request, target, answer.as_deref())),
                 refusal.into(),
             )
@@ -296,9 +297,10 @@ impl Session {
         path: &str,
     ) -> std::result::Result<Option<TargetFile>, Trouble> {
         loop {
-            let before = self.client.trusted().clone();
             let look = self.client.look(path);
-            match look.map_err(|refusal| repository.shown(&before, None, refusal.into()))? {
+            let shown =
+                |refusal: Refusal| repository.shown(self.client.trusted(), None, refusal.into());
+            match look.map_err(shown)? {
                 Look::Fetch(request) if self.offline.is_some() => {
                     return Err(Failure::new(
                         Exit::Unreachable,
