@@ -198,7 +198,12 @@ impl Registry {
             .map(|(_, digest)| digest)
             .collect();
         // Those that TUF lists, and listed until lately.
-        pointed.extend(self.inner.store.tuf_digests(&own).await?);
+        pointed.extend(
+            self.inner
+                .store
+                .tuf_digests(&own, self.now().plus_seconds(-KEEP))
+                .await?,
+        );
         let mut found = self.inner.blobs.list("documents");
         while let Some(object) = found.next().await {
             let (path, _, changed) = object?;

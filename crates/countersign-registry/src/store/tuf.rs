@@ -233,13 +233,18 @@ impl Store {
         Ok(number(&row, "n")? > 0)
     }
 
-    /// Digests of all targets of these repositories, present and former: their bytes are still asked for.
-    pub(crate) async fn tuf_digests(&self, repositories: &[&str]) -> Result<Vec<String>> {
+    /// Digests of all targets of these repositories, those of now and those that were it until `since` or later: their bytes are
+    /// still asked for.
+    pub(crate) async fn tuf_digests(
+        &self,
+        repositories: &[&str],
+        since: Time,
+    ) -> Result<Vec<String>> {
         let sql = format!(
-            "SELECT DISTINCT digest FROM tuf_targets WHERE repository IN ({})",
-            places(repositories.len(), 1)
+            "SELECT DISTINCT digest FROM tuf_targets WHERE (superseded_at IS NULL OR superseded_at >= $1) AND repository IN ({})",
+            places(repositories.len(), 2)
         );
-        let mut query = sqlx::query(built(sql));
+        let mut query = sqlx::query(built(sql)).bind(since.0);
         for repository in repositories {
             query = query.bind((*repository).to_owned());
         }

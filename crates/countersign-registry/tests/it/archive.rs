@@ -58,6 +58,9 @@ impl Place {
     }
 
     fn take_keys_of(&self, test: &TestRegistry) {
+        let seed = "keys/tuf-development.seed";
+        std::fs::create_dir_all(self.keys()).unwrap();
+        std::fs::copy(test.folder.path().join(seed), self.folder.path().join(seed)).unwrap();
         LogKeys::load(&test.folder.path().join("keys"), 1)
             .unwrap()
             .save(&self.keys(), 1)
