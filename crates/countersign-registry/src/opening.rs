@@ -146,6 +146,7 @@ impl Registry {
         })?;
         let registry = Self::assemble(settings, store, blobs, keys, seams, heads);
         registry.guard_against_forks().await?;
+        registry.look_at_map().await?;
         registry.beat_once_unless_another_does().await?;
         Ok(registry)
     }
@@ -180,6 +181,7 @@ impl Registry {
                 closed_leaves,
                 fetch: cache,
                 beat: Pulse::new(head),
+                map: Default::default(),
                 desk: Default::default(),
                 issuers: Default::default(),
                 door: Default::default(),
@@ -419,6 +421,7 @@ pub(crate) async fn start_shard(
             actor: None,
             account: None,
             attestations: Vec::new(),
+            map: None,
         },
     })
     .await?;

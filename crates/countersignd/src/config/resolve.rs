@@ -577,6 +577,7 @@ impl Config {
             builtin_trust_roots: self.trust_roots.clone(),
             root_repositories: RootRepository::built_in(),
             check_sources: self.check_sources,
+            keep_map: true,
             refresh_trust_roots: self.refresh_trust_roots,
             cargo_aliases: self.cargo_aliases.clone(),
             npm_attestations: self.npm_attestations,
