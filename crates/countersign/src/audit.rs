@@ -155,7 +155,11 @@ pub fn audit(
     }
     // With nothing read there is nothing to be lost.
     let mut map = map.ok_or_else(|| {
-        Failure::new(Exit::Environment, "audit-progress", "The audit's file of the map is lost.")
+        Failure::new(
+            Exit::Environment,
+            "audit-progress",
+            "The audit's file of the map is lost.",
+        )
     })?;
     map.look(source, size, &progress.promises)?;
     let read_before = progress.position();

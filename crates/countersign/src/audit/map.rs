@@ -79,7 +79,10 @@ impl MapCheck {
             Err(TryLockError::Error(error)) => return Err(failed(&place, &error)),
         }
         let wanted = promises.files() * RECORD;
-        let length = file.metadata().map_err(|error| failed(&place, &error))?.len();
+        let length = file
+            .metadata()
+            .map_err(|error| failed(&place, &error))?
+            .len();
         if length < wanted {
             return Ok(None);
         }
@@ -159,12 +162,18 @@ impl MapCheck {
     /// Exit 3 for a commitment that covers itself or that changed while the log was read.
     pub fn passes(&self, index: u64, said: Option<MapRoot>) -> Result<()> {
         if said.is_some_and(|said| said.covers > index) {
-            return Err(broken("map-root", index, "it commits to entries that come after it"));
+            return Err(broken(
+                "map-root",
+                index,
+                "it commits to entries that come after it",
+            ));
         }
         match self.newest {
-            Some((at, map)) if at == index && said != Some(map) => {
-                Err(broken("map-root", index, "it is not what it was a moment ago"))
-            }
+            Some((at, map)) if at == index && said != Some(map) => Err(broken(
+                "map-root",
+                index,
+                "it is not what it was a moment ago",
+            )),
             _ => Ok(()),
         }
     }
@@ -186,7 +195,9 @@ impl MapCheck {
     /// # Errors
     /// Exit 1 where it can not be written.
     pub fn flush(&mut self) -> Result<()> {
-        self.file.flush().map_err(|error| failed(&self.place, &error))
+        self.file
+            .flush()
+            .map_err(|error| failed(&self.place, &error))
     }
 
     /// What became of it.
@@ -218,7 +229,10 @@ impl MapCheck {
             entries.sort_unstable();
             for entry in entries {
                 builder.push(entry).map_err(|error| {
-                    Failure::unverified("two-digests", format!("The log's map has no root: {error}."))
+                    Failure::unverified(
+                        "two-digests",
+                        format!("The log's map has no root: {error}."),
+                    )
                 })?;
             }
         }

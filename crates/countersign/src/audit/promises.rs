@@ -246,13 +246,7 @@ impl Promises {
     }
 
     /// A project's leaves are numbered without gaps, and each names the one before, so that none can be hidden.
-    fn unbroken(
-        &mut self,
-        index: u64,
-        link: &Link,
-        hash: &Sha256,
-        again: Again<'_>,
-    ) -> Result<()> {
+    fn unbroken(&mut self, index: u64, link: &Link, hash: &Sha256, again: Again<'_>) -> Result<()> {
         let (state, at) = self.projects.entry(link.project.0).or_insert((
             ProjectState {
                 // Without a leaf before in this log, an earlier log may hold it; its chain is not to be had here.
