@@ -115,6 +115,49 @@ pub fn newest(
     Ok((note, checkpoint, last))
 }
 
+/// Holds a checkpoint that came with something else against the one seen last, and remembers the newer one. An older one
+/// does where the one seen last continues it: what is asked for may come from a cache.
+///
+/// # Errors
+/// Exit 3 for a signature that is wrong, or two trees of which none continues the other (kept as evidence).
+pub fn follow(
+    pinned: &Pinned,
+    source: &Source,
+    seen: &Seen,
+    note: &[u8],
+) -> Result<VerifiedCheckpoint> {
+    let checkpoint = pinned.open_checkpoint(note)?;
+    let last = seen.last(pinned)?;
+    match &last {
+        Some(last) if last.size() == checkpoint.size() => {
+            if last.root() != checkpoint.root() {
+                let kept = seen.keep_evidence(note)?;
+                return Err(Failure::unverified(
+                    "forked",
+                    format!(
+                        "The log {} contradicts itself: it signed two roots for {} entries.",
+                        pinned.origin,
+                        last.size()
+                    ),
+                )
+                .remedy(format!(
+                    "Its signed contradiction is kept in {}. Show it to others who use this registry.",
+                    kept.display()
+                )));
+            }
+        }
+        Some(last) if last.size() > checkpoint.size() => {
+            show::continues(pinned, source, seen, &checkpoint, last, note)?;
+        }
+        Some(last) => {
+            show::continues(pinned, source, seen, last, &checkpoint, note)?;
+            seen.remember(note)?;
+        }
+        None => seen.remember(note)?,
+    }
+    Ok(checkpoint)
+}
+
 /// Audits the log. `tell` is told how many of how many entries were checked.
 ///
 /// # Errors

@@ -24,6 +24,7 @@ pub mod failure;
 mod form;
 pub mod inquire;
 pub mod login;
+pub mod monitor;
 pub mod people;
 pub mod proxy;
 pub mod publish;

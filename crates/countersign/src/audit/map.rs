@@ -110,7 +110,8 @@ impl MapCheck {
             };
             let bytes = source.bundle(id)?;
             let entries = entries_of(id, &bytes)?;
-            for (index, entry) in (id.first_entry()..).zip(&entries).rev() {
+            for (at, entry) in entries.iter().enumerate().rev() {
+                let index = id.first_entry() + at as u64;
                 let Ok(ParsedLeaf::Known(leaf)) = leaf::parse(entry) else {
                     continue;
                 };
