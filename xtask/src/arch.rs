@@ -316,6 +316,7 @@ const CORE: &[(&str, &[Arrow])] = &[
             only("texts", &["NoticeKind"]),
             only("accounts", MINTED),
             only("sign_in", &["Demand", "IDLE"]),
+            only("heartbeat", &["Change", "OVERRIDE"]),
         ],
     ),
     (
@@ -330,9 +331,14 @@ const CORE: &[(&str, &[Arrow])] = &[
         ],
     ),
     (
+        "witnesses",
+        &[to("model"), to("error"), to("seams"), to("settings")],
+    ),
+    (
         "heartbeat",
         &[
             to("model"),
+            to("witnesses"),
             to("error"),
             to("store"),
             to("blobs"),
@@ -358,6 +364,7 @@ const CORE: &[(&str, &[Arrow])] = &[
             to("blobs"),
             to("fetch"),
             to("heartbeat"),
+            only("witnesses", &["Witnesses"]),
             only("archive", &["verifier_key_name"]),
             only("publish", &["Desk"]),
             only("accounts", MINTED),
@@ -382,6 +389,7 @@ const ABOVE: &[Arrow] = &[
     to("heartbeat"),
     to("opening"),
     to("audit"),
+    to("witnesses"),
     only("accounts", MINTED),
     only(
         "provenance",

@@ -32,3 +32,4 @@ mod sign_in;
 mod staging;
 mod trusted;
 mod visibility;
+mod witnesses;
