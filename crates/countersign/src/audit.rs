@@ -204,7 +204,7 @@ pub fn audit(
             "The audit's file of the map is lost.",
         )
     })?;
-    map.look(source, size, &progress.promises)?;
+    map.look(source, size, &progress.promises);
     let read_before = progress.position();
     let outcome = scan::scan(
         source,

@@ -98,18 +98,18 @@ impl MapCheck {
         }))
     }
 
-    /// Looks for the newest commitment at the end of a log. Not believed: the scan comes past it.
-    ///
-    /// # Errors
-    /// As the source has them.
-    pub fn look(&mut self, source: &Source, size: u64, promises: &Promises) -> Result<()> {
+    /// Looks for the newest commitment at the end of a log. Not believed: the scan comes past it. What can not be read ends
+    /// the search; the scan says what is wrong with it.
+    pub fn look(&mut self, source: &Source, size: u64, promises: &Promises) {
         let bundles = size.div_ceil(256);
         for bundle in (bundles.saturating_sub(LOOKED_AT)..bundles).rev() {
             let Some(id) = EntriesId::in_log(bundle, size) else {
                 continue;
             };
-            let bytes = source.bundle(id)?;
-            let entries = entries_of(id, &bytes)?;
+            let Ok(bytes) = source.bundle(id) else { return };
+            let Ok(entries) = entries_of(id, &bytes) else {
+                return;
+            };
             for (at, entry) in entries.iter().enumerate().rev() {
                 let index = id.first_entry() + at as u64;
                 let Ok(ParsedLeaf::Known(leaf)) = leaf::parse(entry) else {
@@ -123,10 +123,9 @@ impl MapCheck {
                 } else {
                     self.newest = Some((index, map));
                 }
-                return Ok(());
+                return;
             }
         }
-        Ok(())
     }
 
     /// To be called before the entry after those that were taken is taken.
