@@ -16,4 +16,5 @@ mod stub;
 mod user;
 mod verify;
 mod witness;
+mod witnessed;
 mod yaml;
