@@ -254,8 +254,8 @@ impl Proxy {
     pub fn refuse(&self, asked: &str, trouble: Trouble) -> Refused {
         let Trouble { failure, seen } = trouble;
         let mut evidence = None;
-        // What can not be fetched, or was asked for wrongly, proves nothing.
-        if failure.exit == Exit::Verification && failure.code != "unknown-project" {
+        // What can not be fetched, was asked for wrongly, or is refused by this user's own rules, proves nothing.
+        if failure.exit == Exit::Verification && seen.is_some() {
             match Evidence::new(asked, &failure, &self.pinned, seen).save(&self.folders.evidence) {
                 Ok(path) => evidence = Some(path),
                 Err(error) => (self.say)(&format!("No evidence can be written: {error}")),
