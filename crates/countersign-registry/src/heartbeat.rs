@@ -306,7 +306,12 @@ impl Registry {
         });
         let registry = self.clone();
         let chores = tokio::spawn(async move {
-            tokio::join!(registry.chores(), registry.watch(), registry.office());
+            tokio::join!(
+                registry.chores(),
+                registry.watch(),
+                registry.office(),
+                registry.keep_map()
+            );
         });
         Beating {
             registry: self.clone(),
@@ -692,6 +697,7 @@ impl Registry {
                 },
             );
         }
+        self.log_grew();
         Ok(())
     }
 
