@@ -135,6 +135,17 @@ const CORE: &[(&str, &[Arrow])] = &[
         ],
     ),
     (
+        "map",
+        &[
+            to("model"),
+            to("error"),
+            to("store"),
+            only("accounts", &["new_id"]),
+            only("fetch", &["Document"]),
+            only("heartbeat", &["Change", "Served"]),
+        ],
+    ),
+    (
         "fetch",
         &[
             to("model"),
@@ -305,6 +316,7 @@ const CORE: &[(&str, &[Arrow])] = &[
             only("texts", &["NoticeKind"]),
             only("accounts", MINTED),
             only("sign_in", &["Demand", "IDLE"]),
+            only("heartbeat", &["Change", "OVERRIDE"]),
         ],
     ),
     (
@@ -319,20 +331,59 @@ const CORE: &[(&str, &[Arrow])] = &[
         ],
     ),
     (
+        "witnesses",
+        &[to("model"), to("error"), to("seams"), to("settings")],
+    ),
+    (
         "heartbeat",
         &[
             to("model"),
+            to("witnesses"),
             to("error"),
             to("store"),
             to("blobs"),
             to("settings"),
             only("accounts", MINTED),
-            only("fetch", &["Document", "DocumentKey", "FRESH"]),
+            only(
+                "fetch",
+                &["Document", "DocumentKey", "FRESH", "rendered_index"],
+            ),
+            only(
+                "tuf",
+                &[
+                    "OWN",
+                    "Prepared",
+                    "TargetChange",
+                    "Writer",
+                    "document_name",
+                    "target_path",
+                ],
+            ),
+        ],
+    ),
+    // What is signed beside the log; the heartbeat hands it what changed.
+    (
+        "tuf",
+        &[
+            to("model"),
+            to("error"),
+            to("store"),
+            only("keys", &["read_secret", "secret_or_new"]),
+            only(
+                "fetch",
+                &["Document", "DocumentKey", "FRESH", "unknown_project"],
+            ),
         ],
     ),
     (
         "chores",
-        &[to("model"), to("error"), to("store"), to("blobs")],
+        &[
+            to("model"),
+            to("error"),
+            to("store"),
+            to("blobs"),
+            only("tuf", &["OWN"]),
+        ],
     ),
     // Coming up, going down, looking after: these stand above the verbs.
     (
@@ -347,6 +398,7 @@ const CORE: &[(&str, &[Arrow])] = &[
             to("blobs"),
             to("fetch"),
             to("heartbeat"),
+            only("witnesses", &["Witnesses"]),
             only("archive", &["verifier_key_name"]),
             only("publish", &["Desk"]),
             only("accounts", MINTED),
@@ -371,6 +423,8 @@ const ABOVE: &[Arrow] = &[
     to("heartbeat"),
     to("opening"),
     to("audit"),
+    only("tuf", &["LIFT", "lift_after"]),
+    to("witnesses"),
     only("accounts", MINTED),
     only(
         "provenance",

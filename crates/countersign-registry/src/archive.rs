@@ -293,8 +293,12 @@ fn archive_keys(out: &mut Writer, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `log-N.ed25519` and `log-N.ml-dsa-44`, and nothing that could lead elsewhere.
+/// `log-N.ed25519`, `log-N.ml-dsa-44` and `tuf-…`, and nothing that could lead elsewhere.
 fn is_key_file(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
+    if name.starts_with("tuf-") {
+        return name.len() <= 100 && name.bytes().all(plain) && !name.contains("..");
+    }
     let Some((shard, kind)) = name
         .strip_prefix("log-")
         .and_then(|rest| rest.split_once('.'))

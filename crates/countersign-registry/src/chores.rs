@@ -26,10 +26,11 @@ enum Work {
     Critical,
     Provenance,
     TrustRoots,
+    Tuf,
 }
 
 /// What is done, in words, and every so many seconds.
-const CHORES: [(Work, &str, u64); 9] = [
+const CHORES: [(Work, &str, u64); 10] = [
     (
         Work::Accounts,
         "Recoveries, mailed links and programs that wait",
@@ -55,6 +56,11 @@ const CHORES: [(Work, &str, u64); 9] = [
         "The newest documents of the built-in trust roots",
         600,
     ),
+    (
+        Work::Tuf,
+        "TUF metadata that ends soon, or that nothing needs",
+        60,
+    ),
 ];
 
 fn paced() -> tokio::time::Interval {
@@ -72,7 +78,10 @@ impl Registry {
             .into_iter()
             .filter(|(work, ..)| refresh || !matches!(work, Work::TrustRoots))
             .partition(|(work, ..)| {
-                matches!(work, Work::Blobs | Work::Provenance | Work::TrustRoots)
+                matches!(
+                    work,
+                    Work::Blobs | Work::Provenance | Work::TrustRoots | Work::Tuf
+                )
             });
         let named = short.iter().chain(&long);
         self.inner
@@ -115,10 +124,15 @@ impl Registry {
             Work::Sessions => self.purge_sign_in().await.map(drop),
             Work::Domains => self.check_domains().await.map(drop),
             Work::Spool => self.sweep_spool().await,
-            Work::Blobs => self.sweep().await.map(drop),
+            Work::Blobs => {
+                // Neither keeps the other from being done.
+                let swept = self.sweep().await.map(drop);
+                self.clear_superseded_tiles().await.map(drop).and(swept)
+            }
             Work::Critical => self.find_critical_if_due().await.map(drop),
             Work::Provenance => self.look_after_provenance().await,
             Work::TrustRoots => self.refresh_trust_roots_if_due().await,
+            Work::Tuf => self.look_after_tuf().await,
         }
     }
 
@@ -178,7 +192,8 @@ impl Registry {
     pub async fn sweep(&self) -> Result<u64> {
         let old = self.now().seconds() - KEEP;
         let mut deleted = 0;
-        let pointed: HashSet<String> = self
+        let own = crate::tuf::OWN.map(|ecosystem| ecosystem.as_str());
+        let mut pointed: HashSet<String> = self
             .inner
             .store
             .document_digests()
@@ -186,6 +201,13 @@ impl Registry {
             .into_iter()
             .map(|(_, digest)| digest)
             .collect();
+        // Those that TUF lists, and listed until lately.
+        pointed.extend(
+            self.inner
+                .store
+                .tuf_digests(&own, self.now().plus_seconds(-KEEP))
+                .await?,
+        );
         let mut found = self.inner.blobs.list("documents");
         while let Some(object) = found.next().await {
             let (path, _, changed) = object?;

@@ -6,6 +6,7 @@
 
 mod crates;
 mod log;
+mod witnesses;
 
 use std::path::Path;
 
@@ -170,6 +171,27 @@ impl Registry {
                 "Mend what is said there; the log goes on by itself.",
             ));
         }
+        if let Some(problem) = self.inner.beat.unsigned() {
+            found.push(Diagnosis::bad(
+                "tuf",
+                Severity::Error,
+                format!("TUF metadata is not signed: {problem}"),
+                "Clients that enforce TUF are shown nothing that is newer.",
+                "Mend what is said there; it is made up for by itself.",
+            ));
+        }
+        match self.tuf_trust().await {
+            // How every instance begins: no fault, but nobody is to overlook it.
+            Ok(trust) if trust.development => found.push(Diagnosis::good(
+                "tuf",
+                "TUF IS IN DEVELOPMENT MODE: the keys of its roots lie in this server's folder of keys, so that whoever gets into \
+                 the server can sign anything. Hold a ceremony.",
+            )),
+            Ok(_) => {}
+            // What was found out about the database says so already.
+            Err(error) if error.code == "database-unreachable" => {}
+            Err(error) => found.push(Diagnosis::failed("tuf", &error)),
+        }
         found
     }
 }
@@ -245,6 +267,13 @@ pub async fn examine(patient: &Patient<'_>, deep: bool, progress: Looked<'_>) ->
             .await
             .unwrap_or_else(|error| Diagnosis::failed("trust-roots", &error)),
     );
+    if let Some(newest) = heads.last() {
+        found.extend(
+            witnesses::witnesses(patient, newest)
+                .await
+                .unwrap_or_else(|error| vec![Diagnosis::failed("witnesses", &error)]),
+        );
+    }
     for head in &heads {
         match log::log(patient, head).await {
             Ok(diagnoses) => found.extend(diagnoses),
@@ -269,6 +298,11 @@ pub async fn examine(patient: &Patient<'_>, deep: bool, progress: Looked<'_>) ->
             .unwrap_or_else(|error| Diagnosis::failed("crate-sources", &error)),
     );
     if blobs_answer {
+        found.push(
+            log::map(patient)
+                .await
+                .unwrap_or_else(|error| Diagnosis::failed("map", &error)),
+        );
         found.push(
             artifacts(patient, deep, progress)
                 .await

@@ -1,4 +1,4 @@
-//! The heartbeat: the one writer of log, documents and (later) TUF metadata.
+//! The heartbeat: the one writer of log, documents and TUF metadata of our own index.
 //!
 //! It starts at once when there is work and takes with it whatever was committed meanwhile. One beat:
 //!
@@ -7,9 +7,11 @@
 //!    served head and goes on with step 2, over the same bytes.
 //! 2. **tiles**: write the entry bundles and tiles that the growth needs, and the index documents of the projects that
 //!    gain a file, content-addressed. Nobody is pointed at them yet. *Crash*: the next beat writes the same bytes.
-//! 3. **sign** the checkpoint. (Witnesses come here.) *Crash*: the signature is lost, the next beat signs the same tree.
-//! 4. **publish**: in one transaction, compare-and-swap the head, turn the files live, point to the documents. *Crash
-//!    after it*: all is served; [`Registry::open`] writes the copy of the checkpoint beside the tiles.
+//! 3. **sign** the checkpoint, and have it cosigned by a quorum of the witnesses, where a policy names some (`witnessed`).
+//!    *Crash*: the signatures are lost, the next beat signs the same tree, and witnesses cosign it again.
+//! 4. **publish**: in one transaction, compare-and-swap the head, turn the files live, point to the documents, publish the
+//!    TUF metadata that lists them (`signing`). *Crash after it*: all is served; [`Registry::open`] writes the copy of the
+//!    checkpoint beside the tiles.
 //! 5. **show**: copy the checkpoint beside the tiles, swap the memory's view, wake the waiting publishers.
 //!
 //! Two heartbeats at once are harmless: the primary key of the leaves and the swap of the head refuse the second,
@@ -17,7 +19,9 @@
 
 mod record;
 mod render;
+mod signing;
 mod tiles;
+mod witnessed;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -33,11 +37,11 @@ use countersign_trust::digest::Sha256;
 use countersign_trust::leaf::{self, Algorithm, Leaf, LeafKind};
 use countersign_trust::proof::TlogProof;
 use countersign_trust::tlog::{self, EntriesId, Frontier, TileId};
+use countersign_trust::tuf::TargetFile;
 use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
 use tokio::sync::{Notify, oneshot};
 
-use crate::Registry;
 use crate::accounts::{commitment, new_id};
 use crate::error::{Error, Kind, Result};
 use crate::fetch::{Document, DocumentKey};
@@ -46,6 +50,8 @@ use crate::store::{
     AttestationRow, Backend, DocumentRow, FileRow, Head, LeafFacts, NewEvent, NumberedLeaf, Tx,
     WRITE_CONFLICT,
 };
+use crate::tuf::{TargetChange, target_path};
+use crate::{Blobs, Registry};
 
 pub(crate) use record::Change;
 use record::leaf_of;
@@ -54,7 +60,8 @@ pub(crate) use render::{
     Shown, document_path, file_url, file_view, newer, project_head, render_index, render_packument,
     served_tags, simple_path,
 };
-pub(crate) use tiles::tile_path;
+pub(crate) use tiles::{read_tile, tile_path};
+pub(crate) use witnessed::{OVERRIDE, WITNESSES_MISSING};
 
 /// Most leaves in one beat: a burst is cut so that its first publishers do not wait for its last.
 const BATCH: u64 = 1_000;
@@ -75,6 +82,12 @@ pub(crate) struct Pulse {
     state: tokio::sync::Mutex<Option<LogState>>,
     projects: moka::sync::Cache<ProjectId, Arc<Fragments>>,
     problem: Mutex<Option<String>>,
+    /// What this process would sign was compared with what witnesses have seen.
+    met: AtomicBool,
+    /// What is shown lacks the quorum of the log's policy, as far as it is known.
+    lacking: AtomicBool,
+    /// Why TUF metadata can not be signed, if it can not.
+    unsigned: Mutex<Option<String>>,
 }
 
 /// The head that readers see, with the tiles at its right edge.
@@ -127,6 +140,9 @@ impl Pulse {
                 })
                 .build(),
             problem: Mutex::default(),
+            met: AtomicBool::new(false),
+            lacking: AtomicBool::new(true),
+            unsigned: Mutex::default(),
         }
     }
 
@@ -179,6 +195,20 @@ impl Pulse {
         });
     }
 
+    /// Shows the same tree under a checkpoint with more cosignatures.
+    fn recosign(&self, next: Head) {
+        self.head.rcu(|shown| {
+            if (shown.head.shard, shown.head.size) == (next.shard, next.size) {
+                Arc::new(Served {
+                    head: next.clone(),
+                    edge: shown.edge.clone(),
+                })
+            } else {
+                shown.clone()
+            }
+        });
+    }
+
     /// The head as last seen.
     pub(crate) fn served(&self) -> Arc<Served> {
         self.head.load_full()
@@ -197,7 +227,19 @@ impl Pulse {
             .clone()
     }
 
-    fn set_problem(&self, problem: Option<String>) {
+    /// What keeps TUF metadata from being signed, if anything.
+    pub(crate) fn unsigned(&self) -> Option<String> {
+        self.unsigned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set_unsigned(&self, problem: Option<String>) {
+        *self.unsigned.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+
+    pub(crate) fn set_problem(&self, problem: Option<String>) {
         *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
     }
 }
@@ -231,15 +273,30 @@ impl Registry {
     pub fn start(&self) -> Beating {
         let registry = self.clone();
         let task = tokio::spawn(async move {
+            let mut ready = false;
             loop {
                 let beat = &registry.inner.beat;
+                if !ready {
+                    // Where it fails the log goes on, and it is tried again before the next beat.
+                    match registry.ready_to_sign().await {
+                        Ok(()) => {
+                            ready = true;
+                            beat.set_unsigned(None);
+                        }
+                        Err(error) => {
+                            tracing::error!(%error, "TUF metadata can not be signed yet");
+                            beat.set_unsigned(Some(error.message));
+                        }
+                    }
+                }
                 let called = tokio::time::timeout(IDLE, beat.wake.notified())
                     .await
                     .is_ok();
                 let stopping = beat.stopping.load(Ordering::Acquire);
                 // After a fault the log is tried again even if nobody waits: `healthz` must not stay red for ever.
                 let troubled = beat.problem().is_some();
-                if called || stopping || troubled || registry.has_backlog().await {
+                let lacking = registry.lacks_witnesses();
+                if called || stopping || troubled || lacking || registry.has_backlog().await {
                     registry.beat_apart().await;
                 }
                 if stopping {
@@ -249,7 +306,12 @@ impl Registry {
         });
         let registry = self.clone();
         let chores = tokio::spawn(async move {
-            tokio::join!(registry.chores(), registry.watch(), registry.office());
+            tokio::join!(
+                registry.chores(),
+                registry.watch(),
+                registry.office(),
+                registry.keep_map()
+            );
         });
         Beating {
             registry: self.clone(),
@@ -259,7 +321,11 @@ impl Registry {
     }
 
     async fn has_backlog(&self) -> bool {
-        match self.inner.store.backlog().await {
+        let waiting = async {
+            let events = self.inner.store.backlog().await?;
+            Ok::<_, Error>(events + self.inner.store.documents_due_count().await?)
+        };
+        match waiting.await {
             Ok(waiting) => waiting > 0,
             Err(error) => {
                 self.inner.beat.set_problem(Some(error.message.clone()));
@@ -285,22 +351,30 @@ impl Registry {
     pub(crate) async fn beat_until_done(&self) {
         let mut races = 0;
         loop {
-            match self.beat().await {
-                Ok(0) => {
+            let beat = async {
+                let logged = self.beat().await?;
+                // Those that gained no file: at once after the leaf that tells of their change.
+                Ok::<_, Error>((logged, self.settle_documents().await?))
+            };
+            match beat.await {
+                Ok((0, 0)) => {
                     self.inner.beat.set_problem(None);
                     return;
                 }
-                Ok(_) => {
+                Ok((logged, _)) => {
                     races = 0;
                     self.inner.beat.set_problem(None);
                     // A cheap look spares the writers a transaction that would find nothing.
-                    if !self.has_backlog().await {
+                    if logged > 0 && !self.has_backlog().await {
                         return;
                     }
                 }
                 Err(error) if error.code == WRITE_CONFLICT && races < 20 => races += 1,
                 Err(error) => {
-                    tracing::error!(error = %error, source = ?error.source, "the log stands still");
+                    // Once for each fault: it is tried again as long as it lasts.
+                    if self.inner.beat.problem().as_ref() != Some(&error.message) {
+                        tracing::error!(error = %error, source = ?error.source, "the log stands still");
+                    }
                     self.inner.beat.set_problem(Some(error.message.clone()));
                     return;
                 }
@@ -316,6 +390,7 @@ impl Registry {
             None => self.load_state().await?,
         };
         // `guard` stays empty unless all went well: after a failure nothing in memory is believed.
+        self.meet_witnesses(&state).await?;
         let shard = state.shard;
         let unserved = |size| self.inner.store.leaves_from(shard, size, BATCH);
         let mut leaves = Vec::new();
@@ -331,6 +406,7 @@ impl Registry {
             leaves = unserved(state.frontier.size()).await?;
         }
         if leaves.is_empty() {
+            self.cosign_what_is_shown(&state).await?;
             *guard = Some(state);
             return Ok(0);
         }
@@ -464,13 +540,8 @@ impl Registry {
 
         // 3. The signature. Only this tree can follow: its leaves are committed rows.
         let root = frontier.root();
-        let checkpoint = Checkpoint::new(state.origin.clone(), new_size, root);
-        let seconds = u64::try_from(now.seconds()).unwrap_or(0);
-        let signed = checkpoint.sign(
-            self.inner.keys.ed25519(),
-            Some((self.inner.keys.ml_dsa(), seconds)),
-        );
-        let head = Head {
+        let signed = self.signed(&state.origin, new_size, root, now);
+        let mut head = Head {
             shard: state.shard,
             origin: state.origin.clone(),
             size: new_size,
@@ -479,6 +550,23 @@ impl Registry {
             signed: now,
             frozen: None,
         };
+        head.checkpoint = self.cosigned(state, &tiles, &head).await?;
+
+        let changes = rendered
+            .iter()
+            .map(|page| {
+                let file = TargetFile::new(page.row.size, page.document.sha256);
+                let path = target_path(page.ecosystem, &page.key);
+                (
+                    page.ecosystem,
+                    TargetChange {
+                        path,
+                        file: Some(file),
+                    },
+                )
+            })
+            .collect();
+        let signing = self.sign_targets(changes, now).await?;
 
         // 4. From here on it is served.
         let mut tx = self.inner.store.write().await?;
@@ -522,6 +610,10 @@ impl Registry {
             })
             .collect();
         tx.set_latest(&latest).await?;
+        match &signing {
+            Some(signing) => signing.publish(&mut tx, now).await?,
+            None => tx.note_due(&projects, now).await?,
+        }
         tx.commit().await?;
 
         // 5. Memory follows at once, then the copy beside the tiles; then the publishers hear of it.
@@ -580,6 +672,10 @@ impl Registry {
                 .projects
                 .insert(page.row.project, page.fragments);
         }
+        // After the documents: whoever learns of the new ones finds them.
+        if let Some(signing) = signing {
+            signing.show(self);
+        }
         // The leaves are served since the commit: a copy that fails is no reason to tell publishers otherwise, and the
         // next beat or start writes it.
         let copy = Bytes::from(served.head.checkpoint.clone());
@@ -601,7 +697,17 @@ impl Registry {
                 },
             );
         }
+        self.log_grew();
         Ok(())
+    }
+
+    /// A checkpoint under the log's own signatures.
+    fn signed(&self, origin: &str, size: u64, root: Sha256, now: Time) -> String {
+        let seconds = u64::try_from(now.seconds()).unwrap_or(0);
+        Checkpoint::new(origin, size, root).sign(
+            self.inner.keys.ed25519(),
+            Some((self.inner.keys.ml_dsa(), seconds)),
+        )
     }
 
     /// What the registry attests itself of the files that these leaves publish or attest. Where it has no key the log goes
@@ -746,6 +852,11 @@ impl Registry {
                 edge: HashMap::new(),
             });
             self.inner.beat.show(&served);
+            return Ok(self.inner.beat.served());
+        }
+        if head.size == served.head.size && head.checkpoint != served.head.checkpoint {
+            // Another process got more cosignatures for the same tree.
+            self.inner.beat.recosign(head);
             return Ok(self.inner.beat.served());
         }
         Ok(served)

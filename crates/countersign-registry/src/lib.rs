@@ -23,6 +23,7 @@ mod heartbeat;
 pub mod keys;
 mod leaks;
 mod mail;
+mod map;
 pub mod model;
 mod notices;
 mod opening;
@@ -40,7 +41,9 @@ mod stars;
 mod store;
 mod texts;
 mod trusted;
+mod tuf;
 mod visibility;
+mod witnesses;
 
 use std::sync::Arc;
 
@@ -59,6 +62,7 @@ pub use heartbeat::Beating;
 pub use keys::LogKeys;
 pub use leaks::LeakAnswer;
 pub use mail::{AddressSummary, MailLink, MailState};
+pub use map::MapStep;
 pub use notices::AccountNotice;
 pub use opening::LogIdentity;
 pub use organisations::{
@@ -73,11 +77,11 @@ pub use publish::{Form, Staged, StagedBytes, StagedPublication};
 pub use recovery::{RecoveryCase, RecoveryPolicy};
 pub use seams::{
     Clock, DomainIntel, DomainReport, Message, Outside, OutsideAnswer, OutsideError,
-    OutsideRequest, Post, PostError, Random, Seams, SystemClock, SystemRandom,
+    OutsideRequest, Post, PostError, Random, Seams, SystemClock, SystemRandom, WitnessAnswer,
 };
 pub use settings::{
-    DeletePolicy, LossRule, RootRepository, ScanPartner, Settings, SignIn, SignInProvider,
-    TrustedPublishing,
+    DeletePolicy, LogPolicy, LossRule, RootRepository, ScanPartner, Settings, SignIn,
+    SignInProvider, TrustedPublishing,
 };
 pub use sign_in::{
     Answer, Ceremony, Demand, Departure, Enrolling, Enrolment, FactorNeed, FactorPolicy,
@@ -91,6 +95,7 @@ pub use trusted::{
     FailedExchange, IssuerSummary, JudgedPublisher, Minted, NewIssuer, NewPublisher, Notice,
     PolicyChange, ProjectPolicy, PublisherCheck, PublisherSummary, Refusal, TokenTest,
 };
+pub use tuf::{TufRepository, TufTrust};
 pub use visibility::{Reader, reading_as, saw_private};
 
 /// The one handle. Cheap to clone.
@@ -113,6 +118,9 @@ struct Inner {
     closed_leaves: u64,
     fetch: fetch::Cache,
     beat: heartbeat::Pulse,
+    map: map::Keeper,
+    /// Who must cosign what the log shows; `None`: nobody.
+    witnesses: Option<Arc<witnesses::Witnesses>>,
     desk: publish::Desk,
     issuers: trusted::Issuers,
     door: sign_in::Door,
@@ -123,4 +131,5 @@ struct Inner {
     roots: provenance::RootRoom,
     ways_back: recovery::WaysBack,
     diary: console::Diary,
+    tuf: tuf::Room,
 }

@@ -312,6 +312,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "code-wrong" "Wrong code"
         "The code is wrong, too old, or was used before."
         "Wait for the next code; if it stays wrong, set the clock of your device.";
+    "completeness-long" "Too many leaves for one answer"
+        "The project has so many leaves that one text of completeness can not hold them."
+        "Ask for those after what is known, or read the log itself.";
     "content-encoding" [415] "Encoding not understood"
         "The request's body is packed in a way that is not understood at this address."
         "Send it as it is; questions about vulnerabilities may be packed with gzip.";
@@ -571,13 +574,13 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
         "uv.lock, pylock.toml and requirements with hashes are read."
         "Give one of those; the name of the file says which it is.";
     "log-ahead" "Log ahead of the database"
-        "The stored log has more leaves than the database: the database was put back to an older state. Nothing is signed."
+        "The stored log, or a witness, has more leaves than the database: the database was put back to an older state. Nothing is signed."
         "Operators: bring the newest database back, or run `countersignd restore`.";
     "log-exists" "A registry is there"
         "The database or the file store holds a registry already."
         "Operators: serve that one, or choose another place.";
     "log-forked" "Log forked"
-        "The stored log is not the one that the database describes. Nothing is signed."
+        "The stored log, or what a witness has seen of it, is not the one that the database describes. Nothing is signed."
         "Operators: run `countersignd doctor`.";
     "log-frozen" "Log closed"
         "This log was closed for ever and takes nothing more."
@@ -606,6 +609,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "log-origin" "Log origin wrong"
         "The log's origin can not be used, or differs from the one it was made with."
         "Operators: the message says which it is.";
+    "log-policy" "Log policy not usable"
+        "The policy that names the log's witnesses does not fit this log, or could never be met."
+        "Operators: mend the file that log.policy names.";
     "log-stands-still" "Log stands still"
         "The file was accepted but could not be put into the log in time. Nothing is served that is not in the log."
         "Send the identical upload again in a moment; it gets its receipt.";
@@ -642,6 +648,15 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "manifest-rust-version" "Version of Rust"
         "The rust-version in Cargo.toml is not up to three numbers."
         "Write it as \"1.85\".";
+    "map-pending" "No map yet"
+        "The log does not commit to a map yet: it was begun or restored a moment ago."
+        "Try again in a moment.";
+    "map-tile-unknown" "No such tile of the map"
+        "The map has no such tile. Tiles that only older roots need go after a day."
+        "Begin at the newest root, in /log/1/map/head.tlog-proof.";
+    "map-torn" "The map is made again"
+        "A tile of the map is missing or damaged. The registry makes the map again from the log."
+        "Try again in a moment.";
     "member-exists" "A member already"
         "Whoever is invited is a member of the organisation already."
         "Change their standing instead.";
@@ -759,6 +774,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "namespace-unknown" "No such namespace"
         "The organisation has no such namespace."
         "Ask the operator of this registry to reserve it.";
+    "no-log-policy" "No policy"
+        "This log waits for no witness, so there is nothing to override."
+        "Operators: name witnesses in the file of log.policy.";
     "no-such-page" "Nothing there"
         "Nothing answers at this address."
         "Begin at the front page.";
@@ -912,6 +930,12 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "organisation-unknown" "No such organisation"
         "There is no organisation of this name here."
         "Check its name.";
+    "override-reason" "Reason missing"
+        "Whoever lets the log go on without its witnesses says why."
+        "Operators: give a reason of at most 500 bytes.";
+    "override-time" "Too long"
+        "The log may go on without its witnesses for seven days at most."
+        "Operators: give an earlier time; it can be renewed.";
     "owner-invalid" "Not an owner"
         "What was named is neither a person nor a team."
         "Write a user name, or ORGANISATION:TEAM.";
@@ -1383,6 +1407,30 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "trusted-publishing-only" "Trusted publishers only"
         "The project takes files from its registered workflows only; API tokens are refused."
         "Publish from the workflow. An owner of the project can lift this.";
+    "tuf-damaged" "TUF repository damaged"
+        "What is stored of a TUF repository does not fit together; nothing of it is signed."
+        "Operators: bring back the database from a backup.";
+    "tuf-file-unknown" "No such metadata"
+        "The TUF repository has no file of this name."
+        "Begin with timestamp.json: it names what is current.";
+    "tuf-key-missing" "TUF key away"
+        "A key that signs TUF metadata can not be had."
+        "Operators: put it back, or give its role another key.";
+    "tuf-key-source" "No source of a key"
+        "The text does not say where a key is."
+        "Name a file in the folder of keys: file:NAME.";
+    "tuf-offline-role" "Signed by people"
+        "This role of TUF is signed by people, not by the server."
+        "Sign its next document with countersignd tuf sign.";
+    "tuf-refused" "Not signed"
+        "TUF metadata was not signed, since clients would refuse it."
+        "Operators: look at countersignd tuf status.";
+    "tuf-target-unknown" "No such target"
+        "No target has this path and digest now, or had it within the last day."
+        "Take its digest from the metadata that is current.";
+    "tuf-unknown" "No such TUF repository"
+        "There is no TUF repository of this name."
+        "They are listed at /.well-known/countersign.json.";
     "upload-cut-short" "Upload cut short"
         "The upload ended too early."
         RETRY;
@@ -1443,6 +1491,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "wheel-tags" "Tags differ"
         "The tags in the WHEEL file are not those of the file name."
         "Rename with `wheel tags`, which changes both, or rebuild.";
+    "witnesses-missing" "Witnesses missing"
+        "The log's checkpoint lacks the cosignatures that its policy asks for, so nothing new is shown."
+        "Operators: the message says which witness fails, and how; the log goes on by itself when enough answer.";
     "write-conflict" "Somebody was faster"
         "Another request changed the same thing at the same moment."
         RETRY;

@@ -40,10 +40,12 @@ fn main() -> ExitCode {
         Command::Log(Log::Show { which, from, count }) => {
             show(&cli.common, which.as_deref(), *from, *count)
         }
+        Command::Log(Log::Monitor(options)) => command::monitor::run(&cli.common, options),
         Command::Publish(options) => command::publish::run(&cli.common, options),
         Command::Publisher(what) => command::publisher::run(&cli.common, what),
         Command::Login(options) => command::session::login(&cli.common, options),
         Command::Logout(options) => command::session::logout(&cli.common, options),
+        Command::Proxy(what) => command::proxy::run(&cli.common, what),
         Command::Witness(what) => command::witness::run(&cli.common, what),
         Command::Whoami => command::session::whoami(&cli.common),
         Command::Token(what) => command::token::run(&cli.common, what),
@@ -98,6 +100,15 @@ fn describe(pinned: &Pinned) {
     line(&format!("  log origin     {}", pinned.origin));
     for key in &pinned.keys {
         line(&format!("  verifier key   {}", short(key)));
+    }
+    // A policy was parsed before it came here.
+    if let Ok(Some(witnesses)) = pinned.witnesses() {
+        line(&format!("  witnesses      {witnesses}"));
+    }
+    if let Some(tuf) = &pinned.tuf
+        && let Ok(digest) = tuf.digest()
+    {
+        line(&format!("  TUF root       sha256:{digest}"));
     }
     for key in &pinned.attestation_keys {
         let ended = match &key.until {
@@ -204,6 +215,19 @@ fn audit_log(
     match audited.continues {
         Some(size) => line(&format!("    it continues what you saw at {size} entries")),
         None => line("    seen for the first time; the next audit holds it to this"),
+    }
+    match (
+        &audited.map.covers,
+        &audited.map.root,
+        audited.map.unchecked,
+    ) {
+        (Some(covers), Some(root), _) => line(&format!(
+            "    the map over {covers} entries is the one that they make, root {root}"
+        )),
+        (_, _, why) => line(&format!(
+            "    no map was compared: {}",
+            why.unwrap_or_default()
+        )),
     }
     if audited.skipped > 0 {
         line(&format!(

@@ -5,10 +5,15 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use countersign_trust::checkpoint::{self, VerifiedCheckpoint};
 use countersign_trust::digest::Sha256;
 use countersign_trust::note::{MAX_NOTE_BYTES, VerifierKey};
+use countersign_trust::policy::{Policy, PolicyError};
 use countersign_trust::sigstore::{TrustedKey, TrustedKeys, key_hint};
+use countersign_trust::tuf::Limits;
+use countersign_trust::tuf::client::{Client, Trusted};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -30,9 +35,58 @@ pub struct Pinned {
     pub log: String,
     /// Its log's verifier keys (vkeys).
     pub keys: Vec<String>,
+    /// The witnesses of its log, and which of them must have cosigned a checkpoint: a tlog-policy file
+    /// (c2sp.org/tlog-policy). Without it the log's own signature is enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
     /// The keys that it signs attestations of its own with; those that ended, too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attestation_keys: Vec<AttestationKey>,
+    /// The root of TUF for its indices, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuf: Option<PinnedTuf>,
+}
+
+/// The root from which all trust in a registry's TUF repositories begins (docs/spec/tuf.md).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PinnedTuf {
+    /// Where the metadata of the root of roots is, below the registry's address; an ecosystem's is in a folder below.
+    pub metadata: String,
+    /// Where targets are, below the registry's address.
+    pub targets: String,
+    /// The root of roots as it was signed, in base64.
+    pub root: String,
+}
+
+impl PinnedTuf {
+    /// The root's bytes.
+    ///
+    /// # Errors
+    /// Exit 2 for a root that was damaged in the file.
+    pub fn root(&self) -> Result<Vec<u8>> {
+        let damaged = |why: String| {
+            Failure::new(
+                Exit::Usage,
+                "tuf-root-damaged",
+                format!("The pinned TUF root is damaged: {why}."),
+            )
+        };
+        let bytes = STANDARD
+            .decode(&self.root)
+            .map_err(|error| damaged(error.to_string()))?;
+        Client::begin(Trusted::root(bytes.clone()), 0, Limits::default())
+            .map_err(|refusal| damaged(refusal.to_string()))?;
+        Ok(bytes)
+    }
+
+    /// SHA-256 of the root's bytes, to compare with what the operators publish elsewhere.
+    ///
+    /// # Errors
+    /// As [`PinnedTuf::root`].
+    pub fn digest(&self) -> Result<Sha256> {
+        Ok(Sha256::of(&self.root()?))
+    }
 }
 
 /// A key that a registry signs attestations with.
@@ -114,15 +168,99 @@ impl Pinned {
         format!("/{}/", self.log.trim_matches('/'))
     }
 
-    /// Opens a signed checkpoint of this registry's log.
+    /// What a checkpoint of this log needs: the pinned policy, or else the log's own signature alone.
+    ///
+    /// # Errors
+    /// Exit 2 for a policy that was damaged in the file, or that has other keys for this log than are pinned.
+    pub fn policy(&self) -> Result<Policy> {
+        let damaged = |why: String| {
+            Failure::new(
+                Exit::Usage,
+                "policy-damaged",
+                format!("The pinned policy of {} is unusable: {why}.", self.origin),
+            )
+            .remedy(format!(
+                "Pin the registry again: countersign trust add {}",
+                self.url
+            ))
+        };
+        let keys = self.verifiers()?;
+        let text = match &self.policy {
+            Some(text) => text.clone(),
+            None => {
+                let logs: String = keys.iter().map(|key| format!("log {key}\n")).collect();
+                format!("{logs}quorum none\n")
+            }
+        };
+        let policy = Policy::parse(text.as_bytes()).map_err(|error| damaged(error.to_string()))?;
+        let mut own = policy
+            .logs()
+            .iter()
+            .filter(|log| log.key.name().as_str() == self.origin)
+            .peekable();
+        if own.peek().is_none() || own.any(|log| !keys.contains(&log.key)) {
+            return Err(damaged(
+                "its keys for this log are not the pinned ones".to_owned(),
+            ));
+        }
+        Ok(policy)
+    }
+
+    /// Opens a signed checkpoint of this registry's log: signed by the log, and cosigned by the witnesses that the pinned
+    /// policy asks for.
+    ///
+    /// # Errors
+    /// Exit 3 when it is not.
+    pub fn open_checkpoint(&self, note: &[u8]) -> Result<VerifiedCheckpoint> {
+        self.policy()?
+            .open(note, &self.origin)
+            .map_err(|error| self.unverified(&error))
+    }
+
+    /// Opens a checkpoint that was believed before, perhaps under another policy: the log's signature is enough.
     ///
     /// # Errors
     /// Exit 3 when no pinned key of the log has signed it.
-    pub fn open_checkpoint(&self, note: &[u8]) -> Result<VerifiedCheckpoint> {
-        checkpoint::open(note, &self.verifiers()?, &self.origin).map_err(|error| {
-            Failure::unverified("checkpoint", format!("The checkpoint of {} does not verify: {error}.", self.origin))
-                .remedy("If the registry changed its keys, it says so elsewhere than in its own answer; pin the new ones only when you know.")
-        })
+    fn open_remembered(&self, note: &[u8]) -> Result<VerifiedCheckpoint> {
+        checkpoint::open(note, &self.verifiers()?, &self.origin)
+            .map_err(|error| self.unverified(&error.into()))
+    }
+
+    /// What is wrong with a checkpoint of this log.
+    fn unverified(&self, error: &PolicyError) -> Failure {
+        let message = format!(
+            "The checkpoint of {} does not verify: {error}.",
+            self.origin
+        );
+        match error {
+            PolicyError::Quorum { .. } => Failure::unverified("quorum", message).remedy(
+                "Without its witnesses a log can show you another history than it shows others. Ask again later; if it stays so, ask the registry's operators.",
+            ),
+            _ => Failure::unverified("checkpoint", message).remedy(
+                "If the registry changed its keys, it says so elsewhere than in its own answer; pin the new ones only when you know.",
+            ),
+        }
+    }
+
+    /// The names of the witnesses that must have signed, for people; `None` where none need.
+    ///
+    /// # Errors
+    /// As [`Pinned::policy`].
+    pub fn witnesses(&self) -> Result<Option<String>> {
+        let policy = self.policy()?;
+        if policy.quorum_met(Vec::<&str>::new()) {
+            return Ok(None);
+        }
+        let names: Vec<&str> = policy
+            .witnesses()
+            .iter()
+            .map(|witness| witness.name.as_str())
+            .collect();
+        Ok(Some(format!(
+            "{} of {}",
+            plain(policy.quorum()),
+            plain(&names.join(", "))
+        )))
     }
 }
 
@@ -132,6 +270,50 @@ struct Announced {
     log: AnnouncedLog,
     #[serde(default)]
     attestation_keys: Vec<AnnouncedKey>,
+    tuf: Option<AnnouncedTuf>,
+}
+
+#[derive(Debug, Deserialize)]
+struct AnnouncedTuf {
+    targets_path: String,
+    repositories: Vec<AnnouncedRepository>,
+}
+
+#[derive(Debug, Deserialize)]
+struct AnnouncedRepository {
+    name: String,
+    metadata_path: String,
+    root_version: u64,
+}
+
+/// The newest root of roots. Later ones are followed from it, as its keys say.
+fn announced_tuf(announced: &AnnouncedTuf, remote: &Remote) -> Result<Option<PinnedTuf>> {
+    let mut all = announced.repositories.iter();
+    let Some(roots) = all.find(|repository| repository.name == "roots") else {
+        return Ok(None);
+    };
+    let below = |path: &str| {
+        let usable = path.starts_with('/') && path.len() <= 200 && !path.contains(['?', '#', '\\']);
+        usable
+            .then(|| format!("/{}/", path.trim_matches('/')))
+            .ok_or_else(|| {
+                Failure::new(
+                    Exit::Unreachable,
+                    "announcement",
+                    format!("{:?} is no path for TUF.", plain(path)),
+                )
+            })
+    };
+    let metadata = below(&roots.metadata_path)?;
+    let most = usize::try_from(Limits::default().root_bytes).unwrap_or(usize::MAX);
+    let root = remote.get(&format!("{metadata}{}.root.json", roots.root_version), most)?;
+    let pinned = PinnedTuf {
+        metadata,
+        targets: below(&announced.targets_path)?,
+        root: STANDARD.encode(root),
+    };
+    pinned.root()?;
+    Ok(Some(pinned))
 }
 
 /// Registries may say more about a key than is pinned.
@@ -147,6 +329,7 @@ struct AnnouncedLog {
     origin: String,
     verifier_keys: Vec<String>,
     url: String,
+    policy: Option<String>,
 }
 
 /// Asks a registry for its origin and keys. The person decides whether to pin them.
@@ -171,6 +354,10 @@ pub fn announced(url: &Url, remote: &Remote) -> Result<Pinned> {
     if announced.attestation_keys.len() > MOST_KEYS {
         return Err(unusable("it names too many attestation keys".to_owned()));
     }
+    let tuf = match &announced.tuf {
+        Some(tuf) => announced_tuf(tuf, remote)?,
+        None => None,
+    };
     let attestation_keys = announced.attestation_keys.into_iter();
     let attestation_keys = attestation_keys.map(|key| AttestationKey {
         hint: key.hint,
@@ -181,6 +368,7 @@ pub fn announced(url: &Url, remote: &Remote) -> Result<Pinned> {
         origin,
         verifier_keys: keys,
         url: log,
+        policy,
     } = announced.log;
     if keys.is_empty() || keys.len() > MOST_KEYS {
         return Err(unusable(format!("it names {} keys", keys.len())));
@@ -198,7 +386,9 @@ pub fn announced(url: &Url, remote: &Remote) -> Result<Pinned> {
         origin,
         log,
         keys,
+        policy,
         attestation_keys: attestation_keys.collect(),
+        tuf,
     };
     pinned.attesters()?;
     for key in pinned.verifiers()? {
@@ -213,6 +403,8 @@ pub fn announced(url: &Url, remote: &Remote) -> Result<Pinned> {
             ));
         }
     }
+    // After the keys: a policy that names others would let them sign for this log.
+    pinned.policy()?;
     Ok(pinned)
 }
 
@@ -299,10 +491,11 @@ impl TrustFile {
         )
     }
 
-    /// Pins a registry. One that is pinned under the same origin with other keys is replaced only if `replace` is set.
+    /// Pins a registry. One that is pinned under the same origin with other keys, or another policy, is replaced only if
+    /// `replace` is set. One that was pinned without a policy takes the first one.
     ///
     /// # Errors
-    /// Exit 3 when other keys are pinned for this origin.
+    /// Exit 3 when other keys or another policy are pinned for this origin.
     pub fn pin(&mut self, fresh: Pinned, replace: bool) -> Result<()> {
         if let Some(old) = self
             .registries
@@ -323,7 +516,22 @@ impl TrustFile {
                 return Err(Failure::unverified("key-changed", format!("{} no longer announces an attestation key that you pinned.", fresh.url))
                     .remedy("A registry goes on naming the keys that it signed with. If you know from elsewhere why this one is gone, add --replace."));
             }
-            *old = fresh;
+            if old.policy.is_some() && old.policy != fresh.policy && !replace {
+                return Err(Failure::unverified("policy-changed", format!("{} announces other witnesses of its log than those you pinned.", fresh.url))
+                    .remedy("Who can drop a log's witnesses can show you another history. If you know from elsewhere that they were changed, add --replace."));
+            }
+            // A newer root is one that the pinned one leads to; which that is, the state of the client knows.
+            let tuf = match (&old.tuf, &fresh.tuf) {
+                (Some(old), Some(new)) if !replace && old.metadata == new.metadata => {
+                    Some(old.clone())
+                }
+                (Some(_), None) if !replace => {
+                    return Err(Failure::unverified("key-changed", format!("{} no longer announces the TUF root that you pinned.", fresh.url))
+                        .remedy("This is what an attack looks like. If you know from elsewhere why it is gone, add --replace."));
+                }
+                (_, new) => new.clone(),
+            };
+            *old = Pinned { tuf, ..fresh };
         } else {
             self.registries.push(fresh);
         }
@@ -403,13 +611,22 @@ impl Seen {
         })
     }
 
+    /// The place for the log `origin` in a folder.
+    #[must_use]
+    pub fn within(folder: &Path, origin: &str) -> Self {
+        let name = format!("{}.note", &Sha256::of(origin.as_bytes()).to_hex()[..32]);
+        Self {
+            path: folder.join("checkpoints").join(name),
+        }
+    }
+
     /// The checkpoint seen last, verified again.
     ///
     /// # Errors
     /// Exit 1 when it can not be read, exit 3 when it no longer verifies.
     pub fn last(&self, pinned: &Pinned) -> Result<Option<VerifiedCheckpoint>> {
         match fs::read(&self.path) {
-            Ok(note) if note.len() <= MAX_NOTE_BYTES => pinned.open_checkpoint(&note).map(Some),
+            Ok(note) if note.len() <= MAX_NOTE_BYTES => pinned.open_remembered(&note).map(Some),
             Ok(_) => Err(Failure::new(
                 Exit::Environment,
                 "seen",

@@ -28,13 +28,14 @@ use crate::audit::{self, Fault};
 use crate::blobs::artifact_path;
 use crate::error::{Error, Kind, Result};
 use crate::fetch::latest_of;
-use crate::heartbeat::{Change, tile_path};
+use crate::heartbeat::{Change, WITNESSES_MISSING, tile_path};
 use crate::keys::verifier_key_name;
 use crate::model::{Actor, FileId, FileState, ProjectId};
 use crate::opening::start_shard;
 use crate::provenance::{ATTESTATIONS, NPM, key_problem};
 use crate::settings::Settings;
 use crate::store::{Head, LeafFacts, Store};
+use crate::tuf::{LIFT, lift_after};
 use crate::{Blobs, LogKeys, Registry, Seams};
 
 /// Where to restore from and to.
@@ -305,7 +306,7 @@ async fn settle(plan: &Restore<'_>, progress: Progress<'_>) -> Result<Restored> 
         keys,
         plan.seams.clone(),
         heads.clone(),
-    );
+    )?;
     let mut touched: Vec<ProjectId> = replayed.projects.into_iter().collect();
     for (file, project, _, why) in &withheld {
         registry.withhold(file, why).await?;
@@ -341,6 +342,8 @@ async fn settle(plan: &Restore<'_>, progress: Progress<'_>) -> Result<Restored> 
         tx.own_words_due_for_all().await?;
         notes.push(format!("{problem} Another key signs the registry's attestations from now on; it is made within the hour, or with the next file."));
     }
+    tx.set_instance(LIFT, &lift_after(newest.signed, now).to_string())
+        .await?;
     tx.unset_instance("restoring").await?;
     tx.set_instance("restored_at", &now.rfc3339()).await?;
     // Which identity tokens were exchanged after the backup is not known any more: none issued before now is taken.
@@ -349,7 +352,21 @@ async fn settle(plan: &Restore<'_>, progress: Progress<'_>) -> Result<Restored> 
     tx.commit().await?;
     // From here on it is an instance like any other: what waits gets its leaves.
     registry.guard_against_forks().await?;
-    while registry.beat().await? > 0 {}
+    loop {
+        match registry.beat().await {
+            Ok(0) => break,
+            Ok(_) => {}
+            // A log that was just begun is not known to witnesses yet.
+            Err(error) if error.code == WITNESSES_MISSING => {
+                notes.push(format!(
+                    "{} What was restored is shown once they answer.",
+                    error.message
+                ));
+                break;
+            }
+            Err(error) => return Err(error),
+        }
+    }
     Ok(Restored {
         origin: registry.inner.keys.origin().to_owned(),
         shard,
@@ -543,6 +560,7 @@ async fn begin_new_log(plan: &Restore<'_>, old: &Head) -> Result<LogKeys> {
             .map_err(|source| Error::internal("leaf facts can not be written", source))?;
         tx.take_back(old.shard, &row.event, &facts).await?;
     }
+    tx.drop_waiting_map_roots().await?;
     tx.freeze(old.shard, now).await?;
     let predecessor = Predecessor {
         origin: old.origin.clone(),
@@ -577,6 +595,7 @@ fn facts_of(leaf: &Leaf) -> LeafFacts {
         actor: leaf.actor,
         account: leaf.account,
         attestations: leaf.attestations.iter().map(ToString::to_string).collect(),
+        map: leaf.map.map(|map| (map.covers, map.root)),
     }
 }
 

@@ -70,7 +70,11 @@ impl Registry {
     }
 
     /// The project that a name means, if readers see it.
-    async fn visible(&self, ecosystem: Ecosystem, name: &str) -> Result<(ProjectState, Time)> {
+    pub(super) async fn visible(
+        &self,
+        ecosystem: Ecosystem,
+        name: &str,
+    ) -> Result<(ProjectState, Time)> {
         let key = format(ecosystem).name_key(name)?;
         self.shown_project(ecosystem, key.as_str())
             .await?
@@ -212,6 +216,9 @@ impl Registry {
         {
             problems.push(problem);
         }
+        if let Some(problem) = self.inner.beat.unsigned() {
+            problems.push(format!("TUF metadata is not signed: {problem}"));
+        }
         if let Err(error) = self
             .inner
             .blobs
@@ -242,6 +249,7 @@ impl Registry {
             log_size: served.head.size,
             log_backlog,
             checkpoint_signed: Some(served.head.signed),
+            witnesses: self.witness_health(),
         }
     }
 }

@@ -11,6 +11,7 @@ mod examining;
 mod keys;
 mod local;
 mod mail;
+mod map;
 mod npm;
 mod organisations;
 mod people;
@@ -23,6 +24,7 @@ mod sign_in;
 mod staging;
 mod stars;
 mod trusted;
+mod tuf;
 mod veil;
 mod whole;
 
@@ -33,13 +35,16 @@ use std::time::Duration;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
 use sqlx::{AnyPool, AssertSqlSafe, Row};
 
-pub(crate) use beats::{DocumentRow, Head, LeafFacts, NewEvent, NumberedLeaf, ProjectState};
+pub(crate) use beats::{
+    DocumentRow, DueDocument, Head, LeafFacts, NewEvent, NumberedLeaf, ProjectState,
+};
 pub use console::{LeakReport, Withheld};
 pub(crate) use curating::{CuratedFile, CuratedProject};
 pub(crate) use device::DeviceRow;
 pub(crate) use keys::{KeyRow, KeyTable};
 use local::{Link, Local, Near, Writer};
 pub(crate) use mail::{AccountNoticeRow, AddressRow, DomainRow, MailRow, MailSecretRow, NewMail};
+pub(crate) use map::{LogPlace, MapState, MappedLeaf};
 pub(crate) use organisations::{
     ApprovalRow, InvitationRow, OrganisationRow, OwnedProject, ProposalKind, ProposalRow, TeamRow,
 };
@@ -62,6 +67,7 @@ pub(crate) use sign_in::{
 };
 pub(crate) use staging::StagedRow;
 pub(crate) use trusted::{FailureRow, IssuerRow, NoticeRow, PolicyFacts, PublisherRow};
+pub(crate) use tuf::{TufFileRow, TufPublication, TufTargetRow};
 pub(crate) use veil::{PrivateProject, Seen, Veiled};
 pub(crate) use whole::{Column, TABLES};
 

@@ -58,13 +58,16 @@ impl Place {
     }
 
     fn take_keys_of(&self, test: &TestRegistry) {
+        let seed = "keys/tuf-development.seed";
+        std::fs::create_dir_all(self.keys()).unwrap();
+        std::fs::copy(test.folder.path().join(seed), self.folder.path().join(seed)).unwrap();
         LogKeys::load(&test.folder.path().join("keys"), 1)
             .unwrap()
             .save(&self.keys(), 1)
             .unwrap();
     }
 
-    async fn restore(
+    pub async fn restore(
         &self,
         file: Option<PathBuf>,
         newest_checkpoint: Option<Vec<u8>>,
@@ -87,7 +90,7 @@ impl Place {
         outcome
     }
 
-    async fn open(&self, shard: u64) -> Result<Registry, Error> {
+    pub async fn open(&self, shard: u64) -> Result<Registry, Error> {
         let store = Store::connect(&self.database).await.unwrap();
         let keys = LogKeys::load(&self.keys(), shard).unwrap();
         Registry::open(

@@ -5,6 +5,7 @@
 mod audit;
 mod client;
 mod integrations;
+mod monitor;
 mod paper_log;
 mod people;
 mod provenance;
@@ -15,4 +16,5 @@ mod stub;
 mod user;
 mod verify;
 mod witness;
+mod witnessed;
 mod yaml;

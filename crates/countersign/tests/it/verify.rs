@@ -588,10 +588,12 @@ fn a_registry_that_logs_the_sha512_of_other_bytes_does_not_borrow_their_npm_prov
     let key = SignerKey::generate(KeyName::new(ORIGIN).unwrap(), [7; 32]);
     let trust = TrustFile {
         registries: vec![Pinned {
+            tuf: None,
             url: "https://packages.example/".parse().unwrap(),
             origin: ORIGIN.to_owned(),
             log: "/log".to_owned(),
             keys: vec![key.verifier().to_string()],
+            policy: None,
             attestation_keys: Vec::new(),
         }],
     };
@@ -600,6 +602,7 @@ fn a_registry_that_logs_the_sha512_of_other_bytes_does_not_borrow_their_npm_prov
         registry: None,
         roots: &roots,
         policy: None,
+        indices: None,
     };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("left-1.0.0.tgz");
