@@ -196,8 +196,11 @@ impl Witnesses {
     }
 
     fn rest_for(&self, time: Duration, why: &str) {
-        *self.rest.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some((Instant::now() + time, why.to_owned()));
+        let until = Instant::now() + time;
+        let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        if rest.as_ref().is_none_or(|(later, _)| *later < until) {
+            *rest = Some((until, why.to_owned()));
+        }
     }
 
     /// What fails, for people: each witness that has a problem.
