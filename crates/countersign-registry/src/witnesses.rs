@@ -35,6 +35,8 @@ pub(crate) const QUORUM: Duration = Duration::from_secs(9);
 pub(crate) const OVERRIDDEN: Duration = Duration::from_millis(500);
 /// After a checkpoint without quorum: so long witnesses are left alone.
 const REST: Duration = Duration::from_secs(1);
+/// The same where the operator lets the log go on, so that it does not wait for a witness that hangs.
+const LONG_REST: Duration = Duration::from_secs(30);
 
 /// Where the hashes of a log are.
 pub(crate) trait Tiles: Send + Sync + 'static {
@@ -185,8 +187,20 @@ impl Witnesses {
     }
 
     fn rest(&self, why: &str) {
-        *self.rest.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some((Instant::now() + REST, why.to_owned()));
+        self.rest_for(REST, why);
+    }
+
+    /// Leaves witnesses alone that could not be compared with, where the operator lets the log go on.
+    pub(crate) fn rest_long(&self, why: &str) {
+        self.rest_for(LONG_REST, why);
+    }
+
+    fn rest_for(&self, time: Duration, why: &str) {
+        let until = Instant::now() + time;
+        let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        if rest.as_ref().is_none_or(|(later, _)| *later < until) {
+            *rest = Some((until, why.to_owned()));
+        }
     }
 
     /// What fails, for people: each witness that has a problem.

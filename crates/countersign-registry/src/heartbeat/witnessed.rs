@@ -72,7 +72,12 @@ impl Registry {
             self.hold_against_rows(witnesses, state).await?;
             match compared {
                 Ok(()) => self.inner.beat.met.store(true, Ordering::Release),
-                Err(why) => self.unless_overridden(&why).await?,
+                Err(why) => {
+                    self.unless_overridden(&why).await?;
+                    if resting.is_none() {
+                        witnesses.rest_long(&why);
+                    }
+                }
             }
             return Ok(());
         }
