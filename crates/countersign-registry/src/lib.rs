@@ -36,6 +36,7 @@ mod recovery;
 mod seams;
 mod settings;
 mod sign_in;
+pub mod signers;
 mod stars;
 mod store;
 mod texts;
