@@ -1,20 +1,33 @@
 //! Lock files: any bytes are survived under each name, and what is read is bounded and of the form that look-ups need.
 #![no_main]
 
-use countersign_formats::pypi::lock;
+use countersign_formats::lock::{self, Digest};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let Some((kind, data)) = data.split_first() else {
         return;
     };
-    let name = ["requirements.txt", "uv.lock", "pylock.toml", "other"][usize::from(kind % 4)];
+    let names = [
+        "requirements.txt",
+        "uv.lock",
+        "pylock.toml",
+        "package-lock.json",
+        "pnpm-lock.yaml",
+        "yarn.lock",
+        "Cargo.lock",
+        "other",
+    ];
+    let name = names[usize::from(kind % 8)];
     if let Ok(read) = lock::parse(name, data) {
         for entry in &read.entries {
             assert!(!entry.name_key.as_str().is_empty());
             assert!(entry.unhashed || !entry.files.is_empty());
             for file in &entry.files {
-                assert_eq!(file.sha256.len(), 64);
+                match &file.digest {
+                    Digest::Sha256(hex) => assert_eq!(hex.len(), 64),
+                    Digest::Sha512(hex) => assert_eq!(hex.len(), 128),
+                }
                 if let Some(name) = &file.filename {
                     assert!(!name.contains('/') && !name.is_empty());
                 }

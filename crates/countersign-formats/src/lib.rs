@@ -9,6 +9,7 @@
 pub mod archive;
 pub mod cargo;
 mod limits;
+pub mod lock;
 mod manifest;
 pub mod negotiate;
 pub mod npm;

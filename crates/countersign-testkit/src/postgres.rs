@@ -187,7 +187,7 @@ impl PostgresServer {
 
     /// Makes an empty database and returns its URL.
     pub fn fresh_database(&self) -> Result<String> {
-        make_database(&self.bin, &self.url)
+        make_database(&self.bin, &self.url, None)
     }
 }
 
@@ -207,27 +207,54 @@ impl Drop for PostgresServer {
 /// Makes an empty database on the server of this run (started at the first call, stopped when the process ends) and
 /// returns its URL, `postgres://USER@HOST:PORT/NAME`.
 pub fn fresh_database() -> Result<String> {
+    on_the_server(|bin, url| make_database(bin, url, None))
+}
+
+/// Makes a copy of the database that `prepare` made of an empty one, at the first call in this process; `prepare` leaves
+/// no connection behind. A copy takes a tenth of the time of all migrations.
+///
+/// Each process has one such database: `prepare` must always do the same.
+pub fn prepared_database(prepare: impl FnOnce(&str) -> Result<()>) -> Result<String> {
+    static PREPARED: Mutex<Option<String>> = Mutex::new(None);
+    let mut prepared = PREPARED
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let template = match &*prepared {
+        Some(name) => name.clone(),
+        None => {
+            let url = fresh_database()?;
+            prepare(&url)?;
+            let name = url.rsplit('/').next().unwrap_or_default().to_owned();
+            prepared.insert(name).clone()
+        }
+    };
+    drop(prepared);
+    on_the_server(|bin, url| make_database(bin, url, Some(&template)))
+}
+
+fn on_the_server(make: impl FnOnce(&Path, &str) -> Result<String>) -> Result<String> {
     static SERVER: Mutex<Option<PostgresServer>> = Mutex::new(None);
     if let Ok(url) = std::env::var(VARIABLE)
         && !url.is_empty()
     {
-        return make_database(&binaries()?, url.trim_end_matches('/')).with_context(|| {
+        return make(&binaries()?, url.trim_end_matches('/')).with_context(|| {
             format!("the server named by {VARIABLE}={url} does not serve us; unset it to start one")
         });
     }
-    let mut server = SERVER
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    if server.is_none() {
-        *server = Some(PostgresServer::start()?);
-    }
-    server
-        .as_ref()
-        .context("a server was just put here")?
-        .fresh_database()
+    let (bin, url) = {
+        let mut server = SERVER
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let server = match &mut *server {
+            Some(server) => server,
+            none => none.insert(PostgresServer::start()?),
+        };
+        (server.bin.clone(), server.url.clone())
+    };
+    make(&bin, &url)
 }
 
-fn make_database(bin: &Path, url: &str) -> Result<String> {
+fn make_database(bin: &Path, url: &str, template: Option<&str>) -> Result<String> {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
     let name = format!(
         "t{}_{}_{:08x}",
@@ -238,8 +265,11 @@ fn make_database(bin: &Path, url: &str) -> Result<String> {
     let mut create = Command::new(bin.join("createdb"));
     create
         .arg("--maintenance-db")
-        .arg(format!("{url}/postgres"))
-        .arg(&name);
+        .arg(format!("{url}/postgres"));
+    if let Some(template) = template {
+        create.arg("--template").arg(template);
+    }
+    create.arg(&name);
     run(&mut create).with_context(|| format!("cannot make the database {name}"))?;
     Ok(format!("{url}/{name}"))
 }
@@ -322,6 +352,20 @@ mod tests {
             "0"
         );
         assert_eq!(query(&bin, &first, "show fsync"), "on");
+    }
+
+    #[test]
+    fn a_prepared_database_is_a_copy_of_one_that_was_prepared_once() {
+        let bin = binaries().unwrap();
+        let prepare = |url: &str| {
+            query(&bin, url, "create table t (x bigint)");
+            Ok(())
+        };
+        let first = prepared_database(prepare).unwrap();
+        query(&bin, &first, "insert into t values (1)");
+        let second = prepared_database(|_| anyhow::bail!("prepared twice")).unwrap();
+        assert_eq!(query(&bin, &second, "select count(*) from t"), "0");
+        assert_eq!(query(&bin, &first, "select count(*) from t"), "1");
     }
 
     #[test]

@@ -14,12 +14,14 @@
 //! - [`witness`]: what a witness is asked, decides and answers (C2SP tlog-witness, `docs/spec/witness.md`).
 //! - [`leaf`]: the grammar of what the log records (`docs/spec/leaf.md`).
 //! - [`map`]: what the log says of each identifier and project, under one root (`docs/spec/map.md`).
+//! - [`completeness`]: all leaves of one project, and that there are no others (`docs/spec/completeness.md`).
 //! - [`oidc`]: tokens of CI systems, who may publish by them, and what their claims say (`docs/spec/trusted-publishing.md`).
 //! - [`sigstore`]: attestations of builds, verified offline (`docs/spec/provenance.md`).
 //! - [`tuf`]: The Update Framework: documents, client, writer, ceremonies (`docs/spec/tuf.md`).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod checkpoint;
+pub mod completeness;
 pub mod cosignature;
 pub mod digest;
 pub mod leaf;

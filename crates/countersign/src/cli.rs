@@ -18,6 +18,7 @@ Begin:
   countersign trust add https://packages.example.org      pins its log's keys, once, after asking
   countersign verify dist/thing-1.0-py3-none-any.whl      is it what the registry published?
   countersign policy init                                 writes down who built what a lock file uses today
+  countersign proxy run -- pip install thing              installs nothing that does not verify
   countersign log audit                                   checks every entry of the log
   countersign login https://packages.example.org          a browser, a passkey, and no secret to copy
   countersign publish dist/*                              from a CI job with an identity, or as who is logged in
@@ -90,6 +91,9 @@ pub enum Command {
     /// Be a witness: cosign the checkpoints of logs that only grow.
     #[command(subcommand)]
     Witness(Witness),
+    /// Be a registry on this machine that passes on only what it verified, for pip, uv, npm, pnpm, yarn and cargo.
+    #[command(subcommand)]
+    Proxy(ProxyCommand),
     /// Speak to conformance suites.
     #[command(subcommand, hide = true)]
     Conformance(Conformance),
@@ -162,6 +166,114 @@ pub struct WitnessServe {
     /// Witness the logs of the registries that are pinned.
     #[arg(long)]
     pub pinned: bool,
+}
+
+/// `proxy …`: a registry on this machine, in front of a pinned one.
+///
+/// Each index comes from the registry's TUF repository, current and not rolled back; each file of it is in the log, and
+/// nothing that the log published is missing; each file's bytes are those that are signed. What does not hold is refused
+/// with a reason, and written down as evidence that anyone can check: countersign verify --evidence FILE.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  countersign proxy run -- pip install thing
+  countersign proxy run --min-age 3d -- npm ci
+  countersign proxy run --policy countersign-policy.toml -- uv sync
+  countersign proxy run -- cargo build
+  countersign proxy serve --listen 127.0.0.1:8420
+
+`run` starts a proxy on a free port, sets the clients' variables (PIP_INDEX_URL, UV_DEFAULT_INDEX, npm_config_registry,
+YARN_NPM_REGISTRY_SERVER; cargo gets its sources replaced by --config), and changes nothing on disk. A project's own
+configuration may still name other registries; scopes of npm, for example.
+Exit codes of `run`: those of the command. Of `serve`: 0 when it was told to end.")]
+pub enum ProxyCommand {
+    /// Run a command with all clients pointed to a proxy of its own.
+    Run(ProxyRun),
+    /// Serve until interrupted.
+    Serve(ProxyServe),
+}
+
+/// What a proxy demands.
+#[derive(Args, Debug)]
+pub struct ProxyOptions {
+    /// Who may sign, by project: a file as `countersign policy init` writes it.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// A trusted_root.json to hold attestations against [default: the public-good instance and GitHub's]
+    #[arg(long, value_name = "FILE")]
+    pub trusted_root: Option<PathBuf>,
+    /// Leave out files that were published less than this ago, as the log says: 3d, 12h, 30m, 90s.
+    #[arg(long, value_name = "AGE", value_parser = age, conflicts_with = "without_completeness")]
+    pub min_age: Option<std::time::Duration>,
+    /// For how long an answer about what is current is good: 60s, 5m.
+    #[arg(long, value_name = "TIME", value_parser = age, default_value = "60s")]
+    pub fresh: std::time::Duration,
+    /// How long the registry may say nothing, or next to nothing.
+    #[arg(long, value_name = "TIME", value_parser = age, default_value = "10s")]
+    pub patience: std::time::Duration,
+    /// Where the registry can not be reached, take what was kept although its time is over. It may be old and withdrawn.
+    #[arg(long)]
+    pub allow_expired: bool,
+    /// Do without the proof that no release is hidden, for registries whose log has no map. Each file is then held
+    /// against the log by itself.
+    #[arg(long)]
+    pub without_completeness: bool,
+    /// The most that is kept of verified files, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 4096)]
+    pub cache_size: u64,
+    /// Where verified files are kept [default: countersign/verified in the user's cache]
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// Where evidence of what was refused goes [default: countersign/evidence in the user's state]
+    #[arg(long, value_name = "DIR")]
+    pub evidence: Option<PathBuf>,
+}
+
+/// Options of `proxy run`.
+#[derive(Args, Debug)]
+pub struct ProxyRun {
+    /// What it demands.
+    #[command(flatten)]
+    pub options: ProxyOptions,
+    /// Let cargo find crates.io's crates at this registry too, and nowhere else.
+    #[arg(long)]
+    pub crates_io: bool,
+    /// The command and its arguments.
+    #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<std::ffi::OsString>,
+}
+
+/// Options of `proxy serve`.
+#[derive(Args, Debug)]
+pub struct ProxyServe {
+    /// What it demands.
+    #[command(flatten)]
+    pub options: ProxyOptions,
+    /// Where to listen. Others than this machine get in only by the very address.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8420")]
+    pub listen: std::net::SocketAddr,
+}
+
+/// A span of time: a number and d, h, m or s.
+fn age(text: &str) -> Result<std::time::Duration, String> {
+    let wrong = || format!("{text:?} is no span of time; write 3d, 12h, 30m or 90s");
+    let last = text.chars().last().ok_or_else(wrong)?;
+    let seconds: u64 = match last {
+        'd' => 86_400,
+        'h' => 3600,
+        'm' => 60,
+        's' => 1,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = text
+        .strip_suffix(last)
+        .and_then(|number| number.parse().ok())
+        .ok_or_else(wrong)?;
+    // Beyond a century nobody means what they write.
+    Some(number.saturating_mul(seconds))
+        .filter(|seconds| *seconds <= 100 * 365 * 86_400)
+        .map(std::time::Duration::from_secs)
+        .ok_or_else(wrong)
 }
 
 /// `conformance …`: the entry points of the conformance suites of Sigstore and TUF.
@@ -680,11 +792,12 @@ Files of other registries, given their evidence (no log of theirs is asked):
 Checks: digest and log (the file is what the registry's log holds, under a head signed by the pinned keys), witnesses,
 attestations (all that the log names are here), attestation and statement (each of them), identity and provenance
 (against --policy), release and summary (the registry's own, by the pinned attestation keys).
-Lock files that are read: requirements with hashes, uv.lock, pylock.toml.
+Lock files that are read: requirements with
+hashes, uv.lock, pylock.toml, package-lock.json, pnpm-lock.yaml, yarn.lock, Cargo.lock.
 Exit codes: 0 nothing failed, 2 usage, 3 a check failed, 4 refused by the registry, 5 the registry is out of reach.")]
 pub struct Verify {
     /// Wheels, sdists, crates, identifiers (pkg:pypi/NAME@VERSION), or one lock file; with --bundle any one file.
-    #[arg(value_name = "FILE|PURL|LOCKFILE", required_unless_present_any = ["bundle", "provenance"])]
+    #[arg(value_name = "FILE|PURL|LOCKFILE", required_unless_present_any = ["bundle", "provenance", "evidence"])]
     pub targets: Vec<PathBuf>,
     /// Who may sign, by project: a file as `countersign policy init` writes it.
     #[arg(long, value_name = "FILE")]
@@ -713,6 +826,12 @@ pub struct Verify {
     /// [default: what its own metadata say]
     #[arg(long)]
     pub purl: Option<String>,
+    /// Check evidence again that a proxy wrote when it refused something, offline.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["targets", "bundle", "provenance", "proof", "save", "offline"])]
+    pub evidence: Option<PathBuf>,
+    /// For a lock file, print the result as SARIF 2.1.0 on standard output, as code scanners read it.
+    #[arg(long, conflicts_with = "json")]
+    pub sarif: bool,
     /// Keep the evidence in a folder, to check it again without a network.
     #[arg(long, value_name = "DIR", conflicts_with = "offline")]
     pub save: Option<PathBuf>,

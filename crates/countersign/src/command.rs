@@ -6,6 +6,7 @@ pub mod org;
 pub mod owner;
 mod person;
 pub mod policy;
+pub mod proxy;
 pub mod publish;
 pub mod publisher;
 pub mod session;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use countersign_formats::pypi::lock::{Entry, LockFile, LockedFile, Origin};
-use countersign_formats::{Ecosystem, purl};
+use countersign_formats::lock::{Digest, Entry, LockFile, LockedFile, Origin};
+use countersign_formats::purl;
 use countersign_trust::sigstore::{
     Allowed, IdentityPolicy, PolicyFile, PolicyRegistry, ProjectPolicy, Said, TrustRoot,
     TrustedKeys, Unlisted, Wanted,
@@ -203,7 +203,7 @@ impl Inquiry<'_> {
     }
 
     fn entry(&self, source: &Source<'_>, entry: &Entry) -> Result<EntryReport> {
-        let project = purl::project_purl(Ecosystem::Pypi, &entry.name_key);
+        let project = purl::project_purl(entry.ecosystem, &entry.name_key);
         let mut report = EntryReport {
             project: entry.name_key.to_string(),
             purl: project.clone(),
@@ -225,7 +225,7 @@ impl Inquiry<'_> {
                 "the lock file names no version",
             )),
             (Origin::Index(_), Some(version)) => {
-                let release = purl::release_purl(Ecosystem::Pypi, &entry.name_key, version);
+                let release = purl::release_purl(entry.ecosystem, &entry.name_key, version);
                 report.files = self.locked(source, entry, &release)?;
                 report.sum_up();
             }
@@ -262,24 +262,40 @@ impl Inquiry<'_> {
     /// The checks of each file that a lock file's entry may install.
     fn locked(&self, source: &Source<'_>, entry: &Entry, release: &str) -> Result<Vec<Report>> {
         let mut reports = Vec::new();
-        if entry.unhashed {
+        if entry.unhashed && !entry.undigested {
             let mut report = Report::new(release);
             report.checks.push(Row {
                 remedy: Some("Write the lock file with hashes of all files.".to_owned()),
                 ..Row::failed(
                     "digest",
                     "lock-unhashed",
-                    "the lock file names a file without its SHA-256",
+                    "the lock file names a file without a digest that the log has too",
                 )
             });
             reports.push(report);
         }
-        if entry.files.is_empty() {
+        if entry.files.is_empty() && !entry.undigested {
             return Ok(reports);
         }
         let known = source.files(release)?;
+        if entry.undigested {
+            if known.is_empty() {
+                reports.push(unknown(release, release, &entry.origin));
+            }
+            for evidence in &known {
+                let mut report = self.in_log(source, evidence, None)?;
+                report.checks.push(Row::not_checked(
+                    "digest",
+                    "the checksum in this kind of lock file is of an archive that Yarn packs itself; Yarn alone can hold it against anything",
+                ));
+                reports.push(report);
+            }
+            return Ok(reports);
+        }
         for file in &entry.files {
-            reports.push(self.locked_file(source, release, file, &known)?);
+            let mut report = self.locked_file(source, release, file, &entry.origin, &known)?;
+            report.sha256.get_or_insert_with(|| file.digest.to_string());
+            reports.push(report);
         }
         Ok(reports)
     }
@@ -289,38 +305,33 @@ impl Inquiry<'_> {
         source: &Source<'_>,
         release: &str,
         locked: &LockedFile,
+        origin: &Origin,
         known: &[FileEvidence],
     ) -> Result<Report> {
         let asked = locked.filename.as_deref().unwrap_or(release);
-        let ended = |row: Row| {
-            let mut report = Report::new(asked);
-            report.sha256 = Some(locked.sha256.clone());
-            report.checks.push(row);
-            Ok(report)
+        let of_release = |evidence: &&FileEvidence| match &locked.digest {
+            Digest::Sha256(hex) => evidence.sha256.to_hex() == *hex,
+            // A release of npm is one file; which SHA-512 it has is for the log to say.
+            Digest::Sha512(_) => true,
         };
-        let of_release = |evidence: &&FileEvidence| evidence.sha256.to_hex() == locked.sha256;
         let Some(evidence) = known.iter().find(of_release) else {
-            return ended(Row {
-                remedy: Some(
-                    "Do not install it: this registry never published it, or has removed it."
-                        .to_owned(),
-                ),
-                ..Row::failed(
-                    "digest",
-                    "unknown-file",
-                    format!(
-                        "the registry knows no file of {release} with SHA-256 {}",
-                        locked.sha256
-                    ),
-                )
-            });
+            let mut report = unknown(asked, release, origin);
+            if let Some(row) = report.checks.first_mut() {
+                row.reason = format!(
+                    "the registry knows no file of {release} with {}{}",
+                    locked.digest,
+                    taken_from(origin)
+                );
+            }
+            return Ok(report);
         };
         if locked
             .filename
             .as_ref()
             .is_some_and(|name| *name != evidence.filename)
         {
-            return ended(Row::failed(
+            let mut report = Report::new(asked);
+            report.checks.push(Row::failed(
                 "digest",
                 "mismatch",
                 format!(
@@ -328,7 +339,29 @@ impl Inquiry<'_> {
                     evidence.filename
                 ),
             ));
+            return Ok(report);
         }
+        let sha512 = match &locked.digest {
+            Digest::Sha512(hex) => Some(hex.as_str()),
+            Digest::Sha256(_) => None,
+        };
+        self.in_log(source, evidence, sha512)
+    }
+
+    /// The checks of a file whose bytes are not here, against the log. `sha512` is what they are said to have besides; the
+    /// log must then have said it too.
+    fn in_log(
+        &self,
+        source: &Source<'_>,
+        evidence: &FileEvidence,
+        sha512: Option<&str>,
+    ) -> Result<Report> {
+        let ended = |row: Row| {
+            let mut report = Report::new(&evidence.filename);
+            report.sha256 = Some(evidence.sha256.to_hex());
+            report.checks.push(row);
+            Ok(report)
+        };
         let Some(proof) = source.proof(&evidence.filename, &evidence.sha256)? else {
             return ended(Row::failed(
                 "log",
@@ -336,19 +369,62 @@ impl Inquiry<'_> {
                 "there is no proof that the log holds it",
             ));
         };
-        self.file(
+        let mut report = self.file(
             &evidence.filename,
             &Bytes {
                 filename: &evidence.filename,
                 sha256: &evidence.sha256,
-                sha512: None,
+                sha512,
                 size: None,
             },
             Ok(&evidence.purl),
             &proof,
             Some(evidence),
-        )
+        )?;
+        if let (Some(sha512), Some(_)) = (sha512, &report.log) {
+            let said = verify::sha512_said(&proof);
+            report.checks.push(match said.as_deref() {
+                Some(said) if said == sha512 => {
+                    Row::confirmed("digest", "the log has the SHA-512 that the lock file has")
+                }
+                said => Row::failed(
+                    "digest",
+                    "mismatch",
+                    format!(
+                        "the lock file has sha512:{sha512}, the log {}",
+                        said.unwrap_or("no SHA-512 of it")
+                    ),
+                ),
+            });
+        }
+        Ok(report)
     }
+}
+
+fn taken_from(origin: &Origin) -> String {
+    match origin {
+        Origin::Index(Some(index)) => format!("; the lock file takes it from {index}"),
+        _ => String::new(),
+    }
+}
+
+/// What this registry does not have.
+fn unknown(asked: &str, release: &str, origin: &Origin) -> Report {
+    let mut report = Report::new(asked);
+    report.checks.push(Row {
+        remedy: Some(
+            "Do not install it: this registry never published it, or has removed it.".to_owned(),
+        ),
+        ..Row::failed(
+            "digest",
+            "unknown-file",
+            format!(
+                "the registry knows no file of {release}{}",
+                taken_from(origin)
+            ),
+        )
+    });
+    report
 }
 
 /// One entry of a lock file, and what came of it.
@@ -608,9 +684,9 @@ pub fn policy(path: &std::path::Path) -> Result<PolicyFile> {
 /// # Errors
 /// Exit 2 for a file that can not be read or is no lock file of a known kind.
 pub fn lock_file(path: &std::path::Path) -> Result<LockFile> {
-    let bytes = crate::bundle::read(path, countersign_formats::pypi::lock::MAX_LOCK)?;
+    let bytes = crate::bundle::read(path, countersign_formats::lock::MAX_LOCK)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    countersign_formats::pypi::lock::parse(&name, &bytes).map_err(|refused| {
+    countersign_formats::lock::parse(&name, &bytes).map_err(|refused| {
         let failure = Failure::new(
             Exit::Usage,
             refused.code,

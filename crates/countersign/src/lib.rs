@@ -7,7 +7,7 @@
 //! of a job, [`publish`] exchanges it, uploads and gives it back, [`actions`] tells the runner, and [`publisher`]
 //! reads and changes which identities a project accepts. [`login`] lets a person in by a browser, [`account`] and
 //! [`people`] read and change tokens, owners and organisations, and [`approval`] waits for the passkey where one is asked.
-//! [`witness`] cosigns the checkpoints of logs, this registry's or others'.
+//! [`proxy`] is a registry on this machine that passes on only what it verified. [`witness`] cosigns the checkpoints of logs, this registry's or others'.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -25,6 +25,7 @@ mod form;
 pub mod inquire;
 pub mod login;
 pub mod people;
+pub mod proxy;
 pub mod publish;
 pub mod publisher;
 pub mod remote;

@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         Command::Publisher(what) => command::publisher::run(&cli.common, what),
         Command::Login(options) => command::session::login(&cli.common, options),
         Command::Logout(options) => command::session::logout(&cli.common, options),
+        Command::Proxy(what) => command::proxy::run(&cli.common, what),
         Command::Witness(what) => command::witness::run(&cli.common, what),
         Command::Whoami => command::session::whoami(&cli.common),
         Command::Token(what) => command::token::run(&cli.common, what),
@@ -98,6 +99,11 @@ fn describe(pinned: &Pinned) {
     line(&format!("  log origin     {}", pinned.origin));
     for key in &pinned.keys {
         line(&format!("  verifier key   {}", short(key)));
+    }
+    if let Some(tuf) = &pinned.tuf
+        && let Ok(digest) = tuf.digest()
+    {
+        line(&format!("  TUF root       sha256:{digest}"));
     }
     for key in &pinned.attestation_keys {
         let ended = match &key.until {

@@ -552,7 +552,7 @@ fn exchange_refusal(errors: &[Value], text: &dyn Fn(&Value, &str) -> Option<Stri
     failure
 }
 
-fn too_long(address: &str, most: usize) -> Failure {
+pub(crate) fn too_long(address: &str, most: usize) -> Failure {
     Failure::new(
         Exit::Unreachable,
         "answer-too-long",
@@ -560,7 +560,7 @@ fn too_long(address: &str, most: usize) -> Failure {
     )
 }
 
-fn is_loopback(base: &Url) -> bool {
+pub(crate) fn is_loopback(base: &Url) -> bool {
     match base.host() {
         Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
@@ -569,7 +569,7 @@ fn is_loopback(base: &Url) -> bool {
     }
 }
 
-fn not_in_the_clear(base: &Url, what: &str) -> Result<()> {
+pub(crate) fn not_in_the_clear(base: &Url, what: &str) -> Result<()> {
     if base.scheme() == "https" || is_loopback(base) {
         return Ok(());
     }
@@ -581,7 +581,7 @@ fn not_in_the_clear(base: &Url, what: &str) -> Result<()> {
     .remedy("Use the https:// address of the registry, or unset COUNTERSIGN_TOKEN where no token is needed."))
 }
 
-fn authorities(pem: &[u8]) -> Result<Vec<Certificate>> {
+pub(crate) fn authorities(pem: &[u8]) -> Result<Vec<Certificate>> {
     let unusable = |why: String| {
         Failure::new(
             Exit::Usage,
@@ -598,7 +598,7 @@ fn authorities(pem: &[u8]) -> Result<Vec<Certificate>> {
 }
 
 /// The cause that says most; reqwest's own sentence only repeats the address.
-fn innermost(error: &dyn std::error::Error) -> String {
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;

@@ -5,10 +5,14 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use countersign_trust::checkpoint::{self, VerifiedCheckpoint};
 use countersign_trust::digest::Sha256;
 use countersign_trust::note::{MAX_NOTE_BYTES, VerifierKey};
 use countersign_trust::sigstore::{TrustedKey, TrustedKeys, key_hint};
+use countersign_trust::tuf::Limits;
+use countersign_trust::tuf::client::{Client, Trusted};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -33,6 +37,51 @@ pub struct Pinned {
     /// The keys that it signs attestations of its own with; those that ended, too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attestation_keys: Vec<AttestationKey>,
+    /// The root of TUF for its indices, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuf: Option<PinnedTuf>,
+}
+
+/// The root from which all trust in a registry's TUF repositories begins (docs/spec/tuf.md).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PinnedTuf {
+    /// Where the metadata of the root of roots is, below the registry's address; an ecosystem's is in a folder below.
+    pub metadata: String,
+    /// Where targets are, below the registry's address.
+    pub targets: String,
+    /// The root of roots as it was signed, in base64.
+    pub root: String,
+}
+
+impl PinnedTuf {
+    /// The root's bytes.
+    ///
+    /// # Errors
+    /// Exit 2 for a root that was damaged in the file.
+    pub fn root(&self) -> Result<Vec<u8>> {
+        let damaged = |why: String| {
+            Failure::new(
+                Exit::Usage,
+                "tuf-root-damaged",
+                format!("The pinned TUF root is damaged: {why}."),
+            )
+        };
+        let bytes = STANDARD
+            .decode(&self.root)
+            .map_err(|error| damaged(error.to_string()))?;
+        Client::begin(Trusted::root(bytes.clone()), 0, Limits::default())
+            .map_err(|refusal| damaged(refusal.to_string()))?;
+        Ok(bytes)
+    }
+
+    /// SHA-256 of the root's bytes, to compare with what the operators publish elsewhere.
+    ///
+    /// # Errors
+    /// As [`PinnedTuf::root`].
+    pub fn digest(&self) -> Result<Sha256> {
+        Ok(Sha256::of(&self.root()?))
+    }
 }
 
 /// A key that a registry signs attestations with.
@@ -132,6 +181,50 @@ struct Announced {
     log: AnnouncedLog,
     #[serde(default)]
     attestation_keys: Vec<AnnouncedKey>,
+    tuf: Option<AnnouncedTuf>,
+}
+
+#[derive(Debug, Deserialize)]
+struct AnnouncedTuf {
+    targets_path: String,
+    repositories: Vec<AnnouncedRepository>,
+}
+
+#[derive(Debug, Deserialize)]
+struct AnnouncedRepository {
+    name: String,
+    metadata_path: String,
+    root_version: u64,
+}
+
+/// The newest root of roots. Later ones are followed from it, as its keys say.
+fn announced_tuf(announced: &AnnouncedTuf, remote: &Remote) -> Result<Option<PinnedTuf>> {
+    let mut all = announced.repositories.iter();
+    let Some(roots) = all.find(|repository| repository.name == "roots") else {
+        return Ok(None);
+    };
+    let below = |path: &str| {
+        let usable = path.starts_with('/') && path.len() <= 200 && !path.contains(['?', '#', '\\']);
+        usable
+            .then(|| format!("/{}/", path.trim_matches('/')))
+            .ok_or_else(|| {
+                Failure::new(
+                    Exit::Unreachable,
+                    "announcement",
+                    format!("{:?} is no path for TUF.", plain(path)),
+                )
+            })
+    };
+    let metadata = below(&roots.metadata_path)?;
+    let most = usize::try_from(Limits::default().root_bytes).unwrap_or(usize::MAX);
+    let root = remote.get(&format!("{metadata}{}.root.json", roots.root_version), most)?;
+    let pinned = PinnedTuf {
+        metadata,
+        targets: below(&announced.targets_path)?,
+        root: STANDARD.encode(root),
+    };
+    pinned.root()?;
+    Ok(Some(pinned))
 }
 
 /// Registries may say more about a key than is pinned.
@@ -171,6 +264,10 @@ pub fn announced(url: &Url, remote: &Remote) -> Result<Pinned> {
     if announced.attestation_keys.len() > MOST_KEYS {
         return Err(unusable("it names too many attestation keys".to_owned()));
     }
+    let tuf = match &announced.tuf {
+        Some(tuf) => announced_tuf(tuf, remote)?,
+        None => None,
+    };
     let attestation_keys = announced.attestation_keys.into_iter();
     let attestation_keys = attestation_keys.map(|key| AttestationKey {
         hint: key.hint,
@@ -199,6 +296,7 @@ pub fn announced(url: &Url, remote: &Remote) -> Result<Pinned> {
         log,
         keys,
         attestation_keys: attestation_keys.collect(),
+        tuf,
     };
     pinned.attesters()?;
     for key in pinned.verifiers()? {
@@ -323,7 +421,18 @@ impl TrustFile {
                 return Err(Failure::unverified("key-changed", format!("{} no longer announces an attestation key that you pinned.", fresh.url))
                     .remedy("A registry goes on naming the keys that it signed with. If you know from elsewhere why this one is gone, add --replace."));
             }
-            *old = fresh;
+            // A newer root is one that the pinned one leads to; which that is, the state of the client knows.
+            let tuf = match (&old.tuf, &fresh.tuf) {
+                (Some(old), Some(new)) if !replace && old.metadata == new.metadata => {
+                    Some(old.clone())
+                }
+                (Some(_), None) if !replace => {
+                    return Err(Failure::unverified("key-changed", format!("{} no longer announces the TUF root that you pinned.", fresh.url))
+                        .remedy("This is what an attack looks like. If you know from elsewhere why it is gone, add --replace."));
+                }
+                (_, new) => new.clone(),
+            };
+            *old = Pinned { tuf, ..fresh };
         } else {
             self.registries.push(fresh);
         }
@@ -401,6 +510,15 @@ impl Seen {
                 .join("checkpoints")
                 .join(name),
         })
+    }
+
+    /// The place for the log `origin` in a folder.
+    #[must_use]
+    pub fn within(folder: &Path, origin: &str) -> Self {
+        let name = format!("{}.note", &Sha256::of(origin.as_bytes()).to_hex()[..32]);
+        Self {
+            path: folder.join("checkpoints").join(name),
+        }
     }
 
     /// The checkpoint seen last, verified again.

@@ -69,14 +69,54 @@ impl Folder {
     pub fn keep(&self, role: &str, bytes: &[u8]) -> Result<()> {
         put(&self.0.join(format!("{}.json", file_stem(role))), bytes)
     }
+
+    /// Makes it, where it is missing.
+    ///
+    /// # Errors
+    /// Where that can not be done.
+    pub fn create(&self) -> Result<()> {
+        fs::create_dir_all(&self.0).map_err(|error| environment(&self.0, &error))
+    }
+
+    /// Whether it has a root to begin with.
+    #[must_use]
+    pub fn has_root(&self) -> bool {
+        self.0.join("root.json").is_file()
+    }
+
+    /// Waits until no other process keeps up with this repository, and holds it until the file is dropped: two that
+    /// write would lead each other back.
+    ///
+    /// # Errors
+    /// Where the folder can not be used.
+    pub fn lock(&self) -> Result<fs::File> {
+        let path = self.0.join("lock");
+        let open = || {
+            let file = fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)?;
+            file.lock()?;
+            Ok(file)
+        };
+        open().map_err(|error| environment(&path, &error))
+    }
 }
 
 /// Writes a file beside its place and moves it there.
 fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+    use std::io::Write as _;
+    // A crash before the rename leaves the old file, one after it the new: what was seen may be forgotten, never
+    // damaged. Synced, since it is what protects from being led back.
     let beside = path.with_extension("part");
-    fs::write(&beside, bytes)
-        .and_then(|()| fs::rename(&beside, path))
-        .map_err(|error| environment(path, &error))
+    let written = || {
+        let mut file = fs::File::create(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_data()?;
+        fs::rename(&beside, path)
+    };
+    written().map_err(|error| environment(path, &error))
 }
 
 /// A repository that is kept up with.

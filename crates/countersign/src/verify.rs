@@ -313,6 +313,16 @@ fn says_the_same(
     Ok(())
 }
 
+/// The SHA-512 in the entry that a proof carries, lower-case hex. Counts only where [`logged`] holds of this proof.
+pub(crate) fn sha512_said(proof: &[u8]) -> Option<String> {
+    let entry = TlogProof::parse(proof).ok()?.extra?;
+    let leaf = leaf::parse(&entry).ok()?.known()?;
+    let mut digests = leaf.digests.into_iter();
+    digests
+        .find(|(algorithm, _)| *algorithm == Algorithm::Sha512)
+        .map(|(_, hex)| hex)
+}
+
 /// The proof that stands beside a file, as `FILE.tlog-proof`.
 ///
 /// # Errors

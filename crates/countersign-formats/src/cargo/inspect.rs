@@ -121,7 +121,7 @@ pub(super) fn inspect(artifact: &mut Artifact<'_>, limits: &Limits) -> Result<Ma
 }
 
 /// The file name of a crate.
-pub(super) fn filename(name: &str, version: &str) -> String {
+pub(crate) fn filename(name: &str, version: &str) -> String {
     format!("{name}-{version}.crate")
 }
 

@@ -9,7 +9,7 @@ pub mod api;
 pub mod dependency;
 mod features;
 pub mod index;
-mod inspect;
+pub(crate) mod inspect;
 pub mod manifest;
 pub mod name;
 mod platform;

@@ -5,12 +5,11 @@ pub mod documents;
 pub mod filename;
 pub mod html;
 mod inspect;
-pub mod lock;
 pub mod metadata;
 pub mod name;
 mod promises;
 mod record;
-mod requirement;
+pub(crate) mod requirement;
 pub mod upload;
 pub mod version;
 

@@ -236,6 +236,23 @@ pub struct TestRegistry {
     pub(crate) seen: Mutex<Vec<String>>,
 }
 
+/// A PostgreSQL database with our tables and nothing in them.
+async fn migrated() -> String {
+    let runtime = tokio::runtime::Handle::current();
+    let migrate = move |url: &str| {
+        Ok(runtime.block_on(async {
+            let store = Store::connect(url).await?;
+            store.migrate().await?;
+            store.close().await;
+            Ok::<_, Error>(())
+        })?)
+    };
+    tokio::task::spawn_blocking(|| postgres::prepared_database(migrate))
+        .await
+        .unwrap()
+        .unwrap()
+}
+
 impl TestRegistry {
     pub async fn new(database: Database) -> Self {
         Self::with(database, |_| {}).await
@@ -288,10 +305,7 @@ impl TestRegistry {
                 "sqlite://{}",
                 folder.path().join("countersign.db").display()
             ),
-            Database::Postgres => tokio::task::spawn_blocking(postgres::fresh_database)
-                .await
-                .unwrap()
-                .unwrap(),
+            Database::Postgres => migrated().await,
         };
         let mut settings = Settings::new(
             "http://localhost:8417".parse().unwrap(),

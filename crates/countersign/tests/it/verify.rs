@@ -588,6 +588,7 @@ fn a_registry_that_logs_the_sha512_of_other_bytes_does_not_borrow_their_npm_prov
     let key = SignerKey::generate(KeyName::new(ORIGIN).unwrap(), [7; 32]);
     let trust = TrustFile {
         registries: vec![Pinned {
+            tuf: None,
             url: "https://packages.example/".parse().unwrap(),
             origin: ORIGIN.to_owned(),
             log: "/log".to_owned(),

@@ -1,0 +1,686 @@
+//! A registry on this machine that unmodified pip, uv, npm, pnpm, yarn and cargo use, and that passes on only what it
+//! verified: the index document by TUF, its completeness by the log, each file by its digest, attestations by the user's
+//! policy. What does not hold is refused with a reason, and written down as evidence.
+//!
+//! [`session`] keeps up with TUF, [`page`] (pure) makes a page of a signed index, [`cache`] has the bytes, [`evidence`]
+//! what anyone can check again, [`service`] speaks HTTP. [`upstream`] is the way to the registry.
+
+pub mod cache;
+pub mod evidence;
+pub mod page;
+pub mod service;
+pub mod session;
+pub mod upstream;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use countersign_formats::{Ecosystem, NameKey, purl};
+use countersign_trust::digest::Sha256;
+use countersign_trust::proof::MAX_PROOF_BYTES;
+use countersign_trust::sigstore::{PolicyFile, TrustRoot};
+use reqwest::header::HeaderValue;
+
+use self::cache::Cache;
+use self::evidence::{Evidence, Seen, Step};
+use self::page::{Entry, Page, Proved, Rules};
+use self::session::{Repository, Session, Trouble, target_path};
+use self::upstream::{Pieces, Upstream};
+use crate::evidence::Source;
+use crate::failure::{Exit, Failure, Result};
+use crate::inquire::Inquiry;
+use crate::remote::Remote;
+use crate::trusted::{Pinned, Seen as SeenCheckpoint, TrustFile, write_whole};
+use crate::verify::{self, Bytes, file_path};
+
+/// The longest text about a project's leaves that is fetched, in bytes.
+const MOST_LEAVES: u64 = countersign_trust::completeness::MAX_COMPLETENESS_BYTES as u64;
+/// For how long the log is not asked again about an index that has not changed.
+const LEAVES_GOOD: Duration = Duration::from_secs(600);
+/// How long a contradiction between index and log may be one of two beats of the registry's heart.
+const SECOND_LOOK: Duration = Duration::from_millis(1500);
+/// The most pages that are kept in memory.
+const MOST_PAGES: usize = 4096;
+/// The largest file that is passed on, in bytes.
+const MOST_FILE: u64 = 16 << 30;
+
+/// What the user asks of what is passed on.
+pub struct Demands {
+    /// For how long what TUF says is taken as it is.
+    pub fresh: Duration,
+    /// The youngest that a file may be.
+    pub min_age: Option<Duration>,
+    /// Take what was kept although its time is over.
+    pub allow_expired: bool,
+    /// Hold each index against all that the log has of the project. Without it each file is held against the log alone,
+    /// and releases can be hidden.
+    pub completeness: bool,
+    /// Who may have signed.
+    pub policy: Option<PolicyFile>,
+    /// The Sigstore instances that are believed.
+    pub roots: TrustRoot,
+}
+
+/// Where this user's proxy keeps things.
+pub struct Folders {
+    /// What must not be led back, for each registry.
+    pub state: PathBuf,
+    /// Verified bytes.
+    pub cache: PathBuf,
+    /// Evidence of what was refused.
+    pub evidence: PathBuf,
+}
+
+impl Folders {
+    /// The user's own.
+    ///
+    /// # Errors
+    /// Exit 1 without a home directory.
+    pub fn of_user() -> Result<Self> {
+        let state = crate::trusted::folder("XDG_STATE_HOME", ".local/state")?;
+        let cache = crate::trusted::folder("XDG_CACHE_HOME", ".cache")?;
+        Ok(Self {
+            evidence: state.join("evidence"),
+            state: state.join("tuf"),
+            cache: cache.join("verified"),
+        })
+    }
+}
+
+/// Seconds since 1970 UTC.
+pub type Clock = Box<dyn Fn() -> i64 + Send + Sync>;
+/// Hears what the user should know.
+pub type Say = Box<dyn Fn(&str) + Send + Sync>;
+
+/// The proxy of one registry.
+pub struct Proxy {
+    pinned: Pinned,
+    trust: TrustFile,
+    upstream: Upstream,
+    remote: RemoteOf,
+    demands: Demands,
+    folders: Folders,
+    state: PathBuf,
+    cache: Cache,
+    clock: Clock,
+    say: Say,
+    sessions: [tokio::sync::Mutex<HashMap<String, Session>>; 3],
+    pages: Mutex<HashMap<(Ecosystem, String, String), Arc<Kept>>>,
+    judged: Mutex<HashMap<String, Option<(String, String)>>>,
+}
+
+/// The registry for what is asked of it by other means than the proxy's.
+type RemoteOf = Box<dyn Fn() -> Result<Remote> + Send + Sync>;
+
+struct Kept {
+    page: Arc<Served>,
+    digest: String,
+    checked: Instant,
+}
+
+/// A page with what evidence needs.
+pub struct Served {
+    /// The page.
+    pub page: Page,
+    /// Its entity tag.
+    pub etag: String,
+    /// The project's key.
+    pub key: String,
+    ecosystem: Ecosystem,
+    document: Vec<u8>,
+    seen: Seen,
+}
+
+/// Why something is not passed on.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub failure: Failure,
+    /// Where the evidence is.
+    pub evidence: Option<PathBuf>,
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            evidence: None,
+        }
+    }
+}
+
+/// Bytes of a file.
+pub enum Bytestream {
+    /// All of them, verified.
+    Whole(Vec<u8>),
+    /// To be verified while they are passed on.
+    Cached(std::fs::File, u64),
+    /// To be verified while they are passed on.
+    Fetched(Pieces, Option<u64>),
+}
+
+fn number(ecosystem: Ecosystem) -> usize {
+    match ecosystem {
+        Ecosystem::Pypi => 0,
+        Ecosystem::Npm => 1,
+        Ecosystem::Cargo => 2,
+    }
+}
+
+impl Proxy {
+    /// A proxy of a pinned registry.
+    ///
+    /// # Errors
+    /// Exit 2 for a registry without a pinned TUF root.
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        pinned: Pinned,
+        trust: TrustFile,
+        upstream: Upstream,
+        remote: RemoteOf,
+        demands: Demands,
+        folders: Folders,
+        cache_bytes: u64,
+        clock: Clock,
+        say: Say,
+    ) -> Result<Self> {
+        if pinned.tuf.is_none() {
+            return Err(Failure::new(
+                Exit::Usage,
+                "no-tuf-root",
+                format!("No TUF root is pinned for {}.", pinned.url),
+            )
+            .remedy(format!(
+                "Pin it again: countersign trust add {}",
+                pinned.url
+            )));
+        }
+        let origin = Sha256::of(pinned.origin.as_bytes()).to_hex();
+        let name = &origin[..32];
+        Ok(Self {
+            cache: Cache::new(&folders.cache, cache_bytes),
+            state: folders.state.join(name),
+            pinned,
+            trust,
+            upstream,
+            remote,
+            demands,
+            folders,
+            clock,
+            say,
+            sessions: Default::default(),
+            pages: Mutex::default(),
+            judged: Mutex::default(),
+        })
+    }
+
+    /// The registry.
+    pub fn pinned(&self) -> &Pinned {
+        &self.pinned
+    }
+
+    fn repository(&self, login: Option<&HeaderValue>) -> Result<Repository<'_>> {
+        let tuf =
+            self.pinned.tuf.as_ref().ok_or_else(|| {
+                Failure::new(Exit::Usage, "no-tuf-root", "No TUF root is pinned.")
+            })?;
+        Ok(Repository {
+            upstream: &self.upstream,
+            tuf,
+            state: self.state.clone(),
+            allow_expired: self.demands.allow_expired,
+            now: (self.clock)(),
+            login: login.cloned(),
+        })
+    }
+
+    /// Writes evidence where there is any, and tells.
+    pub fn refuse(&self, asked: &str, trouble: Trouble) -> Refused {
+        let Trouble { failure, seen } = trouble;
+        let mut evidence = None;
+        // What can not be fetched, or was asked for wrongly, proves nothing.
+        if failure.exit == Exit::Verification && failure.code != "unknown-project" {
+            match Evidence::new(asked, &failure, &self.pinned, seen).save(&self.folders.evidence) {
+                Ok(path) => evidence = Some(path),
+                Err(error) => (self.say)(&format!("No evidence can be written: {error}")),
+            }
+        }
+        let at = evidence.as_ref().map_or_else(String::new, |path| {
+            format!(" (evidence: {})", path.display())
+        });
+        (self.say)(&format!("refused {asked}: {}{at}", failure.message));
+        Refused { failure, evidence }
+    }
+
+    /// The page of a project. `base` is the proxy's own address.
+    ///
+    /// # Errors
+    /// What does not hold, is not there, or can not be fetched.
+    pub async fn page(
+        &self,
+        ecosystem: Ecosystem,
+        key: &str,
+        base: &str,
+        login: Option<&HeaderValue>,
+    ) -> std::result::Result<Arc<Served>, Trouble> {
+        let first = self.page_once(ecosystem, key, base, login, false).await;
+        match first {
+            Err(trouble)
+                if [
+                    "not-in-log",
+                    "release-hidden",
+                    "index-differs",
+                    "completeness",
+                ]
+                .contains(&&*trouble.failure.code) =>
+            {
+                // Index and log move in beats; what stands between two of them is not held against anybody.
+                tokio::time::sleep(SECOND_LOOK).await;
+                self.page_once(ecosystem, key, base, login, true).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn page_once(
+        &self,
+        ecosystem: Ecosystem,
+        key: &str,
+        base: &str,
+        login: Option<&HeaderValue>,
+        anew: bool,
+    ) -> std::result::Result<Arc<Served>, Trouble> {
+        let whose = whose(login);
+        let repository = self.repository(login)?;
+        let path = target_path(ecosystem, key);
+        let (document, seen, offline) = {
+            let mut sessions = self.sessions[number(ecosystem)].lock().await;
+            let old = sessions
+                .get(&whose)
+                .is_none_or(|session| session.begun.elapsed() >= self.demands.fresh);
+            let mut begun = false;
+            if old || anew {
+                sessions.insert(whose.clone(), self.begin(&repository, ecosystem).await?);
+                begun = true;
+            }
+            let at_hand = |target: &countersign_trust::tuf::TargetFile| {
+                self.cache.read(&whose, target.hashes.get("sha256")?)
+            };
+            let missing = || Failure::new(Exit::Usage, "no-session", "There is no session.");
+            let session = sessions.get_mut(&whose).ok_or_else(missing)?;
+            let mut found = session.document(&repository, &path, Some(&at_hand)).await?;
+            if found.is_none() && !begun && session.begun.elapsed() > Duration::from_secs(1) {
+                // It may be newer than what is known.
+                *session = self.begin(&repository, ecosystem).await?;
+                found = session.document(&repository, &path, Some(&at_hand)).await?;
+            }
+            let Some(document) = found else {
+                return Err(Failure::unverified(
+                    "unknown-project",
+                    format!(
+                        "{} signs no index of {ecosystem}:{key}.",
+                        self.upstream.site()
+                    ),
+                )
+                .into());
+            };
+            let step = Step::Refresh;
+            let seen = Seen::new(repository.now, session.trusted(), step);
+            (document, seen, session.offline.is_some())
+        };
+        let digest = Sha256::of(&document).to_hex();
+        let place = (ecosystem, key.to_owned(), whose.clone());
+        if !anew
+            && let Some(kept) = lock(&self.pages).get(&place)
+            && kept.digest == digest
+            && (offline || kept.checked.elapsed() < LEAVES_GOOD)
+            // What was too new grows older.
+            && (kept.page.page.left_out.is_empty() || kept.checked.elapsed() < Duration::from_secs(60))
+        {
+            return Ok(kept.page.clone());
+        }
+        self.cache.put(&whose, &digest, &document);
+        let proved = match self.demands.completeness {
+            true => Some(
+                self.proved(ecosystem, key, &document, &seen, offline, login)
+                    .await?,
+            ),
+            false => None,
+        };
+        let rules = Rules {
+            base,
+            min_age: self
+                .demands
+                .min_age
+                .and_then(|age| i64::try_from(age.as_micros()).ok()),
+            now: repository.now.saturating_mul(1_000_000),
+        };
+        let page = page::page(ecosystem, key, &document, proved.as_ref(), &rules)?;
+        for (file, why) in &page.left_out {
+            (self.say)(&format!("left out {file}: {why}"));
+        }
+        let served = Arc::new(Served {
+            etag: format!("\"{}\"", Sha256::of(&page.body)),
+            page,
+            key: key.to_owned(),
+            ecosystem,
+            document,
+            seen,
+        });
+        let mut pages = lock(&self.pages);
+        if pages.len() >= MOST_PAGES {
+            pages.clear();
+        }
+        let kept = Kept {
+            page: served.clone(),
+            digest,
+            checked: Instant::now(),
+        };
+        pages.insert(place, Arc::new(kept));
+        Ok(served)
+    }
+
+    async fn begin(
+        &self,
+        repository: &Repository<'_>,
+        ecosystem: Ecosystem,
+    ) -> std::result::Result<Session, Trouble> {
+        let session = repository.begin(ecosystem).await?;
+        if let Some(why) = &session.offline {
+            let expired = match session.expired {
+                true => {
+                    " THE TIME OF WHAT WAS KEPT IS OVER: it may be old and withdrawn (--allow-expired)."
+                }
+                false => "",
+            };
+            (self.say)(&format!("offline, from what was kept: {why}{expired}"));
+        }
+        Ok(session)
+    }
+
+    /// What the log has of a project, held against its index.
+    async fn proved(
+        &self,
+        ecosystem: Ecosystem,
+        key: &str,
+        document: &[u8],
+        seen: &Seen,
+        offline: bool,
+        login: Option<&HeaderValue>,
+    ) -> std::result::Result<Proved, Trouble> {
+        let name = Sha256::of(purl::project_purl(ecosystem, &NameKey::from_stored(key)).as_bytes());
+        let kept = self.state.join("leaves").join(name.to_hex());
+        let text = if offline {
+            std::fs::read(&kept).map_err(|error| {
+                Failure::new(
+                    Exit::Unreachable,
+                    "offline",
+                    format!("What the log has of {ecosystem}:{key} was not kept: {error}."),
+                )
+            })?
+        } else {
+            let path = format!(
+                "/api/v1/log/completeness/{ecosystem}/{}",
+                key.replace('/', "%2F")
+            );
+            let text = self.upstream.get(&path, MOST_LEAVES, login).await?;
+            text.ok_or_else(|| {
+                Failure::unverified(
+                    "completeness-withheld",
+                    format!(
+                        "{} does not say what its log has of {ecosystem}:{key}.",
+                        self.upstream.site()
+                    ),
+                )
+                .remedy("If this registry has no map yet: --without-completeness")
+            })?
+        };
+        let held = page::complete(ecosystem, key, document, &text, &self.pinned);
+        let proved = held.map_err(|failure| Trouble {
+            failure,
+            seen: Some(seen.with(Step::completeness(ecosystem, key, document, &text))),
+        })?;
+        if !offline {
+            self.not_led_back(&text, &proved)?;
+            // Without it there is less to go on when nobody answers, and nothing wrong now.
+            if let Err(error) = write_whole(&kept, &text) {
+                (self.say)(&error.to_string());
+            }
+        }
+        Ok(proved)
+    }
+
+    /// The log never gets shorter than this user has seen it.
+    fn not_led_back(&self, text: &[u8], proved: &Proved) -> Result<()> {
+        let seen = SeenCheckpoint::within(&self.folders.state, &self.pinned.origin);
+        let last = seen.last(&self.pinned)?;
+        let before = last.as_ref().map_or(0, |last| last.size());
+        if proved.log_size + LAG < before {
+            return Err(Failure::unverified(
+                "log-rollback",
+                format!(
+                    "The log is shown with {} entries, and was seen with {before}.",
+                    proved.log_size
+                ),
+            ));
+        }
+        if proved.log_size > before
+            && let Ok(given) = countersign_trust::completeness::Completeness::parse(text)
+        {
+            seen.remember(given.checkpoint.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Who may have signed, as the user's policy says. Asked once for each file.
+    async fn judge(self: &Arc<Self>, entry: &Entry, offline: bool) -> Result<()> {
+        if self.demands.policy.is_none() && self.demands.completeness {
+            return Ok(());
+        }
+        let known = lock(&self.judged).get(&entry.sha256).cloned();
+        let judged = match known {
+            Some(judged) => judged,
+            None if offline => {
+                return Err(Failure::new(
+                    Exit::Unreachable,
+                    "offline",
+                    format!("The attestations of {} were not kept.", entry.filename),
+                ));
+            }
+            None => {
+                let (proxy, entry) = (self.clone(), entry.clone());
+                let sha256 = entry.sha256.clone();
+                let judged = tokio::task::spawn_blocking(move || proxy.judged_now(&entry))
+                    .await
+                    .map_err(|error| {
+                        Failure::new(Exit::Environment, "panicked", error.to_string())
+                    })??;
+                lock(&self.judged).insert(sha256, judged.clone());
+                judged
+            }
+        };
+        match judged {
+            None => Ok(()),
+            Some((code, why)) => Err(Failure::new(Exit::Verification, code, why)),
+        }
+    }
+
+    fn judged_now(&self, entry: &Entry) -> Result<Option<(String, String)>> {
+        let remote = (self.remote)()?;
+        let inquiry = Inquiry {
+            trust: &self.trust,
+            registry: Some(&self.pinned),
+            roots: &self.demands.roots,
+            policy: self.demands.policy.as_ref(),
+        };
+        let source = Source::Registry(&remote);
+        let sha256 = entry.sha256.parse().map_err(|_| {
+            Failure::unverified("document-invalid", "The index has a digest that is none.")
+        })?;
+        let Some(proof) = source.proof(&entry.filename, &sha256)? else {
+            return Ok(Some((
+                "no-proof".to_owned(),
+                format!("There is no proof that the log holds {}.", entry.filename),
+            )));
+        };
+        debug_assert!(proof.len() <= MAX_PROOF_BYTES);
+        let bytes = Bytes {
+            filename: &entry.filename,
+            sha256: &sha256,
+            sha512: None,
+            size: None,
+        };
+        if self.demands.policy.is_none() {
+            let logged = verify::logged(&bytes, Ok(&entry.purl), &proof, &self.trust);
+            return match logged {
+                Ok(_) => Ok(None),
+                Err(failure) if failure.exit == Exit::Verification => {
+                    Ok(Some((failure.code.into_owned(), failure.message)))
+                }
+                Err(failure) => Err(failure),
+            };
+        }
+        let known = source.files(&entry.purl)?;
+        let evidence = known.iter().find(|evidence| evidence.purl == entry.purl);
+        let report = inquiry.file(&entry.filename, &bytes, Ok(&entry.purl), &proof, evidence)?;
+        Ok(report
+            .failure()
+            .map(|failure| (failure.code.into_owned(), failure.message)))
+    }
+
+    /// Begins to hand out a file that a page lists, or its metadata.
+    ///
+    /// # Errors
+    /// What does not hold, is not there, or can not be fetched.
+    pub async fn file(
+        self: &Arc<Self>,
+        served: &Served,
+        entry: &Entry,
+        metadata: bool,
+        login: Option<&HeaderValue>,
+    ) -> std::result::Result<Bytestream, Trouble> {
+        let whose = whose(login);
+        let (sha256, size) = match (metadata, &entry.metadata) {
+            (false, _) => (entry.sha256.as_str(), entry.size),
+            (true, Some(digest)) => (digest.as_str(), None),
+            (true, None) => {
+                return Err(Failure::unverified(
+                    "unknown-project",
+                    format!("The index signs no metadata of {}.", entry.filename),
+                )
+                .into());
+            }
+        };
+        if !metadata {
+            let offline = self.offline(served.ecosystem, &whose).await;
+            self.judge(entry, offline).await?;
+        }
+        if let Some(file) = self.cache.open(&whose, sha256) {
+            let length = file.metadata().map(|about| about.len()).unwrap_or_default();
+            if length <= SMALL {
+                if let Some(bytes) = self.cache.read(&whose, sha256) {
+                    return Ok(Bytestream::Whole(bytes));
+                }
+            } else if size.is_none_or(|size| size == length) {
+                return Ok(Bytestream::Cached(file, length));
+            } else {
+                self.cache.drop(&whose, sha256);
+            }
+        }
+        let digest = entry.sha256.parse().map_err(|_| {
+            Failure::unverified("document-invalid", "The index has a digest that is none.")
+        })?;
+        let mut path = file_path(&digest, &entry.filename);
+        if metadata {
+            path.push_str(".metadata");
+        }
+        let Some(mut pieces) = self.upstream.begin(&path, login).await? else {
+            return Err(Failure::new(
+                Exit::Unreachable,
+                "file-missing",
+                format!(
+                    "{} lists {} and does not hand it out.",
+                    self.upstream.site(),
+                    entry.filename
+                ),
+            )
+            .into());
+        };
+        if size.is_none_or(|size| size > SMALL) && !metadata {
+            return Ok(Bytestream::Fetched(pieces, size));
+        }
+        let most = size.unwrap_or(SMALL);
+        let mut bytes = Vec::new();
+        while let Some(piece) = pieces.next().await? {
+            bytes.extend_from_slice(&piece);
+            if bytes.len() as u64 > most {
+                break;
+            }
+        }
+        let came = Sha256::of(&bytes).to_hex();
+        if came != sha256 {
+            return Err(self.wrong(served, entry, &came, (!metadata).then_some(&bytes)));
+        }
+        self.cache.put(&whose, sha256, &bytes);
+        Ok(Bytestream::Whole(bytes))
+    }
+
+    async fn offline(&self, ecosystem: Ecosystem, whose: &str) -> bool {
+        let sessions = self.sessions[number(ecosystem)].lock().await;
+        sessions
+            .get(whose)
+            .is_some_and(|session| session.offline.is_some())
+    }
+
+    /// Other bytes than the signed ones came.
+    pub fn wrong(
+        &self,
+        served: &Served,
+        entry: &Entry,
+        came: &str,
+        bytes: Option<&Vec<u8>>,
+    ) -> Trouble {
+        let step = Step::file(
+            served.ecosystem,
+            &served.key,
+            &served.document,
+            &entry.filename,
+            came,
+            bytes.map(Vec::as_slice),
+        );
+        Trouble {
+            failure: page::other_bytes(entry, came),
+            seen: Some(served.seen.with(step)),
+        }
+    }
+
+    /// Where verified bytes go.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// Tells the user.
+    pub fn say(&self, what: &str) {
+        (self.say)(what);
+    }
+}
+
+/// Files up to this length are verified before the first byte of them goes out.
+pub const SMALL: u64 = 4 << 20;
+/// How many entries a replica of the registry may lag behind another one.
+const LAG: u64 = 10_000;
+
+/// What is fetched with a login is for this login only.
+pub fn whose(login: Option<&HeaderValue>) -> String {
+    match login {
+        None => "all".to_owned(),
+        Some(login) => Sha256::of(login.as_bytes()).to_hex()[..16].to_owned(),
+    }
+}
+
+fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // What is in there is put in whole.
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
