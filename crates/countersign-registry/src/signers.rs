@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use base64::Engine as _;
 use countersign_trust::sigstore::{Ed25519Signer, P256Signer, Refusal as KeyRefusal, Signs, Step};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::mechanism::Mechanism;
@@ -122,7 +123,7 @@ pub fn new_key(
         Some(passphrase) => {
             let (salt, rest) = salt.split_at(16);
             let iv: [u8; 16] = rest.try_into().map_err(|_| failed("no salt".to_owned()))?;
-            let parameters = pkcs8::pkcs5::pbes2::Parameters::scrypt_aes256cbc(
+            let parameters = pkcs8::pkcs5::pbes2::Parameters::generate_scrypt_aes256cbc(
                 pkcs8::pkcs5::scrypt::Params::new(15, 8, 1)
                     .map_err(|why| failed(why.to_string()))?,
                 salt,
@@ -142,7 +143,7 @@ pub fn new_key(
 }
 
 fn pem(label: &str, der: &[u8]) -> String {
-    let text = countersign_trust::base64_encode(der);
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
     let mut out = format!("-----BEGIN {label}-----\n");
     let mut rest = text.as_str();
     while !rest.is_empty() {

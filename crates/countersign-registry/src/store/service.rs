@@ -238,28 +238,32 @@ impl Tx {
         Ok(())
     }
 
-    /// A document that waits, as it is in this transaction.
-    pub(crate) async fn tuf_pending(
+    /// Puts another text in the place of a document that waits, if it still is as it was read: `write-conflict` where it is
+    /// not.
+    pub(crate) async fn replace_tuf_pending(
         &mut self,
         name: &str,
-        role: &str,
-    ) -> Result<Option<PendingRow>> {
-        let row = sqlx::query(
-            "SELECT role, body, about FROM tuf_service_pending WHERE service = $1 AND role = $2",
+        before: &PendingRow,
+        body: &str,
+    ) -> Result<()> {
+        let done = sqlx::query(
+            "UPDATE tuf_service_pending SET body = $1 WHERE service = $2 AND role = $3 AND body = $4",
         )
+        .bind(body.to_owned())
         .bind(name.to_owned())
-        .bind(role.to_owned())
-        .fetch_optional(&mut *self.inner)
+        .bind(before.role.clone())
+        .bind(before.body.clone())
+        .execute(&mut *self.inner)
         .await
         .map_err(failed)?;
-        row.map(|row| {
-            Ok(PendingRow {
-                role: text(&row, "role")?,
-                body: text(&row, "body")?,
-                about: text(&row, "about")?,
-            })
-        })
-        .transpose()
+        if done.rows_affected() == 1 {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Conflict,
+            WRITE_CONFLICT,
+            "Somebody else signed this document at the same moment.",
+        ))
     }
 
     /// A document waits no longer. Was there one?
@@ -339,21 +343,6 @@ impl Tx {
             }
             query.execute(&mut *self.inner).await.map_err(failed)?;
         }
-        Ok(())
-    }
-
-    /// What came of a task that had to wait.
-    pub(crate) async fn finish_tuf_task(&mut self, name: &str, task: &TaskRow) -> Result<()> {
-        sqlx::query(
-            "UPDATE tuf_service_tasks SET state = $1, result = $2 WHERE id = $3 AND service = $4",
-        )
-        .bind(task.state.clone())
-        .bind(task.result.clone())
-        .bind(task.id.clone())
-        .bind(name.to_owned())
-        .execute(&mut *self.inner)
-        .await
-        .map_err(failed)?;
         Ok(())
     }
 

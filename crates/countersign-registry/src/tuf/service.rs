@@ -27,7 +27,7 @@ use crate::Registry;
 use crate::accounts::new_id;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Actor, Time};
-use crate::policy::{self, Act, On};
+use crate::policy;
 use crate::store::{PendingRow, ServiceRow, Store, TaskRow, WRITE_CONFLICT};
 
 use request::{Settings, strict, wrong};
@@ -307,7 +307,7 @@ impl Registry {
         name: &str,
         source: Option<&str>,
     ) -> Result<Vec<u8>> {
-        policy::may(Act::Operate, actor, On::Own, self.now())?;
+        policy::may_operate(actor, "create TUF services")?;
         check_name(name)?;
         // The key first: a crash after it leaves a file that the next attempt takes.
         let source = match source {
@@ -337,7 +337,7 @@ impl Registry {
         name: &str,
         source: Option<&str>,
     ) -> Result<Vec<u8>> {
-        policy::may(Act::Operate, actor, On::Own, self.now())?;
+        policy::may_operate(actor, "change TUF services")?;
         let before = self.service(name).await?;
         let source = match source {
             Some(source) => source.to_owned(),
@@ -394,7 +394,7 @@ impl Registry {
         name: &str,
         label: &str,
     ) -> Result<String> {
-        policy::may(Act::Operate, actor, On::Own, self.now())?;
+        policy::may_operate(actor, "make tokens of TUF services")?;
         self.service(name).await?;
         let label: String = label.chars().take(100).collect();
         let token = Token::from_random(TokenKind::Staged, self.inner.seams.random.bytes32());
@@ -1269,7 +1269,7 @@ fn nothing_pending(role: &str) -> Error {
 impl Writer {
     /// Runs the repository by other terms from the next commit on, which must be published with them.
     fn run_by(&mut self, terms: Terms, folder: &std::path::Path) -> Result<()> {
-        self.state.online = Online::open(&terms, folder)?;
+        self.state.online = std::sync::Arc::new(Online::open(&terms, folder)?);
         self.state.terms = terms;
         Ok(())
     }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use countersign_trust::tuf::ceremony::Pending;
 use countersign_trust::tuf::repository::check_target;
 use countersign_trust::tuf::{Envelope, Extra, Key, Limits, TargetFile, Targets};
 use serde_json::{Value, json};
@@ -241,6 +240,7 @@ impl Registry {
         let queue = {
             let mut queues = self
                 .inner
+                .tuf
                 .services
                 .queues
                 .lock()
