@@ -26,10 +26,11 @@ enum Work {
     Critical,
     Provenance,
     TrustRoots,
+    Tuf,
 }
 
 /// What is done, in words, and every so many seconds.
-const CHORES: [(Work, &str, u64); 9] = [
+const CHORES: [(Work, &str, u64); 10] = [
     (
         Work::Accounts,
         "Recoveries, mailed links and programs that wait",
@@ -55,6 +56,11 @@ const CHORES: [(Work, &str, u64); 9] = [
         "The newest documents of the built-in trust roots",
         600,
     ),
+    (
+        Work::Tuf,
+        "TUF metadata that ends soon, or that nothing needs",
+        60,
+    ),
 ];
 
 fn paced() -> tokio::time::Interval {
@@ -72,7 +78,10 @@ impl Registry {
             .into_iter()
             .filter(|(work, ..)| refresh || !matches!(work, Work::TrustRoots))
             .partition(|(work, ..)| {
-                matches!(work, Work::Blobs | Work::Provenance | Work::TrustRoots)
+                matches!(
+                    work,
+                    Work::Blobs | Work::Provenance | Work::TrustRoots | Work::Tuf
+                )
             });
         let named = short.iter().chain(&long);
         self.inner
@@ -119,6 +128,7 @@ impl Registry {
             Work::Critical => self.find_critical_if_due().await.map(drop),
             Work::Provenance => self.look_after_provenance().await,
             Work::TrustRoots => self.refresh_trust_roots_if_due().await,
+            Work::Tuf => self.look_after_tuf().await,
         }
     }
 
@@ -178,7 +188,8 @@ impl Registry {
     pub async fn sweep(&self) -> Result<u64> {
         let old = self.now().seconds() - KEEP;
         let mut deleted = 0;
-        let pointed: HashSet<String> = self
+        let own = crate::tuf::OWN.map(|ecosystem| ecosystem.as_str());
+        let mut pointed: HashSet<String> = self
             .inner
             .store
             .document_digests()
@@ -186,6 +197,8 @@ impl Registry {
             .into_iter()
             .map(|(_, digest)| digest)
             .collect();
+        // Those that TUF lists, and listed until lately.
+        pointed.extend(self.inner.store.tuf_digests(&own).await?);
         let mut found = self.inner.blobs.list("documents");
         while let Some(object) = found.next().await {
             let (path, _, changed) = object?;

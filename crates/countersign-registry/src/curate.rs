@@ -673,7 +673,7 @@ impl Registry {
         let now = self.now();
         tx.raise_serials(std::slice::from_ref(&project.id), now, false)
             .await?;
-        tx.drop_documents(&project.id).await?;
+        tx.drop_documents(&project.id, now).await?;
         let left = tx.live_files(&project.id).await?;
         let (latest, summary) = latest_of(ecosystem, &left)
             .map(|file| (file.version.clone(), file.summary.clone()))

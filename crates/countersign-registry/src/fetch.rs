@@ -287,7 +287,9 @@ impl Registry {
                     }
                     known = Some(mark);
                 }
-                if !foreign || self.fresh_head(size).await.is_ok() {
+                if (!foreign || self.fresh_head(size).await.is_ok())
+                    && self.watch_tuf().await.is_ok()
+                {
                     self.inner.fetch.watched.store(began, Ordering::Release);
                 }
             }
@@ -369,23 +371,26 @@ impl Registry {
             )
             .await?
             && serial == state.serial
-            && let Some(bytes) = self
-                .inner
-                .blobs
-                .get(&document_path(&digest), 1 << 30)
-                .await?
+            && let Some(document) = self.stored_document(&digest).await?
         {
-            let document = Document::new(bytes, serial);
-            if document.sha256.to_hex() == digest {
-                return Ok(document);
-            }
-            tracing::warn!(
-                project = state.key,
-                "a stored document is damaged and is rendered again"
-            );
+            return Ok(Document { serial, ..document });
         }
         let text = rendered_index(&self.inner.store, state, &self.inner.settings).await?;
         Ok(Document::new(text.into(), state.serial))
+    }
+
+    /// A stored rendering by its digest; nothing where it is missing or damaged.
+    pub(crate) async fn stored_document(&self, digest: &str) -> Result<Option<Document>> {
+        let path = document_path(digest);
+        let Some(bytes) = self.inner.blobs.get(&path, 1 << 30).await? else {
+            return Ok(None);
+        };
+        let document = Document::new(bytes, 0);
+        if document.sha256.to_hex() == digest {
+            return Ok(Some(document));
+        }
+        tracing::warn!(path, "a stored document is damaged and is rendered again");
+        Ok(None)
     }
 
     /// An npm package's full packument, from the rows.

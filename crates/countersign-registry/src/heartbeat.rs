@@ -1,4 +1,4 @@
-//! The heartbeat: the one writer of log, documents and (later) TUF metadata.
+//! The heartbeat: the one writer of log, documents and TUF metadata of our own index.
 //!
 //! It starts at once when there is work and takes with it whatever was committed meanwhile. One beat:
 //!
@@ -8,8 +8,8 @@
 //! 2. **tiles**: write the entry bundles and tiles that the growth needs, and the index documents of the projects that
 //!    gain a file, content-addressed. Nobody is pointed at them yet. *Crash*: the next beat writes the same bytes.
 //! 3. **sign** the checkpoint. (Witnesses come here.) *Crash*: the signature is lost, the next beat signs the same tree.
-//! 4. **publish**: in one transaction, compare-and-swap the head, turn the files live, point to the documents. *Crash
-//!    after it*: all is served; [`Registry::open`] writes the copy of the checkpoint beside the tiles.
+//! 4. **publish**: in one transaction, compare-and-swap the head, turn the files live, point to the documents, publish the
+//!    TUF metadata that lists them (`signing`). *Crash after it*: all is served; [`Registry::open`] writes the copy of the checkpoint beside the tiles.
 //! 5. **show**: copy the checkpoint beside the tiles, swap the memory's view, wake the waiting publishers.
 //!
 //! Two heartbeats at once are harmless: the primary key of the leaves and the swap of the head refuse the second,
@@ -17,6 +17,7 @@
 
 mod record;
 mod render;
+mod signing;
 mod tiles;
 
 use std::collections::{HashMap, HashSet};
@@ -33,6 +34,7 @@ use countersign_trust::digest::Sha256;
 use countersign_trust::leaf::{self, Algorithm, Leaf, LeafKind};
 use countersign_trust::proof::TlogProof;
 use countersign_trust::tlog::{self, EntriesId, Frontier, TileId};
+use countersign_trust::tuf::TargetFile;
 use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
 use tokio::sync::{Notify, oneshot};
@@ -46,6 +48,7 @@ use crate::store::{
     AttestationRow, Backend, DocumentRow, FileRow, Head, LeafFacts, NewEvent, NumberedLeaf, Tx,
     WRITE_CONFLICT,
 };
+use crate::tuf::{TargetChange, target_path};
 
 pub(crate) use record::Change;
 use record::leaf_of;
@@ -75,6 +78,8 @@ pub(crate) struct Pulse {
     state: tokio::sync::Mutex<Option<LogState>>,
     projects: moka::sync::Cache<ProjectId, Arc<Fragments>>,
     problem: Mutex<Option<String>>,
+    /// Why TUF metadata can not be signed, if it can not.
+    unsigned: Mutex<Option<String>>,
 }
 
 /// The head that readers see, with the tiles at its right edge.
@@ -127,6 +132,7 @@ impl Pulse {
                 })
                 .build(),
             problem: Mutex::default(),
+            unsigned: Mutex::default(),
         }
     }
 
@@ -197,6 +203,18 @@ impl Pulse {
             .clone()
     }
 
+    /// What keeps TUF metadata from being signed, if anything.
+    pub(crate) fn unsigned(&self) -> Option<String> {
+        self.unsigned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set_unsigned(&self, problem: Option<String>) {
+        *self.unsigned.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+
     fn set_problem(&self, problem: Option<String>) {
         *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
     }
@@ -231,8 +249,19 @@ impl Registry {
     pub fn start(&self) -> Beating {
         let registry = self.clone();
         let task = tokio::spawn(async move {
+            let mut ready = false;
             loop {
                 let beat = &registry.inner.beat;
+                if !ready {
+                    // Where it fails the log goes on, and it is tried again before the next beat.
+                    match registry.ready_to_sign().await {
+                        Ok(()) => ready = true,
+                        Err(error) => {
+                            tracing::error!(%error, "TUF metadata can not be signed yet");
+                            beat.set_unsigned(Some(error.message));
+                        }
+                    }
+                }
                 let called = tokio::time::timeout(IDLE, beat.wake.notified())
                     .await
                     .is_ok();
@@ -259,7 +288,11 @@ impl Registry {
     }
 
     async fn has_backlog(&self) -> bool {
-        match self.inner.store.backlog().await {
+        let waiting = async {
+            let events = self.inner.store.backlog().await?;
+            Ok::<_, Error>(events + self.inner.store.documents_due_count().await?)
+        };
+        match waiting.await {
             Ok(waiting) => waiting > 0,
             Err(error) => {
                 self.inner.beat.set_problem(Some(error.message.clone()));
@@ -285,16 +318,21 @@ impl Registry {
     pub(crate) async fn beat_until_done(&self) {
         let mut races = 0;
         loop {
-            match self.beat().await {
-                Ok(0) => {
+            let beat = async {
+                let logged = self.beat().await?;
+                // Those that gained no file: at once after the leaf that tells of their change.
+                Ok::<_, Error>((logged, self.settle_documents().await?))
+            };
+            match beat.await {
+                Ok((0, 0)) => {
                     self.inner.beat.set_problem(None);
                     return;
                 }
-                Ok(_) => {
+                Ok((logged, _)) => {
                     races = 0;
                     self.inner.beat.set_problem(None);
                     // A cheap look spares the writers a transaction that would find nothing.
-                    if !self.has_backlog().await {
+                    if logged > 0 && !self.has_backlog().await {
                         return;
                     }
                 }
@@ -480,6 +518,22 @@ impl Registry {
             frozen: None,
         };
 
+        let changes = rendered
+            .iter()
+            .map(|page| {
+                let file = TargetFile::new(page.row.size, page.document.sha256);
+                let path = target_path(page.ecosystem, &page.key);
+                (
+                    page.ecosystem,
+                    TargetChange {
+                        path,
+                        file: Some(file),
+                    },
+                )
+            })
+            .collect();
+        let signing = self.sign_targets(changes, now).await?;
+
         // 4. From here on it is served.
         let mut tx = self.inner.store.write().await?;
         tx.swap_head(old_size, &head).await?;
@@ -522,6 +576,10 @@ impl Registry {
             })
             .collect();
         tx.set_latest(&latest).await?;
+        match &signing {
+            Some(signing) => signing.publish(&mut tx, now).await?,
+            None => tx.note_due(&projects, now).await?,
+        }
         tx.commit().await?;
 
         // 5. Memory follows at once, then the copy beside the tiles; then the publishers hear of it.
@@ -579,6 +637,10 @@ impl Registry {
                 .beat
                 .projects
                 .insert(page.row.project, page.fragments);
+        }
+        // After the documents: whoever learns of the new ones finds them.
+        if let Some(signing) = signing {
+            signing.show(self);
         }
         // The leaves are served since the commit: a copy that fails is no reason to tell publishers otherwise, and the
         // next beat or start writes it.

@@ -41,6 +41,7 @@ mod stars;
 mod store;
 mod texts;
 mod trusted;
+mod tuf;
 mod visibility;
 
 use std::sync::Arc;
@@ -92,6 +93,7 @@ pub use trusted::{
     FailedExchange, IssuerSummary, JudgedPublisher, Minted, NewIssuer, NewPublisher, Notice,
     PolicyChange, ProjectPolicy, PublisherCheck, PublisherSummary, Refusal, TokenTest,
 };
+pub use tuf::{TufRepository, TufTrust};
 pub use visibility::{Reader, reading_as, saw_private};
 
 /// The one handle. Cheap to clone.
@@ -124,4 +126,5 @@ struct Inner {
     roots: provenance::RootRoom,
     ways_back: recovery::WaysBack,
     diary: console::Diary,
+    tuf: tuf::Room,
 }

@@ -82,8 +82,9 @@ impl Registry {
             LogKeys::clone_for_start(keys)?,
             seams.clone(),
         )
+        .await?
+        .found_tuf_if_missing()
         .await
-        .map(|_| ())
     }
 
     /// Opens a registry for serving or for administration. Never creates a log.
@@ -190,6 +191,7 @@ impl Registry {
                 roots: Default::default(),
                 ways_back: Default::default(),
                 diary: Default::default(),
+                tuf: Default::default(),
             }),
         }
     }

@@ -795,7 +795,7 @@ impl Registry {
             }
             tx.raise_serials(std::slice::from_ref(&project), now, !home.withdrawn)
                 .await?;
-            tx.drop_documents(&project).await?;
+            tx.drop_documents(&project, now).await?;
             let left = tx.live_files(&project).await?;
             if let Some(newest) = latest_of(manifest.ecosystem, &left) {
                 let latest = (

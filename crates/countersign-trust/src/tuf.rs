@@ -29,7 +29,7 @@ use std::fmt;
 pub use canonical::canonical_json;
 pub use documents::{
     Delegated, DelegatedRole, Delegations, Document, Extra, MetaFile, RoleKeys, Root, Snapshot,
-    SuccinctRoles, Targets, Timestamp,
+    SuccinctRoles, Targets, Timestamp, place,
 };
 pub use envelope::{Authority, Delegator, Envelope, Signature, Verdict};
 pub use key::Key;

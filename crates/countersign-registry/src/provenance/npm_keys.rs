@@ -158,7 +158,7 @@ impl Registry {
             projects.dedup();
             tx.raise_serials(&projects, self.now(), false).await?;
             for project in &projects {
-                tx.drop_documents(project).await?;
+                tx.drop_documents(project, self.now()).await?;
             }
             tx.commit().await?;
             for version in &unsigned {

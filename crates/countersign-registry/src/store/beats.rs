@@ -315,7 +315,128 @@ impl Store {
     }
 }
 
+/// A project whose index document is to be rendered and signed anew.
+#[derive(Clone, Debug)]
+pub(crate) struct DueDocument {
+    pub(crate) state: ProjectState,
+    /// Is there a document at all? Not of what was never seen, or is removed.
+    pub(crate) visible: bool,
+}
+
+impl Store {
+    /// The documents that have been due for longest.
+    pub(crate) async fn documents_due(&self, limit: u64) -> Result<Vec<DueDocument>> {
+        let rows = sqlx::query(built(format!(
+            "SELECT {PROJECT_STATE}, CASE WHEN removed_at IS NULL AND visible_at IS NOT NULL THEN 1 ELSE 0 END AS shown \
+             FROM projects JOIN documents_due ON documents_due.project_id = projects.id ORDER BY since_at, id LIMIT $1"
+        )))
+        .bind(signed(limit))
+        .fetch_all(&self.near)
+        .await
+        .map_err(failed)?;
+        rows.iter()
+            .map(|row| {
+                Ok(DueDocument {
+                    state: project_state(row)?,
+                    visible: unsigned(row, "shown")? == 1,
+                })
+            })
+            .collect()
+    }
+
+    /// How many are due.
+    pub(crate) async fn documents_due_count(&self) -> Result<u64> {
+        let count = self
+            .count("SELECT count(*) AS n FROM documents_due")
+            .await?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    /// Notes as due every document of an ecosystem that is missing, shows another serial, was rendered under other settings,
+    /// or is not what TUF lists. How many there are. `document` is the last part of their targets' paths.
+    pub(crate) async fn note_outdated_documents(
+        &self,
+        ecosystem: countersign_formats::Ecosystem,
+        document: &str,
+        rendered_for: &str,
+        now: Time,
+    ) -> Result<u64> {
+        let mut tx = self.write().await?;
+        let done = sqlx::query(
+            "INSERT INTO documents_due (project_id, since_at) SELECT p.id, $1 FROM projects p \
+             LEFT JOIN documents d ON d.path = p.ecosystem || '/simple/' || p.key AND d.rendered_for = $2 \
+             LEFT JOIN tuf_targets t ON t.repository = p.ecosystem AND t.path = p.ecosystem || '/' || p.key || '/' || $3 \
+             AND t.superseded_at IS NULL WHERE p.ecosystem = $4 AND CASE \
+             WHEN p.removed_at IS NULL AND p.visible_at IS NOT NULL THEN d.serial IS NULL OR d.serial <> p.serial \
+             OR t.digest IS NULL OR t.digest <> d.digest ELSE t.digest IS NOT NULL END \
+             ON CONFLICT (project_id) DO NOTHING",
+        )
+        .bind(now.0)
+        .bind(rendered_for.to_owned())
+        .bind(document.to_owned())
+        .bind(ecosystem.as_str())
+        .execute(&mut *tx.inner)
+        .await
+        .map_err(failed)?;
+        tx.commit().await?;
+        Ok(done.rows_affected())
+    }
+}
+
 impl Tx {
+    /// Notes documents as due.
+    pub(crate) async fn note_due(&mut self, projects: &[ProjectId], now: Time) -> Result<()> {
+        for project in projects {
+            sqlx::query(
+                "INSERT INTO documents_due (project_id, since_at) VALUES ($1, $2) ON CONFLICT (project_id) DO NOTHING",
+            )
+            .bind(project.0.clone())
+            .bind(now.0)
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// These are due no longer.
+    pub(crate) async fn settle_documents(&mut self, projects: &[ProjectId]) -> Result<()> {
+        for chunk in projects.chunks(1_000) {
+            let sql = format!(
+                "DELETE FROM documents_due WHERE project_id IN ({})",
+                places(chunk.len(), 1)
+            );
+            let mut query = sqlx::query(built(sql));
+            for project in chunk {
+                query = query.bind(project.0.clone());
+            }
+            query.execute(&mut *self.inner).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// The state of projects, which nobody else changes until this transaction ends.
+    pub(crate) async fn lock_projects(
+        &mut self,
+        projects: &[ProjectId],
+    ) -> Result<Vec<ProjectState>> {
+        let mut states = Vec::with_capacity(projects.len());
+        for chunk in projects.chunks(1_000) {
+            let sql = format!(
+                "UPDATE projects SET serial = serial WHERE id IN ({}) RETURNING {PROJECT_STATE}",
+                places(chunk.len(), 1)
+            );
+            let mut query = sqlx::query(built(sql));
+            for project in chunk {
+                query = query.bind(project.0.clone());
+            }
+            for row in &query.fetch_all(&mut *self.inner).await.map_err(failed)? {
+                states.push(project_state(row)?);
+            }
+        }
+        Ok(states)
+    }
+
     /// Writes an event and puts it in the outbox.
     pub(crate) async fn record_event(&mut self, event: &NewEvent<'_>) -> Result<()> {
         let (actor_kind, actor_id) = actor_columns(event.actor);
@@ -575,8 +696,10 @@ impl Tx {
         Ok(())
     }
 
-    /// Forgets where a project's documents are: they no longer show what is so, and readers render them anew.
-    pub(crate) async fn drop_documents(&mut self, project: &ProjectId) -> Result<()> {
+    /// Forgets where a project's documents are: they no longer show what is so, and readers render them anew until the next
+    /// beat did.
+    pub(crate) async fn drop_documents(&mut self, project: &ProjectId, now: Time) -> Result<()> {
+        self.note_due(std::slice::from_ref(project), now).await?;
         sqlx::query("DELETE FROM documents WHERE project_id = $1")
             .bind(project.0.clone())
             .execute(&mut *self.inner)

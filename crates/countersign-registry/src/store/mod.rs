@@ -23,6 +23,7 @@ mod sign_in;
 mod staging;
 mod stars;
 mod trusted;
+mod tuf;
 mod veil;
 mod whole;
 
@@ -33,7 +34,9 @@ use std::time::Duration;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
 use sqlx::{AnyPool, AssertSqlSafe, Row};
 
-pub(crate) use beats::{DocumentRow, Head, LeafFacts, NewEvent, NumberedLeaf, ProjectState};
+pub(crate) use beats::{
+    DocumentRow, DueDocument, Head, LeafFacts, NewEvent, NumberedLeaf, ProjectState,
+};
 pub use console::{LeakReport, Withheld};
 pub(crate) use curating::{CuratedFile, CuratedProject};
 pub(crate) use device::DeviceRow;
@@ -62,6 +65,7 @@ pub(crate) use sign_in::{
 };
 pub(crate) use staging::StagedRow;
 pub(crate) use trusted::{FailureRow, IssuerRow, NoticeRow, PolicyFacts, PublisherRow};
+pub(crate) use tuf::{TufFileRow, TufPublication, TufTargetRow};
 pub(crate) use veil::{PrivateProject, Seen, Veiled};
 pub(crate) use whole::{Column, TABLES};
 

@@ -592,6 +592,18 @@ impl Store {
         rows.iter().map(|row| text(row, "key")).collect()
     }
 
+    /// How many projects of an ecosystem are visible to anybody.
+    pub(crate) async fn visible_count(&self, ecosystem: Ecosystem) -> Result<u64> {
+        let row = sqlx::query(
+            "SELECT count(*) AS n FROM projects WHERE ecosystem = $1 AND removed_at IS NULL AND visible_at IS NOT NULL",
+        )
+        .bind(ecosystem.as_str())
+        .fetch_one(&self.read)
+        .await
+        .map_err(failed)?;
+        super::unsigned(&row, "n")
+    }
+
     /// Visible projects whose name or summary holds `text`, exact and prefix hits of the name first.
     pub(crate) async fn search(
         &self,

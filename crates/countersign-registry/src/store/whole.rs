@@ -73,6 +73,10 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
     ("leaves", "shard, idx"),
     ("log_head", "shard"),
     ("jobs", "id"),
+    ("tuf_repositories", "name"),
+    ("tuf_metadata", "repository, file"),
+    ("tuf_roles", "repository, role"),
+    ("tuf_targets", "repository, path, digest"),
 ];
 
 /// A column as a backup names it.
@@ -288,10 +292,12 @@ impl Tx {
 
     /// Empties every table that a backup holds: what a restore that broke off had written. The mark stays.
     pub(crate) async fn wipe(&mut self) -> Result<()> {
-        sqlx::query("DELETE FROM documents")
-            .execute(&mut *self.inner)
-            .await
-            .map_err(failed)?;
+        for rendered in ["DELETE FROM documents", "DELETE FROM documents_due"] {
+            sqlx::query(rendered)
+                .execute(&mut *self.inner)
+                .await
+                .map_err(failed)?;
+        }
         for (table, _) in TABLES.iter().rev() {
             let keep = if *table == "instance" {
                 " WHERE key <> 'restoring'"
@@ -333,7 +339,15 @@ mod tests {
             let name = definition.split_whitespace().next().unwrap();
             // Documents are made again; sessions that have ended must not come back with a backup, and what was asked
             // of a browser or counted before it means nothing after it.
-            if ["documents", "sessions", "ceremonies", "attempts"].contains(&name) {
+            if [
+                "documents",
+                "documents_due",
+                "sessions",
+                "ceremonies",
+                "attempts",
+            ]
+            .contains(&name)
+            {
                 continue;
             }
             let place = tables.iter().position(|table| *table == name);

@@ -8,8 +8,8 @@ use serde_json::json;
 use super::{Bundle, IN_TOTO, Limits, Refusal, Statement, Step, dsse};
 use crate::base64_encode;
 
-/// Something that signs. Signing is deterministic: no randomness is asked for.
-pub trait Signs {
+/// Something that signs. Signing is deterministic: no randomness is asked for. Several threads may ask it.
+pub trait Signs: Send + Sync {
     /// The name by which readers know the key.
     fn hint(&self) -> &str;
     /// The public key (DER, SubjectPublicKeyInfo).

@@ -624,6 +624,14 @@ pub struct SuccinctRoles {
     pub name_prefix: String,
 }
 
+/// The place of a path among all: the first 32 bits of its SHA-256. A bin holds neighbours.
+#[must_use]
+pub fn place(path: &str) -> u64 {
+    let digest = Sha256::of(path.as_bytes());
+    let first = digest.as_bytes().iter().take(4);
+    first.fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
 impl SuccinctRoles {
     /// How many bins there are.
     #[must_use]
@@ -641,13 +649,14 @@ impl SuccinctRoles {
     /// The bin that a path belongs to: the first bits of its SHA-256.
     #[must_use]
     pub fn bin_of(&self, path: &str) -> u64 {
-        let digest = Sha256::of(path.as_bytes());
-        let first = digest
-            .as_bytes()
-            .iter()
-            .take(4)
-            .fold(0u64, |number, byte| number << 8 | u64::from(*byte));
-        first >> (32 - u32::from(self.bit_length))
+        place(path) >> (32 - u32::from(self.bit_length))
+    }
+
+    /// The places of a bin: from the first to before the last, of those that [`place`] gives.
+    #[must_use]
+    pub fn places(&self, bin: u64) -> std::ops::Range<u64> {
+        let wide = 32 - u32::from(self.bit_length);
+        bin << wide..(bin + 1) << wide
     }
 
     /// The number of the bin of this name.

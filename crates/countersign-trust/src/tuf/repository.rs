@@ -59,7 +59,8 @@ pub struct OnlineKeys<'a> {
 }
 
 /// How long a document is good for, and how long before its end it is signed anew; in seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Lifetime {
     /// From the signing to the end.
     pub good_for: i64,
@@ -68,7 +69,8 @@ pub struct Lifetime {
 }
 
 /// How long documents are good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Lifetimes {
     /// Of timestamps: how long a mirror can show an old state without being found out.
     pub timestamp: Lifetime,
@@ -346,6 +348,22 @@ impl Repository {
         match self.bins() {
             Some(bins) if role == INDEX => Ok(bins.name(bins.bin_of(path))),
             _ => Ok(role),
+        }
+    }
+
+    /// The state after a loss of newer ones: what is signed next gets versions that are higher by so much, so that clients
+    /// who saw the lost ones do not take it for older. All bins and the index must be written anew in the next draft. What
+    /// is signed offline keeps its version.
+    pub fn lift(&mut self, by: u64) {
+        let bins = format!("{BINS}-");
+        let ours = |role: &str| role == INDEX || role.starts_with(&bins);
+        let roles = self.roles.iter_mut().filter(|(role, _)| ours(role));
+        let top = [&mut self.timestamp, &mut self.snapshot];
+        for standing in roles
+            .map(|(_, standing)| standing)
+            .chain(top.into_iter().flatten())
+        {
+            standing.meta.version = standing.meta.version.saturating_add(by);
         }
     }
 

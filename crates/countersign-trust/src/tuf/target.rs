@@ -46,6 +46,34 @@ impl TargetFile {
         Self::new(bytes.len() as u64, crate::digest::Sha256::of(bytes))
     }
 
+    /// Reads what [`TargetFile::to_json`] writes, and what stands in metadata for a target.
+    ///
+    /// # Errors
+    /// [`Fault::Malformed`].
+    pub fn from_json(path: &str, text: &str) -> Result<Self, Refusal> {
+        let object = crate::oidc::strict_object_within(text.as_bytes(), 24, 1 << 16)
+            .map_err(|why| Refusal::malformed(path, why))?;
+        Self::read(path, path, Value::Object(object))
+    }
+
+    /// As it stands in metadata, as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut out = String::new();
+        self.write(&mut out, Text::Json);
+        out
+    }
+
+    /// The digest that the file's name begins with where snapshots are consistent: SHA-256 where there is one.
+    #[must_use]
+    pub fn digest(&self) -> Option<&str> {
+        ALGORITHMS
+            .iter()
+            .find_map(|(algorithm, _)| self.hashes.get(*algorithm))
+            .or_else(|| self.hashes.values().next())
+            .map(String::as_str)
+    }
+
     pub(super) fn read(what: &str, path: &str, value: Value) -> Result<Self, Refusal> {
         let mut object = Object::of(what, value)?;
         let file = Self {

@@ -1,0 +1,240 @@
+//! What is signed anew as time passes, and what is deleted.
+
+use std::collections::BTreeMap;
+
+use countersign_trust::sigstore::Signs;
+use countersign_trust::tuf::ceremony::RootPlan;
+use countersign_trust::tuf::repository::{Draft, INDEX, redivide};
+use countersign_trust::tuf::{Envelope, Extra, Key, Refusal, Targets};
+
+use super::own::ROOTS;
+use super::{Contents, Prepared, Writer, refused};
+use crate::Registry;
+use crate::error::{Error, Result};
+use crate::model::Time;
+use crate::store::{Store, WRITE_CONFLICT};
+
+/// Former files and targets stay this long, in seconds: a client may be in the middle of a session.
+const KEEP: i64 = 86_400;
+/// So long do former snapshots that are longer than [`LONG`]: a registry of that size writes one a second.
+const KEEP_LONG: i64 = 3_600;
+/// In bytes.
+const LONG: u64 = 64 << 10;
+/// Files that one transaction deletes.
+const PURGE: u64 = 500;
+/// Bins that one commit signs anew.
+const BINS_AT_ONCE: usize = 256;
+/// Longest life of what the server signs in people's place in development, in seconds.
+const YEAR: i64 = 365 * 86_400;
+
+impl Registry {
+    /// Signs anew what comes to its end, divides anew what has grown, and deletes what nobody asks for any more. Part of the
+    /// chores. Each repository is looked after, whatever happens to the others; the first failure is told.
+    ///
+    /// # Errors
+    /// Where a key is away or the database fails.
+    pub async fn look_after_tuf(&self) -> Result<()> {
+        let mut outcome = Ok(());
+        for (name, _) in self.inner.store.tuf_versions().await? {
+            let renewed = self.renew_tuf(&name).await;
+            outcome = outcome.and(renewed);
+        }
+        let now = self.now();
+        let before = |seconds: i64| Time(now.0 - seconds * 1_000_000);
+        while self
+            .inner
+            .store
+            .purge_tuf(before(KEEP), before(KEEP_LONG), LONG, PURGE)
+            .await?
+            >= PURGE
+        {}
+        outcome
+    }
+
+    /// Signs until nothing of this repository is due.
+    async fn renew_tuf(&self, name: &str) -> Result<()> {
+        let mut races = 0;
+        loop {
+            let mut writer = self.tuf_writer(name).await?;
+            let listed = match name {
+                ROOTS => Some(self.roots_to_list().await?),
+                _ => None,
+            };
+            let extra = self.tuf_extra(name).await?;
+            let now = self.now().seconds();
+            let Some(prepared) = writer
+                .renew(&self.inner.store, self, listed, extra, now)
+                .await?
+            else {
+                writer.keep();
+                return Ok(());
+            };
+            match self.publish_tuf_alone(writer, prepared).await {
+                Ok(()) => races = 0,
+                Err(error) if error.code == WRITE_CONFLICT && races < 20 => races += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Fields of the timestamp besides those of the specification.
+    pub(crate) async fn tuf_extra(&self, _name: &str) -> Result<Extra> {
+        Ok(Extra::default())
+    }
+}
+
+impl Writer {
+    /// The next commit that is due, if any.
+    async fn renew(
+        &mut self,
+        store: &Store,
+        registry: &Registry,
+        listed: Option<Contents>,
+        extra: Extra,
+        now: i64,
+    ) -> Result<Option<Prepared>> {
+        let repository = self.repository();
+        let divide = repository
+            .bins()
+            .and_then(|bins| redivide(bins.bit_length, self.targets()));
+        if let Some(bits) = divide {
+            return self.divide(store, bits, now, extra).await.map(Some);
+        }
+        let bins_key = Key::of(&*self.state.online.bins).map_err(refused)?.id();
+        let due = repository.due(now, &self.terms().lifetimes, &bins_key);
+        let development = self.terms().development;
+        let is_due = |role: &str| due.iter().any(|due| due.role == role);
+        let current = repository.targets().map(|targets| &targets.targets);
+        let relist = listed.filter(|listed| development && current != Some(listed));
+        let (root, targets) = (
+            development && is_due("root"),
+            development && (is_due("targets") || relist.is_some()),
+        );
+        let mut bins: BTreeMap<String, Contents> = BTreeMap::new();
+        let of_bins = due.iter().filter(|due| {
+            let bins = repository.bins();
+            bins.is_some_and(|bins| bins.number(&due.role).is_some())
+        });
+        let names: Vec<String> = of_bins
+            .take(BINS_AT_ONCE)
+            .map(|due| due.role.clone())
+            .collect();
+        let index = is_due(INDEX);
+        let top = is_due("timestamp") || is_due("snapshot");
+        if !(root || targets || index || top) && names.is_empty() {
+            return Ok(None);
+        }
+        for name in names {
+            let contents = self.contents(store, &name).await?;
+            bins.insert(name, contents);
+        }
+        let new_root = if root {
+            Some(self.next_root(registry, now)?)
+        } else {
+            None
+        };
+        let new_targets = if targets {
+            Some(self.next_targets(registry, relist.clone(), now)?)
+        } else {
+            None
+        };
+        let mut prepared = self.draft(now, extra, |draft| {
+            if let Some(root) = &new_root {
+                draft.root(root, false)?;
+            }
+            if let Some(targets) = &new_targets {
+                draft.targets(targets)?;
+            }
+            if index {
+                draft.renew_index();
+            }
+            for (name, contents) in &bins {
+                draft.bin(name, contents.clone())?;
+            }
+            Ok(())
+        })?;
+        if let Some(listed) = relist {
+            for (path, file) in &listed {
+                prepared.publication.put.push(super::row(path, file)?);
+            }
+            prepared.next.targets = listed.len() as u64;
+        }
+        Ok(Some(prepared))
+    }
+
+    /// The root after the one in use, for development: the same keys, a later end.
+    fn next_root(&self, registry: &Registry, now: i64) -> Result<Vec<u8>> {
+        let before = self.repository().root();
+        let plan = RootPlan {
+            expires: now + YEAR,
+            development: true,
+            ..RootPlan::of(before)
+        };
+        let signer = self.terms().signer("root", registry.key_folder())?;
+        let next = || -> Result<Vec<u8>, Refusal> {
+            let mut envelope = Envelope::unsigned(plan.root(Some(before))?);
+            envelope.sign("root", &*signer)?;
+            Ok(envelope.to_bytes())
+        };
+        next().map_err(refused)
+    }
+
+    /// The top-level targets after those in use, for development.
+    fn next_targets(
+        &self,
+        registry: &Registry,
+        listed: Option<Contents>,
+        now: i64,
+    ) -> Result<Vec<u8>> {
+        let before =
+            self.repository().targets().cloned().ok_or_else(|| {
+                Error::internal("a TUF repository has no targets", self.name.clone())
+            })?;
+        let document = Targets {
+            version: before.version + 1,
+            expires: now + YEAR,
+            targets: listed.unwrap_or_else(|| before.targets.clone()),
+            ..before
+        };
+        let signer: Box<dyn Signs> = self.terms().signer("targets", registry.key_folder())?;
+        let mut envelope = Envelope::unsigned(document);
+        envelope.sign("targets", &*signer).map_err(refused)?;
+        Ok(envelope.to_bytes())
+    }
+
+    /// All bins anew, in a division of so many bits.
+    async fn divide(
+        &mut self,
+        store: &Store,
+        bits: u8,
+        now: i64,
+        extra: Extra,
+    ) -> Result<Prepared> {
+        let bins = super::own::division(bits);
+        tracing::info!(
+            repository = self.name,
+            bins = bins.count(),
+            "TUF targets are divided anew"
+        );
+        let mut all: Vec<(String, Contents)> = Vec::new();
+        for number in 0..bins.count() {
+            let places = bins.places(number);
+            let rows = store
+                .tuf_targets(&self.name, places.start, places.end)
+                .await?;
+            let contents = rows
+                .into_iter()
+                .map(|row| Ok((row.path.clone(), row.target()?)))
+                .collect::<Result<Contents>>()?;
+            all.push((bins.name(number), contents));
+        }
+        self.state.warm.clear();
+        self.draft(now, extra, |draft: &mut Draft<'_>| {
+            draft.divide(bits)?;
+            for (name, contents) in all {
+                draft.bin(&name, contents)?;
+            }
+            Ok(())
+        })
+    }
+}
