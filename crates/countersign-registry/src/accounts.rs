@@ -794,7 +794,7 @@ impl Registry {
             if project.ecosystem == Ecosystem::Npm {
                 tx.raise_serials(std::slice::from_ref(&project.id), self.now(), false)
                     .await?;
-                tx.drop_documents(&project.id).await?;
+                tx.drop_documents(&project.id, self.now()).await?;
             }
             let key = format(project.ecosystem).name_key(&project.key)?;
             let subject = purl::project_purl(project.ecosystem, &key);

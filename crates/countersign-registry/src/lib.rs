@@ -93,7 +93,9 @@ pub use trusted::{
     FailedExchange, IssuerSummary, JudgedPublisher, Minted, NewIssuer, NewPublisher, Notice,
     PolicyChange, ProjectPolicy, PublisherCheck, PublisherSummary, Refusal, TokenTest,
 };
-pub use tuf::{TufRepository, TufTrust};
+pub use tuf::{
+    ServiceDesk, ServiceTask, TufPosition, TufRepository, TufRoleState, TufServiceSummary, TufTrust,
+};
 pub use visibility::{Reader, reading_as, saw_private};
 
 /// The one handle. Cheap to clone.

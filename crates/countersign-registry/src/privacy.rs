@@ -93,7 +93,7 @@ impl Registry {
         tx.erase(&account, now).await?;
         tx.raise_serials(&naming, now, false).await?;
         for project in &naming {
-            tx.drop_documents(project).await?;
+            tx.drop_documents(project, now).await?;
         }
         tx.commit().await?;
         self.inner.beat.wake();

@@ -393,7 +393,7 @@ impl Registry {
         let now = self.now();
         tx.raise_serials(std::slice::from_ref(project), now, false)
             .await?;
-        tx.drop_documents(project).await?;
+        tx.drop_documents(project, now).await?;
         let left = tx.live_files(project).await?;
         if let Some(newest) = crate::fetch::latest_of(ecosystem, &left) {
             let latest = (

@@ -111,8 +111,8 @@ pub fn new_key(
     } else {
         // RFC 8410: version 0, the algorithm, and the seed as an octet string within an octet string.
         let mut der = vec![
-            0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04,
-            0x20,
+            0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22,
+            0x04, 0x20,
         ];
         der.extend_from_slice(secret);
         let signer = Ed25519Signer::new(secret).map_err(|why| failed(why.to_string()))?;
@@ -172,8 +172,12 @@ fn from_text(source: &str, text: &str, ask: &Ask<'_>) -> Result<Box<dyn Signs>> 
             Ed25519Signer::new(&secret).map_err(|why| unreadable(source, why.to_string()))?;
         return Ok(Box::new(signer));
     }
-    let (label, document) = SecretDocument::from_pem(text)
-        .map_err(|_| unreadable(source, "it is neither PKCS#8 in PEM nor 64 hexadecimal digits".to_owned()))?;
+    let (label, document) = SecretDocument::from_pem(text).map_err(|_| {
+        unreadable(
+            source,
+            "it is neither PKCS#8 in PEM nor 64 hexadecimal digits".to_owned(),
+        )
+    })?;
     match label {
         "PRIVATE KEY" => from_der(source, document.as_bytes()),
         "ENCRYPTED PRIVATE KEY" => {
@@ -264,7 +268,9 @@ impl Pkcs11Uri {
         let pairs = path.split(';').chain(query.split('&'));
         for pair in pairs.filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').ok_or_else(wrong)?;
-            let value = percent_decode_str(value).decode_utf8().map_err(|_| wrong())?;
+            let value = percent_decode_str(value)
+                .decode_utf8()
+                .map_err(|_| wrong())?;
             let place = match name {
                 "token" => &mut token,
                 "object" => &mut object,
@@ -397,7 +403,10 @@ impl Token {
                 ))),
             }
         };
-        let (public, key) = (one(ObjectClass::PUBLIC_KEY)?, one(ObjectClass::PRIVATE_KEY)?);
+        let (public, key) = (
+            one(ObjectClass::PUBLIC_KEY)?,
+            one(ObjectClass::PRIVATE_KEY)?,
+        );
         let asked = [AttributeType::KeyType, AttributeType::EcPoint];
         let (mut kind, mut point) = (None, None);
         for attribute in session.get_attributes(public, &asked).map_err(of_token)? {
@@ -488,8 +497,14 @@ mod tests {
                 let ask = |_: &str| passphrase.map(str::to_owned);
                 let key = signer(&source, &ask).unwrap();
                 let listed = folder.path().join("key.pub").display().to_string();
-                assert_eq!(public_key(&listed, &nobody).unwrap(), key.public_key().unwrap());
-                assert_eq!(public_key(&source, &ask).unwrap(), key.public_key().unwrap());
+                assert_eq!(
+                    public_key(&listed, &nobody).unwrap(),
+                    key.public_key().unwrap()
+                );
+                assert_eq!(
+                    public_key(&source, &ask).unwrap(),
+                    key.public_key().unwrap()
+                );
                 let listed = countersign_trust::tuf::Key::of(key.as_ref()).unwrap();
                 let signature = hex::encode(key.sign(b"message").unwrap());
                 assert!(listed.verifies(b"message", &signature));
@@ -515,14 +530,24 @@ mod tests {
             "pkcs11:token=a;object=o;colour=red?module-path=m",
             "pkcs11:token=a;object=%ff?module-path=m",
         ] {
-            assert_eq!(signer(source, &nobody).err().unwrap().code, "key-source", "{source}");
+            assert_eq!(
+                signer(source, &nobody).err().unwrap().code,
+                "key-source",
+                "{source}"
+            );
         }
-        let error = signer("pkcs11:token=a;object=o?pin-value=1234", &nobody).err().unwrap();
+        let error = signer("pkcs11:token=a;object=o?pin-value=1234", &nobody)
+            .err()
+            .unwrap();
         assert_eq!(error.code, "key-source");
         assert!(!error.to_string().contains("1234"));
-        let missing = signer("env:COUNTERSIGN_NO_SUCH_VARIABLE", &nobody).err().unwrap();
+        let missing = signer("env:COUNTERSIGN_NO_SUCH_VARIABLE", &nobody)
+            .err()
+            .unwrap();
         assert_eq!(missing.code, "key-unreadable");
-        let uri = Pkcs11Uri::parse("pkcs11:token=My%20token;object=root;type=private?module-path=/m&pin-source=env:P");
+        let uri = Pkcs11Uri::parse(
+            "pkcs11:token=My%20token;object=root;type=private?module-path=/m&pin-source=env:P",
+        );
         assert_eq!(
             uri.unwrap(),
             Pkcs11Uri {

@@ -80,11 +80,7 @@ pub async fn run(common: &Common, command: &Tuf) -> Result<(), Failure> {
 
 /// What the pure half refuses, for a person.
 pub(crate) fn refused(refusal: &Refusal) -> Failure {
-    Failure::new(
-        Exit::Verification,
-        refusal.code(),
-        format!("{refusal}."),
-    )
+    Failure::new(Exit::Verification, refusal.code(), format!("{refusal}."))
 }
 
 fn file_failure(path: &Path, source: &io::Error) -> Failure {
@@ -126,8 +122,11 @@ fn write_file(path: &Path, bytes: &[u8], fresh: bool) -> Result<(), Failure> {
     };
     done.map(|_| ()).map_err(|refused| {
         if refused.error.kind() == io::ErrorKind::AlreadyExists {
-            return Failure::usage("tuf-file-exists", format!("{} is there already.", path.display()))
-                .remedy("Give it another name, or remove it.");
+            return Failure::usage(
+                "tuf-file-exists",
+                format!("{} is there already.", path.display()),
+            )
+            .remedy("Give it another name, or remove it.");
         }
         failed(refused.error)
     })
@@ -154,7 +153,11 @@ pub(crate) fn agreed(text: &str, yes: bool) -> Result<(), Failure> {
     }
     match question(&format!("{text} (yes/no)"))?.as_str() {
         "yes" | "y" => Ok(()),
-        _ => Err(Failure::new(Exit::Refused, "not-agreed", "Nothing was done.")),
+        _ => Err(Failure::new(
+            Exit::Refused,
+            "not-agreed",
+            "Nothing was done.",
+        )),
     }
 }
 
@@ -198,7 +201,10 @@ fn sign(common: &Common, options: &TufSign) -> Result<(), Failure> {
             return Err(Failure::new(
                 Exit::Verification,
                 "tuf-other-root",
-                format!("The ceremony does not follow the root in {}.", path.display()),
+                format!(
+                    "The ceremony does not follow the root in {}.",
+                    path.display()
+                ),
             )
             .remedy("Ask whoever sent it, by another way. Sign nothing."));
         }
@@ -277,7 +283,8 @@ fn show(common: &Common, bundle: &Bundle) {
     let mut lines = Vec::new();
     for row in &rows {
         for (by, verdict) in &row.status.demands {
-            let list = |ids: &[String]| ids.iter().map(|id| short(id)).collect::<Vec<_>>().join(" ");
+            let list =
+                |ids: &[String]| ids.iter().map(|id| short(id)).collect::<Vec<_>>().join(" ");
             lines.push(vec![
                 row.repository.clone(),
                 format!("{} {}", row.role, row.version),
@@ -289,7 +296,15 @@ fn show(common: &Common, bundle: &Bundle) {
             ]);
         }
     }
-    let heads = ["repository", "document", "good until", "keys of", "signed", "by", "not by"];
+    let heads = [
+        "repository",
+        "document",
+        "good until",
+        "keys of",
+        "signed",
+        "by",
+        "not by",
+    ];
     report::table(&heads, &lines);
     report::line(if bundle.complete() {
         "Enough people signed: `countersignd tuf publish --bundle FILE`."
@@ -363,12 +378,8 @@ fn new_key(common: &Common, file: &Path, p256: bool, no_passphrase: bool) -> Res
         })?)
     };
     let random = SystemRandom;
-    let (private, public) = signers::new_key(
-        p256,
-        &random.bytes32(),
-        &random.bytes32(),
-        typed.as_deref(),
-    )?;
+    let (private, public) =
+        signers::new_key(p256, &random.bytes32(), &random.bytes32(), typed.as_deref())?;
     let mut listed = file.as_os_str().to_owned();
     listed.push(".pub");
     // The private half first: a crash between the two leaves a key whose public half `key show` gives.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Store, Tx, WRITE_CONFLICT, built, failed, maybe_text, number, places, text, value_rows};
+use super::{
+    Store, Tx, WRITE_CONFLICT, built, failed, maybe_text, number, places, text, value_rows,
+};
 use crate::error::{Error, Kind, Result};
 use crate::model::Time;
 

@@ -10,7 +10,7 @@ mod delegations;
 mod request;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use countersign_trust::sigstore::Signs;
 use countersign_trust::token::{Token, TokenKind};
@@ -183,6 +183,7 @@ fn terms(settings: &Settings, source: &str) -> Terms {
         },
         keep_former: false,
         fixed_bins: true,
+        next: BTreeMap::new(),
         targets_good_for: Some(of("targets") * DAY),
     }
 }
@@ -529,10 +530,13 @@ impl Registry {
         let sources = [Some(&row.key_source), row.next_key.as_ref()];
         for source in sources.into_iter().flatten() {
             let id = self.online_key(source)?.id();
-            let named = TOP_LEVEL.iter().filter(|role| **role != "root").all(|role| {
-                let keys = root.roles.get(*role);
-                keys.is_some_and(|keys| keys.threshold == 1 && keys.keyids == [id.clone()])
-            });
+            let named = TOP_LEVEL
+                .iter()
+                .filter(|role| **role != "root")
+                .all(|role| {
+                    let keys = root.roles.get(*role);
+                    keys.is_some_and(|keys| keys.threshold == 1 && keys.keyids == [id.clone()])
+                });
             let listed = root.keys.get(&id).and_then(Key::spki);
             if named && listed == self.online_key(source)?.spki() {
                 return Ok(source.clone());
@@ -565,7 +569,13 @@ impl Registry {
                 keys.extend(its_keys);
                 roles.push(role);
             } else {
-                offline.push(delegations::pending(&role, its_keys, Contents::new(), 1, now)?);
+                offline.push(delegations::pending(
+                    &role,
+                    its_keys,
+                    Contents::new(),
+                    1,
+                    now,
+                )?);
             }
         }
         let expires = now + settings.days("targets") * DAY;
@@ -919,15 +929,15 @@ impl Registry {
             return Err(nothing_pending(role));
         };
         let about = About::read(&found.about)?;
-        let done = |message: &str| {
-            Done::new("sign_metadata", message, json!({"role": role}))
-        };
+        let done = |message: &str| Done::new("sign_metadata", message, json!({"role": role}));
         if row.state == SIGNING {
             let mut pending =
                 Pending::read_root(found.body.as_bytes(), None).map_err(refused_request)?;
             pending.add(signature.clone()).map_err(refused_request)?;
             if !pending.status().complete() {
-                return self.keep_signature(desk, found, pending.to_bytes(), task).await;
+                return self
+                    .keep_signature(desk, found, pending.to_bytes(), task)
+                    .await;
             }
             let bytes = pending.finish(now).map_err(refused_request)?;
             let settings = Settings::stored(&row.settings)?;
@@ -941,12 +951,11 @@ impl Registry {
         let writer = self.tuf_writer(&repository_of(&desk.name)).await?;
         if about == About::Root {
             let before = writer.repository().root().clone();
-            let signed = Pending::read_root(found.body.as_bytes(), Some(&before)).and_then(
-                |mut pending| {
+            let signed =
+                Pending::read_root(found.body.as_bytes(), Some(&before)).and_then(|mut pending| {
                     pending.add(signature.clone())?;
                     Ok(pending)
-                },
-            );
+                });
             let pending = match signed {
                 Ok(pending) => pending,
                 Err(refusal) => {
@@ -956,7 +965,9 @@ impl Registry {
             };
             if !pending.status().complete() {
                 writer.keep();
-                return self.keep_signature(desk, found, pending.to_bytes(), task).await;
+                return self
+                    .keep_signature(desk, found, pending.to_bytes(), task)
+                    .await;
             }
             let bytes = pending.finish(now).map_err(refused_request)?;
             let source = self.check_online(&row, pending.document())?;
@@ -980,7 +991,9 @@ impl Registry {
         };
         if !pending.status().complete() {
             writer.keep();
-            return self.keep_signature(desk, found, pending.to_bytes(), task).await;
+            return self
+                .keep_signature(desk, found, pending.to_bytes(), task)
+                .await;
         }
         let bytes = pending.finish(now).map_err(refused_request)?;
         self.publish_signed_role(writer, &row, role, &about, proposed, &bytes, &task)
@@ -1131,7 +1144,8 @@ impl Registry {
             let document = Targets {
                 version: writer.next_targets_version(),
                 expires: now + settings.days("targets") * DAY,
-                ..top.ok_or_else(|| Error::internal("a service has no targets", desk.name.clone()))?
+                ..top
+                    .ok_or_else(|| Error::internal("a service has no targets", desk.name.clone()))?
             };
             targets = Some(signed("targets", document, signer.as_ref())?);
         }
@@ -1268,7 +1282,7 @@ fn nothing_pending(role: &str) -> Error {
 
 impl Writer {
     /// Runs the repository by other terms from the next commit on, which must be published with them.
-    fn run_by(&mut self, terms: Terms, folder: &std::path::Path) -> Result<()> {
+    pub(super) fn run_by(&mut self, terms: Terms, folder: &std::path::Path) -> Result<()> {
         self.state.online = std::sync::Arc::new(Online::open(&terms, folder)?);
         self.state.terms = terms;
         Ok(())
@@ -1276,7 +1290,9 @@ impl Writer {
 
     fn next_targets_version(&self) -> u64 {
         let targets = self.repository().targets();
-        targets.map_or(0, |targets| targets.version).saturating_add(1)
+        targets
+            .map_or(0, |targets| targets.version)
+            .saturating_add(1)
     }
 
     /// What a delegated role lists now.
@@ -1285,7 +1301,8 @@ impl Writer {
             return Ok(Contents::new());
         };
         let read = Envelope::<Targets>::parse(role, row.body.as_bytes(), &Limits::default());
-        let read = read.map_err(|why| Error::internal("a stored role is malformed", why.to_string()))?;
+        let read =
+            read.map_err(|why| Error::internal("a stored role is malformed", why.to_string()))?;
         Ok(read.document.targets)
     }
 

@@ -77,7 +77,10 @@ impl Part {
     }
 
     fn read(name: &str, mut map: Map<String, Value>) -> Result<Self, Refusal> {
-        let mut bytes = |field: &str| map.remove(field).map(|value| value.to_string().into_bytes());
+        let mut bytes = |field: &str| {
+            map.remove(field)
+                .map(|value| value.to_string().into_bytes())
+        };
         let (before, targets_before) = (bytes("before"), bytes("targets_before"));
         let (root, targets) = (bytes("root"), bytes("targets"));
         if let Some(field) = map.keys().next() {
@@ -107,7 +110,11 @@ impl Part {
             }
         };
         if root.is_none() && targets.is_none() {
-            return Err(Refusal::new(Fault::Missing, name, "there is nothing to sign"));
+            return Err(Refusal::new(
+                Fault::Missing,
+                name,
+                "there is nothing to sign",
+            ));
         }
         Ok(Self {
             before,
@@ -157,7 +164,8 @@ impl Part {
     #[must_use]
     pub fn root_changes(&self) -> Vec<Change> {
         let before = self.before();
-        self.root().map_or_else(Vec::new, |root| changes(before, root))
+        self.root()
+            .map_or_else(Vec::new, |root| changes(before, root))
     }
 
     /// Which roles the new targets hand on to, and which they hand on to no longer or otherwise.
@@ -194,7 +202,10 @@ impl Part {
             }
         };
         set("before", self.before_bytes());
-        set("targets_before", self.targets_before.as_ref().map(Envelope::to_bytes));
+        set(
+            "targets_before",
+            self.targets_before.as_ref().map(Envelope::to_bytes),
+        );
         set("root", self.root.as_ref().map(Pending::to_bytes));
         set("targets", self.targets.as_ref().map(Pending::to_bytes));
         Value::Object(map)
@@ -397,9 +408,8 @@ impl Bundle {
     /// [`Fault::Mismatch`] where it is not the same ceremony; as [`Bundle::parse`]. Nothing is taken then.
     pub fn merge(&mut self, copy: &[u8]) -> Result<usize, Refusal> {
         let copy = Self::parse(copy)?;
-        let other = |name: &str| {
-            Refusal::new(Fault::Mismatch, name, "the copy is of another ceremony")
-        };
+        let other =
+            |name: &str| Refusal::new(Fault::Mismatch, name, "the copy is of another ceremony");
         let names = |bundle: &Self| bundle.parts.keys().cloned().collect::<BTreeSet<String>>();
         if names(self) != names(&copy) {
             return Err(other("ceremony"));
@@ -410,7 +420,8 @@ impl Bundle {
             let Some(ours) = merged.parts.get_mut(name) else {
                 return Err(other(name));
             };
-            let payload = |of: &Option<Envelope<Root>>| of.as_ref().map(|old| old.payload().to_vec());
+            let payload =
+                |of: &Option<Envelope<Root>>| of.as_ref().map(|old| old.payload().to_vec());
             if payload(&ours.before) != payload(&theirs.before)
                 || ours.root.is_some() != theirs.root.is_some()
                 || ours.targets.is_some() != theirs.targets.is_some()

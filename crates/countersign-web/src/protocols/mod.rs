@@ -9,6 +9,7 @@ mod npm_trust;
 mod oidc;
 pub(crate) mod pypi;
 mod pypi_upload;
+mod tuf_service;
 
 use axum::Router;
 
@@ -24,4 +25,5 @@ pub(crate) fn routes() -> Router<Site> {
         .merge(oidc::routes())
         .merge(npm::routes())
         .merge(cargo::routes())
+        .merge(tuf_service::routes())
 }

@@ -166,6 +166,20 @@ pub enum Service {
         #[command(flatten)]
         stores: Stores,
     },
+    /// Get another online key ready: the next root may name it. Prints its public half.
+    NextKey {
+        /// The service.
+        name: String,
+        /// The source of the key [default: a new file in the folder of keys]
+        #[arg(long, value_name = "KEY")]
+        key: Option<String>,
+        /// Write the public key (PEM) to this file.
+        #[arg(long, value_name = "FILE")]
+        public_key: Option<PathBuf>,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
     /// Make a token that may use one service and nothing else; prints it.
     Token {
         /// The service.

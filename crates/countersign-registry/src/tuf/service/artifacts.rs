@@ -14,7 +14,7 @@ use super::{
     not_ready, refused_request, repository_of,
 };
 use crate::Registry;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::store::{PendingRow, ServiceRow, WRITE_CONFLICT};
 use crate::tuf::{Contents, TargetChange, Writer, refused};
 
@@ -301,7 +301,9 @@ impl Registry {
             // One of them can not be published: each by itself, so that the others do not suffer for it.
             Err(error) if jobs.len() > 1 && error.code != "database-unreachable" => {
                 for job in jobs {
-                    let outcome = self.commit_jobs(&name, std::slice::from_ref(&job), None).await;
+                    let outcome = self
+                        .commit_jobs(&name, std::slice::from_ref(&job), None)
+                        .await;
                     answer(job, outcome);
                 }
             }
@@ -338,7 +340,10 @@ impl Registry {
         let (mut bins, mut roles) = (Vec::new(), BTreeMap::<String, Vec<TargetChange>>::new());
         let known = custom(writer.repository().targets());
         for change in jobs.iter().flat_map(|job| &job.changes) {
-            let role = writer.repository().role_for(&change.path).map_err(refused)?;
+            let role = writer
+                .repository()
+                .role_for(&change.path)
+                .map_err(refused)?;
             if known.iter().any(|custom| custom.name == role) {
                 roles.entry(role).or_default().push(change.clone());
             } else {
@@ -421,16 +426,21 @@ impl Registry {
                     pending.body.as_bytes(),
                     &Limits::default(),
                 );
-                read.map_err(|why| Error::internal("a pending document is damaged", why.to_string()))?
-                    .document
-                    .targets
+                read.map_err(|why| {
+                    Error::internal("a pending document is damaged", why.to_string())
+                })?
+                .document
+                .targets
             }
             None => writer.role_contents(store, &role.name).await?,
         };
         if !apply(&mut held, changes) {
             return Ok(None);
         }
-        let by = writer.repository().targets().ok_or_else(|| not_ready(&row.name))?;
+        let by = writer
+            .repository()
+            .targets()
+            .ok_or_else(|| not_ready(&row.name))?;
         let standing = writer.repository().standings().get(&role.name);
         let version = standing.map_or(0, |standing| standing.meta.version) + 1;
         let now = self.now().seconds();
@@ -443,10 +453,12 @@ fn apply(held: &mut Contents, changes: Vec<TargetChange>) -> bool {
     let mut changed = false;
     for change in changes {
         match change.file {
-            Some(file) => changed |= held.get(&change.path) != Some(&file) && {
-                held.insert(change.path, file);
-                true
-            },
+            Some(file) => {
+                changed |= held.get(&change.path) != Some(&file) && {
+                    held.insert(change.path, file);
+                    true
+                }
+            }
             None => changed |= held.remove(&change.path).is_some(),
         }
     }

@@ -92,7 +92,10 @@ impl Registry {
                     || waiting.iter().any(|pending| pending.role == role.name);
                 if known != change {
                     let is = if known { "is" } else { "is not" };
-                    return Err(wrong(&format!("the role {:?} {is} delegated to already", role.name)));
+                    return Err(wrong(&format!(
+                        "the role {:?} {is} delegated to already",
+                        role.name
+                    )));
                 }
                 if let Some(taken) = listed.iter().find(|target| role.scope.holds(&target.path)) {
                     return Err(wrong(&format!(
@@ -181,10 +184,15 @@ impl Registry {
         let mut names = Vec::new();
         for item in items {
             let name = item.get("name").and_then(Value::as_str);
-            names.push(name.ok_or_else(|| wrong("a role has no `name`"))?.to_owned());
+            names.push(
+                name.ok_or_else(|| wrong("a role has no `name`"))?
+                    .to_owned(),
+            );
         }
         if names.iter().any(|name| name == INDEX) {
-            return Err(wrong("the role `index` is the server's own: it lists all that no other role does"));
+            return Err(wrong(
+                "the role `index` is the server's own: it lists all that no other role does",
+            ));
         }
         let row = self.service(&desk.name).await?;
         if row.state != FINISHED {
@@ -210,9 +218,7 @@ impl Registry {
             let expires = now + settings.days("targets") * DAY;
             let document = handing_on(version, expires, roles, keys, &online);
             let targets = signed("targets", document, signer.as_ref())?;
-            prepared = Some(
-                writer.draft(now, Extra::default(), |draft| draft.targets(&targets))?,
-            );
+            prepared = Some(writer.draft(now, Extra::default(), |draft| draft.targets(&targets))?);
         }
         let done = Done::new(
             "metadata_update",

@@ -63,7 +63,11 @@ fn days(value: Option<&Value>, what: &str) -> Result<i64> {
     value
         .and_then(Value::as_i64)
         .filter(|days| (1..=3_650).contains(days))
-        .ok_or_else(|| wrong(&format!("the expiration of {what} is no number of days from 1 to 3650")))
+        .ok_or_else(|| {
+            wrong(&format!(
+                "the expiration of {what} is no number of days from 1 to 3650"
+            ))
+        })
 }
 
 /// New expirations, in days by role.
@@ -115,7 +119,8 @@ impl Settings {
                 .filter(|number| number.is_power_of_two())
                 .and_then(|number| u8::try_from(number.trailing_zeros()).ok())
                 .filter(|bits| (1..=MAX_BITS).contains(bits));
-            bits = number.ok_or_else(|| wrong("the number of bins is no power of two from 2 to 16384"))?;
+            bits = number
+                .ok_or_else(|| wrong("the number of bins is no power of two from 2 to 16384"))?;
         }
         if bins.is_some() == delegations.is_some() {
             return Err(wrong("it asks not for one of `bins` and `delegations`"));
@@ -143,7 +148,10 @@ impl Settings {
             bits: bits
                 .and_then(|bits| u8::try_from(bits).ok())
                 .ok_or_else(damaged)?,
-            delegations: value.get("delegations").filter(|kept| !kept.is_null()).cloned(),
+            delegations: value
+                .get("delegations")
+                .filter(|kept| !kept.is_null())
+                .cloned(),
         })
     }
 
@@ -180,7 +188,10 @@ impl Settings {
     }
 
     /// The custom roles that the ceremony asked for, with their keys; those without keys have the online key.
-    pub(super) fn roles(&self, online: &Key) -> Result<Vec<(DelegatedRole, BTreeMap<String, Key>)>> {
+    pub(super) fn roles(
+        &self,
+        online: &Key,
+    ) -> Result<Vec<(DelegatedRole, BTreeMap<String, Key>)>> {
         match &self.delegations {
             Some(value) => custom_roles(value, online),
             None => Ok(Vec::new()),
@@ -237,7 +248,9 @@ pub(super) fn custom_roles(
                 && path.split('/').all(|part| !["", ".", ".."].contains(&part))
         };
         if paths.is_empty() || paths.len() > 1_000 || !paths.iter().all(good) {
-            return Err(wrong("a delegated role has relative patterns of paths, from 1 to 1000"));
+            return Err(wrong(
+                "a delegated role has relative patterns of paths, from 1 to 1000",
+            ));
         }
         let mut keys = BTreeMap::new();
         if role.keys.keyids.is_empty() {
@@ -262,7 +275,9 @@ pub(super) fn custom_roles(
             }
             let online_among = keys.values().any(|key| key.spki() == online.spki());
             if online_among && keys.len() > 1 {
-                return Err(wrong("a role is signed by the online key alone, or by people alone"));
+                return Err(wrong(
+                    "a role is signed by the online key alone, or by people alone",
+                ));
             }
             if role.keys.threshold > keys.len() as u64 {
                 return Err(wrong("a delegated role has fewer keys than must sign"));
