@@ -306,6 +306,7 @@ const CORE: &[(&str, &[Arrow])] = &[
             only("texts", &["NoticeKind"]),
             only("accounts", MINTED),
             only("sign_in", &["Demand", "IDLE"]),
+            only("heartbeat", &["Change", "OVERRIDE"]),
         ],
     ),
     (
@@ -320,9 +321,14 @@ const CORE: &[(&str, &[Arrow])] = &[
         ],
     ),
     (
+        "witnesses",
+        &[to("model"), to("error"), to("seams"), to("settings")],
+    ),
+    (
         "heartbeat",
         &[
             to("model"),
+            to("witnesses"),
             to("error"),
             to("store"),
             to("blobs"),
@@ -348,6 +354,7 @@ const CORE: &[(&str, &[Arrow])] = &[
             to("blobs"),
             to("fetch"),
             to("heartbeat"),
+            only("witnesses", &["Witnesses"]),
             only("archive", &["verifier_key_name"]),
             only("publish", &["Desk"]),
             only("accounts", MINTED),
@@ -372,6 +379,7 @@ const ABOVE: &[Arrow] = &[
     to("heartbeat"),
     to("opening"),
     to("audit"),
+    to("witnesses"),
     only("accounts", MINTED),
     only(
         "provenance",

@@ -6,6 +6,7 @@
 
 mod crates;
 mod log;
+mod witnesses;
 
 use std::path::Path;
 
@@ -245,6 +246,13 @@ pub async fn examine(patient: &Patient<'_>, deep: bool, progress: Looked<'_>) ->
             .await
             .unwrap_or_else(|error| Diagnosis::failed("trust-roots", &error)),
     );
+    if let Some(newest) = heads.last() {
+        found.extend(
+            witnesses::witnesses(patient, newest)
+                .await
+                .unwrap_or_else(|error| vec![Diagnosis::failed("witnesses", &error)]),
+        );
+    }
     for head in &heads {
         match log::log(patient, head).await {
             Ok(diagnoses) => found.extend(diagnoses),

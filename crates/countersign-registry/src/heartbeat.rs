@@ -7,9 +7,11 @@
 //!    served head and goes on with step 2, over the same bytes.
 //! 2. **tiles**: write the entry bundles and tiles that the growth needs, and the index documents of the projects that
 //!    gain a file, content-addressed. Nobody is pointed at them yet. *Crash*: the next beat writes the same bytes.
-//! 3. **sign** the checkpoint. (Witnesses come here.) *Crash*: the signature is lost, the next beat signs the same tree.
+//! 3. **sign** the checkpoint, and have it cosigned by a quorum of the witnesses, where a policy names some (`witnessed`).
+//!    *Crash*: the signatures are lost, the next beat signs the same tree, and witnesses cosign it again.
 //! 4. **publish**: in one transaction, compare-and-swap the head, turn the files live, point to the documents, publish the
-//!    TUF metadata that lists them (`signing`). *Crash after it*: all is served; [`Registry::open`] writes the copy of the checkpoint beside the tiles.
+//!    TUF metadata that lists them (`signing`). *Crash after it*: all is served; [`Registry::open`] writes the copy of the
+//!    checkpoint beside the tiles.
 //! 5. **show**: copy the checkpoint beside the tiles, swap the memory's view, wake the waiting publishers.
 //!
 //! Two heartbeats at once are harmless: the primary key of the leaves and the swap of the head refuse the second,
@@ -19,6 +21,7 @@ mod record;
 mod render;
 mod signing;
 mod tiles;
+mod witnessed;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -39,7 +42,6 @@ use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
 use tokio::sync::{Notify, oneshot};
 
-use crate::Registry;
 use crate::accounts::{commitment, new_id};
 use crate::error::{Error, Kind, Result};
 use crate::fetch::{Document, DocumentKey};
@@ -49,6 +51,7 @@ use crate::store::{
     WRITE_CONFLICT,
 };
 use crate::tuf::{TargetChange, target_path};
+use crate::{Blobs, Registry};
 
 pub(crate) use record::Change;
 use record::leaf_of;
@@ -57,7 +60,8 @@ pub(crate) use render::{
     Shown, document_path, file_url, file_view, newer, project_head, render_index, render_packument,
     served_tags, simple_path,
 };
-pub(crate) use tiles::tile_path;
+pub(crate) use tiles::{read_tile, tile_path};
+pub(crate) use witnessed::{OVERRIDE, WITNESSES_MISSING};
 
 /// Most leaves in one beat: a burst is cut so that its first publishers do not wait for its last.
 const BATCH: u64 = 1_000;
@@ -78,6 +82,10 @@ pub(crate) struct Pulse {
     state: tokio::sync::Mutex<Option<LogState>>,
     projects: moka::sync::Cache<ProjectId, Arc<Fragments>>,
     problem: Mutex<Option<String>>,
+    /// What this process would sign was compared with what witnesses have seen.
+    met: AtomicBool,
+    /// What is shown lacks the quorum of the log's policy, as far as it is known.
+    lacking: AtomicBool,
     /// Why TUF metadata can not be signed, if it can not.
     unsigned: Mutex<Option<String>>,
 }
@@ -132,6 +140,8 @@ impl Pulse {
                 })
                 .build(),
             problem: Mutex::default(),
+            met: AtomicBool::new(false),
+            lacking: AtomicBool::new(true),
             unsigned: Mutex::default(),
         }
     }
@@ -185,6 +195,20 @@ impl Pulse {
         });
     }
 
+    /// Shows the same tree under a checkpoint with more cosignatures.
+    fn recosign(&self, next: Head) {
+        self.head.rcu(|shown| {
+            if (shown.head.shard, shown.head.size) == (next.shard, next.size) {
+                Arc::new(Served {
+                    head: next.clone(),
+                    edge: shown.edge.clone(),
+                })
+            } else {
+                shown.clone()
+            }
+        });
+    }
+
     /// The head as last seen.
     pub(crate) fn served(&self) -> Arc<Served> {
         self.head.load_full()
@@ -215,7 +239,7 @@ impl Pulse {
         *self.unsigned.lock().unwrap_or_else(PoisonError::into_inner) = problem;
     }
 
-    fn set_problem(&self, problem: Option<String>) {
+    pub(crate) fn set_problem(&self, problem: Option<String>) {
         *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
     }
 }
@@ -268,7 +292,8 @@ impl Registry {
                 let stopping = beat.stopping.load(Ordering::Acquire);
                 // After a fault the log is tried again even if nobody waits: `healthz` must not stay red for ever.
                 let troubled = beat.problem().is_some();
-                if called || stopping || troubled || registry.has_backlog().await {
+                let lacking = registry.lacks_witnesses();
+                if called || stopping || troubled || lacking || registry.has_backlog().await {
                     registry.beat_apart().await;
                 }
                 if stopping {
@@ -338,7 +363,10 @@ impl Registry {
                 }
                 Err(error) if error.code == WRITE_CONFLICT && races < 20 => races += 1,
                 Err(error) => {
-                    tracing::error!(error = %error, source = ?error.source, "the log stands still");
+                    // Once for each fault: it is tried again as long as it lasts.
+                    if self.inner.beat.problem().as_ref() != Some(&error.message) {
+                        tracing::error!(error = %error, source = ?error.source, "the log stands still");
+                    }
                     self.inner.beat.set_problem(Some(error.message.clone()));
                     return;
                 }
@@ -354,6 +382,7 @@ impl Registry {
             None => self.load_state().await?,
         };
         // `guard` stays empty unless all went well: after a failure nothing in memory is believed.
+        self.meet_witnesses(&state).await?;
         let shard = state.shard;
         let unserved = |size| self.inner.store.leaves_from(shard, size, BATCH);
         let mut leaves = Vec::new();
@@ -369,6 +398,7 @@ impl Registry {
             leaves = unserved(state.frontier.size()).await?;
         }
         if leaves.is_empty() {
+            self.cosign_what_is_shown(&state).await?;
             *guard = Some(state);
             return Ok(0);
         }
@@ -502,13 +532,8 @@ impl Registry {
 
         // 3. The signature. Only this tree can follow: its leaves are committed rows.
         let root = frontier.root();
-        let checkpoint = Checkpoint::new(state.origin.clone(), new_size, root);
-        let seconds = u64::try_from(now.seconds()).unwrap_or(0);
-        let signed = checkpoint.sign(
-            self.inner.keys.ed25519(),
-            Some((self.inner.keys.ml_dsa(), seconds)),
-        );
-        let head = Head {
+        let signed = self.signed(&state.origin, new_size, root, now);
+        let mut head = Head {
             shard: state.shard,
             origin: state.origin.clone(),
             size: new_size,
@@ -517,6 +542,7 @@ impl Registry {
             signed: now,
             frozen: None,
         };
+        head.checkpoint = self.cosigned(state, &tiles, &head).await?;
 
         let changes = rendered
             .iter()
@@ -666,6 +692,15 @@ impl Registry {
         Ok(())
     }
 
+    /// A checkpoint under the log's own signatures.
+    fn signed(&self, origin: &str, size: u64, root: Sha256, now: Time) -> String {
+        let seconds = u64::try_from(now.seconds()).unwrap_or(0);
+        Checkpoint::new(origin, size, root).sign(
+            self.inner.keys.ed25519(),
+            Some((self.inner.keys.ml_dsa(), seconds)),
+        )
+    }
+
     /// What the registry attests itself of the files that these leaves publish or attest. Where it has no key the log goes
     /// on: the files are noted, a chore makes up for it, and `doctor` says so.
     async fn own_words(
@@ -808,6 +843,11 @@ impl Registry {
                 edge: HashMap::new(),
             });
             self.inner.beat.show(&served);
+            return Ok(self.inner.beat.served());
+        }
+        if head.size == served.head.size && head.checkpoint != served.head.checkpoint {
+            // Another process got more cosignatures for the same tree.
+            self.inner.beat.recosign(head);
             return Ok(self.inner.beat.served());
         }
         Ok(served)

@@ -43,6 +43,7 @@ mod texts;
 mod trusted;
 mod tuf;
 mod visibility;
+mod witnesses;
 
 use std::sync::Arc;
 
@@ -75,11 +76,11 @@ pub use publish::{Form, Staged, StagedBytes, StagedPublication};
 pub use recovery::{RecoveryCase, RecoveryPolicy};
 pub use seams::{
     Clock, DomainIntel, DomainReport, Message, Outside, OutsideAnswer, OutsideError,
-    OutsideRequest, Post, PostError, Random, Seams, SystemClock, SystemRandom,
+    OutsideRequest, Post, PostError, Random, Seams, SystemClock, SystemRandom, WitnessAnswer,
 };
 pub use settings::{
-    DeletePolicy, LossRule, RootRepository, ScanPartner, Settings, SignIn, SignInProvider,
-    TrustedPublishing,
+    DeletePolicy, LogPolicy, LossRule, RootRepository, ScanPartner, Settings, SignIn,
+    SignInProvider, TrustedPublishing,
 };
 pub use sign_in::{
     Answer, Ceremony, Demand, Departure, Enrolling, Enrolment, FactorNeed, FactorPolicy,
@@ -118,6 +119,8 @@ struct Inner {
     closed_leaves: u64,
     fetch: fetch::Cache,
     beat: heartbeat::Pulse,
+    /// Who must cosign what the log shows; `None`: nobody.
+    witnesses: Option<Arc<witnesses::Witnesses>>,
     desk: publish::Desk,
     issuers: trusted::Issuers,
     door: sign_in::Door,

@@ -1005,6 +1005,34 @@ pub struct Health {
     pub log_backlog: u64,
     /// When the served checkpoint was signed.
     pub checkpoint_signed: Option<Time>,
+    /// The log's witnesses.
+    pub witnesses: Vec<WitnessHealth>,
+}
+
+/// How a witness of the log is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WitnessHealth {
+    /// Its name within the policy.
+    pub name: String,
+    /// Its address.
+    pub url: String,
+    /// How much of the log it cosigned last, as far as this process knows.
+    pub size: Option<u64>,
+    /// When it last cosigned for this process.
+    pub cosigned: Option<Time>,
+    /// What was wrong the last time that it was asked.
+    pub problem: Option<String>,
+}
+
+/// The operator's word that the log goes on without the quorum of its policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogOverride {
+    /// When it was given.
+    pub since: Time,
+    /// How long it holds.
+    pub until: Time,
+    /// Why.
+    pub reason: String,
 }
 
 /// By this label the enrolment of a recovery is known.

@@ -16,12 +16,13 @@ use serde::Serialize;
 
 use crate::accounts::new_id;
 use crate::error::{Error, Kind, Result};
-use crate::heartbeat::{Pulse, tile_path};
+use crate::heartbeat::{Pulse, WITNESSES_MISSING, tile_path};
 use crate::keys::verifier_key_name;
-use crate::model::{Actor, EventId};
+use crate::model::{Actor, EventId, WitnessHealth};
 use crate::provenance::{ATTESTATIONS, Keyring, NPM};
 use crate::settings::Settings;
 use crate::store::{Head, LeafFacts, NewEvent, NumberedLeaf, Store, Tx};
+use crate::witnesses::Witnesses;
 use crate::{Blobs, Inner, LogKeys, Registry, Seams, fetch};
 
 /// How others recognise the log.
@@ -35,6 +36,9 @@ pub struct LogIdentity {
     pub log_path: String,
     /// Closed logs before this one: path and origin.
     pub earlier: Vec<(String, String)>,
+    /// The policy under which its checkpoints are shown (c2sp.org/tlog-policy), with this log's keys; `None`: they wait for
+    /// no witness.
+    pub policy: Option<String>,
 }
 
 impl Registry {
@@ -75,8 +79,14 @@ impl Registry {
         tx.set_instance("created_at", &now.rfc3339()).await?;
         tx.commit().await?;
         // *Crash here*: `open` finds the genesis leaf beyond the served head and publishes it.
+        //
+        // The first leaf is shown without witnesses: none can know this log before its keys exist.
+        let unwitnessed = Settings {
+            log_policy: None,
+            ..settings.clone()
+        };
         Self::open(
-            settings.clone(),
+            unwitnessed,
             store.clone(),
             blobs.clone(),
             LogKeys::clone_for_start(keys)?,
@@ -145,7 +155,7 @@ impl Registry {
             )
             .because(source)
         })?;
-        let registry = Self::assemble(settings, store, blobs, keys, seams, heads);
+        let registry = Self::assemble(settings, store, blobs, keys, seams, heads)?;
         registry.guard_against_forks().await?;
         registry.beat_once_unless_another_does().await?;
         Ok(registry)
@@ -159,7 +169,7 @@ impl Registry {
         keys: LogKeys,
         seams: Seams,
         mut heads: Vec<Head>,
-    ) -> Self {
+    ) -> Result<Self> {
         let head = heads
             .pop()
             .expect("a registry is assembled around a log only");
@@ -169,7 +179,16 @@ impl Registry {
             .map(|closed| (format!("/log/{}/", closed.shard), closed.origin))
             .collect();
         let cache = fetch::Cache::new(settings.memory_cache);
-        Self {
+        let witnesses = match &settings.log_policy {
+            None => None,
+            Some(policy) => Some(Arc::new(Witnesses::new(
+                keys.origin(),
+                policy.for_log(keys.origin(), &keys.verifiers())?,
+                seams.outside.clone(),
+                seams.clock.clone(),
+            ))),
+        };
+        Ok(Self {
             inner: Arc::new(Inner {
                 settings,
                 store,
@@ -181,6 +200,7 @@ impl Registry {
                 closed_leaves,
                 fetch: cache,
                 beat: Pulse::new(head),
+                witnesses,
                 desk: Default::default(),
                 issuers: Default::default(),
                 door: Default::default(),
@@ -193,7 +213,7 @@ impl Registry {
                 diary: Default::default(),
                 tuf: Default::default(),
             }),
-        }
+        })
     }
 
     /// Compares the database's head with the checkpoint beside the tiles, before anything is signed.
@@ -245,7 +265,7 @@ impl Registry {
         self.restore_tiles(&head).await
     }
 
-    async fn extend_from_rows(&self, frontier: &mut Frontier, until: u64) -> Result<()> {
+    pub(crate) async fn extend_from_rows(&self, frontier: &mut Frontier, until: u64) -> Result<()> {
         while frontier.size() < until {
             let leaves = self
                 .inner
@@ -349,6 +369,12 @@ impl Registry {
         match self.beat().await {
             Ok(_) => Ok(()),
             Err(error) if error.code == crate::store::WRITE_CONFLICT => Ok(()),
+            // What was shown before is read meanwhile; what is new waits for the witnesses.
+            Err(error) if error.code == WITNESSES_MISSING => {
+                tracing::error!(error = %error, "the log stands still");
+                self.inner.beat.set_problem(Some(error.message));
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     }
@@ -376,7 +402,20 @@ impl Registry {
                 .collect(),
             log_path: format!("/log/{}/", self.inner.shard),
             earlier: self.inner.earlier.clone(),
+            policy: self
+                .inner
+                .witnesses
+                .as_ref()
+                .map(|witnesses| witnesses.policy().text().to_owned()),
         }
+    }
+
+    /// How the log's witnesses are, as this process knows it.
+    pub fn witness_health(&self) -> Vec<WitnessHealth> {
+        self.inner
+            .witnesses
+            .as_ref()
+            .map_or_else(Vec::new, |witnesses| witnesses.health())
     }
 }
 

@@ -4,6 +4,7 @@
 //! None of it lets an operator into an account that its holder uses: who lost every way in goes through recovery.
 
 use countersign_formats::Ecosystem;
+use countersign_trust::leaf::LeafKind;
 use countersign_trust::token::{Token, TokenKind};
 use serde::Serialize;
 use serde_json::json;
@@ -11,7 +12,8 @@ use serde_json::json;
 use crate::Registry;
 use crate::accounts::new_id;
 use crate::error::{Error, Kind, Result};
-use crate::model::{AccountId, Actor, CredentialId, Role, Strength, Time};
+use crate::heartbeat::{Change, OVERRIDE};
+use crate::model::{AccountId, Actor, CredentialId, LogOverride, Role, Strength, Time};
 use crate::policy;
 use crate::sign_in::{Demand, IDLE};
 use crate::store::NewCredential;
@@ -19,6 +21,9 @@ use crate::texts::NoticeKind;
 
 /// A new enrolment link is good for this long, in seconds.
 const LINK: i64 = 7 * 86_400;
+
+/// The longest override of the log's policy, in seconds.
+const LONGEST_OVERRIDE: i64 = 7 * 86_400;
 
 /// An account as an operator sees it. Holds no secret, and no address of a client.
 #[derive(Clone, Debug, Serialize)]
@@ -67,6 +72,59 @@ pub struct CriticalProject {
 }
 
 impl Registry {
+    /// Lets the log go on without the cosignatures that its policy asks for, for at most seven days; `until` in the past
+    /// ends that. The log says so in a leaf of its own, the first that is shown this way. Clients that pinned the policy
+    /// go on refusing what lacks its quorum.
+    ///
+    /// # Errors
+    /// `operator-needed`; `override-time`, `override-reason`; `no-log-policy` where nothing is asked for.
+    pub async fn override_log(&self, actor: &Actor, until: Time, reason: &str) -> Result<()> {
+        policy::may_operate(actor, "override the log's policy")?;
+        if self.inner.witnesses.is_none() {
+            return Err(Error::new(
+                Kind::Rejected,
+                "no-log-policy",
+                "This log has no policy: it waits for no witness.",
+            )
+            .remedy(
+                "Witnesses are named in a tlog-policy file, in `log.policy` of the configuration.",
+            ));
+        }
+        let now = self.now();
+        if until > now.plus_seconds(LONGEST_OVERRIDE) {
+            return Err(Error::new(
+                Kind::Rejected,
+                "override-time",
+                "An override lasts seven days at most.",
+            )
+            .remedy("Give an earlier time; it can be renewed."));
+        }
+        let reason = reason.trim();
+        if reason.is_empty() || reason.len() > 500 {
+            return Err(Error::new(
+                Kind::Rejected,
+                "override-reason",
+                "An override needs a reason, of at most 500 bytes.",
+            )
+            .remedy("Say why; the event keeps it."));
+        }
+        let word = LogOverride {
+            since: now,
+            until,
+            reason: reason.to_owned(),
+        };
+        let text = serde_json::to_string(&word)
+            .map_err(|source| Error::internal("an override can not be written", source))?;
+        let mut tx = self.inner.store.write().await?;
+        tx.set_instance(OVERRIDE, &text).await?;
+        let change = Change::registry(actor, LeafKind::OperatorOverride);
+        let detail = json!({"log_policy": word});
+        self.record(&mut tx, change, detail).await?;
+        tx.commit().await?;
+        self.inner.beat.wake();
+        Ok(())
+    }
+
     /// One account, whole.
     ///
     /// # Errors

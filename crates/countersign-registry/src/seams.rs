@@ -106,6 +106,17 @@ impl fmt::Display for OutsideError {
 
 impl std::error::Error for OutsideError {}
 
+/// What a witness answered, with whatever status.
+#[derive(Clone, Debug)]
+pub struct WitnessAnswer {
+    /// The HTTP status; never a redirect.
+    pub status: u16,
+    /// Its `Content-Type`, empty where it has none.
+    pub content_type: String,
+    /// The bytes; nothing is believed of them yet.
+    pub body: Vec<u8>,
+}
+
 /// Fetches what other hosts publish, and trades codes at sign-in providers: over HTTPS only, no redirects followed.
 pub trait Outside: Send + Sync + 'static {
     /// One GET.
@@ -120,6 +131,18 @@ pub trait Outside: Send + Sync + 'static {
         request: OutsideRequest<'a>,
         form: &'a str,
     ) -> BoxFuture<'a, Result<OutsideAnswer, OutsideError>>;
+
+    /// One request to a witness of the log: a POST of `body`, or a GET without one. Plain HTTP is spoken too: what is
+    /// sent is public, and what comes back is signed. A way that knows no witnesses reaches none.
+    fn witness<'a>(
+        &'a self,
+        _request: OutsideRequest<'a>,
+        _body: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<WitnessAnswer, OutsideError>> {
+        Box::pin(std::future::ready(Err(OutsideError::Unreachable(
+            "there is no way to witnesses".to_owned(),
+        ))))
+    }
 }
 
 /// A mail as it goes out. Subject and addresses can hold no line break: see [`Message::new`].

@@ -1,15 +1,19 @@
 //! The settings of an instance, already checked. The binary reads them from its TOML file.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_formats::cargo::OwnIndex;
 use countersign_formats::{Limits, Rejection};
 use countersign_trust::digest::Sha256;
+use countersign_trust::note::VerifierKey;
 use countersign_trust::oidc::Provider;
+use countersign_trust::policy::{Policy, PolicyError};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::error::{Error, Kind, Result};
 use crate::model::{Level, Time, Visibility};
 
 /// Who may delete, and how long after publishing.
@@ -57,6 +61,91 @@ impl Default for TrustedPublishing {
             pending_days: 30,
             pin_days: 30,
         }
+    }
+}
+
+/// Who must have cosigned a checkpoint before it is shown: a tlog-policy file (c2sp.org/tlog-policy). The same text serves
+/// clients, proxies and monitors.
+#[derive(Clone, Debug)]
+pub struct LogPolicy {
+    text: Arc<str>,
+    policy: Arc<Policy>,
+}
+
+impl LogPolicy {
+    /// Reads a policy.
+    ///
+    /// # Errors
+    /// [`PolicyError`] with the line.
+    pub fn parse(text: &str) -> std::result::Result<Self, PolicyError> {
+        Ok(Self {
+            policy: Arc::new(Policy::parse(text.as_bytes())?),
+            text: text.into(),
+        })
+    }
+
+    /// The file.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What it says.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Could the witnesses that have an address be a quorum? Otherwise nothing could ever be shown.
+    pub fn reachable(&self) -> bool {
+        let witnesses = self.policy.witnesses().iter();
+        let named = witnesses.filter(|witness| witness.url.is_some());
+        self.policy
+            .quorum_met(named.map(|witness| witness.name.as_str()))
+    }
+
+    /// The policy with the `log` lines of this log. A file that has none for it gets them, so that an operator need not
+    /// know the keys before the log is made.
+    ///
+    /// # Errors
+    /// `log-policy` where it has other keys for this log, or can never be met.
+    pub(crate) fn for_log(&self, origin: &str, keys: &[VerifierKey]) -> Result<Self> {
+        let refuse = |why: String, remedy: &str| {
+            Error::new(
+                Kind::Rejected,
+                "log-policy",
+                format!("The policy of the log can not be used: {why}."),
+            )
+            .remedy(remedy.to_owned())
+        };
+        if !self.reachable() {
+            return Err(refuse(
+                format!(
+                    "the witnesses that have an address can never be the quorum {:?}",
+                    self.policy.quorum()
+                ),
+                "Give the witnesses their addresses, after their keys.",
+            ));
+        }
+        let mut own = self
+            .policy
+            .logs()
+            .iter()
+            .filter(|log| log.key.name().as_str() == origin)
+            .peekable();
+        if own.peek().is_some() {
+            let named: Vec<&VerifierKey> = own.map(|log| &log.key).collect();
+            if named.iter().all(|key| keys.contains(key))
+                && keys.first().is_some_and(|first| named.contains(&first))
+            {
+                return Ok(self.clone());
+            }
+            return Err(refuse(
+                format!("its keys for {origin} are not those of this log"),
+                "Take its `log` lines out, then this log's keys are put in; or write those that /.well-known/countersign.json names.",
+            ));
+        }
+        let mut text: String = keys.iter().map(|key| format!("log {key}\n")).collect();
+        text.push_str(&self.text);
+        Self::parse(&text).map_err(|error| refuse(error.to_string(), "Mend the file."))
     }
 }
 
@@ -264,6 +353,8 @@ pub struct Settings {
     /// Packuments tell npm's clients where attestations are. They then verify those against the public Sigstore, and fail
     /// where another one made them.
     pub npm_attestations: bool,
+    /// Who must have cosigned a checkpoint before it is shown; `None`: nobody.
+    pub log_policy: Option<LogPolicy>,
 }
 
 impl Settings {
@@ -301,6 +392,7 @@ impl Settings {
             check_sources: true,
             cargo_aliases: Vec::new(),
             npm_attestations: false,
+            log_policy: None,
         }
     }
 
@@ -318,7 +410,7 @@ impl Settings {
     ///
     /// # Errors
     /// `dependency-registry` where the public URL or an alias is no address of an index.
-    pub fn own_index(&self) -> Result<OwnIndex, Rejection> {
+    pub fn own_index(&self) -> std::result::Result<OwnIndex, Rejection> {
         // The other address is the same index for those who have a token.
         let mut own = OwnIndex::new(&format!("sparse+{}/cargo/index/", self.site()))?
             .with_alias(&format!("sparse+{}/cargo/private/", self.site()))?;

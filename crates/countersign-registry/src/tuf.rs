@@ -36,6 +36,7 @@ use crate::store::{Store, TufFileRow, TufPublication, TufTargetRow};
 pub use ceremonies::{TufPosition, TufRoleState};
 pub(crate) use own::{OWN, ROOTS, document_name, target_path};
 pub use own::{TufRepository, TufTrust};
+pub use ceremonies::{TufPosition, TufRoleState};
 pub use service::{ServiceDesk, ServiceTask, TufServiceSummary};
 pub(crate) use shelf::Shelf;
 

@@ -571,13 +571,13 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
         "uv.lock, pylock.toml and requirements with hashes are read."
         "Give one of those; the name of the file says which it is.";
     "log-ahead" "Log ahead of the database"
-        "The stored log has more leaves than the database: the database was put back to an older state. Nothing is signed."
+        "The stored log, or a witness, has more leaves than the database: the database was put back to an older state. Nothing is signed."
         "Operators: bring the newest database back, or run `countersignd restore`.";
     "log-exists" "A registry is there"
         "The database or the file store holds a registry already."
         "Operators: serve that one, or choose another place.";
     "log-forked" "Log forked"
-        "The stored log is not the one that the database describes. Nothing is signed."
+        "The stored log, or what a witness has seen of it, is not the one that the database describes. Nothing is signed."
         "Operators: run `countersignd doctor`.";
     "log-frozen" "Log closed"
         "This log was closed for ever and takes nothing more."
@@ -606,6 +606,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "log-origin" "Log origin wrong"
         "The log's origin can not be used, or differs from the one it was made with."
         "Operators: the message says which it is.";
+    "log-policy" "Log policy not usable"
+        "The policy that names the log's witnesses does not fit this log, or could never be met."
+        "Operators: mend the file that log.policy names.";
     "log-stands-still" "Log stands still"
         "The file was accepted but could not be put into the log in time. Nothing is served that is not in the log."
         "Send the identical upload again in a moment; it gets its receipt.";
@@ -759,6 +762,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "namespace-unknown" "No such namespace"
         "The organisation has no such namespace."
         "Ask the operator of this registry to reserve it.";
+    "no-log-policy" "No policy"
+        "This log waits for no witness, so there is nothing to override."
+        "Operators: name witnesses in the file of log.policy.";
     "no-such-page" "Nothing there"
         "Nothing answers at this address."
         "Begin at the front page.";
@@ -912,6 +918,12 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "organisation-unknown" "No such organisation"
         "There is no organisation of this name here."
         "Check its name.";
+    "override-reason" "Reason missing"
+        "Whoever lets the log go on without its witnesses says why."
+        "Operators: give a reason of at most 500 bytes.";
+    "override-time" "Too long"
+        "The log may go on without its witnesses for seven days at most."
+        "Operators: give an earlier time; it can be renewed.";
     "owner-invalid" "Not an owner"
         "What was named is neither a person nor a team."
         "Write a user name, or ORGANISATION:TEAM.";
@@ -1443,6 +1455,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "wheel-tags" "Tags differ"
         "The tags in the WHEEL file are not those of the file name."
         "Rename with `wheel tags`, which changes both, or rebuild.";
+    "witnesses-missing" "Witnesses missing"
+        "The log's checkpoint lacks the cosignatures that its policy asks for, so nothing new is shown."
+        "Operators: the message says which witness fails, and how; the log goes on by itself when enough answer.";
     "write-conflict" "Somebody was faster"
         "Another request changed the same thing at the same moment."
         RETRY;

@@ -230,8 +230,36 @@ impl Meters {
                 format!("{:.3}", (now - signed.0 as f64 / 1e6).max(0.0)),
             )?;
         }
-        Ok(())
+        witnesses(out, health)
     }
+}
+
+/// What each witness of the log cosigned last, and whether it fails.
+fn witnesses(out: &mut String, health: &Health) -> std::fmt::Result {
+    if health.witnesses.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "# HELP countersign_witness_failing Whether the witness failed the last time that it was asked.\n# TYPE countersign_witness_failing gauge"
+    )?;
+    let named = |name: &str| name.replace('\\', "\\\\").replace('"', "\\\"");
+    for witness in &health.witnesses {
+        let (name, failing) = (named(&witness.name), i32::from(witness.problem.is_some()));
+        writeln!(
+            out,
+            "countersign_witness_failing{{witness=\"{name}\"}} {failing}"
+        )?;
+    }
+    writeln!(
+        out,
+        "# HELP countersign_witness_size Leaves that the witness cosigned last.\n# TYPE countersign_witness_size gauge"
+    )?;
+    for witness in &health.witnesses {
+        let (name, size) = (named(&witness.name), witness.size.unwrap_or(0));
+        writeln!(out, "countersign_witness_size{{witness=\"{name}\"}} {size}")?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -278,6 +306,7 @@ mod tests {
             log_size: 3,
             log_backlog: 0,
             checkpoint_signed: None,
+            witnesses: vec![],
         };
         let text = meters.render(&health);
         for line in [

@@ -49,6 +49,13 @@ async fn health(State(site): State<Site>, headers: HeaderMap) -> Response {
         "log_size": health.log_size,
         "log_backlog": health.log_backlog,
         "checkpoint_signed": health.checkpoint_signed.map(Time::rfc3339),
+        "witnesses": health.witnesses.iter().map(|witness| json!({
+            "name": witness.name,
+            "url": witness.url,
+            "size": witness.size,
+            "cosigned": witness.cosigned.map(Time::rfc3339),
+            "problem": witness.problem,
+        })).collect::<Vec<_>>(),
     });
     (status, [(CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
@@ -152,6 +159,8 @@ async fn countersign(State(site): State<Site>) -> Response {
             "origin": keys.origin,
             "verifier_keys": keys.verifier_keys,
             "url": format!("{url}{}", keys.log_path),
+            // A tlog-policy file: which witnesses must have cosigned what this log shows.
+            "policy": keys.policy,
             // Closed logs that this one goes on from, whose proofs stay good.
             "earlier": earlier,
         },

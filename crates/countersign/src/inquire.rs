@@ -91,10 +91,16 @@ impl Inquiry<'_> {
                 logged.signed_by.join(", ")
             ),
         ));
-        report.checks.push(Row::not_checked(
-            "witnesses",
-            "this version pins no witnesses; the log's own key alone vouches that everybody is shown the same log",
-        ));
+        report.checks.push(match &logged.witnesses {
+            Some(witnesses) => Row::confirmed(
+                "witnesses",
+                format!("cosigned by {}: the quorum that you pinned", witnesses.join(", ")),
+            ),
+            None => Row::not_checked(
+                "witnesses",
+                "no witnesses are pinned for this log; its own key alone vouches that everybody is shown the same log",
+            ),
+        });
         let pinned = self.trust.by_origin(&logged.origin);
         let keys = pinned.map_or_else(|| Ok(TrustedKeys::default()), Pinned::attesters)?;
         let examiner = Examiner {

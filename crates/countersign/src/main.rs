@@ -100,6 +100,10 @@ fn describe(pinned: &Pinned) {
     for key in &pinned.keys {
         line(&format!("  verifier key   {}", short(key)));
     }
+    // A policy was parsed before it came here.
+    if let Ok(Some(witnesses)) = pinned.witnesses() {
+        line(&format!("  witnesses      {witnesses}"));
+    }
     if let Some(tuf) = &pinned.tuf
         && let Ok(digest) = tuf.digest()
     {

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use countersign_trust::checkpoint::{self, VerifiedCheckpoint};
 use countersign_trust::digest::Sha256;
 use countersign_trust::note::{MAX_NOTE_BYTES, VerifierKey};
+use countersign_trust::policy::{Policy, PolicyError};
 use countersign_trust::sigstore::{TrustedKey, TrustedKeys, key_hint};
 use countersign_trust::tuf::Limits;
 use countersign_trust::tuf::client::{Client, Trusted};
@@ -34,6 +35,10 @@ pub struct Pinned {
     pub log: String,
     /// Its log's verifier keys (vkeys).
     pub keys: Vec<String>,
+    /// The witnesses of its log, and which of them must have cosigned a checkpoint: a tlog-policy file
+    /// (c2sp.org/tlog-policy). Without it the log's own signature is enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
     /// The keys that it signs attestations of its own with; those that ended, too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attestation_keys: Vec<AttestationKey>,
@@ -163,15 +168,96 @@ impl Pinned {
         format!("/{}/", self.log.trim_matches('/'))
     }
 
-    /// Opens a signed checkpoint of this registry's log.
+    /// What a checkpoint of this log needs: the pinned policy, or else the log's own signature alone.
+    ///
+    /// # Errors
+    /// Exit 2 for a policy that was damaged in the file, or that has other keys for this log than are pinned.
+    pub fn policy(&self) -> Result<Policy> {
+        let damaged = |why: String| {
+            Failure::new(
+                Exit::Usage,
+                "policy-damaged",
+                format!("The pinned policy of {} is unusable: {why}.", self.origin),
+            )
+            .remedy(format!(
+                "Pin the registry again: countersign trust add {}",
+                self.url
+            ))
+        };
+        let keys = self.verifiers()?;
+        let text = match &self.policy {
+            Some(text) => text.clone(),
+            None => {
+                let logs: String = keys.iter().map(|key| format!("log {key}\n")).collect();
+                format!("{logs}quorum none\n")
+            }
+        };
+        let policy = Policy::parse(text.as_bytes()).map_err(|error| damaged(error.to_string()))?;
+        let mut own = policy
+            .logs()
+            .iter()
+            .filter(|log| log.key.name().as_str() == self.origin)
+            .peekable();
+        if own.peek().is_none() || own.any(|log| !keys.contains(&log.key)) {
+            return Err(damaged(
+                "its keys for this log are not the pinned ones".to_owned(),
+            ));
+        }
+        Ok(policy)
+    }
+
+    /// Opens a signed checkpoint of this registry's log: signed by the log, and cosigned by the witnesses that the pinned
+    /// policy asks for.
+    ///
+    /// # Errors
+    /// Exit 3 when it is not.
+    pub fn open_checkpoint(&self, note: &[u8]) -> Result<VerifiedCheckpoint> {
+        self.policy()?
+            .open(note, &self.origin)
+            .map_err(|error| self.unverified(&error))
+    }
+
+    /// Opens a checkpoint that was believed before, perhaps under another policy: the log's signature is enough.
     ///
     /// # Errors
     /// Exit 3 when no pinned key of the log has signed it.
-    pub fn open_checkpoint(&self, note: &[u8]) -> Result<VerifiedCheckpoint> {
-        checkpoint::open(note, &self.verifiers()?, &self.origin).map_err(|error| {
-            Failure::unverified("checkpoint", format!("The checkpoint of {} does not verify: {error}.", self.origin))
-                .remedy("If the registry changed its keys, it says so elsewhere than in its own answer; pin the new ones only when you know.")
-        })
+    fn open_remembered(&self, note: &[u8]) -> Result<VerifiedCheckpoint> {
+        checkpoint::open(note, &self.verifiers()?, &self.origin)
+            .map_err(|error| self.unverified(&error.into()))
+    }
+
+    /// What is wrong with a checkpoint of this log.
+    fn unverified(&self, error: &PolicyError) -> Failure {
+        let message = format!(
+            "The checkpoint of {} does not verify: {error}.",
+            self.origin
+        );
+        match error {
+            PolicyError::Quorum { .. } => Failure::unverified("quorum", message).remedy(
+                "Without its witnesses a log can show you another history than it shows others. Ask again later; if it stays so, ask the registry's operators.",
+            ),
+            _ => Failure::unverified("checkpoint", message).remedy(
+                "If the registry changed its keys, it says so elsewhere than in its own answer; pin the new ones only when you know.",
+            ),
+        }
+    }
+
+    /// The names of the witnesses that must have signed, for people; `None` where none need.
+    pub fn witnesses(&self) -> Result<Option<String>> {
+        let policy = self.policy()?;
+        if policy.quorum_met(Vec::<&str>::new()) {
+            return Ok(None);
+        }
+        let names: Vec<&str> = policy
+            .witnesses()
+            .iter()
+            .map(|witness| witness.name.as_str())
+            .collect();
+        Ok(Some(format!(
+            "{} of {}",
+            plain(policy.quorum()),
+            plain(&names.join(", "))
+        )))
     }
 }
 
@@ -240,6 +326,7 @@ struct AnnouncedLog {
     origin: String,
     verifier_keys: Vec<String>,
     url: String,
+    policy: Option<String>,
 }
 
 /// Asks a registry for its origin and keys. The person decides whether to pin them.
@@ -278,6 +365,7 @@ pub fn announced(url: &Url, remote: &Remote) -> Result<Pinned> {
         origin,
         verifier_keys: keys,
         url: log,
+        policy,
     } = announced.log;
     if keys.is_empty() || keys.len() > MOST_KEYS {
         return Err(unusable(format!("it names {} keys", keys.len())));
@@ -295,6 +383,7 @@ pub fn announced(url: &Url, remote: &Remote) -> Result<Pinned> {
         origin,
         log,
         keys,
+        policy,
         attestation_keys: attestation_keys.collect(),
         tuf,
     };
@@ -311,6 +400,8 @@ pub fn announced(url: &Url, remote: &Remote) -> Result<Pinned> {
             ));
         }
     }
+    // After the keys: a policy that names others would let them sign for this log.
+    pinned.policy()?;
     Ok(pinned)
 }
 
@@ -397,10 +488,11 @@ impl TrustFile {
         )
     }
 
-    /// Pins a registry. One that is pinned under the same origin with other keys is replaced only if `replace` is set.
+    /// Pins a registry. One that is pinned under the same origin with other keys, or another policy, is replaced only if
+    /// `replace` is set. One that was pinned without a policy takes the first one.
     ///
     /// # Errors
-    /// Exit 3 when other keys are pinned for this origin.
+    /// Exit 3 when other keys or another policy are pinned for this origin.
     pub fn pin(&mut self, fresh: Pinned, replace: bool) -> Result<()> {
         if let Some(old) = self
             .registries
@@ -420,6 +512,10 @@ impl TrustFile {
             if !replace && !old.attestation_keys.iter().all(kept) {
                 return Err(Failure::unverified("key-changed", format!("{} no longer announces an attestation key that you pinned.", fresh.url))
                     .remedy("A registry goes on naming the keys that it signed with. If you know from elsewhere why this one is gone, add --replace."));
+            }
+            if old.policy.is_some() && old.policy != fresh.policy && !replace {
+                return Err(Failure::unverified("policy-changed", format!("{} announces other witnesses of its log than those you pinned.", fresh.url))
+                    .remedy("Who can drop a log's witnesses can show you another history. If you know from elsewhere that they were changed, add --replace."));
             }
             // A newer root is one that the pinned one leads to; which that is, the state of the client knows.
             let tuf = match (&old.tuf, &fresh.tuf) {
@@ -527,7 +623,7 @@ impl Seen {
     /// Exit 1 when it can not be read, exit 3 when it no longer verifies.
     pub fn last(&self, pinned: &Pinned) -> Result<Option<VerifiedCheckpoint>> {
         match fs::read(&self.path) {
-            Ok(note) if note.len() <= MAX_NOTE_BYTES => pinned.open_checkpoint(&note).map(Some),
+            Ok(note) if note.len() <= MAX_NOTE_BYTES => pinned.open_remembered(&note).map(Some),
             Ok(_) => Err(Failure::new(
                 Exit::Environment,
                 "seen",

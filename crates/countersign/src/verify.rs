@@ -7,6 +7,7 @@ use std::path::Path;
 use countersign_formats::{Artifact, Ecosystem, Limits, Manifest, Rejection, format, npm, purl};
 use countersign_trust::digest::{Digests, Hasher, Sha256};
 use countersign_trust::leaf::{self, Algorithm, Leaf, LeafKind};
+use countersign_trust::policy::PolicyError;
 use countersign_trust::proof::{MAX_PROOF_BYTES, TlogProof};
 use serde::Serialize;
 
@@ -168,6 +169,8 @@ pub struct Verified {
     pub log_size: u64,
     /// The names and ids of the keys that signed.
     pub signed_by: Vec<String>,
+    /// The witnesses of the pinned policy that cosigned, where it asks for some.
+    pub witnesses: Option<Vec<String>>,
 }
 
 /// Checks a measured file against a proof.
@@ -230,9 +233,14 @@ pub fn logged(
                 "the log entry is of a kind that this version does not know".to_owned(),
             )
         })?;
-    let checkpoint = proof
-        .verify(entry, &pinned.verifiers()?, &pinned.origin)
-        .map_err(|error| refused("proof", error.to_string()))?;
+    let policy = pinned.policy()?;
+    let checkpoint = policy
+        .verify(&proof, entry, &pinned.origin)
+        .map_err(|error| match error {
+            PolicyError::Quorum { .. } => refused("quorum", error.to_string())
+                .remedy("Without its witnesses a log can show you another history than it shows others. Ask for a newer proof; if it stays so, ask the registry's operators."),
+            other => refused("proof", other.to_string()),
+        })?;
     says_the_same(bytes, &leaf, wanted).map_err(|why| refused("mismatch", why).remedy("Do not use this file. Whoever gave it to you gave you something else than the registry published."))?;
     let verified = Verified {
         purl: leaf.subject.clone().unwrap_or_default(),
@@ -247,6 +255,10 @@ pub fn logged(
             .iter()
             .map(|line| format!("{}+{:08x}", line.key.name(), line.key.key_id()))
             .collect(),
+        witnesses: (!policy.quorum_met(Vec::<&str>::new())).then(|| {
+            let cosigned = policy.witnesses_of(&checkpoint);
+            cosigned.into_iter().map(plain).collect()
+        }),
     };
     Ok((verified, leaf))
 }

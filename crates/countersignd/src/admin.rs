@@ -12,7 +12,7 @@ use countersign_registry::{
 };
 use serde_json::json;
 
-use crate::cli::{Admin, Common, Project, Quarantine, Stores, Token, Visible};
+use crate::cli::{Admin, Common, Log, Project, Quarantine, Stores, Token, Visible};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::{instance, report};
@@ -45,6 +45,7 @@ async fn act(common: &Common, command: &Admin) -> Result<(), Failure> {
         Admin::Provenance(command) => provenance::provenance(common, command).await,
         Admin::Key(command) => provenance::key(common, command).await,
         Admin::Quarantine(command) => quarantine(common, command).await,
+        Admin::Log(command) => log(common, command).await,
     }
 }
 
@@ -290,6 +291,82 @@ async fn project(common: &Common, command: &Project) -> Result<(), Failure> {
             dismiss,
             stores,
         } => trusted::notices(common, project, dismiss.as_deref(), stores).await?,
+    }
+    Ok(())
+}
+
+async fn log(common: &Common, command: &Log) -> Result<(), Failure> {
+    match command {
+        Log::Show(stores) => {
+            let registry = open(common, stores).await?;
+            let (identity, health) = (registry.site_keys(), registry.health().await);
+            let word = registry.log_override().await?;
+            if common.json {
+                report::json(&json!({
+                    "origin": identity.origin,
+                    "size": health.log_size,
+                    "policy": identity.policy,
+                    "witnesses": health.witnesses,
+                    "override": word,
+                    "problems": health.problems,
+                }));
+                return Ok(());
+            }
+            report::line(&format!("{}, {} entries", identity.origin, health.log_size));
+            if identity.policy.is_none() {
+                report::line("No policy: the log waits for no witness.");
+            }
+            for witness in &health.witnesses {
+                let size = match witness.size {
+                    Some(size) => format!("cosigned {size}"),
+                    None => "has cosigned nothing".to_owned(),
+                };
+                let problem = match &witness.problem {
+                    Some(problem) => format!("; {problem}"),
+                    None => String::new(),
+                };
+                report::line(&format!("{} {} {size}{problem}", witness.name, witness.url));
+            }
+            if let Some(word) = word {
+                report::line(&format!(
+                    "Overridden until {}: {}",
+                    word.until.rfc3339(),
+                    word.reason
+                ));
+            }
+            for problem in &health.problems {
+                report::line(problem);
+            }
+        }
+        Log::Override {
+            until,
+            reason,
+            stores,
+            ..
+        } => {
+            let registry = open(common, stores).await?;
+            let now = registry.now();
+            let until = match until {
+                Some(span) => now
+                    .plus_seconds(i64::try_from(span.0.as_secs()).unwrap_or(i64::MAX / 2_000_000)),
+                None => now,
+            };
+            registry
+                .override_log(&Actor::operator(), until, reason)
+                .await?;
+            settled(&registry).await;
+            done(
+                common,
+                if until > now {
+                    format!(
+                        "Until {} the log goes on without its witnesses; it says so. Clients that pinned its policy refuse what they have not cosigned.",
+                        until.rfc3339()
+                    )
+                } else {
+                    "The override is over: the log waits for its witnesses.".to_owned()
+                },
+            );
+        }
     }
     Ok(())
 }

@@ -314,6 +314,35 @@ pub enum Admin {
     /// Withhold files while somebody looks, and give them back.
     #[command(subcommand)]
     Quarantine(Quarantine),
+    /// The transparency log and its witnesses.
+    #[command(subcommand)]
+    Log(Log),
+}
+
+/// `admin log …`
+#[derive(Debug, Subcommand)]
+pub enum Log {
+    /// Show the log, its witnesses as they answer now, and the override, if there is one.
+    Show(Stores),
+    /// Let the log go on for a while without the cosignatures that its policy asks for. The public log shows it for ever;
+    /// clients that pinned the policy go on refusing what its witnesses have not seen.
+    #[command(after_help = "Examples:
+  countersignd admin log override --until 2h --reason 'witness two moves to another data centre'
+  countersignd admin log override --end --reason 'it is back'")]
+    Override {
+        /// For how long from now, 7d at most.
+        #[arg(long, value_name = "SPAN", required_unless_present = "end")]
+        until: Option<Span>,
+        /// End it now.
+        #[arg(long, conflicts_with = "until")]
+        end: bool,
+        /// Why; kept with the event.
+        #[arg(long)]
+        reason: String,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
 }
 
 /// `admin trust-root …`

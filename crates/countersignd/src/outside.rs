@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use countersign_registry::{Outside, OutsideAnswer, OutsideError, OutsideRequest};
+use countersign_registry::{Outside, OutsideAnswer, OutsideError, OutsideRequest, WitnessAnswer};
 use countersign_trust::digest::Sha256;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Certificate, Client, NoProxy, Proxy, redirect};
@@ -30,7 +30,8 @@ const NEVER_PROXIED: &str = "localhost,127.0.0.0/8,::1";
 /// What is guarded: plain HTTP and credentials in a URL are refused; certificates are checked against this machine's
 /// authorities (where `SSL_CERT_FILE` is set, those in it) and, for this request alone, the authority that the operator
 /// gave for the issuer; a redirect is an error that names its target and is never followed; an answer is read up to its
-/// limit and no further; no cookies, no compression, no HTTP/2.
+/// limit and no further; no cookies, no compression, no HTTP/2. Only witnesses of the log are spoken to over plain HTTP too:
+/// what goes there is public, and what comes back is signed.
 ///
 /// What is not guarded: which address a name leads to. Issuers are the operator's allow list, and many of them stand in
 /// private networks, so private addresses are allowed. An issuer's discovery document names where its keys are; a
@@ -43,6 +44,8 @@ pub struct Https {
     proxy: Option<String>,
     no_proxy: String,
     clients: Mutex<HashMap<Option<Sha256>, Client>>,
+    /// The client for witnesses, which may be spoken to in the clear.
+    plain: Mutex<Option<Client>>,
 }
 
 impl Https {
@@ -61,7 +64,22 @@ impl Https {
             proxy: either("HTTPS_PROXY"),
             no_proxy,
             clients: Mutex::default(),
+            plain: Mutex::default(),
         }
+    }
+
+    /// The client for witnesses. Connections stay open in it between requests.
+    fn plain(&self) -> Result<Client, OutsideError> {
+        let mut plain = self
+            .plain
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(client) = &*plain {
+            return Ok(client.clone());
+        }
+        let client = self.build(None, false)?;
+        *plain = Some(client.clone());
+        Ok(client)
     }
 
     /// The client for one private CA, or for none. Connections stay open in it between requests.
@@ -75,7 +93,7 @@ impl Https {
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
-        let client = self.build(ca_pem)?;
+        let client = self.build(ca_pem, true)?;
         if clients.len() >= MOST_CLIENTS {
             clients.clear();
         }
@@ -83,10 +101,10 @@ impl Https {
         Ok(client)
     }
 
-    fn build(&self, ca_pem: Option<&str>) -> Result<Client, OutsideError> {
+    fn build(&self, ca_pem: Option<&str>, https_only: bool) -> Result<Client, OutsideError> {
         let mut builder = Client::builder()
             .user_agent(concat!("countersignd/", env!("CARGO_PKG_VERSION")))
-            .https_only(true)
+            .https_only(https_only)
             .http1_only()
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT)
@@ -150,7 +168,7 @@ impl Https {
         for (name, value) in request.headers {
             sending = sending.header(*name, *value);
         }
-        let mut answer = sending
+        let answer = sending
             .header(ACCEPT, request.accept)
             .header(ACCEPT_ENCODING, "identity")
             .timeout(request.timeout)
@@ -159,36 +177,58 @@ impl Https {
             .map_err(|error| unreachable(&error, request.timeout))?;
         let status = answer.status();
         if status.is_redirection() {
-            let target = answer
-                .headers()
-                .get(LOCATION)
-                .map_or_else(String::new, |value| {
-                    shown(&String::from_utf8_lossy(value.as_bytes()))
-                });
-            return Err(OutsideError::Redirected(target));
+            return Err(redirected(&answer));
         }
         if status != reqwest::StatusCode::OK {
             return Err(OutsideError::Status(status.as_u16()));
         }
-        if answer
-            .content_length()
-            .is_some_and(|length| length > request.most as u64)
-        {
-            return Err(OutsideError::TooLarge(request.most));
-        }
         let max_age = max_age(answer.headers());
-        let mut body = Vec::new();
-        while let Some(piece) = answer
-            .chunk()
-            .await
-            .map_err(|error| unreachable(&error, request.timeout))?
-        {
-            if piece.len() > request.most.saturating_sub(body.len()) {
-                return Err(OutsideError::TooLarge(request.most));
-            }
-            body.extend_from_slice(&piece);
-        }
+        let body = capped(answer, &request).await?;
         Ok(OutsideAnswer { body, max_age })
+    }
+
+    /// One request to a witness.
+    async fn ask_witness(
+        &self,
+        request: OutsideRequest<'_>,
+        body: Option<&str>,
+    ) -> Result<WitnessAnswer, OutsideError> {
+        let url = Url::parse(request.url).map_err(|error| {
+            OutsideError::Unreachable(format!("{:?} is not a URL: {error}", shown(request.url)))
+        })?;
+        if !matches!(url.scheme(), "https" | "http") {
+            return Err(OutsideError::Unreachable(format!(
+                "its scheme is {:?}, and only https and http are spoken",
+                shown(url.scheme())
+            )));
+        }
+        let client = self.plain()?;
+        let sending = match body {
+            None => client.get(url),
+            Some(body) => client.post(url).body(body.to_owned()),
+        };
+        let answer = sending
+            .header(ACCEPT, request.accept)
+            .header(ACCEPT_ENCODING, "identity")
+            .timeout(request.timeout)
+            .send()
+            .await
+            .map_err(|error| unreachable(&error, request.timeout))?;
+        let status = answer.status();
+        if status.is_redirection() {
+            return Err(redirected(&answer));
+        }
+        let content_type = answer
+            .headers()
+            .get(CONTENT_TYPE)
+            .map_or_else(String::new, |value| {
+                shown(&String::from_utf8_lossy(value.as_bytes()))
+            });
+        Ok(WitnessAnswer {
+            status: status.as_u16(),
+            content_type,
+            body: capped(answer, &request).await?,
+        })
     }
 }
 
@@ -207,6 +247,44 @@ impl Outside for Https {
     ) -> Pin<Box<dyn Future<Output = Result<OutsideAnswer, OutsideError>> + Send + 'a>> {
         Box::pin(self.fetch(request, Some(form)))
     }
+
+    fn witness<'a>(
+        &'a self,
+        request: OutsideRequest<'a>,
+        body: Option<&'a str>,
+    ) -> Pin<Box<dyn Future<Output = Result<WitnessAnswer, OutsideError>> + Send + 'a>> {
+        Box::pin(self.ask_witness(request, body))
+    }
+}
+
+fn redirected(answer: &reqwest::Response) -> OutsideError {
+    let target = answer.headers().get(LOCATION);
+    OutsideError::Redirected(target.map_or_else(String::new, |value| {
+        shown(&String::from_utf8_lossy(value.as_bytes()))
+    }))
+}
+
+/// The body of an answer, up to the request's limit and no further.
+async fn capped(
+    mut answer: reqwest::Response,
+    request: &OutsideRequest<'_>,
+) -> Result<Vec<u8>, OutsideError> {
+    let length = answer.content_length();
+    if length.is_some_and(|length| length > request.most as u64) {
+        return Err(OutsideError::TooLarge(request.most));
+    }
+    let mut body = Vec::new();
+    while let Some(piece) = answer
+        .chunk()
+        .await
+        .map_err(|error| unreachable(&error, request.timeout))?
+    {
+        if piece.len() > request.most.saturating_sub(body.len()) {
+            return Err(OutsideError::TooLarge(request.most));
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body)
 }
 
 /// How long an answer may be kept, if it says so (RFC 9111, section 5.2.2). What may not be kept has no time at all.

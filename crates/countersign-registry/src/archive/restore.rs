@@ -28,7 +28,7 @@ use crate::audit::{self, Fault};
 use crate::blobs::artifact_path;
 use crate::error::{Error, Kind, Result};
 use crate::fetch::latest_of;
-use crate::heartbeat::{Change, tile_path};
+use crate::heartbeat::{Change, WITNESSES_MISSING, tile_path};
 use crate::keys::verifier_key_name;
 use crate::model::{Actor, FileId, FileState, ProjectId};
 use crate::opening::start_shard;
@@ -305,7 +305,7 @@ async fn settle(plan: &Restore<'_>, progress: Progress<'_>) -> Result<Restored> 
         keys,
         plan.seams.clone(),
         heads.clone(),
-    );
+    )?;
     let mut touched: Vec<ProjectId> = replayed.projects.into_iter().collect();
     for (file, project, _, why) in &withheld {
         registry.withhold(file, why).await?;
@@ -349,7 +349,21 @@ async fn settle(plan: &Restore<'_>, progress: Progress<'_>) -> Result<Restored> 
     tx.commit().await?;
     // From here on it is an instance like any other: what waits gets its leaves.
     registry.guard_against_forks().await?;
-    while registry.beat().await? > 0 {}
+    loop {
+        match registry.beat().await {
+            Ok(0) => break,
+            Ok(_) => {}
+            // A log that was just begun is not known to witnesses yet.
+            Err(error) if error.code == WITNESSES_MISSING => {
+                notes.push(format!(
+                    "{} What was restored is shown once they answer.",
+                    error.message
+                ));
+                break;
+            }
+            Err(error) => return Err(error),
+        }
+    }
     Ok(Restored {
         origin: registry.inner.keys.origin().to_owned(),
         shard,

@@ -242,6 +242,7 @@ impl Registry {
             log_size: served.head.size,
             log_backlog,
             checkpoint_signed: Some(served.head.signed),
+            witnesses: self.witness_health(),
         }
     }
 }

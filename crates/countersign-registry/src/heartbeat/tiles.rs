@@ -76,29 +76,9 @@ impl Registry {
         Ok(edge)
     }
 
-    /// A tile's bytes from the blob store: itself, or the beginning of the full one that took its place.
+    /// [`read_tile`] of this registry's blobs.
     pub(crate) async fn read_tile(&self, shard: u64, id: TileId) -> Result<Option<Bytes>> {
-        let length = id.byte_length();
-        if let Some(bytes) = self
-            .inner
-            .blobs
-            .get(&tile_path(shard, &id.path()), 8_192)
-            .await?
-            && bytes.len() == length
-        {
-            return Ok(Some(bytes));
-        }
-        if !id.is_partial() {
-            return Ok(None);
-        }
-        let full = self
-            .inner
-            .blobs
-            .get(&tile_path(shard, &id.full().path()), 8_192)
-            .await?;
-        Ok(full
-            .filter(|bytes| bytes.len() >= length)
-            .map(|bytes| bytes.slice(..length)))
+        read_tile(&self.inner.blobs, shard, id).await
     }
 
     /// Partial tiles and bundles whose full one now exists are deleted, as tlog-tiles allows; a failure costs room only.
@@ -164,6 +144,25 @@ impl Registry {
             checkpoint: served.head.checkpoint.clone(),
         })
     }
+}
+
+/// A tile's bytes from the blob store: itself, or the beginning of the full one that took its place.
+pub(crate) async fn read_tile(blobs: &Blobs, shard: u64, id: TileId) -> Result<Option<Bytes>> {
+    let length = id.byte_length();
+    if let Some(bytes) = blobs.get(&tile_path(shard, &id.path()), 8_192).await?
+        && bytes.len() == length
+    {
+        return Ok(Some(bytes));
+    }
+    if !id.is_partial() {
+        return Ok(None);
+    }
+    let full = blobs
+        .get(&tile_path(shard, &id.full().path()), 8_192)
+        .await?;
+    Ok(full
+        .filter(|bytes| bytes.len() >= length)
+        .map(|bytes| bytes.slice(..length)))
 }
 
 /// Path of a log object in the blob store.

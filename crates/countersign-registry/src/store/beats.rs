@@ -626,6 +626,29 @@ impl Tx {
         }
     }
 
+    /// Gives the same tree a checkpoint with other cosignatures, if it still is what is shown.
+    pub(crate) async fn swap_checkpoint(&mut self, shown: &Head, checkpoint: &str) -> Result<()> {
+        let done = sqlx::query(
+            "UPDATE log_head SET checkpoint = $4 WHERE shard = $1 AND size = $2 AND checkpoint = $3 AND frozen_at IS NULL",
+        )
+        .bind(signed(shown.shard))
+        .bind(signed(shown.size))
+        .bind(shown.checkpoint.clone())
+        .bind(checkpoint.to_owned())
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        if done.rows_affected() == 1 {
+            Ok(())
+        } else {
+            Err(Error::new(
+                Kind::Conflict,
+                super::WRITE_CONFLICT,
+                "Another countersignd moved the log's head first.",
+            ))
+        }
+    }
+
     /// Turns staged files live at their leaves.
     pub(crate) async fn files_live(
         &mut self,

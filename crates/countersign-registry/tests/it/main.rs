@@ -31,3 +31,4 @@ mod sign_in;
 mod staging;
 mod trusted;
 mod visibility;
+mod witnesses;

@@ -180,6 +180,13 @@ impl<'a> Gathering<'a> {
         }
     }
 
+    /// The checkpoint with the cosignatures so far, whether or not they are a quorum: for a log that its operator lets go
+    /// on without one, and for what came after it.
+    #[must_use]
+    pub fn note(&self) -> String {
+        self.note.to_string()
+    }
+
     /// The checkpoint with all cosignatures so far, as soon as they are a quorum: what may be published.
     ///
     /// # Errors

@@ -361,6 +361,7 @@ impl LogHead {
             verifier_keys: keys,
             log_path: Frame::sample().log,
             earlier: Vec::new(),
+            policy: None,
         };
         Self::new(checkpoint, identity).unwrap()
     }

@@ -9,6 +9,7 @@ mod npm_trust;
 mod oidc;
 pub(crate) mod pypi;
 mod pypi_upload;
+mod tuf;
 mod tuf_service;
 
 use axum::Router;
@@ -26,4 +27,5 @@ pub(crate) fn routes() -> Router<Site> {
         .merge(npm::routes())
         .merge(cargo::routes())
         .merge(tuf_service::routes())
+        .merge(tuf::routes())
 }

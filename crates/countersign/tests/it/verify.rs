@@ -593,6 +593,7 @@ fn a_registry_that_logs_the_sha512_of_other_bytes_does_not_borrow_their_npm_prov
             origin: ORIGIN.to_owned(),
             log: "/log".to_owned(),
             keys: vec![key.verifier().to_string()],
+            policy: None,
             attestation_keys: Vec::new(),
         }],
     };

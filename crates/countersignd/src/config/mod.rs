@@ -177,6 +177,9 @@ keys! {
     "npm.advertise_attestations" => npm_advertise_attestations: bool = "false";
     /// Take signed reports of leaked tokens from GitHub's secret scanning at /_/secrets/disclose-token?
     "secret_scanning.github" => secret_scanning_github: bool = "true";
+    /// A tlog-policy file: witnesses, and which of them must have cosigned a checkpoint of the transparency log before it is
+    /// shown. Without it the log waits for nobody. This log's own keys need not stand in it.
+    "log.policy" => log_policy: PathBuf = "\"/etc/countersign/log-policy\"";
     /// Write one line per request.
     "log.requests" => log_requests: bool = "true";
     /// How log lines look: "auto" (for people on a terminal, JSON otherwise), "human" or "json".
@@ -202,6 +205,7 @@ const EXAMPLES_ONLY: &[&str] = &[
     "mail.from",
     "mail.user",
     "mail.ca",
+    "log.policy",
 ];
 
 impl File {

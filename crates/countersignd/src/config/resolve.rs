@@ -7,8 +7,8 @@ use std::time::Duration;
 use countersign_formats::Limits;
 use countersign_registry::model::{EmailAddress, Visibility};
 use countersign_registry::{
-    DeletePolicy, LossRule, RootRepository, ScanPartner, Settings, SignIn, SignInProvider,
-    TrustedPublishing,
+    DeletePolicy, LogPolicy, LossRule, RootRepository, ScanPartner, Settings, SignIn,
+    SignInProvider, TrustedPublishing,
 };
 use url::Url;
 
@@ -117,6 +117,8 @@ pub struct Config {
     pub npm_attestations: bool,
     /// Whose reports of leaked tokens are taken.
     pub scan_partners: Vec<ScanPartner>,
+    /// Who must cosign the log's checkpoints.
+    pub log_policy: Option<LogPolicy>,
     /// One line per request?
     pub log_requests: bool,
     /// How log lines look.
@@ -212,6 +214,27 @@ impl MailServer {
             other => Err(wrong(format!("{other:?} is no way to send mail"))),
         }
     }
+}
+
+/// Reads the policy of the log.
+fn log_policy(path: &Path) -> Result<LogPolicy, Failure> {
+    let wrong = |why: String| {
+        Failure::usage(
+            "config-value",
+            format!("log.policy = {:?}: {why}.", path.display().to_string()),
+        )
+        .remedy("Its lines are `witness NAME VKEY URL`, `group NAME all|any|K MEMBER…` and one `quorum NAME`; see c2sp.org/tlog-policy.")
+    };
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| wrong(format!("it can not be read ({error})")))?;
+    let policy = LogPolicy::parse(&text).map_err(|error| wrong(error.to_string()))?;
+    if !policy.reachable() {
+        return Err(wrong(format!(
+            "the witnesses that have an address can never be the quorum {:?}",
+            policy.policy().quorum()
+        )));
+    }
+    Ok(policy)
 }
 
 /// Where blobs are.
@@ -539,6 +562,10 @@ impl Config {
             } else {
                 Vec::new()
             },
+            log_policy: file
+                .log_policy
+                .map(|path| log_policy(&placed(path)))
+                .transpose()?,
             log_requests: file.log_requests.unwrap_or(true),
             log_format: file.log_format.unwrap_or(LogFormat::Auto),
             log_filter: file.log_filter.unwrap_or_else(|| "info".to_owned()),
@@ -580,6 +607,7 @@ impl Config {
             refresh_trust_roots: self.refresh_trust_roots,
             cargo_aliases: self.cargo_aliases.clone(),
             npm_attestations: self.npm_attestations,
+            log_policy: self.log_policy.clone(),
         }
     }
 
