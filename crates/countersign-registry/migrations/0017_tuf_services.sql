@@ -1,4 +1,4 @@
--- Repositories of TUF that registries elsewhere have signed here (docs/tuf-service.md). What is published of them stands in the
+-- Repositories of TUF that registries elsewhere have signed here (docs/operating-tuf-service.md). What is published of them stands in the
 -- tables of 0016, under `service/NAME`.
 
 CREATE TABLE tuf_services (

@@ -36,7 +36,6 @@ use crate::store::{Store, TufFileRow, TufPublication, TufTargetRow};
 pub use ceremonies::{TufPosition, TufRoleState};
 pub(crate) use own::{OWN, ROOTS, document_name, target_path};
 pub use own::{TufRepository, TufTrust};
-pub use ceremonies::{TufPosition, TufRoleState};
 pub use service::{ServiceDesk, ServiceTask, TufServiceSummary};
 pub(crate) use shelf::Shelf;
 
@@ -79,7 +78,7 @@ impl Terms {
                 "tuf-key-missing",
                 format!("No key is named for TUF's role `{role}`."),
             )
-            .remedy("Name one: see docs/tuf.md.")
+            .remedy("Name one: see docs/operating-tuf.md.")
         })?;
         keys::signer(source, folder)
     }

@@ -86,7 +86,7 @@ fn missing(folder: &Path, name: &str, source: std::io::Error) -> Error {
             folder.join(name).display()
         ),
     )
-    .remedy("Put it back from where you keep the keys. If it is lost, give its role another key (docs/tuf.md).")
+    .remedy("Put it back from where you keep the keys. If it is lost, give its role another key (docs/operating-tuf.md).")
     .because(source)
 }
 

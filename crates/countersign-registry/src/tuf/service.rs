@@ -1,4 +1,4 @@
-//! Signing for registries elsewhere, by the API of RSTUF (`docs/tuf-service.md`): a repository whose targets are paths, lengths
+//! Signing for registries elsewhere, by the API of RSTUF (`docs/operating-tuf-service.md`): a repository whose targets are paths, lengths
 //! and digests that somebody sends.
 //!
 //! A repository is `service/NAME`. Its root is signed by people; one online key, its own, signs the rest. Each request is

@@ -30,5 +30,6 @@ mod roots;
 mod sign_in;
 mod staging;
 mod trusted;
+mod tuf_service;
 mod visibility;
 mod witnesses;

@@ -1,4 +1,4 @@
-//! RSTUF's API, for registries elsewhere whose artifacts are signed here (`docs/tuf-service.md`): below
+//! RSTUF's API, for registries elsewhere whose artifacts are signed here (`docs/operating-tuf-service.md`): below
 //! `/service/tuf/NAME/`, so that RSTUF's command-line tool works with `--api-server URL/service/tuf/NAME`. Every call takes
 //! the service's token; the metadata is everybody's.
 
