@@ -86,7 +86,7 @@ impl Registry {
         let mut keys = top
             .and_then(|top| Some(top.delegations.as_ref()?.keys.clone()))
             .unwrap_or_default();
-        let mut check = || -> Result<()> {
+        let check = || -> Result<()> {
             for (role, _) in &asked {
                 let known = roles.iter().any(|old| old.name == role.name)
                     || waiting.iter().any(|pending| pending.role == role.name);
