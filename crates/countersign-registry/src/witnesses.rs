@@ -5,7 +5,7 @@
 //! and bytes, and it is remembered for each witness which size it cosigned last and what is wrong with it. Nothing here
 //! knows a database: proofs are made from [`Tiles`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -30,7 +30,9 @@ use crate::settings::LogPolicy;
 /// How long a witness may take for one answer.
 const ANSWER: Duration = Duration::from_secs(4);
 /// How long a checkpoint waits for its quorum before the beat is given up and begun anew.
-const QUORUM: Duration = Duration::from_secs(9);
+pub(crate) const QUORUM: Duration = Duration::from_secs(9);
+/// How long it waits where the operator lets it go on without.
+pub(crate) const OVERRIDDEN: Duration = Duration::from_millis(500);
 /// After a checkpoint without quorum: so long witnesses are left alone.
 const REST: Duration = Duration::from_secs(1);
 
@@ -334,16 +336,21 @@ impl Witnesses {
     }
 
     /// Asks all witnesses for their cosignatures of a checkpoint that the log signed, and answers as soon as they are a
-    /// quorum, or can not become one. The others are waited for in the background; `late` gets the checkpoint with
-    /// what they added.
+    /// quorum, or can not become one within `patience`. The others are waited for in the background; `late` gets the
+    /// checkpoint with what they added.
     pub(crate) async fn gather(
         self: &Arc<Self>,
         tiles: Arc<dyn Tiles>,
         note: String,
+        patience: Duration,
         late: impl FnOnce(String) + Send + 'static,
     ) -> Outcome {
         let (told, outcome) = oneshot::channel();
-        tokio::spawn(self.clone().collect(tiles, note.clone(), told, late));
+        let deadline = Instant::now() + patience;
+        tokio::spawn(
+            self.clone()
+                .collect(tiles, note.clone(), deadline, told, late),
+        );
         let outcome = outcome.await.unwrap_or_else(|_| Outcome::Short {
             note,
             why: "asking the witnesses broke off".to_owned(),
@@ -361,6 +368,7 @@ impl Witnesses {
         self: Arc<Self>,
         tiles: Arc<dyn Tiles>,
         note: String,
+        deadline: Instant,
         told: oneshot::Sender<Outcome>,
         late: impl FnOnce(String) + Send + 'static,
     ) {
@@ -383,14 +391,13 @@ impl Witnesses {
         };
         let size = gathering.checkpoint().size;
         self.newest.fetch_max(size, Ordering::AcqRel);
-        let deadline = Instant::now() + QUORUM;
         let (answers, mut heard) = mpsc::unbounded_channel();
         let mut told = Some(told);
         let mut shown = note.clone();
-        let mut open = 0_usize;
+        let mut open = BTreeSet::new();
         loop {
             for ask in gathering.asks() {
-                open += 1;
+                open.insert(ask.witness.clone());
                 let (witnesses, tiles) = (self.clone(), tiles.clone());
                 let (note, answers) = (note.clone(), answers.clone());
                 tokio::spawn(async move {
@@ -407,15 +414,20 @@ impl Witnesses {
                     drop(told.send(Outcome::Quorum(cosigned)));
                 }
             }
-            if open == 0 {
+            if open.is_empty() {
                 break;
             }
             let Ok(Some((ask, answer))) = timeout_at(deadline, heard.recv()).await else {
                 break;
             };
-            open -= 1;
+            open.remove(&ask.witness);
             self.weigh(&mut gathering, &*tiles, size, &ask, answer)
                 .await;
+        }
+        for name in open {
+            self.parties[&name].note(|known| {
+                known.problem = Some("it does not answer in time".to_owned());
+            });
         }
         let all = gathering.note();
         match told {

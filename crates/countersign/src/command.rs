@@ -19,9 +19,10 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 
 use countersign::ci::variable;
+use countersign::indices::Indices;
 use countersign::login::{self, Credential, Logins};
 use countersign::remote::Remote;
-use countersign::trusted::{self, TrustFile};
+use countersign::trusted::{self, Pinned, TrustFile};
 use countersign::{Exit, Failure};
 use url::Url;
 
@@ -104,6 +105,12 @@ pub fn remote(common: &Common, url: &Url) -> Result<Remote, Failure> {
             Ok(Remote::new(url, None, ca.as_deref())?.with_login(login))
         }
     }
+}
+
+/// The indices that a pinned registry signs.
+pub fn indices(common: &Common, pinned: &Pinned) -> Result<Indices, Failure> {
+    let token = credential(&pinned.url)?.map(|credential| credential.token);
+    Indices::of(pinned, token, authorities(common)?.as_deref())
 }
 
 /// The registry to publish to and to manage: the one that is named, pinned or not, or the only one that is pinned, or

@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::evidence::{FileEvidence, Source};
 use crate::examine::{About, Examiner, Report, Row, Verdict};
 use crate::failure::{Exit, Failure, Result, plain};
+use crate::indices::Indices;
 use crate::trusted::{Pinned, TrustFile};
 use crate::verify::{self, Bytes};
 
@@ -32,6 +33,8 @@ pub struct Inquiry<'a> {
     pub roots: &'a TrustRoot,
     /// Whom the user allows to sign.
     pub policy: Option<&'a PolicyFile>,
+    /// The indices that the registry signs now; none where no network may be used.
+    pub indices: Option<&'a Indices>,
 }
 
 impl Inquiry<'_> {
@@ -99,6 +102,13 @@ impl Inquiry<'_> {
             None => Row::not_checked(
                 "witnesses",
                 "no witnesses are pinned for this log; its own key alone vouches that everybody is shown the same log",
+            ),
+        });
+        report.checks.push(match self.indices {
+            Some(indices) => indices.row(&logged.origin, &logged.purl, &bytes.sha256.to_hex()),
+            None => Row::not_checked(
+                "tuf",
+                "the registry was not asked for the index that it signs now",
             ),
         });
         let pinned = self.trust.by_origin(&logged.origin);
@@ -234,6 +244,11 @@ impl Inquiry<'_> {
                 let release = purl::release_purl(entry.ecosystem, &entry.name_key, version);
                 report.files = self.locked(source, entry, &release)?;
                 report.sum_up();
+                if entry.undigested && report.verdict == Verdict::Confirmed {
+                    report.reason.push_str(
+                        "; Yarn's checksum is of an archive of its own, and was not compared",
+                    );
+                }
             }
         }
         Ok(report)

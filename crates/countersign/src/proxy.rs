@@ -41,6 +41,15 @@ const MOST_LEAVES: u64 = countersign_trust::completeness::MAX_COMPLETENESS_BYTES
 const LEAVES_GOOD: Duration = Duration::from_secs(600);
 /// How long a contradiction between index and log may be one of two beats of the registry's heart.
 const SECOND_LOOK: Duration = Duration::from_millis(1500);
+/// What may be one of these.
+const SECOND_LOOKS: [&str; 6] = [
+    "not-in-log",
+    "release-hidden",
+    "index-differs",
+    "completeness",
+    "completeness-stale",
+    "log-rollback",
+];
 /// The most pages that are kept in memory.
 const MOST_PAGES: usize = 4096;
 /// The largest file that is passed on, in bytes.
@@ -86,6 +95,13 @@ impl Folders {
             state: state.join("tuf"),
             cache: cache.join("verified"),
         })
+    }
+
+    /// The state of one registry.
+    #[must_use]
+    pub fn of_registry(&self, pinned: &Pinned) -> PathBuf {
+        let name = Sha256::of(pinned.origin.as_bytes()).to_hex();
+        self.state.join(&name[..32])
     }
 }
 
@@ -197,11 +213,9 @@ impl Proxy {
                 pinned.url
             )));
         }
-        let origin = Sha256::of(pinned.origin.as_bytes()).to_hex();
-        let name = &origin[..32];
         Ok(Self {
             cache: Cache::new(&folders.cache, cache_bytes),
-            state: folders.state.join(name),
+            state: folders.of_registry(&pinned),
             pinned,
             trust,
             upstream,
@@ -267,15 +281,7 @@ impl Proxy {
     ) -> std::result::Result<Arc<Served>, Trouble> {
         let first = self.page_once(ecosystem, key, base, login, false).await;
         match first {
-            Err(trouble)
-                if [
-                    "not-in-log",
-                    "release-hidden",
-                    "index-differs",
-                    "completeness",
-                ]
-                .contains(&&*trouble.failure.code) =>
-            {
+            Err(trouble) if SECOND_LOOKS.contains(&&*trouble.failure.code) => {
                 // Index and log move in beats; what stands between two of them is not held against anybody.
                 tokio::time::sleep(SECOND_LOOK).await;
                 self.page_once(ecosystem, key, base, login, true).await
@@ -295,6 +301,7 @@ impl Proxy {
         let whose = whose(login);
         let repository = self.repository(login)?;
         let path = target_path(ecosystem, key);
+        let place = (ecosystem, key.to_owned(), whose.clone());
         let (document, seen, offline) = {
             let mut sessions = self.sessions[number(ecosystem)].lock().await;
             let old = sessions
@@ -310,6 +317,14 @@ impl Proxy {
             };
             let missing = || Failure::new(Exit::Usage, "no-session", "There is no session.");
             let session = sessions.get_mut(&whose).ok_or_else(missing)?;
+            // The same index as a moment ago: nothing is read or made anew.
+            if !anew
+                && let Some(target) = session.look(&repository, &path).await?
+                && let Some(kept) = self.kept(&place, session.offline.is_some())
+                && target.hashes.get("sha256") == Some(&kept.digest)
+            {
+                return Ok(kept.page.clone());
+            }
             let mut found = session.document(&repository, &path, Some(&at_hand)).await?;
             if found.is_none() && !begun && session.begun.elapsed() > Duration::from_secs(1) {
                 // It may be newer than what is known.
@@ -331,16 +346,6 @@ impl Proxy {
             (document, seen, session.offline.is_some())
         };
         let digest = Sha256::of(&document).to_hex();
-        let place = (ecosystem, key.to_owned(), whose.clone());
-        if !anew
-            && let Some(kept) = lock(&self.pages).get(&place)
-            && kept.digest == digest
-            && (offline || kept.checked.elapsed() < LEAVES_GOOD)
-            // What was too new grows older.
-            && (kept.page.page.left_out.is_empty() || kept.checked.elapsed() < Duration::from_secs(60))
-        {
-            return Ok(kept.page.clone());
-        }
         self.cache.put(&whose, &digest, &document);
         let proved = match self.demands.completeness {
             true => Some(
@@ -380,6 +385,15 @@ impl Proxy {
         };
         pages.insert(place, Arc::new(kept));
         Ok(served)
+    }
+
+    /// A page that was made a moment ago, as long as its answers are good.
+    fn kept(&self, place: &(Ecosystem, String, String), offline: bool) -> Option<Arc<Kept>> {
+        let kept = lock(&self.pages).get(place).cloned()?;
+        let since = kept.checked.elapsed();
+        // What was too new grows older.
+        let aged = !kept.page.page.left_out.is_empty() && since >= Duration::from_secs(60);
+        ((offline || since < LEAVES_GOOD) && !aged).then_some(kept)
     }
 
     async fn begin(
@@ -437,7 +451,7 @@ impl Proxy {
                 .remedy("If this registry has no map yet: --without-completeness")
             })?
         };
-        let held = page::complete(ecosystem, key, document, &text, &self.pinned);
+        let held = page::complete(ecosystem, key, document, &text, &self.pinned, seen.now);
         let proved = held.map_err(|failure| Trouble {
             failure,
             seen: Some(seen.with(Step::completeness(ecosystem, key, document, &text))),
@@ -457,7 +471,7 @@ impl Proxy {
         let seen = SeenCheckpoint::within(&self.folders.state, &self.pinned.origin);
         let last = seen.last(&self.pinned)?;
         let before = last.as_ref().map_or(0, |last| last.size());
-        if proved.log_size + LAG < before {
+        if proved.log_size < before {
             return Err(Failure::unverified(
                 "log-rollback",
                 format!(
@@ -514,6 +528,8 @@ impl Proxy {
             registry: Some(&self.pinned),
             roots: &self.demands.roots,
             policy: self.demands.policy.as_ref(),
+            // The page that lists it came by TUF already.
+            indices: None,
         };
         let source = Source::Registry(&remote);
         let sha256 = entry.sha256.parse().map_err(|_| {
@@ -669,8 +685,6 @@ impl Proxy {
 
 /// Files up to this length are verified before the first byte of them goes out.
 pub const SMALL: u64 = 4 << 20;
-/// How many entries a replica of the registry may lag behind another one.
-const LAG: u64 = 10_000;
 
 /// What is fetched with a login is for this login only.
 pub fn whose(login: Option<&HeaderValue>) -> String {

@@ -243,6 +243,9 @@ impl Pinned {
     }
 
     /// The names of the witnesses that must have signed, for people; `None` where none need.
+    ///
+    /// # Errors
+    /// As [`Pinned::policy`].
     pub fn witnesses(&self) -> Result<Option<String>> {
         let policy = self.policy()?;
         if policy.quorum_met(Vec::<&str>::new()) {

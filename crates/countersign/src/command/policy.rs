@@ -17,7 +17,15 @@ use crate::cli::{Common, Policy};
 /// Where a policy is, where nothing else is said.
 const POLICY: &str = "countersign-policy.toml";
 /// Lock files that are looked for in the current folder.
-const LOCKS: [&str; 3] = ["uv.lock", "pylock.toml", "requirements.txt"];
+const LOCKS: [&str; 7] = [
+    "uv.lock",
+    "pylock.toml",
+    "requirements.txt",
+    "package-lock.json",
+    "pnpm-lock.yaml",
+    "yarn.lock",
+    "Cargo.lock",
+];
 
 /// Runs a command about policies.
 pub fn run(common: &Common, what: &Policy) -> Result<(), Failure> {
@@ -93,6 +101,7 @@ fn init(
         registry: Some(pinned),
         roots: &roots,
         policy: None,
+        indices: None,
     };
     let remote = remote(common, &pinned.url)?;
     let entries = looked_at(common, &inquiry, &Source::Registry(&remote), &lock)?;
@@ -159,6 +168,7 @@ fn check(common: &Common, path: &Path, from: &Path, root: Option<&Path>) -> Resu
         registry: Some(pinned),
         roots: &roots,
         policy: Some(&policy),
+        indices: None,
     };
     let remote = remote(common, &pinned.url)?;
     let entries = looked_at(common, &inquiry, &Source::Registry(&remote), &lock)?;

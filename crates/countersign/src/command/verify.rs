@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 
 use countersign::evidence::{self, FileEvidence, Piece, Source};
 use countersign::examine::{About, Examiner, Report, Row, Verdict};
+use countersign::failure::plain;
 use countersign::inquire::{self, EntryReport, Inquiry};
+use countersign::proxy::evidence::{Evidence, Finding};
 use countersign::remote::Remote;
 use countersign::trusted::{Pinned, TrustFile};
 use countersign::verify::{self, Bytes, Measured};
-use countersign::{Exit, Failure, bundle};
+use countersign::{Exit, Failure, bundle, sarif};
 use countersign_formats::lock::LockFile;
 use countersign_formats::purl;
 use countersign_trust::digest::{Digests, Hasher, Sha256};
@@ -27,6 +29,9 @@ const MOST_FILE: u64 = 16 << 30;
 /// Checks files, identifiers, lock files or evidence of other registries.
 pub fn run(common: &Common, options: &Verify) -> Result<(), Failure> {
     let policy = options.policy.as_deref().map(inquire::policy).transpose()?;
+    if let Some(path) = &options.evidence {
+        return again(common, path);
+    }
     let roots = bundle::trust_root(options.trusted_root.as_deref())?;
     if options.bundle.is_some() || options.provenance.is_some() {
         return foreign(common, options, policy.as_ref(), &roots);
@@ -43,6 +48,13 @@ pub fn run(common: &Common, options: &Verify) -> Result<(), Failure> {
         Some(url) => Some(trust.registry(Some(url))?),
         None => None,
     };
+    let indices = match (
+        options.offline.is_some(),
+        pinned.map_or_else(|| trust.registry(None), Ok),
+    ) {
+        (false, Ok(pinned)) => Some(super::indices(common, pinned)?),
+        _ => None,
+    };
     let session = Session {
         common,
         options,
@@ -52,9 +64,22 @@ pub fn run(common: &Common, options: &Verify) -> Result<(), Failure> {
             registry: pinned,
             roots: &roots,
             policy: policy.as_ref(),
+            indices: indices.as_ref(),
         },
     };
     let mut reports = Vec::new();
+    if options.sarif
+        && !targets
+            .all
+            .iter()
+            .any(|target| matches!(kind(target), Kind::Lock))
+    {
+        return Err(Failure::new(
+            Exit::Usage,
+            "sarif-lock",
+            "--sarif is for lock files.",
+        ));
+    }
     for target in &targets.all {
         match kind(target) {
             Kind::File => reports.push(session.file(target)?),
@@ -388,7 +413,14 @@ impl Session<'_> {
         if let Some(folder) = &self.options.save {
             save_all(&source, &entries, folder)?;
         }
-        table(self.common, path, &lock, &entries);
+        if self.options.sarif {
+            let text = bundle::read(path, countersign_formats::lock::MAX_LOCK)?;
+            let text = String::from_utf8_lossy(&text);
+            let shown = path.display().to_string();
+            line(&sarif::document(&shown, &text, lock.kind, &entries).to_string());
+        } else {
+            table(self.common, path, &lock, &entries);
+        }
         ended(path, &entries)
     }
 }
@@ -565,6 +597,60 @@ fn show(report: &Report) {
         line(
             "    Provenance says where and by what a file was built. It is no judgement of the code.",
         );
+    }
+}
+
+/// Checks again what a proxy refused. Ends well where the same fault is found again.
+fn again(common: &Common, path: &Path) -> Result<(), Failure> {
+    let evidence = Evidence::read(path)?;
+    let trust = TrustFile::load(&trust_path(common)?)?;
+    let finding = evidence.check();
+    // Under whose keys: a file that brings its own registry along proves something to nobody who does not pin that one.
+    let yours = trust.by_origin(&evidence.registry.origin);
+    let pinned = match yours {
+        Some(yours) if *yours == evidence.registry => "the registry as you pinned it",
+        Some(_) => "keys that are NOT those you pinned for this registry",
+        None => "a registry that you have not pinned",
+    };
+    if common.json {
+        line(
+            &json!({
+                "evidence": path.display().to_string(), "asked": evidence.asked, "code": evidence.code,
+                "reason": evidence.reason, "finding": finding, "keys": pinned, "root": evidence.root(),
+            })
+            .to_string(),
+        );
+    } else {
+        line(&format!(
+            "{} refused: {}",
+            plain(&evidence.asked),
+            plain(&evidence.reason)
+        ));
+        let (verdict, said) = match &finding {
+            Finding::Confirmed { code, reason } => (
+                Verdict::Confirmed,
+                format!("found again ({code}): {reason}"),
+            ),
+            Finding::Different { reason } => {
+                (Verdict::Failed, format!("not found again: {reason}"))
+            }
+            Finding::NotChecked { reason } => (Verdict::NotChecked, reason.clone()),
+        };
+        line(&format!("{} {}", mark(verdict), plain(&said)));
+        if let Some(root) = evidence.root() {
+            line(&format!("    under {pinned}; TUF root sha256:{root}"));
+        }
+    }
+    match finding {
+        Finding::Confirmed { .. } | Finding::NotChecked { .. } => Ok(()),
+        Finding::Different { reason } => Err(Failure::unverified(
+            "evidence-different",
+            format!(
+                "{} does not show what it says: {}",
+                path.display(),
+                plain(&reason)
+            ),
+        )),
     }
 }
 

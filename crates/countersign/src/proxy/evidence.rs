@@ -48,6 +48,8 @@ pub enum Step {
         role: String,
         /// The file that was asked for.
         file: String,
+        /// The target that was looked for, where it is a role that is delegated to.
+        path: Option<String>,
         /// The answer, cut after so many bytes that its length alone is wrong; none where the answer was that it is not there.
         answer: Option<String>,
     },
@@ -94,11 +96,12 @@ fn cut(bytes: &[u8], most: u64) -> String {
 }
 
 impl Step {
-    /// An answer to a request for metadata.
-    pub fn metadata(request: &Request, answer: Option<&[u8]>) -> Self {
+    /// An answer to a request for metadata; `path` is the target that was looked for.
+    pub fn metadata(request: &Request, path: Option<&str>, answer: Option<&[u8]>) -> Self {
         Self::Metadata {
             role: request.role.clone(),
             file: request.file.clone(),
+            path: path.map(str::to_owned),
             answer: answer.map(|bytes| cut(bytes, request.most)),
         }
     }
@@ -346,17 +349,21 @@ impl Evidence {
         }
         match &seen.step {
             Step::Refresh => Ok(None),
-            Step::Metadata { role, file, answer } => {
-                let answer = answer.as_deref().map(decoded).transpose()?;
-                let version = file.split('.').next().and_then(|text| text.parse().ok());
-                let request = Request {
-                    role: role.clone(),
-                    version,
-                    file: file.clone(),
-                    most: Limits::default().bytes_of(role),
-                };
-                let given = client.give(&request, answer.as_deref());
-                Ok(given.err().map(Failure::from))
+            Step::Metadata {
+                file, path, answer, ..
+            } => {
+                let path = path
+                    .as_deref()
+                    .ok_or_else(|| format!("{file} is not what is asked for"))?;
+                match client.look(path) {
+                    Ok(Look::Fetch(request)) if request.file == *file => {
+                        let answer = answer.as_deref().map(decoded).transpose()?;
+                        let given = client.give(&request, answer.as_deref());
+                        Ok(given.err().map(Failure::from))
+                    }
+                    Ok(_) => Err(format!("{file} is not what is asked for")),
+                    Err(refusal) => Ok(Some(refusal.into())),
+                }
             }
             Step::Target { path, answer } => {
                 let target = signed(&mut client, path)?;
@@ -371,7 +378,8 @@ impl Evidence {
             } => {
                 let document = self.signed_document(&mut client, *ecosystem, key, document)?;
                 let text = decoded(text)?;
-                let held = page::complete(*ecosystem, key, &document, &text, &self.registry);
+                let held =
+                    page::complete(*ecosystem, key, &document, &text, &self.registry, seen.now);
                 Ok(held.err())
             }
             Step::File {

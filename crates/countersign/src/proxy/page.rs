@@ -186,8 +186,12 @@ fn facts(ecosystem: Ecosystem, document: &[u8]) -> std::result::Result<Facts, St
     Ok((Some(name), metadata, count))
 }
 
+/// For how long a map of a log that has grown since may be the newest there is, in seconds: a registry that is at work
+/// commits to a new one every few seconds, and one at rest has one that covers all.
+const MAP_GOOD: i64 = 15 * 60;
+
 /// Holds an index document against a text that proves all leaves of the project: what the index lists is in the log, and
-/// what the log published is in the index, or was taken out by an entry of the log.
+/// what the log published is in the index, or was taken out by an entry of the log. `now` is seconds since 1970 UTC.
 ///
 /// # Errors
 /// Exit 3 with what does not hold.
@@ -197,6 +201,7 @@ pub fn complete(
     document: &[u8],
     text: &[u8],
     pinned: &Pinned,
+    now: i64,
 ) -> Result<Proved> {
     let project = purl::project_purl(ecosystem, &NameKey::from_stored(key));
     let refuse = |why: String| {
@@ -213,6 +218,16 @@ pub fn complete(
     let proved = given
         .verify(&checkpoint, &project, None)
         .map_err(|error| refuse(error.to_string()))?;
+    let made = proved.time / 1_000_000;
+    if !proved.is_exact() && made < now.saturating_sub(MAP_GOOD) {
+        let time = countersign_trust::leaf::format_time(proved.time).unwrap_or_default();
+        return Err(Failure::unverified(
+            "completeness-stale",
+            format!(
+                "The log has grown since the map of {time} by which {project} is shown: what came after may be hidden."
+            ),
+        ));
+    }
     held(&project, &entries(ecosystem, key, document)?, &proved)
 }
 

@@ -6,12 +6,12 @@ use std::time::Instant;
 
 use countersign_formats::Ecosystem;
 use countersign_trust::tuf::client::{Client, Look, Request, Trusted};
-use countersign_trust::tuf::{Limits, TargetFile, file_stem};
+use countersign_trust::tuf::{Limits, Refusal, TargetFile, file_stem};
 use reqwest::header::HeaderValue;
 
 use super::evidence::{Seen, Step};
 use super::upstream::Upstream;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, Result};
 use crate::trusted::{PinnedTuf, write_whole};
 use crate::tuf::Folder;
 
@@ -89,6 +89,7 @@ impl Repository<'_> {
     /// What does not hold, with what was seen; [`Exit::Unreachable`] where nothing that is in time was kept.
     pub async fn begin(&self, ecosystem: Ecosystem) -> std::result::Result<Session, Trouble> {
         let name = ecosystem.as_str();
+        self.begin_anew_if_pinned_anew()?;
         if !Folder::new(&self.folder(name)).has_root() {
             let roots = Folder::new(&self.folder("roots"));
             roots.create()?;
@@ -112,6 +113,34 @@ impl Repository<'_> {
         }
         self.refreshed(name, &format!("{}{name}/", self.tuf.metadata))
             .await
+    }
+
+    /// Whoever pinned another root on purpose begins with that one.
+    fn begin_anew_if_pinned_anew(&self) -> Result<()> {
+        let mark = self.state.join("pinned");
+        let digest = self.tuf.digest()?.to_hex();
+        let state = Folder::new(&self.state);
+        state.create()?;
+        // Short: nothing is fetched under it.
+        let _lock = state.lock()?;
+        if std::fs::read_to_string(&mark).is_ok_and(|kept| kept == digest) {
+            return Ok(());
+        }
+        for name in ["roots", "pypi", "npm", "cargo"] {
+            let folder = self.folder(name);
+            match std::fs::remove_dir_all(&folder) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Failure::new(
+                        Exit::Environment,
+                        "tuf-folder",
+                        format!("{} can not be removed: {error}.", folder.display()),
+                    ));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        // A crash before this leaves an empty state, in which the next begins in the same way.
+        write_whole(&mark, digest.as_bytes())
     }
 
     async fn refreshed(&self, name: &str, metadata: &str) -> std::result::Result<Session, Trouble> {
@@ -152,12 +181,12 @@ impl Repository<'_> {
     fn shown(
         &self,
         before: &Trusted,
-        answer: Option<(&Request, Option<&[u8]>)>,
+        answer: Option<(&Request, Option<&str>, Option<&[u8]>)>,
         failure: Failure,
     ) -> Trouble {
         let step = match answer {
             None => Step::Refresh,
-            Some((request, answer)) => Step::metadata(request, answer),
+            Some((request, path, answer)) => Step::metadata(request, path, answer),
         };
         Trouble {
             failure,
@@ -170,10 +199,12 @@ impl Session {
     /// Over the network, until nothing more is wanted.
     async fn follow(&mut self, repository: &Repository<'_>) -> std::result::Result<(), Trouble> {
         loop {
-            let before = self.client.trusted().clone();
+            // What is refused changes nothing of what is trusted.
             let wanted = self.client.wanted();
-            match wanted.map_err(|refusal| repository.shown(&before, None, refusal.into()))? {
-                Some(request) => self.fetch(repository, &request).await?,
+            let shown =
+                |refusal: Refusal| repository.shown(self.client.trusted(), None, refusal.into());
+            match wanted.map_err(shown)? {
+                Some(request) => self.fetch(repository, &request, None).await?,
                 None => return Ok(()),
             }
         }
@@ -183,11 +214,12 @@ impl Session {
         &mut self,
         repository: &Repository<'_>,
         request: &Request,
+        target: Option<&str>,
     ) -> std::result::Result<(), Trouble> {
-        let path = format!("{}{}", self.metadata, request.file);
+        let address = format!("{}{}", self.metadata, request.file);
         let login = repository.login.as_ref();
-        let answer = repository.upstream.get(&path, request.most, login).await?;
-        let before = self.client.trusted().clone();
+        let upstream = repository.upstream;
+        let answer = upstream.get(&address, request.most, login).await?;
         let taken = self.client.give(request, answer.as_deref());
         for role in self.client.take_changed() {
             if let Some(bytes) = self.client.trusted().document(&role) {
@@ -195,7 +227,11 @@ impl Session {
             }
         }
         taken.map_err(|refusal| {
-            repository.shown(&before, Some((request, answer.as_deref())), refusal.into())
+            repository.shown(
+                self.client.trusted(),
+                Some((request, target, answer.as_deref())),
+                refusal.into(),
+            )
         })
     }
 
@@ -261,9 +297,10 @@ impl Session {
         path: &str,
     ) -> std::result::Result<Option<TargetFile>, Trouble> {
         loop {
-            let before = self.client.trusted().clone();
             let look = self.client.look(path);
-            match look.map_err(|refusal| repository.shown(&before, None, refusal.into()))? {
+            let shown =
+                |refusal: Refusal| repository.shown(self.client.trusted(), None, refusal.into());
+            match look.map_err(shown)? {
                 Look::Fetch(request) if self.offline.is_some() => {
                     return Err(Failure::new(
                         Exit::Unreachable,
@@ -276,7 +313,7 @@ impl Session {
                     )
                     .into());
                 }
-                Look::Fetch(request) => self.fetch(repository, &request).await?,
+                Look::Fetch(request) => self.fetch(repository, &request, Some(path)).await?,
                 Look::Found { target, .. } => return Ok(Some(target)),
                 Look::Absent => return Ok(None),
             }

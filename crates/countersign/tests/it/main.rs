@@ -15,4 +15,5 @@ mod stub;
 mod user;
 mod verify;
 mod witness;
+mod witnessed;
 mod yaml;

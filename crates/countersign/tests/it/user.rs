@@ -99,6 +99,7 @@ impl User {
     }
 
     /// One who has pinned the server.
+    #[allow(dead_code)]
     pub fn of(server: &TestServer) -> Self {
         let user = Self::new();
         user.run(&["trust", "add", &server.url(), "--yes"])
@@ -107,6 +108,7 @@ impl User {
     }
 
     /// Puts a file, and its proof if the server has it, into the home directory.
+    #[allow(dead_code)]
     pub fn download(&self, server: &TestServer, package: &Package) -> String {
         fs::write(self.path(&package.filename), &package.bytes).unwrap();
         let path = format!(

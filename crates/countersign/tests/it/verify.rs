@@ -602,6 +602,7 @@ fn a_registry_that_logs_the_sha512_of_other_bytes_does_not_borrow_their_npm_prov
         registry: None,
         roots: &roots,
         policy: None,
+        indices: None,
     };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("left-1.0.0.tgz");

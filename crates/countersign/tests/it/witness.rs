@@ -73,15 +73,15 @@ impl Log {
 }
 
 /// A witness that runs, and its files in a user's home.
-struct Running {
+pub struct Running {
     child: Child,
-    url: String,
+    pub url: String,
     client: Client,
 }
 
 impl Running {
     /// Makes keys and state, and the public keys.
-    fn init(user: &User) -> Vec<VerifierKey> {
+    pub fn init(user: &User) -> Vec<VerifierKey> {
         let ran = user
             .run(&[
                 "--json",
@@ -153,7 +153,7 @@ impl Running {
         }
     }
 
-    fn of(command: &mut Command) -> Self {
+    pub fn of(command: &mut Command) -> Self {
         let mut child = command
             .process_group(0)
             .stdin(Stdio::null())
@@ -193,7 +193,7 @@ impl Running {
         }
     }
 
-    fn add(&self, body: &str) -> (u16, String) {
+    pub fn add(&self, body: &str) -> (u16, String) {
         self.post("add-checkpoint", body.to_owned())
     }
 

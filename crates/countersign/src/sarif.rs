@@ -1,0 +1,189 @@
+//! What came of a lock file's entries as SARIF 2.1.0, as code scanners read it.
+
+use countersign_formats::lock::LockKind;
+use serde_json::{Value, json};
+
+use crate::examine::{Row, Verdict};
+use crate::inquire::EntryReport;
+
+/// Rules: the checks that can fail or be left out, each with what it means.
+const RULES: [(&str, &str, &str); 11] = [
+    (
+        "digest",
+        "The bytes that the lock file names",
+        "The digest in the lock file is not one that the registry published, or there is none.",
+    ),
+    (
+        "log",
+        "The transparency log",
+        "No proof shows that the registry's log holds the file.",
+    ),
+    (
+        "witnesses",
+        "The log's witnesses",
+        "Too few witnesses vouch that everybody is shown the same log.",
+    ),
+    (
+        "tuf",
+        "The signed index",
+        "The index that lists the file is not the current one that the repository signs.",
+    ),
+    (
+        "attestations",
+        "Attestations are here",
+        "The log names attestations that are not handed out, or others are.",
+    ),
+    (
+        "attestation",
+        "Attestations hold",
+        "An attestation does not hold: signature, certificate, time or log.",
+    ),
+    (
+        "statement",
+        "What attestations say",
+        "What an attestation says contradicts its certificate.",
+    ),
+    (
+        "identity",
+        "Who signed",
+        "It was signed by somebody whom the policy does not name.",
+    ),
+    (
+        "provenance",
+        "Provenance is there",
+        "The policy asks for provenance, and there is none.",
+    ),
+    (
+        "origin",
+        "Where it comes from",
+        "It comes from past the registry, or from this machine.",
+    ),
+    (
+        "other",
+        "Another check",
+        "Something else about the file does not hold.",
+    ),
+];
+
+/// The document. `text` is the lock file, in which the places are looked for; `path` is how it is called.
+#[must_use]
+pub fn document(path: &str, text: &str, kind: LockKind, entries: &[EntryReport]) -> Value {
+    let rules: Vec<Value> = RULES
+        .iter()
+        .map(|(id, name, about)| {
+            json!({
+                "id": format!("countersign/{id}"), "name": id,
+                "shortDescription": {"text": name}, "fullDescription": {"text": about},
+                "defaultConfiguration": {"level": "error"},
+            })
+        })
+        .collect();
+    let results: Vec<Value> = entries
+        .iter()
+        .flat_map(|entry| {
+            let at = line_of(text, entry);
+            results(path, at, entry)
+        })
+        .collect();
+    json!({
+        "$schema": concat!("https://json.schemastore.org/", "sarif-2.1.0.json"),
+        "version": "2.1.0",
+        "runs": [{
+            "tool": {"driver": {
+                "name": "countersign", "version": env!("CARGO_PKG_VERSION"), "rules": rules,
+            }},
+            "artifacts": [{"location": {"uri": uri(path)}, "description": {"text": kind.as_str()}}],
+            "columnKind": "unicodeCodePoints",
+            "results": results,
+        }],
+    })
+}
+
+/// One result for each check of an entry that failed; for an entry that was not checked at all, one note.
+fn results(path: &str, line: usize, entry: &EntryReport) -> Vec<Value> {
+    let named = match &entry.version {
+        Some(version) => format!("{} {version}", entry.project),
+        None => entry.project.clone(),
+    };
+    let result = |row: &Row, level: &str, file: &str| {
+        let rule = RULES.iter().position(|(id, ..)| *id == row.check);
+        let rule = rule.unwrap_or(RULES.len() - 1);
+        let mut message = format!("{named}: {}", row.reason);
+        if let Some(remedy) = &row.remedy {
+            message.push(' ');
+            message.push_str(remedy);
+        }
+        json!({
+            "ruleId": format!("countersign/{}", RULES[rule].0), "ruleIndex": rule, "level": level,
+            "kind": if level == "none" { "open" } else { "fail" },
+            "message": {"text": message},
+            "locations": [{"physicalLocation": {
+                "artifactLocation": {"uri": uri(path), "index": 0}, "region": {"startLine": line},
+            }}],
+            "partialFingerprints": {
+                "countersign/v1": format!("{}|{}|{file}", entry.purl, row.code.as_deref().unwrap_or(row.check)),
+            },
+            "properties": {"purl": entry.purl, "code": row.code, "file": file},
+        })
+    };
+    let rows = entry
+        .files
+        .iter()
+        .flat_map(|file| file.checks.iter().map(move |row| (file, row)));
+    match entry.verdict {
+        Verdict::Failed => rows
+            .filter(|(_, row)| row.verdict == Verdict::Failed)
+            .map(|(file, row)| result(row, "error", &file.asked))
+            .collect(),
+        Verdict::NotChecked => rows
+            .filter(|(_, row)| row.verdict == Verdict::NotChecked)
+            .take(1)
+            .map(|(file, row)| result(row, "none", &file.asked))
+            .collect(),
+        Verdict::Confirmed => Vec::new(),
+    }
+}
+
+/// A relative reference as SARIF has it: with slashes, and without what would end it.
+fn uri(path: &str) -> String {
+    let mut uri = String::new();
+    for c in path.trim_start_matches("./").chars() {
+        match c {
+            '\\' => uri.push('/'),
+            ' ' => uri.push_str("%20"),
+            '#' => uri.push_str("%23"),
+            '?' => uri.push_str("%3F"),
+            '%' => uri.push_str("%25"),
+            c => uri.push(c),
+        }
+    }
+    uri
+}
+
+/// The line, from 1, on which an entry seems to begin: the first with its name that has its version on it or soon after.
+fn line_of(text: &str, entry: &EntryReport) -> usize {
+    let folded = |text: &str| text.to_ascii_lowercase().replace(['_', '.'], "-");
+    let (name, version) = (
+        folded(&entry.project),
+        folded(entry.version.as_deref().unwrap_or_default()),
+    );
+    let lines: Vec<String> = text.lines().map(folded).collect();
+    let names = |line: &str| {
+        line.match_indices(&name).any(|(at, _)| {
+            let next = line[at + name.len()..].chars().next();
+            let before = line[..at].chars().next_back();
+            let part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '-');
+            !part(next) && !part(before)
+        })
+    };
+    let with_version = lines.iter().enumerate().find(|(at, line)| {
+        names(line)
+            && lines[*at..]
+                .iter()
+                .take(3)
+                .any(|line| line.contains(&version))
+    });
+    with_version
+        .or_else(|| lines.iter().enumerate().find(|(_, line)| names(line)))
+        .map_or(1, |(at, _)| at + 1)
+}
