@@ -11,7 +11,7 @@ use countersign_trust::tuf::client::{Client, Look, Trusted};
 use countersign_trust::tuf::{Envelope, Fault, Key, Limits, Refusal, Root, Targets};
 use serde_json::{Value, json};
 
-use crate::kit::{TestRegistry, refused};
+use crate::kit::refused;
 use crate::on_both_databases;
 
 const DAY: i64 = 86_400;
