@@ -11,7 +11,7 @@ use countersign_trust::checkpoint::Checkpoint;
 use countersign_trust::cosignature::sign_ed25519;
 use countersign_trust::digest::Sha256;
 use countersign_trust::leaf::{self, Leaf};
-use countersign_trust::note::{Ed25519Role, KeyName, Note, SignerKey};
+use countersign_trust::note::{Ed25519Role, KeyName, SignedNote, SignerKey};
 use countersign_trust::policy::Policy;
 use countersign_trust::proof::TlogProof;
 use countersign_trust::tlog::{self, TileId, grow};
@@ -41,7 +41,7 @@ fn main() {
     let name = KeyName::new("witness.example/w1").unwrap();
     let witness = SignerKey::from_seed(name, Ed25519Role::Cosigner, [2; 32]);
     let checkpoint = Checkpoint::new(ORIGIN, size, root);
-    let mut note = Note::parse(checkpoint.sign(&log, None).as_bytes()).unwrap();
+    let mut note = SignedNote::parse(checkpoint.sign(&log, None).as_bytes()).unwrap();
     let cosigned = sign_ed25519(&witness, &checkpoint, 1_763_700_000).unwrap();
     note.add_signature(cosigned).unwrap();
     let policy = format!(
