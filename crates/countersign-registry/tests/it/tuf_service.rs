@@ -39,14 +39,14 @@ fn value(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).unwrap()
 }
 
-fn body(value: &Value) -> Vec<u8> {
+fn sent(value: &Value) -> Vec<u8> {
     value.to_string().into_bytes()
 }
 
 fn signature(role: &str, signer: &dyn Signs, payload: &[u8]) -> Vec<u8> {
     let sig = hex::encode(signer.sign(payload).unwrap());
     let keyid = Key::of(signer).unwrap().id();
-    body(&json!({"role": role, "signature": {"keyid": keyid, "sig": sig}}))
+    sent(&json!({"role": role, "signature": {"keyid": keyid, "sig": sig}}))
 }
 
 async fn desk(registry: &Registry) -> (ServiceDesk, Key) {
@@ -68,7 +68,7 @@ async fn desk(registry: &Registry) -> (ServiceDesk, Key) {
 
 fn ceremony(root: &[u8]) -> Vec<u8> {
     let days = |days: i64| json!({ "expiration": days });
-    body(&json!({
+    sent(&json!({
         "settings": {"roles": {
             "root": days(365), "targets": days(365), "snapshot": days(7), "timestamp": days(1),
             "bins": {"expiration": 7, "number_of_delegated_bins": 4},
@@ -127,7 +127,7 @@ fn artifact(path: &str) -> Value {
 }
 
 fn adding(artifacts: &[Value]) -> Vec<u8> {
-    body(&json!({ "artifacts": artifacts }))
+    sent(&json!({ "artifacts": artifacts }))
 }
 
 on_both_databases! {
@@ -161,14 +161,14 @@ on_both_databases! {
         assert_eq!((told["state"].as_str(), told["result"]["status"].as_bool()), (Some("SUCCESS"), Some(true)));
         assert!(lists(&registry, &first, now, "files/a").await);
         assert!(!lists(&registry, &first, now, "files/c").await);
-        let gone = body(&json!({"artifacts": ["files/a", "files/z"]}));
+        let gone = sent(&json!({"artifacts": ["files/a", "files/z"]}));
         let (task, _) = registry.remove_tuf_artifacts(&desk, &gone).await.unwrap();
         let told = registry.tuf_service_task(&desk, &task.id).await.unwrap();
         assert_eq!(told["result"]["details"]["not_found_artifacts"], json!(["files/z"]));
         assert!(!lists(&registry, &first, now, "files/a").await);
         assert!(lists(&registry, &first, now, "files/b").await);
 
-        let later = body(&json!({"artifacts": [artifact("files/late")], "publish_artifacts": false}));
+        let later = sent(&json!({"artifacts": [artifact("files/late")], "publish_artifacts": false}));
         registry.add_tuf_artifacts(&desk, &later).await.unwrap();
         assert!(!lists(&registry, &first, now, "files/late").await);
         registry.publish_tuf_artifacts(&desk).await.unwrap();
@@ -258,7 +258,7 @@ on_both_databases! {
             Pending::root(root(now, [&one, &three], &next, Some(&in_use)), Some(&in_use)).unwrap();
         pending.sign(&one).unwrap();
         pending.sign(&three).unwrap();
-        let request = body(&json!({"metadata": {"root": value(&pending.to_bytes())}}));
+        let request = sent(&json!({"metadata": {"root": value(&pending.to_bytes())}}));
         // One of the keys before is missing: it waits.
         registry.update_tuf_service_root(&desk, &request).await.unwrap();
         assert_eq!(answered(&registry, "2.root.json").await, None);
@@ -296,7 +296,7 @@ on_both_databases! {
             "x-rstuf-expire-policy": 30,
         });
         let listed = json!({key.id(): {"keytype": "ed25519", "scheme": "ed25519", "keyval": {"public": public}, "x-rstuf-key-name": "dave"}});
-        let request = body(&json!({"delegations": {
+        let request = sent(&json!({"delegations": {
             "keys": listed, "roles": [role("team", json!([])), role("dave", json!([key.id()]))],
         }}));
         registry.delegate_tuf_service(&desk, &request, false).await.unwrap();
@@ -317,7 +317,7 @@ on_both_databases! {
         assert!(!lists(&registry, &first, now, "dave/a").await);
         sign_what_waits().await;
         assert!(lists(&registry, &first, now, "dave/a").await);
-        let gone = |name: &str| body(&json!({"delegations": {"roles": [{"name": name}]}}));
+        let gone = |name: &str| sent(&json!({"delegations": {"roles": [{"name": name}]}}));
         refused(registry.undelegate_tuf_service(&desk, &gone("index")).await, "tuf-service-request");
         registry.undelegate_tuf_service(&desk, &gone("team")).await.unwrap();
         assert!(!lists(&registry, &first, now, "team/a").await);
