@@ -136,6 +136,17 @@ const CORE: &[(&str, &[Arrow])] = &[
         ],
     ),
     (
+        "map",
+        &[
+            to("model"),
+            to("error"),
+            to("store"),
+            only("accounts", &["new_id"]),
+            only("fetch", &["Document"]),
+            only("heartbeat", &["Change", "Served"]),
+        ],
+    ),
+    (
         "fetch",
         &[
             to("model"),

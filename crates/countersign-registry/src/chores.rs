@@ -124,7 +124,11 @@ impl Registry {
             Work::Sessions => self.purge_sign_in().await.map(drop),
             Work::Domains => self.check_domains().await.map(drop),
             Work::Spool => self.sweep_spool().await,
-            Work::Blobs => self.sweep().await.map(drop),
+            Work::Blobs => {
+                // Neither keeps the other from being done.
+                let swept = self.sweep().await.map(drop);
+                self.clear_superseded_tiles().await.map(drop).and(swept)
+            }
             Work::Critical => self.find_critical_if_due().await.map(drop),
             Work::Provenance => self.look_after_provenance().await,
             Work::TrustRoots => self.refresh_trust_roots_if_due().await,

@@ -278,6 +278,11 @@ pub async fn examine(patient: &Patient<'_>, deep: bool, progress: Looked<'_>) ->
     );
     if blobs_answer {
         found.push(
+            log::map(patient)
+                .await
+                .unwrap_or_else(|error| Diagnosis::failed("map", &error)),
+        );
+        found.push(
             artifacts(patient, deep, progress)
                 .await
                 .unwrap_or_else(|error| Diagnosis::failed("artifacts", &error)),

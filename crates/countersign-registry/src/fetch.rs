@@ -17,7 +17,7 @@ use bytes::Bytes;
 use countersign_formats::npm::documents::{About, Person};
 use countersign_formats::pypi::documents::{self, LegacyFile, LegacyRelease};
 use countersign_formats::pypi::{html, metadata};
-use countersign_formats::{Ecosystem, NameKey, format};
+use countersign_formats::{Ecosystem, NameKey, format, purl};
 use countersign_trust::digest::Sha256;
 use countersign_trust::tlog::{EntriesId, TileId};
 use futures::stream::BoxStream;

@@ -303,7 +303,12 @@ impl Registry {
         });
         let registry = self.clone();
         let chores = tokio::spawn(async move {
-            tokio::join!(registry.chores(), registry.watch(), registry.office());
+            tokio::join!(
+                registry.chores(),
+                registry.watch(),
+                registry.office(),
+                registry.keep_map()
+            );
         });
         Beating {
             registry: self.clone(),
@@ -689,6 +694,7 @@ impl Registry {
                 },
             );
         }
+        self.log_grew();
         Ok(())
     }
 

@@ -23,6 +23,7 @@ mod heartbeat;
 pub mod keys;
 mod leaks;
 mod mail;
+mod map;
 pub mod model;
 mod notices;
 mod opening;
@@ -62,6 +63,7 @@ pub use heartbeat::Beating;
 pub use keys::LogKeys;
 pub use leaks::LeakAnswer;
 pub use mail::{AddressSummary, MailLink, MailState};
+pub use map::MapStep;
 pub use notices::AccountNotice;
 pub use opening::LogIdentity;
 pub use organisations::{
@@ -119,6 +121,7 @@ struct Inner {
     closed_leaves: u64,
     fetch: fetch::Cache,
     beat: heartbeat::Pulse,
+    map: map::Keeper,
     /// Who must cosign what the log shows; `None`: nobody.
     witnesses: Option<Arc<witnesses::Witnesses>>,
     desk: publish::Desk,

@@ -157,6 +157,7 @@ impl Registry {
         })?;
         let registry = Self::assemble(settings, store, blobs, keys, seams, heads)?;
         registry.guard_against_forks().await?;
+        registry.look_at_map().await?;
         registry.beat_once_unless_another_does().await?;
         Ok(registry)
     }
@@ -200,6 +201,7 @@ impl Registry {
                 closed_leaves,
                 fetch: cache,
                 beat: Pulse::new(head),
+                map: Default::default(),
                 witnesses,
                 desk: Default::default(),
                 issuers: Default::default(),
@@ -460,6 +462,7 @@ pub(crate) async fn start_shard(
             actor: None,
             account: None,
             attestations: Vec::new(),
+            map: None,
         },
     })
     .await?;

@@ -346,6 +346,8 @@ pub struct Settings {
     pub root_repositories: Vec<RootRepository>,
     /// Are the built-in trust roots refreshed daily through TUF?
     pub refresh_trust_roots: bool,
+    /// Is the map made and committed to in the log?
+    pub keep_map: bool,
     /// Is it looked at from time to time whether the sources that attestations name still exist?
     pub check_sources: bool,
     /// Addresses of other Cargo registries whose crates stand here: a dependency on them is one on this registry.
@@ -389,6 +391,7 @@ impl Settings {
             builtin_trust_roots: vec!["public-good".to_owned(), "github".to_owned()],
             root_repositories: RootRepository::built_in(),
             refresh_trust_roots: true,
+            keep_map: true,
             check_sources: true,
             cargo_aliases: Vec::new(),
             npm_attestations: false,

@@ -5,7 +5,8 @@
 //! all leaves of a project, or that either is unknown.
 //!
 //! - [`Replay`] makes the map from leaves, for whoever audits or starts anew.
-//! - [`Tile`] and [`Walk`] are the map on disk: content-addressed tiles, of which a change rewrites a few.
+//! - [`Tile`] and [`Walk`] are the map on disk: content-addressed tiles, of which a change rewrites a few; [`Whole`] makes
+//!   them all.
 //! - [`MapProof`] is what a client checks.
 
 mod proof;
@@ -19,7 +20,7 @@ mod tests;
 pub use proof::{MAX_MAP_PROOF_BYTES, MapProof, MapProofError};
 pub use replay::{Replay, ReplayError};
 pub use tile::{MAX_TILE_BYTES, Tile, TileError, TileId};
-pub use walk::{Applied, Walk, WalkError};
+pub use walk::{Applied, Walk, WalkError, Whole};
 
 use crate::digest::Sha256;
 

@@ -315,6 +315,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "content-encoding" [415] "Encoding not understood"
         "The request's body is packed in a way that is not understood at this address."
         "Send it as it is; questions about vulnerabilities may be packed with gzip.";
+    "completeness-long" "Too many leaves for one answer"
+        "The project has so many leaves that one text of completeness can not hold them."
+        "Ask for those after what is known, or read the log itself.";
     "crate-filename" "Not the name of a crate"
         "A crate's file is named NAME-VERSION.crate, exactly as its Cargo.toml has both."
         "Make it with `cargo package`, and do not rename it.";
@@ -654,6 +657,15 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "manifest-rust-version" "Version of Rust"
         "The rust-version in Cargo.toml is not up to three numbers."
         "Write it as \"1.85\".";
+    "map-pending" "No map yet"
+        "The log does not commit to a map yet: it was begun or restored a moment ago."
+        "Try again in a moment.";
+    "map-tile-unknown" "No such tile of the map"
+        "The map has no such tile. Tiles that only older roots need go after a day."
+        "Begin at the newest root, in /log/1/map/head.tlog-proof.";
+    "map-torn" "The map is made again"
+        "A tile of the map is missing or damaged. The registry makes the map again from the log."
+        "Try again in a moment.";
     "member-exists" "A member already"
         "Whoever is invited is a member of the organisation already."
         "Change their standing instead.";

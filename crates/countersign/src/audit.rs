@@ -6,6 +6,7 @@
 //! down ([`progress`]), so that an audit goes on where one was cut off, and the next one reads only what is new. Belief
 //! comes at the end alone: from the root over everything, those parts included, that the log signed.
 
+mod map;
 mod progress;
 mod promises;
 mod scan;
@@ -17,12 +18,14 @@ use std::time::Instant;
 use countersign_trust::checkpoint::VerifiedCheckpoint;
 use serde::Serialize;
 
+pub use map::MapAudited;
 pub use show::{Entry, Which, entries, published};
 pub use source::Source;
 
 use crate::failure::{Exit, Failure, Result};
 use crate::trusted::{Pinned, Seen};
 
+use self::map::MapCheck;
 use self::progress::Progress;
 
 /// Logs above this many entries are for a monitor with a database, not for one pass in memory.
@@ -43,6 +46,8 @@ pub struct Audited {
     pub projects: u64,
     /// Entries of kinds that this version does not know.
     pub skipped: u64,
+    /// The newest map that the log commits to, made again from the entries.
+    pub map: MapAudited,
     /// Size of the checkpoint that was seen last time and that this log continues.
     pub continues: Option<u64>,
     /// How many entries an earlier audit on this machine had read already.
@@ -110,6 +115,49 @@ pub fn newest(
     Ok((note, checkpoint, last))
 }
 
+/// Holds a checkpoint that came with something else against the one seen last, and remembers the newer one. An older one
+/// does where the one seen last continues it: what is asked for may come from a cache.
+///
+/// # Errors
+/// Exit 3 for a signature that is wrong, or two trees of which none continues the other (kept as evidence).
+pub fn follow(
+    pinned: &Pinned,
+    source: &Source,
+    seen: &Seen,
+    note: &[u8],
+) -> Result<VerifiedCheckpoint> {
+    let checkpoint = pinned.open_checkpoint(note)?;
+    let last = seen.last(pinned)?;
+    match &last {
+        Some(last) if last.size() == checkpoint.size() => {
+            if last.root() != checkpoint.root() {
+                let kept = seen.keep_evidence(note)?;
+                return Err(Failure::unverified(
+                    "forked",
+                    format!(
+                        "The log {} contradicts itself: it signed two roots for {} entries.",
+                        pinned.origin,
+                        last.size()
+                    ),
+                )
+                .remedy(format!(
+                    "Its signed contradiction is kept in {}. Show it to others who use this registry.",
+                    kept.display()
+                )));
+            }
+        }
+        Some(last) if last.size() > checkpoint.size() => {
+            show::continues(pinned, source, seen, &checkpoint, last, note)?;
+        }
+        Some(last) => {
+            show::continues(pinned, source, seen, last, &checkpoint, note)?;
+            seen.remember(note)?;
+        }
+        None => seen.remember(note)?,
+    }
+    Ok(checkpoint)
+}
+
 /// Audits the log. `tell` is told how many of how many entries were checked.
 ///
 /// # Errors
@@ -143,10 +191,25 @@ pub fn audit(
     } else {
         Progress::load(&place, &pinned.origin, size)
     };
+    let mut map = MapCheck::open(&place, &progress.promises)?;
+    if map.is_none() {
+        progress = Progress::default();
+        map = MapCheck::open(&place, &progress.promises)?;
+    }
+    // With nothing read there is nothing to be lost.
+    let mut map = map.ok_or_else(|| {
+        Failure::new(
+            Exit::Environment,
+            "audit-progress",
+            "The audit's file of the map is lost.",
+        )
+    })?;
+    map.look(source, size, &progress.promises);
     let read_before = progress.position();
     let outcome = scan::scan(
         source,
         &mut progress,
+        &mut map,
         size,
         options.threads,
         tell,
@@ -188,6 +251,7 @@ pub fn audit(
         files: progress.promises.files(),
         projects: progress.promises.projects(),
         skipped: progress.promises.skipped(),
+        map: map.outcome(),
         continues: last.map(|last| last.size()),
         read_before,
         seconds: began.elapsed().as_secs_f64(),

@@ -917,6 +917,63 @@ pub enum Log {
         #[arg(long, default_value_t = 20)]
         count: u64,
     },
+    /// Tell every publish and every change of rights of your projects, out of the log.
+    Monitor(LogMonitor),
+}
+
+/// Options of `log monitor`.
+///
+/// The log proves that these are all leaves of a project; the whole log is not read. What was told is remembered, and
+/// nothing is remembered before every output took it. The first time, only what happens from then on is told.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  countersign log monitor pkg:pypi/sample pkg:npm/%40me/tool            tells on the terminal, every 5 minutes
+  countersign --json log monitor --once pkg:cargo/sample                one line of JSON each, for a timer or a CI job
+  countersign log monitor --once --webhook https://chat.example/hook --atom feed.xml pkg:pypi/sample
+  countersign log monitor --mail me@example.org --smtp smtps://USER:PASSWORD@mail.example.org pkg:pypi/sample
+
+It ends with 3 where the log lied, hides a leaf or takes one back; webhook and mail are told that too.")]
+pub struct LogMonitor {
+    /// Purls of projects.
+    #[arg(required = true, value_name = "PURL")]
+    pub projects: Vec<String>,
+    /// Look once, and end.
+    #[arg(long)]
+    pub once: bool,
+    /// How often to look.
+    #[arg(long, value_name = "TIME", value_parser = age, default_value = "5m")]
+    pub every: std::time::Duration,
+    /// Tell what happened before the first look, too.
+    #[arg(long)]
+    pub from_start: bool,
+    /// Where to keep what was seen [default: among this user's state, a file for each log]
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+    /// How old the newest map of a log may be that went on since.
+    #[arg(long, value_name = "TIME", value_parser = age, default_value = "1h")]
+    pub max_age: std::time::Duration,
+    /// Post what is new there, as JSON.
+    #[arg(long, value_name = "URL")]
+    pub webhook: Option<Url>,
+    /// Mail what is new.
+    #[arg(long, value_name = "ADDRESS")]
+    pub mail: Option<String>,
+    /// From whom the mail is [default: the same address]
+    #[arg(long, value_name = "ADDRESS", requires = "mail")]
+    pub mail_from: Option<String>,
+    /// The mail server, such as smtps://USER:PASSWORD@HOST [default: this machine's sendmail]
+    #[arg(
+        long,
+        value_name = "URL",
+        requires = "mail",
+        env = "COUNTERSIGN_SMTP",
+        hide_env_values = true
+    )]
+    pub smtp: Option<String>,
+    /// Keep an Atom feed there.
+    #[arg(long, value_name = "FILE")]
+    pub atom: Option<PathBuf>,
 }
 
 /// Options of `publish`.

@@ -2,6 +2,7 @@
 
 pub mod bundle;
 mod interrupt;
+pub mod monitor;
 pub mod org;
 pub mod owner;
 mod person;

@@ -2,6 +2,7 @@
 //! old index.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as MapEntry;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -149,16 +150,16 @@ impl Indices {
         };
         let path = target_path(ecosystem, key);
         self.runtime.block_on(async {
-            if !sessions.contains_key(&ecosystem) {
-                let begun = repository.begin(ecosystem).await;
-                let session = begun.map_err(|trouble| trouble.failure)?;
-                if let Some(why) = &session.offline {
-                    return Err(Failure::new(Exit::Unreachable, "unreachable", why.clone()));
+            let session = match sessions.entry(ecosystem) {
+                MapEntry::Occupied(known) => known.into_mut(),
+                MapEntry::Vacant(place) => {
+                    let begun = repository.begin(ecosystem).await;
+                    let session = begun.map_err(|trouble| trouble.failure)?;
+                    if let Some(why) = &session.offline {
+                        return Err(Failure::new(Exit::Unreachable, "unreachable", why.clone()));
+                    }
+                    place.insert(session)
                 }
-                sessions.insert(ecosystem, session);
-            }
-            let Some(session) = sessions.get_mut(&ecosystem) else {
-                return Ok(None);
             };
             let document = session.document(&repository, &path, None).await;
             match document.map_err(|trouble| trouble.failure)? {

@@ -25,6 +25,7 @@ mod form;
 pub mod indices;
 pub mod inquire;
 pub mod login;
+pub mod monitor;
 pub mod people;
 pub mod proxy;
 pub mod publish;

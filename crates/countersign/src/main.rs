@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         Command::Log(Log::Show { which, from, count }) => {
             show(&cli.common, which.as_deref(), *from, *count)
         }
+        Command::Log(Log::Monitor(options)) => command::monitor::run(&cli.common, options),
         Command::Publish(options) => command::publish::run(&cli.common, options),
         Command::Publisher(what) => command::publisher::run(&cli.common, what),
         Command::Login(options) => command::session::login(&cli.common, options),
@@ -214,6 +215,19 @@ fn audit_log(
     match audited.continues {
         Some(size) => line(&format!("    it continues what you saw at {size} entries")),
         None => line("    seen for the first time; the next audit holds it to this"),
+    }
+    match (
+        &audited.map.covers,
+        &audited.map.root,
+        audited.map.unchecked,
+    ) {
+        (Some(covers), Some(root), _) => line(&format!(
+            "    the map over {covers} entries is the one that they make, root {root}"
+        )),
+        (_, _, why) => line(&format!(
+            "    no map was compared: {}",
+            why.unwrap_or_default()
+        )),
     }
     if audited.skipped > 0 {
         line(&format!(

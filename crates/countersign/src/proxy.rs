@@ -254,9 +254,11 @@ impl Proxy {
     pub fn refuse(&self, asked: &str, trouble: Trouble) -> Refused {
         let Trouble { failure, seen } = trouble;
         let mut evidence = None;
-        // What can not be fetched, or was asked for wrongly, proves nothing.
-        if failure.exit == Exit::Verification && failure.code != "unknown-project" {
-            match Evidence::new(asked, &failure, &self.pinned, seen).save(&self.folders.evidence) {
+        // What can not be fetched, was asked for wrongly, or is refused by this user's own rules, proves nothing.
+        if failure.exit == Exit::Verification && seen.is_some() {
+            match Evidence::new(asked, &failure, &self.pinned, seen.map(|seen| *seen))
+                .save(&self.folders.evidence)
+            {
                 Ok(path) => evidence = Some(path),
                 Err(error) => (self.say)(&format!("No evidence can be written: {error}")),
             }
@@ -454,7 +456,9 @@ impl Proxy {
         let held = page::complete(ecosystem, key, document, &text, &self.pinned, seen.now);
         let proved = held.map_err(|failure| Trouble {
             failure,
-            seen: Some(seen.with(Step::completeness(ecosystem, key, document, &text))),
+            seen: Some(Box::new(
+                seen.with(Step::completeness(ecosystem, key, document, &text)),
+            )),
         })?;
         if !offline {
             self.not_led_back(&text, &proved)?;
@@ -668,7 +672,7 @@ impl Proxy {
         );
         Trouble {
             failure: page::other_bytes(entry, came),
-            seen: Some(served.seen.with(step)),
+            seen: Some(Box::new(served.seen.with(step))),
         }
     }
 

@@ -557,6 +557,7 @@ async fn begin_new_log(plan: &Restore<'_>, old: &Head) -> Result<LogKeys> {
             .map_err(|source| Error::internal("leaf facts can not be written", source))?;
         tx.take_back(old.shard, &row.event, &facts).await?;
     }
+    tx.drop_waiting_map_roots().await?;
     tx.freeze(old.shard, now).await?;
     let predecessor = Predecessor {
         origin: old.origin.clone(),
@@ -591,6 +592,7 @@ fn facts_of(leaf: &Leaf) -> LeafFacts {
         actor: leaf.actor,
         account: leaf.account,
         attestations: leaf.attestations.iter().map(ToString::to_string).collect(),
+        map: leaf.map.map(|map| (map.covers, map.root)),
     }
 }
 

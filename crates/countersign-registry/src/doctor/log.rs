@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use countersign_trust::checkpoint;
 use countersign_trust::digest::Sha256;
+use countersign_trust::map;
 use countersign_trust::tlog::{self, EntriesId, TileId};
 
 use super::{Diagnosis, Patient, Severity, some, verifiers};
@@ -173,6 +174,68 @@ pub(super) async fn tiles(patient: &Patient<'_>, head: &Head) -> Result<Diagnosi
             format!("{}: {}.", head.origin, some(&wrong)),
             "Readers of the log get bytes that do not fit its checkpoint.",
             "Delete the changed objects under log/ in the blob store together with its checkpoint, and start the server: it writes them again from the database.",
+        )
+    })
+}
+
+/// Every tile of the map, from the top down: is it there, and does it hold what the log says, by number?
+pub(super) async fn map(patient: &Patient<'_>) -> Result<Diagnosis> {
+    let state = patient.store.map_state().await?;
+    let behind = patient.store.leaves_since(state.covers).await?;
+    let (mut wrong, mut entries) = (Vec::new(), 0_u64);
+    let top = map::TileId {
+        level: 0,
+        root: state.root,
+    };
+    let mut next: Vec<(map::TileId, Vec<u8>)> = Vec::new();
+    if state.root != map::EMPTY_MAP {
+        next.push((top, Vec::new()));
+    }
+    while let Some((id, prefix)) = next.pop() {
+        let found = patient
+            .blobs
+            .get(&id.to_string(), map::MAX_TILE_BYTES as u64)
+            .await?;
+        let Some(bytes) = found else {
+            wrong.push(format!("{id} is missing"));
+            continue;
+        };
+        match map::Tile::parse(id, &prefix, &bytes) {
+            Err(error) => wrong.push(format!("{id} is changed ({error})")),
+            Ok(tile) => {
+                entries += tile.entries() as u64;
+                next.extend(
+                    tile.below().map(|(byte, below)| {
+                        (below, prefix.iter().copied().chain([byte]).collect())
+                    }),
+                );
+            }
+        }
+    }
+    // A registry that publishes meanwhile moves the map on under our eyes; what was missing then is looked for the next time.
+    if patient.store.map_state().await? != state {
+        return Ok(Diagnosis::good("map", "it moved on while it was looked at"));
+    }
+    let (projects, files) = patient.store.map_counts().await?;
+    if wrong.is_empty() && behind == 0 && entries != projects + files {
+        wrong.push(format!(
+            "it has {entries} entries, the log {files} files of {projects} projects"
+        ));
+    }
+    Ok(if wrong.is_empty() {
+        let covered = if behind < 1_000 {
+            "its tiles are whole".to_owned()
+        } else {
+            format!("its tiles are whole; {behind} leaves are still to be covered")
+        };
+        Diagnosis::good("map", format!("{covered}, with {entries} entries"))
+    } else {
+        Diagnosis::bad(
+            "map",
+            Severity::Error,
+            format!("{}.", some(&wrong)),
+            "Readers can not prove what the map says of some projects: clients that ask for completeness refuse them.",
+            "Delete the tile at the top (named by the newest root) and start the server: it makes the map again from the log.",
         )
     })
 }

@@ -51,7 +51,25 @@ impl Registry {
         Ok(Document::new(proof.to_string().into(), served.head.size))
     }
 
-    pub(super) async fn shard_head(
+    /// All leaves of a project, with what proves that there are no others (`docs/spec/completeness.md`), as one text.
+    /// Whoever proved some before may ask for those `after`.
+    ///
+    /// # Errors
+    /// `project-unknown`; `map-pending` and `map-torn` until the map is made; `completeness-long`.
+    pub async fn completeness(
+        &self,
+        ecosystem: Ecosystem,
+        name: &str,
+        after: u64,
+    ) -> Result<Document> {
+        let (state, _) = self.visible(ecosystem, name).await?;
+        let key = format(ecosystem).name_key(&state.name)?;
+        let purl = purl::project_purl(ecosystem, &key);
+        let (text, size) = self.completeness_of(&state.id, &purl, after).await?;
+        Ok(Document::new(text.to_string().into(), size))
+    }
+
+    pub(crate) async fn shard_head(
         &self,
         shard: u64,
         at_least: u64,

@@ -70,7 +70,11 @@ impl Registry {
     }
 
     /// The project that a name means, if readers see it.
-    async fn visible(&self, ecosystem: Ecosystem, name: &str) -> Result<(ProjectState, Time)> {
+    pub(super) async fn visible(
+        &self,
+        ecosystem: Ecosystem,
+        name: &str,
+    ) -> Result<(ProjectState, Time)> {
         let key = format(ecosystem).name_key(name)?;
         self.shown_project(ecosystem, key.as_str())
             .await?

@@ -15,6 +15,7 @@ pub(crate) struct Change<'a> {
     digests: Vec<(Algorithm, String)>,
     size: Option<u64>,
     attestations: Vec<String>,
+    map: Option<(u64, Sha256)>,
 }
 
 impl<'a> Change<'a> {
@@ -32,6 +33,15 @@ impl<'a> Change<'a> {
             digests: Vec::new(),
             size: None,
             attestations: Vec::new(),
+            map: None,
+        }
+    }
+
+    /// A commitment to the map over the first `covers` leaves. It is nobody's act.
+    pub(crate) fn map_root(actor: &'a Actor, covers: u64, root: Sha256) -> Self {
+        Self {
+            map: Some((covers, root)),
+            ..Self::registry(actor, LeafKind::MapRoot)
         }
     }
 
@@ -109,6 +119,9 @@ pub(super) fn leaf_of(
     leaf.account = facts.account;
     leaf.change = facts.change.as_deref().and_then(leaf::Change::from_word);
     leaf.role.clone_from(&facts.role);
+    leaf.map = facts
+        .map
+        .map(|(covers, root)| leaf::MapRoot { covers, root });
     for hex in &facts.attestations {
         leaf.attestations.push(
             hex.parse()
@@ -167,6 +180,7 @@ impl Registry {
                 .account
                 .map(|account| commitment(&account_salt, &format!("account:{account}"))),
             attestations: change.attestations,
+            map: change.map,
         };
         leaf_of(&leaf, at, Some((1, None)))?
             .to_text()

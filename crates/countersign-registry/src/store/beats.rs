@@ -51,6 +51,9 @@ pub struct LeafFacts {
     /// SHA-256 of attestations, hex, ascending.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attestations: Vec<String>,
+    /// For a commitment to the map: how many leaves it covers, and its root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<(u64, Sha256)>,
 }
 
 /// An event that waits for its place in the log.
@@ -193,7 +196,7 @@ pub(super) fn head(row: &AnyRow) -> Result<Head> {
     })
 }
 
-fn hash(row: &AnyRow, column: &str) -> Result<Sha256> {
+pub(super) fn hash(row: &AnyRow, column: &str) -> Result<Sha256> {
     text(row, column)?
         .parse()
         .map_err(|_| Error::internal("a stored digest is malformed", column.to_owned()))

@@ -11,6 +11,7 @@ mod examining;
 mod keys;
 mod local;
 mod mail;
+mod map;
 mod npm;
 mod organisations;
 mod people;
@@ -44,6 +45,7 @@ pub(crate) use device::DeviceRow;
 pub(crate) use keys::{KeyRow, KeyTable};
 use local::{Link, Local, Near, Writer};
 pub(crate) use mail::{AccountNoticeRow, AddressRow, DomainRow, MailRow, MailSecretRow, NewMail};
+pub(crate) use map::{LogPlace, MapState, MappedLeaf};
 pub(crate) use organisations::{
     ApprovalRow, InvitationRow, OrganisationRow, OwnedProject, ProposalKind, ProposalRow, TeamRow,
 };

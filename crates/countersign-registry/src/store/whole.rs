@@ -303,6 +303,7 @@ impl Tx {
                 .await
                 .map_err(failed)?;
         }
+        self.forget_map().await?;
         for (table, _) in TABLES.iter().rev() {
             let keep = if *table == "instance" {
                 " WHERE key <> 'restoring'"
@@ -343,10 +344,13 @@ mod tests {
         for definition in schema.split("CREATE TABLE ").skip(1) {
             let name = definition.split_whitespace().next().unwrap();
             // Documents are made again; sessions that have ended must not come back with a backup, and what was asked
-            // of a browser or counted before it means nothing after it.
+            // of a browser or counted before it means nothing after it. The map is a function of the leaves.
             if [
                 "documents",
                 "documents_due",
+                "map_state",
+                "map_projects",
+                "map_superseded",
                 "sessions",
                 "ceremonies",
                 "attempts",

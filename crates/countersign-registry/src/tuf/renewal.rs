@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use countersign_trust::completeness::read_map_root;
 use countersign_trust::sigstore::Signs;
 use countersign_trust::tuf::ceremony::RootPlan;
 use countersign_trust::tuf::repository::{Draft, INDEX, redivide};
@@ -77,9 +78,23 @@ impl Registry {
         }
     }
 
-    /// Fields of the timestamp besides those of the specification.
-    pub(crate) async fn tuf_extra(&self, _name: &str) -> Result<Extra> {
-        Ok(Extra::default())
+    /// Fields of the timestamp besides those of the specification: for our own index, the newest map that the log commits to
+    /// (`docs/spec/map.md`). So who has a timestamp knows a map from which nothing may be missing.
+    pub(crate) async fn tuf_extra(&self, name: &str) -> Result<Extra> {
+        let mut extra = Extra::default();
+        if name.starts_with("service/") {
+            return Ok(extra);
+        }
+        let newest = self.inner.store.newest_map_root(self.inner.shard).await?;
+        if let Some((index, leaf)) = newest {
+            let map = read_map_root(leaf.as_bytes(), index)
+                .map_err(|source| Error::internal("a stored commitment can not be read", source))?;
+            let field = serde_json::json!({
+                "origin": self.inner.keys.origin(), "index": index, "covers": map.covers, "root": map.root.to_hex(),
+            });
+            extra.insert("map_root", field).map_err(refused)?;
+        }
+        Ok(extra)
     }
 }
 

@@ -19,6 +19,7 @@ mod leaks;
 mod log;
 mod loss;
 mod mail;
+mod map;
 mod organisations;
 mod permissions;
 mod policy;

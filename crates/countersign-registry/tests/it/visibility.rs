@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use countersign_formats::Ecosystem;
 use countersign_registry::model::{Action, Actor, Level, Membership, Role};
-use countersign_registry::{DeletePolicy, Deletion, DocumentKey, Reader, Registry, reading_as};
+use countersign_registry::{
+    DeletePolicy, Deletion, DocumentKey, MapStep, Reader, Registry, reading_as,
+};
 use countersign_testkit::packages::{NpmPackage, Package, Wheel};
 use countersign_trust::digest::Sha256;
 use countersign_trust::leaf::{Change, LeafKind};
@@ -52,6 +54,7 @@ async fn seen(registry: &Registry, wheel: &Package, reader: Option<&Actor>) -> V
         told.push(word(registry.named_file(PYPI, &key, file).await));
         told.push(word(registry.metadata(&sha256, file).await));
         told.push(word(registry.proof(&sha256, file).await));
+        told.push(word(registry.completeness(PYPI, name, 0).await));
         told.push(word(registry.project(PYPI, name).await));
         told.push(word(registry.release(PYPI, name, "1.0").await));
         told.push(word(registry.events(Some((PYPI, name)), None, 10).await));
@@ -111,6 +114,7 @@ const ABSENT: &[&str] = &[
     "project-unknown",
     "project-unknown",
     "project-unknown",
+    "project-unknown",
     "file-unknown",
     "release-unknown",
     "release-unknown",
@@ -130,6 +134,10 @@ on_both_databases! {
             let name = format!("with-{}", role.as_str());
             test.user(&name).await;
             test.registry.set_role(&Actor::operator(), PYPI, "demo", &name, Some(role)).await.unwrap();
+        }
+        test.settled().await;
+        while test.registry.map_step().await.unwrap() != MapStep::AtRest {
+            test.settled().await;
         }
         let present = vec!["done"; ABSENT.len()];
         let registry = &test.registry;

@@ -118,6 +118,15 @@ proptest! {
             map.extend(batch);
             prop_assert_eq!(root, naive_root(&entries_of(&map)));
             prop_assert_eq!(root, built_root(&map));
+            // Made at once it is the same, to the last tile.
+            let (mut whole, mut tiles) = (Whole::default(), HashMap::new());
+            for part in entries_of(&map).chunk_by(|a, b| a.key.0[0] == b.key.0[0]) {
+                tiles.extend(whole.add(part[0].key.0[0], part).unwrap());
+            }
+            let (made, top) = whole.finish();
+            tiles.extend(top);
+            prop_assert_eq!(made, root);
+            prop_assert_eq!(&tiles, &disk.tiles);
             for key in map.keys().chain(&strangers) {
                 let proof = disk.walk(root, [*key]).prove(key).unwrap();
                 prop_assert_eq!(MapProof::parse(proof.to_string().as_bytes()).unwrap(), proof.clone());
@@ -395,4 +404,54 @@ fn the_example_of_the_specification_holds() {
         text.contains(&format!("each) the root is `{root}`.")),
         "{root}"
     );
+}
+
+#[test]
+fn the_whole_map_is_made_of_ascending_parts_only() {
+    let entry = |first: u8, last: u8| {
+        let mut key = [0; 32];
+        (key[0], key[31]) = (first, last);
+        Entry {
+            key: Sha256(key),
+            value: Sha256([1; 32]),
+        }
+    };
+    let mut whole = Whole::default();
+    assert!(whole.add(3, &[]).unwrap().is_empty());
+    whole.add(3, &[entry(3, 1), entry(3, 2)]).unwrap();
+    for (byte, entries) in [
+        (2, vec![entry(2, 1)]),
+        (3, vec![entry(3, 3)]),
+        (4, vec![entry(5, 1)]),
+        (4, vec![entry(4, 2), entry(4, 1)]),
+        (4, vec![entry(4, 1), entry(4, 1)]),
+    ] {
+        assert!(whole.add(byte, &entries).is_err(), "{byte} {entries:?}");
+    }
+    assert_eq!(Whole::default().finish(), (EMPTY_MAP, None));
+}
+
+#[test]
+fn each_tile_has_one_address() {
+    let id = TileId {
+        level: 2,
+        root: Sha256([0xab; 32]),
+    };
+    let address = id.to_string();
+    assert_eq!(TileId::parse(&address), Some(id));
+    for bad in [
+        address.replace("/ab/", "/aB/"),
+        address.replace("/ab/", "/ac/"),
+        address.replace("map/2", "map/02"),
+        address.replace("map/2", "map/32"),
+        address.replace("map/2", "/map/2"),
+        address.to_uppercase(),
+        format!("{address}/"),
+        format!("{address}/x"),
+        address.replace("abab", "../"),
+        address[..address.len() - 1].to_owned(),
+        String::new(),
+    ] {
+        assert_eq!(TileId::parse(&bad), None, "{bad}");
+    }
 }

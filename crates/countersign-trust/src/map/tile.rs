@@ -21,6 +21,22 @@ pub struct TileId {
     pub root: Sha256,
 }
 
+impl TileId {
+    /// Reads its address as [`fmt::Display`] writes it; `None` for anything else, so that each tile has one.
+    #[must_use]
+    pub fn parse(address: &str) -> Option<Self> {
+        let mut parts = address.strip_prefix("map/")?.split('/');
+        let level = crate::canonical_decimal(parts.next()?)?;
+        let (folder, root) = (parts.next()?, parts.next()?);
+        let id = Self {
+            level: u8::try_from(level).ok().filter(|level| *level < 32)?,
+            root: root.parse().ok()?,
+        };
+        (parts.next().is_none() && root.get(..2) == Some(folder) && id.to_string() == address)
+            .then_some(id)
+    }
+}
+
 impl fmt::Display for TileId {
     /// Its address below that of the log: `map/LEVEL/xx/xxxx…`, with the root in hexadecimal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -163,6 +179,26 @@ impl Tile {
             level: self.level,
             root: self.root(),
         }
+    }
+
+    /// The tiles one level down, each with the byte that its keys have next.
+    pub fn below(&self) -> impl Iterator<Item = (u8, TileId)> {
+        self.slots.iter().filter_map(|(byte, slot)| match slot {
+            Slot::Below(root) => Some((
+                *byte,
+                TileId {
+                    level: self.level + 1,
+                    root: *root,
+                },
+            )),
+            Slot::Entry(_) => None,
+        })
+    }
+
+    /// How many keys stand in it alone.
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        self.slots.len() - self.below().count()
     }
 
     /// The root of all that is below it.

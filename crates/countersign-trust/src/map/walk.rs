@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::tile::Slot;
-use super::{EMPTY_MAP, Entry, MapProof, Tile, TileError, TileId};
+use super::{EMPTY_MAP, Entry, MapProof, OutOfOrder, Tile, TileError, TileId};
 use crate::digest::Sha256;
 
 /// Why a walk can not be finished.
@@ -163,6 +163,66 @@ impl Walk {
             written: change.written,
             superseded: change.superseded,
         })
+    }
+}
+
+/// The whole map from its entries, a 256th at a time: what is held is one such part.
+#[derive(Debug, Default)]
+pub struct Whole {
+    slots: Vec<(u8, Slot)>,
+}
+
+impl Whole {
+    /// Adds all entries whose keys begin with `byte`, in the order of their keys; says which tiles they make. Parts come in
+    /// ascending order; one without entries may be left out.
+    ///
+    /// # Errors
+    /// [`OutOfOrder`] for a key that does not ascend, or begins with another byte.
+    pub fn add(
+        &mut self,
+        byte: u8,
+        entries: &[Entry],
+    ) -> Result<Vec<(TileId, Vec<u8>)>, OutOfOrder> {
+        let before = self.slots.last().map(|(byte, _)| *byte);
+        let mut last: Option<Sha256> = None;
+        for Entry { key, .. } in entries {
+            let follows = last.is_none_or(|last| last < *key);
+            if !follows || key.as_bytes()[0] != byte || before.is_some_and(|before| before >= byte)
+            {
+                return Err(OutOfOrder { key: *key });
+            }
+            last = Some(*key);
+        }
+        let none = HashMap::new();
+        let mut change = Change {
+            tiles: &none,
+            written: Vec::new(),
+            superseded: Vec::new(),
+        };
+        let slot = match entries {
+            [] => return Ok(Vec::new()),
+            [entry] => Slot::Entry(*entry),
+            // Nothing is looked up where nothing was before.
+            entries => Slot::Below(change.tile(1, None, entries).map_err(|_| OutOfOrder {
+                key: entries[0].key,
+            })?),
+        };
+        self.slots.push((byte, slot));
+        Ok(change.written)
+    }
+
+    /// The root over all that was added, and the tile at the top; an empty map has none.
+    #[must_use]
+    pub fn finish(self) -> (Sha256, Option<(TileId, Vec<u8>)>) {
+        if self.slots.is_empty() {
+            return (EMPTY_MAP, None);
+        }
+        let tile = Tile {
+            level: 0,
+            slots: self.slots,
+        };
+        let id = tile.id();
+        (id.root, Some((id, tile.to_bytes())))
     }
 }
 

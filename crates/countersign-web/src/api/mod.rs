@@ -131,6 +131,7 @@ fn documented() -> OpenApiRouter<Site> {
         .routes(routes!(approvals::list, approvals::request))
         .routes(routes!(approvals::status, approvals::refuse))
         .routes(routes!(log::events))
+        .routes(routes!(log::completeness))
         .routes(routes!(account::whoami))
         .routes(routes!(account::tokens, account::create_token))
         .routes(routes!(account::revoke_token))

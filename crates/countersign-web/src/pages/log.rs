@@ -7,6 +7,7 @@ use axum::response::Response;
 use countersign_formats::Ecosystem;
 use countersign_registry::model::LoggedEvent;
 use countersign_registry::{Error, Kind, LogIdentity, Registry, Result};
+use http::{HeaderValue, header};
 use serde::Deserialize;
 
 use super::links::Subject;
@@ -156,6 +157,10 @@ struct LogPage<'a> {
     events: Vec<EventRow>,
     newest: Option<String>,
     older: Option<String>,
+    /// The same as a feed.
+    feed: String,
+    /// For a project: what proves that these are all.
+    whole: Option<String>,
     kinds: &'static [(&'static str, &'static str)],
 }
 
@@ -208,7 +213,11 @@ pub(super) async fn show(visit: Visit, asked: Result<Query<Asked>, QueryRejectio
     visit.answer(outcome)
 }
 
-async fn page(visit: &Visit, asked: Result<Query<Asked>, QueryRejection>) -> Result<Answer> {
+/// What was asked for: entries before one, of a project.
+fn read(
+    visit: &Visit,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<(Option<u64>, Option<Addressed>)> {
     let wrong = |what: String| {
         Error::new(Kind::Rejected, "query-malformed", what)
             .remedy("Begin at /log/ and follow its links.")
@@ -230,6 +239,11 @@ async fn page(visit: &Visit, asked: Result<Query<Asked>, QueryRejection>) -> Res
         }
         Some((ecosystem, name)) => Some(Addressed::read(&visit.path, ecosystem, name)?),
     };
+    Ok((before, addressed))
+}
+
+async fn page(visit: &Visit, asked: Result<Query<Asked>, QueryRejection>) -> Result<Answer> {
+    let (before, addressed) = read(visit, asked)?;
     let registry = &visit.site.registry;
     let log = LogHead::read(registry).await?;
     let of = addressed
@@ -258,36 +272,99 @@ impl<'a> LogPage<'a> {
     ) -> Self {
         let more = events.len() as u64 > PER_PAGE;
         events.truncate(PER_PAGE as usize);
-        let narrowed =
-            of.map(|(ecosystem, key)| format!("{}/{}", ecosystem.as_str(), links::segment(key)));
-        let address = |before: Option<u64>| {
-            let parts: Vec<String> = [
-                narrowed
-                    .as_ref()
-                    .map(|project| format!("project={project}")),
-                before.map(|before| format!("before={before}")),
-            ]
-            .into_iter()
-            .flatten()
-            .collect();
-            if parts.is_empty() {
-                "/log/".to_owned()
-            } else {
-                format!("/log/?{}", parts.join("&"))
-            }
-        };
         Self {
             frame,
             log,
             project: of.map(|(ecosystem, key)| (key.to_owned(), links::project(ecosystem, key))),
-            newest: before.map(|_| address(None)),
+            newest: before.map(|_| address("/log/", of, None)),
+            feed: address("/log/feed.atom", of, None),
+            whole: of.map(|(ecosystem, key)| {
+                format!(
+                    "/api/v1/log/completeness/{}/{}",
+                    ecosystem.as_str(),
+                    links::segment(key)
+                )
+            }),
             older: events
                 .last()
                 .filter(|_| more)
-                .map(|last| address(Some(last.leaf))),
+                .map(|last| address("/log/", of, Some(last.leaf))),
             events: events.into_iter().map(EventRow::from).collect(),
             kinds: KINDS,
         }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "feed.xml")]
+struct Feed<'a> {
+    site: &'a str,
+    origin: String,
+    project: Option<&'a str>,
+    page: String,
+    address: String,
+    updated: String,
+    events: Vec<EventRow>,
+}
+
+impl EventRow {
+    fn meaning(&self) -> &'static str {
+        meaning(&self.kind)
+    }
+}
+
+/// `GET /log/feed.atom?project=`: what happened last, for readers of feeds (RFC 4287).
+pub(super) async fn show_feed(
+    visit: Visit,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Response {
+    let outcome = feed(&visit, asked).await;
+    let mut response = visit.answer(outcome);
+    if response.status().is_success() {
+        let kind = HeaderValue::from_static("application/atom+xml; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    }
+    response
+}
+
+async fn feed(visit: &Visit, asked: Result<Query<Asked>, QueryRejection>) -> Result<Answer> {
+    let (_, addressed) = read(visit, asked)?;
+    let registry = &visit.site.registry;
+    let of = addressed
+        .as_ref()
+        .map(|project| (project.ecosystem, project.key.as_str()));
+    let events = registry.events(of, None, PER_PAGE).await?;
+    let updated = match events.first() {
+        Some(newest) => newest.at.rfc3339(),
+        None => "1970-01-01T00:00:00Z".to_owned(),
+    };
+    Page::render(&Feed {
+        site: registry.settings().site(),
+        origin: registry.site_keys().origin,
+        project: of.map(|(_, key)| key),
+        page: address("/log/", of, None),
+        address: address("/log/feed.atom", of, None),
+        updated,
+        events: events.into_iter().map(EventRow::from).collect(),
+    })
+    .map(Answer::from)
+}
+
+/// The address of a view of the log, of one project, of entries before one.
+fn address(path: &str, of: Option<(Ecosystem, &str)>, before: Option<u64>) -> String {
+    let parts: Vec<String> = [
+        of.map(|(ecosystem, key)| {
+            format!("project={}/{}", ecosystem.as_str(), links::segment(key))
+        }),
+        before.map(|before| format!("before={before}")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if parts.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{}", parts.join("&"))
     }
 }
 

@@ -59,6 +59,7 @@ pub fn routes() -> Router<Site> {
         .route("/project/{ecosystem}/{name}/{version}/", get(release::show))
         .route("/log", get(slashed))
         .route("/log/", get(log::show))
+        .route("/log/feed.atom", get(log::show_feed))
         .route("/log/event/{index}", get(log::show_event))
         .route("/log/event/{index}/", get(slashless))
         .route("/help", get(slashed))

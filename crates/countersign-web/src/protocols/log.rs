@@ -21,6 +21,8 @@ pub(super) fn routes() -> Router<Site> {
         .route("/log/{shard}/checkpoint", get(checkpoint))
         .route("/log/{shard}/tile/{*tile}", get(tile))
         .route("/log/{shard}/leaf/{proof}", get(leaf_proof))
+        .route("/log/{shard}/map/head.tlog-proof", get(map_head))
+        .route("/log/{shard}/map/{level}/{folder}/{root}", get(map_tile))
 }
 
 async fn checkpoint(
@@ -106,6 +108,51 @@ async fn leaf_proof(
         ..Noted::default()
     });
     Ok(response)
+}
+
+/// The newest commitment to the map: its leaf is the extra data of its proof.
+async fn map_head(
+    State(site): State<Site>,
+    Path(shard): Path<String>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let document = site
+        .registry
+        .map_head(shard_of(&shard)?)
+        .await
+        .map_err(Refusal::text)?;
+    Ok(served(
+        &site,
+        &document,
+        "text/plain; charset=utf-8",
+        Keep::Seconds,
+        &method,
+        &headers,
+    ))
+}
+
+/// A tile of the map. All logs of a registry have one map, so a tile is the same below each of them.
+async fn map_tile(
+    State(site): State<Site>,
+    Path((shard, level, folder, root)): Path<(String, String, String, String)>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    shard_of(&shard)?;
+    let document = site
+        .registry
+        .map_tile(&format!("map/{level}/{folder}/{root}"))
+        .await
+        .map_err(Refusal::text)?;
+    Ok(served(
+        &site,
+        &document,
+        "application/octet-stream",
+        Keep::Forever,
+        &method,
+        &headers,
+    ))
 }
 
 fn shard_of(text: &str) -> Result<u64, Refusal> {

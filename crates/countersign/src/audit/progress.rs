@@ -13,7 +13,7 @@ use super::promises::Promises;
 use crate::failure::{Exit, Failure, Result};
 use crate::trusted::folder;
 
-const HEADER: &[u8] = b"countersign-audit/v1\n";
+const HEADER: &[u8] = b"countersign-audit/v2\n";
 /// The file is sealed in pieces of this length, so that it never has to be in memory as a whole to be written.
 const PIECE: usize = 1 << 20;
 

@@ -3,14 +3,15 @@
 //! Of a file are kept the first 8 bytes of its identifier's hash and the index of its entry (4 bytes). Equal identifiers
 //! have equal beginnings, so none is missed; unequal ones that share theirs, by chance or made so, are told apart by
 //! reading both entries again. Of a project are kept its whole hash and its last leaf. In tables of the standard library
-//! this makes 19 to 39 bytes for a file and 56 to 112 for a project: 10 million files of 700,000 projects take about
-//! 340 MB, and for a moment half as much again while a table grows or was just read back.
+//! this makes 19 to 39 bytes for a file and 92 to 184 for a project: 10 million files of 700,000 projects take about
+//! 390 MB, and for a moment half as much again while a table grows or was just read back.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use countersign_trust::digest::Sha256;
-use countersign_trust::leaf::{self, LeafKind, ParsedLeaf, identifier_hash};
+use countersign_trust::leaf::{self, LeafKind, MapRoot, ParsedLeaf, identifier_hash};
+use countersign_trust::map::{Entry, ProjectState, project_key, project_of};
 
 use crate::failure::{Failure, Result};
 
@@ -48,16 +49,20 @@ pub(super) enum Noted {
     Leaf {
         /// Whether it is the one that a log begins with.
         genesis: bool,
-        /// The beginning of the hash of the identifier that it binds to a digest.
-        file: Option<u64>,
+        /// Whether that continues an earlier log.
+        continues: bool,
+        /// The hash of the identifier that it binds to a digest.
+        file: Option<Sha256>,
         /// For what is about a project: its hash, the number in its chain, and the leaf before.
         chain: Option<Link>,
+        /// The map that it commits to.
+        map: Option<MapRoot>,
     },
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Link {
-    project: [u8; 32],
+    project: Sha256,
     sequence: u64,
     previous: Option<u64>,
 }
@@ -75,32 +80,53 @@ pub(super) fn note(index: u64, entry: &[u8]) -> Result<Noted> {
             ParsedLeaf::Skipped { .. } => return Ok(Noted::Skipped),
         };
     let subject = leaf.subject.as_deref();
-    let file = (leaf.kind == LeafKind::FilePublished).then(|| {
-        let hash = identifier_hash(subject.unwrap_or_default());
-        hash.0
-            .first_chunk()
-            .map_or(0, |first| u64::from_le_bytes(*first))
-    });
+    let file = (leaf.kind == LeafKind::FilePublished)
+        .then(|| identifier_hash(subject.unwrap_or_default()));
     let chain = subject.zip(leaf.sequence).map(|(subject, sequence)| Link {
-        project: identifier_hash(project(subject)).0,
+        project: project_key(project_of(subject)),
         sequence,
         previous: leaf.previous,
     });
     Ok(Noted::Leaf {
         genesis: leaf.kind == LeafKind::LogGenesis,
+        continues: leaf.predecessor.is_some(),
         file,
         chain,
+        map: leaf.map,
     })
 }
 
-/// The project that a subject belongs to.
-fn project(subject: &str) -> &str {
-    let end = subject.find(['@', '?']);
-    end.map_or(subject, |end| &subject[..end])
+impl Noted {
+    /// What goes into the map for the file that it publishes; `hash` is the leaf's.
+    pub fn map_entry(&self, hash: Sha256) -> Option<Entry> {
+        match self {
+            Self::Leaf {
+                file: Some(key), ..
+            } => Some(Entry {
+                key: *key,
+                value: hash,
+            }),
+            _ => None,
+        }
+    }
+
+    /// The map that it commits to.
+    pub fn map(&self) -> Option<MapRoot> {
+        match self {
+            Self::Leaf { map, .. } => *map,
+            Self::Skipped => None,
+        }
+    }
 }
 
 /// Reads an entry again.
 pub(super) type Again<'a> = &'a dyn Fn(u64) -> Result<Vec<u8>>;
+
+/// Stands where no map was compared.
+const NO_MAP: MapRoot = MapRoot {
+    covers: 0,
+    root: countersign_trust::map::EMPTY_MAP,
+};
 
 /// What was promised by the entries so far.
 #[derive(Debug, Default)]
@@ -112,8 +138,12 @@ pub(super) struct Promises {
     files: Table<u64, u32>,
     /// Further entries with such a beginning, of other identifiers.
     alike: Vec<(u64, u32)>,
-    /// The last leaf of every project: its number in the chain, and its index.
-    projects: Table<[u8; 32], (u64, u64)>,
+    /// The last leaf of every project: what the map says of the project then, and the leaf's index.
+    projects: Table<[u8; 32], (ProjectState, u64)>,
+    /// Whether the log continues an earlier one.
+    continues: bool,
+    /// The newest map that was compared.
+    mapped: Option<MapRoot>,
 }
 
 impl Promises {
@@ -129,14 +159,42 @@ impl Promises {
         self.skipped
     }
 
-    /// Takes the next entry.
-    pub fn take(&mut self, noted: &Noted, again: Again<'_>) -> Result<()> {
+    /// What the map says of every project.
+    pub fn map_entries(&self) -> impl Iterator<Item = Entry> {
+        self.projects.iter().map(|(key, (state, _))| Entry {
+            key: Sha256(*key),
+            value: state.value(),
+        })
+    }
+
+    /// Why these entries alone do not make the map, if they do not.
+    pub fn unmappable(&self) -> Option<&'static str> {
+        if self.continues {
+            return Some("it also covers the earlier log that this one continues");
+        }
+        (self.skipped > 0).then_some("it covers entries of kinds that this version does not know")
+    }
+
+    /// The newest map that was compared.
+    pub fn mapped(&self) -> Option<MapRoot> {
+        self.mapped
+    }
+
+    /// A map was compared.
+    pub fn remember_map(&mut self, map: MapRoot) {
+        self.mapped = Some(map);
+    }
+
+    /// Takes the next entry; `hash` is its leaf hash.
+    pub fn take(&mut self, noted: &Noted, hash: &Sha256, again: Again<'_>) -> Result<()> {
         let index = self.entries;
         self.entries += 1;
         let Noted::Leaf {
             genesis,
+            continues,
             file,
             chain,
+            ..
         } = noted
         else {
             self.skipped += 1;
@@ -150,11 +208,14 @@ impl Promises {
             };
             return Err(broken("genesis", index, why));
         }
+        self.continues |= *continues;
         if let Some(file) = file {
-            self.one_digest(index, *file, again)?;
+            let first = file.0.first_chunk();
+            let first = first.map_or(0, |first| u64::from_le_bytes(*first));
+            self.one_digest(index, first, again)?;
         }
         match chain {
-            Some(link) => self.unbroken(index, link, again),
+            Some(link) => self.unbroken(index, link, hash, again),
             None => Ok(()),
         }
     }
@@ -185,8 +246,18 @@ impl Promises {
     }
 
     /// A project's leaves are numbered without gaps, and each names the one before, so that none can be hidden.
-    fn unbroken(&mut self, index: u64, link: &Link, again: Again<'_>) -> Result<()> {
-        let before = self.projects.insert(link.project, (link.sequence, index));
+    fn unbroken(&mut self, index: u64, link: &Link, hash: &Sha256, again: Again<'_>) -> Result<()> {
+        let (state, at) = self.projects.entry(link.project.0).or_insert((
+            ProjectState {
+                // Without a leaf before in this log, an earlier log may hold it; its chain is not to be had here.
+                count: link.sequence.saturating_sub(1),
+                ..ProjectState::NONE
+            },
+            u64::MAX,
+        ));
+        let before = (*at != u64::MAX).then_some((state.count, *at));
+        *at = index;
+        *state = state.followed_by(hash);
         let why = match before {
             Some((number, at)) if link.sequence != number + 1 || link.previous != Some(at) => {
                 let sequence = link.sequence;
@@ -229,14 +300,18 @@ impl Promises {
             record[8..].copy_from_slice(&at.to_be_bytes());
             out(&record)?;
         }
-        for (project, (sequence, at)) in &self.projects {
-            let mut record = [0; 48];
+        for (project, (state, at)) in &self.projects {
+            let mut record = [0; 80];
             record[..32].copy_from_slice(project);
-            record[32..40].copy_from_slice(&sequence.to_be_bytes());
-            record[40..].copy_from_slice(&at.to_be_bytes());
+            record[32..64].copy_from_slice(state.chain.as_bytes());
+            record[64..72].copy_from_slice(&state.count.to_be_bytes());
+            record[72..].copy_from_slice(&at.to_be_bytes());
             out(&record)?;
         }
-        Ok(())
+        out(&[u8::from(self.continues), u8::from(self.mapped.is_some())])?;
+        let mapped = self.mapped.unwrap_or(NO_MAP);
+        out(&mapped.covers.to_be_bytes())?;
+        out(mapped.root.as_bytes())
     }
 
     /// What [`Promises::write`] wrote; `None` for anything else.
@@ -254,12 +329,18 @@ impl Promises {
         );
         let records = files.checked_add(alike)?.checked_mul(12)?;
         let (records, rest) = rest.split_at_checked(records)?;
-        if rest.len() != projects.checked_mul(48)? {
-            return None;
-        }
+        let (rest, tail) = rest.split_at_checked(projects.checked_mul(80)?)?;
+        let (flags, map) = tail.split_first_chunk::<2>()?;
+        let (covers, root) = map.split_first_chunk::<8>()?;
+        let map = MapRoot {
+            covers: u64::from_be_bytes(*covers),
+            root: Sha256(root.try_into().ok()?),
+        };
         let mut read = Self {
             entries,
             skipped,
+            continues: flags[0] == 1,
+            mapped: (flags[1] == 1).then_some(map),
             ..Self::default()
         };
         read.files.reserve(files);
@@ -273,10 +354,13 @@ impl Promises {
             }
         }
         read.projects.reserve(projects);
-        for record in rest.as_chunks::<48>().0 {
-            let sequence = u64::from_be_bytes(*record[32..].first_chunk()?);
+        for record in rest.as_chunks::<80>().0 {
+            let state = ProjectState {
+                chain: Sha256(*record[32..].first_chunk()?),
+                count: u64::from_be_bytes(*record[64..].first_chunk()?),
+            };
             let at = u64::from_be_bytes(*record.last_chunk()?);
-            read.projects.insert(*record.first_chunk()?, (sequence, at));
+            read.projects.insert(*record.first_chunk()?, (state, at));
         }
         (read.files.len() == files && read.projects.len() == projects).then_some(read)
     }

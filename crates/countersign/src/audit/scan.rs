@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use countersign_trust::digest::Sha256;
 use countersign_trust::tlog::{self, EntriesId, TileId};
 
+use super::map::MapCheck;
 use super::progress::{Progress, root_of};
 use super::promises::{self, Noted, broken};
 use super::source::{Source, entries_of};
@@ -32,6 +33,7 @@ struct Checked {
 pub(super) fn scan(
     source: &Source,
     progress: &mut Progress,
+    map: &mut MapCheck,
     size: u64,
     threads: Option<usize>,
     tell: &dyn Fn(u64, u64),
@@ -71,13 +73,19 @@ pub(super) fn scan(
             let due = checked.is_err() || !whole || saved.1.elapsed() > SAVED_EVERY;
             // What is not whole yet is read again the next time, so the progress ends before it.
             if due && progress.position() > saved.0 {
+                map.flush()?;
                 save(progress)?;
                 saved = (progress.position(), Instant::now());
             }
             let checked = checked?;
             let again = |index: u64| entry(source, index, size);
-            for noted in &checked.noted {
-                progress.promises.take(noted, &again)?;
+            for (noted, hash) in checked.noted.iter().zip(&checked.hashes) {
+                map.before(&mut progress.promises)?;
+                map.passes(progress.promises.entries(), noted.map())?;
+                progress.promises.take(noted, hash, &again)?;
+                if let Some(entry) = noted.map_entry(*hash) {
+                    map.push(entry)?;
+                }
             }
             match checked.root {
                 Some(root) => {
@@ -93,6 +101,7 @@ pub(super) fn scan(
             same(source, id, row)?;
         }
         if progress.position().is_multiple_of(BUNDLE) && progress.position() > saved.0 {
+            map.flush()?;
             save(progress)?;
         }
         progress

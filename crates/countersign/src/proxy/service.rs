@@ -604,8 +604,8 @@ fn refusal(path: &str, request: &Request<Incoming>, refused: &Refused) -> Answer
         (Exit::Unreachable, _) => StatusCode::GATEWAY_TIMEOUT,
         (Exit::Refused, _) => StatusCode::FORBIDDEN,
         (Exit::Environment, _) => StatusCode::INTERNAL_SERVER_ERROR,
-        // Not 403, which uv takes for "log in", nor 5xx, which clients repeat.
-        (Exit::Verification, _) => StatusCode::CONFLICT,
+        // Not 403, which uv takes for "log in", nor 409, which pnpm repeats, nor 5xx, which all repeat.
+        (Exit::Verification, _) => StatusCode::UNPROCESSABLE_ENTITY,
     };
     let mut why = format!(
         "countersign refuses ({}): {}",
@@ -654,7 +654,7 @@ fn refusal(path: &str, request: &Request<Incoming>, refused: &Refused) -> Answer
             HeaderValue::from_static("Basic realm=\"registry\""),
         );
     }
-    if is_pip && path.starts_with("/pypi/") && status == StatusCode::CONFLICT {
+    if is_pip && path.starts_with("/pypi/") && status == StatusCode::UNPROCESSABLE_ENTITY {
         // pip passes over an index that it can not have without a word, but names a content type that it does not know.
         // There is nothing in this page that it could install.
         let quoted = ascii.replace(['"', '\\'], "'");

@@ -28,12 +28,17 @@ pub fn target_path(ecosystem: Ecosystem, key: &str) -> String {
     format!("{ecosystem}/{key}/{name}")
 }
 
+/// A request, the target that was looked for, and the answer.
+type Answered<'a> = (&'a Request, Option<&'a str>, Option<&'a [u8]>);
+/// The bytes of a target, where they are at hand.
+pub type AtHand<'a> = &'a (dyn Fn(&TargetFile) -> Option<Vec<u8>> + Sync);
+
 /// Why something of a repository is not passed on, with what proves it where something does.
 pub struct Trouble {
     /// What is wrong.
     pub failure: Failure,
     /// What was seen, for an evidence file.
-    pub seen: Option<Seen>,
+    pub seen: Option<Box<Seen>>,
 }
 
 impl From<Failure> for Trouble {
@@ -170,7 +175,7 @@ impl Repository<'_> {
             }
             Err(trouble) if trouble.failure.exit == Exit::Unreachable => {
                 let why = trouble.failure.message.clone();
-                session.from_kept(self, &path, &before, trouble)?;
+                session.take_kept(self, &path, &before, trouble)?;
                 session.offline = Some(why);
                 Ok(session)
             }
@@ -178,19 +183,14 @@ impl Repository<'_> {
         }
     }
 
-    fn shown(
-        &self,
-        before: &Trusted,
-        answer: Option<(&Request, Option<&str>, Option<&[u8]>)>,
-        failure: Failure,
-    ) -> Trouble {
+    fn shown(&self, before: &Trusted, answer: Option<Answered<'_>>, failure: Failure) -> Trouble {
         let step = match answer {
             None => Step::Refresh,
             Some((request, path, answer)) => Step::metadata(request, path, answer),
         };
         Trouble {
             failure,
-            seen: Some(Seen::new(self.now, before, step)),
+            seen: Some(Box::new(Seen::new(self.now, before, step))),
         }
     }
 }
@@ -236,7 +236,7 @@ impl Session {
     }
 
     /// What was kept, held against the clock once more.
-    fn from_kept(
+    fn take_kept(
         &mut self,
         repository: &Repository<'_>,
         path: &std::path::Path,
@@ -333,7 +333,7 @@ impl Session {
         &mut self,
         repository: &Repository<'_>,
         path: &str,
-        at_hand: Option<&(dyn Fn(&TargetFile) -> Option<Vec<u8>> + Sync)>,
+        at_hand: Option<AtHand<'_>>,
     ) -> std::result::Result<Option<Vec<u8>>, Trouble> {
         let Some(target) = self.look(repository, path).await? else {
             return Ok(None);
@@ -376,11 +376,11 @@ impl Session {
                 Ok(()) => Ok(Some(bytes)),
                 Err(refusal) => Err(Trouble {
                     failure: refusal.into(),
-                    seen: Some(Seen::new(
+                    seen: Some(Box::new(Seen::new(
                         repository.now,
                         self.client.trusted(),
                         Step::target(path, &bytes),
-                    )),
+                    ))),
                 }),
             };
         }

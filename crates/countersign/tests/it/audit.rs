@@ -1,10 +1,13 @@
 //! Audits of logs that keep their promises, and of each way to break them.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 
-use countersign_trust::leaf::{Leaf, LeafKind};
-use countersign_trust::tlog::{EntriesId, TileId};
+use countersign_trust::digest::Sha256;
+use countersign_trust::leaf::{self, Leaf, LeafKind};
+use countersign_trust::map::{Replay, project_of};
+use countersign_trust::tlog::{EntriesId, TileId, leaf_hash};
 use serde_json::Value;
 
 use crate::paper_log;
@@ -110,10 +113,12 @@ fn an_audit_that_was_cut_off_goes_on_where_it_was() {
     let folder = auditor.user.path("home/audits");
     let place = fs::read_dir(&folder)
         .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .path();
+        .map(|entry| entry.unwrap().path())
+        .find(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "audit")
+        })
+        .unwrap();
     let memory = fs::read(&place).unwrap();
     let mut flipped = memory.clone();
     flipped[200] ^= 1;
@@ -264,4 +269,60 @@ fn files_of_the_log_that_do_not_fit_together_are_named() {
     let note = fs::read_to_string(auditor.file("checkpoint")).unwrap();
     fs::write(auditor.file("checkpoint"), note.replacen("768", "767", 1)).unwrap();
     auditor.bad("checkpoint", &[]);
+}
+
+/// The entries, and after each so many of them a commitment to the map that they make. `wrong` changes what is committed.
+fn mapped(count: u64, every: usize, wrong: impl Fn(u64, Sha256) -> (u64, Sha256)) -> Vec<Vec<u8>> {
+    let (mut all, mut chains, mut replay) = (Vec::new(), HashMap::new(), Replay::default());
+    for (number, entry) in paper_log::entries(count, 7).enumerate() {
+        // The commitments move the indices, so each leaf names anew where the one before stands.
+        let mut leaf = leaf::parse(&entry).unwrap().known().unwrap();
+        if let Some(subject) = &leaf.subject {
+            let project = project_of(subject).to_owned();
+            leaf.previous = chains.insert(project, all.len() as u64);
+        }
+        let entry = leaf.to_text().unwrap().into_bytes();
+        replay.add(&leaf, &leaf_hash(&entry)).unwrap();
+        all.push(entry);
+        if number % every == every - 1 {
+            let (covers, root) = wrong(all.len() as u64, replay.root().unwrap());
+            let root = Leaf::map_root(covers, root, leaf.time);
+            all.push(root.to_text().unwrap().into_bytes());
+        }
+    }
+    all
+}
+
+#[test]
+fn the_map_is_made_again_and_a_wrong_one_is_noticed() {
+    let auditor = Auditor::new();
+    // First no map at all, then maps after each 100 entries, the log growing under the auditor's memory.
+    let all = mapped(1_000, 100, |covers, root| (covers, root));
+    let newest = |size: usize| {
+        let maps = all[..size].iter().rev();
+        maps.filter_map(|entry| leaf::parse(entry).unwrap().known().unwrap().map)
+            .next()
+    };
+    for size in [50, 101, 256, 300, 400, 900, all.len(), all.len()] {
+        auditor.write(all[..size].iter().cloned());
+        let said = auditor.good(&[]);
+        match newest(size) {
+            None => assert!(said["map"]["unchecked"].is_string(), "{said}"),
+            Some(map) => {
+                assert_eq!(said["map"]["covers"], map.covers, "{said}");
+                assert_eq!(said["map"]["root"], map.root.to_hex());
+            }
+        }
+    }
+    // A root that the entries do not make: a release hidden from the map, say.
+    for wrong in [
+        mapped(300, 150, |covers, _| (covers, Sha256([7; 32]))),
+        mapped(300, 150, |covers, root| (covers - 1, root)),
+        mapped(300, 150, |covers, root| (covers + 1, root)),
+    ] {
+        let auditor = Auditor::new();
+        auditor.write(wrong.into_iter());
+        auditor.bad("map-root", &[]);
+        auditor.bad("map-root", &["--full"]);
+    }
 }

@@ -5,6 +5,7 @@
 mod audit;
 mod client;
 mod integrations;
+mod monitor;
 mod paper_log;
 mod people;
 mod provenance;

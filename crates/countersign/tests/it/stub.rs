@@ -11,7 +11,7 @@ pub struct Answer {
     /// Whether the connection stays open without one.
     silent: bool,
     headers: String,
-    body: String,
+    body: Vec<u8>,
 }
 
 impl Answer {
@@ -20,7 +20,14 @@ impl Answer {
             status: Some(status),
             silent: false,
             headers: String::new(),
-            body: body.to_owned(),
+            body: body.as_bytes().to_vec(),
+        }
+    }
+
+    pub fn bytes(status: u16, body: Vec<u8>) -> Self {
+        Self {
+            body,
+            ..Self::status(status, "")
         }
     }
 
@@ -29,7 +36,7 @@ impl Answer {
             status: None,
             silent: false,
             headers: String::new(),
-            body: String::new(),
+            body: Vec::new(),
         }
     }
 
@@ -74,14 +81,13 @@ impl Stub {
                 let Some(status) = answer.status else {
                     continue;
                 };
-                let text = format!(
-                    "HTTP/1.1 {status} X\r\n{}Connection: close\r\nContent-Length: {}\r\n\r\n{}",
+                let head = format!(
+                    "HTTP/1.1 {status} X\r\n{}Connection: close\r\nContent-Length: {}\r\n\r\n",
                     answer.headers,
-                    answer.body.len(),
-                    answer.body
+                    answer.body.len()
                 );
                 // A client that went away is the test's business.
-                _ = stream.write_all(text.as_bytes());
+                _ = stream.write_all(&[head.as_bytes(), &answer.body].concat());
             }
         });
         Self { address, seen }

@@ -172,7 +172,11 @@ fn pip_uv_npm_and_cargo_install_through_it_and_show_why_they_do_not() {
         assert!(said.contains("file-mismatch"), "{said}");
     }
     std::fs::remove_dir_all(app.join("node_modules")).unwrap();
-    let ran = through(&scene.user, &options, &npm(&["ci"]));
+    let ran = through(
+        &scene.user,
+        &options,
+        &npm(&["ci", "--cache", "npm-cache-2"]),
+    );
     assert_ne!(ran.code, 0, "{ran:#?}");
     assert!(
         ran.err.contains("npm error") && ran.err.contains("file-mismatch"),

@@ -180,6 +180,8 @@ keys! {
     /// A tlog-policy file: witnesses, and which of them must have cosigned a checkpoint of the transparency log before it is
     /// shown. Without it the log waits for nobody. This log's own keys need not stand in it.
     "log.policy" => log_policy: PathBuf = "\"/etc/countersign/log-policy\"";
+    /// Keep the map of the transparency log and commit to it. Without it nobody can prove that no release is kept back.
+    "log.map" => log_map: bool = "true";
     /// Write one line per request.
     "log.requests" => log_requests: bool = "true";
     /// How log lines look: "auto" (for people on a terminal, JSON otherwise), "human" or "json".

@@ -119,6 +119,8 @@ pub struct Config {
     pub scan_partners: Vec<ScanPartner>,
     /// Who must cosign the log's checkpoints.
     pub log_policy: Option<LogPolicy>,
+    /// Is the log's map kept?
+    pub log_map: bool,
     /// One line per request?
     pub log_requests: bool,
     /// How log lines look.
@@ -566,6 +568,7 @@ impl Config {
                 .log_policy
                 .map(|path| log_policy(&placed(path)))
                 .transpose()?,
+            log_map: file.log_map.unwrap_or(defaults.keep_map),
             log_requests: file.log_requests.unwrap_or(true),
             log_format: file.log_format.unwrap_or(LogFormat::Auto),
             log_filter: file.log_filter.unwrap_or_else(|| "info".to_owned()),
@@ -604,6 +607,7 @@ impl Config {
             builtin_trust_roots: self.trust_roots.clone(),
             root_repositories: RootRepository::built_in(),
             check_sources: self.check_sources,
+            keep_map: self.log_map,
             refresh_trust_roots: self.refresh_trust_roots,
             cargo_aliases: self.cargo_aliases.clone(),
             npm_attestations: self.npm_attestations,
