@@ -312,12 +312,12 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "code-wrong" "Wrong code"
         "The code is wrong, too old, or was used before."
         "Wait for the next code; if it stays wrong, set the clock of your device.";
-    "content-encoding" [415] "Encoding not understood"
-        "The request's body is packed in a way that is not understood at this address."
-        "Send it as it is; questions about vulnerabilities may be packed with gzip.";
     "completeness-long" "Too many leaves for one answer"
         "The project has so many leaves that one text of completeness can not hold them."
         "Ask for those after what is known, or read the log itself.";
+    "content-encoding" [415] "Encoding not understood"
+        "The request's body is packed in a way that is not understood at this address."
+        "Send it as it is; questions about vulnerabilities may be packed with gzip.";
     "crate-filename" "Not the name of a crate"
         "A crate's file is named NAME-VERSION.crate, exactly as its Cargo.toml has both."
         "Make it with `cargo package`, and do not rename it.";

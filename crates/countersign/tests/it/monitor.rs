@@ -161,7 +161,7 @@ fn a_deleted_replaced_or_hidden_leaf_and_a_wrong_map_are_noticed() {
         ),
         (
             Box::new(|text: &mut Completeness| {
-                text.covered[0] = text.covered[0].replace("time 20", "time 19");
+                text.covered[0] = text.covered[0].replace("time 20", "time 21");
             }),
             "these are not the leaves of the project",
         ),
