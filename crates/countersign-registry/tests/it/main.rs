@@ -31,6 +31,5 @@ mod roots;
 mod sign_in;
 mod staging;
 mod trusted;
-mod tuf_service;
 mod visibility;
 mod witnesses;

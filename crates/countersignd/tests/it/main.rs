@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod archive;
-mod ceremonies;
 mod commands;
 mod demo;
 mod import;
