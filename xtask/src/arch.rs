@@ -52,6 +52,7 @@ const CORE: &[(&str, &[Arrow])] = &[
     ("texts", &[]),
     ("seams", &[to("model")]),
     ("keys", &[to("error"), to("seams"), to("model")]),
+    ("signers", &[to("error")]),
     // Judgement: pure.
     ("checks", &[to("model"), to("error")]),
     (

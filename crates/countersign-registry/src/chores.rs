@@ -132,7 +132,10 @@ impl Registry {
             Work::Critical => self.find_critical_if_due().await.map(drop),
             Work::Provenance => self.look_after_provenance().await,
             Work::TrustRoots => self.refresh_trust_roots_if_due().await,
-            Work::Tuf => self.look_after_tuf().await,
+            Work::Tuf => {
+                let services = self.look_after_tuf_services().await;
+                self.look_after_tuf().await.and(services)
+            }
         }
     }
 

@@ -37,6 +37,7 @@ mod recovery;
 mod seams;
 mod settings;
 mod sign_in;
+pub mod signers;
 mod stars;
 mod store;
 mod texts;
@@ -95,7 +96,9 @@ pub use trusted::{
     FailedExchange, IssuerSummary, JudgedPublisher, Minted, NewIssuer, NewPublisher, Notice,
     PolicyChange, ProjectPolicy, PublisherCheck, PublisherSummary, Refusal, TokenTest,
 };
-pub use tuf::{TufRepository, TufTrust};
+pub use tuf::{
+    ServiceDesk, ServiceTask, TufPosition, TufRepository, TufRoleState, TufServiceSummary, TufTrust,
+};
 pub use visibility::{Reader, reading_as, saw_private};
 
 /// The one handle. Cheap to clone.

@@ -9,11 +9,14 @@
 //! - `keys`: where the keys are.
 //! - `own`: the repositories of our own index: `pypi`, `npm`, `cargo`, and `roots`, which lists their roots.
 //! - `renewal`: what is signed anew as time passes, and what is deleted.
+//! - `service`: what is signed for registries elsewhere.
 //! - `shelf`: what is served.
 
+mod ceremonies;
 pub(crate) mod keys;
 pub(crate) mod own;
 mod renewal;
+mod service;
 mod shelf;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -30,9 +33,11 @@ use crate::Registry;
 use crate::error::{Error, Kind, Result};
 use crate::store::{Store, TufFileRow, TufPublication, TufTargetRow};
 
+pub use ceremonies::{TufPosition, TufRoleState};
 pub(crate) use own::{OWN, ROOTS, document_name, target_path};
 pub use own::{TufRepository, TufTrust};
 pub(crate) use renewal::{LIFT, lift_after};
+pub use service::{ServiceDesk, ServiceTask, TufServiceSummary};
 pub(crate) use shelf::Shelf;
 
 /// Targets that a writer keeps in memory, over all its bins.
@@ -54,6 +59,15 @@ pub(crate) struct Terms {
     /// Are former targets kept for a day, for those who began before? Only where their bytes are here.
     #[serde(default)]
     pub(crate) keep_former: bool,
+    /// Does the number of bins stay what it is? Else it grows with the targets.
+    #[serde(default)]
+    pub(crate) fixed_bins: bool,
+    /// Keys that the next root or targets may put in the place of those in use, by role.
+    #[serde(default)]
+    pub(crate) next: BTreeMap<String, String>,
+    /// For how long top-level targets are good where the server has their key, in seconds; else a year.
+    #[serde(default)]
+    pub(crate) targets_good_for: Option<i64>,
 }
 
 impl Terms {
@@ -65,7 +79,7 @@ impl Terms {
                 "tuf-key-missing",
                 format!("No key is named for TUF's role `{role}`."),
             )
-            .remedy("Name one: see docs/tuf.md.")
+            .remedy("Name one: see docs/operating-tuf.md.")
         })?;
         keys::signer(source, folder)
     }
@@ -140,6 +154,7 @@ pub(crate) struct Prepared {
 pub(crate) struct Room {
     writers: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Box<State>>>>>>,
     pub(crate) shelf: Shelf,
+    services: service::ServiceRoom,
 }
 
 /// The one writer of a repository in this process. Of other processes it is kept apart by the version that it follows.

@@ -211,7 +211,8 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(crate) fn new(step: Step, sentence: impl Into<String>) -> Self {
+    /// A refusal at a step, with a sentence without its full stop.
+    pub fn new(step: Step, sentence: impl Into<String>) -> Self {
         Self {
             step,
             code: step.code(),

@@ -552,6 +552,15 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "json-too-large" [413] "JSON too large"
         "The body of the request is too large."
         "Send less at once.";
+    "key-locked" "Key stays locked"
+        "The key is encrypted or in a token, and its passphrase or PIN is missing or wrong."
+        "Type it when asked, or set COUNTERSIGN_TUF_PASSPHRASE or COUNTERSIGN_PKCS11_PIN.";
+    "key-source" "No source of a key"
+        "What was given does not say where a key is."
+        "A key is file:PATH, env:NAME, or pkcs11:token=LABEL;object=LABEL?module-path=FILE.";
+    "key-unreadable" "Key not usable"
+        "A key can not be read where its source says, or is of a kind that TUF's clients do not know."
+        "Keys are Ed25519 or P-256: PKCS#8 in PEM, or in a PKCS#11 token.";
     "last-owner" "Last owner"
         "The last owner of a project can not leave it."
         "Make somebody else an owner first.";
@@ -1425,6 +1434,39 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "tuf-refused" "Not signed"
         "TUF metadata was not signed, since clients would refuse it."
         "Operators: look at countersignd tuf status.";
+    "tuf-role" "No such role"
+        "Only roles that sign without people have keys that the server rotates."
+        "Those are timestamp, snapshot, index and bins.";
+    "tuf-service-bootstrapped" "Ceremony was held"
+        "The service has its root already, or one that waits for signatures."
+        "Change it with `rstuf admin metadata update`, or sign what waits.";
+    "tuf-service-exists" "Service is there"
+        "There is a TUF service of this name."
+        "Choose another name.";
+    "tuf-service-name" "Name not possible"
+        "A TUF service has a name of lower-case letters, digits and hyphens."
+        "Choose another.";
+    "tuf-service-not-ready" "Service not ready"
+        "The service has no root that enough people signed."
+        "Hold the ceremony, and sign until the threshold is met.";
+    "tuf-service-nothing-pending" "Nothing to sign"
+        "No document of this role waits for signatures."
+        "Ask which do: GET api/v1/metadata/sign.";
+    "tuf-service-online-key" "Another online key"
+        "The root names an online key that the service does not have, or more than one."
+        "Give the ceremony the public key of `countersignd tuf service create` or `next-key`.";
+    "tuf-service-pending" "Another root waits"
+        "A root waits for signatures, and only one can."
+        "Sign it, or drop it with `rstuf admin metadata stop-sign`.";
+    "tuf-service-request" "Request not taken"
+        "What was sent to a TUF service can not be listed or signed as it is. The message says what is wrong."
+        "Mend it and send it again; nothing was changed.";
+    "tuf-service-token" "Token of the service"
+        "A TUF service takes tokens of its own and no others."
+        "Make one with `countersignd tuf service token NAME`.";
+    "tuf-service-unknown" "No such service"
+        "There is no TUF service of this name."
+        "`countersignd tuf service list` lists them.";
     "tuf-target-unknown" "No such target"
         "No target has this path and digest now, or had it within the last day."
         "Take its digest from the metadata that is current.";

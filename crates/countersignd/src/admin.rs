@@ -49,14 +49,14 @@ async fn act(common: &Common, command: &Admin) -> Result<(), Failure> {
     }
 }
 
-async fn open(common: &Common, stores: &Stores) -> Result<Registry, Failure> {
+pub(crate) async fn open(common: &Common, stores: &Stores) -> Result<Registry, Failure> {
     let config = Config::load(&common.data, common.config.as_deref(), &stores.overrides())?;
     instance::open(&config, false).await
 }
 
 /// Lets what was decided reach the log before the command ends, whether or not a server is running: two writers
 /// of the log are harmless, one of them wins each step.
-async fn settled(registry: &Registry) {
+pub(crate) async fn settled(registry: &Registry) {
     registry.start().stop().await;
 }
 

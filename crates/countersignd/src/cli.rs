@@ -2,6 +2,7 @@
 
 mod people;
 mod trusted;
+mod tuf;
 
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ pub use people::{
     Sessions, User,
 };
 pub use trusted::{Issuer, NewPublisherFlags, Publisher};
+pub use tuf::{Ceremony as TufCeremony, Service as TufService, Sign as TufSign, Tuf, TufKey};
 
 use crate::config::{Overrides, Span, public_url};
 
@@ -160,6 +162,9 @@ pub enum Command {
     /// Check the configuration, or print a sample.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Ceremonies of TUF: what people sign, with their keys; and services for registries elsewhere.
+    #[command(subcommand)]
+    Tuf(Box<Tuf>),
     /// Users, tokens, projects, rules, recoveries, quarantine.
     #[command(subcommand)]
     Admin(Admin),

@@ -19,6 +19,7 @@ mod report;
 mod sample;
 mod serve;
 mod tls;
+mod tuf;
 
 use std::process::ExitCode;
 
@@ -84,6 +85,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             Ok(())
         }
         Command::Config(ConfigCommand::Check(place)) => check(common, place),
+        Command::Tuf(command) => tuf::run(common, command).await,
         Command::Admin(command) => admin::run(common, command).await,
     }
 }

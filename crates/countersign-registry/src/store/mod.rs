@@ -20,6 +20,7 @@ mod provenance;
 mod publishing;
 mod reading;
 mod recovery;
+mod service;
 mod sign_in;
 mod staging;
 mod stars;
@@ -61,6 +62,7 @@ pub(crate) use publishing::{
 pub(crate) use publishing::{IdentifierFacts, ReleaseFacts};
 pub(crate) use reading::{DistTag, FileExtras, FileRow, ReleaseRow, ecosystem};
 pub(crate) use recovery::RecoveryRow;
+pub(crate) use service::{PendingRow, ServiceRow, TaskRow};
 pub(crate) use sign_in::{
     CeremonyRow, FactorFacts, FactorRow, LinkedRow, NewSession, PasswordRow, PersonRow, SessionRow,
     SignUpRow,

@@ -77,6 +77,11 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
     ("tuf_metadata", "repository, file"),
     ("tuf_roles", "repository, role"),
     ("tuf_targets", "repository, path, digest"),
+    ("tuf_services", "name"),
+    ("tuf_service_pending", "service, role"),
+    ("tuf_service_deferred", "service, path"),
+    ("tuf_service_tasks", "id"),
+    ("tuf_service_tokens", "id"),
 ];
 
 /// A column as a backup names it.

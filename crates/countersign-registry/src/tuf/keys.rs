@@ -20,8 +20,12 @@ const DERIVED: &[u8] = b"\ncountersign/tuf/derived-key/v1\n";
 /// # Errors
 /// `tuf-key-missing`; `tuf-key-source` for a source of no known kind.
 pub(crate) fn signer(source: &str, folder: &Path) -> Result<Box<dyn Signs>> {
-    let Some(name) = source.strip_prefix(FILE) else {
-        return Err(unknown(source));
+    // A path, a variable, a token: not what this made itself.
+    let elsewhere = |name: &str| name.contains('/') && !name.contains('#');
+    let Some(name) = source.strip_prefix(FILE).filter(|name| !elsewhere(name)) else {
+        return crate::signers::signer(source, &|_| {
+            std::env::var("COUNTERSIGN_TUF_PASSPHRASE").ok()
+        });
     };
     let (name, label) = match name.split_once('#') {
         Some((name, label)) => (name, Some(label)),
@@ -51,6 +55,16 @@ pub(crate) fn derived(repository: &str, role: &str) -> String {
     format!("{FILE}{SEED}#{repository}/{role}")
 }
 
+/// Makes a key in the folder of keys, or takes the one that lies there already under this name. Its source.
+///
+/// # Errors
+/// `tuf-key-missing` where the folder can not be written.
+pub(crate) fn in_folder(folder: &Path, name: &str, fresh: [u8; 32]) -> Result<String> {
+    let file = plain(name).ok_or_else(|| unknown(name))?;
+    secret_or_new(folder, file, fresh).map_err(|cause| missing(folder, file, cause))?;
+    Ok(format!("{FILE}{file}"))
+}
+
 fn in_memory(secret: &[u8; 32]) -> Result<Box<dyn Signs>> {
     let signer = Ed25519Signer::new(secret)
         .map_err(|source| Error::internal("a key of TUF is unusable", source.to_string()))?;
@@ -72,7 +86,7 @@ fn missing(folder: &Path, name: &str, source: std::io::Error) -> Error {
             folder.join(name).display()
         ),
     )
-    .remedy("Put it back from where you keep the keys. If it is lost, give its role another key (docs/tuf.md).")
+    .remedy("Put it back from where you keep the keys. If it is lost, give its role another key (docs/operating-tuf.md).")
     .because(source)
 }
 

@@ -228,6 +228,9 @@ impl Registry {
                 .collect(),
             lifetimes: Lifetimes::default(),
             keep_former: true,
+            fixed_bins: false,
+            next: BTreeMap::new(),
+            targets_good_for: None,
         };
         Ok(Keys {
             root: terms.signer("root", folder)?,

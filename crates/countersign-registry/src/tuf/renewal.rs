@@ -157,6 +157,7 @@ impl Writer {
         let repository = self.repository();
         let divide = repository
             .bins()
+            .filter(|_| !self.terms().fixed_bins)
             .and_then(|bins| redivide(bins.bit_length, self.targets()));
         if let Some(bits) = divide {
             return self.divide(store, bits, now, extra).await.map(Some);
@@ -166,10 +167,11 @@ impl Writer {
         let development = self.terms().development;
         let is_due = |role: &str| due.iter().any(|due| due.role == role);
         let current = repository.targets().map(|targets| &targets.targets);
-        let relist = listed.filter(|listed| development && current != Some(listed));
+        let has_targets = self.terms().keys.contains_key("targets");
+        let relist = listed.filter(|listed| has_targets && current != Some(listed));
         let (root, targets) = (
             development && is_due("root"),
-            development && (is_due("targets") || relist.is_some()),
+            has_targets && (is_due("targets") || relist.is_some()),
         );
         let mut bins: BTreeMap<String, Contents> = BTreeMap::new();
         let of_bins = due.iter().filter(|due| {
@@ -253,7 +255,7 @@ impl Writer {
             })?;
         let document = Targets {
             version: before.version + 1,
-            expires: now + YEAR,
+            expires: now + self.terms().targets_good_for.unwrap_or(YEAR),
             targets: listed.unwrap_or_else(|| before.targets.clone()),
             ..before
         };

@@ -321,6 +321,14 @@ impl Repository {
             .map_or(0, |standing| standing.meta.version)
     }
 
+    /// How timestamp and snapshot stand, once they are there.
+    pub fn heads(&self) -> impl Iterator<Item = (&'static str, &Standing)> {
+        let heads = [("timestamp", &self.timestamp), ("snapshot", &self.snapshot)];
+        heads
+            .into_iter()
+            .filter_map(|(role, standing)| Some((role, standing.as_ref()?)))
+    }
+
     /// The bins, where there are any.
     #[must_use]
     pub fn bins(&self) -> Option<&SuccinctRoles> {

@@ -10,6 +10,7 @@ mod oidc;
 pub(crate) mod pypi;
 mod pypi_upload;
 mod tuf;
+mod tuf_service;
 
 use axum::Router;
 
@@ -25,5 +26,6 @@ pub(crate) fn routes() -> Router<Site> {
         .merge(oidc::routes())
         .merge(npm::routes())
         .merge(cargo::routes())
+        .merge(tuf_service::routes())
         .merge(tuf::routes())
 }

@@ -88,6 +88,13 @@ impl Desk {
         ran(self.command(arguments))
     }
 
+    /// The same with variables in its environment.
+    pub fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
+        let mut command = self.command(arguments);
+        command.envs(environment.iter().copied());
+        ran(command)
+    }
+
     /// Starts `serve` on a free port and waits for its line.
     #[track_caller]
     pub fn serve(&self, arguments: &[&str]) -> Server {

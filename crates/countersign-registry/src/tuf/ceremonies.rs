@@ -1,0 +1,374 @@
+//! What people signed becomes what is published; and the other way: what is published, for people to sign the next.
+
+use std::collections::BTreeMap;
+
+use countersign_trust::digest::Sha256;
+use countersign_trust::leaf::{self, LeafKind};
+use countersign_trust::tuf::bundle::{Bundle, Ready};
+use countersign_trust::tuf::repository::{BINS, INDEX};
+use countersign_trust::tuf::{Delegator, Envelope, Extra, Key, Limits, Root, Targets};
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Terms, Writer, keys, refused};
+use crate::Registry;
+use crate::accounts::new_id;
+use crate::error::{Error, Kind, Result};
+use crate::heartbeat::Change;
+use crate::model::Actor;
+use crate::policy;
+
+/// The roles that sign without a person.
+const ONLINE: [&str; 4] = ["timestamp", "snapshot", INDEX, BINS];
+
+/// How a role stands.
+#[derive(Clone, Debug, Serialize)]
+pub struct TufRoleState {
+    /// The role; `bins` stands for all of them, with the end of the first that ends.
+    pub role: String,
+    /// The version.
+    pub version: u64,
+    /// When it ends, in seconds since 1970 UTC.
+    pub expires: i64,
+    /// The ids of its keys.
+    pub keys: Vec<String>,
+    /// How many must sign.
+    pub threshold: u64,
+    /// Does it take people to sign it?
+    pub people: bool,
+    /// Is it time to sign it anew?
+    pub due: bool,
+}
+
+/// What a repository publishes now.
+#[derive(Clone, Debug)]
+pub struct TufPosition {
+    /// Its name.
+    pub name: String,
+    /// The newest root's file.
+    pub root: Vec<u8>,
+    /// The newest top-level targets' file.
+    pub targets: Vec<u8>,
+    /// Every key lies with the server.
+    pub development: bool,
+    /// Does the server itself sign the top-level targets?
+    pub signs_targets: bool,
+    /// How its roles stand.
+    pub roles: Vec<TufRoleState>,
+}
+
+fn unknown(name: &str) -> Error {
+    let shown: String = name.chars().take(80).collect();
+    Error::new(
+        Kind::NotFound,
+        "tuf-unknown",
+        format!("There is no TUF repository {shown:?} here."),
+    )
+    .remedy("`countersignd tuf status` lists them.")
+}
+
+impl Registry {
+    /// What all repositories publish now, services too.
+    ///
+    /// # Errors
+    /// Where the database fails or a key is away.
+    pub async fn tuf_positions(&self) -> Result<Vec<TufPosition>> {
+        let mut positions = Vec::new();
+        for (name, _) in self.inner.store.tuf_versions().await? {
+            let newest = async |role: &str| -> Result<Vec<u8>> {
+                let row = self.inner.store.tuf_newest(&name, role).await?;
+                Ok(row.ok_or_else(|| unknown(&name))?.body.into_bytes())
+            };
+            let (root, targets) = (newest("root").await?, newest("targets").await?);
+            let writer = self.tuf_writer(&name).await?;
+            let terms = writer.terms();
+            let position = TufPosition {
+                root,
+                targets,
+                development: terms.development,
+                signs_targets: terms.keys.contains_key("targets"),
+                roles: writer.roles(self.now().seconds())?,
+                name,
+            };
+            writer.keep();
+            positions.push(position);
+        }
+        Ok(positions)
+    }
+
+    /// In development the server has the keys that a ceremony takes from its hands: it signs that, once, with them. How many
+    /// signatures it gave.
+    ///
+    /// # Errors
+    /// `tuf-key-missing`. For operators alone.
+    pub async fn hand_over_tuf(&self, actor: &Actor, bundle: &mut Bundle) -> Result<usize> {
+        policy::may_operate(actor, "hold ceremonies")?;
+        let names: Vec<String> = bundle.parts().keys().cloned().collect();
+        let mut signed = 0;
+        for name in names {
+            let Some(row) = self.inner.store.tuf_repository(&name).await? else {
+                continue;
+            };
+            let terms: Terms = serde_json::from_str(&row.terms)
+                .map_err(|source| Error::internal("stored terms of TUF are malformed", source))?;
+            for role in ["root", "targets"] {
+                if !terms.keys.contains_key(role) {
+                    continue;
+                }
+                let signer = terms.signer(role, self.key_folder())?;
+                // Where the ceremony asks for other keys alone, this one has nothing to sign.
+                if let Ok(done) = bundle.sign(signer.as_ref()) {
+                    signed += done.len();
+                }
+            }
+        }
+        Ok(signed)
+    }
+
+    /// Gives an online role another key. That of `bins` signs from now on; the others must be named by the next root
+    /// (timestamp, snapshot) or targets (index), which people sign: the key is ready then. Its public half.
+    ///
+    /// # Errors
+    /// `tuf-unknown`, `tuf-key-missing`, `tuf-role`. For operators alone.
+    pub async fn rotate_tuf_online_key(
+        &self,
+        actor: &Actor,
+        name: &str,
+        role: &str,
+        source: Option<&str>,
+    ) -> Result<Vec<u8>> {
+        policy::may_operate(actor, "rotate keys of TUF")?;
+        if !ONLINE.contains(&role) {
+            return Err(Error::new(
+                Kind::Rejected,
+                "tuf-role",
+                format!("{role:?} is no role that signs without people."),
+            )
+            .remedy("Those are timestamp, snapshot, index and bins."));
+        }
+        let source = match source {
+            Some(source) => source.to_owned(),
+            None => {
+                let file = format!("tuf-{}.{role}.{}", name.replace('/', "-"), new_id());
+                keys::in_folder(self.key_folder(), &file, self.inner.seams.random.bytes32())?
+            }
+        };
+        let signer = keys::signer(&source, self.key_folder())?;
+        let id = Key::of(signer.as_ref()).map_err(refused)?.id();
+        let mut writer = self.tuf_writer(name).await?;
+        let mut terms = writer.terms().clone();
+        let now = self.now();
+        if role == BINS {
+            terms.keys.insert(role.to_owned(), source);
+        } else {
+            terms.next.insert(role.to_owned(), source);
+        }
+        writer.run_by(terms, self.key_folder())?;
+        let mut prepared = writer.draft(now.seconds(), Extra::default(), |_| Ok(()))?;
+        prepared.publication.terms = Some(writer.terms().to_json()?);
+        let mut tx = self.inner.store.write().await?;
+        tx.publish_tuf(&prepared.publication, now).await?;
+        if role == BINS {
+            let change =
+                Change::registry(actor, LeafKind::PolicyChanged).way(leaf::Change::Replaced, None);
+            let detail = json!({"policy": "tuf-key", "repository": name, "role": role, "key": id});
+            self.record(&mut tx, change, detail).await?;
+        }
+        tx.commit().await?;
+        writer.published(self, prepared);
+        signer
+            .public_key()
+            .map_err(|why| Error::internal("a key does not show itself", why.to_string()))
+    }
+
+    /// Publishes what people signed: of each repository its root, its targets, or both, in one transaction for each. A crash
+    /// between two leaves those before it published; the same ceremony is published again then, and what is published
+    /// already is passed over. `at_once`: what is published by now need not hold under the new root.
+    ///
+    /// # Errors
+    /// `tuf-unknown`; `tuf-refused` where it does not follow what is published. For operators alone.
+    pub async fn publish_tuf_ceremony(
+        &self,
+        actor: &Actor,
+        ready: &[Ready],
+        at_once: bool,
+    ) -> Result<Vec<String>> {
+        policy::may_operate(actor, "publish ceremonies")?;
+        let mut published = Vec::new();
+        for part in ready {
+            if self.publish_tuf_part(actor, part, at_once).await? {
+                published.push(part.repository.clone());
+            }
+        }
+        Ok(published)
+    }
+
+    async fn publish_tuf_part(&self, actor: &Actor, part: &Ready, at_once: bool) -> Result<bool> {
+        let name = &part.repository;
+        let limits = Limits::default();
+        let root = part
+            .root
+            .as_ref()
+            .map(|bytes| Envelope::<Root>::parse("root", bytes, &limits))
+            .transpose()
+            .map_err(refused)?;
+        let targets = part
+            .targets
+            .as_ref()
+            .map(|bytes| Envelope::<Targets>::parse("targets", bytes, &limits))
+            .transpose()
+            .map_err(refused)?;
+        let mut writer = self.tuf_writer(name).await?;
+        let in_use = writer.repository();
+        let root_there = root
+            .as_ref()
+            .is_none_or(|new| in_use.root() == &new.document);
+        let targets_there = targets
+            .as_ref()
+            .is_none_or(|new| in_use.targets() == Some(&new.document));
+        if root_there && targets_there {
+            writer.keep();
+            return Ok(false);
+        }
+        let top = targets.as_ref().map(|new| &new.document);
+        let document = root.as_ref().map(|new| &new.document);
+        let mut terms = writer.terms().clone();
+        let switched = self.switch_keys(&mut terms, document, top.or(in_use.targets()))?;
+        // From now on people have the root, and the targets unless the server's key is named for them still.
+        if let Some(root) = document {
+            terms.keys.remove("root");
+            if let Some(source) = terms.keys.get("targets") {
+                let held = keys::signer(source, self.key_folder())?;
+                if !names(
+                    root.authority("targets"),
+                    &Key::of(held.as_ref()).map_err(refused)?,
+                ) {
+                    terms.keys.remove("targets");
+                }
+            }
+            terms.development = false;
+        }
+        let now = self.now();
+        writer.run_by(terms, self.key_folder())?;
+        let before = writer.repository().root().version;
+        // The targets' keys may change with the root: what is published holds for readers until this transaction ends, and
+        // what takes its place is in it.
+        let together = at_once || switched || (root.is_some() && targets.is_some());
+        let mut prepared = writer.draft(now.seconds(), Extra::default(), |draft| {
+            if let Some(bytes) = part.root.as_ref().filter(|_| !root_there) {
+                draft.root(bytes, together)?;
+            }
+            if let Some(bytes) = part.targets.as_ref().filter(|_| !targets_there) {
+                draft.targets(bytes)?;
+            }
+            if switched {
+                draft.renew_index();
+            }
+            Ok(())
+        })?;
+        prepared.publication.terms = Some(writer.terms().to_json()?);
+        let mut tx = self.inner.store.write().await?;
+        tx.publish_tuf(&prepared.publication, now).await?;
+        let digest = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|of| Sha256::of(of).to_hex());
+        let change =
+            Change::registry(actor, LeafKind::PolicyChanged).way(leaf::Change::Replaced, None);
+        let detail = json!({
+            "policy": "tuf-ceremony", "repository": name, "root_before": before,
+            "root": digest(&part.root), "targets": digest(&part.targets),
+        });
+        self.record(&mut tx, change, detail).await?;
+        tx.commit().await?;
+        writer.published(self, prepared);
+        Ok(true)
+    }
+
+    /// Takes the keys into use that were got ready, where the new documents name them. Was there any?
+    fn switch_keys(
+        &self,
+        terms: &mut Terms,
+        root: Option<&Root>,
+        targets: Option<&Targets>,
+    ) -> Result<bool> {
+        let mut switched = false;
+        for (role, source) in terms.next.clone() {
+            let authority = match role.as_str() {
+                INDEX => targets.and_then(|targets| targets.authority(INDEX)),
+                _ => root.and_then(|root| root.authority(&role)),
+            };
+            let key =
+                Key::of(keys::signer(&source, self.key_folder())?.as_ref()).map_err(refused)?;
+            if names(authority, &key) {
+                terms.next.remove(&role);
+                terms.keys.insert(role, source);
+                switched = true;
+            }
+        }
+        Ok(switched)
+    }
+}
+
+fn names(authority: Option<countersign_trust::tuf::Authority<'_>>, key: &Key) -> bool {
+    authority.is_some_and(|authority| {
+        let mut keys = authority.role.keyids.iter();
+        keys.any(|id| {
+            let listed = authority.keys.get(id).and_then(Key::spki);
+            listed.is_some() && listed == key.spki()
+        })
+    })
+}
+
+impl Writer {
+    /// How the roles stand at `now`, in seconds since 1970 UTC.
+    fn roles(&self, now: i64) -> Result<Vec<TufRoleState>> {
+        let repository = self.repository();
+        let bins_key = Key::of(self.state.online.keys().bins)
+            .map_err(refused)?
+            .id();
+        let due = repository.due(now, &self.terms().lifetimes, &bins_key);
+        let root = repository.root();
+        let mut states: BTreeMap<String, TufRoleState> = BTreeMap::new();
+        let mut put = |role: &str,
+                       version: u64,
+                       expires: i64,
+                       by: Option<&countersign_trust::tuf::RoleKeys>| {
+            let mine = !self.terms().keys.contains_key(role);
+            let state = TufRoleState {
+                role: role.to_owned(),
+                version,
+                expires,
+                keys: by.map(|by| by.keyids.clone()).unwrap_or_default(),
+                threshold: by.map_or(1, |by| by.threshold),
+                people: mine,
+                due: due.iter().any(|due| due.role == role),
+            };
+            let first = states
+                .entry(role.to_owned())
+                .or_insert_with(|| state.clone());
+            if state.expires < first.expires {
+                *first = state;
+            }
+        };
+        put("root", root.version, root.expires, root.roles.get("root"));
+        let of_root = |role: &str| root.roles.get(role);
+        for (role, standing) in repository.heads() {
+            put(role, standing.meta.version, standing.expires, of_root(role));
+        }
+        let targets = repository.targets();
+        for (role, standing) in repository.standings() {
+            let bins = repository.bins().filter(|bins| bins.number(role).is_some());
+            let (name, by) = match (role.as_str(), bins) {
+                ("targets", _) => ("targets", of_root("targets")),
+                (_, Some(bins)) => (BINS, Some(&bins.keys)),
+                (other, None) => {
+                    let Some(authority) = targets.and_then(|targets| targets.authority(other))
+                    else {
+                        continue;
+                    };
+                    (other, Some(authority.role))
+                }
+            };
+            put(name, standing.meta.version, standing.expires, by);
+        }
+        Ok(states.into_values().collect())
+    }
+}

@@ -1,0 +1,504 @@
+//! A ceremony as one file: all documents that wait for people's signatures, of all repositories, with what they follow.
+//!
+//! The file travels between people and machines without a network. Whoever has a key signs a copy; copies are merged in any
+//! order. The file is checked whenever it is read: nothing in it is believed because it stands there, except the roots that it
+//! says are in use ([`Part::before`]), which whoever signs can hold against a root that they know.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::ceremony::{Change, Pending, Status, changes};
+use super::documents::{Document, Root, Targets};
+use super::envelope::{Delegator, Envelope};
+use super::key::Key;
+use super::{Fault, Limits, Refusal};
+use crate::oidc::{quoted, strict_object_within};
+use crate::sigstore::Signs;
+
+/// What stands as the file's `format`.
+pub const FORMAT: &str = "countersign-tuf-ceremony/1";
+/// The longest file, in bytes.
+pub const MAX_BYTES: usize = 32 << 20;
+/// How many repositories one ceremony may be for.
+const MAX_REPOSITORIES: usize = 256;
+
+/// One repository's share of a ceremony.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    before: Option<Envelope<Root>>,
+    targets_before: Option<Envelope<Targets>>,
+    root: Option<Pending<Root>>,
+    targets: Option<Pending<Targets>>,
+}
+
+impl Part {
+    /// A new root, a new top-level targets document, or both. `before` and `targets_before` are the files in use now.
+    ///
+    /// # Errors
+    /// Where a file in use can not be read, or something new does not follow it; [`Fault::Missing`] where nothing is new, or
+    /// there are targets and no root to name their keys.
+    pub fn new(
+        before: Option<&[u8]>,
+        targets_before: Option<&[u8]>,
+        root: Option<Root>,
+        targets: Option<Targets>,
+    ) -> Result<Self, Refusal> {
+        let limits = Limits::default();
+        let before = before.map(|bytes| Envelope::<Root>::parse("root", bytes, &limits));
+        let before = before.transpose()?;
+        let old_targets =
+            targets_before.map(|bytes| Envelope::<Targets>::parse("targets", bytes, &limits));
+        let targets_before = old_targets.transpose()?;
+        let root = root.map(|root| Pending::root(root, before.as_ref().map(|old| &old.document)));
+        let root = root.transpose()?;
+        let targets = match targets {
+            None => None,
+            Some(new) => {
+                follows(&new, targets_before.as_ref())?;
+                let by = delegator(before.as_ref(), root.as_ref())?;
+                let name = format!("root {}", by.version);
+                Some(Pending::targets("targets", new, &name, by)?)
+            }
+        };
+        if root.is_none() && targets.is_none() {
+            return Err(Refusal::new(
+                Fault::Missing,
+                "ceremony",
+                "there is nothing to sign",
+            ));
+        }
+        Ok(Self {
+            before,
+            targets_before,
+            root,
+            targets,
+        })
+    }
+
+    fn read(name: &str, mut map: Map<String, Value>) -> Result<Self, Refusal> {
+        let mut bytes = |field: &str| {
+            map.remove(field)
+                .map(|value| value.to_string().into_bytes())
+        };
+        let (before, targets_before) = (bytes("before"), bytes("targets_before"));
+        let (root, targets) = (bytes("root"), bytes("targets"));
+        if let Some(field) = map.keys().next() {
+            return Err(Refusal::malformed(
+                name,
+                format!("{} is unknown here", quoted(field)),
+            ));
+        }
+        let limits = Limits::default();
+        let parse_root = |bytes: &Vec<u8>| Envelope::<Root>::parse("root", bytes, &limits);
+        let before = before.as_ref().map(parse_root).transpose()?;
+        let old_targets = targets_before
+            .as_ref()
+            .map(|bytes| Envelope::<Targets>::parse("targets", bytes, &limits));
+        let targets_before = old_targets.transpose()?;
+        let root = root
+            .map(|bytes| Pending::read_root(&bytes, before.as_ref().map(|old| &old.document)))
+            .transpose()?;
+        let targets = match targets {
+            None => None,
+            Some(bytes) => {
+                let by = delegator(before.as_ref(), root.as_ref())?;
+                let named = format!("root {}", by.version);
+                let read = Pending::read_targets("targets", &bytes, &named, by)?;
+                follows(read.document(), targets_before.as_ref())?;
+                Some(read)
+            }
+        };
+        if root.is_none() && targets.is_none() {
+            return Err(Refusal::new(
+                Fault::Missing,
+                name,
+                "there is nothing to sign",
+            ));
+        }
+        Ok(Self {
+            before,
+            targets_before,
+            root,
+            targets,
+        })
+    }
+
+    /// The root that the ceremony follows, as the file claims.
+    #[must_use]
+    pub fn before(&self) -> Option<&Root> {
+        self.before.as_ref().map(|envelope| &envelope.document)
+    }
+
+    /// The bytes of that root.
+    #[must_use]
+    pub fn before_bytes(&self) -> Option<Vec<u8>> {
+        self.before.as_ref().map(Envelope::to_bytes)
+    }
+
+    /// Is this the root that the ceremony follows? Signatures and the order of fields do not matter.
+    ///
+    /// # Errors
+    /// Where the bytes are no root.
+    pub fn follows_root(&self, known: &[u8]) -> Result<bool, Refusal> {
+        let known = Envelope::<Root>::parse("root", known, &Limits::default())?;
+        Ok(self
+            .before
+            .as_ref()
+            .is_some_and(|before| before.payload() == known.payload()))
+    }
+
+    /// The new root.
+    #[must_use]
+    pub fn root(&self) -> Option<&Root> {
+        self.root.as_ref().map(Pending::document)
+    }
+
+    /// The new top-level targets.
+    #[must_use]
+    pub fn targets(&self) -> Option<&Targets> {
+        self.targets.as_ref().map(Pending::document)
+    }
+
+    /// In what the new root differs from the one in use.
+    #[must_use]
+    pub fn root_changes(&self) -> Vec<Change> {
+        let before = self.before();
+        self.root()
+            .map_or_else(Vec::new, |root| changes(before, root))
+    }
+
+    /// Which roles the new targets hand on to, and which they hand on to no longer or otherwise.
+    #[must_use]
+    pub fn delegation_changes(&self) -> Vec<String> {
+        let Some(new) = self.targets() else {
+            return Vec::new();
+        };
+        let old = self.targets_before.as_ref().map(|old| &old.document);
+        let (before, after) = (old.map(delegated).unwrap_or_default(), delegated(new));
+        let mut lines = Vec::new();
+        for (role, what) in &after {
+            match before.get(role) {
+                None => lines.push(format!("hands on to {role}: {what}")),
+                Some(was) if was != what => {
+                    lines.push(format!("hands on to {role}: {what} (was: {was})"));
+                }
+                Some(_) => {}
+            }
+        }
+        for role in before.keys().filter(|role| !after.contains_key(*role)) {
+            lines.push(format!("hands on to {role} no longer"));
+        }
+        lines
+    }
+
+    fn to_value(&self) -> Value {
+        let mut map = Map::new();
+        // What is written by an envelope is JSON.
+        let mut set = |name: &str, bytes: Option<Vec<u8>>| {
+            let value = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            if let Some(value) = value {
+                map.insert(name.to_owned(), value);
+            }
+        };
+        set("before", self.before_bytes());
+        set(
+            "targets_before",
+            self.targets_before.as_ref().map(Envelope::to_bytes),
+        );
+        set("root", self.root.as_ref().map(Pending::to_bytes));
+        set("targets", self.targets.as_ref().map(Pending::to_bytes));
+        Value::Object(map)
+    }
+}
+
+/// The root whose keys sign the targets: the new one, where there is one.
+fn delegator<'a>(
+    before: Option<&'a Envelope<Root>>,
+    root: Option<&'a Pending<Root>>,
+) -> Result<&'a Root, Refusal> {
+    root.map(Pending::document)
+        .or(before.map(|before| &before.document))
+        .ok_or_else(|| Refusal::new(Fault::Missing, "root", "no root names the keys of targets"))
+}
+
+fn follows(new: &Targets, before: Option<&Envelope<Targets>>) -> Result<(), Refusal> {
+    let wanted = before
+        .map_or(0, |old| old.document.version)
+        .saturating_add(1);
+    if new.version == wanted {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Fault::Version,
+        "targets",
+        format!("it is version {} instead of {wanted}", new.version),
+    ))
+}
+
+/// Roles that targets hand on to, with keys and threshold in a line.
+fn delegated(targets: &Targets) -> BTreeMap<String, String> {
+    let Some(delegations) = &targets.delegations else {
+        return BTreeMap::new();
+    };
+    let names: Vec<String> = match &delegations.roles {
+        super::Delegated::Listed(roles) => roles.iter().map(|role| role.name.clone()).collect(),
+        super::Delegated::Succinct(bins) => vec![format!("{}-*", bins.name_prefix)],
+    };
+    let keys = |name: &str| match &delegations.roles {
+        super::Delegated::Succinct(bins) => Some(bins.keys.clone()),
+        super::Delegated::Listed(_) => targets.authority(name).map(|by| by.role.clone()),
+    };
+    names
+        .into_iter()
+        .filter_map(|name| {
+            let role = keys(&name)?;
+            let short: Vec<&str> = role.keyids.iter().map(|id| short(id)).collect();
+            let line = format!("{} of {}", role.threshold, short.join(", "));
+            Some((name, line))
+        })
+        .collect()
+}
+
+/// The beginning of a key's id, enough for people to tell keys apart.
+#[must_use]
+pub fn short(keyid: &str) -> &str {
+    keyid.get(..12).unwrap_or(keyid)
+}
+
+/// How a document of a ceremony stands.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// The repository.
+    pub repository: String,
+    /// `root` or `targets`.
+    pub role: &'static str,
+    /// Its version.
+    pub version: u64,
+    /// When it ends, in seconds since 1970 UTC.
+    pub expires: i64,
+    /// Who signed, and who has not.
+    pub status: Status,
+}
+
+/// What of a repository is ready to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// The repository.
+    pub repository: String,
+    /// The new root, signed.
+    pub root: Option<Vec<u8>>,
+    /// The new top-level targets, signed.
+    pub targets: Option<Vec<u8>>,
+}
+
+/// All that is signed together.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Bundle {
+    parts: BTreeMap<String, Part>,
+}
+
+impl Bundle {
+    /// A ceremony for these repositories.
+    #[must_use]
+    pub fn new(parts: BTreeMap<String, Part>) -> Self {
+        Self { parts }
+    }
+
+    /// Reads a file, and checks all that is in it.
+    ///
+    /// # Errors
+    /// [`Fault::Limit`], [`Fault::Malformed`]; signatures that are not of their document, or of nobody who was asked.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
+        if bytes.len() > MAX_BYTES {
+            return Err(Refusal::new(
+                Fault::Limit,
+                "ceremony",
+                format!("it is longer than {MAX_BYTES} bytes"),
+            ));
+        }
+        let limits = Limits::default();
+        let malformed = |why: String| Refusal::malformed("ceremony", why);
+        let mut file =
+            strict_object_within(bytes, limits.depth + 4, limits.values).map_err(malformed)?;
+        match file.remove("format") {
+            Some(Value::String(format)) if format == FORMAT => {}
+            _ => {
+                return Err(malformed(format!("its `format` is not `{FORMAT}`")));
+            }
+        }
+        let Some(Value::Object(repositories)) = file.remove("repositories") else {
+            return Err(malformed("it has no object `repositories`".to_owned()));
+        };
+        if let Some(field) = file.keys().next() {
+            return Err(malformed(format!("{} is unknown here", quoted(field))));
+        }
+        if repositories.is_empty() || repositories.len() > MAX_REPOSITORIES {
+            return Err(Refusal::new(
+                Fault::Limit,
+                "ceremony",
+                format!("it is for none, or for more than {MAX_REPOSITORIES} repositories"),
+            ));
+        }
+        let parts = repositories
+            .into_iter()
+            .map(|(name, value)| match value {
+                Value::Object(map) => Ok((name.clone(), Part::read(&name, map)?)),
+                _ => Err(Refusal::malformed(&name, "it is no object")),
+            })
+            .collect::<Result<_, Refusal>>()?;
+        Ok(Self { parts })
+    }
+
+    /// The repositories with their shares.
+    #[must_use]
+    pub fn parts(&self) -> &BTreeMap<String, Part> {
+        &self.parts
+    }
+
+    /// The file, for people to look into.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let parts: Map<String, Value> = self
+            .parts
+            .iter()
+            .map(|(name, part)| (name.clone(), part.to_value()))
+            .collect();
+        let file = json!({"format": FORMAT, "repositories": parts});
+        let mut text = format!("{file:#}");
+        text.push('\n');
+        text.into_bytes()
+    }
+
+    /// Signs all that asks for this key and does not have its signature yet. Which documents those are: repository and role.
+    ///
+    /// # Errors
+    /// [`Fault::Unasked`] where nothing asks for the key; where the signer does not sign.
+    pub fn sign(&mut self, signer: &dyn Signs) -> Result<Vec<(String, &'static str)>, Refusal> {
+        let keyid = Key::of(signer)?.id();
+        let mut asked = false;
+        let mut signed = Vec::new();
+        for (name, part) in &mut self.parts {
+            if let Some(root) = part.root.as_mut().filter(|root| asks(root, &keyid)) {
+                asked = true;
+                if root.sign(signer)? {
+                    signed.push((name.clone(), "root"));
+                }
+            }
+            if let Some(targets) = part.targets.as_mut().filter(|new| asks(new, &keyid)) {
+                asked = true;
+                if targets.sign(signer)? {
+                    signed.push((name.clone(), "targets"));
+                }
+            }
+        }
+        if !asked {
+            return Err(Refusal::new(
+                Fault::Unasked,
+                "ceremony",
+                format!("nothing in it asks for the key {keyid}"),
+            ));
+        }
+        Ok(signed)
+    }
+
+    /// Takes the signatures of another copy. How many were new?
+    ///
+    /// # Errors
+    /// [`Fault::Mismatch`] where it is not the same ceremony; as [`Bundle::parse`]. Nothing is taken then.
+    pub fn merge(&mut self, copy: &[u8]) -> Result<usize, Refusal> {
+        let copy = Self::parse(copy)?;
+        let other =
+            |name: &str| Refusal::new(Fault::Mismatch, name, "the copy is of another ceremony");
+        let names = |bundle: &Self| bundle.parts.keys().cloned().collect::<BTreeSet<String>>();
+        if names(self) != names(&copy) {
+            return Err(other("ceremony"));
+        }
+        let mut merged = self.clone();
+        let mut added = 0;
+        for (name, theirs) in &copy.parts {
+            let Some(ours) = merged.parts.get_mut(name) else {
+                return Err(other(name));
+            };
+            let payload =
+                |of: &Option<Envelope<Root>>| of.as_ref().map(|old| old.payload().to_vec());
+            if payload(&ours.before) != payload(&theirs.before)
+                || ours.root.is_some() != theirs.root.is_some()
+                || ours.targets.is_some() != theirs.targets.is_some()
+            {
+                return Err(other(name));
+            }
+            if let (Some(ours), Some(theirs)) = (&mut ours.root, &theirs.root) {
+                added += ours.merge(&theirs.to_bytes())?;
+            }
+            if let (Some(ours), Some(theirs)) = (&mut ours.targets, &theirs.targets) {
+                added += ours.merge(&theirs.to_bytes())?;
+            }
+        }
+        *self = merged;
+        Ok(added)
+    }
+
+    /// How each document stands.
+    #[must_use]
+    pub fn rows(&self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for (name, part) in &self.parts {
+            if let Some(root) = &part.root {
+                rows.push(row(name, "root", root));
+            }
+            if let Some(targets) = &part.targets {
+                rows.push(row(name, "targets", targets));
+            }
+        }
+        rows
+    }
+
+    /// Did everybody sign that must?
+    #[must_use]
+    pub fn complete(&self) -> bool {
+        self.rows().iter().all(|row| row.status.complete())
+    }
+
+    /// What is to be published, at `now` (seconds since 1970 UTC).
+    ///
+    /// # Errors
+    /// [`Fault::Unsigned`] with the keys that still miss, [`Fault::Expired`].
+    pub fn finish(&self, now: i64) -> Result<Vec<Ready>, Refusal> {
+        let of = |name: &str, refusal: Refusal| Refusal {
+            what: format!("{name}: {}", refusal.what),
+            ..refusal
+        };
+        self.parts
+            .iter()
+            .map(|(name, part)| {
+                let root = part.root.as_ref().map(|root| root.finish(now)).transpose();
+                let targets = part.targets.as_ref().map(|new| new.finish(now)).transpose();
+                Ok(Ready {
+                    repository: name.clone(),
+                    root: root.map_err(|refusal| of(name, refusal))?,
+                    targets: targets.map_err(|refusal| of(name, refusal))?,
+                })
+            })
+            .collect()
+    }
+}
+
+fn asks<T: Document>(pending: &Pending<T>, keyid: &str) -> bool {
+    let status = pending.status();
+    let mut demands = status.demands.iter().map(|(_, verdict)| verdict);
+    demands.any(|verdict| {
+        let mut ids = verdict.signed.iter().chain(&verdict.missing);
+        ids.any(|id| id == keyid)
+    })
+}
+
+fn row<T: Document>(name: &str, role: &'static str, pending: &Pending<T>) -> Row {
+    Row {
+        repository: name.to_owned(),
+        role,
+        version: pending.document().version(),
+        expires: pending.document().expires(),
+        status: pending.status(),
+    }
+}
