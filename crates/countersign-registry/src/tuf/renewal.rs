@@ -294,7 +294,7 @@ impl Writer {
     }
 
     /// What is in each bin of a division.
-    async fn all_bins(
+    pub(super) async fn all_bins(
         &self,
         store: &Store,
         bins: &SuccinctRoles,

@@ -1151,7 +1151,9 @@ impl Registry {
         }
         let mut all = Vec::new();
         if wants("bins") {
-            all = writer.all_bins(&self.inner.store).await?;
+            if let Some(bins) = writer.repository().bins().cloned() {
+                all = writer.all_bins(&self.inner.store, &bins).await?;
+            }
         }
         let mut contents = Vec::new();
         for role in roles.into_iter().filter(|role| wants(&role.name)) {
@@ -1306,23 +1308,4 @@ impl Writer {
         Ok(read.document.targets)
     }
 
-    /// All bins with what is in them.
-    async fn all_bins(&mut self, store: &Store) -> Result<Vec<(String, Contents)>> {
-        let Some(bins) = self.repository().bins().cloned() else {
-            return Ok(Vec::new());
-        };
-        let mut all = Vec::new();
-        for number in 0..bins.count() {
-            let places = bins.places(number);
-            let rows = store
-                .tuf_targets(&self.name, places.start, places.end)
-                .await?;
-            let held = rows
-                .into_iter()
-                .map(|row| Ok((row.path.clone(), row.target()?)))
-                .collect::<Result<Contents>>()?;
-            all.push((bins.name(number), held));
-        }
-        Ok(all)
-    }
 }

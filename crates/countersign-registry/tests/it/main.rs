@@ -32,5 +32,6 @@ mod sign_in;
 mod staging;
 mod trusted;
 mod tuf;
+mod tuf_service;
 mod visibility;
 mod witnesses;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod archive;
+mod ceremonies;
 mod commands;
 mod demo;
 mod import;
