@@ -362,13 +362,18 @@ const CORE: &[(&str, &[Arrow])] = &[
             ),
         ],
     ),
-    // What is signed beside the log; the heartbeat hands it what changed.
+    // What is signed beside the log; the heartbeat hands it what changed. Its ceremonies are verbs, whose leaves the
+    // heartbeat writes.
     (
         "tuf",
         &[
             to("model"),
             to("error"),
+            to("policy"),
             to("store"),
+            to("signers"),
+            only("accounts", MINTED),
+            only("heartbeat", &["Change"]),
             only("keys", &["read_secret", "secret_or_new"]),
             only(
                 "fetch",

@@ -2,6 +2,8 @@
 //! root, each earlier checkpoint and any offline proof are recomputed from the entries by the plainest code there is.
 //! Nothing here is shared with the registry's own log code.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -138,6 +140,30 @@ impl Checkpoint {
         let response =
             http::get(&format!("{}/checkpoint", url.trim_end_matches('/')))?.expect_status(200)?;
         Self::verify(&response.text(), key)
+    }
+}
+
+/// Waits until the log at `url` has committed to its map, and grows no more by itself: its last leaf is that commitment.
+pub fn rest(url: &str) -> Result<()> {
+    let url = url.trim_end_matches('/');
+    let begin = Instant::now();
+    loop {
+        let checkpoint = http::get(&format!("{url}/checkpoint"))?.expect_status(200)?;
+        let checkpoint = checkpoint.text();
+        let size: Option<u64> = checkpoint.lines().nth(1).and_then(|size| size.parse().ok());
+        let head = http::get(&format!("{url}/map/head.tlog-proof"))?.text();
+        let mut lines = head.lines();
+        let index: Option<u64> = lines
+            .find_map(|line| line.strip_prefix("index "))
+            .and_then(|index| index.parse().ok());
+        if size.is_some() && index.map(|index| index + 1) == size {
+            return Ok(());
+        }
+        ensure!(
+            begin.elapsed() < Duration::from_secs(30),
+            "the log does not come to rest: it has {size:?} leaves, the newest map stands at {index:?}"
+        );
+        std::thread::sleep(Duration::from_millis(30));
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::authority::{Authority, TlsFiles};
-use crate::fsck::{CheckedLog, LogKey};
+use crate::fsck::{self, CheckedLog, LogKey};
 use crate::http::{self, Response, basic_authorization, multipart};
 use crate::machine::{Leash, both_outputs, free_port, lock, output_of, run};
 use crate::packages::Package;
@@ -579,8 +579,17 @@ impl TestServer {
             .collect())
     }
 
-    /// Fetches and checks the whole log.
+    /// Waits until the log grows no more by itself, where it commits to a map.
+    pub fn rest(&self) -> Result<()> {
+        if self.options.configuration.contains("map = false") {
+            return Ok(());
+        }
+        fsck::rest(&self.log_url()).with_context(|| format!("its log says:\n{}", self.logs()))
+    }
+
+    /// Fetches and checks the whole log, once it is at rest.
     pub fn checked_log(&self) -> Result<CheckedLog> {
+        self.rest()?;
         CheckedLog::fetch(&self.log_url(), &self.key)
     }
 }

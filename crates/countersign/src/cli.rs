@@ -918,7 +918,7 @@ pub enum Log {
         count: u64,
     },
     /// Tell every publish and every change of rights of your projects, out of the log.
-    Monitor(LogMonitor),
+    Monitor(Box<LogMonitor>),
 }
 
 /// Options of `log monitor`.

@@ -84,7 +84,7 @@ impl Registry {
 
     /// After a restore: what clients saw of the state that was lost has higher versions than what the rows remember. So all that
     /// the server signs goes on far above: at more versions for each second since the rows' newest state than a server can
-    /// publish. What people sign keeps its version: if a newer one was published, they bring it (docs/tuf.md). All
+    /// publish. What people sign keeps its version: if a newer one was published, they bring it (docs/operating-tuf.md). All
     /// repositories in one transaction, together with the note that it was to be done.
     ///
     /// # Errors

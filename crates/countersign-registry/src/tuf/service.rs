@@ -1307,5 +1307,4 @@ impl Writer {
             read.map_err(|why| Error::internal("a stored role is malformed", why.to_string()))?;
         Ok(read.document.targets)
     }
-
 }

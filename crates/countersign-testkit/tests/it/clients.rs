@@ -520,6 +520,7 @@ fn a_restart_changes_nothing_that_clients_see() {
             (answer.header("etag").map(str::to_owned), answer.body)
         })
     };
+    server.rest().unwrap();
     let before = seen(&server);
     server.stop().unwrap();
     server.serve().unwrap();

@@ -9,7 +9,7 @@ use countersign_testkit::server::{ServerOptions, TestServer};
 use countersign_testkit::strace::SystemCall;
 
 /// Whether a file can be made again from the database's rows and so need not be on disk when a publish is acknowledged:
-/// documents, partial tiles and the copy of the checkpoint. [`what_a_power_cut_may_take_is_made_again`] holds this to
+/// documents, tiles of the map, partial tiles and the copy of the checkpoint. [`what_a_power_cut_may_take_is_made_again`] holds this to
 /// its word.
 fn is_derived(path: &Path, data: &Path) -> bool {
     let Ok(path) = path.strip_prefix(data.join("blobs")) else {
@@ -21,7 +21,7 @@ fn is_derived(path: &Path, data: &Path) -> bool {
     };
     let in_log = path.starts_with("log")
         && part_says(|part| part.ends_with(".p") || part.starts_with("checkpoint"));
-    path.starts_with("documents") || in_log
+    path.starts_with("documents") || path.starts_with("map") || in_log
 }
 
 /// What is not on disk for certain when the call that begins at `at` begins: files written and not synced since, and
@@ -266,6 +266,7 @@ fn after_power_cut(part: &str, kind: Damage) -> Result<()> {
             .map(|path| Ok(server.get(path)?.expect_status(200).context(*path)?.body))
             .collect()
     };
+    server.rest()?;
     let before = bodies(&server)?;
     server.kill()?;
     let data = server.data();
@@ -295,13 +296,17 @@ fn after_power_cut(part: &str, kind: Damage) -> Result<()> {
     // `doctor` names those that are missing.
     let next = Wheel::new("derived", "2.0").build();
     server.publish(&next, &token)?.expect_status(200)?;
+    server.rest()?;
+    server
+        .get("/api/v1/log/completeness/pypi/derived")?
+        .expect_status(200)?;
     server.run(&["doctor"]).map(drop)
 }
 
 #[test]
 fn what_a_power_cut_may_take_is_made_again() {
     let mut faults = Vec::new();
-    for part in ["/documents/", ".p/", "/checkpoint", ""] {
+    for part in ["/documents/", "/map/", ".p/", "/checkpoint", ""] {
         for kind in [Damage::Missing, Damage::Empty, Damage::Zeros] {
             if let Err(fault) = after_power_cut(part, kind) {
                 let text: String = format!("{fault:#}")

@@ -250,7 +250,10 @@ async fn page(visit: &Visit, asked: Result<Query<Asked>, QueryRejection>) -> Res
         .as_ref()
         .map(|project| (project.ecosystem, project.key.as_str()));
     let events = registry.events(of, before, PER_PAGE + 1).await?;
-    Page::render(&LogPage::new(&visit.frame, log, of, before, events)).map(Answer::from)
+    let mut page = LogPage::new(&visit.frame, log, of, before, events);
+    // Without a map nothing says that these are all.
+    page.whole = page.whole.filter(|_| registry.settings().keep_map);
+    Page::render(&page).map(Answer::from)
 }
 
 /// A leaf index: plain decimal digits of a number that the database can hold.

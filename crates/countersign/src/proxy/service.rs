@@ -123,7 +123,13 @@ fn ask(path: &str) -> Result<Option<Ask>, Failure> {
                     Some(name) => (name.to_owned(), true),
                     None => (name, false),
                 };
-                let parsed = pypi::filename::parse(&name, &Limits::default()).map_err(wrong)?;
+                // What a registry takes is its own choice; here only the project is read off.
+                let limits = Limits {
+                    strict_sdist_name: false,
+                    allow_plain_linux: true,
+                    ..Limits::default()
+                };
+                let parsed = pypi::filename::parse(&name, &limits).map_err(wrong)?;
                 let key = parsed.name_key().to_string();
                 Ask::File(
                     Ecosystem::Pypi,
@@ -715,13 +721,13 @@ mod tests {
         ] {
             assert_eq!(ask(path).unwrap(), expected, "{path}");
         }
-        let file = format!("/files/{digest}/thing-1.0%2Bl-py3-none-any.whl.metadata");
+        let file = format!("/files/{digest}/thing-1.0-py3-none-linux%5Fx86_64.whl.metadata");
         assert_eq!(
             ask(&file).unwrap(),
             Some(Ask::File(
                 Ecosystem::Pypi,
                 "thing".to_owned(),
-                "thing-1.0+l-py3-none-any.whl".to_owned(),
+                "thing-1.0-py3-none-linux_x86_64.whl".to_owned(),
                 Some(digest),
                 true
             ))

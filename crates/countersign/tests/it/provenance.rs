@@ -136,6 +136,7 @@ fn a_consumer_confirms_every_link_online_and_from_saved_evidence_and_a_policy_ho
         ("digest", confirmed),
         ("log", confirmed),
         ("witnesses", "not-checked"),
+        ("tuf", confirmed),
         ("attestations", confirmed),
         ("attestation", confirmed),
         ("statement", confirmed),

@@ -333,11 +333,17 @@ fn without_an_identity_the_stored_token_publishes_and_the_proof_is_verified() {
     // A proof that does not hold is a failed verification, whoever signed the receipt.
     let trust = stage.ada.path("home/trust.toml");
     let text = fs::read_to_string(&trust).unwrap();
-    let foreign = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
+    let foreign = [
+        "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k",
+        "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",
+    ];
     let keys = stage.server.verifier_keys();
     let swapped = keys
         .iter()
-        .fold(text.clone(), |text, key| text.replace(key, foreign));
+        .zip(foreign)
+        .fold(text.clone(), |text, (key, foreign)| {
+            text.replace(key, foreign)
+        });
     assert_ne!(text, swapped);
     fs::write(&trust, swapped).unwrap();
     stage

@@ -182,10 +182,12 @@ impl Mine {
     }
 }
 
+type Attack = fn(&Scene);
+
 #[test]
 fn an_honest_registry_is_passed_on_and_each_attack_in_between_is_refused() {
     let scene = Scene::new();
-    let attacks: [(&str, fn(&Scene)); 18] = [
+    let attacks: [(&str, Attack); 18] = [
         ("honest", honest),
         ("arbitrary installation", arbitrary_installation),
         ("extraneous dependencies", extraneous_dependencies),

@@ -28,6 +28,7 @@ fn house() -> Desk {
 /// How many leaves of the log have this word as their kind.
 fn leaves(desk: &Desk, kind: &str) -> usize {
     let server = desk.serve(&[]);
+    countersign_testkit::fsck::rest(&format!("{}/log/1", server.site())).unwrap();
     let size = countersign_testkit::http::get(&format!("{}/log/1/checkpoint", server.site()))
         .unwrap()
         .text();
