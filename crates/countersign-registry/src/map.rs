@@ -335,8 +335,11 @@ impl Registry {
     /// there.
     async fn make_whole(&self, found: &MapState, moves_on: bool) -> Result<MapStep> {
         let mut state = found.clone();
-        while moves_on {
-            let leaves = self.inner.store.leaves_to_map(state.folded, BATCH).await?;
+        loop {
+            let leaves = match moves_on {
+                true => self.inner.store.leaves_to_map(state.folded, BATCH).await?,
+                false => Vec::new(),
+            };
             let Some(last) = leaves.last() else { break };
             let folded = LogPlace {
                 shard: last.place.shard,

@@ -149,10 +149,13 @@ pub(crate) struct Prepared {
     next: Box<State>,
 }
 
+/// The writer's memory of one repository; none after a failure.
+type Turn = tokio::sync::Mutex<Option<Box<State>>>;
+
 /// What a process remembers of all repositories.
 #[derive(Default)]
 pub(crate) struct Room {
-    writers: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Box<State>>>>>>,
+    writers: Mutex<HashMap<String, Arc<Turn>>>,
     pub(crate) shelf: Shelf,
     services: service::ServiceRoom,
 }

@@ -143,7 +143,7 @@ impl Checkpoint {
     }
 }
 
-/// Waits until the log at `url` has committed to its map, and grows no more by itself: its last leaf is that commitment.
+/// Waits until the log at `url` has committed to its map over all other leaves, and so grows no more by itself.
 pub fn rest(url: &str) -> Result<()> {
     let url = url.trim_end_matches('/');
     let begin = Instant::now();
@@ -152,16 +152,17 @@ pub fn rest(url: &str) -> Result<()> {
         let checkpoint = checkpoint.text();
         let size: Option<u64> = checkpoint.lines().nth(1).and_then(|size| size.parse().ok());
         let head = http::get(&format!("{url}/map/head.tlog-proof"))?.text();
-        let mut lines = head.lines();
-        let index: Option<u64> = lines
-            .find_map(|line| line.strip_prefix("index "))
-            .and_then(|index| index.parse().ok());
-        if size.is_some() && index.map(|index| index + 1) == size {
+        let leaf = head.lines().find_map(|line| line.strip_prefix("extra "));
+        let leaf = leaf.map(|leaf| STANDARD.decode(leaf)).transpose()?;
+        let leaf = String::from_utf8(leaf.unwrap_or_default())?;
+        let covers = leaf.lines().find_map(|line| line.strip_prefix("covers "));
+        let covers: Option<u64> = covers.and_then(|covers| covers.parse().ok());
+        if size.is_some() && covers.map(|covers| covers + 1) == size {
             return Ok(());
         }
         ensure!(
             begin.elapsed() < Duration::from_secs(30),
-            "the log does not come to rest: it has {size:?} leaves, the newest map stands at {index:?}"
+            "the log does not come to rest: it has {size:?} leaves, the newest map covers {covers:?}"
         );
         std::thread::sleep(Duration::from_millis(30));
     }

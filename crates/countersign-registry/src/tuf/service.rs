@@ -1150,10 +1150,10 @@ impl Registry {
             targets = Some(signed("targets", document, signer.as_ref())?);
         }
         let mut all = Vec::new();
-        if wants("bins") {
-            if let Some(bins) = writer.repository().bins().cloned() {
-                all = writer.all_bins(&self.inner.store, &bins).await?;
-            }
+        if wants("bins")
+            && let Some(bins) = writer.repository().bins().cloned()
+        {
+            all = writer.all_bins(&self.inner.store, &bins).await?;
         }
         let mut contents = Vec::new();
         for role in roles.into_iter().filter(|role| wants(&role.name)) {

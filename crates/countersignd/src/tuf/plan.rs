@@ -297,8 +297,8 @@ pub(super) async fn ceremony(common: &Common, options: &TufCeremony) -> Result<(
                 parts.insert(position.name.clone(), next(&plan, &position, now)?);
             }
         }
-        let missing = plan.repositories.iter();
-        if let Some(name) = missing.filter(|name| !parts.contains_key(*name)).next() {
+        let mut missing = plan.repositories.iter();
+        if let Some(name) = missing.find(|name| !parts.contains_key(*name)) {
             return Err(wrong(format!("there is no repository {name:?} here")));
         }
         registry = Some(opened);
