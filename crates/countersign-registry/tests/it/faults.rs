@@ -600,6 +600,9 @@ async fn a_database_file_locked_by_another_program_is_unavailable_once_and_not_n
     let test = TestRegistry::new(Database::Sqlite).await;
     let ann = test.user("ann").await;
     let wheel = Wheel::new("demo", "1.0").build();
+    // What a process writes when it begins is written: else that would wait too, and this publish behind it.
+    let before = Wheel::new("before", "1.0").build();
+    test.publish(&ann, &before).await.unwrap();
     let mut other = test.connection().await;
     sqlx::raw_sql("BEGIN EXCLUSIVE")
         .execute(&mut other)

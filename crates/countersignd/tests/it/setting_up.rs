@@ -62,7 +62,13 @@ fn init_refuses_wherever_anything_is_and_names_what_is_there() {
             let other = Desk::new();
             other.run(&["init"]).expect(0, &[]);
             fs::create_dir_all(desk.data()).unwrap();
-            fs::copy(other.data().join("countersign.db"), desk.path(file)).unwrap();
+            // The file and its write-ahead log: one without the other is no database.
+            for name in ["countersign.db", "countersign.db-wal"] {
+                let from = other.data().join(name);
+                if from.exists() {
+                    fs::copy(from, desk.data().join(name)).unwrap();
+                }
+            }
         } else {
             desk.write(file, "x");
         }
