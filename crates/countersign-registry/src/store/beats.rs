@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use countersign_trust::digest::Sha256;
 use serde::{Deserialize, Serialize};
-use sqlx::any::AnyRow;
+use sqlx::any::{AnyQueryResult, AnyRow};
 
 use super::{
     Store, Tx, built, failed, maybe_text, maybe_time, maybe_unsigned, places, signed, text, time,
@@ -200,6 +200,18 @@ pub(super) fn hash(row: &AnyRow, column: &str) -> Result<Sha256> {
     text(row, column)?
         .parse()
         .map_err(|_| Error::internal("a stored digest is malformed", column.to_owned()))
+}
+
+/// Whether a compare-and-swap of the log's head found it where it was.
+fn swapped(done: &AnyQueryResult) -> Result<()> {
+    if done.rows_affected() == 1 {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Conflict,
+        super::WRITE_CONFLICT,
+        "Another countersignd moved the log's head first.",
+    ))
 }
 
 fn numbered(row: &AnyRow) -> Result<NumberedLeaf> {
@@ -618,15 +630,7 @@ impl Tx {
         .execute(&mut *self.inner)
         .await
         .map_err(failed)?;
-        if done.rows_affected() == 1 {
-            Ok(())
-        } else {
-            Err(Error::new(
-                Kind::Conflict,
-                super::WRITE_CONFLICT,
-                "Another countersignd moved the log's head first.",
-            ))
-        }
+        swapped(&done)
     }
 
     /// Gives the same tree a checkpoint with other cosignatures, if it still is what is shown.
@@ -641,15 +645,7 @@ impl Tx {
         .execute(&mut *self.inner)
         .await
         .map_err(failed)?;
-        if done.rows_affected() == 1 {
-            Ok(())
-        } else {
-            Err(Error::new(
-                Kind::Conflict,
-                super::WRITE_CONFLICT,
-                "Another countersignd moved the log's head first.",
-            ))
-        }
+        swapped(&done)
     }
 
     /// Turns staged files live at their leaves.

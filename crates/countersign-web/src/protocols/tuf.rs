@@ -79,7 +79,8 @@ async fn target(
     Ok(served(&site, &document, Keep::Forever, &method, &headers))
 }
 
-fn served(
+/// A document of TUF: metadata or a target, for our own index and for the services.
+pub(super) fn served(
     site: &Site,
     document: &Document,
     keep: Keep,

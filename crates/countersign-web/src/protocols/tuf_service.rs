@@ -8,12 +8,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use countersign_registry::model::Presented;
-use countersign_registry::{Document, Error, Kind, ServiceDesk, ServiceTask};
+use countersign_registry::{Error, Kind, ServiceDesk, ServiceTask};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::answer::{Keep, Stored};
+use super::tuf::served;
+use crate::answer::Keep;
 use crate::body::whole;
 use crate::caller;
 use crate::error::{Refusal, status_of};
@@ -377,23 +378,4 @@ async fn metadata(
         Keep::Forever
     };
     Ok(served(&site, &document, keep, &method, &headers))
-}
-
-fn served(
-    site: &Site,
-    document: &Document,
-    keep: Keep,
-    method: &Method,
-    headers: &HeaderMap,
-) -> Response {
-    Stored {
-        bytes: document.bytes.clone(),
-        etag: &document.etag,
-        content_type: HeaderValue::from_static("application/json"),
-        keep,
-        negotiated: false,
-        public: site.is_public(),
-    }
-    .answer(method, headers)
-    .map(Body::from)
 }
