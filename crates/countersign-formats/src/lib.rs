@@ -13,6 +13,7 @@ pub mod lock;
 mod manifest;
 pub mod negotiate;
 pub mod npm;
+pub mod osv;
 pub mod purl;
 pub mod pypi;
 mod rejection;
