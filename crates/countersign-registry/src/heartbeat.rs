@@ -86,6 +86,8 @@ pub(crate) struct Pulse {
     met: AtomicBool,
     /// What is shown lacks the quorum of the log's policy, as far as it is known.
     lacking: AtomicBool,
+    /// When this process last had it cosigned, in microseconds; 0 before the first look.
+    cosigned_at: AtomicI64,
     /// Why TUF metadata can not be signed, if it can not.
     unsigned: Mutex<Option<String>>,
 }
@@ -142,6 +144,7 @@ impl Pulse {
             problem: Mutex::default(),
             met: AtomicBool::new(false),
             lacking: AtomicBool::new(true),
+            cosigned_at: AtomicI64::new(0),
             unsigned: Mutex::default(),
         }
     }
@@ -295,7 +298,7 @@ impl Registry {
                 let stopping = beat.stopping.load(Ordering::Acquire);
                 // After a fault the log is tried again even if nobody waits: `healthz` must not stay red for ever.
                 let troubled = beat.problem().is_some();
-                let lacking = registry.lacks_witnesses();
+                let lacking = registry.lacks_witnesses() || registry.cosignatures_are_old();
                 if called || stopping || troubled || lacking || registry.has_backlog().await {
                     registry.beat_apart().await;
                 }

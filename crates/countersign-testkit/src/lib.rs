@@ -7,6 +7,7 @@
 //! other crate of the workspace (see `Cargo.toml`).
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod atom;
 pub mod authority;
 pub mod browser;
 pub mod cargo;
@@ -15,6 +16,7 @@ pub mod clients;
 pub mod corpus;
 pub mod crash;
 pub mod fsck;
+pub mod go;
 pub mod http;
 pub mod issuer;
 pub mod node;

@@ -195,6 +195,18 @@ impl Policy {
             .collect()
     }
 
+    /// Do enough witnesses say that they saw this checkpoint at `since` or later, in seconds since 1970 UTC? A log that goes on
+    /// elsewhere is cosigned there, and no longer in what somebody is shown.
+    #[must_use]
+    pub fn quorum_met_since(&self, checkpoint: &VerifiedCheckpoint, since: u64) -> bool {
+        let young = |witness: &&PolicyWitness| {
+            let mut lines = checkpoint.signatures().iter();
+            lines.any(|line| line.key == witness.key && line.time.is_some_and(|at| at >= since))
+        };
+        let witnesses = self.witnesses.iter().filter(young);
+        self.quorum_met(witnesses.map(|witness| witness.name.as_str()))
+    }
+
     /// The keys to check checkpoints of the log `origin` with: the log's own and those of all witnesses.
     ///
     /// # Errors

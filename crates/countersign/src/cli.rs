@@ -933,7 +933,8 @@ Examples:
   countersign log monitor --once --webhook https://chat.example/hook --atom feed.xml pkg:pypi/sample
   countersign log monitor --mail me@example.org --smtp smtps://USER:PASSWORD@mail.example.org pkg:pypi/sample
 
-It ends with 3 where the log lied, hides a leaf or takes one back; webhook and mail are told that too.")]
+It ends with 3 where the log lied, hides a leaf, takes one back or stands still against what its witnesses say; webhook and
+mail are told that too.")]
 pub struct LogMonitor {
     /// Purls of projects.
     #[arg(required = true, value_name = "PURL")]
@@ -950,7 +951,7 @@ pub struct LogMonitor {
     /// Where to keep what was seen [default: among this user's state, a file for each log]
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
-    /// How old the newest map of a log may be that went on since.
+    /// How old may be the newest map of a log that went on since, and what the pinned witnesses said last.
     #[arg(long, value_name = "TIME", value_parser = age, default_value = "1h")]
     pub max_age: std::time::Duration,
     /// Post what is new there, as JSON.

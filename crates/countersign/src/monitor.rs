@@ -114,7 +114,8 @@ pub struct Monitor {
     pub state: PathBuf,
     /// Whether what happened before the first round is told too.
     pub from_start: bool,
-    /// A map older than this, in microseconds, does not do for a log that went on.
+    /// In microseconds: a map older than this does not do for a log that went on, nor a checkpoint that its witnesses cosigned
+    /// longer ago.
     pub max_age: i64,
 }
 
@@ -254,7 +255,7 @@ impl Monitor {
             Ok(read) => read,
             Err(error) => return Err(lied("completeness", error.to_string())?),
         };
-        let checkpoint = self.followed(read.checkpoint.as_bytes(), &seen)?;
+        let checkpoint = self.followed(read.checkpoint.as_bytes(), &seen, now)?;
         let complete = match read.verify(&checkpoint, project, before.as_ref()) {
             Ok(complete) => complete,
             Err(error) => return Err(lied("completeness", error.to_string())?),
@@ -302,7 +303,7 @@ impl Monitor {
             .get(&format!("{log}map/head.tlog-proof"), MAX_PROOF_BYTES)?;
         let head = TlogProof::parse(&head).map_err(|error| wrong(error.to_string()))?;
         let leaf = head.extra.clone().unwrap_or_default();
-        let checkpoint = self.followed(head.checkpoint.as_bytes(), seen)?;
+        let checkpoint = self.followed(head.checkpoint.as_bytes(), seen, now)?;
         head.verify(&leaf, &self.pinned.verifiers()?, &self.pinned.origin)
             .map_err(|error| wrong(error.to_string()))?;
         let map = read_map_root(&leaf, head.index).map_err(|error| wrong(error.to_string()))?;
@@ -345,10 +346,26 @@ impl Monitor {
         }
     }
 
-    /// A checkpoint of the pinned log, held against the one that was seen last.
-    fn followed(&self, note: &[u8], seen: &Seen) -> Result<VerifiedCheckpoint> {
+    /// A checkpoint of the pinned log, held against the one that was seen last; cosigned of late where witnesses are pinned.
+    fn followed(&self, note: &[u8], seen: &Seen, now: i64) -> Result<VerifiedCheckpoint> {
         let source = Source::registry(&self.pinned, self.remote.clone());
-        audit::follow(&self.pinned, &source, seen, note)
+        let checkpoint = audit::follow(&self.pinned, &source, seen, note)?;
+        let since = u64::try_from(now.saturating_sub(self.max_age) / 1_000_000).unwrap_or(0);
+        if self.pinned.policy()?.quorum_met_since(&checkpoint, since) {
+            return Ok(checkpoint);
+        }
+        let last = checkpoint.cosignatures().filter_map(|line| line.time).max();
+        let last = last.and_then(|at| i64::try_from(at).ok()?.checked_mul(1_000_000));
+        Err(Failure::unverified(
+            "log-frozen",
+            format!(
+                "The newest checkpoint of {} that the registry shows has {} entries, and too few of its witnesses saw it of late (the last one: {}): what happened since may be kept back.",
+                self.pinned.origin,
+                checkpoint.size(),
+                last.and_then(format_time).unwrap_or_else(|| "never".to_owned())
+            ),
+        )
+        .remedy("A registry has a log that rests cosigned again every ten minutes. Ask its operator, and look from another network. --max-age says how old it may be; the clock of this machine counts."))
     }
 
     fn too_old(&self, project: &str, time: i64) -> Failure {

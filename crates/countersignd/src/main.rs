@@ -95,6 +95,8 @@ async fn init(common: &Common, place: &Place) -> Result<(), Failure> {
     let registry = instance::init(&config).await?;
     let written = remember(&config, place)?;
     let identity = registry.site_keys();
+    // Folds SQLite's write-ahead log into its file: who copies a fresh registry copies one file.
+    registry.store().close().await;
     let site = config.url.as_str().trim_end_matches('/');
     if common.json {
         report::json(&json!({

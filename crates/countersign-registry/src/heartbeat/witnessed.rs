@@ -17,6 +17,9 @@ pub(crate) const WITNESSES_MISSING: &str = "witnesses-missing";
 /// Where the operator's override stands.
 pub(crate) const OVERRIDE: &str = "log_override";
 
+/// After this long without a new leaf the witnesses are asked once more, in microseconds.
+const RENEWED_AFTER: i64 = 10 * 60 * 1_000_000;
+
 /// The tiles of the registry's log: those of the beat at hand, and those in the blob store.
 struct OwnTiles {
     registry: Registry,
@@ -141,6 +144,7 @@ impl Registry {
         {
             Outcome::Quorum(note) => {
                 self.inner.beat.lacking.store(false, Ordering::Release);
+                self.note_cosigned();
                 Ok(note)
             }
             Outcome::Short { note, why } => {
@@ -174,13 +178,54 @@ impl Registry {
         .remedy("The log goes on by itself when enough witnesses answer. To go on without them for a while: `countersignd admin log override --until TIME --reason WHY`."))
     }
 
-    /// Nothing grew, but what is shown lacks what the policy asks for: the policy is new, or an override let it pass.
+    fn note_cosigned(&self) {
+        let now = self.now().0;
+        self.inner.beat.cosigned_at.store(now, Ordering::Release);
+    }
+
+    /// Has nothing been cosigned for so long that a monitor would soon take the log for one that is held back from it?
+    pub(super) fn cosignatures_are_old(&self) -> bool {
+        let at = self.inner.beat.cosigned_at.load(Ordering::Acquire);
+        if at == 0 {
+            self.note_cosigned();
+        }
+        self.inner.witnesses.is_some() && at != 0 && self.now().0 - at >= RENEWED_AFTER
+    }
+
+    /// The witnesses say once more that the tree which is shown is the whole log. Where they do not, what is shown is as good
+    /// as before, and they are asked again as much later.
+    async fn renew_cosignatures(&self, state: &LogState, witnesses: &Arc<Witnesses>) -> Result<()> {
+        self.note_cosigned();
+        let shown = self.fresh_head(0).await?.head.clone();
+        if shown.size != state.frontier.size() || shown.size == 0 || witnesses.resting().is_some() {
+            return Ok(());
+        }
+        let tiles = Arc::new(self.own_tiles(state, &[]));
+        let note = self.signed(&shown.origin, shown.size, shown.root, self.now());
+        let (registry, unwitnessed) = (self.clone(), shown.clone());
+        let late = move |note: String| {
+            tokio::spawn(async move { registry.add_late(unwitnessed, note).await });
+        };
+        match witnesses.gather(tiles, note, QUORUM, late).await {
+            Outcome::Quorum(note) => self.replace_checkpoint(&shown, note).await,
+            Outcome::Short { why, .. } => {
+                tracing::warn!(why, "the witnesses did not cosign the resting log again");
+                Ok(())
+            }
+        }
+    }
+
+    /// Nothing grew, but what is shown lacks what the policy asks for: the policy is new, or an override let it pass. Or it was
+    /// cosigned long ago.
     pub(super) async fn cosign_what_is_shown(&self, state: &LogState) -> Result<()> {
         let Some(witnesses) = &self.inner.witnesses else {
             return Ok(());
         };
         let beat = &self.inner.beat;
         if !beat.lacking.load(Ordering::Acquire) {
+            if self.cosignatures_are_old() {
+                return self.renew_cosignatures(state, witnesses).await;
+            }
             return Ok(());
         }
         // Another process may have had it cosigned.

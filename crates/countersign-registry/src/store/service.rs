@@ -49,6 +49,14 @@ fn service(row: &sqlx::any::AnyRow) -> Result<ServiceRow> {
     })
 }
 
+/// A change of one row that was still as it was read; else `write-conflict`, in these words.
+fn still_there(done: &sqlx::any::AnyQueryResult, lost: &'static str) -> Result<()> {
+    match done.rows_affected() {
+        1 => Ok(()),
+        _ => Err(Error::new(Kind::Conflict, WRITE_CONFLICT, lost)),
+    }
+}
+
 impl Store {
     /// A service.
     pub(crate) async fn tuf_service(&self, name: &str) -> Result<Option<ServiceRow>> {
@@ -208,14 +216,10 @@ impl Tx {
         .execute(&mut *self.inner)
         .await
         .map_err(failed)?;
-        if done.rows_affected() == 1 {
-            return Ok(());
-        }
-        Err(Error::new(
-            Kind::Conflict,
-            WRITE_CONFLICT,
+        still_there(
+            &done,
             "Somebody else changed this service at the same moment.",
-        ))
+        )
     }
 
     /// Keeps a document that waits for signatures, in place of an earlier one of its role.
@@ -258,14 +262,10 @@ impl Tx {
         .execute(&mut *self.inner)
         .await
         .map_err(failed)?;
-        if done.rows_affected() == 1 {
-            return Ok(());
-        }
-        Err(Error::new(
-            Kind::Conflict,
-            WRITE_CONFLICT,
+        still_there(
+            &done,
             "Somebody else signed this document at the same moment.",
-        ))
+        )
     }
 
     /// A document waits no longer. Was there one?

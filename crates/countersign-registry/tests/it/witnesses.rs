@@ -473,6 +473,43 @@ on_both_databases! {
         assert!(policy.open(&note.bytes, ORIGIN).is_ok());
     }
 
+    async fn a_log_that_rests_is_cosigned_again_so_that_it_is_told_from_one_that_is_held_back(database: Database) {
+        let seers = Seers::new();
+        let test = seers.registry(database, "west").await;
+        let ada = test.user("ada").await;
+        test.publish(&ada, &wheel("alpha")).await.unwrap();
+        test.settled().await;
+        let (policy, before) = shown(&test).await;
+        let before = policy.open(&before, ORIGIN).unwrap();
+        let asked = seers.west.asked.load(Ordering::SeqCst);
+        // A witness that is down then makes no trouble: what is shown holds.
+        seers.west.becomes(Mood::Down);
+        test.turn_clock(Duration::from_secs(11 * 60));
+        until("the witness was asked again", || async {
+            seers.west.asked.load(Ordering::SeqCst) > asked
+        })
+        .await;
+        assert!(test.registry.health().await.ok);
+        seers.west.becomes(Mood::Good);
+        test.turn_clock(Duration::from_secs(11 * 60));
+        let own = |open: &countersign_trust::checkpoint::VerifiedCheckpoint| {
+            let mut lines = open.signatures().iter();
+            lines.find_map(|line| line.time.filter(|_| line.key.name().as_str() == ORIGIN))
+        };
+        until("what is shown was signed anew", || async {
+            let (policy, now) = shown(&test).await;
+            let now = policy.open(&now, ORIGIN).unwrap();
+            assert_eq!((now.size(), now.root()), (before.size(), before.root()));
+            own(&now) > own(&before)
+        })
+        .await;
+        witnessed(&test, &["west"]).await;
+        // Once for each time: what follows is the question of the next beat.
+        let asked = seers.west.asked.load(Ordering::SeqCst);
+        test.publish(&ada, &wheel("beta")).await.unwrap();
+        assert_eq!(seers.west.asked.load(Ordering::SeqCst), asked + 1);
+    }
+
     async fn a_log_of_which_a_witness_has_seen_more_or_other_leaves_is_not_signed(database: Database) {
         let seers = Seers::new();
         let mut test = seers.registry(database, "west").await;

@@ -36,14 +36,7 @@ async fn checkpoint(
         .checkpoint(shard_of(&shard)?)
         .await
         .map_err(Refusal::text)?;
-    Ok(served(
-        &site,
-        &document,
-        "text/plain; charset=utf-8",
-        Keep::Seconds,
-        &method,
-        &headers,
-    ))
+    Ok(newest(&site, &document, &method, &headers))
 }
 
 async fn tile(
@@ -122,14 +115,7 @@ async fn map_head(
         .map_head(shard_of(&shard)?)
         .await
         .map_err(Refusal::text)?;
-    Ok(served(
-        &site,
-        &document,
-        "text/plain; charset=utf-8",
-        Keep::Seconds,
-        &method,
-        &headers,
-    ))
+    Ok(newest(&site, &document, &method, &headers))
 }
 
 /// A tile of the map. All logs of a registry have one map, so a tile is the same below each of them.
@@ -168,6 +154,12 @@ fn shard_of(text: &str) -> Result<u64, Refusal> {
 fn number(text: &str) -> Option<u64> {
     let number: u64 = text.parse().ok()?;
     (number.to_string() == text).then_some(number)
+}
+
+/// A note that the next one replaces: the checkpoint, and the proof of the map's newest root.
+fn newest(site: &Site, document: &Document, method: &Method, headers: &HeaderMap) -> Response {
+    let text = "text/plain; charset=utf-8";
+    served(site, document, text, Keep::Seconds, method, headers)
 }
 
 fn served(

@@ -2,13 +2,14 @@
 //! `/service/tuf/NAME/`, so that RSTUF's command-line tool works with `--api-server URL/service/tuf/NAME`. Every call takes
 //! the service's token; the metadata is everybody's.
 
-use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use bytes::Bytes;
 use countersign_registry::model::Presented;
 use countersign_registry::{Error, Kind, ServiceDesk, ServiceTask};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -97,15 +98,55 @@ fn keep_nowhere(response: &mut Response) {
 
 type Answered = Result<Response, Answer>;
 
-async fn desk(site: &Site, name: &str, headers: &HeaderMap) -> Result<ServiceDesk, Answer> {
-    let token = match caller::presented(headers) {
-        Presented::Token(token) => Some(token),
-        _ => None,
-    };
-    Ok(site
-        .registry
-        .tuf_service_desk(name, token.as_deref())
-        .await?)
+/// A call by who holds the service's token.
+struct Call {
+    site: Site,
+    desk: ServiceDesk,
+}
+
+impl FromRequestParts<Site> for Call {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Response> {
+        let Path(name) = Path::<String>::from_request_parts(parts, site)
+            .await
+            .map_err(IntoResponse::into_response)?;
+        let token = match caller::presented(&parts.headers) {
+            Presented::Token(token) => Some(token),
+            _ => None,
+        };
+        match site
+            .registry
+            .tuf_service_desk(&name, token.as_deref())
+            .await
+        {
+            Ok(desk) => Ok(Self {
+                site: site.clone(),
+                desk,
+            }),
+            Err(error) => Err(Answer(error).into_response()),
+        }
+    }
+}
+
+/// Such a call with its body, of which nothing is read before the token is good.
+struct Sent {
+    site: Site,
+    desk: ServiceDesk,
+    body: Bytes,
+}
+
+impl FromRequest<Site> for Sent {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, site: &Site) -> Result<Self, Response> {
+        let (mut parts, body) = request.into_parts();
+        let Call { site, desk } = Call::from_request_parts(&mut parts, site).await?;
+        match whole(body, LONGEST_BODY).await {
+            Ok(body) => Ok(Self { site, desk, body }),
+            Err(error) => Err(Answer(error).into_response()),
+        }
+    }
 }
 
 fn ok(data: &Value, message: &str) -> Response {
@@ -124,12 +165,7 @@ fn accepted(task: &ServiceTask, more: Option<(&str, Value)>, message: &str) -> R
     response
 }
 
-async fn bootstrap_state(
-    State(site): State<Site>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-) -> Answered {
-    let desk = desk(&site, &name, &headers).await?;
+async fn bootstrap_state(Call { site, desk }: Call) -> Answered {
     let (state, task) = site.registry.tuf_service_bootstrap_state(&desk).await?;
     let message = match state.as_str() {
         "none" => "System available for bootstrap.",
@@ -140,48 +176,22 @@ async fn bootstrap_state(
     Ok(ok(&data, message))
 }
 
-async fn bootstrap(
-    State(site): State<Site>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Answered {
-    let desk = desk(&site, &name, &headers).await?;
-    let body = whole(body, LONGEST_BODY).await?;
+async fn bootstrap(Sent { site, desk, body }: Sent) -> Answered {
     let task = site.registry.bootstrap_tuf_service(&desk, &body).await?;
     Ok(accepted(&task, None, "Bootstrap accepted."))
 }
 
-async fn config(
-    State(site): State<Site>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-) -> Answered {
-    let desk = desk(&site, &name, &headers).await?;
+async fn config(Call { site, desk }: Call) -> Answered {
     let config = site.registry.tuf_service_config(&desk).await?;
     Ok(ok(&config, "Current Settings"))
 }
 
-async fn configure(
-    State(site): State<Site>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Answered {
-    let desk = desk(&site, &name, &headers).await?;
-    let body = whole(body, LONGEST_BODY).await?;
+async fn configure(Sent { site, desk, body }: Sent) -> Answered {
     let task = site.registry.configure_tuf_service(&desk, &body).await?;
     Ok(accepted(&task, None, "Settings successfully submitted."))
 }
 
-async fn add(
-    State(site): State<Site>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Answered {
-    let desk = desk(&site, &name, &headers).await?;
-    let body = whole(body, LONGEST_BODY).await?;
+async fn add(Sent { site, desk, body }: Sent) -> Answered {
     let (task, paths) = site.registry.add_tuf_artifacts(&desk, &body).await?;
     let more = Some(("artifacts", json!(paths)));
     Ok(accepted(
@@ -191,14 +201,7 @@ async fn add(
     ))
 }
 
-async fn remove(
-    State(site): State<Site>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Answered {
-    let desk = desk(&site, &name, &headers).await?;
-    let body = whole(body, LONGEST_BODY).await?;
+async fn remove(Sent { site, desk, body }: Sent) -> Answered {
     let (task, paths) = site.registry.remove_tuf_artifacts(&desk, &body).await?;
     let more = Some(("artifacts", json!(paths)));
     Ok(accepted(
@@ -208,12 +211,7 @@ async fn remove(
     ))
 }
 
-async fn publish(
-    State(site): State<Site>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-) -> Answered {
-    let desk = desk(&site, &name, &headers).await?;
+async fn publish(Call { site, desk }: Call) -> Answered {
     let task = site.registry.publish_tuf_artifacts(&desk).await?;
     Ok(accepted(
         &task,
@@ -222,26 +220,12 @@ async fn publish(
     ))
 }
 
-async fn update(
-    State(site): State<Site>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Answered {
-    let desk = desk(&site, &name, &headers).await?;
-    let body = whole(body, LONGEST_BODY).await?;
+async fn update(Sent { site, desk, body }: Sent) -> Answered {
     let task = site.registry.update_tuf_service_root(&desk, &body).await?;
     Ok(accepted(&task, None, "Metadata update accepted."))
 }
 
-async fn renew(
-    State(site): State<Site>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Answered {
-    let desk = desk(&site, &name, &headers).await?;
-    let body = whole(body, LONGEST_BODY).await?;
+async fn renew(Sent { site, desk, body }: Sent) -> Answered {
     let task = site.registry.renew_tuf_service(&desk, &body).await?;
     Ok(accepted(
         &task,
@@ -250,12 +234,7 @@ async fn renew(
     ))
 }
 
-async fn pending(
-    State(site): State<Site>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-) -> Answered {
-    let desk = desk(&site, &name, &headers).await?;
+async fn pending(Call { site, desk }: Call) -> Answered {
     let pending = site.registry.tuf_service_pending(&desk).await?;
     let none = pending["metadata"]
         .as_object()
@@ -270,38 +249,17 @@ async fn pending(
     ))
 }
 
-async fn sign(
-    State(site): State<Site>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Answered {
-    let desk = desk(&site, &name, &headers).await?;
-    let body = whole(body, LONGEST_BODY).await?;
+async fn sign(Sent { site, desk, body }: Sent) -> Answered {
     let task = site.registry.sign_tuf_service(&desk, &body).await?;
     Ok(accepted(&task, None, "Metadata sign accepted."))
 }
 
-async fn stop(
-    State(site): State<Site>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Answered {
-    let desk = desk(&site, &name, &headers).await?;
-    let body = whole(body, LONGEST_BODY).await?;
+async fn stop(Sent { site, desk, body }: Sent) -> Answered {
     let task = site.registry.drop_tuf_service_pending(&desk, &body).await?;
     Ok(accepted(&task, None, "Metadata sign delete accepted."))
 }
 
-async fn delegate(
-    State(site): State<Site>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Answered {
-    let desk = desk(&site, &name, &headers).await?;
-    let body = whole(body, LONGEST_BODY).await?;
+async fn delegate(Sent { site, desk, body }: Sent) -> Answered {
     let task = site
         .registry
         .delegate_tuf_service(&desk, &body, false)
@@ -309,14 +267,7 @@ async fn delegate(
     Ok(accepted(&task, None, "New Metadata accepted."))
 }
 
-async fn redelegate(
-    State(site): State<Site>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Answered {
-    let desk = desk(&site, &name, &headers).await?;
-    let body = whole(body, LONGEST_BODY).await?;
+async fn redelegate(Sent { site, desk, body }: Sent) -> Answered {
     let task = site
         .registry
         .delegate_tuf_service(&desk, &body, true)
@@ -328,14 +279,7 @@ async fn redelegate(
     ))
 }
 
-async fn undelegate(
-    State(site): State<Site>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Answered {
-    let desk = desk(&site, &name, &headers).await?;
-    let body = whole(body, LONGEST_BODY).await?;
+async fn undelegate(Sent { site, desk, body }: Sent) -> Answered {
     let task = site.registry.undelegate_tuf_service(&desk, &body).await?;
     Ok(accepted(
         &task,
@@ -349,13 +293,7 @@ struct Asked {
     task_id: String,
 }
 
-async fn task(
-    State(site): State<Site>,
-    Path(name): Path<String>,
-    Query(asked): Query<Asked>,
-    headers: HeaderMap,
-) -> Answered {
-    let desk = desk(&site, &name, &headers).await?;
+async fn task(Call { site, desk }: Call, Query(asked): Query<Asked>) -> Answered {
     let task = site
         .registry
         .tuf_service_task(&desk, &asked.task_id)

@@ -4,6 +4,7 @@
 
 mod audit;
 mod client;
+mod go_programs;
 mod integrations;
 mod monitor;
 mod paper_log;

@@ -4,9 +4,10 @@ use std::fs;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use countersign_testkit::http;
 use countersign_testkit::packages::Wheel;
 use countersign_testkit::server::{ServerOptions, TestServer};
+use countersign_testkit::smtp::{Manners, SmtpServer};
+use countersign_testkit::{atom, http};
 use countersign_trust::completeness::Completeness;
 use serde_json::Value;
 
@@ -16,7 +17,7 @@ use crate::user::{Ran, User};
 const THING: &str = "pkg:pypi/thing";
 
 /// What the registry says of the completeness of `thing`, once its map covers this many leaves of it.
-fn covered(server: &TestServer, leaves: usize) -> Completeness {
+pub fn covered(server: &TestServer, leaves: usize) -> Completeness {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let answer = server.get("/api/v1/log/completeness/pypi/thing").unwrap();
@@ -99,7 +100,9 @@ fn a_monitor_tells_what_happens_to_a_project_and_only_once() {
         told[0]["sha256"],
         Wheel::new("thing", "2.0").build().sha256()
     );
-    assert!(fs::read_to_string(&feed).unwrap().contains("thing@2.0"));
+    let text = fs::read_to_string(&feed).unwrap();
+    assert!(text.contains("thing@2.0"));
+    assert_eq!(atom::entries(text.as_bytes()).unwrap(), 1);
     let posted = hook.seen();
     assert_eq!(posted.len(), 1);
     assert!(posted[0].contains("file-published"), "{}", posted[0]);
@@ -111,12 +114,40 @@ fn a_monitor_tells_what_happens_to_a_project_and_only_once() {
         .expect(0, &["\"absent\":\"pkg:pypi/nobody\""]);
     assert_eq!(happenings(&ran).len(), first + 1);
     watch(&["pkg:pypi/thing@1.0"]).expect(2, &["names a release or a file"]);
+    // By mail, under the words of the one thing that happened; what the server refuses is told again.
+    let post = SmtpServer::start(Manners::default()).unwrap();
+    let smtp = format!("smtp://127.0.0.1:{}", post.port());
+    let mail = ["--mail", "ada@example.org", "--mail-from"];
+    let mail = [&mail[..], &["monitor@example.org", "--smtp", &smtp]].concat();
+    watch(&["--state", "mail.json"]).expect(0, &["watching"]);
+    publish(&server, &token, "3.0");
+    covered(&server, first + 2);
+    let by_mail = [&["--state", "mail.json"][..], &mail].concat();
+    post.behave(Manners {
+        refuse: Some("550 5.1.1 nobody of that name".to_owned()),
+        ..Manners::default()
+    });
+    watch(&by_mail).expect(5, &["The mail to ada@example.org can not be sent", "5.1.1"]);
+    post.behave(Manners::default());
+    assert_eq!(happenings(&watch(&by_mail).expect(0, &[])).len(), 1);
+    assert!(happenings(&watch(&by_mail).expect(0, &[])).is_empty());
+    let mails = post.mails();
+    assert_eq!(mails.len(), 1, "{mails:?}");
+    let told = mails[0].header("Subject").unwrap();
+    let text = mails[0].text();
+    assert!(told.contains("thing@3.0"), "{told}");
+    assert!(
+        text.contains(&Wheel::new("thing", "3.0").build().sha256()),
+        "{text}"
+    );
+    assert_eq!(mails[0].from, "monitor@example.org");
+    assert_eq!(mails[0].to, ["ada@example.org"]);
     // A hook that does not take it: it is told again.
     let deaf = Stub::start(|_, _| Answer::status(500, ""));
     let again = ["--from-start", "--state", "third.json", "--webhook"];
     watch(&[&again[..], &[&deaf.url()]].concat()).expect(5, &["answers 500"]);
     let ran = watch(&[&again[..], &[&url]].concat()).expect(0, &[]);
-    assert_eq!(happenings(&ran).len(), first + 1);
+    assert_eq!(happenings(&ran).len(), first + 2);
 }
 
 #[test]

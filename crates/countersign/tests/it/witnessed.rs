@@ -6,6 +6,7 @@ use std::process::Command;
 
 use countersign_testkit::packages::{Package, Wheel};
 use countersign_testkit::server::{ServerOptions, TestServer};
+use countersign_testkit::smtp::{Manners, SmtpServer};
 use countersign_trust::checkpoint::Checkpoint;
 use countersign_trust::digest::Sha256;
 use countersign_trust::leaf::Leaf;
@@ -14,6 +15,8 @@ use countersign_trust::proof::TlogProof;
 use countersign_trust::tlog;
 use countersign_trust::witness::AddCheckpoint;
 
+use crate::monitor::covered;
+use crate::stub::{Answer, Stub};
 use crate::user::User;
 use crate::witness::Running;
 
@@ -213,4 +216,55 @@ fn a_database_that_was_put_back_does_not_fork_the_log_that_a_witness_saw() {
         told.contains("leaves of this log that are not in it"),
         "{told}"
     );
+}
+
+#[test]
+fn a_monitor_takes_a_log_that_its_witnesses_saw_long_ago_for_one_that_is_held_back() {
+    let scene = Scene::set();
+    scene.publish("thing");
+    covered(&scene.server, 1);
+    let user = User::of(&scene.server);
+    let hook = Stub::start(|_, _| Answer::status(204, ""));
+    let post = SmtpServer::start(Manners::default()).unwrap();
+    let smtp = format!("smtp://127.0.0.1:{}", post.port());
+    let url = hook.url();
+    let look = |max_age: &str| {
+        let watch = ["log", "monitor", "--once", "pkg:pypi/thing", "--max-age"];
+        let tell = ["--webhook", &url, "--mail", "ada@example.org", "--smtp"];
+        user.run(&[&watch[..], &[max_age], &tell, &[&smtp]].concat())
+    };
+    look("1h").expect(0, &["proves that these are all"]);
+    // The log rests, and time goes on: whoever asks for a word of the last second has none soon.
+    let begin = std::time::Instant::now();
+    let frozen = loop {
+        let ran = look("1s");
+        if ran.code != 0 || begin.elapsed().as_secs() > 60 {
+            break ran;
+        }
+    };
+    frozen.expect(3, &["too few of its witnesses saw it of late"]);
+    assert!(hook.seen().last().unwrap().contains("log-frozen"));
+    let alarm = post
+        .wait_for("ada@example.org", "too few of its witnesses")
+        .unwrap();
+    assert!(alarm.header("Subject").unwrap().starts_with("ALARM"));
+    look("1h").expect(0, &[]);
+    // Without witnesses there is nobody whose word could be old.
+    let careless = User::of(&scene.server);
+    let file = careless.path("home/trust.toml");
+    let mut pins: toml::Table = fs::read_to_string(&file).unwrap().parse().unwrap();
+    let registry = pins["registry"].as_array_mut().unwrap()[0].as_table_mut();
+    registry.unwrap().remove("policy").unwrap();
+    fs::write(&file, pins.to_string()).unwrap();
+    let watch = [
+        "log",
+        "monitor",
+        "--once",
+        "pkg:pypi/thing",
+        "--max-age",
+        "1s",
+    ];
+    careless
+        .run(&watch)
+        .expect(0, &["proves that these are all"]);
 }

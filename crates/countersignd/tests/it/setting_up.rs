@@ -23,6 +23,9 @@ fn init_makes_a_registry_for_this_user_alone_and_prints_its_identity() {
     for key in fs::read_dir(desk.data().join("keys")).unwrap() {
         assert_eq!(mode(&key.unwrap().path()), 0o600);
     }
+    // What was written is in the one file, not in a log beside it.
+    let beside = desk.data().join("countersign.db-wal");
+    assert!(!beside.exists(), "{} was left", beside.display());
 }
 
 #[test]
