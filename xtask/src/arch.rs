@@ -498,6 +498,12 @@ const BANS: &[Ban] = &[
         why: "this crate is pure: time, randomness, files and networks are its callers' business",
     },
     Ban {
+        below: "crates/countersign-assess/src",
+        except: &[],
+        words: IMPURE,
+        why: "this crate is pure: time, randomness, files and networks are its callers' business",
+    },
+    Ban {
         below: "crates/countersign-registry/src",
         except: &["crates/countersign-registry/src/store"],
         words: &["sqlx", "rusqlite"],
