@@ -21,6 +21,7 @@ pub use crate::machine::both_outputs;
 const PUBLIC_ROOT: &str = "https%3A%2F%2Ftuf-repo-cdn.sigstore.dev";
 
 const REQUIREMENTS: &str = include_str!("../requirements-clients.txt");
+const RSTUF: &str = include_str!("../requirements-rstuf.txt");
 
 /// The clients' environment. Cheap to get again: the work is done once per machine.
 #[derive(Debug)]
@@ -308,6 +309,30 @@ impl Clients {
                 .args(["--repository", repository])
                 .arg(file),
         )
+    }
+
+    /// The folder of RSTUF's tool and the older libraries that it calls, beside the environment; made once (about 10 seconds).
+    pub(crate) fn rstuf_folder(&self) -> Result<PathBuf> {
+        let environment = self.bin.parent().context("an environment has a folder")?;
+        let name = hex::encode(&Sha256::digest(RSTUF)[..8]);
+        let folder = environment.join(format!("rstuf-{name}"));
+        let complete = folder.join("complete");
+        let _lock = lock(&folder.with_extension("lock"))?;
+        if !complete.is_file() {
+            if folder.exists() {
+                fs::remove_dir_all(&folder)?;
+            }
+            fs::create_dir_all(&folder)?;
+            let requirements = folder.join("requirements.txt");
+            fs::write(&requirements, RSTUF)?;
+            let mut install = Command::new(self.bin.join("python"));
+            install.args(["-m", "pip", "install", "--quiet", "--no-deps"]);
+            install.arg("--disable-pip-version-check");
+            install.arg("--target").arg(&folder).arg("-r");
+            run(install.arg(&requirements)).context("cannot install RSTUF's tool")?;
+            fs::write(&complete, "")?;
+        }
+        Ok(folder)
     }
 
     /// Runs a Python program of the kit's own, with this machine's settings (it may reach the outer index).

@@ -30,5 +30,6 @@ pub mod server;
 pub mod sigstore;
 pub mod smtp;
 pub mod strace;
+pub mod tuf;
 
 mod machine;

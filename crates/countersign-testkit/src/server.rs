@@ -422,6 +422,14 @@ impl TestServer {
         output_of(command.arg("--data").arg(self.data()).args(arguments))
     }
 
+    /// Runs a command of `countersignd` on this instance that meets faults, in the words of [`strace::Faults::attach`], such as
+    /// `fsync:signal=KILL:when=2`; whatever becomes of it.
+    pub fn run_with_faults(&self, arguments: &[&str], inject: &str) -> Result<Output> {
+        let mut command = strace::injected(&self.binary, inject);
+        self.environment(&mut command);
+        output_of(command.arg("--data").arg(self.data()).args(arguments))
+    }
+
     /// Makes a user.
     pub fn user(&self, name: &str) -> Result<()> {
         self.run(&[

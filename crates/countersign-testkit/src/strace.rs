@@ -83,6 +83,24 @@ pub fn command(program: &Path, log: &Path, string_limit: usize) -> Command {
     command
 }
 
+/// A command line that runs `program` with faults in its system calls, in the words of strace.
+pub fn injected(program: &Path, inject: &str) -> Command {
+    let call = inject.split(':').next().unwrap_or_default();
+    let mut command = Command::new("strace");
+    command.args([
+        "-f",
+        "-o",
+        "/dev/null",
+        "-e",
+        &format!("trace={call}"),
+        "-e",
+    ]);
+    command
+        .args([&format!("inject={inject}"), "--"])
+        .arg(program);
+    command
+}
+
 /// A running process whose system calls meet faults until this is dropped.
 #[derive(Debug)]
 pub struct Faults {

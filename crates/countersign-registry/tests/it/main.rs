@@ -28,6 +28,7 @@ mod provenance;
 mod publishing;
 mod recovery;
 mod roots;
+mod rstuf_faults;
 mod sign_in;
 mod staging;
 mod trusted;

@@ -2,12 +2,16 @@
 //! anew, restored, and signed by two servers at once.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::time::Duration;
 
 use countersign_formats::Ecosystem;
 use countersign_registry::model::Actor;
 use countersign_registry::{Error, Registry};
+use countersign_testkit::clients::Clients;
 use countersign_testkit::packages::{Package, Wheel};
+use countersign_testkit::tuf::{Keep, Told, TufClient};
 use countersign_trust::tuf::client::{Client, Look, Trusted};
 use countersign_trust::tuf::{Fault, Limits, Refusal, TargetFile};
 use sqlx::Connection;
@@ -111,6 +115,78 @@ async fn agrees(test: &TestRegistry, trusted: Trusted, project: &str) -> Trusted
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
     panic!("TUF never agreed with the index of {project}: {last:?}");
+}
+
+/// Serves metadata and targets of a registry by HTTP, for clients by other hands; its site.
+fn front(registry: Registry) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let site = format!("http://{}", listener.local_addr().unwrap());
+    let runtime = tokio::runtime::Handle::current();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            let first = lines.next().and_then(Result::ok).unwrap_or_default();
+            for line in lines {
+                if line.map_or(true, |line| line.is_empty()) {
+                    break;
+                }
+            }
+            let path = first.split(' ').nth(1).unwrap_or_default();
+            let below = path.strip_prefix("/tuf/").unwrap_or_default();
+            let found = runtime.block_on(async {
+                if let Some(target) = below.strip_prefix("targets/") {
+                    let (folder, file) = target.rsplit_once('/')?;
+                    return registry.tuf_target(folder, file).await.ok();
+                }
+                let (repository, file) = below.split_once('/').unwrap_or(("roots", below));
+                registry.tuf_file(repository, file).await.ok()
+            });
+            let (status, body) = match found {
+                Some(document) => ("200 OK", document.bytes.to_vec()),
+                None => ("404 Not Found", Vec::new()),
+            };
+            let head = format!(
+                "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
+            // A client that went away is its own business.
+            let _ = stream.write_all(&[head.as_bytes(), &body].concat());
+        }
+    });
+    site
+}
+
+/// python-tuf and tuf-js.
+struct Others(Vec<TufClient>);
+
+impl Others {
+    fn new() -> Self {
+        let clients = Clients::get().unwrap();
+        Self(vec![
+            TufClient::python(&clients).unwrap(),
+            TufClient::javascript().unwrap(),
+        ])
+    }
+
+    fn ask(&mut self, keep: &Keep, path: &str, at: i64) -> Vec<Told> {
+        tokio::task::block_in_place(|| {
+            let asked = self
+                .0
+                .iter_mut()
+                .map(|client| client.ask(keep, Some(path), Some(at)).unwrap());
+            asked.collect()
+        })
+    }
+
+    /// All of them find this target with these bytes.
+    #[track_caller]
+    fn find(&mut self, keep: &Keep, path: &str, bytes: &[u8], at: i64) {
+        let digest = countersign_trust::digest::Sha256::of(bytes).to_hex();
+        for told in self.ask(keep, path, at) {
+            assert_eq!(told.sha256(), digest, "{path}");
+        }
+    }
 }
 
 /// The version of a repository's timestamp.
@@ -247,6 +323,47 @@ on_both_databases! {
         assert_eq!(bins(&now), 48);
         test.publish(&ann, &wheel("p3", "2.0")).await.unwrap();
         agrees(&test, trusted, "p3").await;
+    }
+
+    async fn python_tuf_and_tuf_js_go_on_when_bins_are_divided_and_walk_thirty_roots(test: TestRegistry) {
+        let (ann, mut others) = (test.user("ann").await, Others::new());
+        let site = front(test.registry.clone());
+        let keep = async |repository: &str| {
+            let root = test.registry.tuf_file(repository, "1.root.json").await.unwrap();
+            Keep::of(&site, repository, std::str::from_utf8(&root.bytes).unwrap()).unwrap()
+        };
+        let (pypi, roots) = (keep(PYPI).await, keep("roots").await);
+        for number in 0..6 {
+            test.publish(&ann, &wheel(&format!("p{number}"), "1.0")).await.unwrap();
+        }
+        let (path, index) = (path_of("p3"), test.index("p3").await.unwrap());
+        others.find(&pypi, &path, index.as_bytes(), test.registry_now());
+        let before = refreshed(&test.registry, PYPI, pinned(&test.registry, PYPI).await, test.registry_now()).await.unwrap();
+        test.registry.look_after_tuf().await.unwrap();
+        let after = refreshed(&test.registry, PYPI, pinned(&test.registry, PYPI).await, test.registry_now()).await.unwrap();
+        let bins = |client: &Client| client.snapshot().unwrap().meta.len();
+        assert!(bins(&after) > bins(&before));
+        others.find(&pypi, &path, index.as_bytes(), test.registry_now());
+        others.find(&keep(PYPI).await, &path, index.as_bytes(), test.registry_now());
+
+        // Thirty roots later: whoever pinned the first, which is over for long, walks them all. The limit of both clients is 256.
+        for _ in 0..30 {
+            test.turn_clock(Duration::from_secs(280 * 86_400));
+            test.registry.look_after_tuf().await.unwrap();
+        }
+        let (now, late) = (test.registry_now(), keep(PYPI).await);
+        for keep in [&pypi, &late] {
+            for told in others.ask(keep, &path, now) {
+                assert!(told.versions()[0] > 30, "{told:?}");
+            }
+            others.find(keep, &path, index.as_bytes(), now);
+        }
+        agrees(&test, pinned(&test.registry, PYPI).await, "p3").await;
+        // The root of roots lists the newest.
+        let newest = test.registry.tuf_trust().await.unwrap();
+        let newest = newest.repositories.iter().find(|of| of.name == PYPI).unwrap().root_version;
+        let root = test.registry.tuf_file(PYPI, &format!("{newest}.root.json")).await.unwrap();
+        others.find(&roots, "pypi/root.json", &root.bytes, now);
     }
 
     async fn two_servers_at_once_never_sign_one_version_twice(test: TestRegistry) {

@@ -14,14 +14,19 @@ use serde_json::{Value, json};
 use crate::kit::refused;
 use crate::on_both_databases;
 
-const DAY: i64 = 86_400;
+pub(crate) const DAY: i64 = 86_400;
 
-fn signer(seed: u8) -> Ed25519Signer {
+pub(crate) fn signer(seed: u8) -> Ed25519Signer {
     Ed25519Signer::new(&[seed; 32]).unwrap()
 }
 
 /// A root of two people's keys and one online key.
-fn root(now: i64, people: [&Ed25519Signer; 2], online: &Key, before: Option<&Root>) -> Root {
+pub(crate) fn root(
+    now: i64,
+    people: [&Ed25519Signer; 2],
+    online: &Key,
+    before: Option<&Root>,
+) -> Root {
     let people = people.map(|signer| Key::of(signer).unwrap()).to_vec();
     let mut roles = BTreeMap::from([("root".to_owned(), (people, 2))]);
     for role in ["timestamp", "snapshot", "targets"] {
@@ -35,21 +40,21 @@ fn root(now: i64, people: [&Ed25519Signer; 2], online: &Key, before: Option<&Roo
     plan.root(before).unwrap()
 }
 
-fn value(bytes: &[u8]) -> Value {
+pub(crate) fn value(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).unwrap()
 }
 
-fn sent(value: &Value) -> Vec<u8> {
+pub(crate) fn sent(value: &Value) -> Vec<u8> {
     value.to_string().into_bytes()
 }
 
-fn signature(role: &str, signer: &dyn Signs, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn signature(role: &str, signer: &dyn Signs, payload: &[u8]) -> Vec<u8> {
     let sig = hex::encode(signer.sign(payload).unwrap());
     let keyid = Key::of(signer).unwrap().id();
     sent(&json!({"role": role, "signature": {"keyid": keyid, "sig": sig}}))
 }
 
-async fn desk(registry: &Registry) -> (ServiceDesk, Key) {
+pub(crate) async fn desk(registry: &Registry) -> (ServiceDesk, Key) {
     let operator = Actor::operator();
     let spki = registry
         .create_tuf_service(&operator, "demo", None)
@@ -66,7 +71,7 @@ async fn desk(registry: &Registry) -> (ServiceDesk, Key) {
     (desk, Key::from_spki(&spki).unwrap())
 }
 
-fn ceremony(root: &[u8]) -> Vec<u8> {
+pub(crate) fn ceremony(root: &[u8]) -> Vec<u8> {
     let days = |days: i64| json!({ "expiration": days });
     sent(&json!({
         "settings": {"roles": {
@@ -78,7 +83,7 @@ fn ceremony(root: &[u8]) -> Vec<u8> {
 }
 
 /// A service whose ceremony was held, with its first root.
-async fn begun(registry: &Registry, now: i64) -> (ServiceDesk, Key, Vec<u8>) {
+pub(crate) async fn begun(registry: &Registry, now: i64) -> (ServiceDesk, Key, Vec<u8>) {
     let (desk, online) = desk(registry).await;
     let (one, two) = (signer(1), signer(2));
     let mut pending = Pending::root(root(now, [&one, &two], &online, None), None).unwrap();
@@ -92,12 +97,16 @@ async fn begun(registry: &Registry, now: i64) -> (ServiceDesk, Key, Vec<u8>) {
     (desk, online, bytes)
 }
 
-async fn answered(registry: &Registry, file: &str) -> Option<Vec<u8>> {
+pub(crate) async fn answered(registry: &Registry, file: &str) -> Option<Vec<u8>> {
     let answer = registry.tuf_file("service/demo", file).await;
     answer.ok().map(|document| document.bytes.to_vec())
 }
 
-async fn refreshed(registry: &Registry, trusted: Trusted, now: i64) -> Result<Client, Refusal> {
+pub(crate) async fn refreshed(
+    registry: &Registry,
+    trusted: Trusted,
+    now: i64,
+) -> Result<Client, Refusal> {
     let mut client = Client::begin(trusted, now, Limits::default())?;
     while let Some(request) = client.wanted()? {
         let answer = answered(registry, &request.file).await;
@@ -107,7 +116,7 @@ async fn refreshed(registry: &Registry, trusted: Trusted, now: i64) -> Result<Cl
 }
 
 /// Does a new client find this path?
-async fn lists(registry: &Registry, root: &[u8], now: i64, path: &str) -> bool {
+pub(crate) async fn lists(registry: &Registry, root: &[u8], now: i64, path: &str) -> bool {
     let trusted = Trusted::root(root.to_vec());
     let mut client = refreshed(registry, trusted, now).await.unwrap();
     loop {
@@ -122,11 +131,11 @@ async fn lists(registry: &Registry, root: &[u8], now: i64, path: &str) -> bool {
     }
 }
 
-fn artifact(path: &str) -> Value {
+pub(crate) fn artifact(path: &str) -> Value {
     json!({"path": path, "info": {"length": 12, "hashes": {"blake2b-256": "0".repeat(64)}, "custom": null}})
 }
 
-fn adding(artifacts: &[Value]) -> Vec<u8> {
+pub(crate) fn adding(artifacts: &[Value]) -> Vec<u8> {
     sent(&json!({ "artifacts": artifacts }))
 }
 
