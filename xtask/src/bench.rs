@@ -9,10 +9,13 @@ mod ecosystems;
 mod exchange;
 mod load;
 mod machine;
+mod proxied;
 mod report;
 mod server;
 mod sign_in;
 mod sigstore;
+mod trust;
+mod tuf;
 
 use std::fs;
 use std::path::PathBuf;
@@ -55,6 +58,44 @@ enum Part {
     AttestedUpload,
     /// Verifications of attestations against their bare cost, and beside other libraries.
     Sigstore,
+    /// All of the next six: what it takes that nobody has to be believed.
+    Trust,
+    /// Proofs that a core checks.
+    Proofs,
+    /// Entries of a log that a core audits.
+    Audit,
+    /// Signing for a registry elsewhere at 100,000 artifacts, by RSTUF's API on PostgreSQL, beside bare python-tuf.
+    TufService,
+    /// What a client moves that needs 30 of 700,000 projects and remembers nothing.
+    TufCold,
+    /// A lone publish with a witness.
+    Witnessed,
+    /// What the verifying proxy adds to an install.
+    Proxied,
+}
+
+impl Part {
+    /// What needs no corpus of packages.
+    const ALONE: [Self; 8] = [
+        Self::Exchange,
+        Self::SignIn,
+        Self::AttestedUpload,
+        Self::Sigstore,
+        Self::Proofs,
+        Self::Audit,
+        Self::TufService,
+        Self::TufCold,
+    ];
+    /// What needs the corpus, and not the registry that is filled with it.
+    const APART: [Self; 4] = [Self::Npm, Self::Cargo, Self::Witnessed, Self::Proxied];
+    const TRUST: [Self; 6] = [
+        Self::Proofs,
+        Self::Audit,
+        Self::TufService,
+        Self::TufCold,
+        Self::Witnessed,
+        Self::Proxied,
+    ];
 }
 
 /// Options of `bench`.
@@ -103,9 +144,21 @@ pub fn run(options: &Options) -> Result<()> {
     let home = target.join("bench");
     fs::create_dir_all(&home)?;
     let home = home.canonicalize()?;
-    let wanted = |part: Part| options.only.is_empty() || options.only.contains(&part);
+    let mut only = options.only.clone();
+    if only.contains(&Part::Trust) {
+        only.retain(|part| *part != Part::Trust);
+        only.extend(Part::TRUST);
+    }
+    let wanted = |part: Part| only.is_empty() || only.contains(&part);
+    let all_of = |parts: &[Part]| !only.is_empty() && only.iter().all(|part| parts.contains(part));
     let mut report = Report::default();
-    // It needs no server.
+    // They need no server.
+    if wanted(Part::Proofs) {
+        trust::proofs(options.quick, &mut report)?;
+    }
+    if wanted(Part::Audit) {
+        trust::audit(&home, options.quick, &mut report)?;
+    }
     if wanted(Part::Sigstore) {
         let vectors = root().join("../shared/vectors/sigstore");
         sigstore::measure(
@@ -115,10 +168,10 @@ pub fn run(options: &Options) -> Result<()> {
             !options.no_peers,
             &mut report,
         )?;
-        if options.only == [Part::Sigstore] {
-            conclude(&report);
-            return Ok(());
-        }
+    }
+    if all_of(&[Part::Sigstore, Part::Proofs, Part::Audit]) {
+        conclude(&report);
+        return Ok(());
     }
     let binary = match &options.binary {
         Some(binary) => binary.clone(),
@@ -144,13 +197,14 @@ pub fn run(options: &Options) -> Result<()> {
     if wanted(Part::AttestedUpload) {
         attested::measure(&binary, &home, options.quick, &mut report)?;
     }
-    let alone = |part: &Part| {
-        matches!(
-            part,
-            Part::Exchange | Part::SignIn | Part::AttestedUpload | Part::Sigstore
-        )
-    };
-    if !options.only.is_empty() && options.only.iter().all(alone) {
+    let (quick, peers) = (options.quick, !options.no_peers);
+    if wanted(Part::TufService) {
+        tuf::service(&binary, &home, quick, peers, &mut report)?;
+    }
+    if wanted(Part::TufCold) {
+        tuf::cold(&binary, &home, quick, peers, &mut report)?;
+    }
+    if all_of(&Part::ALONE) {
         conclude(&report);
         return Ok(());
     }
@@ -177,12 +231,13 @@ pub fn run(options: &Options) -> Result<()> {
     if wanted(Part::Cargo) {
         bench.cargo()?;
     }
-    if !options.only.is_empty()
-        && options
-            .only
-            .iter()
-            .all(|part| matches!(part, Part::Npm | Part::Cargo) || alone(part))
-    {
+    if wanted(Part::Witnessed) {
+        bench.witnessed()?;
+    }
+    if wanted(Part::Proxied) {
+        bench.proxied()?;
+    }
+    if all_of(&[&Part::ALONE[..], &Part::APART].concat()) {
         conclude(&bench.report);
         return Ok(());
     }

@@ -9,9 +9,10 @@ mod log;
 mod pages;
 
 use std::collections::HashMap;
+use std::io::Write as _;
 use std::ops::Range;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use countersign_formats::npm::documents::{About, Person};
@@ -48,6 +49,9 @@ const INDEX_LAG: i64 = 10_000_000;
 /// Files up to this size are served from memory.
 const SMALL: u64 = 64 << 10;
 
+/// How hard documents are packed: the snapshot of a large TUF repository is a new one with each commit.
+const PACKING: flate2::Compression = flate2::Compression::new(5);
+
 /// A complete response body with its validator.
 #[derive(Clone, Debug)]
 pub struct Document {
@@ -61,6 +65,8 @@ pub struct Document {
     /// another project.
     pub name: Arc<str>,
     pub(crate) sha256: Sha256,
+    /// Packed by gzip, once somebody asked for that.
+    packed: OnceLock<Bytes>,
 }
 
 impl Document {
@@ -72,7 +78,24 @@ impl Document {
             serial,
             name: Arc::default(),
             sha256,
+            packed: OnceLock::new(),
         }
+    }
+
+    /// The bytes packed by gzip. The first call packs them, some 30 MB in a second; where that fails they stay as they are,
+    /// and there is nothing.
+    pub fn packed(&self) -> Option<Bytes> {
+        let packed = self.packed.get_or_init(|| {
+            let mut packer = flate2::write::GzEncoder::new(Vec::new(), PACKING);
+            let done = packer.write_all(&self.bytes).and_then(|()| packer.finish());
+            done.map(Bytes::from).unwrap_or_default()
+        });
+        (!packed.is_empty()).then(|| packed.clone())
+    }
+
+    /// Is there a packed form already?
+    pub fn is_packed(&self) -> bool {
+        self.packed.get().is_some()
     }
 
     pub(crate) fn of(mut self, name: &str) -> Self {

@@ -156,3 +156,17 @@ pub(super) fn sync_time(folder: &Path) -> Result<Duration> {
     times.sort();
     Ok(times[times.len() / 2])
 }
+
+/// CPU seconds of all children that were waited for.
+pub(super) fn children_seconds() -> f64 {
+    stat(std::process::id()).map_or(0.0, |fields| ticks(&fields, 13..15))
+}
+
+/// The load of the last minute, for the record.
+pub(super) fn load_average() -> f64 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let first = text.split_whitespace().next();
+    first
+        .and_then(|first| first.parse().ok())
+        .unwrap_or(f64::NAN)
+}

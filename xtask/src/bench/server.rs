@@ -149,15 +149,25 @@ impl Instance {
     /// # Errors
     /// Where `init` or the administration fails.
     pub(super) fn make(binary: &Path, data: &Path) -> Result<Self> {
+        Self::make_on(binary, data, None)
+    }
+
+    /// The same, on this database.
+    ///
+    /// # Errors
+    /// As [`Instance::make`].
+    pub(super) fn make_on(binary: &Path, data: &Path, database: Option<&str>) -> Result<Self> {
         if data.exists() {
             fs::remove_dir_all(data)?;
         }
         fs::create_dir_all(data)?;
         let port = free_port()?;
+        let database =
+            database.map_or_else(String::new, |database| format!("database = {database:?}\n"));
         fs::write(
             data.join("countersign.toml"),
             format!(
-                "url = \"http://127.0.0.1:{port}\"\nlisten = \"127.0.0.1:{port}\"\n\n[log]\nrequests = false\nfilter = \"warn\"\n"
+                "url = \"http://127.0.0.1:{port}\"\nlisten = \"127.0.0.1:{port}\"\n{database}\n[log]\nrequests = false\nfilter = \"warn\"\n"
             ),
         )?;
         let mut instance = Self {
@@ -226,6 +236,14 @@ impl Instance {
         let mut command = Command::new(&self.binary);
         command.arg("--data").arg(&self.data).env_remove("RUST_LOG");
         command
+    }
+
+    /// Runs `countersignd …` on it.
+    ///
+    /// # Errors
+    /// Where that is refused.
+    pub(super) fn run(&self, words: &[&str]) -> Result<String> {
+        checked(self.command().args(words))
     }
 
     /// Runs `countersignd admin …` on it.

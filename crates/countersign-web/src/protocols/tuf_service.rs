@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::tuf::served;
+use super::tuf::metadata_served;
 use crate::answer::Keep;
 use crate::body::whole;
 use crate::caller;
@@ -315,5 +315,5 @@ async fn metadata(
     } else {
         Keep::Forever
     };
-    Ok(served(&site, &document, keep, &method, &headers))
+    metadata_served(&site, document, keep, &method, &headers).await
 }

@@ -219,7 +219,7 @@ impl Session {
         let address = format!("{}{}", self.metadata, request.file);
         let login = repository.login.as_ref();
         let upstream = repository.upstream;
-        let answer = upstream.get(&address, request.most, login).await?;
+        let answer = upstream.get_packed(&address, request.most, login).await?;
         let taken = self.client.give(request, answer.as_deref());
         for role in self.client.take_changed() {
             if let Some(bytes) = self.client.trusted().document(&role) {

@@ -1,8 +1,10 @@
 //! The registry as the proxy reaches it: bounded in length, and given up on where it is slow.
 
+use std::io::{Cursor, Read as _};
 use std::time::{Duration, Instant};
 
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use countersign_formats::archive::gzip::GzipReader;
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HeaderValue};
 use reqwest::{Client, Response, StatusCode, redirect};
 use url::Url;
 
@@ -98,8 +100,20 @@ impl Upstream {
     /// # Errors
     /// [`Exit::Unreachable`]; [`Exit::Refused`] where the registry says no.
     pub async fn begin(&self, path: &str, login: Option<&HeaderValue>) -> Result<Option<Pieces>> {
+        self.begin_as(path, login, None).await
+    }
+
+    async fn begin_as(
+        &self,
+        path: &str,
+        login: Option<&HeaderValue>,
+        encoding: Option<HeaderValue>,
+    ) -> Result<Option<Pieces>> {
         let address = format!("{}{path}", self.site());
         let mut request = self.client.get(&address);
+        if let Some(encoding) = encoding {
+            request = request.header(ACCEPT_ENCODING, encoding);
+        }
         if let Some(login) = login {
             not_in_the_clear(&self.base, "The login")?;
             request = request.header(AUTHORIZATION, login.clone());
@@ -144,9 +158,60 @@ impl Upstream {
         most: u64,
         login: Option<&HeaderValue>,
     ) -> Result<Option<Vec<u8>>> {
-        let Some(mut pieces) = self.begin(path, login).await? else {
+        let Some(pieces) = self.begin(path, login).await? else {
             return Ok(None);
         };
+        Ok(Some(pieces.whole(most).await?))
+    }
+
+    /// Fetches a path whole, packed by gzip where the registry packs it; `None` for what is not there.
+    ///
+    /// # Errors
+    /// As [`Upstream::get`]; `most` is for the bytes that cross the wire, and for those that are in them.
+    pub async fn get_packed(
+        &self,
+        path: &str,
+        most: u64,
+        login: Option<&HeaderValue>,
+    ) -> Result<Option<Vec<u8>>> {
+        let gzip = HeaderValue::from_static("gzip");
+        let Some(pieces) = self.begin_as(path, login, Some(gzip)).await? else {
+            return Ok(None);
+        };
+        let encoding = pieces.answer.headers().get(CONTENT_ENCODING);
+        let packed = encoding.is_some_and(|encoding| encoding == "gzip");
+        let address = pieces.address.clone();
+        let body = pieces.whole(most).await?;
+        if !packed {
+            return Ok(Some(body));
+        }
+        unpacked(&body, most, &address).map(Some)
+    }
+}
+
+/// What is in a gzip file, if that is at most so much.
+fn unpacked(packed: &[u8], most: u64, address: &str) -> Result<Vec<u8>> {
+    let damaged = |why: &str| unreachable(address, &format!("its gzip is damaged ({why})"));
+    let reader =
+        GzipReader::new(Cursor::new(packed), false).map_err(|refusal| damaged(&refusal.message))?;
+    let mut body = Vec::new();
+    reader
+        .take(most.saturating_add(1))
+        .read_to_end(&mut body)
+        .map_err(|error| damaged(&error.to_string()))?;
+    if body.len() as u64 > most {
+        return Err(too_long(
+            address,
+            usize::try_from(most).unwrap_or(usize::MAX),
+        ));
+    }
+    Ok(body)
+}
+
+impl Pieces {
+    /// All of it.
+    async fn whole(self, most: u64) -> Result<Vec<u8>> {
+        let mut pieces = self;
         let mut body = Vec::new();
         while let Some(piece) = pieces.next().await? {
             if body.len() as u64 + piece.len() as u64 > most {
@@ -155,11 +220,9 @@ impl Upstream {
             }
             body.extend_from_slice(&piece);
         }
-        Ok(Some(body))
+        Ok(body)
     }
-}
 
-impl Pieces {
     /// The next piece; `None` at the end.
     ///
     /// # Errors
@@ -181,5 +244,43 @@ impl Pieces {
             self.came = 0;
         }
         Ok(piece)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A mebibyte of zeros, by gzip.
+    fn bomb() -> Vec<u8> {
+        use base64::Engine as _;
+        let text = format!(
+            "H4sIAAAAAAAC/+3BMQEAAADCoPVPbQhfo{}PgMc6jinAAAQAA==",
+            "A".repeat(1355)
+        );
+        base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .unwrap()
+    }
+
+    #[test]
+    fn what_is_packed_is_as_long_as_it_may_be_and_no_longer() {
+        let packed = bomb();
+        let whole = unpacked(&packed, 1 << 20, "http://r.example/x").unwrap();
+        assert!(whole.len() == 1 << 20 && whole.iter().all(|byte| *byte == 0));
+        let refused = unpacked(&packed, (1 << 20) - 1, "http://r.example/x").unwrap_err();
+        assert_eq!(refused.code, "answer-too-long");
+    }
+
+    #[test]
+    fn damaged_packing_is_no_answer() {
+        let packed = bomb();
+        let (cut, mut bad) = (&packed[..packed.len() - 1], packed.clone());
+        let checksum = bad.len() - 6;
+        bad[checksum] ^= 1;
+        for bytes in [b"", &b"plain"[..], cut, &bad] {
+            let refused = unpacked(bytes, 1 << 21, "http://r.example/x").unwrap_err();
+            assert_eq!(refused.code, "unreachable", "{bytes:?}");
+        }
     }
 }
