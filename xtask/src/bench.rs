@@ -157,7 +157,7 @@ pub fn run(options: &Options) -> Result<()> {
         trust::proofs(options.quick, &mut report)?;
     }
     if wanted(Part::Audit) {
-        trust::audit(&home, options.quick, &mut report)?;
+        trust::audit(options.binary.as_deref(), &home, options.quick, &mut report)?;
     }
     if wanted(Part::Sigstore) {
         let vectors = root().join("../shared/vectors/sigstore");

@@ -36,6 +36,39 @@ impl Sha256 {
         Self(hasher.finalize().into())
     }
 
+    /// The digest of a byte and two digests: a node of a Merkle tree (RFC 9162 section 2.1.1). Its 65 bytes are always two
+    /// blocks, which are put together here: half the time of hashing them in parts.
+    #[must_use]
+    pub(crate) fn of_node(prefix: u8, left: &Self, right: &Self) -> Self {
+        /// FIPS 180-4 section 5.3.3.
+        const BEGIN: [u32; 8] = [
+            0x6a09_e667,
+            0xbb67_ae85,
+            0x3c6e_f372,
+            0xa54f_f53a,
+            0x510e_527f,
+            0x9b05_688c,
+            0x1f83_d9ab,
+            0x5be0_cd19,
+        ];
+        let mut blocks = [[0; 64]; 2];
+        let [first, second] = &mut blocks;
+        first[0] = prefix;
+        first[1..33].copy_from_slice(&left.0);
+        first[33..].copy_from_slice(&right.0[..31]);
+        // The last byte, the end mark, and the length in bits.
+        second[0] = right.0[31];
+        second[1] = 0x80;
+        second[62..].copy_from_slice(&(65 * 8_u16).to_be_bytes());
+        let mut state = BEGIN;
+        sha2::block_api::compress256(&mut state, &blocks);
+        let mut digest = [0; 32];
+        for (bytes, word) in digest.chunks_exact_mut(4).zip(state) {
+            bytes.copy_from_slice(&word.to_be_bytes());
+        }
+        Self(digest)
+    }
+
     /// The raw 32 bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
@@ -232,6 +265,15 @@ impl Hasher {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_is_the_digest_of_its_65_bytes() {
+        for seed in 0..=255_u8 {
+            let (left, right) = (Sha256::of(&[seed]), Sha256::of(&[seed, 1]));
+            let whole = [&[seed][..], &left.0, &right.0].concat();
+            assert_eq!(Sha256::of_node(seed, &left, &right), Sha256::of(&whole));
+        }
+    }
 
     #[test]
     fn known_answers_of_all_algorithms_in_one_pass() {

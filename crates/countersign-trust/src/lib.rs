@@ -50,7 +50,17 @@ pub(crate) fn base64_encode(bytes: &[u8]) -> String {
 
 /// A 32-byte hash from strict base64.
 pub(crate) fn base64_hash(text: &str) -> Option<digest::Sha256> {
-    base64_decode(text)?.try_into().ok().map(digest::Sha256)
+    use base64::Engine as _;
+    if text.len() != 44 {
+        return None;
+    }
+    // As long as what 44 characters may hold; a hash is a byte shorter.
+    let mut bytes = [0; 33];
+    let length = base64::engine::general_purpose::STANDARD
+        .decode_slice(text, &mut bytes)
+        .ok()?;
+    let hash = bytes.first_chunk::<32>()?;
+    (length == 32).then_some(digest::Sha256(*hash))
 }
 
 /// A decimal number written the one canonical way: ASCII digits, no sign, no leading zero unless it is `0`.

@@ -62,14 +62,19 @@ impl TlogProof {
             return Err(refuse("longer than 640 KiB"));
         }
         let proof = std::str::from_utf8(proof).map_err(|_| refuse("not UTF-8"))?;
-        let (head, checkpoint) = proof
-            .split_once("\n\n")
-            .ok_or(refuse("no empty line before the checkpoint"))?;
-        let mut lines = head.split('\n');
-        if lines.next() != Some(HEADER) {
+        // Line by line: to look for the empty one first would be to read all twice.
+        let mut rest = proof;
+        let mut next_line = || -> Result<_, ProofError> {
+            let (line, after) = rest
+                .split_once('\n')
+                .ok_or(refuse("no empty line before the checkpoint"))?;
+            rest = after;
+            Ok(line)
+        };
+        if next_line()? != HEADER {
             return Err(refuse("the first line is not c2sp.org/tlog-proof@v1"));
         }
-        let mut line = lines.next().ok_or(refuse("no index line"))?;
+        let mut line = next_line()?;
         let mut extra = None;
         if let Some(encoded) = line.strip_prefix("extra ") {
             let data = base64_decode(encoded).ok_or(refuse("the extra data is not base64"))?;
@@ -77,14 +82,18 @@ impl TlogProof {
                 return Err(refuse("more than 64 KiB of extra data"));
             }
             extra = Some(data);
-            line = lines.next().ok_or(refuse("no index line"))?;
+            line = next_line()?;
         }
         let index = line
             .strip_prefix("index ")
             .and_then(canonical_decimal)
             .ok_or(refuse("the index line is not `index` and a decimal number"))?;
-        let mut hashes = Vec::new();
-        for line in lines {
+        let mut hashes = Vec::with_capacity(24);
+        loop {
+            let line = next_line()?;
+            if line.is_empty() {
+                break;
+            }
             if hashes.len() == MAX_PROOF_HASHES {
                 return Err(refuse("more than 63 hashes"));
             }
@@ -96,7 +105,7 @@ impl TlogProof {
             extra,
             index,
             hashes,
-            checkpoint: checkpoint.to_owned(),
+            checkpoint: rest.to_owned(),
         })
     }
 

@@ -42,7 +42,7 @@ pub fn leaf_hash(data: &[u8]) -> Sha256 {
 /// Hash of an inner node: SHA-256(0x01 ‖ left ‖ right).
 #[must_use]
 pub fn node_hash(left: &Sha256, right: &Sha256) -> Sha256 {
-    Sha256::of_parts(&[&[0x01], &left.0, &right.0])
+    Sha256::of_node(0x01, left, right)
 }
 
 /// The largest power of two below `n`: where a tree of `n` leaves splits. `n` must be at least 2.

@@ -15,7 +15,7 @@ use super::load::{LOAD_CORE, Publishing, median};
 use super::machine::{cpu_seconds, load_average};
 use super::report::{Figure, Goal};
 use super::server::{Instance, SERVER_CORE, checked, environment};
-use super::trust::built;
+use super::trust;
 
 /// A proxy that serves.
 struct Proxy(Child);
@@ -107,7 +107,7 @@ impl Bench {
                 seconds: 120,
             },
         )?;
-        let client = built(None)?;
+        let client = trust::client(&self.binary)?;
         let place = self.home.join("proxy");
         if place.exists() {
             fs::remove_dir_all(&place)?;

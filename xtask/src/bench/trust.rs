@@ -17,11 +17,19 @@ use super::machine::load_average;
 use super::report::{Figure, Goal, Report};
 use super::server::{Instance, Server, checked};
 
-/// Where the client's own programs are, built as releases are.
+/// The client: beside the server that is measured, or built as releases are.
 ///
 /// # Errors
-/// Where they can not be built.
-pub(super) fn built(example: Option<&str>) -> Result<PathBuf> {
+/// Where it can not be built.
+pub(super) fn client(server: &Path) -> Result<PathBuf> {
+    let beside = server.with_file_name("countersign");
+    if beside.is_file() {
+        return Ok(beside);
+    }
+    built(None)
+}
+
+fn built(example: Option<&str>) -> Result<PathBuf> {
     let root = crate::arch::root();
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
@@ -77,7 +85,12 @@ pub(super) fn proofs(quick: bool, report: &mut Report) -> Result<()> {
 ///
 /// # Errors
 /// Where anything can not be measured.
-pub(super) fn audit(home: &Path, quick: bool, report: &mut Report) -> Result<()> {
+pub(super) fn audit(
+    server: Option<&Path>,
+    home: &Path,
+    quick: bool,
+    report: &mut Report,
+) -> Result<()> {
     let entries: u32 = if quick { 300_000 } else { 2_000_000 };
     let folder = home.join(format!("log-{entries}"));
     if !folder.join("home/trust.toml").exists() {
@@ -89,7 +102,7 @@ pub(super) fn audit(home: &Path, quick: bool, report: &mut Report) -> Result<()>
                 .arg((entries / 20).to_string()),
         )?;
     }
-    let client = built(None)?;
+    let client = server.map_or_else(|| built(None), client)?;
     let mut rates = Vec::new();
     for _ in 0..3 {
         let (begin, before) = (Instant::now(), super::machine::children_seconds());
@@ -138,7 +151,7 @@ impl Bench {
     /// # Errors
     /// Where anything can not be measured.
     pub(super) fn witnessed(&mut self) -> Result<()> {
-        let client = built(None)?;
+        let client = client(&self.binary)?;
         let place = self.home.join("witness");
         if place.exists() {
             fs::remove_dir_all(&place)?;
