@@ -16,6 +16,7 @@ mod request_log;
 mod restricted;
 mod simple_index;
 mod trusted;
+mod tuf;
 mod upload;
 mod visibility;
 mod wire;
