@@ -203,6 +203,25 @@ impl Verdict {
     pub fn holds(&self) -> bool {
         self.signed.len() as u64 >= self.threshold
     }
+
+    /// The ids of those that signed, where that is enough. `what` is the role.
+    ///
+    /// # Errors
+    /// [`Fault::Unsigned`].
+    pub fn demand(self, what: &str) -> Result<Vec<String>, Refusal> {
+        if self.holds() {
+            return Ok(self.signed);
+        }
+        Err(Refusal::new(
+            Fault::Unsigned,
+            what,
+            format!(
+                "{} of its keys signed it, and {} must",
+                self.signed.len(),
+                self.threshold
+            ),
+        ))
+    }
 }
 
 impl Authority<'_> {
@@ -234,19 +253,7 @@ impl Authority<'_> {
     /// # Errors
     /// [`Fault::Unsigned`].
     pub fn verify<T: Document>(&self, what: &str, envelope: &Envelope<T>) -> Result<(), Refusal> {
-        let verdict = self.judge(envelope);
-        if verdict.holds() {
-            return Ok(());
-        }
-        Err(Refusal::new(
-            Fault::Unsigned,
-            what,
-            format!(
-                "{} of its keys signed it, and {} must",
-                verdict.signed.len(),
-                verdict.threshold
-            ),
-        ))
+        self.judge(envelope).demand(what).map(|_| ())
     }
 }
 
