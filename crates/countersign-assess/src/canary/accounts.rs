@@ -315,6 +315,7 @@ pub(super) fn breached_password_is_refused(script: &mut Script<'_>) -> Told<()> 
     }
     let leaked = "forty sheep behind a yellow wall";
     breached(script, leaked)?;
+    breached(script, "Password123!")?;
     for password in ["Password123!", "password", leaked] {
         let tried = ann.post(
             script,

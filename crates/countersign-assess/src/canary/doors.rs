@@ -260,13 +260,13 @@ impl Visitor {
             .map(drop)
     }
 
-    /// Makes a token by the form; none where it is refused.
+    /// Makes a token by the form; or what the registry says instead.
     pub(super) fn token(
         &mut self,
         script: &mut Script<'_>,
         action: &str,
         project: &str,
-    ) -> Told<Option<String>> {
+    ) -> Told<Result<String, String>> {
         self.get(script, "/account/tokens")?;
         let fields = [
             ("label", "canary"),
@@ -275,12 +275,9 @@ impl Visitor {
             ("days", "7"),
         ];
         let made = self.post(script, "/account/tokens", &fields)?;
-        Ok(between(
-            &made.text(),
-            "<code id=\"secret\" class=\"all\">",
-            "</code>",
-        )
-        .filter(|_| made.good()))
+        let text = made.text();
+        let secret = between(&text, "<code id=\"secret\" class=\"all\">", "</code>");
+        Ok(secret.filter(|_| made.good()).ok_or(text))
     }
 }
 

@@ -17,7 +17,7 @@ const ISSUER: &str = "https://token.actions.githubusercontent.com";
 const DAY: i64 = 86_400;
 
 /// Beyond every period of grace that a rule may give.
-const GRACE: i64 = 100 * DAY;
+const GRACE: i64 = 60 * DAY;
 
 /// The name of a canary's project.
 pub(super) fn project(script: &Script<'_>, word: &str) -> String {
@@ -34,7 +34,7 @@ pub(super) fn owner(script: &mut Script<'_>, name: &str) -> Told<(Visitor, Strin
     let mut who = Visitor::new(script, name);
     who.sign_up_with_passkey(script)?;
     let token = who.token(script, "manage", "")?;
-    let token = token.ok_or_else(|| Stop::Unknown("The canary was given no token.".to_owned()))?;
+    let token = token.map_err(|_| Stop::Unknown("The canary was given no token.".to_owned()))?;
     Ok((who, token))
 }
 
@@ -51,14 +51,37 @@ pub(super) fn must(script: &mut Script<'_>, wheel: &Wheel, token: &str) -> Told<
     )))
 }
 
+/// Does a refusal speak of a factor, and not of something else that is wrong with the canary?
+fn for_want_of_a_factor(text: &str) -> bool {
+    let text = text.to_lowercase();
+    ["factor", "passkey", "security key", "2fa"]
+        .iter()
+        .any(|word| text.contains(word))
+}
+
 /// Does an account without what a rule demands publish: at once, and after every period of grace?
 fn demanded(script: &mut Script<'_>, mut who: Visitor, mark: bool, what: &str) -> Told<()> {
     let name = project(script, "thing");
-    let Some(token) = who.token(script, "publish", "")? else {
-        script.hold(&format!("{what} is given no token"), true);
-        return Ok(());
+    let token = match who.token(script, "publish", "")? {
+        Ok(token) => token,
+        Err(text) if for_want_of_a_factor(&text) => {
+            script.hold(&format!("{what} is given no token"), true);
+            return Ok(());
+        }
+        Err(_) => return Err(Stop::Unknown("The canary was given no token.".to_owned())),
     };
     let first = Wheel::new(&name, "1.0", "one = 1").publish(script, &token)?;
+    let at_once = first.refused() && for_want_of_a_factor(&first.text());
+    if !first.good() && !at_once {
+        return Err(Stop::Unknown(format!(
+            "The canary could not publish ({}).",
+            first.status
+        )));
+    }
+    if at_once {
+        script.hold(&format!("{what} can not publish from the first day"), true);
+        return Ok(());
+    }
     if mark {
         let (code, _) = script.operator(&["admin", "critical", "mark", &format!("pypi:{name}")])?;
         if code != 0 {
@@ -66,16 +89,9 @@ fn demanded(script: &mut Script<'_>, mut who: Visitor, mark: bool, what: &str) -
                 "The operator could not mark the package as critical.".to_owned(),
             ));
         }
-    } else if !first.good() {
-        script.hold(
-            &format!("{what} can not publish from the first day"),
-            first.refused(),
-        );
-        return Ok(());
     }
-    // A token for after the period of grace, made while it can be.
-    script.world(World::Turn(GRACE))?;
-    let later = script.operator(&[
+    // A token that outlasts the period of grace; whether it does is seen below, by why it is refused.
+    let words = [
         "admin",
         "token",
         "create",
@@ -84,15 +100,23 @@ fn demanded(script: &mut Script<'_>, mut who: Visitor, mark: bool, what: &str) -
         "--action",
         "publish",
         "--expires",
-        "7d",
-    ])?;
-    let token = later.1.trim().to_owned();
-    if later.0 != 0 || token.is_empty() {
+        "365d",
+    ];
+    let (code, out) = script.operator(&words)?;
+    let token = out.trim().to_owned();
+    if code != 0 || token.is_empty() {
         return Err(Stop::Unknown(
             "The operator could not make a token for the canary.".to_owned(),
         ));
     }
+    script.world(World::Turn(GRACE))?;
     let late = Wheel::new(&name, "2.0", "two = 2").publish(script, &token)?;
+    if late.refused() && !for_want_of_a_factor(&late.text()) {
+        return Err(Stop::Unknown(format!(
+            "The canary was refused for another reason than the factor ({}).",
+            late.status
+        )));
+    }
     script.hold(
         &format!("{what} can not publish once the period of notice is over"),
         late.refused(),
@@ -137,7 +161,7 @@ pub(super) fn tokens_are_scoped(script: &mut Script<'_>) -> Told<()> {
     must(script, &Wheel::new(&one, "1.0", "a = 1"), &token)?;
     must(script, &Wheel::new(&two, "1.0", "a = 1"), &token)?;
     let narrow = ann.token(script, "publish", &one)?;
-    if !script.hold("a token can be limited to one package", narrow.is_some()) {
+    if !script.hold("a token can be limited to one package", narrow.is_ok()) {
         return Ok(());
     }
     let narrow = narrow.unwrap_or_default();

@@ -193,9 +193,15 @@ pub(super) fn scanner_keys(target: &Target) -> String {
     let mut spki =
         hex::decode("3059301306072a8648ce3d020106082a8648ce3d030107034200").unwrap_or_default();
     spki.extend(point(&key(target, "scanner")));
+    let encoded = STANDARD.encode(spki);
+    // Lines of 64 characters (RFC 7468).
+    let lines: Vec<&str> = (0..encoded.len())
+        .step_by(64)
+        .filter_map(|at| encoded.get(at..encoded.len().min(at + 64)))
+        .collect();
     let pem = format!(
         "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
-        STANDARD.encode(spki)
+        lines.join("\n")
     );
     json!({"public_keys": [{"key_identifier": "canary", "key": pem, "is_current": true}]})
         .to_string()
