@@ -16,10 +16,17 @@ fuzz_target!(|data: &[u8]| {
         "pnpm-lock.yaml",
         "yarn.lock",
         "Cargo.lock",
+        "poetry.lock",
+        "Pipfile.lock",
         "other",
     ];
-    let name = names[usize::from(kind % 8)];
+    let name = names[usize::from(kind % 10)];
     if let Ok(read) = lock::parse(name, data) {
+        let graph = lock::graph(&read, data);
+        assert_eq!(graph.requires.len(), read.entries.len());
+        for at in 0..read.entries.len().min(50) {
+            assert_eq!(graph.way(at).last(), Some(&at));
+        }
         for entry in &read.entries {
             assert!(!entry.name_key.as_str().is_empty());
             assert!(entry.unhashed || !entry.files.is_empty());

@@ -1,10 +1,11 @@
 //! Lock files: what a program uses today, with the digests of the bytes. Read are requirements with hashes (as `pip`,
-//! `pip-tools` and `uv` write them), `uv.lock`, `pylock.toml` (PEP 751), `package-lock.json` and `npm-shrinkwrap.json`
-//! (forms 2 and 3), `pnpm-lock.yaml`, `yarn.lock` (both kinds) and `Cargo.lock`.
+//! `pip-tools` and `uv` write them), `uv.lock`, `pylock.toml` (PEP 751), `poetry.lock`, `Pipfile.lock`, `package-lock.json` and
+//! `npm-shrinkwrap.json` (forms 2 and 3), `pnpm-lock.yaml`, `yarn.lock` (both kinds) and `Cargo.lock`.
 //!
 //! What such a file names is somebody's wish, not a fact: a reader that is in doubt refuses, naming line or package.
 
 mod cargo;
+mod graph;
 mod npm;
 mod python;
 mod yaml;
@@ -14,6 +15,8 @@ use std::fmt;
 
 use crate::rejection::quoted;
 use crate::{Ecosystem, NameKey, Rejection};
+
+pub use graph::{Graph, graph};
 
 /// The longest lock file that is read, in bytes.
 pub const MAX_LOCK: usize = 32 << 20;
@@ -31,6 +34,10 @@ pub enum LockKind {
     Uv,
     /// `pylock.toml` (PEP 751).
     Pylock,
+    /// `poetry.lock`.
+    Poetry,
+    /// `Pipfile.lock`.
+    Pipenv,
     /// `package-lock.json` or `npm-shrinkwrap.json`, forms 2 and 3.
     Npm,
     /// `pnpm-lock.yaml`.
@@ -50,11 +57,24 @@ impl LockKind {
             Self::Requirements => "requirements with hashes",
             Self::Uv => "uv.lock",
             Self::Pylock => "pylock.toml",
+            Self::Poetry => "poetry.lock",
+            Self::Pipenv => "Pipfile.lock",
             Self::Npm => "package-lock.json",
             Self::Pnpm => "pnpm-lock.yaml",
             Self::YarnClassic => "yarn.lock (v1)",
             Self::YarnBerry => "yarn.lock",
             Self::Cargo => "Cargo.lock",
+        }
+    }
+
+    /// Whose packages it names.
+    pub fn ecosystem(self) -> Ecosystem {
+        match self {
+            Self::Requirements | Self::Uv | Self::Pylock | Self::Poetry | Self::Pipenv => {
+                Ecosystem::Pypi
+            }
+            Self::Npm | Self::Pnpm | Self::YarnClassic | Self::YarnBerry => Ecosystem::Npm,
+            Self::Cargo => Ecosystem::Cargo,
         }
     }
 }
@@ -142,6 +162,8 @@ pub fn parse(filename: &str, bytes: &[u8]) -> Result<LockFile, Rejection> {
         LockKind::Requirements => python::requirements(text)?,
         LockKind::Uv => python::uv(text)?,
         LockKind::Pylock => python::pylock(text)?,
+        LockKind::Poetry => python::poetry(text)?,
+        LockKind::Pipenv => python::pipenv(text)?,
         LockKind::Npm => npm::package_lock(text)?,
         LockKind::Pnpm => npm::pnpm(text)?,
         LockKind::YarnClassic => npm::classic(text)?,
@@ -180,6 +202,8 @@ fn kind(filename: &str, text: &str) -> Result<LockKind, Rejection> {
     let line = |start: &str| text.lines().any(|line| line.starts_with(start));
     match lower.as_str() {
         "uv.lock" => return Ok(LockKind::Uv),
+        "poetry.lock" => return Ok(LockKind::Poetry),
+        "pipfile.lock" => return Ok(LockKind::Pipenv),
         "package-lock.json" | "npm-shrinkwrap.json" | ".package-lock.json" => {
             return Ok(LockKind::Npm);
         }
@@ -220,7 +244,7 @@ fn kind(filename: &str, text: &str) -> Result<LockKind, Rejection> {
             "lock-unknown",
             format!("{} is not of a kind that is read.", quoted(filename)),
         )
-        .with_remedy("Read are requirements with hashes, uv.lock, pylock.toml, package-lock.json, pnpm-lock.yaml, yarn.lock and Cargo.lock. Most tools export one of them, such as `uv export --format pylock.toml`."));
+        .with_remedy("Read are requirements with hashes, uv.lock, pylock.toml, poetry.lock, Pipfile.lock, package-lock.json, pnpm-lock.yaml, yarn.lock and Cargo.lock. Most tools export one of them, such as `uv export --format pylock.toml`."));
     }
     Ok(LockKind::Requirements)
 }

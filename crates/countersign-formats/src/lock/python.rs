@@ -1,6 +1,7 @@
 //! Python's: requirements with hashes (as `pip`, `pip-tools` and `uv` write them), `uv.lock`, `pylock.toml` (PEP 751).
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use serde::Deserialize;
 
@@ -154,10 +155,15 @@ fn required(line: &str, index: Option<&String>) -> Result<Entry, String> {
     })
 }
 
+/// The normal form. Builds of one's own (`1.0+cu118`) may stand in a lock file, though nobody publishes them.
 fn canonical(text: &str) -> Result<String, String> {
-    version::parse(text)
-        .map(|version| version.canonical().to_owned())
-        .map_err(|refused| refused.message)
+    match version::parse(text) {
+        Ok(version) => Ok(version.canonical().to_owned()),
+        Err(refused) if refused.code == "version-local" => pep440_rs::Version::from_str(text)
+            .map(|version| version.to_string())
+            .map_err(|_| refused.message),
+        Err(refused) => Err(refused.message),
+    }
 }
 
 // ---- uv.lock and pylock.toml ----
@@ -353,6 +359,127 @@ pub(super) fn pylock(text: &str) -> Result<Vec<Entry>, Rejection> {
                 .chain(package.wheels)
                 .map(PylockFile::known);
             entry(&package.name, package.version.as_deref(), origin, files)
+        })
+        .collect()
+}
+
+// ---- poetry.lock and Pipfile.lock ----
+
+#[derive(Deserialize)]
+struct PoetryLock {
+    metadata: PoetryMetadata,
+    #[serde(default)]
+    package: Vec<PoetryPackage>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct PoetryMetadata {
+    lock_version: String,
+    /// Where forms before 2.0 have the files.
+    #[serde(default)]
+    files: BTreeMap<String, Vec<PoetryFile>>,
+}
+
+#[derive(Deserialize)]
+struct PoetryPackage {
+    name: String,
+    version: String,
+    #[serde(default)]
+    files: Vec<PoetryFile>,
+    source: Option<PoetrySource>,
+}
+
+#[derive(Deserialize, Clone)]
+struct PoetryFile {
+    file: String,
+    hash: String,
+}
+
+#[derive(Deserialize)]
+struct PoetrySource {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    url: String,
+}
+
+pub(super) fn poetry(text: &str) -> Result<Vec<Entry>, Rejection> {
+    let lock: PoetryLock = read_toml(text)?;
+    let form = &lock.metadata.lock_version;
+    if !["1", "2"].contains(&form.split('.').next().unwrap_or_default()) {
+        return Err(malformed(format!(
+            "it is of the form {}; known are 1 and 2",
+            quoted(form)
+        )));
+    }
+    let elsewhere = &lock.metadata.files;
+    lock.package
+        .into_iter()
+        .map(|package| {
+            let origin = match &package.source {
+                None => Origin::Index(None),
+                Some(source) => match source.kind.as_deref() {
+                    None | Some("legacy") => Origin::Index(Some(plain(&source.url))),
+                    Some("directory" | "file") => Origin::Local(plain(&source.url)),
+                    Some(_) => Origin::Elsewhere(plain(&source.url)),
+                },
+            };
+            let files = match package.files.is_empty() {
+                true => elsewhere.get(&package.name).cloned().unwrap_or_default(),
+                false => package.files,
+            };
+            let files = files.into_iter().map(|file| {
+                let sha256 = digest(&file.hash).map(str::to_owned);
+                (Some(file.file), sha256)
+            });
+            entry(&package.name, Some(&package.version), origin, files)
+        })
+        .collect()
+}
+
+#[derive(Deserialize)]
+struct PipfileLock {
+    #[serde(default)]
+    default: BTreeMap<String, PipfilePackage>,
+    #[serde(default)]
+    develop: BTreeMap<String, PipfilePackage>,
+}
+
+#[derive(Deserialize)]
+struct PipfilePackage {
+    version: Option<String>,
+    #[serde(default)]
+    hashes: Vec<String>,
+    git: Option<String>,
+    file: Option<String>,
+    path: Option<String>,
+}
+
+pub(super) fn pipenv(text: &str) -> Result<Vec<Entry>, Rejection> {
+    let lock: PipfileLock =
+        serde_json::from_str(text).map_err(|error| malformed(error.to_string()))?;
+    lock.default
+        .into_iter()
+        .chain(lock.develop)
+        .map(|(name, package)| {
+            let past = package.git.as_ref().or(package.file.as_ref());
+            let origin = match (past, &package.path) {
+                (Some(place), _) => Origin::Elsewhere(plain(place)),
+                (None, Some(path)) => Origin::Local(plain(path)),
+                (None, None) => Origin::Index(None),
+            };
+            let pinned = package.version.as_deref().map(|version| {
+                version
+                    .strip_prefix("===")
+                    .or_else(|| version.strip_prefix("=="))
+                    .unwrap_or(version)
+                    .trim()
+            });
+            let files = package
+                .hashes
+                .iter()
+                .map(|hash| (None, digest(hash).map(str::to_owned)));
+            entry(&name, pinned, origin, files)
         })
         .collect()
 }

@@ -124,7 +124,7 @@ fn what_is_no_lock_file_of_these_kinds_is_refused_with_what_is_read() {
     for (name, text) in [
         ("composer.json", "{}"),
         ("other.yaml", "a: b\n"),
-        ("poetry.lock", "[[package]]\nname = \"a\"\n"),
+        ("gemfile.lock", "GEM\n"),
         ("pyproject.toml", "[project]\n"),
     ] {
         let refused = parse(name, text.as_bytes()).unwrap_err();
@@ -292,4 +292,115 @@ fn cargo_lock_is_read() {
     ] {
         assert!(parse("Cargo.lock", bad.as_bytes()).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn lock_files_of_poetry_and_pipenv_are_read() {
+    let text = format!(
+        "[[package]]\nname = \"Thing_x\"\nversion = \"1.0+cu118\"\noptional = false\nfiles = [{{file = \"thing_x-1.0.tar.gz\", hash = \"sha256:{A}\"}}]\n\n\
+         [package.dependencies]\nfar = \">=1\"\n\n\
+         [[package]]\nname = \"far\"\nversion = \"1.0\"\nfiles = []\n\n[package.source]\ntype = \"git\"\nurl = \"https://g.example/far\"\n\n\
+         [metadata]\nlock-version = \"2.1\"\npython-versions = \">=3.9\"\n"
+    );
+    let lock = parse("poetry.lock", text.as_bytes()).unwrap();
+    assert_eq!(
+        shown(&lock),
+        [
+            "thing-x@1.0+cu118 Index(None) thing_x-1.0.tar.gz:aa false",
+            "far@1.0 Elsewhere(\"https://g.example/far\")  true",
+        ]
+    );
+    let links = graph(&lock, text.as_bytes());
+    assert_eq!(links.way(1), [0, 1]);
+    let text = format!(
+        r#"{{"_meta":{{}},"default":{{"a-b":{{"hashes":["sha256:{A}"],"version":"==1.0"}}}},"develop":{{"c":{{"git":"https://g.example/c","ref":"x"}}}}}}"#
+    );
+    let lock = parse("Pipfile.lock", text.as_bytes()).unwrap();
+    assert_eq!(
+        shown(&lock),
+        [
+            "a-b@1.0 Index(None) ?:aa false",
+            "c@- Elsewhere(\"https://g.example/c\")  true",
+        ]
+    );
+    for bad in [
+        "{}x",
+        r#"{"default":{"a":{"version":"*"}}}"#,
+        r#"{"default":{"a":{}}}"#,
+    ] {
+        assert!(parse("Pipfile.lock", bad.as_bytes()).is_err(), "{bad}");
+    }
+    assert!(parse("poetry.lock", b"[metadata]\nlock-version = \"3\"\n").is_err());
+}
+
+/// The ways from the project, by names.
+fn ways(name: &str, text: &str) -> Vec<String> {
+    let lock = parse(name, text.as_bytes()).unwrap();
+    let links = graph(&lock, text.as_bytes());
+    assert!(links.known, "{name}");
+    (0..lock.entries.len())
+        .map(|at| {
+            let way = links.way(at);
+            let named = way.iter().map(|at| {
+                let entry = &lock.entries[*at];
+                format!(
+                    "{}@{}",
+                    entry.name_key,
+                    entry.version.as_deref().unwrap_or("-")
+                )
+            });
+            named.collect::<Vec<_>>().join(" > ")
+        })
+        .collect()
+}
+
+#[test]
+fn links_lead_from_the_project_to_what_it_uses() {
+    let source = "source = \"sparse+https://r.example/\"";
+    let cargo = format!(
+        "version = 4\n[[package]]\nname = \"app\"\nversion = \"0.1.0\"\ndependencies = [\"a\"]\n\
+         [[package]]\nname = \"a\"\nversion = \"1.0.0\"\n{source}\ndependencies = [\"b 2.0.0\"]\n\
+         [[package]]\nname = \"b\"\nversion = \"1.0.0\"\n{source}\n[[package]]\nname = \"b\"\nversion = \"2.0.0\"\n{source}\n"
+    );
+    assert_eq!(
+        ways("Cargo.lock", &cargo),
+        ["app@0.1.0", "a@1.0.0", "b@1.0.0", "a@1.0.0 > b@2.0.0"]
+    );
+    let uv = "version = 1\nrequires-python = \">=3.9\"\n[[package]]\nname = \"app\"\nversion = \"0\"\nsource = { virtual = \".\" }\ndependencies = [{ name = \"a\" }]\n\
+         [[package]]\nname = \"a\"\nversion = \"1\"\nsource = { registry = \"https://r.example\" }\ndependencies = [{ name = \"b\" }]\n\
+         [[package]]\nname = \"b\"\nversion = \"1\"\nsource = { registry = \"https://r.example\" }\n";
+    assert_eq!(ways("uv.lock", uv), ["app@0", "a@1", "a@1 > b@1"]);
+    let npm = r#"{"lockfileVersion":3,"packages":{"":{"dependencies":{"a":"1"}},
+        "node_modules/a":{"version":"1.0.0","dependencies":{"b":"2"}},"node_modules/a/node_modules/b":{"version":"2.0.0","dependencies":{"c":"1"}},
+        "node_modules/b":{"version":"1.0.0"},"node_modules/c":{"version":"1.0.0"}}}"#;
+    assert_eq!(
+        ways("package-lock.json", npm),
+        [
+            "a@1.0.0",
+            "a@1.0.0 > b@2.0.0",
+            "b@1.0.0",
+            "a@1.0.0 > b@2.0.0 > c@1.0.0"
+        ]
+    );
+    let pnpm = format!(
+        "lockfileVersion: '9.0'\nimporters:\n  .:\n    dependencies:\n      a:\n        specifier: ^1\n        version: 1.0.0(b@1.0.0)\n\
+         packages:\n  a@1.0.0:\n    resolution: {{integrity: {HASH}}}\n  b@1.0.0:\n    resolution: {{integrity: {HASH}}}\n\
+         snapshots:\n  a@1.0.0(b@1.0.0):\n    dependencies:\n      b: 1.0.0\n  b@1.0.0: {{}}\n"
+    );
+    assert_eq!(
+        ways("pnpm-lock.yaml", &pnpm),
+        ["a@1.0.0", "a@1.0.0 > b@1.0.0"]
+    );
+    let classic = "# yarn lockfile v1\n\na@^1:\n  version \"1.0.0\"\n  dependencies:\n    \"@s/b\" \"^1\"\n\n\"@s/b@^1\":\n  version \"1.2.0\"\n";
+    assert_eq!(
+        ways("yarn.lock", classic),
+        ["a@1.0.0", "a@1.0.0 > @s/b@1.2.0"]
+    );
+    let berry = "__metadata:\n  version: 8\n\n\"a@npm:^1\":\n  version: 1.0.0\n  resolution: \"a@npm:1.0.0\"\n  dependencies:\n    b: \"npm:^1\"\n\n\
+         \"app@workspace:.\":\n  version: 0.0.0-use.local\n  resolution: \"app@workspace:.\"\n  dependencies:\n    a: \"npm:^1\"\n\n\
+         \"b@npm:^1\":\n  version: 1.0.0\n  resolution: \"b@npm:1.0.0\"\n";
+    assert_eq!(
+        ways("yarn.lock", berry),
+        ["a@1.0.0", "app@0.0.0-use.local", "a@1.0.0 > b@1.0.0"]
+    );
 }
