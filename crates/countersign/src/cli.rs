@@ -1,5 +1,7 @@
 //! The command line.
 
+mod software;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -7,6 +9,8 @@ use countersign::publisher::ProjectName;
 use countersign_trust::note::{KeyName, VerifierKey};
 use countersign_trust::oidc::Rule;
 use url::Url;
+
+pub use software::{Advisories, Audit, Fix, InstallCheck, Sbom, SbomForm};
 
 /// Checks what package registries say, instead of believing them, and publishes without stored secrets.
 #[derive(Debug, Parser)]
@@ -19,6 +23,7 @@ Begin:
   countersign verify dist/thing-1.0-py3-none-any.whl      is it what the registry published?
   countersign policy init                                 writes down who built what a lock file uses today
   countersign proxy run -- pip install thing              installs nothing that does not verify
+  countersign audit                                       what is known to be bad about what you use
   countersign log audit                                   checks every entry of the log
   countersign login https://packages.example.org          a browser, a passkey, and no secret to copy
   countersign publish dist/*                              from a CI job with an identity, or as who is logged in
@@ -62,6 +67,14 @@ pub enum Command {
     Trust(Trust),
     /// Check files, releases and lock files: log, attestations, and who built them.
     Verify(Verify),
+    /// Look up what lock files name in advisories: known flaws, malware, and odd entries.
+    Audit(Audit),
+    /// Write a bill of materials of what lock files name: CycloneDX or SPDX.
+    Sbom(Sbom),
+    /// Show the smallest updates that leave known flaws behind, and make them.
+    Fix(Fix),
+    /// Tell what is known about what would be installed, before it is.
+    InstallCheck(InstallCheck),
     /// Whom you expect to have built what you use.
     #[command(subcommand)]
     Policy(Policy),

@@ -1,6 +1,9 @@
 //! What the commands share: output, the trust file's place, and the registry that is meant.
 
+pub mod audit;
 pub mod bundle;
+pub mod fix;
+pub mod install_check;
 mod interrupt;
 pub mod monitor;
 pub mod org;
@@ -10,6 +13,7 @@ pub mod policy;
 pub mod proxy;
 pub mod publish;
 pub mod publisher;
+pub mod sbom;
 pub mod session;
 pub mod token;
 pub mod tuf;

@@ -705,17 +705,5 @@ pub fn policy(path: &std::path::Path) -> Result<PolicyFile> {
 /// # Errors
 /// Exit 2 for a file that can not be read or is no lock file of a known kind.
 pub fn lock_file(path: &std::path::Path) -> Result<LockFile> {
-    let bytes = crate::bundle::read(path, countersign_formats::lock::MAX_LOCK)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    countersign_formats::lock::parse(&name, &bytes).map_err(|refused| {
-        let failure = Failure::new(
-            Exit::Usage,
-            refused.code,
-            format!("{}: {}", path.display(), refused.message),
-        );
-        match refused.remedy {
-            Some(remedy) => failure.remedy(remedy),
-            None => failure,
-        }
-    })
+    crate::exposure::read(path).map(|(_, lock, _)| lock)
 }

@@ -8,11 +8,14 @@
 //! reads and changes which identities a project accepts. [`login`] lets a person in by a browser, [`account`] and
 //! [`people`] read and change tokens, owners and organisations, and [`approval`] waits for the passkey where one is asked.
 //! [`proxy`] is a registry on this machine that passes on only what it verified. [`witness`] cosigns the checkpoints of logs, this registry's or others'.
+//! [`advisories`] keeps databases of known flaws, and [`exposure`] holds lock files against them; [`sbom`] writes down what these name,
+//! and [`remedy`] finds the smallest updates that leave flaws behind.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod account;
 pub mod actions;
+pub mod advisories;
 pub mod approval;
 mod attested;
 pub mod audit;
@@ -20,6 +23,7 @@ pub mod bundle;
 pub mod ci;
 pub mod evidence;
 pub mod examine;
+pub mod exposure;
 pub mod failure;
 mod form;
 pub mod indices;
@@ -30,8 +34,10 @@ pub mod people;
 pub mod proxy;
 pub mod publish;
 pub mod publisher;
+pub mod remedy;
 pub mod remote;
 pub mod sarif;
+pub mod sbom;
 pub mod trusted;
 pub mod tuf;
 pub mod verify;

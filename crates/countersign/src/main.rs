@@ -25,6 +25,10 @@ fn main() -> ExitCode {
         Command::Trust(Trust::Add { url, yes, replace }) => add(&cli.common, url, *yes, *replace),
         Command::Trust(Trust::List) => list(&cli.common),
         Command::Verify(options) => command::verify::run(&cli.common, options),
+        Command::Audit(options) => command::audit::run(&cli.common, options),
+        Command::Sbom(options) => command::sbom::run(&cli.common, options),
+        Command::Fix(options) => command::fix::run(&cli.common, options),
+        Command::InstallCheck(options) => command::install_check::run(&cli.common, options),
         Command::Policy(what) => command::policy::run(&cli.common, what),
         Command::Log(Log::Audit {
             full,

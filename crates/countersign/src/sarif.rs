@@ -1,9 +1,13 @@
 //! What came of a lock file's entries as SARIF 2.1.0, as code scanners read it.
 
+use std::collections::HashMap;
+
 use countersign_formats::lock::LockKind;
+use countersign_formats::osv::{self, Grade};
 use serde_json::{Value, json};
 
 use crate::examine::{Row, Verdict};
+use crate::exposure::Exposure;
 use crate::inquire::EntryReport;
 
 /// Rules: the checks that can fail or be left out, each with what it means.
@@ -78,10 +82,11 @@ pub fn document(path: &str, text: &str, kind: LockKind, entries: &[EntryReport])
             })
         })
         .collect();
+    let lines = Lines::of(text);
     let results: Vec<Value> = entries
         .iter()
         .flat_map(|entry| {
-            let at = line_of(text, entry);
+            let at = lines.of_entry(&entry.project, entry.version.as_deref());
             results(path, at, entry)
         })
         .collect();
@@ -95,6 +100,108 @@ pub fn document(path: &str, text: &str, kind: LockKind, entries: &[EntryReport])
             "artifacts": [{"location": {"uri": uri(path)}, "description": {"text": kind.as_str()}}],
             "columnKind": "unicodeCodePoints",
             "results": results,
+        }],
+    })
+}
+
+/// Known flaws in what lock files name, and what is odd about these, as a document: a rule for each advisory.
+#[must_use]
+pub fn exposures(exposures: &[Exposure]) -> Value {
+    let mut rules: Vec<Value> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut results: Vec<Value> = Vec::new();
+    let artifacts: Vec<Value> = exposures
+        .iter()
+        .map(|exposure| {
+            json!({
+                "location": {"uri": uri(&exposure.path.to_string_lossy())},
+                "description": {"text": exposure.lock.kind.as_str()},
+            })
+        })
+        .collect();
+    for (at, exposure) in exposures.iter().enumerate() {
+        let text = String::from_utf8_lossy(&exposure.bytes);
+        let lines = Lines::of(&text);
+        let location = |entry: usize| {
+            let entry = &exposure.lock.entries[entry];
+            let line = lines.of_entry(entry.name_key.as_str(), entry.version.as_deref());
+            json!([{"physicalLocation": {
+                "artifactLocation": {"uri": uri(&exposure.path.to_string_lossy()), "index": at},
+                "region": {"startLine": line},
+            }}])
+        };
+        for found in &exposure.found {
+            let advisory = &found.advisory;
+            let level = match (found.verdict, advisory.rating.grade) {
+                (osv::Verdict::Unknown, _) => "note",
+                (_, Grade::Critical | Grade::High | Grade::Unrated) => "error",
+                (_, Grade::Medium) => "warning",
+                _ => "note",
+            };
+            let rule = *places.entry(advisory.id.clone()).or_insert_with(|| {
+                let summary = match advisory.summary.as_str() {
+                    "" => advisory.id.as_str(),
+                    summary => summary,
+                };
+                let mut rule = json!({
+                    "id": advisory.id, "name": advisory.id,
+                    "shortDescription": {"text": summary}, "fullDescription": {"text": summary},
+                    "defaultConfiguration": {"level": level},
+                    "properties": {"tags": ["security", "vulnerability"], "aliases": advisory.aliases},
+                });
+                if let Some(score) = advisory.rating.score {
+                    rule["properties"]["security-severity"] = json!(format!("{score:.1}"));
+                }
+                if let Some(url) = &advisory.url {
+                    rule["helpUri"] = json!(url);
+                }
+                rules.push(rule);
+                rules.len() - 1
+            });
+            let fixed = match (&found.fixed, found.verdict) {
+                (_, osv::Verdict::Unknown) => {
+                    "Its version can not be compared: nobody can say.".to_owned()
+                }
+                (Some(fixed), _) => format!("Fixed in {fixed}."),
+                (None, _) => "No fixed version is known.".to_owned(),
+            };
+            let mut result = json!({
+                "ruleId": advisory.id, "ruleIndex": rule, "level": level, "kind": "fail",
+                "message": {"text": format!("{}: {} {fixed}", exposure.named(found.entry), advisory.summary)},
+                "locations": location(found.entry),
+                "partialFingerprints": {"countersign/v1": format!("{}|{}", exposure.purl(found.entry), advisory.id)},
+                "properties": {"purl": exposure.purl(found.entry), "fixed": found.fixed, "verdict": found.verdict},
+            });
+            if let Some(ignore) = &found.ignored {
+                result["suppressions"] = json!([{"kind": "external", "status": "accepted", "justification": ignore.reason}]);
+            }
+            results.push(result);
+        }
+        for warning in &exposure.warnings {
+            let id = format!("countersign/{}", warning.code);
+            let rule = *places.entry(id.clone()).or_insert_with(|| {
+                rules.push(json!({
+                    "id": id, "name": warning.code, "shortDescription": {"text": "Something is odd about the lock file"},
+                    "defaultConfiguration": {"level": "warning"},
+                }));
+                rules.len() - 1
+            });
+            results.push(json!({
+                "ruleId": id, "ruleIndex": rule, "level": "warning", "kind": "fail",
+                "message": {"text": format!("{}: {}", exposure.named(warning.entry), warning.text)},
+                "locations": location(warning.entry),
+                "partialFingerprints": {"countersign/v1": format!("{}|{}", exposure.purl(warning.entry), warning.code)},
+            }));
+        }
+    }
+    json!({
+        "$schema": concat!("https://json.schemastore.org/", "sarif-2.1.0.json"),
+        "version": "2.1.0",
+        "runs": [{
+            "tool": {"driver": {
+                "name": "countersign", "version": env!("CARGO_PKG_VERSION"), "rules": rules,
+            }},
+            "artifacts": artifacts, "columnKind": "unicodeCodePoints", "results": results,
         }],
     })
 }
@@ -160,30 +267,39 @@ fn uri(path: &str) -> String {
     uri
 }
 
-/// The line, from 1, on which an entry seems to begin: the first with its name that has its version on it or soon after.
-fn line_of(text: &str, entry: &EntryReport) -> usize {
-    let folded = |text: &str| text.to_ascii_lowercase().replace(['_', '.'], "-");
-    let (name, version) = (
-        folded(&entry.project),
-        folded(entry.version.as_deref().unwrap_or_default()),
-    );
-    let lines: Vec<String> = text.lines().map(folded).collect();
-    let names = |line: &str| {
-        line.match_indices(&name).any(|(at, _)| {
-            let next = line[at + name.len()..].chars().next();
-            let before = line[..at].chars().next_back();
-            let part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '-');
-            !part(next) && !part(before)
-        })
-    };
-    let with_version = lines.iter().enumerate().find(|(at, line)| {
-        names(line)
-            && lines[*at..]
-                .iter()
-                .take(3)
-                .any(|line| line.contains(&version))
-    });
-    with_version
-        .or_else(|| lines.iter().enumerate().find(|(_, line)| names(line)))
-        .map_or(1, |(at, _)| at + 1)
+/// The lines of a lock file, to look places up in.
+struct Lines(Vec<String>);
+
+/// Spellings of a name as one.
+fn folded(text: &str) -> String {
+    text.to_ascii_lowercase().replace(['_', '.'], "-")
+}
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self(text.lines().map(folded).collect())
+    }
+
+    /// The line, from 1, on which an entry seems to begin: the first with its name that has its version on it or soon after.
+    fn of_entry(&self, name: &str, version: Option<&str>) -> usize {
+        let (name, version) = (folded(name), folded(version.unwrap_or_default()));
+        let names = |line: &str| {
+            line.match_indices(&name).any(|(at, _)| {
+                let next = line[at + name.len()..].chars().next();
+                let before = line[..at].chars().next_back();
+                let part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '-');
+                !part(next) && !part(before)
+            })
+        };
+        let with_version = self.0.iter().enumerate().find(|(at, line)| {
+            names(line)
+                && self.0[*at..]
+                    .iter()
+                    .take(3)
+                    .any(|line| line.contains(&version))
+        });
+        with_version
+            .or_else(|| self.0.iter().enumerate().find(|(_, line)| names(line)))
+            .map_or(1, |(at, _)| at + 1)
+    }
 }
