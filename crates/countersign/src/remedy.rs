@@ -57,6 +57,9 @@ const SHOWN: usize = 1500;
 /// The longest index page, in bytes.
 const MOST_PAGE: usize = 64 << 20;
 
+/// How an index at another address is reached.
+pub type Elsewhere<'a> = &'a dyn Fn(&Url) -> Result<Remote>;
+
 /// An update that would leave flaws behind.
 #[derive(Debug, Clone)]
 pub struct Step {
@@ -197,7 +200,7 @@ pub fn mend(
     exposure: &Exposure,
     plan: &Plan,
     database: &Database,
-    remote: Option<&dyn Fn(&Url) -> Result<Remote>>,
+    remote: Option<Elsewhere<'_>>,
     registry: Option<&Remote>,
 ) -> Result<Mended> {
     let mut stuck = plan.stuck.clone();
@@ -553,7 +556,7 @@ fn npm(copy: &Scratch, step: &Step) -> Result<std::result::Result<(), String>> {
 fn requirements(
     exposure: &Exposure,
     plan: &Plan,
-    remote: Option<&dyn Fn(&Url) -> Result<Remote>>,
+    remote: Option<Elsewhere<'_>>,
     registry: Option<&Remote>,
     stuck: &mut Vec<Stuck>,
 ) -> Result<Vec<u8>> {
@@ -595,7 +598,7 @@ fn requirements(
 fn digests(
     step: &Step,
     index: Option<&Url>,
-    remote: Option<&dyn Fn(&Url) -> Result<Remote>>,
+    remote: Option<Elsewhere<'_>>,
     registry: Option<&Remote>,
 ) -> Result<Vec<String>> {
     let page = match (index, remote, registry) {
