@@ -669,6 +669,20 @@ pub fn publish(
     http::request("POST", url, &headers, &body)
 }
 
+/// A program of the project that was built beside the server to test: `countersign` or `countersignd`.
+///
+/// # Errors
+/// Where it was not built.
+pub fn program(name: &str) -> Result<PathBuf> {
+    let path = binary()?.with_file_name(name);
+    ensure!(
+        path.is_file(),
+        "there is no {}: cargo build --workspace --bins --tests",
+        path.display()
+    );
+    Ok(path)
+}
+
 /// The server to test, built once per process unless [`VARIABLE`] names one.
 fn binary() -> Result<PathBuf> {
     static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);

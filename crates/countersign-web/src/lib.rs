@@ -16,6 +16,7 @@ mod metering;
 mod operation;
 pub mod pages;
 mod pipeline;
+mod policies;
 mod protocols;
 mod request_log;
 mod server;
@@ -25,6 +26,7 @@ mod site;
 
 pub use body::AnswerBody;
 pub use pipeline::{App, RequestId, app};
+pub use policies::{LONGEST_POLICY, MOST_POLICIES, Policies, Policy, PolicyFacts, PolicyFault};
 pub use server::serve;
-pub use settings::{FaceSettings, SlowestBody};
+pub use settings::{FaceSettings, SecurityTxt, SlowestBody};
 pub use site::Site;

@@ -78,27 +78,42 @@ async fn security(State(site): State<Site>, uri: Uri) -> Result<Response, Refusa
             no_such_page(uri.path()).remedy("The operator has set no security contact."),
         ));
     }
-    let today = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs() / 86_400);
-    let expires = (i64::try_from(today).unwrap_or(0) + SECURITY_TXT_DAYS) * 86_400;
+    let more = &site.face.security_txt;
+    let expires = match more.expires {
+        Some(day) => format!("{day}T00:00:00Z"),
+        None => {
+            let today = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs() / 86_400);
+            let last = (i64::try_from(today).unwrap_or(0) + SECURITY_TXT_DAYS) * 86_400;
+            Time(0).plus_seconds(last).rfc3339().replace(".000000", "")
+        }
+    };
+    let policy = format!("{}/policies/vulnerability-disclosure", site.url());
+    let canonical = format!("{}{}", site.url(), uri.path());
+    let languages = more.languages.join(", ");
+    let contacts = site.face.security_contact.iter().map(|it| ("Contact", it));
+    let fields = contacts
+        .chain([("Expires", &expires)])
+        .chain(more.encryption.iter().map(|it| ("Encryption", it)))
+        .chain(
+            more.acknowledgments
+                .iter()
+                .map(|it| ("Acknowledgments", it)),
+        )
+        .chain([
+            ("Preferred-Languages", &languages),
+            ("Policy", &policy),
+            ("Canonical", &canonical),
+        ]);
     let mut text = String::new();
-    for contact in &site.face.security_contact {
+    for (name, value) in fields {
         // A line end in the configuration must not write further fields.
         text.push_str(&format!(
-            "Contact: {}\n",
-            contact.replace(['\r', '\n'], " ").trim()
+            "{name}: {}\n",
+            value.replace(['\r', '\n'], " ").trim()
         ));
     }
-    let expires = Time(0)
-        .plus_seconds(expires)
-        .rfc3339()
-        .replace(".000000", "");
-    text.push_str(&format!(
-        "Expires: {expires}\nPreferred-Languages: en\nCanonical: {}{}\n",
-        site.url(),
-        uri.path()
-    ));
     Ok((
         [
             (CONTENT_TYPE, "text/plain; charset=utf-8"),
@@ -172,6 +187,12 @@ async fn countersign(State(site): State<Site>) -> Response {
         "attestation_keys": signers,
         // Where a client of TUF begins, and whether its keys lie with the server.
         "tuf": tuf.ok(),
+        "policies": site.face.policies.all().iter().map(|policy| json!({
+            "name": policy.name,
+            "title": policy.title,
+            "url": format!("{url}/policies/{}", policy.name),
+            "reviewed": policy.reviewed.map(|day| day.to_string()),
+        })).collect::<Vec<_>>(),
         "endpoints": {
             "pypi": {
                 "index": format!("{url}/pypi/simple/"),

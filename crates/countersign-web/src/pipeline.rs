@@ -437,7 +437,7 @@ fn agent(headers: &HeaderMap) -> String {
         .collect()
 }
 
-/// What a restricted instance answers to everyone: its health, whom to tell about a vulnerability, its style sheet,
+/// What a restricted instance answers to everyone: its health, whom to tell about a vulnerability, its policies and style sheet,
 /// what an enrolment link is good for, and the exchange of identity tokens, which is how a workflow gets a token.
 /// Publishing has its own check, whose refusals must be 403.
 fn is_open(method: &Method, path: &str) -> bool {
@@ -463,6 +463,8 @@ fn is_open(method: &Method, path: &str) -> bool {
         "/sign-in" | "/sign-up" | "/sign-out" | "/forgotten" | "/recover" | "/enrol" => true,
         "/account" | "/operator" | "/invitation" | "/login/device" | "/help/recovery" | "/me"
         | "/cargo/me" => true,
+        // Policies, by which a stranger learns where to report a fault.
+        "/policies" => true,
         _ if protocols::npm::is_open(method, path) => true,
         _ if protocols::cargo::checks_itself(method, path) => true,
         _ => [
@@ -471,6 +473,7 @@ fn is_open(method: &Method, path: &str) -> bool {
             "/sign-in/",
             "/recovery/",
             "/account/",
+            "/policies/",
             // Signed for others: the calls ask for a token of their own, the metadata is for everybody.
             "/service/tuf/",
         ]

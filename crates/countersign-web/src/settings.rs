@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use jiff::civil::Date;
+
+use crate::policies::Policies;
+
 /// The slowest request body that is still read: `bytes` must arrive in every `window` of waiting for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlowestBody {
@@ -11,12 +15,42 @@ pub struct SlowestBody {
     pub window: Duration,
 }
 
+/// What `/.well-known/security.txt` says besides its contacts (RFC 9116, section 2.5).
+#[derive(Clone, Debug)]
+pub struct SecurityTxt {
+    /// The day with whose beginning (UTC) it expires; none: half a year after it is asked for.
+    pub expires: Option<Date>,
+    /// Languages in which reports are read, as their tags.
+    pub languages: Vec<String>,
+    /// Where the key for encrypted reports is.
+    pub encryption: Option<String>,
+    /// Where those who reported are thanked.
+    pub acknowledgments: Option<String>,
+}
+
+impl Default for SecurityTxt {
+    fn default() -> Self {
+        Self {
+            expires: None,
+            languages: vec!["en".to_owned()],
+            encryption: None,
+            acknowledgments: None,
+        }
+    }
+}
+
 /// How the face behaves; what it shows comes from the registry.
 #[derive(Clone, Debug)]
 pub struct FaceSettings {
     /// Where to report a vulnerability (`mailto:` or `https:` URIs), for `/.well-known/security.txt`.
     /// Empty: the file is not served.
     pub security_contact: Vec<String>,
+    /// What else that file says.
+    pub security_txt: SecurityTxt,
+    /// The registry's policies.
+    pub policies: Policies,
+    /// Who runs the registry, as its policies name them.
+    pub operator: Option<String>,
     /// Write one line per request (target `request`, level INFO).
     pub request_log: bool,
     /// A proxy of ours stands in front: the last entry of `X-Forwarded-For` is the caller's address.
@@ -45,6 +79,9 @@ impl Default for FaceSettings {
     fn default() -> Self {
         Self {
             security_contact: Vec::new(),
+            security_txt: SecurityTxt::default(),
+            policies: Policies::default(),
+            operator: None,
             request_log: true,
             behind_proxy: false,
             max_uploads: 64,

@@ -258,6 +258,14 @@ pub enum ConfigCommand {
     Check(Box<Place>),
     /// Print a configuration file with every key, its meaning and its default.
     Sample,
+    /// Print the built-in text of a policy, to be edited and reviewed; without a name, list them.
+    #[command(after_help = "Example:
+  countersignd config policy acceptable-use > countersign-data/policies/acceptable-use.md
+Then read it, change what you do differently, and write the day into its first line.")]
+    Policy {
+        /// Which.
+        name: Option<String>,
+    },
 }
 
 /// `admin …`

@@ -387,7 +387,10 @@ impl Stage {
         let identity = registry.site_keys();
         let beating = registry.start();
         let (end, ended) = oneshot::channel::<()>();
-        let app = countersign_web::app(registry.clone(), serve::face(&config));
+        let app = countersign_web::app(
+            registry.clone(),
+            serve::face(&config, countersign_web::Policies::default()),
+        );
         let server = tokio::spawn(countersign_web::serve(
             app,
             vec![listener],

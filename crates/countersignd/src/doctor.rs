@@ -12,7 +12,7 @@ use crate::cli::{Common, Doctor};
 use crate::config::{self, Config};
 use crate::failure::{Exit, Failure};
 use crate::instance::{self, Survey};
-use crate::{report, tls};
+use crate::{policies, report, tls};
 
 /// Looks at everything.
 ///
@@ -29,6 +29,11 @@ pub async fn run(common: &Common, options: &Doctor) -> Result<(), Failure> {
     found.extend(certificate(&config));
     found.push(breached(&config));
     found.push(sign_up(&config));
+    let today = jiff::Timestamp::now()
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .date();
+    found.push(policies::contact(&config, today));
+    found.push(policies::reviews(&config, today));
     let keys = match look_inside(&config, options.deep, common.json).await {
         Ok((diagnoses, keys)) => {
             found.extend(diagnoses);
@@ -87,7 +92,7 @@ fn told(diagnosis: &Diagnosis) -> String {
     text
 }
 
-fn failed(id: &'static str, failure: &Failure) -> Diagnosis {
+pub(crate) fn failed(id: &'static str, failure: &Failure) -> Diagnosis {
     let remedy = failure.remedy.as_deref().unwrap_or_default();
     Diagnosis::bad(id, Severity::Error, &failure.message, "", remedy)
 }

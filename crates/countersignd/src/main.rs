@@ -14,6 +14,7 @@ mod import;
 mod instance;
 mod logging;
 mod outside;
+mod policies;
 mod post;
 mod report;
 mod sample;
@@ -84,6 +85,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             report::line(config::sample().trim_end());
             Ok(())
         }
+        Command::Config(ConfigCommand::Policy { name }) => policies::show(common, name.as_deref()),
         Command::Config(ConfigCommand::Check(place)) => check(common, place),
         Command::Tuf(command) => tuf::run(common, command).await,
         Command::Admin(command) => admin::run(common, command).await,
@@ -177,6 +179,7 @@ fn check(common: &Common, place: &Place) -> Result<(), Failure> {
     if let Some(files) = &config.tls {
         tls::Certificate::load(files)?;
     }
+    let policies = policies::load(&config)?;
     let file = config.file.as_ref().map(|file| file.display().to_string());
     let rows = [
         ("url", config.url.as_str().trim_end_matches('/').to_owned()),
@@ -208,6 +211,14 @@ fn check(common: &Common, place: &Place) -> Result<(), Failure> {
             },
         ),
         ("trusted publishing", trusted_publishing(&config)),
+        (
+            "policies",
+            format!(
+                "{} of your own in {}",
+                policies.all().iter().filter(|policy| policy.own).count(),
+                config.policies.display()
+            ),
+        ),
         (
             "max file size",
             format!("{} bytes", config.limits.max_file_size),

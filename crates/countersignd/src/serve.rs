@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use countersign_registry::Registry;
-use countersign_web::FaceSettings;
+use countersign_web::{FaceSettings, Policies};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -28,6 +28,7 @@ pub async fn run(common: &Common, options: &Serve) -> Result<(), Failure> {
     logging::start(config.log_format, &config.log_filter, config.log_requests)?;
     config.refuse_plain_http_off_loopback()?;
     let certificate = config.tls.as_ref().map(Certificate::load).transpose()?;
+    let policies = crate::policies::load(&config)?;
     // Bound before anything is created, so that a taken port leaves nothing behind and port 0 is known to `init`.
     let listener = bind(config.listen).await?;
     let address = listener
@@ -47,7 +48,8 @@ pub async fn run(common: &Common, options: &Serve) -> Result<(), Failure> {
     } else {
         report::line(&format!("countersignd serves {site} on {address}"));
     }
-    let outcome = serve(registry, &config, listener, certificate, signals).await;
+    let face = face(&config, policies);
+    let outcome = serve(registry, face, listener, certificate, signals).await;
     // After the last request: publishers still waiting for the log get their answer from it.
     beating.stop().await;
     tracing::info!("stopped");
@@ -86,9 +88,12 @@ async fn open_or_init(config: &Config, migrate: bool) -> Result<Registry, Failur
 }
 
 /// The face's settings from the configuration.
-pub fn face(config: &Config) -> FaceSettings {
+pub fn face(config: &Config, policies: Policies) -> FaceSettings {
     FaceSettings {
-        security_contact: config.security_contact.iter().cloned().collect(),
+        security_contact: config.security_contact.clone(),
+        security_txt: config.security_txt.clone(),
+        policies,
+        operator: config.operator.clone(),
         request_log: config.log_requests,
         // Who ends TLS for us also writes down for whom.
         behind_proxy: config.tls_terminated_by_proxy,
@@ -98,7 +103,7 @@ pub fn face(config: &Config) -> FaceSettings {
 
 async fn serve(
     registry: Registry,
-    config: &Config,
+    face: FaceSettings,
     listener: TcpListener,
     certificate: Option<Arc<Certificate>>,
     signals: Signals,
@@ -107,7 +112,7 @@ async fn serve(
         .as_ref()
         .map(|certificate| certificate.server_config().map(Arc::new))
         .transpose()?;
-    let app = countersign_web::app(registry, face(config));
+    let app = countersign_web::app(registry, face);
     countersign_web::serve(
         app,
         vec![listener],
@@ -177,7 +182,7 @@ mod tests {
             let file = dir.path().join("countersign.toml");
             std::fs::write(&file, text).unwrap();
             let config = Config::load(dir.path(), Some(&file), &Overrides::default()).unwrap();
-            assert_eq!(face(&config).behind_proxy, believed);
+            assert_eq!(face(&config, Policies::default()).behind_proxy, believed);
         }
     }
 }

@@ -212,7 +212,10 @@ fn pages_of_ones_own_have_no_faults_in_any_view() {
         "/recover",
         "/forgotten",
         "/leaked",
-        "/help/recovery",
+        "/policies/",
+        "/policies/vulnerability-disclosure",
+        "/policies/account-recovery",
+        "/policies/security-model",
     ] {
         look(&browser, path);
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod accounts;
+mod book;
 mod cargo;
 mod clients;
 mod crash;
@@ -12,6 +13,7 @@ mod node;
 mod npm;
 mod npm_trust;
 mod outages;
+mod packaging;
 mod pages;
 mod people;
 mod provenance;

@@ -20,6 +20,7 @@ mod operator;
 mod organisation;
 mod origin;
 mod phrase;
+mod policies;
 mod project;
 mod provenance;
 mod provenance_settings;
@@ -45,6 +46,7 @@ use http::{HeaderMap, Uri};
 
 use crate::Site;
 use crate::error::Refusal;
+pub(crate) use phrase::size;
 use visit::{PageCache, Visit};
 
 /// The routes of all pages, of the style sheet and of `robots.txt`, with the cache of rendered pages behind them.
@@ -83,6 +85,7 @@ pub fn routes() -> Router<Site> {
         .merge(leaked::routes())
         .merge(operator::routes())
         .merge(organisation::routes())
+        .merge(policies::routes())
         .merge(recovery::routes())
         .merge(security::routes())
         .merge(sign_in::routes())

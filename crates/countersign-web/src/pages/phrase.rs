@@ -95,7 +95,7 @@ impl askama::filters::HtmlSafe for Day {}
 impl askama::filters::HtmlSafe for Moment {}
 
 /// Bytes in decimal units: `999 B`, `12.3 kB`, `4.0 MB`.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     if bytes < 1_000 {
         return format!("{bytes} B");
     }

@@ -1,23 +1,20 @@
-//! Getting back into an account: the published policy, and the steps of a case.
+//! Getting back into an account: the steps of a case. The policy is one of [`super::policies`].
 
-use askama::Template;
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use axum::routing::{get, post};
-use countersign_registry::{Error, MailKind, RecoveryCase, RecoveryPolicy};
+use countersign_registry::{Error, MailKind, RecoveryCase};
 
 use super::ask::{Ask, AskPage, Button, ToldPage};
 use super::guest::{Guest, Member, go, refused};
 use super::phrase::moment_in_words;
 use super::sign_in::{departing, look_at_your_mail};
-use super::visit::Frame;
 use crate::Site;
 use crate::error::Refusal;
 
 pub(super) fn routes() -> Router<Site> {
     Router::new()
-        .route("/help/recovery", get(policy))
         .route("/recover", get(show).post(begin))
         .route("/recovery/begin", get(show_opening).post(open))
         .route("/recovery/case", get(case))
@@ -27,21 +24,6 @@ pub(super) fn routes() -> Router<Site> {
         .route("/recovery/stop", get(show_stop).post(stop))
         .route("/recovery/finish", get(show_finish).post(finish))
         .route("/recovery/vouch", get(show_vouch).post(vouch))
-}
-
-#[derive(Template)]
-#[template(path = "help_recovery.html")]
-struct PolicyPage<'a> {
-    frame: &'a Frame,
-    policy: RecoveryPolicy,
-}
-
-/// `GET /help/recovery`: the policy, at an address that stays.
-async fn policy(guest: Guest) -> Response {
-    guest.page(&PolicyPage {
-        frame: &guest.frame,
-        policy: guest.site.registry.recovery_policy(),
-    })
 }
 
 async fn show(guest: Guest) -> Response {

@@ -54,8 +54,74 @@ async fn security_txt_follows_its_rfc() {
         "{}",
         field("Expires")
     );
+    assert_eq!(field("Preferred-Languages"), "en");
+    assert_eq!(
+        field("Policy"),
+        "http://localhost:8417/policies/vulnerability-disclosure"
+    );
+    let fixed = house_with(|_, face| {
+        face.security_contact
+            .push("https://example.org/\nPolicy: x".into());
+        face.security_txt.expires = Some("2027-06-30".parse().unwrap());
+        face.security_txt.encryption = Some("https://example.org/key".into());
+    })
+    .await;
+    let answer = fixed.get("/.well-known/security.txt").await.expect(200);
+    assert_eq!(
+        answer.text(),
+        "Contact: mailto:security@example.org\nContact: https://example.org/ Policy: x\n\
+         Expires: 2027-06-30T00:00:00Z\nEncryption: https://example.org/key\nPreferred-Languages: en\n\
+         Policy: http://localhost:8417/policies/vulnerability-disclosure\n\
+         Canonical: http://localhost:8417/.well-known/security.txt\n"
+    );
     let without = house_with(|_, face| face.security_contact.clear()).await;
     without.get("/.well-known/security.txt").await.expect(404);
+}
+
+/// A policy says what the software does: turn the setting, and the page says something else.
+#[tokio::test]
+async fn policies_are_filled_from_what_is_enforced_dated_and_linked_from_every_page() {
+    let own = "Reviewed: 2026-11-02\n\n# House rules\n\nOf {{operator}}.\n".to_owned();
+    let house = house_with(|settings, face| {
+        settings.delete = countersign_registry::DeletePolicy::Never;
+        face.operator = Some("the Example Foundation".into());
+        face.policies = countersign_web::Policies::read(&[("house-rules".into(), own)]).unwrap();
+    })
+    .await;
+    let front = house.get("/").await.expect(200);
+    for link in ["/policies/", "/policies/vulnerability-disclosure"] {
+        assert!(front.text().contains(&format!("href=\"{link}\"")), "{link}");
+    }
+    let list = house.get("/policies/").await.expect(200);
+    assert!(
+        list.text()
+            .contains("House rules</a> <span class=\"sub\">reviewed 2026-11-02")
+    );
+    for policy in house.get("/.well-known/countersign.json").await.json()["policies"]
+        .as_array()
+        .unwrap()
+    {
+        let name = policy["name"].as_str().unwrap();
+        let page = house.get(&format!("/policies/{name}")).await.expect(200);
+        assert!(!page.text().contains("{{"), "{name}");
+        let words = match policy["reviewed"].as_str() {
+            Some(day) => format!("reviewed {day}."),
+            None => "has not reviewed it yet".to_owned(),
+        };
+        assert!(page.text().contains(&words), "{name}");
+    }
+    let said = house.get("/policies/house-rules").await.expect(200);
+    assert!(said.text().contains("Of the Example Foundation."));
+    let recovery = house.get("/policies/account-recovery").await.expect(200);
+    let enforced = house.registry.recovery_policy();
+    assert!(
+        recovery
+            .text()
+            .contains(&format!("<h2>{} hours of waiting", enforced.wait_hours))
+    );
+    let moved = house.get("/help/recovery").await.expect(308);
+    assert_eq!(moved.header("location"), "/policies/account-recovery");
+    house.get("/policies/nothing").await.expect(404);
 }
 
 #[tokio::test]

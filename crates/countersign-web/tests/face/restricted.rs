@@ -173,6 +173,9 @@ async fn health_security_contact_and_style_are_open_and_say_little() {
             .is_u64()
     );
     house.get("/.well-known/security.txt").await.expect(200);
+    for policy in ["", "vulnerability-disclosure", "account-recovery"] {
+        house.get(&format!("/policies/{policy}")).await.expect(200);
+    }
     assert_ne!(house.get("/static/nothing.css").await.status, 401);
 }
 

@@ -14,8 +14,8 @@ use url::Url;
 
 pub use resolve::{Blobs, Config, Mail, MailServer, Overrides, Tls, shown_without_password};
 pub use value::{
-    Bytes, CargoIndexes, Count, Days, LogFormat, Names, OpenDays, Providers, Setting,
-    SignInProviders, Span, TrustRoots, public_url,
+    Bytes, CargoIndexes, Contacts, Count, Day, Days, Languages, LogFormat, Names, OpenDays,
+    Providers, SecurityAddress, Setting, SignInProviders, Span, TrustRoots, public_url,
 };
 
 use crate::failure::Failure;
@@ -77,8 +77,14 @@ keys! {
     /// Who may read: "public" (everyone) or "restricted" (callers whose token has the read action). It covers index,
     /// files, log, pages, feeds and metrics alike; public and private packages live on separate instances.
     "visibility" => visibility: Visibility = "\"public\"";
-    /// Whom to tell about security problems, shown in /.well-known/security.txt: a mailto: or https: address.
-    "security_contact" => security_contact: String = "\"mailto:security@example.org\"";
+    /// Who runs this registry, as its policies name them.
+    "operator" => operator: String = "\"the Example Foundation\"";
+    /// The directory of policies of your own: NAME.md is shown at /policies/NAME, in place of the built-in text or beside
+    /// those. `countersignd config policy` prints what to begin with. Default: policies in the data directory.
+    "policies" => policies: PathBuf = "\"/etc/countersign/policies\"";
+    /// Whom to tell about security problems, shown in /.well-known/security.txt and in the policies: a mailto: or https:
+    /// address, or a list of them in the order in which you like them used.
+    "security_contact" => security_contact: Contacts = "\"mailto:security@example.org\"";
     /// May an account take a free project name by publishing to it?
     "open_creation" => open_creation: bool = "true";
     /// Who may delete what they published: "never" (only the operator), "always", or how long after publishing.
@@ -119,6 +125,15 @@ keys! {
     "limits.strict_sdist_name" => strict_sdist_name: bool = "false";
     /// Accept wheels tagged plain linux_x86_64 and the like, which do not say which C library they need.
     "limits.allow_plain_linux" => allow_plain_linux: bool = "false";
+    /// The day on which security.txt expires: by then somebody has looked at it again. Without it the file always expires in
+    /// half a year, and nobody notices a contact that has gone.
+    "security.expires" => security_expires: Day = "\"2027-06-30\"";
+    /// Languages in which reports are read.
+    "security.languages" => security_languages: Languages = "[\"en\"]";
+    /// Where the key for encrypted reports is.
+    "security.encryption" => security_encryption: SecurityAddress = "\"https://example.org/security-key.asc\"";
+    /// Where those who reported something are thanked.
+    "security.acknowledgments" => security_acknowledgments: SecurityAddress = "\"https://example.org/thanks\"";
     /// May workflows publish with identity tokens of their CI system, without a stored secret (trusted publishing)?
     "trusted_publishing.enabled" => trusted_enabled: bool = "true";
     /// Which issuers are known from the start. Any other, such as a GitLab of your own, is added with
@@ -196,7 +211,12 @@ const EXAMPLES_ONLY: &[&str] = &[
     "blobs",
     "keys",
     "spool",
+    "operator",
+    "policies",
     "security_contact",
+    "security.expires",
+    "security.encryption",
+    "security.acknowledgments",
     // Its default is that of another key.
     "sign_in.open",
     "tls.cert",
@@ -535,6 +555,17 @@ mod tests {
                 "trusted_publishing.builtin_issuers = [\"github\", \"github\"]",
                 &["\"github\" stands in it twice"],
             ),
+            (
+                "security_contact = \"security@example.org\"",
+                &["is not an address that RFC 9116 allows", "mailto:"],
+            ),
+            ("security_contact = []", &["leave the line out"]),
+            (
+                "security.expires = \"2027-02-30\"",
+                &["is no day", "\"2027-06-30\""],
+            ),
+            ("security.languages = [\"e\"]", &["\"e\" is no tag"]),
+            ("security.encryption = \"http://x\"", &["https://"]),
             (
                 "prohibited_names = [\"Some_Name\"]",
                 &["\"Some_Name\" is not normalised", "some-name"],

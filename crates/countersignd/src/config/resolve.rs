@@ -10,6 +10,7 @@ use countersign_registry::{
     DeletePolicy, LogPolicy, LossRule, RootRepository, ScanPartner, Settings, SignIn,
     SignInProvider, TrustedPublishing,
 };
+use countersign_web::SecurityTxt;
 use url::Url;
 
 use super::{File, LogFormat};
@@ -69,8 +70,14 @@ pub struct Config {
     pub spool: PathBuf,
     /// Who may read.
     pub visibility: Visibility,
-    /// For security.txt.
-    pub security_contact: Option<String>,
+    /// Who runs the registry.
+    pub operator: Option<String>,
+    /// Directory of the operator's own policies.
+    pub policies: PathBuf,
+    /// For security.txt and policies.
+    pub security_contact: Vec<String>,
+    /// What else security.txt says.
+    pub security_txt: SecurityTxt,
     /// May accounts take free names?
     pub open_creation: bool,
     /// Who may delete.
@@ -381,16 +388,6 @@ impl Config {
                 },
             ),
         };
-        if let Some(contact) = &file.security_contact
-            && !contact.starts_with("mailto:")
-            && !contact.starts_with("https:")
-        {
-            return Err(Failure::usage(
-                "config-value",
-                format!("security_contact = {contact:?} is not an address that RFC 9116 allows."),
-            )
-            .remedy("Write it as \"mailto:NAME@HOST\" or \"https://…\"."));
-        }
         let login = match (&file.mail_user, environment("COUNTERSIGN_SMTP_PASSWORD")) {
             (Some(user), Some(password)) => Some((user.clone(), password)),
             (None, _) => None,
@@ -499,7 +496,19 @@ impl Config {
             keys,
             spool: file.spool.map_or_else(|| data.join("spool"), &placed),
             visibility: file.visibility.unwrap_or(defaults.visibility),
-            security_contact: file.security_contact,
+            operator: file.operator,
+            policies: file.policies.map_or_else(|| data.join("policies"), &placed),
+            security_contact: file
+                .security_contact
+                .map_or_else(Vec::new, |contacts| contacts.0),
+            security_txt: SecurityTxt {
+                expires: file.security_expires.map(|day| day.0),
+                languages: file
+                    .security_languages
+                    .map_or_else(|| SecurityTxt::default().languages, |tags| tags.0),
+                encryption: file.security_encryption.map(|address| address.0),
+                acknowledgments: file.security_acknowledgments.map(|address| address.0),
+            },
             open_creation: file.open_creation.unwrap_or(defaults.open_creation),
             delete: file.delete.unwrap_or(defaults.delete),
             release_open: match file.release_open_days {

@@ -299,6 +299,104 @@ impl Setting for Names {
     }
 }
 
+/// Where vulnerabilities are reported: one address, or several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contacts(pub Vec<String>);
+
+impl Setting for Contacts {
+    const EXPECTED: &'static str = "an address such as \"mailto:security@example.org\" or \"https://example.org/report\", or a list of such";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let one = |value: &DeValue<'_>| {
+            let address = text(value)?;
+            let plain = !address
+                .contains(|c: char| c.is_whitespace() || c.is_control() || "<>\"".contains(c));
+            let good = ["mailto:", "https://", "tel:"]
+                .iter()
+                .any(|scheme| address.len() > scheme.len() && address.starts_with(scheme));
+            match good && plain {
+                true => Ok(address.to_owned()),
+                false => Err(format!(
+                    "{address:?} is not an address that RFC 9116 allows"
+                )),
+            }
+        };
+        let Some(list) = value.as_array() else {
+            return one(value).map(|address| Self(vec![address]));
+        };
+        let all: Vec<_> = list
+            .iter()
+            .map(|item| one(item.get_ref()))
+            .collect::<Result<_, _>>()?;
+        match all.is_empty() {
+            true => Err("it is empty; leave the line out".to_owned()),
+            false => Ok(Self(all)),
+        }
+    }
+}
+
+/// An address that `security.txt` names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecurityAddress(pub String);
+
+impl Setting for SecurityAddress {
+    const EXPECTED: &'static str =
+        "an address that begins with \"https://\", \"dns:\" or \"openpgp4fpr:\"";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let address = text(value)?;
+        let plain = !address.contains(|c: char| c.is_whitespace() || c.is_control());
+        match plain
+            && ["https://", "dns:", "openpgp4fpr:"]
+                .iter()
+                .any(|scheme| address.starts_with(scheme))
+        {
+            true => Ok(Self(address.to_owned())),
+            false => Err(format!("{address:?} does not")),
+        }
+    }
+}
+
+/// Tags of languages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Languages(pub Vec<String>);
+
+impl Setting for Languages {
+    const EXPECTED: &'static str = "a list such as [\"en\", \"de\"]";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let mut tags = Vec::new();
+        for item in value.as_array().ok_or_else(String::new)?.iter() {
+            let tag = text(item.get_ref())?;
+            let good = (2..=35).contains(&tag.len())
+                && tag.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+            if !good {
+                return Err(format!("{tag:?} is no tag of a language"));
+            }
+            tags.push(tag.to_owned());
+        }
+        match tags.is_empty() {
+            true => Err("it is empty; leave the line out".to_owned()),
+            false => Ok(Self(tags)),
+        }
+    }
+}
+
+/// A day of the calendar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Day(pub jiff::civil::Date);
+
+impl Setting for Day {
+    const EXPECTED: &'static str = "a day such as \"2027-06-30\", in double quotes";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let day = text(value)?;
+        day.parse()
+            .map(Self)
+            .map_err(|_| format!("{day:?} is no day"))
+    }
+}
+
 /// Addresses of Cargo indexes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CargoIndexes(pub Vec<String>);

@@ -344,8 +344,14 @@ fn doctor_tells_that_mail_is_lacking_and_that_a_new_name_ends_all_passkeys() {
         .unwrap();
         assert_eq!(asked.status, 200, "{}", asked.text());
     }
-    desk.run(&["doctor"])
-        .expect(0, &["✓ passkeys: they belong to packages.example.org"]);
+    desk.run(&["doctor"]).expect(
+        1,
+        &[
+            "✓ passkeys: they belong to packages.example.org",
+            "! security-contact: No security_contact is configured.",
+            "! policies: Never reviewed: vulnerability-disclosure, acceptable-use",
+        ],
+    );
     desk.write(
         "data/countersign.toml",
         "url = \"https://other.example.org\"\ntls_terminated_by_proxy = true\n[mail]\nserver = \"file:mails\"\nfrom = \"no-reply@example.org\"\n",
