@@ -20,6 +20,8 @@ use crate::policy;
 
 /// The roles that sign without a person.
 const ONLINE: [&str; 4] = ["timestamp", "snapshot", INDEX, BINS];
+/// What the server signs of the root of roots; of the others in development alone.
+const TARGETS: &str = "targets";
 
 /// How a role stands.
 #[derive(Clone, Debug, Serialize)]
@@ -125,8 +127,10 @@ impl Registry {
         Ok(signed)
     }
 
-    /// Gives an online role another key. That of `bins` signs from now on; the others must be named by the next root
-    /// (timestamp, snapshot) or targets (index), which people sign: the key is ready then. Its public half.
+    /// Gives an online role another key. That of `bins` signs from now on, all of them before this returns, so that the key before
+    /// is good for nothing any more; a crash in between leaves the rest to the chores. The others must be named by the next root
+    /// (timestamp, snapshot) or targets (index), which people sign: the key is ready then. So must the one of `targets`, where
+    /// the server signs those itself (the root of roots). Its public half.
     ///
     /// # Errors
     /// `tuf-unknown`, `tuf-key-missing`, `tuf-role`. For operators alone.
@@ -138,13 +142,17 @@ impl Registry {
         source: Option<&str>,
     ) -> Result<Vec<u8>> {
         policy::may_operate(actor, "rotate keys of TUF")?;
-        if !ONLINE.contains(&role) {
+        let mut writer = self.tuf_writer(name).await?;
+        let mut terms = writer.terms().clone();
+        let by_server = ONLINE.contains(&role) || role == TARGETS;
+        if !by_server || !terms.keys.contains_key(role) {
+            writer.keep();
             return Err(Error::new(
                 Kind::Rejected,
                 "tuf-role",
                 format!("{role:?} is no role that signs without people."),
             )
-            .remedy("Those are timestamp, snapshot, index and bins."));
+            .remedy("Those are timestamp, snapshot, index and bins; of the root of roots its targets too."));
         }
         let source = match source {
             Some(source) => source.to_owned(),
@@ -155,8 +163,6 @@ impl Registry {
         };
         let signer = keys::signer(&source, self.key_folder())?;
         let id = Key::of(signer.as_ref()).map_err(refused)?.id();
-        let mut writer = self.tuf_writer(name).await?;
-        let mut terms = writer.terms().clone();
         let now = self.now();
         if role == BINS {
             terms.keys.insert(role.to_owned(), source);
@@ -176,6 +182,10 @@ impl Registry {
         }
         tx.commit().await?;
         writer.published(self, prepared);
+        if role == BINS {
+            // The key before is named until the last bin that it signed is signed anew: it may have been stolen.
+            self.renew_tuf(name).await?;
+        }
         signer
             .public_key()
             .map_err(|why| Error::internal("a key does not show itself", why.to_string()))
@@ -234,23 +244,32 @@ impl Registry {
         let document = root.as_ref().map(|new| &new.document);
         let mut terms = writer.terms().clone();
         let switched = self.switch_keys(&mut terms, document, top.or(in_use.targets()))?;
-        // From now on people have the root, and the targets unless the server's key is named for them still.
+        // From now on people have the root and the targets, unless the server's key is named for them still.
         if let Some(root) = document {
-            terms.keys.remove("root");
-            if let Some(source) = terms.keys.get("targets") {
-                let held = keys::signer(source, self.key_folder())?;
-                if !names(
-                    root.authority("targets"),
-                    &Key::of(held.as_ref()).map_err(refused)?,
-                ) {
-                    terms.keys.remove("targets");
+            for role in ["root", TARGETS] {
+                let Some(source) = terms.keys.get(role) else {
+                    continue;
+                };
+                let held = Key::of(keys::signer(source, self.key_folder())?.as_ref());
+                let authority = root.authority(role);
+                let alone = authority.as_ref().is_some_and(|of| of.role.threshold == 1);
+                if !alone || !names(authority, &held.map_err(refused)?) {
+                    terms.keys.remove(role);
                 }
             }
-            terms.development = false;
+            terms.development &= terms.keys.contains_key("root");
         }
+        let signs_anew = targets.is_none()
+            && terms.keys.get(TARGETS) != writer.terms().keys.get(TARGETS)
+            && terms.keys.contains_key(TARGETS);
         let now = self.now();
         writer.run_by(terms, self.key_folder())?;
         let before = writer.repository().root().version;
+        // The server's targets have another key: the same contents, signed with that.
+        let anew = match signs_anew {
+            true => Some(writer.next_targets(self, None, now.seconds())?),
+            false => None,
+        };
         // The targets' keys may change with the root: what is published holds for readers until this transaction ends, and
         // what takes its place is in it.
         let together = at_once || switched || (root.is_some() && targets.is_some());
@@ -259,6 +278,9 @@ impl Registry {
                 draft.root(bytes, together)?;
             }
             if let Some(bytes) = part.targets.as_ref().filter(|_| !targets_there) {
+                draft.targets(bytes)?;
+            }
+            if let Some(bytes) = &anew {
                 draft.targets(bytes)?;
             }
             if switched {

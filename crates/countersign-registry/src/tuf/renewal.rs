@@ -57,7 +57,7 @@ impl Registry {
     }
 
     /// Signs until nothing of this repository is due.
-    async fn renew_tuf(&self, name: &str) -> Result<()> {
+    pub(super) async fn renew_tuf(&self, name: &str) -> Result<()> {
         let mut races = 0;
         loop {
             let mut writer = self.tuf_writer(name).await?;
@@ -242,8 +242,8 @@ impl Writer {
         next().map_err(refused)
     }
 
-    /// The top-level targets after those in use, for development.
-    fn next_targets(
+    /// The top-level targets after those in use, where the server has their key.
+    pub(super) fn next_targets(
         &self,
         registry: &Registry,
         listed: Option<Contents>,

@@ -347,14 +347,16 @@ on_both_databases! {
         others.find(&keep(PYPI).await, &path, index.as_bytes(), test.registry_now());
 
         // Thirty roots later: whoever pinned the first, which is over for long, walks them all. The limit of both clients is 256.
-        for _ in 0..30 {
+        // A database that takes longer over each shows the same with fewer.
+        let walked: u64 = if test.database.starts_with("postgres") { 6 } else { 30 };
+        for _ in 0..walked {
             test.turn_clock(Duration::from_secs(280 * 86_400));
             test.registry.look_after_tuf().await.unwrap();
         }
         let (now, late) = (test.registry_now(), keep(PYPI).await);
         for keep in [&pypi, &late] {
             for told in others.ask(keep, &path, now) {
-                assert!(told.versions()[0] > 30, "{told:?}");
+                assert!(told.versions()[0] > walked, "{told:?}");
             }
             others.find(keep, &path, index.as_bytes(), now);
         }

@@ -23,7 +23,7 @@ use crate::user::User;
 
 const DAY: i64 = 86_400;
 
-fn now() -> i64 {
+pub fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     i64::try_from(since.as_secs()).unwrap()
 }
@@ -37,9 +37,10 @@ struct Scene {
 }
 
 /// One user's proxy with what it keeps.
-struct Mine {
+pub struct Mine {
     folder: TempDir,
-    clock: Arc<AtomicI64>,
+    /// By how many seconds its clock is ahead.
+    pub clock: Arc<AtomicI64>,
     patience: Duration,
 }
 
@@ -79,37 +80,7 @@ impl Scene {
     }
 
     fn proxy(&self, mine: &Mine, change: impl FnOnce(&mut Demands)) -> Arc<Proxy> {
-        let trust = TrustFile::load(&self.user.path("home/trust.toml")).unwrap();
-        let pinned = trust.registry(None).unwrap().clone();
-        let patience = mine.patience;
-        let upstream = Upstream::new(&pinned.url, None, None, patience).unwrap();
-        let mut demands = Demands {
-            fresh: Duration::ZERO,
-            min_age: None,
-            allow_expired: false,
-            completeness: true,
-            policy: None,
-            roots: TrustRoot::public_good(),
-        };
-        change(&mut demands);
-        let folders = Folders {
-            state: mine.folder.path().join("state"),
-            cache: mine.folder.path().join("cache"),
-            evidence: mine.folder.path().join("evidence"),
-        };
-        let clock = mine.clock.clone();
-        let proxy = Proxy::new(
-            pinned,
-            trust,
-            upstream,
-            Box::new(|| panic!("nobody asks about attestations here")),
-            demands,
-            folders,
-            1 << 30,
-            Box::new(move || now() + clock.load(Ordering::Relaxed)),
-            Box::new(|_| {}),
-        );
-        Arc::new(proxy.unwrap())
+        mine.proxy(&self.user, change)
     }
 
     fn page(&self, proxy: &Proxy, key: &str) -> Result<Arc<Served>, Trouble> {
@@ -172,13 +143,48 @@ impl Scene {
 }
 
 impl Mine {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
             clock: Arc::default(),
             // Longer than a loaded machine needs for an answer.
             patience: Duration::from_secs(10),
         }
+    }
+
+    /// Of the registry that this user pinned.
+    pub fn proxy(&self, user: &User, change: impl FnOnce(&mut Demands)) -> Arc<Proxy> {
+        let trust = TrustFile::load(&user.path("home/trust.toml")).unwrap();
+        let pinned = trust.registry(None).unwrap().clone();
+        let patience = self.patience;
+        let upstream = Upstream::new(&pinned.url, None, None, patience).unwrap();
+        let mut demands = Demands {
+            fresh: Duration::ZERO,
+            min_age: None,
+            allow_expired: false,
+            completeness: true,
+            policy: None,
+            roots: TrustRoot::public_good(),
+        };
+        change(&mut demands);
+        let folders = Folders {
+            state: self.folder.path().join("state"),
+            cache: self.folder.path().join("cache"),
+            evidence: self.folder.path().join("evidence"),
+        };
+        let clock = self.clock.clone();
+        let proxy = Proxy::new(
+            pinned,
+            trust,
+            upstream,
+            Box::new(|| panic!("nobody asks about attestations here")),
+            demands,
+            folders,
+            1 << 30,
+            Box::new(move || now() + clock.load(Ordering::Relaxed)),
+            Box::new(|_| {}),
+        );
+        Arc::new(proxy.unwrap())
     }
 }
 

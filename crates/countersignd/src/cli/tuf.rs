@@ -60,8 +60,8 @@ pub enum Tuf {
     },
     /// Give an online role another key. `bins` at once; the others by a ceremony that this begins.
     RotateOnline {
-        /// timestamp, snapshot, index or bins.
-        #[arg(value_parser = ["timestamp", "snapshot", "index", "bins"])]
+        /// timestamp, snapshot, index or bins; or targets, of the root of roots, where the server signs those.
+        #[arg(value_parser = ["timestamp", "snapshot", "index", "bins", "targets"])]
         role: String,
         /// Which repository [default: all of the registry's own]
         #[arg(long, value_name = "NAME")]

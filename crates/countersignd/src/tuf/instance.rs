@@ -169,8 +169,9 @@ pub(super) async fn rotate_online(
         } else {
             rotation.repositories.contains(&position.name)
         };
-        // The root of roots has neither index nor bins.
-        if !asked || position.roles.iter().all(|state| state.role != role) {
+        // The root of roots has neither index nor bins; of the others people sign the targets.
+        let is_ours = |state: &TufRoleState| state.role == role && !state.people;
+        if !asked || !position.roles.iter().any(is_ours) {
             continue;
         }
         let spki = registry
@@ -204,7 +205,7 @@ pub(super) async fn rotate_online(
         return Ok(());
     }
     report::line(&match file {
-        None => "The new key signs from now on; bins are signed anew one after the other, and the old key goes with the last.".to_owned(),
+        None => "The new key signs from now on: every bin is signed anew with it.".to_owned(),
         Some(path) => format!(
             "The new keys are ready. They sign once enough people signed {}: countersignd tuf sign, then countersignd tuf publish",
             path.display()

@@ -89,6 +89,14 @@ fn people_with_files_and_a_token_take_the_registry_out_of_development() {
     desk.run(&["init"]).expect(0, &[]);
     desk.run(&["tuf", "status"])
         .expect(0, &["DEVELOPMENT MODE", "pypi", "roots"]);
+    // Other online keys alone do not take it out of that: the server signs what people would.
+    let early = ["--bundle", "development.json"];
+    desk.run(&["tuf", "rotate-online", "targets", early[0], early[1]])
+        .expect(0, &["keys are ready"]);
+    desk.run(&["tuf", "publish", "--yes", early[0], early[1]])
+        .expect(0, &["Published: cargo, npm, pypi, roots"]);
+    desk.run(&["tuf", "status"])
+        .expect(0, &["DEVELOPMENT MODE: cargo, npm, pypi, roots"]);
     let hsm = SoftHsm::new(&desk);
     let secret = [("COUNTERSIGN_TUF_PASSPHRASE", "correct horse")];
     for name in ["alice.pem", "bob.pem"] {
@@ -173,7 +181,7 @@ fn people_with_files_and_a_token_take_the_registry_out_of_development() {
     // The drill: every online key is changed, the root's and targets' people sign.
     desk.run(&["tuf", "rotate-online", "bins"])
         .expect(0, &["signs from now on"]);
-    for role in ["index", "timestamp", "snapshot"] {
+    for role in ["index", "timestamp", "snapshot", "targets"] {
         let file = format!("{role}.json");
         desk.run(&["tuf", "rotate-online", role, "--bundle", &file])
             .expect(0, &["keys are ready"]);
@@ -193,7 +201,9 @@ fn people_with_files_and_a_token_take_the_registry_out_of_development() {
             let name = role["role"].as_str().unwrap();
             let new = after["roles"].as_array().unwrap();
             let new = new.iter().find(|new| new["role"] == name).unwrap();
-            if ["timestamp", "snapshot", "index"].contains(&name) {
+            let by_server = role["people"] == false;
+            assert_eq!(by_server, new["people"] == false, "{name}");
+            if by_server {
                 assert_ne!(role["keys"], new["keys"], "{name}");
             }
             if name == "root" {
