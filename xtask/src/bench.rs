@@ -8,6 +8,7 @@ mod attested;
 mod ecosystems;
 mod exchange;
 mod load;
+mod log_service;
 mod machine;
 mod proxied;
 mod report;
@@ -56,6 +57,8 @@ enum Part {
     SignIn,
     /// What two attestations cost at upload.
     AttestedUpload,
+    /// The log of a service on PostgreSQL: entries a second, and from an entry to its witnessed proof.
+    LogService,
     /// Verifications of attestations against their bare cost, and beside other libraries.
     Sigstore,
     /// All of the next six: what it takes that nobody has to be believed.
@@ -76,7 +79,7 @@ enum Part {
 
 impl Part {
     /// What needs no corpus of packages.
-    const ALONE: [Self; 8] = [
+    const ALONE: [Self; 9] = [
         Self::Exchange,
         Self::SignIn,
         Self::AttestedUpload,
@@ -85,6 +88,7 @@ impl Part {
         Self::Audit,
         Self::TufService,
         Self::TufCold,
+        Self::LogService,
     ];
     /// What needs the corpus, and not the registry that is filled with it.
     const APART: [Self; 4] = [Self::Npm, Self::Cargo, Self::Witnessed, Self::Proxied];
@@ -116,6 +120,9 @@ pub struct Options {
     /// The server to measure [default: built with --release]
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
+    /// The client whose witness is used [default: built with --release]
+    #[arg(long, value_name = "FILE")]
+    client: Option<PathBuf>,
     /// The load scripts [default: ../shared/bench beside the checkout]
     #[arg(long, value_name = "DIR")]
     scripts: Option<PathBuf>,
@@ -203,6 +210,23 @@ pub fn run(options: &Options) -> Result<()> {
     }
     if wanted(Part::TufCold) {
         tuf::cold(&binary, &home, quick, peers, &mut report)?;
+    }
+    if wanted(Part::LogService) {
+        let client = match &options.client {
+            Some(client) => client.clone(),
+            None => {
+                let status = Command::new("cargo")
+                    .args(["build", "--release", "--package", "countersign"])
+                    .current_dir(root())
+                    .status()?;
+                ensure!(status.success(), "the release build failed");
+                target.join("release/countersign")
+            }
+        };
+        let client = client
+            .canonicalize()
+            .with_context(|| format!("{} is not there", client.display()))?;
+        log_service::measure(&binary, &client, &home, quick, &mut report)?;
     }
     if all_of(&Part::ALONE) {
         conclude(&report);

@@ -6,6 +6,7 @@
 
 mod crates;
 mod log;
+mod log_services;
 mod witnesses;
 
 use std::path::Path;
@@ -287,6 +288,11 @@ pub async fn examine(patient: &Patient<'_>, deep: bool, progress: Looked<'_>) ->
             );
         }
     }
+    found.push(
+        log_services::log_services(patient)
+            .await
+            .unwrap_or_else(|error| Diagnosis::failed("service-logs", &error)),
+    );
     found.push(
         unlogged(patient)
             .await

@@ -21,6 +21,7 @@ mod record;
 mod render;
 mod signing;
 mod tiles;
+mod tree;
 mod witnessed;
 
 use std::collections::{HashMap, HashSet};
@@ -45,7 +46,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::accounts::{commitment, new_id};
 use crate::error::{Error, Kind, Result};
 use crate::fetch::{Document, DocumentKey};
-use crate::model::{AccountId, Actor, EventId, FileId, Identity, ProjectId, Time};
+use crate::model::{AccountId, Actor, EventId, FileId, Identity, LogId, ProjectId, Time};
 use crate::store::{
     AttestationRow, Backend, DocumentRow, FileRow, Head, LeafFacts, NewEvent, NumberedLeaf, Tx,
     WRITE_CONFLICT,
@@ -60,8 +61,9 @@ pub(crate) use render::{
     Shown, document_path, file_url, file_view, newer, project_head, render_index, render_packument,
     served_tags, simple_path,
 };
-pub(crate) use tiles::{read_tile, tile_path};
-pub(crate) use witnessed::{OVERRIDE, WITNESSES_MISSING};
+pub(crate) use tiles::read_tile;
+pub(crate) use tree::{Tree, tile_path};
+pub(crate) use witnessed::{OVERRIDE, WITNESSES_MISSING, Watch};
 
 /// Most leaves in one beat: a burst is cut so that its first publishers do not wait for its last.
 const BATCH: u64 = 1_000;
@@ -82,12 +84,7 @@ pub(crate) struct Pulse {
     state: tokio::sync::Mutex<Option<LogState>>,
     projects: moka::sync::Cache<ProjectId, Arc<Fragments>>,
     problem: Mutex<Option<String>>,
-    /// What this process would sign was compared with what witnesses have seen.
-    met: AtomicBool,
-    /// What is shown lacks the quorum of the log's policy, as far as it is known.
-    lacking: AtomicBool,
-    /// When this process last had it cosigned, in microseconds; 0 before the first look.
-    cosigned_at: AtomicI64,
+    watch: Watch,
     /// Why TUF metadata can not be signed, if it can not.
     unsigned: Mutex<Option<String>>,
 }
@@ -109,11 +106,9 @@ pub(crate) struct Logged {
 /// The writer's own memory of the log; dropped and read anew after every failure.
 struct LogState {
     shard: u64,
+    log: LogId,
     origin: String,
-    frontier: Frontier,
-    edge: HashMap<TileId, Bytes>,
-    /// Texts of the entries in the last, not yet full bundle.
-    bundle: Vec<String>,
+    tree: Tree,
     /// Leaves were numbered beyond the served head, by a beat that did not end.
     unfinished: bool,
 }
@@ -142,9 +137,7 @@ impl Pulse {
                 })
                 .build(),
             problem: Mutex::default(),
-            met: AtomicBool::new(false),
-            lacking: AtomicBool::new(true),
-            cosigned_at: AtomicI64::new(0),
+            watch: Watch::default(),
             unsigned: Mutex::default(),
         }
     }
@@ -313,7 +306,8 @@ impl Registry {
                 registry.chores(),
                 registry.watch(),
                 registry.office(),
-                registry.keep_map()
+                registry.keep_map(),
+                registry.keep_service_logs()
             );
         });
         Beating {
@@ -393,12 +387,16 @@ impl Registry {
             None => self.load_state().await?,
         };
         // `guard` stays empty unless all went well: after a failure nothing in memory is believed.
-        self.meet_witnesses(&state).await?;
+        if let Some(witnesses) = &self.inner.witnesses {
+            let watch = &self.inner.beat.watch;
+            self.meet_witnesses(witnesses, watch, &state.log, &state.tree)
+                .await?;
+        }
         let shard = state.shard;
         let unserved = |size| self.inner.store.leaves_from(shard, size, BATCH);
         let mut leaves = Vec::new();
         if state.unfinished {
-            leaves = unserved(state.frontier.size()).await?;
+            leaves = unserved(state.tree.frontier.size()).await?;
             state.unfinished = !leaves.is_empty();
         }
         if leaves.is_empty() {
@@ -406,7 +404,7 @@ impl Registry {
         }
         if leaves.is_empty() {
             // What a process that died meanwhile had numbered.
-            leaves = unserved(state.frontier.size()).await?;
+            leaves = unserved(state.tree.frontier.size()).await?;
         }
         if leaves.is_empty() {
             self.cosign_what_is_shown(&state).await?;
@@ -428,7 +426,7 @@ impl Registry {
         }
         let mut chains: HashMap<ProjectId, (u64, u64)> = HashMap::new();
         let mut leaves = Vec::with_capacity(rows.len());
-        for (index, row) in (state.frontier.size()..).zip(rows) {
+        for (index, row) in (state.tree.frontier.size()..).zip(rows) {
             let place = match &row.project {
                 None => None,
                 Some(project) => {
@@ -462,7 +460,7 @@ impl Registry {
 
     /// Steps 2 to 5. The recovery of an unfinished beat runs this very code over the leaves read back.
     async fn integrate(&self, state: &mut LogState, leaves: Vec<NumberedLeaf>) -> Result<()> {
-        let old_size = state.frontier.size();
+        let old_size = state.tree.frontier.size();
         let epoch = self.inner.fetch.epoch();
         if leaves
             .iter()
@@ -475,49 +473,12 @@ impl Registry {
             ));
         }
         let hashes: Vec<Sha256> = leaves.iter().map(|leaf| leaf.hash).collect();
-        let mut frontier = state.frontier.clone();
-        for hash in &hashes {
-            frontier.append(*hash);
-        }
-        let new_size = frontier.size();
 
         // 2. Tiles and bundles, then documents. Full ones for ever; partial ones can be made again from the rows.
-        let tiles = tlog::grow(old_size, &hashes, &state.edge)
-            .map_err(|source| Error::internal("the log's tiles do not fit", source))?;
-        let tiles: Vec<(TileId, Bytes)> = tiles
-            .into_iter()
-            .map(|(id, bytes)| (id, Bytes::from(bytes)))
-            .collect();
-        let mut objects: Vec<(String, Bytes, bool)> = tiles
-            .iter()
-            .map(|(id, bytes)| {
-                (
-                    tile_path(state.shard, &id.path()),
-                    bytes.clone(),
-                    !id.is_partial(),
-                )
-            })
-            .collect();
-        let mut texts: Vec<&str> = state
-            .bundle
-            .iter()
-            .map(String::as_str)
-            .chain(leaves.iter().map(|leaf| leaf.body.as_str()))
-            .collect();
-        for id in tlog::entries_for_growth(old_size, new_size) {
-            let rest = texts.split_off(usize::from(id.width).min(texts.len()));
-            let bytes = tlog::encode_entries(&texts)
-                .map_err(|source| Error::internal("an entry bundle can not be written", source))?;
-            objects.push((
-                tile_path(state.shard, &id.path()),
-                Bytes::from(bytes),
-                id.width == tlog::TILE_WIDTH,
-            ));
-            if id.width == tlog::TILE_WIDTH {
-                texts = rest;
-            }
-        }
-        let bundle: Vec<String> = texts.into_iter().map(str::to_owned).collect();
+        let entries = leaves.iter().map(|leaf| leaf.body.as_bytes());
+        let mut growth = state.tree.grow(&state.log, &hashes, entries)?;
+        let new_size = growth.frontier.size();
+        let mut objects = std::mem::take(&mut growth.objects);
         let now = self.now();
         let rendered = self.render_gaining(&leaves, now).await?;
         objects.extend(rendered.iter().map(|page| {
@@ -527,22 +488,12 @@ impl Registry {
                 false,
             )
         }));
-        futures::stream::iter(objects)
-            .map(|(path, bytes, durable)| async move {
-                if durable {
-                    self.inner.blobs.put(&path, bytes).await
-                } else {
-                    self.inner.blobs.put_quick(&path, bytes).await
-                }
-            })
-            .buffer_unordered(16)
-            .try_collect::<Vec<()>>()
-            .await?;
+        self.write_objects(objects).await?;
 
         let (attested, unattested) = self.own_words(&leaves, now).await?;
 
         // 3. The signature. Only this tree can follow: its leaves are committed rows.
-        let root = frontier.root();
+        let root = growth.frontier.root();
         let signed = self.signed(&state.origin, new_size, root, now);
         let mut head = Head {
             shard: state.shard,
@@ -553,7 +504,7 @@ impl Registry {
             signed: now,
             frozen: None,
         };
-        head.checkpoint = self.cosigned(state, &tiles, &head).await?;
+        head.checkpoint = self.cosigned(state, &growth.tiles, &head).await?;
 
         let changes = rendered
             .iter()
@@ -620,28 +571,9 @@ impl Registry {
         tx.commit().await?;
 
         // 5. Memory follows at once, then the copy beside the tiles; then the publishers hear of it.
-        let stale: Vec<TileId> = state
-            .edge
-            .keys()
-            .filter(|id| id.is_partial())
-            .copied()
-            .collect();
-        let mut edge: HashMap<TileId, Bytes> = state
-            .edge
-            .drain()
-            .filter(|(id, _)| TileId::in_tree(id.level, id.index, new_size) == Some(*id))
-            .collect();
-        edge.extend(tiles.iter().cloned());
-        self.drop_outgrown(state.shard, &stale, new_size);
-        let served = Arc::new(Served {
-            head,
-            edge: edge.clone(),
-        });
-        // The writer needs the right edge only; full tiles are in the blob store.
-        edge.retain(|id, _| id.is_partial());
-        state.edge = edge;
-        state.bundle = bundle;
-        state.frontier = frontier;
+        let (edge, stale) = state.tree.take(growth);
+        self.drop_outgrown(&state.log, &stale, new_size);
+        let served = Arc::new(Served { head, edge });
         if self.inner.beat.served().head.size < old_size {
             // Another process's beats lie between what memory showed and this one.
             self.inner.fetch.doubt(self.now());
@@ -706,11 +638,9 @@ impl Registry {
 
     /// A checkpoint under the log's own signatures.
     fn signed(&self, origin: &str, size: u64, root: Sha256, now: Time) -> String {
-        let seconds = u64::try_from(now.seconds()).unwrap_or(0);
-        Checkpoint::new(origin, size, root).sign(
-            self.inner.keys.ed25519(),
-            Some((self.inner.keys.ml_dsa(), seconds)),
-        )
+        self.inner
+            .keys
+            .sign(&Checkpoint::new(origin, size, root), now)
     }
 
     /// What the registry attests itself of the files that these leaves publish or attest. Where it has no key the log goes
@@ -776,59 +706,13 @@ impl Registry {
                 format!("The log {} was closed for ever.", head.origin),
             ));
         }
-        let width = u64::from(tlog::TILE_WIDTH);
-        let start = head.size / width * width;
-        let tail = self
-            .inner
-            .store
-            .leaves_from(shard, start, width + 1)
-            .await?;
-        let unfinished = tail.last().is_some_and(|last| last.index >= head.size);
-        let served: Vec<&NumberedLeaf> =
-            tail.iter().filter(|leaf| leaf.index < head.size).collect();
-        let mut edge: HashMap<TileId, Bytes> = HashMap::new();
-        let mut lost = served.len() as u64 != head.size - start;
-        for id in tlog::tiles_needed_for_growth(head.size) {
-            if id.level == 0 {
-                edge.insert(
-                    id,
-                    Bytes::from(
-                        served
-                            .iter()
-                            .flat_map(|leaf| leaf.hash.0)
-                            .collect::<Vec<u8>>(),
-                    ),
-                );
-            } else if let Some(bytes) = self.read_tile(shard, id).await? {
-                edge.insert(id, bytes);
-            } else {
-                lost = true;
-            }
-        }
-        let frontier = if lost {
-            None
-        } else {
-            Frontier::from_tiles(head.size, &edge)
-                .ok()
-                .filter(|frontier| frontier.root() == head.root)
-        };
-        let frontier = match frontier {
-            Some(frontier) => frontier,
-            None => {
-                edge = self.rebuild_tiles(&head).await?;
-                Frontier::from_tiles(head.size, &edge)
-                    .ok()
-                    .filter(|frontier| frontier.root() == head.root)
-                    .ok_or_else(|| Error::unavailable("log-mismatch", "The log's rows do not give the root that was signed. Nothing will be signed."))?
-            }
-        };
-        let bundle = served.into_iter().map(|leaf| leaf.body.clone()).collect();
+        let log = LogId::Shard(shard);
+        let (tree, unfinished) = self.load_tree(&log, head.size, head.root).await?;
         Ok(LogState {
             shard,
+            log,
             origin: head.origin,
-            frontier,
-            edge,
-            bundle,
+            tree,
             unfinished,
         })
     }

@@ -4,9 +4,11 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use countersign_trust::checkpoint::Checkpoint;
 use countersign_trust::note::{KeyName, MlDsaKey, SignerKey, VerifierKey};
 
 use crate::error::{Error, Kind, Result};
+use crate::model::Time;
 use crate::seams::Random;
 
 /// The keys that sign one log's checkpoints. No `Debug`: they are secrets.
@@ -35,6 +37,11 @@ impl LogKeys {
     /// # Errors
     /// `log-key-missing`, `log-key-damaged`.
     pub fn load(folder: &Path, shard: u64) -> Result<Self> {
+        Self::load_named(folder, &shard.to_string())
+    }
+
+    /// [`LogKeys::load`] of a log whose keys' files are named for something else than a shard.
+    pub(crate) fn load_named(folder: &Path, log: &str) -> Result<Self> {
         let read = |file: String| {
             let path = folder.join(file);
             std::fs::read_to_string(&path).map_err(|source| {
@@ -54,7 +61,7 @@ impl LogKeys {
             )
             .remedy("Put the key back from where you keep it.")
         };
-        let (classic, lattice) = file_names(shard);
+        let (classic, lattice) = file_names(log);
         let ed25519 = SignerKey::parse_private(read(classic.clone())?.trim_end())
             .map_err(|source| damaged(&classic, source.to_string()))?;
         let ml_dsa = MlDsaKey::parse_private(read(lattice.clone())?.trim_end())
@@ -81,6 +88,11 @@ impl LogKeys {
     /// # Errors
     /// `log-key-exists`, or where the folder can not be written.
     pub fn save(&self, folder: &Path, shard: u64) -> Result<()> {
+        self.save_named(folder, &shard.to_string())
+    }
+
+    /// [`LogKeys::save`], the files named for something else than a shard.
+    pub(crate) fn save_named(&self, folder: &Path, log: &str) -> Result<()> {
         let failed = |source: io::Error| {
             if source.kind() == io::ErrorKind::AlreadyExists {
                 return Error::new(
@@ -101,7 +113,7 @@ impl LogKeys {
             )
             .because(source)
         };
-        let (classic, lattice) = file_names(shard);
+        let (classic, lattice) = file_names(log);
         write_secret(folder, &classic, &self.ed25519.private_text()).map_err(failed)?;
         write_secret(folder, &lattice, &self.ml_dsa.private_text()).map_err(failed)
     }
@@ -128,12 +140,10 @@ impl LogKeys {
         })
     }
 
-    pub(crate) fn ed25519(&self) -> &SignerKey {
-        &self.ed25519
-    }
-
-    pub(crate) fn ml_dsa(&self) -> &MlDsaKey {
-        &self.ml_dsa
+    /// A checkpoint under the log's own signatures.
+    pub(crate) fn sign(&self, checkpoint: &Checkpoint, now: Time) -> String {
+        let seconds = u64::try_from(now.seconds()).unwrap_or(0);
+        checkpoint.sign(&self.ed25519, Some((&self.ml_dsa, seconds)))
     }
 }
 
@@ -142,11 +152,8 @@ pub(crate) fn verifier_key_name(shard: u64) -> String {
     format!("log_keys_{shard}")
 }
 
-fn file_names(shard: u64) -> (String, String) {
-    (
-        format!("log-{shard}.ed25519"),
-        format!("log-{shard}.ml-dsa-44"),
-    )
+fn file_names(log: &str) -> (String, String) {
+    (format!("log-{log}.ed25519"), format!("log-{log}.ml-dsa-44"))
 }
 
 fn key_name(origin: &str) -> Result<KeyName> {

@@ -22,6 +22,7 @@ mod fetch;
 mod heartbeat;
 pub mod keys;
 mod leaks;
+mod log_service;
 mod mail;
 mod map;
 pub mod model;
@@ -35,6 +36,7 @@ mod provenance;
 mod publish;
 mod recovery;
 mod seams;
+mod services;
 mod settings;
 mod sign_in;
 pub mod signers;
@@ -62,6 +64,9 @@ pub use fetch::{Document, DocumentKey, ServedFile};
 pub use heartbeat::Beating;
 pub use keys::LogKeys;
 pub use leaks::LeakAnswer;
+pub use log_service::{
+    LONGEST_ENTRY, LogDesk, LogEntry, LogServiceSummary, MOST_ENTRIES, NewLogService, PlacedEntry,
+};
 pub use mail::{AddressSummary, MailLink, MailState};
 pub use map::MapStep;
 pub use notices::AccountNotice;
@@ -93,8 +98,9 @@ pub use sign_in::{
 pub use store::{Backend, LeakReport, Store, Withheld};
 pub use texts::{MailKind, NoticeKind};
 pub use trusted::{
-    FailedExchange, IssuerSummary, JudgedPublisher, Minted, NewIssuer, NewPublisher, Notice,
-    PolicyChange, ProjectPolicy, PublisherCheck, PublisherSummary, Refusal, TokenTest,
+    ExchangeDesk, FailedExchange, IssuerSummary, JudgedPublisher, Minted, NewIssuer, NewPublisher,
+    NewServicePublisher, Notice, PolicyChange, ProjectPolicy, PublisherCheck, PublisherSummary,
+    Refusal, ServiceJudgement, ServicePublisher, TokenTest,
 };
 pub use tuf::{
     ServiceDesk, ServiceTask, TufPosition, TufRepository, TufRoleState, TufServiceSummary, TufTrust,
@@ -135,4 +141,5 @@ struct Inner {
     ways_back: recovery::WaysBack,
     diary: console::Diary,
     tuf: tuf::Room,
+    log_services: log_service::Room,
 }

@@ -1009,6 +1009,25 @@ pub struct Health {
     pub witnesses: Vec<WitnessHealth>,
 }
 
+/// Which log. It decides where rows and tiles are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LogId {
+    /// A shard of the registry's own log.
+    Shard(u64),
+    /// The log of a service, by the service's name.
+    Service(String),
+}
+
+impl LogId {
+    /// Path of one of its objects in the blob store; below the site, it is served at the same one.
+    pub(crate) fn path(&self, path: &str) -> String {
+        match self {
+            Self::Shard(shard) => format!("log/{shard}/{path}"),
+            Self::Service(name) => format!("service/log/{name}/{path}"),
+        }
+    }
+}
+
 /// How a witness of the log is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct WitnessHealth {

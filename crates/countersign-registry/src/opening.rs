@@ -16,9 +16,9 @@ use serde::Serialize;
 
 use crate::accounts::new_id;
 use crate::error::{Error, Kind, Result};
-use crate::heartbeat::{Pulse, WITNESSES_MISSING, tile_path};
+use crate::heartbeat::{Pulse, WITNESSES_MISSING, read_tile, tile_path};
 use crate::keys::verifier_key_name;
-use crate::model::{Actor, EventId, WitnessHealth};
+use crate::model::{Actor, EventId, LogId, WitnessHealth};
 use crate::provenance::{ATTESTATIONS, Keyring, NPM};
 use crate::settings::Settings;
 use crate::store::{Head, LeafFacts, NewEvent, NumberedLeaf, Store, Tx};
@@ -214,6 +214,7 @@ impl Registry {
                 ways_back: Default::default(),
                 diary: Default::default(),
                 tuf: Default::default(),
+                log_services: Default::default(),
             }),
         })
     }
@@ -260,41 +261,12 @@ impl Registry {
         }
         // The copy is older: a crash between commit and copy, or tiles from a backup. It must be a prefix of our log.
         let mut frontier = Frontier::empty();
-        self.extend_from_rows(&mut frontier, seen.size()).await?;
+        self.extend_from_rows(&LogId::Shard(shard), &mut frontier, seen.size())
+            .await?;
         if frontier.root() != seen.root() {
             return Err(forked(seen.size()));
         }
         self.restore_tiles(&head).await
-    }
-
-    pub(crate) async fn extend_from_rows(&self, frontier: &mut Frontier, until: u64) -> Result<()> {
-        while frontier.size() < until {
-            let leaves = self
-                .inner
-                .store
-                .leaves_from(
-                    self.inner.shard,
-                    frontier.size(),
-                    (until - frontier.size()).min(4_096),
-                )
-                .await?;
-            if leaves
-                .first()
-                .is_none_or(|leaf| leaf.index != frontier.size())
-            {
-                return Err(Error::unavailable(
-                    "log-mismatch",
-                    format!(
-                        "The database lacks the log's leaf {}. Nothing will be signed.",
-                        frontier.size()
-                    ),
-                ));
-            }
-            for leaf in leaves {
-                frontier.append(tlog::leaf_hash(leaf.body.as_bytes()));
-            }
-        }
-        Ok(())
     }
 
     /// Writes the partial tiles and the partial bundle at the right edge again where they are not what the rows say:
@@ -312,7 +284,7 @@ impl Registry {
         for id in tlog::tiles_needed_for_growth(head.size) {
             let bytes = match id.level {
                 0 => Some(Bytes::from(hashes.clone())),
-                _ => self.read_tile(shard, id).await?,
+                _ => read_tile(&self.inner.blobs, &LogId::Shard(shard), id).await?,
             };
             edge.extend(bytes.map(|bytes| (id, bytes)));
         }
@@ -344,7 +316,8 @@ impl Registry {
     }
 
     async fn restore_tiles(&self, head: &Head) -> Result<()> {
-        self.rebuild_tiles(head).await?;
+        self.rebuild_tiles(&LogId::Shard(head.shard), head.size)
+            .await?;
         self.inner
             .blobs
             .put_quick(
@@ -469,13 +442,12 @@ pub(crate) async fn start_shard(
     tx.number_leaves(shard, std::slice::from_ref(&leaf), &HashMap::new())
         .await?;
     let empty = Checkpoint::new(keys.origin(), 0, tlog::EMPTY_ROOT);
-    let seconds = u64::try_from(now.seconds()).unwrap_or(0);
     tx.insert_head(&Head {
         shard,
         origin: keys.origin().to_owned(),
         size: 0,
         root: tlog::EMPTY_ROOT,
-        checkpoint: empty.sign(keys.ed25519(), Some((keys.ml_dsa(), seconds))),
+        checkpoint: keys.sign(&empty, now),
         signed: now,
         frozen: None,
     })

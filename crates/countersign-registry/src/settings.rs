@@ -324,6 +324,8 @@ pub struct Settings {
     pub release_open: Option<Duration>,
     /// How long a publisher waits for the log before a 503.
     pub log_wait: Duration,
+    /// So many entries of a service's log may wait for a checkpoint; further ones are refused with 503.
+    pub most_unshown: u64,
     /// Longest life of a token.
     pub token_longest: Duration,
     /// Bytes of documents and small files kept in memory.
@@ -359,6 +361,10 @@ pub struct Settings {
     pub log_policy: Option<LogPolicy>,
 }
 
+/// What [`Settings::most_unshown`] is unless said otherwise: more than a minute of 10,000 a second, the longest interval between
+/// checkpoints.
+const MOST_UNSHOWN: u64 = 1_000_000;
+
 impl Settings {
     /// The defaults for an instance at `url` that spools in `spool`.
     pub fn new(url: Url, spool: PathBuf) -> Self {
@@ -381,6 +387,7 @@ impl Settings {
             delete: DeletePolicy::Within(Duration::from_secs(72 * 3_600)),
             release_open: Some(Duration::from_secs(14 * 86_400)),
             log_wait: Duration::from_secs(20),
+            most_unshown: MOST_UNSHOWN,
             token_longest: Duration::from_secs(366 * 86_400),
             memory_cache: 256 << 20,
             trusted_publishing: TrustedPublishing::default(),

@@ -7,6 +7,7 @@
 //! Nothing is written for a token that is not genuine, and no network is used while the transaction is open.
 //! `issuers` holds the allow list and the keys, `judgement` decides (pure), `registrations` manages.
 
+mod for_services;
 mod issuers;
 mod judgement;
 mod registrations;
@@ -36,6 +37,7 @@ use crate::store::{
 };
 use crate::texts::NoticeKind;
 
+pub use for_services::{ExchangeDesk, NewServicePublisher, ServiceJudgement, ServicePublisher};
 use issuers::Issuer;
 pub use issuers::{IssuerSummary, NewIssuer};
 use judgement::{Judged, Verdict, judge_each};
@@ -253,13 +255,21 @@ impl Registry {
     /// Is the token genuine, current and for this registry? Writes nothing.
     async fn genuine(&self, ecosystem: Ecosystem, token: &str) -> Result<Genuine> {
         let audience = self.oidc_audience(ecosystem)?;
+        let audience = {
+            let token = Unverified::parse(token.trim())?;
+            self.audience_for(ecosystem, audience, &token)
+        };
+        self.genuine_for(&audience, token).await
+    }
+
+    /// [`Registry::genuine`] for what this audience names.
+    async fn genuine_for(&self, audience: &str, token: &str) -> Result<Genuine> {
         let token = Unverified::parse(token.trim())?;
-        let audience = self.audience_for(ecosystem, audience, &token);
         let issuer = self.admitted(token.issuer()).await?;
         let keys = self.keys_for(&issuer, token.key_id()).await?;
         let demands = Demands {
             issuer: &issuer.url,
-            audience: &audience,
+            audience,
             algorithms: issuer.provider.algorithms(),
             longest_life: issuer.provider.longest_life(),
             jti_required: issuer.provider.has_jti(),

@@ -24,6 +24,7 @@ pub mod checkpoint;
 pub mod completeness;
 pub mod cosignature;
 pub mod digest;
+pub mod entry;
 pub mod leaf;
 pub mod map;
 pub mod note;

@@ -585,6 +585,18 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "log-ahead" "Log ahead of the database"
         "The stored log, or a witness, has more leaves than the database: the database was put back to an older state. Nothing is signed."
         "Operators: bring the newest database back, or run `countersignd restore`.";
+    "log-entries-count" "Too many entries, or none"
+        "A request to a log has 1 to 1000 entries."
+        "Send the rest with another request.";
+    "log-entry-identifier" "Identifier of an entry"
+        "In a log with identifiers each entry has one, of at most 1024 bytes, which stands for one digest; in others none has."
+        "Mend the entry that the message names; nothing of the request was taken.";
+    "log-entry-malformed" "Entry not readable"
+        "An entry is given by its bytes in base64, or by a SHA-256 in hex."
+        "Mend the entry that the message names; nothing of the request was taken.";
+    "log-entry-size" "Entry too long, or empty"
+        "An entry of a log has 1 to 4096 bytes."
+        "Log the digest of what is longer.";
     "log-exists" "A registry is there"
         "The database or the file store holds a registry already."
         "Operators: serve that one, or choose another place.";
@@ -594,6 +606,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "log-frozen" "Log closed"
         "This log was closed for ever and takes nothing more."
         ASK_OPERATOR;
+    "log-identifier-taken" "Identifier stands for something else"
+        "An identifier stands for one digest, for ever, and this one stands for another."
+        "Publish under another identifier, such as a new version.";
     "log-key-damaged" "Log key damaged"
         "The log's signing key can not be read."
         ASK_OPERATOR;
@@ -621,6 +636,24 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "log-policy" "Log policy not usable"
         "The policy that names the log's witnesses does not fit this log, or could never be met."
         "Operators: mend the file that log.policy names.";
+    "log-service-closed" "Log closed"
+        "The log of this service takes no more entries, and stays readable."
+        "Ask the operator for another one.";
+    "log-service-exists" "Service is there"
+        "There is a log of a service of this name, or was one."
+        "Choose another name.";
+    "log-service-full" "Too many entries wait"
+        "So many entries wait for a place or for a checkpoint of this log that no more are taken, for instance because its witnesses do not answer."
+        "Send the same request again later. `countersignd log service list` says what keeps the log from moving.";
+    "log-service-interval" "Interval not possible"
+        "Checkpoints of a log come 50 to 60000 milliseconds apart."
+        "Give such an interval.";
+    "log-service-late" "Not under a checkpoint yet"
+        "The entries are durable and have their places, and the log could not show them in time, for instance because its witnesses do not answer."
+        "Send the same request again later: the same entries keep their places.";
+    "log-service-unknown" "No such service"
+        "There is no log of a service of this name."
+        "`countersignd log service list` lists them.";
     "log-stands-still" "Log stands still"
         "The file was accepted but could not be put into the log in time. Nothing is served that is not in the log."
         "Send the identical upload again in a moment; it gets its receipt.";
@@ -1209,6 +1242,15 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "second-sdist" "Second source distribution"
         "A release has one source distribution, and this one has it already."
         "Publish a new version.";
+    "service-name" "Name not possible"
+        "A service has a name of lower-case letters, digits and hyphens."
+        "Choose another.";
+    "service-project" "Name of a project"
+        "A project of another registry has a name of 1 to 256 bytes without control characters."
+        "Give such a name.";
+    "service-token" "Token of a service"
+        "This takes the token of a service, and of the right part of it: no other."
+        "Make one with `countersignd log service token NAME`, `countersignd exchange token NAME` or `countersignd tuf service token NAME`.";
     "session-ended" "Not signed in"
         "The page is somebody's own, and the session has ended or there was none."
         "Sign in and do it again.";
@@ -1443,9 +1485,6 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "tuf-service-exists" "Service is there"
         "There is a TUF service of this name."
         "Choose another name.";
-    "tuf-service-name" "Name not possible"
-        "A TUF service has a name of lower-case letters, digits and hyphens."
-        "Choose another.";
     "tuf-service-not-ready" "Service not ready"
         "The service has no root that enough people signed."
         "Hold the ceremony, and sign until the threshold is met.";

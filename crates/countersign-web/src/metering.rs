@@ -65,6 +65,7 @@ impl RouteClass {
             ("pypi", "legacy") => Self::Upload,
             ("pypi", _) => Self::Json,
             ("files", _) => Self::File,
+            ("service", "log") => Self::Log,
             ("npm", "-") | ("-", _) => Self::Api,
             ("npm", _) if path.ends_with(".tgz") => Self::File,
             ("npm", _) => Self::Index,

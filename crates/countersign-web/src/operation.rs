@@ -43,6 +43,7 @@ async fn health(State(site): State<Site>, headers: HeaderMap) -> Response {
         )
             .into_response();
     }
+    let standing = site.registry.standing_service_logs().await;
     let body = json!({
         "ok": health.ok,
         "problems": health.problems,
@@ -56,6 +57,8 @@ async fn health(State(site): State<Site>, headers: HeaderMap) -> Response {
             "cosigned": witness.cosigned.map(Time::rfc3339),
             "problem": witness.problem,
         })).collect::<Vec<_>>(),
+        // They hold up nobody else, so they are no reason to take this server out of service.
+        "service_logs": standing.iter().map(|(name, problem)| json!({"name": name, "problem": problem})).collect::<Vec<_>>(),
     });
     (status, [(CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }

@@ -932,6 +932,28 @@ pub enum Log {
     },
     /// Tell every publish and every change of rights of your projects, out of the log.
     Monitor(Box<LogMonitor>),
+    /// Check offline that a file is in a log, any log whose tlog-policy you have: such as one that is kept for a registry
+    /// elsewhere.
+    Verify(LogVerify),
+}
+
+/// Options of `log verify`.
+#[derive(Args, Debug)]
+pub struct LogVerify {
+    /// The file whose SHA-256 is in the log.
+    pub file: PathBuf,
+    /// The identifier that it is logged under.
+    #[arg(long, conflicts_with = "raw")]
+    pub identifier: Option<String>,
+    /// The file is the entry itself, byte for byte.
+    #[arg(long)]
+    pub raw: bool,
+    /// The proof, as …/proof/INDEX.tlog-proof answers it.
+    #[arg(long, value_name = "FILE")]
+    pub proof: PathBuf,
+    /// The log's keys, and who must have cosigned (c2sp.org/tlog-policy).
+    #[arg(long, value_name = "FILE")]
+    pub log_policy: PathBuf,
 }
 
 /// Options of `log monitor`.

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod bundle;
+pub mod entry;
 pub mod fix;
 pub mod install_check;
 mod interrupt;

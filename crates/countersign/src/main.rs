@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         Command::Log(Log::Show { which, from, count }) => {
             show(&cli.common, which.as_deref(), *from, *count)
         }
+        Command::Log(Log::Verify(options)) => command::entry::run(&cli.common, options),
         Command::Log(Log::Monitor(options)) => command::monitor::run(&cli.common, options),
         Command::Publish(options) => command::publish::run(&cli.common, options),
         Command::Publisher(what) => command::publisher::run(&cli.common, what),

@@ -64,7 +64,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
 ///
 /// # Errors
 /// Exit 2 for a file that can not be read.
-pub(crate) fn hashed(path: &Path) -> Result<(File, Digests, u64)> {
+pub fn hashed(path: &Path) -> Result<(File, Digests, u64)> {
     let failed = |error: std::io::Error| unreadable(path, &error);
     let mut file = File::open(path).map_err(failed)?;
     let mut hasher = Hasher::new(true);

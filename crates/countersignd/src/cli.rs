@@ -1,5 +1,7 @@
 //! The command line. What each command means stands here, where `--help` shows it.
 
+mod exchange;
+mod log;
 mod people;
 mod trusted;
 mod tuf;
@@ -11,6 +13,8 @@ use countersign_formats::Ecosystem;
 use countersign_registry::model::{Action, ProjectStatus, Role, TrustLevel};
 use url::Url;
 
+pub use exchange::{Exchange, ServicePublisher};
+pub use log::{Logs, Service as LogService};
 pub use people::{
     Breached, Critical, FactorChange, Factors, Mail, Namespace, Organisation, Policy, Recovery,
     Sessions, User,
@@ -165,6 +169,12 @@ pub enum Command {
     /// Ceremonies of TUF: what people sign, with their keys; and services for registries elsewhere.
     #[command(subcommand)]
     Tuf(Box<Tuf>),
+    /// Logs that are kept for registries elsewhere.
+    #[command(subcommand)]
+    Log(Box<Logs>),
+    /// Identity tokens that are judged for registries elsewhere.
+    #[command(subcommand)]
+    Exchange(Box<Exchange>),
     /// Users, tokens, projects, rules, recoveries, quarantine.
     #[command(subcommand)]
     Admin(Admin),

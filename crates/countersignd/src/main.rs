@@ -9,9 +9,11 @@ mod config;
 mod demo;
 mod doctor;
 mod domains;
+mod exchange;
 mod failure;
 mod import;
 mod instance;
+mod log;
 mod logging;
 mod outside;
 mod policies;
@@ -88,6 +90,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Config(ConfigCommand::Policy { name }) => policies::show(common, name.as_deref()),
         Command::Config(ConfigCommand::Check(place)) => check(common, place),
         Command::Tuf(command) => tuf::run(common, command).await,
+        Command::Log(command) => log::run(common, command).await,
+        Command::Exchange(command) => exchange::run(common, command).await,
         Command::Admin(command) => admin::run(common, command).await,
     }
 }

@@ -251,7 +251,15 @@ impl Instance {
     /// # Errors
     /// Where that is refused.
     pub(super) fn administer(&self, words: &[&str]) -> Result<String> {
-        checked(self.command().arg("admin").args(words))
+        self.command_of("admin", words)
+    }
+
+    /// Runs `countersignd GROUP …` on it.
+    ///
+    /// # Errors
+    /// Where that is refused.
+    pub(super) fn command_of(&self, group: &str, words: &[&str]) -> Result<String> {
+        checked(self.command().arg(group).args(words))
     }
 
     /// Publishes a folder by `countersignd import`.
@@ -273,11 +281,22 @@ impl Instance {
     /// # Errors
     /// Where it does not come up.
     pub(super) fn serve(&self) -> Result<Server> {
+        self.serve_by(pinned(&self.binary))
+    }
+
+    /// Serves it on all cores.
+    ///
+    /// # Errors
+    /// Where it does not come up.
+    pub(super) fn serve_unpinned(&self) -> Result<Server> {
+        self.serve_by(Command::new(&self.binary))
+    }
+
+    fn serve_by(&self, mut command: Command) -> Result<Server> {
         let log = File::options()
             .create(true)
             .append(true)
             .open(self.data.join("serve.log"))?;
-        let mut command = pinned(&self.binary);
         command
             .arg("--data")
             .arg(&self.data)

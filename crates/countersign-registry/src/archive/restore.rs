@@ -30,7 +30,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fetch::latest_of;
 use crate::heartbeat::{Change, WITNESSES_MISSING, tile_path};
 use crate::keys::verifier_key_name;
-use crate::model::{Actor, FileId, FileState, ProjectId};
+use crate::model::{Actor, FileId, FileState, LogId, ProjectId};
 use crate::opening::start_shard;
 use crate::provenance::{ATTESTATIONS, NPM, key_problem};
 use crate::settings::Settings;
@@ -320,7 +320,9 @@ async fn settle(plan: &Restore<'_>, progress: Progress<'_>) -> Result<Restored> 
     // Tiles of every log; of the newest the next start writes them where they lack.
     for head in &heads {
         if head.size > 0 {
-            registry.rebuild_tiles(head).await?;
+            registry
+                .rebuild_tiles(&LogId::Shard(head.shard), head.size)
+                .await?;
             plan.blobs
                 .put(
                     &tile_path(head.shard, "checkpoint"),
@@ -328,6 +330,11 @@ async fn settle(plan: &Restore<'_>, progress: Progress<'_>) -> Result<Restored> 
                 )
                 .await?;
         }
+    }
+    for name in registry.settle_service_logs(plan.file.is_some()).await? {
+        notes.push(format!(
+            "The log of the service {name} is closed: nothing proves that the backup has all that was shown of it, and two continuations of one log would be a fork. Make another with `countersignd log service create`."
+        ));
     }
     let folder = &plan.settings.sign_in.key_folder;
     let problem = key_problem(store, folder, &ATTESTATIONS).await?;

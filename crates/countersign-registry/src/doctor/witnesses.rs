@@ -10,7 +10,7 @@ use super::{Diagnosis, Patient, Severity, verifiers};
 use crate::blobs::Blobs;
 use crate::error::{Error, Result};
 use crate::heartbeat::{OVERRIDE, read_tile};
-use crate::model::LogOverride;
+use crate::model::{LogId, LogOverride};
 use crate::store::Head;
 use crate::witnesses::{Tiles, Witnesses};
 
@@ -18,13 +18,13 @@ const ID: &str = "witnesses";
 
 struct Stored {
     blobs: Blobs,
-    shard: u64,
+    log: LogId,
 }
 
 impl Tiles for Stored {
     fn tile(&self, id: TileId) -> BoxFuture<'_, Result<Bytes>> {
         Box::pin(async move {
-            let bytes = read_tile(&self.blobs, self.shard, id).await?;
+            let bytes = read_tile(&self.blobs, &self.log, id).await?;
             bytes.ok_or_else(|| {
                 Error::unavailable(
                     "tile-missing",
@@ -52,7 +52,7 @@ pub(super) async fn witnesses(patient: &Patient<'_>, head: &Head) -> Result<Vec<
     );
     let tiles = Arc::new(Stored {
         blobs: patient.blobs.clone(),
-        shard: head.shard,
+        log: LogId::Shard(head.shard),
     });
     let compared = asked.compare(&*tiles, head.size).await?;
     let mut found = Vec::new();

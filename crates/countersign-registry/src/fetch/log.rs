@@ -1,6 +1,8 @@
 //! The log as static bytes: checkpoints, tiles, entries, proofs.
 
 use super::*;
+use crate::heartbeat::read_tile;
+use crate::model::LogId;
 
 impl Registry {
     /// The offline proof of a file, under the newest checkpoint.
@@ -109,6 +111,19 @@ impl Registry {
     /// `tile-path`, `tile-unknown`.
     pub async fn tile(&self, shard: u64, path: &str) -> Result<Document> {
         let served = self.shard_head(shard, 0).await?;
+        let log = LogId::Shard(shard);
+        self.tile_of(&log, served.head.size, &served.edge, path)
+            .await
+    }
+
+    /// A tile or entry bundle of a log of `size` entries; `edge` are tiles at hand.
+    pub(crate) async fn tile_of(
+        &self,
+        log: &LogId,
+        size: u64,
+        edge: &HashMap<TileId, Bytes>,
+        path: &str,
+    ) -> Result<Document> {
         let unknown = || {
             Error::new(
                 Kind::NotFound,
@@ -120,50 +135,44 @@ impl Registry {
         if path.starts_with("tile/entries/") {
             let id = EntriesId::parse_path(path)
                 .map_err(|source| Error::new(Kind::NotFound, "tile-path", source.to_string()))?;
-            let within = EntriesId::in_log(id.index, served.head.size)
-                .is_some_and(|now| now.width >= id.width);
+            let within = EntriesId::in_log(id.index, size).is_some_and(|now| now.width >= id.width);
             if !within {
                 return Err(unknown());
             }
-            if let Some(bytes) = self
-                .inner
-                .blobs
-                .get(&tile_path(shard, path), 32 << 20)
-                .await?
-            {
-                return Ok(Document::new(bytes, served.head.size));
+            if let Some(bytes) = self.inner.blobs.get(&log.path(path), 32 << 20).await? {
+                return Ok(Document::new(bytes, size));
             }
-            // An outgrown partial bundle was deleted: its text is still in the rows.
-            let leaves = self
+            // An outgrown partial bundle was deleted: its entries are still in the rows.
+            let rows = self
                 .inner
                 .store
-                .leaves_from(shard, id.first_entry(), u64::from(id.width))
+                .entries(log, id.first_entry(), u64::from(id.width))
                 .await?;
-            let texts: Vec<&str> = leaves.iter().map(|leaf| leaf.body.as_str()).collect();
-            let bytes = countersign_trust::tlog::encode_entries(&texts)
+            let entries: Vec<&[u8]> = rows.iter().map(|(_, entry)| entry.as_ref()).collect();
+            let bytes = countersign_trust::tlog::encode_entries(&entries)
                 .map_err(|source| Error::internal("an entry bundle can not be written", source))?;
-            return Ok(Document::new(bytes.into(), served.head.size));
+            return Ok(Document::new(bytes.into(), size));
         }
         let id = TileId::parse_path(path)
             .map_err(|source| Error::new(Kind::NotFound, "tile-path", source.to_string()))?;
-        let within = TileId::in_tree(id.level, id.index, served.head.size)
-            .is_some_and(|now| now.width >= id.width);
+        let within =
+            TileId::in_tree(id.level, id.index, size).is_some_and(|now| now.width >= id.width);
         if !within {
             return Err(unknown());
         }
-        if let Some(bytes) = served.edge.get(&id) {
-            return Ok(Document::new(bytes.clone(), served.head.size));
+        if let Some(bytes) = edge.get(&id) {
+            return Ok(Document::new(bytes.clone(), size));
         }
-        let bytes = self.cached_tile(shard, id).await?.ok_or_else(unknown)?;
-        Ok(Document::new(bytes, served.head.size))
+        let bytes = self.cached_tile(log, id).await?.ok_or_else(unknown)?;
+        Ok(Document::new(bytes, size))
     }
 
-    pub(crate) async fn cached_tile(&self, shard: u64, id: TileId) -> Result<Option<Bytes>> {
-        let path = tile_path(shard, &id.path());
+    pub(crate) async fn cached_tile(&self, log: &LogId, id: TileId) -> Result<Option<Bytes>> {
+        let path = log.path(&id.path());
         if let Some(bytes) = self.inner.fetch.tiles.get(&path) {
             return Ok(Some(bytes));
         }
-        let bytes = self.read_tile(shard, id).await?;
+        let bytes = read_tile(&self.inner.blobs, log, id).await?;
         if let Some(bytes) = &bytes
             && !id.is_partial()
         {

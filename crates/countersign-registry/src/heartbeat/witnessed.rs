@@ -20,10 +20,57 @@ pub(crate) const OVERRIDE: &str = "log_override";
 /// After this long without a new leaf the witnesses are asked once more, in microseconds.
 const RENEWED_AFTER: i64 = 10 * 60 * 1_000_000;
 
-/// The tiles of the registry's log: those of the beat at hand, and those in the blob store.
+/// What a writer knows of its log's witnesses.
+pub(crate) struct Watch {
+    /// What this process would sign was compared with what witnesses have seen.
+    met: AtomicBool,
+    /// What is shown lacks the quorum of the log's policy, as far as it is known.
+    lacking: AtomicBool,
+    /// When this process last had it cosigned, in microseconds; 0 before the first look.
+    cosigned_at: AtomicI64,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self {
+            met: AtomicBool::new(false),
+            lacking: AtomicBool::new(true),
+            cosigned_at: AtomicI64::new(0),
+        }
+    }
+}
+
+impl Watch {
+    /// Does what is shown lack cosignatures, as far as it is known?
+    pub(crate) fn lacking(&self) -> bool {
+        self.lacking.load(Ordering::Acquire)
+    }
+
+    /// What is shown has them.
+    pub(crate) fn satisfied(&self) {
+        self.lacking.store(false, Ordering::Release);
+    }
+
+    /// The witnesses were asked at this time.
+    pub(crate) fn asked(&self, now: Time) {
+        self.cosigned_at.store(now.0, Ordering::Release);
+    }
+
+    /// Has nothing been cosigned for so long that a monitor would soon take the log for one that is held back from it? The
+    /// first look begins the count.
+    pub(crate) fn is_old(&self, now: Time) -> bool {
+        let at = self.cosigned_at.load(Ordering::Acquire);
+        if at == 0 {
+            self.asked(now);
+        }
+        at != 0 && now.0 - at >= RENEWED_AFTER
+    }
+}
+
+/// The tiles of a log: those of the beat at hand, and those in the blob store.
 struct OwnTiles {
     registry: Registry,
-    shard: u64,
+    log: LogId,
     edge: HashMap<TileId, Bytes>,
 }
 
@@ -37,7 +84,7 @@ impl Tiles for OwnTiles {
             if let Some((_, bytes)) = at_hand {
                 return Ok(bytes.slice(..id.byte_length()));
             }
-            let bytes = self.registry.cached_tile(self.shard, id).await?;
+            let bytes = self.registry.cached_tile(&self.log, id).await?;
             bytes.ok_or_else(|| {
                 Error::unavailable(
                     "tile-missing",
@@ -49,32 +96,41 @@ impl Tiles for OwnTiles {
 }
 
 impl Registry {
-    fn own_tiles(&self, state: &LogState, fresh: &[(TileId, Bytes)]) -> OwnTiles {
-        let mut edge = state.edge.clone();
+    /// Where witnesses' questions about a log that is about to be shown are answered from.
+    pub(crate) fn tiles_of(
+        &self,
+        log: &LogId,
+        tree: &Tree,
+        fresh: &[(TileId, Bytes)],
+    ) -> Arc<dyn Tiles> {
+        let mut edge = tree.edge.clone();
         edge.extend(fresh.iter().cloned());
-        OwnTiles {
+        Arc::new(OwnTiles {
             registry: self.clone(),
-            shard: state.shard,
+            log: log.clone(),
             edge,
-        }
+        })
     }
 
     /// Before anything is numbered or signed: no witness may know a log that continues ours by leaves which we lack, as
     /// after an older database was brought back. Done once for a process, with as many witnesses as the quorum asks for.
-    pub(super) async fn meet_witnesses(&self, state: &LogState) -> Result<()> {
-        let Some(witnesses) = &self.inner.witnesses else {
-            return Ok(());
-        };
+    pub(crate) async fn meet_witnesses(
+        &self,
+        witnesses: &Witnesses,
+        watch: &Watch,
+        log: &LogId,
+        tree: &Tree,
+    ) -> Result<()> {
         let resting = witnesses.resting();
-        if !self.inner.beat.met.load(Ordering::Acquire) {
-            let tiles = self.own_tiles(state, &[]);
+        if !watch.met.load(Ordering::Acquire) {
+            let tiles = self.tiles_of(log, tree, &[]);
             let compared = match &resting {
                 Some(why) => Err(why.clone()),
-                None => witnesses.compare(&tiles, state.frontier.size()).await?,
+                None => witnesses.compare(&*tiles, tree.frontier.size()).await?,
             };
-            self.hold_against_rows(witnesses, state).await?;
+            self.hold_against_rows(witnesses, log, tree).await?;
             match compared {
-                Ok(()) => self.inner.beat.met.store(true, Ordering::Release),
+                Ok(()) => watch.met.store(true, Ordering::Release),
                 Err(why) => {
                     self.unless_overridden(&why).await?;
                     if resting.is_none() {
@@ -84,7 +140,7 @@ impl Registry {
             }
             return Ok(());
         }
-        self.hold_against_rows(witnesses, state).await?;
+        self.hold_against_rows(witnesses, log, tree).await?;
         match resting {
             Some(why) => self.unless_overridden(&why).await,
             None => Ok(()),
@@ -93,22 +149,28 @@ impl Registry {
 
     /// What a witness has seen beyond the served head may be in the rows: of a beat that did not end, or of another
     /// process. If it is not, nothing may be signed any more.
-    async fn hold_against_rows(&self, witnesses: &Witnesses, state: &LogState) -> Result<()> {
+    async fn hold_against_rows(
+        &self,
+        witnesses: &Witnesses,
+        log: &LogId,
+        tree: &Tree,
+    ) -> Result<()> {
         let Some(seen) = witnesses.beyond() else {
             return Ok(());
         };
-        let mut frontier = state.frontier.clone();
+        let mut frontier = tree.frontier.clone();
         if seen.size < frontier.size() {
-            let root = crate::witnesses::root_at(&self.own_tiles(state, &[]), seen.size).await?;
+            let tiles = self.tiles_of(log, tree, &[]);
+            let root = crate::witnesses::root_at(&*tiles, seen.size).await?;
             if root != seen.root {
                 return Err(forked(&seen));
             }
         } else {
-            match self.extend_from_rows(&mut frontier, seen.size).await {
+            match self.extend_from_rows(log, &mut frontier, seen.size).await {
                 Ok(()) if frontier.root() == seen.root => {}
                 Ok(()) => return Err(forked(&seen)),
                 Err(error) if error.code == "log-mismatch" => {
-                    return Err(ahead(&seen, state.frontier.size()));
+                    return Err(ahead(&seen, tree.frontier.size()));
                 }
                 Err(error) => return Err(error),
             }
@@ -127,24 +189,38 @@ impl Registry {
         let Some(witnesses) = &self.inner.witnesses else {
             return Ok(head.checkpoint.clone());
         };
-        let tiles = Arc::new(self.own_tiles(state, fresh));
+        let tiles = self.tiles_of(&state.log, &state.tree, fresh);
         let (registry, unwitnessed) = (self.clone(), head.clone());
         let late = move |note: String| {
             tokio::spawn(async move { registry.add_late(unwitnessed, note).await });
         };
+        let note = head.checkpoint.clone();
+        self.have_cosigned(witnesses, &self.inner.beat.watch, tiles, note, late)
+            .await
+    }
+
+    /// A checkpoint that the log signed, with the cosignatures that its policy asks for. `late` gets it with those that come
+    /// afterwards.
+    ///
+    /// # Errors
+    /// `witnesses-missing`; a write conflict where a witness has seen more.
+    pub(crate) async fn have_cosigned(
+        &self,
+        witnesses: &Arc<Witnesses>,
+        watch: &Watch,
+        tiles: Arc<dyn Tiles>,
+        note: String,
+        late: impl FnOnce(String) + Send + 'static,
+    ) -> Result<String> {
         // Whoever let the log go on without its quorum does not want it to wait for one.
-        let lacking = self.inner.beat.lacking.load(Ordering::Acquire);
-        let patience = match lacking && self.log_override().await?.is_some() {
+        let patience = match watch.lacking() && self.log_override().await?.is_some() {
             true => OVERRIDDEN,
             false => QUORUM,
         };
-        match witnesses
-            .gather(tiles, head.checkpoint.clone(), patience, late)
-            .await
-        {
+        match witnesses.gather(tiles, note, patience, late).await {
             Outcome::Quorum(note) => {
-                self.inner.beat.lacking.store(false, Ordering::Release);
-                self.note_cosigned();
+                watch.satisfied();
+                watch.asked(self.now());
                 Ok(note)
             }
             Outcome::Short { note, why } => {
@@ -157,7 +233,7 @@ impl Registry {
                     ));
                 }
                 self.unless_overridden(&why).await?;
-                self.inner.beat.lacking.store(true, Ordering::Release);
+                watch.lacking.store(true, Ordering::Release);
                 Ok(note)
             }
         }
@@ -178,29 +254,23 @@ impl Registry {
         .remedy("The log goes on by itself when enough witnesses answer. To go on without them for a while: `countersignd admin log override --until TIME --reason WHY`."))
     }
 
-    fn note_cosigned(&self) {
-        let now = self.now().0;
-        self.inner.beat.cosigned_at.store(now, Ordering::Release);
-    }
-
-    /// Has nothing been cosigned for so long that a monitor would soon take the log for one that is held back from it?
+    /// Is it time to have the registry's own log cosigned again?
     pub(super) fn cosignatures_are_old(&self) -> bool {
-        let at = self.inner.beat.cosigned_at.load(Ordering::Acquire);
-        if at == 0 {
-            self.note_cosigned();
-        }
-        self.inner.witnesses.is_some() && at != 0 && self.now().0 - at >= RENEWED_AFTER
+        self.inner.witnesses.is_some() && self.inner.beat.watch.is_old(self.now())
     }
 
     /// The witnesses say once more that the tree which is shown is the whole log. Where they do not, what is shown is as good
     /// as before, and they are asked again as much later.
     async fn renew_cosignatures(&self, state: &LogState, witnesses: &Arc<Witnesses>) -> Result<()> {
-        self.note_cosigned();
+        self.inner.beat.watch.asked(self.now());
         let shown = self.fresh_head(0).await?.head.clone();
-        if shown.size != state.frontier.size() || shown.size == 0 || witnesses.resting().is_some() {
+        if shown.size != state.tree.frontier.size()
+            || shown.size == 0
+            || witnesses.resting().is_some()
+        {
             return Ok(());
         }
-        let tiles = Arc::new(self.own_tiles(state, &[]));
+        let tiles = self.tiles_of(&state.log, &state.tree, &[]);
         let note = self.signed(&shown.origin, shown.size, shown.root, self.now());
         let (registry, unwitnessed) = (self.clone(), shown.clone());
         let late = move |note: String| {
@@ -222,7 +292,7 @@ impl Registry {
             return Ok(());
         };
         let beat = &self.inner.beat;
-        if !beat.lacking.load(Ordering::Acquire) {
+        if !beat.watch.lacking() {
             if self.cosignatures_are_old() {
                 return self.renew_cosignatures(state, witnesses).await;
             }
@@ -231,11 +301,11 @@ impl Registry {
         // Another process may have had it cosigned.
         beat.doubt_head();
         let shown = self.fresh_head(0).await?.head.clone();
-        if shown.size != state.frontier.size() || shown.size == 0 {
+        if shown.size != state.tree.frontier.size() || shown.size == 0 {
             return Ok(());
         }
         if witnesses.satisfied_by(&shown.checkpoint) {
-            beat.lacking.store(false, Ordering::Release);
+            beat.watch.satisfied();
             return Ok(());
         }
         if let Some(why) = witnesses.resting() {
@@ -247,7 +317,7 @@ impl Registry {
             ..shown.clone()
         };
         let cosigned = self.cosigned(state, &[], &unwitnessed).await?;
-        if beat.lacking.load(Ordering::Acquire) {
+        if beat.watch.lacking() {
             return Ok(());
         }
         self.replace_checkpoint(&shown, cosigned).await
@@ -288,7 +358,7 @@ impl Registry {
 
     /// Does what is shown lack cosignatures?
     pub(super) fn lacks_witnesses(&self) -> bool {
-        self.inner.witnesses.is_some() && self.inner.beat.lacking.load(Ordering::Acquire)
+        self.inner.witnesses.is_some() && self.inner.beat.watch.lacking()
     }
 
     /// The operator's word that the log goes on without its quorum, while it holds.

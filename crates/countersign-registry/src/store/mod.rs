@@ -10,6 +10,7 @@ mod device;
 mod examining;
 mod keys;
 mod local;
+mod log_service;
 mod mail;
 mod map;
 mod npm;
@@ -44,6 +45,7 @@ pub(crate) use curating::{CuratedFile, CuratedProject};
 pub(crate) use device::DeviceRow;
 pub(crate) use keys::{KeyRow, KeyTable};
 use local::{Link, Local, Near, Writer};
+pub(crate) use log_service::{LogServiceHead, LogServiceRow};
 pub(crate) use mail::{AccountNoticeRow, AddressRow, DomainRow, MailRow, MailSecretRow, NewMail};
 pub(crate) use map::{LogPlace, MapState, MappedLeaf};
 pub(crate) use organisations::{
@@ -68,7 +70,9 @@ pub(crate) use sign_in::{
     SignUpRow,
 };
 pub(crate) use staging::StagedRow;
-pub(crate) use trusted::{FailureRow, IssuerRow, NoticeRow, PolicyFacts, PublisherRow};
+pub(crate) use trusted::{
+    FailureRow, IssuerRow, NoticeRow, PolicyFacts, PublisherRow, ServicePublisherRow,
+};
 pub(crate) use tuf::{TufFileRow, TufPublication, TufTargetRow};
 pub(crate) use veil::{PrivateProject, Seen, Veiled};
 pub(crate) use whole::{Column, TABLES};

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    Store, Tx, WRITE_CONFLICT, built, failed, maybe_text, number, places, text, value_rows,
-};
+use super::{Store, Tx, WRITE_CONFLICT, built, failed, maybe_text, places, text, value_rows};
 use crate::error::{Error, Kind, Result};
 use crate::model::Time;
 
@@ -79,19 +77,6 @@ impl Store {
         .await
         .map_err(failed)?;
         rows.iter().map(service).collect()
-    }
-
-    /// Is this the hash of a token of this service that was not revoked?
-    pub(crate) async fn tuf_service_token(&self, name: &str, hash: &str) -> Result<bool> {
-        let row = sqlx::query(
-            "SELECT count(*) AS n FROM tuf_service_tokens WHERE hash = $1 AND service = $2 AND revoked_at IS NULL",
-        )
-        .bind(hash.to_owned())
-        .bind(name.to_owned())
-        .fetch_one(&self.near)
-        .await
-        .map_err(failed)?;
-        Ok(number(&row, "n")? > 0)
     }
 
     /// The documents of a service that wait for signatures.
@@ -359,29 +344,5 @@ impl Tx {
         .await
         .map_err(failed)?;
         Ok(done.rows_affected())
-    }
-
-    /// Keeps a token of a service by its hash.
-    pub(crate) async fn insert_tuf_token(
-        &mut self,
-        id: &str,
-        name: &str,
-        (hash, hint): (&str, &str),
-        label: &str,
-        now: Time,
-    ) -> Result<()> {
-        sqlx::query(
-            "INSERT INTO tuf_service_tokens (id, service, hash, hint, label, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
-        )
-        .bind(id.to_owned())
-        .bind(name.to_owned())
-        .bind(hash.to_owned())
-        .bind(hint.to_owned())
-        .bind(label.to_owned())
-        .bind(now.0)
-        .execute(&mut *self.inner)
-        .await
-        .map_err(failed)?;
-        Ok(())
     }
 }

@@ -57,6 +57,46 @@ pub(crate) struct PublisherRow {
     pub(crate) permits: Permits,
 }
 
+impl PublisherRow {
+    /// One of a service's: it is of no project here, and judged as any other.
+    pub(crate) fn of_service(
+        id: PublisherId,
+        project: String,
+        registration: Registration,
+        pinned: BTreeMap<String, String>,
+        pin_by: Option<Time>,
+        created: Time,
+    ) -> Self {
+        Self {
+            id,
+            ecosystem: Ecosystem::Pypi,
+            // It waits for none.
+            project: Some(ProjectId(String::new())),
+            project_key: project.clone(),
+            project_name: project,
+            registration,
+            pinned,
+            pin_by,
+            account: None,
+            account_name: None,
+            account_disabled: None,
+            by_operator: true,
+            created,
+            pending_until: None,
+            last_used: None,
+            removed: None,
+            permits: Permits::BOTH,
+        }
+    }
+}
+
+/// A publisher of a registry elsewhere.
+#[derive(Clone, Debug)]
+pub(crate) struct ServicePublisherRow {
+    pub(crate) service: String,
+    pub(crate) publisher: PublisherRow,
+}
+
 /// A minted token with whom it speaks for.
 pub(crate) struct WorkflowTokenRow {
     pub(crate) id: CredentialId,
@@ -960,4 +1000,101 @@ pub(super) fn origin(row: &AnyRow) -> Result<FileOrigin> {
         issuer,
         claims,
     })
+}
+
+impl Store {
+    /// The publishers of a service, of one issuer or of all.
+    pub(crate) async fn service_publishers(
+        &self,
+        service: &str,
+        issuer: Option<&str>,
+    ) -> Result<Vec<ServicePublisherRow>> {
+        let rows = sqlx::query(
+            "SELECT id, service, project, registration, pinned, pin_by, created_at FROM service_publishers \
+             WHERE service = $1 AND ($2 = '' OR issuer = $2) AND removed_at IS NULL ORDER BY id LIMIT $3",
+        )
+        .bind(service.to_owned())
+        .bind(issuer.unwrap_or_default().to_owned())
+        .bind(CANDIDATES)
+        .fetch_all(&self.near)
+        .await
+        .map_err(failed)?;
+        rows.iter()
+            .map(|row| {
+                Ok(ServicePublisherRow {
+                    service: text(row, "service")?,
+                    publisher: PublisherRow::of_service(
+                        PublisherId(text(row, "id")?),
+                        text(row, "project")?,
+                        json(row, "registration")?,
+                        json(row, "pinned")?,
+                        maybe_time(row, "pin_by")?,
+                        time(row, "created_at")?,
+                    ),
+                })
+            })
+            .collect()
+    }
+}
+
+impl Tx {
+    /// Registers a publisher of a service.
+    pub(crate) async fn insert_service_publisher(
+        &mut self,
+        row: &ServicePublisherRow,
+    ) -> Result<()> {
+        let publisher = &row.publisher;
+        sqlx::query(
+            "INSERT INTO service_publishers (id, service, project, issuer, registration, pinned, pin_by, created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        )
+        .bind(publisher.id.0.clone())
+        .bind(row.service.clone())
+        .bind(publisher.project_name.clone())
+        .bind(publisher.registration.issuer.clone())
+        .bind(to_json(&publisher.registration)?)
+        .bind(to_json(&publisher.pinned)?)
+        .bind(publisher.pin_by.map(|at| at.0))
+        .bind(publisher.created.0)
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Takes a publisher of a service away. Was there one?
+    pub(crate) async fn remove_service_publisher(
+        &mut self,
+        service: &str,
+        id: &str,
+        now: Time,
+    ) -> Result<bool> {
+        let done = sqlx::query(
+            "UPDATE service_publishers SET removed_at = $1 WHERE service = $2 AND id = $3 AND removed_at IS NULL",
+        )
+        .bind(now.0)
+        .bind(service.to_owned())
+        .bind(id.to_owned())
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// A publisher of a service has these immutable ids from now on, unless it has some since.
+    pub(crate) async fn pin_service_publisher(
+        &mut self,
+        id: &str,
+        pinned: &BTreeMap<String, String>,
+    ) -> Result<()> {
+        sqlx::query(
+            "UPDATE service_publishers SET pinned = $1, pin_by = NULL WHERE id = $2 AND pin_by IS NOT NULL",
+        )
+        .bind(to_json(pinned)?)
+        .bind(id.to_owned())
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
 }

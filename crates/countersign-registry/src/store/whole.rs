@@ -81,7 +81,12 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
     ("tuf_service_pending", "service, role"),
     ("tuf_service_deferred", "service, path"),
     ("tuf_service_tasks", "id"),
-    ("tuf_service_tokens", "id"),
+    ("service_tokens", "id"),
+    ("service_publishers", "id"),
+    ("log_services", "name"),
+    ("log_service_heads", "service"),
+    ("log_service_entries", "service, idx"),
+    ("log_service_identifiers", "service, identifier"),
 ];
 
 /// A column as a backup names it.

@@ -610,7 +610,7 @@ impl Registry {
     }
 
     /// Asks the provider for a repository's immutable ids. What it does not tell is learnt from the first token.
-    async fn ask_identity(
+    pub(super) async fn ask_identity(
         &self,
         issuer: &super::Issuer,
         registration: &Registration,

@@ -13,7 +13,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 
 use countersign_trust::sigstore::Signs;
-use countersign_trust::token::{Token, TokenKind};
 use countersign_trust::tuf::ceremony::Pending;
 use countersign_trust::tuf::repository::{Draft, INDEX, Lifetime, Lifetimes};
 use countersign_trust::tuf::{
@@ -28,6 +27,7 @@ use crate::accounts::new_id;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Actor, Time};
 use crate::policy;
+use crate::services::{Part, check_name};
 use crate::store::{PendingRow, ServiceRow, Store, TaskRow, WRITE_CONFLICT};
 
 use request::{Settings, strict, wrong};
@@ -126,24 +126,6 @@ fn not_ready(name: &str) -> Error {
         format!("The service {name:?} has no root that enough people signed yet."),
         "Run `rstuf admin ceremony`, and `rstuf admin metadata sign` until the threshold is met.",
     )
-}
-
-/// The name of a service: it stands in addresses.
-fn check_name(name: &str) -> Result<()> {
-    let good = (1..=64).contains(&name.len())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-        && !name.starts_with('-');
-    if good {
-        return Ok(());
-    }
-    Err(Error::new(
-        Kind::Rejected,
-        "tuf-service-name",
-        "A service has a name of at most 64 lower-case letters, digits and hyphens.",
-    )
-    .remedy("Choose another."))
 }
 
 /// The expiry that a delegated role asks for, in days.
@@ -301,7 +283,7 @@ impl Registry {
     /// SubjectPublicKeyInfo), which the ceremony takes.
     ///
     /// # Errors
-    /// `tuf-service-name`, `tuf-service-exists`; as keys are had. For operators alone.
+    /// `service-name`, `tuf-service-exists`; as keys are had. For operators alone.
     pub async fn create_tuf_service(
         &self,
         actor: &Actor,
@@ -397,14 +379,7 @@ impl Registry {
     ) -> Result<String> {
         policy::may_operate(actor, "make tokens of TUF services")?;
         self.service(name).await?;
-        let label: String = label.chars().take(100).collect();
-        let token = Token::from_random(TokenKind::Staged, self.inner.seams.random.bytes32());
-        let mut tx = self.inner.store.write().await?;
-        let (hash, hint) = (token.hash().to_hex(), token.hint());
-        tx.insert_tuf_token(&new_id(), name, (&hash, &hint), &label, self.now())
-            .await?;
-        tx.commit().await?;
-        Ok(token.reveal())
+        self.service_token(actor, Part::Tuf, name, label).await
     }
 
     async fn service(&self, name: &str) -> Result<ServiceRow> {
@@ -432,10 +407,8 @@ impl Registry {
             )
             .remedy("Make one with `countersignd tuf service token NAME`, and send it: --headers \"Authorization: Bearer TOKEN\".")
         };
-        let token = token.and_then(|text| Token::parse(text).ok());
-        let token = token.ok_or_else(refuse)?;
-        let hash = token.hash().to_hex();
-        if check_name(name).is_err() || !self.inner.store.tuf_service_token(name, &hash).await? {
+        let service = self.service_of_token(Part::Tuf, token).await?;
+        if service.as_deref() != Some(name) {
             return Err(refuse());
         }
         Ok(ServiceDesk {

@@ -17,6 +17,7 @@ mod guards;
 mod kit;
 mod leaks;
 mod log;
+mod log_service;
 mod loss;
 mod mail;
 mod map;

@@ -929,3 +929,50 @@ fn later(test: &TestRegistry, claims: Claims) -> Claims {
     let now = test.registry_now();
     claims.set("iat", now).set("nbf", now).set("exp", now + 300)
 }
+
+on_both_databases! {
+    async fn a_token_is_judged_for_a_registry_elsewhere_once_and_by_its_own_rules(test: TestRegistry) {
+        use countersign_registry::NewServicePublisher;
+        let (registry, operator) = (&test.registry, Actor::operator());
+        let (name, issuer) = issuer(&test, Provider::Github).await;
+        let new = |service: &str, project: &str, workflow: &str| NewServicePublisher {
+            service: service.to_owned(),
+            project: project.to_owned(),
+            issuer: name.clone(),
+            fields: fields(&[("owner", "octo"), ("repository", "sample"), ("workflow", workflow)]),
+            claims: Vec::new(),
+        };
+        let made = registry.add_service_publisher(&operator, new("alpha", "Some/Project", "release.yml")).await.unwrap();
+        registry.add_service_publisher(&operator, new("alpha", "other", "nightly.yml")).await.unwrap();
+        registry.add_service_publisher(&operator, new("beta", "theirs", "release.yml")).await.unwrap();
+        refused(registry.add_service_publisher(&operator, new("alpha", "", "release.yml")).await, "service-project");
+        let secret = registry.create_exchange_service_token(&operator, "alpha", "test").await.unwrap();
+        refused(registry.log_service_desk(Some(&secret)).await, "service-token");
+        refused(registry.exchange_service_desk(Some("csgn_s_x")).await, "service-token");
+        let desk = registry.exchange_service_desk(Some(&secret)).await.unwrap();
+        let audience = registry.service_audience(&desk);
+        let claims = claims::github("octo/sample", "release.yml");
+        let token = issuer.token(&audience, &claims).unwrap();
+        refused(registry.judge_for_service(&desk, &token, Some("other")).await, "publisher-mismatch");
+        let judged = registry.judge_for_service(&desk, &token, None).await.unwrap();
+        assert_eq!(judged.projects, ["Some/Project"]);
+        assert_eq!(judged.issuer, issuer.url());
+        assert!(judged.claims.contains_key("repository"), "{:?}", judged.claims);
+        refused(registry.judge_for_service(&desk, &token, None).await, "oidc-replayed");
+
+        // For ourselves it is of no use, nor ours for them.
+        let token = issuer.token(&audience, &claims).unwrap();
+        refused(registry.exchange(PYPI, &token).await.map(|_| ()), "oidc-audience-wrong");
+        let ours = issuer.token(AUDIENCE, &claims).unwrap();
+        refused(registry.judge_for_service(&desk, &ours, None).await, "oidc-audience-wrong");
+        // The repository's ids were learnt from the first token: another one of the same name is another one.
+        let others = claims.clone().set("repository_id", "999");
+        let token = issuer.token(&audience, &others).unwrap();
+        refused(registry.judge_for_service(&desk, &token, None).await, "publisher-mismatch");
+        registry.remove_service_publisher(&operator, "alpha", &made.id).await.unwrap();
+        let token = issuer.token(&audience, &claims).unwrap();
+        refused(registry.judge_for_service(&desk, &token, Some("Some/Project")).await, "publisher-none");
+        refused(registry.remove_service_publisher(&operator, "alpha", &made.id).await, "publisher-unknown");
+        test.check().await;
+    }
+}

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use countersign_registry::model::{Actor, WitnessHealth};
 use countersign_registry::{
-    Error, LogPolicy, Outside, OutsideAnswer, OutsideError, OutsideRequest, Patient, Seams,
-    SystemRandom, WitnessAnswer, examine,
+    Error, LogPolicy, NewLogService, Outside, OutsideAnswer, OutsideError, OutsideRequest, Patient,
+    Registry, Seams, SystemRandom, WitnessAnswer, examine,
 };
 use countersign_testkit::packages::Package;
 use countersign_trust::checkpoint::Checkpoint;
@@ -20,6 +20,7 @@ use countersign_trust::witness::{AddCheckpoint, KnownLogs, Latest, SIZE_CONTENT_
 use futures::future::BoxFuture;
 
 use crate::kit::{Database, TestRegistry};
+use crate::log_service;
 use crate::on_both_databases;
 
 const ORIGIN: &str = "localhost:8417/log/1";
@@ -74,9 +75,13 @@ impl Seer {
     }
 
     fn meets(&self, keys: &[String]) {
+        self.meets_log(ORIGIN, keys);
+    }
+
+    fn meets_log(&self, origin: &str, keys: &[String]) {
         let mut known = self.known.lock().unwrap();
         for key in keys {
-            known.add(ORIGIN, key.parse().unwrap()).unwrap();
+            known.add(origin, key.parse().unwrap()).unwrap();
         }
     }
 
@@ -311,6 +316,65 @@ fn fault(answer: Result<countersign_registry::model::Receipt, Error>) -> String 
 }
 
 on_both_databases! {
+    async fn a_log_of_a_service_waits_for_its_witnesses_and_holds_up_nobody_else(database: Database) {
+        let seers = Seers::new();
+        let mut test = TestRegistry::with_outside(database, seers.clone(), |settings| {
+            // Publishing waits for it too.
+            settings.log_wait = Duration::from_secs(2);
+            settings.most_unshown = 2;
+        })
+        .await;
+        let policy = format!("{}quorum west\n", seers.west.line("west"));
+        let new = NewLogService {
+            policy: Some(policy),
+            ..log_service::named("alpha")
+        };
+        let desk = log_service::desk(&test.registry, new).await;
+        let log = test.registry.log_service_summary("alpha").await.unwrap();
+        seers.west.meets_log(&log.origin, &log.verifier_keys);
+        let policy = Policy::parse(log.policy.as_bytes()).unwrap();
+        let witnessed = async |registry: &Registry| {
+            let note = registry.log_service_checkpoint("alpha").await.unwrap();
+            let open = policy.open(&note.bytes, &log.origin).unwrap();
+            assert_eq!(open.size(), seers.west.size());
+            open.size()
+        };
+        let shown = async |registry: &Registry, last: u64| registry.shown_entries(&desk, &[last], true).await;
+        test.registry.append_entries(&desk, log_service::entries(0, 3)).await.unwrap();
+        until("three are shown", async || shown(&test.registry, 2).await.is_ok()).await;
+        assert_eq!(witnessed(&test.registry).await, 3);
+
+        // Down, or cosigning without being heard: the entries keep their places, and nothing is shown.
+        seers.west.becomes(Mood::Forgetful);
+        let placed = test.registry.append_entries(&desk, log_service::entries(3, 2)).await.unwrap();
+        assert_eq!(placed[1].index, 4);
+        let error = shown(&test.registry, 4).await.unwrap_err();
+        assert_eq!(error.code, "log-service-late");
+        until("it is said why", async || {
+            let log = test.registry.log_service_summary("alpha").await.unwrap();
+            log.problem.is_some_and(|problem| problem.contains("west"))
+        })
+        .await;
+        // What waits has a bound; what is taken already is not forgotten for it.
+        let further = log_service::entries(5, 1);
+        let error = test.registry.append_entries(&desk, further.clone()).await.unwrap_err();
+        assert_eq!(error.code, "log-service-full");
+        assert!(error.message.contains("2 entries wait for a checkpoint"), "{error}");
+        let ada = test.user("ada").await;
+        test.publish(&ada, &wheel("alpha")).await.unwrap();
+        assert!(test.registry.health().await.ok);
+
+        // The process dies; the next one finds what has places, and what the witness has seen is in it.
+        test.stop_heartbeat().await;
+        seers.west.becomes(Mood::Good);
+        test.start_anew().await;
+        until("the rest is shown", async || shown(&test.registry, 4).await.is_ok()).await;
+        assert_eq!(witnessed(&test.registry).await, 5);
+        assert_eq!(log_service::read(&test.registry, "alpha").await.len(), 5);
+        let placed = test.registry.append_entries(&desk, further).await.unwrap();
+        assert_eq!(placed[0].index, 5);
+    }
+
     async fn a_publish_waits_for_its_witness_and_its_repetition_gets_the_receipt(database: Database) {
         let seers = Seers::new();
         let test = seers.registry(database, "west").await;

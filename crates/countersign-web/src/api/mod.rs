@@ -18,6 +18,7 @@ mod provenance;
 mod publisher;
 mod read;
 mod recovery;
+mod service;
 mod view;
 
 pub(crate) use change::is_private;
@@ -67,6 +68,7 @@ const LONGEST_BODY: usize = 64 << 10;
         (name = "log", description = "What happened"),
         (name = "account", description = "The caller"),
         (name = "recovery", description = "Getting back into an account"),
+        (name = "services", description = "For registries elsewhere, each with a token of its own"),
         (name = "operator", description = "For operators, signed in just now with a passkey")
     )
 )]
@@ -194,6 +196,8 @@ fn documented() -> OpenApiRouter<Site> {
         .routes(routes!(provenance::trust_identity))
         .routes(routes!(provenance::distrust_identity))
         .routes(routes!(provenance::trust_roots))
+        .routes(routes!(service::append))
+        .routes(routes!(service::audience, service::exchange))
 }
 
 /// The description of the API, as served and as committed in `docs/openapi.json`.

@@ -45,18 +45,10 @@ async fn tile(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.');
-    if tile.len() > LONGEST_TILE || !tile.bytes().all(fits) || tile.contains("..") {
-        let message = format!("There is no tile {} in the log.", shown(&tile));
-        return Err(Refusal::text(Error::new(
-            Kind::NotFound,
-            "tile-unknown",
-            message,
-        )));
-    }
+    let path = tile_named(&tile)?;
     let document = site
         .registry
-        .tile(shard_of(&shard)?, &format!("tile/{tile}"))
+        .tile(shard_of(&shard)?, &path)
         .await
         .map_err(Refusal::text)?;
     Ok(served(
@@ -67,6 +59,20 @@ async fn tile(
         &method,
         &headers,
     ))
+}
+
+/// The path of a tile below its log, from what stands after `tile/` in an address.
+pub(super) fn tile_named(tile: &str) -> Result<String, Refusal> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.');
+    if tile.len() > LONGEST_TILE || !tile.bytes().all(fits) || tile.contains("..") {
+        let message = format!("There is no tile {} in the log.", shown(tile));
+        return Err(Refusal::text(Error::new(
+            Kind::NotFound,
+            "tile-unknown",
+            message,
+        )));
+    }
+    Ok(format!("tile/{tile}"))
 }
 
 async fn leaf_proof(
@@ -151,7 +157,7 @@ fn shard_of(text: &str) -> Result<u64, Refusal> {
 }
 
 /// A number in its one canonical spelling, so that each tile has one address.
-fn number(text: &str) -> Option<u64> {
+pub(super) fn number(text: &str) -> Option<u64> {
     let number: u64 = text.parse().ok()?;
     (number.to_string() == text).then_some(number)
 }
@@ -162,7 +168,7 @@ fn newest(site: &Site, document: &Document, method: &Method, headers: &HeaderMap
     served(site, document, text, Keep::Seconds, method, headers)
 }
 
-fn served(
+pub(super) fn served(
     site: &Site,
     document: &Document,
     content_type: &'static str,

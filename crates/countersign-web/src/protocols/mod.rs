@@ -3,6 +3,7 @@
 pub(crate) mod cargo;
 pub(crate) mod files;
 mod log;
+mod log_service;
 mod multipart;
 pub(crate) mod npm;
 mod npm_trust;
@@ -23,6 +24,7 @@ pub(crate) fn routes() -> Router<Site> {
         .merge(pypi_upload::routes())
         .merge(files::routes())
         .merge(log::routes())
+        .merge(log_service::routes())
         .merge(oidc::routes())
         .merge(npm::routes())
         .merge(cargo::routes())

@@ -215,7 +215,7 @@ fn provider(text: &str) -> Result<Provider, String> {
     text.parse().map_err(|refused: Refused| refused.to_string())
 }
 
-fn field(text: &str) -> Result<(String, String), String> {
+pub(super) fn field(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("write NAME=VALUE".to_owned()),

@@ -621,6 +621,8 @@ impl Config {
             cargo_aliases: self.cargo_aliases.clone(),
             npm_attestations: self.npm_attestations,
             log_policy: self.log_policy.clone(),
+            // What has no option.
+            ..Settings::new(self.url.clone(), self.spool.clone())
         }
     }
 
