@@ -9,6 +9,7 @@ mod clients;
 mod crash;
 mod durability;
 mod hostile;
+mod log_service;
 mod node;
 mod npm;
 mod npm_trust;

@@ -14,6 +14,7 @@ mod people;
 mod provenance;
 mod request_log;
 mod restricted;
+mod service;
 mod simple_index;
 mod trusted;
 mod tuf;
