@@ -107,9 +107,74 @@ pub enum Command {
     /// Be a registry on this machine that passes on only what it verified, for pip, uv, npm, pnpm, yarn and cargo.
     #[command(subcommand)]
     Proxy(ProxyCommand),
+    /// How far a registry is with the Principles for Package Repository Security, by evidence.
+    Assess(Assess),
     /// Speak to conformance suites.
     #[command(subcommand, hide = true)]
     Conformance(Conformance),
+}
+
+/// `assess …`: a registry, this one or any other, held against the 39 checks of the Principles.
+#[derive(Args, Debug)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Examples:
+  countersign assess https://packages.example.org
+  countersign assess https://packages.example.org --profile registry.toml --markdown report.md --badge badge.svg
+  countersign assess https://packages.example.org --json > today.json
+  countersign assess https://packages.example.org --since last-month.json --roadmap
+  countersign assess explain AN2.1
+
+It reads at most one page a second. What nobody can see from outside is unknown until the operator says more: in the
+profile (docs/assessment.md), or by `countersignd assess`, which makes accounts and packages on a copy of the registry.
+With --allow-canary they are made on the registry itself, if it consents at /.well-known/registry-assessment.json to the
+token in COUNTERSIGN_ASSESS_TOKEN."
+)]
+pub struct Assess {
+    /// What to do instead.
+    #[command(subcommand)]
+    pub what: Option<AssessCommand>,
+    /// The registry.
+    #[arg(required = true)]
+    pub url: Option<Url>,
+    /// What you know of the registry: its kind, its places, attestations.
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
+    /// Make accounts and packages on it; it must consent.
+    #[arg(long)]
+    pub allow_canary: bool,
+    /// Write a report in Markdown.
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+    /// Write a badge in SVG.
+    #[arg(long, value_name = "FILE")]
+    pub badge: Option<PathBuf>,
+    /// Write what was asked and answered, so that the probes can be run over it again.
+    #[arg(long, value_name = "FILE")]
+    pub recordings: Option<PathBuf>,
+    /// Tell what changed since an earlier run, whose JSON this is.
+    #[arg(long, value_name = "FILE")]
+    pub since: Option<PathBuf>,
+    /// Tell what to do next, in the order of what it brings for what it costs.
+    #[arg(long)]
+    pub roadmap: bool,
+    /// Sign the assessment: a file with a private key of the form that `witness init` and notes use.
+    #[arg(long, value_name = "FILE", requires = "signature")]
+    pub sign: Option<PathBuf>,
+    /// Where the signed note goes, which names the assessment by its digest.
+    #[arg(long, value_name = "FILE", requires = "sign")]
+    pub signature: Option<PathBuf>,
+}
+
+/// `assess …`, but for a registry.
+#[derive(Debug, Subcommand)]
+pub enum AssessCommand {
+    /// What a check is about, what shows it, and what to do; without one, all of them.
+    Explain {
+        /// The check, such as AN2.1.
+        id: Option<String>,
+    },
 }
 
 /// `witness …`: a witness of transparency logs (c2sp.org/tlog-witness).

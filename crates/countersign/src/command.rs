@@ -1,5 +1,6 @@
 //! What the commands share: output, the trust file's place, and the registry that is meant.
 
+pub mod assess;
 pub mod audit;
 pub mod bundle;
 pub mod entry;

@@ -7,6 +7,7 @@
 //! of a job, [`publish`] exchanges it, uploads and gives it back, [`actions`] tells the runner, and [`publisher`]
 //! reads and changes which identities a project accepts. [`login`] lets a person in by a browser, [`account`] and
 //! [`people`] read and change tokens, owners and organisations, and [`approval`] waits for the passkey where one is asked.
+//! [`assess`] holds any registry against the Principles.
 //! [`proxy`] is a registry on this machine that passes on only what it verified. [`witness`] cosigns the checkpoints of logs, this registry's or others'.
 //! [`advisories`] keeps databases of known flaws, and [`exposure`] holds lock files against them; [`sbom`] writes down what these name,
 //! and [`remedy`] finds the smallest updates that leave flaws behind.
@@ -17,6 +18,7 @@ pub mod account;
 pub mod actions;
 pub mod advisories;
 pub mod approval;
+pub mod assess;
 mod attested;
 pub mod audit;
 pub mod bundle;

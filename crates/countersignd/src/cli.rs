@@ -175,9 +175,43 @@ pub enum Command {
     /// Identity tokens that are judged for registries elsewhere.
     #[command(subcommand)]
     Exchange(Box<Exchange>),
+    /// Hold this registry against the Principles for Package Repository Security.
+    ///
+    /// Accounts and packages are made on a staging copy: this program with this configuration, in a temporary folder and in
+    /// a world of its own. Nothing of it touches the registry itself, whose pages are read at its address.
+    Assess(Assess),
     /// Users, tokens, projects, rules, recoveries, quarantine.
     #[command(subcommand)]
     Admin(Admin),
+}
+
+/// Options of `assess`.
+#[derive(Args, Debug)]
+pub struct Assess {
+    /// Where this registry is [default: the url of the configuration]
+    #[arg(long, value_name = "URL", value_parser = public_url)]
+    pub url: Option<Url>,
+    /// What you attest, and documents that say what no program can see (docs/assessment.md).
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
+    /// Run only the canaries of these checks; again for each.
+    #[arg(long, value_name = "CHECK")]
+    pub only: Vec<String>,
+    /// Write a report in Markdown.
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+    /// Write a badge in SVG.
+    #[arg(long, value_name = "FILE")]
+    pub badge: Option<PathBuf>,
+    /// Write what was asked and answered, so that the probes can be run over it again.
+    #[arg(long, value_name = "FILE")]
+    pub recordings: Option<PathBuf>,
+    /// Tell what changed since an earlier run, whose JSON this is.
+    #[arg(long, value_name = "FILE")]
+    pub since: Option<PathBuf>,
+    /// Tell what to do next, in the order of what it brings for what it costs.
+    #[arg(long)]
+    pub roadmap: bool,
 }
 
 /// Options of `demo`.

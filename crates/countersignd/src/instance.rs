@@ -122,6 +122,14 @@ fn contents(path: &Path) -> Result<Vec<PathBuf>, Failure> {
 /// # Errors
 /// Exit 4 when anything is there already.
 pub async fn init(config: &Config) -> Result<Registry, Failure> {
+    init_in(config, seams(config)?).await
+}
+
+/// As [`init`], in another world than this machine's.
+///
+/// # Errors
+/// As [`init`].
+pub async fn init_in(config: &Config, seams: Seams) -> Result<Registry, Failure> {
     let survey = Survey::take(config).await?;
     if !survey.is_empty() {
         let (message, remedy) = if survey.is_instance() {
@@ -146,7 +154,7 @@ pub async fn init(config: &Config) -> Result<Registry, Failure> {
         .remedy(remedy));
     }
     make_directories(config)?;
-    let (store, blobs, seams) = (connect(config).await?, open_blobs(config)?, seams(config)?);
+    let (store, blobs) = (connect(config).await?, open_blobs(config)?);
     let settings = config.settings();
     let keys = LogKeys::generate(&origin(config)?, seams.random.as_ref())?;
     // Keys first: a log whose key is lost can not go on, a key without a log does no harm.

@@ -4,6 +4,7 @@
 
 mod admin;
 mod archive;
+mod assess;
 mod cli;
 mod config;
 mod demo;
@@ -68,6 +69,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Serve(_) => {}
         // The demo damages a file on purpose, and tells about it itself.
         Command::Demo(_) => logging::start_quietly(LevelFilter::OFF),
+        // Canaries guess passwords and forge reports.
+        Command::Assess(_) => logging::start_quietly(LevelFilter::ERROR),
         // What is found out about an issuer stands in the answer.
         Command::Admin(Admin::Issuer(_) | Admin::Publisher(_)) => {
             logging::start_quietly(LevelFilter::ERROR);
@@ -92,6 +95,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Tuf(command) => tuf::run(common, command).await,
         Command::Log(command) => log::run(common, command).await,
         Command::Exchange(command) => exchange::run(common, command).await,
+        Command::Assess(options) => assess::run(common, options).await,
         Command::Admin(command) => admin::run(common, command).await,
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod archive;
+mod assess;
 mod ceremonies;
 mod commands;
 mod demo;
