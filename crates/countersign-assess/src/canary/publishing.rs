@@ -10,8 +10,9 @@ use crate::assessment::Outcome;
 use crate::public;
 use crate::script::{Request, Script, Stop, Told, World};
 
-/// The issuer of the canaries' identity tokens: the one that every registry with trusted publishing knows.
-const ISSUER: &str = "https://token.actions.githubusercontent.com";
+/// The issuer of the canaries' identity tokens: a Forgejo of the canaries' own. The large public issuers are pinned to
+/// RS256, and the canaries' keys are ES256.
+const ISSUER: &str = "https://forge.canary.test/api/actions";
 
 /// A day in seconds.
 const DAY: i64 = 86_400;
@@ -271,14 +272,14 @@ pub(super) fn roles_differ(script: &mut Script<'_>) -> Told<()> {
 
 /// What a job of the canary's workflow says of itself.
 fn claims(audience: &str, now: i64, id: &str, repository: &str) -> Value {
-    let workflow = format!("{repository}/.github/workflows/release.yml@refs/tags/v1.0");
     json!({
         "iss": ISSUER, "aud": audience, "iat": now, "nbf": now, "exp": now + 300, "jti": id,
         "sub": format!("repo:{repository}:ref:refs/tags/v1.0"),
         "repository": repository, "repository_id": "74", "repository_owner": "canary-owner", "repository_owner_id": "9",
-        "repository_visibility": "public", "ref": "refs/tags/v1.0", "ref_type": "tag",
-        "sha": "7b1fd5d2f37f4e5fa65a7b5d1c6d2e1f0a9b8c7d", "workflow_ref": workflow, "job_workflow_ref": workflow,
-        "event_name": "push", "runner_environment": "github-hosted", "run_id": "4521", "run_attempt": "1",
+        "ref": "refs/tags/v1.0", "ref_type": "tag", "ref_protected": "false", "head_ref": "", "base_ref": "",
+        "sha": "7b1fd5d2f37f4e5fa65a7b5d1c6d2e1f0a9b8c7d", "workflow": "release.yml",
+        "workflow_ref": format!("{repository}/.forgejo/workflows/release.yml@refs/tags/v1.0"),
+        "event_name": "push", "run_id": "4521", "run_number": "17", "run_attempt": "1",
         "actor": "canary", "actor_id": "1234567",
     })
 }
@@ -291,12 +292,15 @@ pub(super) fn trusted_publishing(script: &mut Script<'_>) -> Told<()> {
             json!({"issuer": ISSUER, "jwks_uri": format!("{ISSUER}/keys")}).to_string(),
         ),
         (format!("{ISSUER}/keys"), software::jwks(target)),
-        (
-            "https://api.github.com/repos/canary-owner/sample".to_owned(),
-            json!({"id": 74, "full_name": "canary-owner/sample", "owner": {"id": 9, "login": "canary-owner"}}).to_string(),
-        ),
     ] {
         script.world(World::Publish { url, body })?;
+    }
+    let known = [
+        "admin", "issuer", "add", "canary", "--url", ISSUER, "--preset", "forgejo",
+    ];
+    let (code, _) = script.operator(&known)?;
+    if !script.hold("the operator can name an issuer", code == 0) {
+        return Ok(());
     }
     let (mut ann, token) = owner(script, "ann")?;
     let name = project(script, "thing");
@@ -304,7 +308,7 @@ pub(super) fn trusted_publishing(script: &mut Script<'_>) -> Told<()> {
     let page = format!("/projects/pypi/{name}/settings");
     ann.get(script, &page)?;
     let fields = [
-        ("issuer", "github"),
+        ("issuer", "canary"),
         ("field.owner", "canary-owner"),
         ("field.repository", "sample"),
         ("field.workflow", "release.yml"),
