@@ -275,7 +275,7 @@ impl Profile {
             ..Places::default()
         };
         let recovery = Document {
-            at: "/help/recovery".to_owned(),
+            at: "/policies/account-recovery".to_owned(),
             words: vec!["recover".to_owned(), "proof".to_owned()],
             read_by: None,
             read: None,

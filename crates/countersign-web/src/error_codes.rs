@@ -183,6 +183,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "artifact-unreadable" [503] "Upload unreadable here"
         "The registry could not read back what it had received."
         RETRY;
+    "assessment-missing" "No assessment"
+        "The operator of this registry has published no assessment against the principles for secure registries."
+        "Operators store one with `countersignd assess --store`; anyone can make one of what can be seen from outside with `countersign assess`.";
     "attestation-certificate-refused" "Certificate refused"
         "The certificate of an attestation does not lead to an authority that this registry trusts, or was not valid when it was signed."
         "Sign again with an instance of Sigstore that this registry trusts.";

@@ -8,6 +8,7 @@
 
 mod answer;
 pub mod api;
+pub mod assessment;
 mod body;
 pub mod caller;
 pub mod error;

@@ -1,9 +1,11 @@
 //! The settings of the face, already checked. The binary reads them from its TOML file.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::civil::Date;
 
+use crate::assessment::AssessmentSource;
 use crate::policies::Policies;
 
 /// The slowest request body that is still read: `bytes` must arrive in every `window` of waiting for the client.
@@ -51,6 +53,8 @@ pub struct FaceSettings {
     pub policies: Policies,
     /// Who runs the registry, as its policies name them.
     pub operator: Option<String>,
+    /// What `/assessment` shows. None: it says that nothing was published.
+    pub assessments: Option<Arc<dyn AssessmentSource>>,
     /// Write one line per request (target `request`, level INFO).
     pub request_log: bool,
     /// A proxy of ours stands in front: the last entry of `X-Forwarded-For` is the caller's address.
@@ -82,6 +86,7 @@ impl Default for FaceSettings {
             security_txt: SecurityTxt::default(),
             policies: Policies::default(),
             operator: None,
+            assessments: None,
             request_log: true,
             behind_proxy: false,
             max_uploads: 64,

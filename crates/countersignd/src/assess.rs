@@ -3,6 +3,7 @@
 //! that nothing of it is ever seen by anybody. What can be read from outside is read at the running registry's address.
 
 mod staging;
+mod stored;
 
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -19,8 +20,10 @@ use serde_json::json;
 use crate::cli::{Assess, Common};
 use crate::config::{Config, Overrides};
 use crate::failure::{Exit, Failure};
+use crate::instance::{self, Survey};
 use crate::report;
 use staging::Staging;
+pub use stored::Stored;
 
 /// Seconds since 1970.
 fn now() -> i64 {
@@ -60,6 +63,13 @@ pub async fn run(common: &Common, options: &Assess) -> Result<(), Failure> {
                 .map_err(|error| unusable(path, &error.to_string()))?,
         ),
     };
+    if options.store {
+        // A file where nothing is yet would keep the registry from being made.
+        let survey = Survey::take(&config).await?;
+        if !survey.is_instance() {
+            return Err(instance::none_here(&config, &survey));
+        }
+    }
     let staging = Staging::start(&config).await?;
     let made = assess(&config, known, options, &staging).await;
     staging.stop().await;
@@ -71,6 +81,10 @@ pub async fn run(common: &Common, options: &Assess) -> Result<(), Failure> {
     }
     if let Some(path) = &options.badge {
         write(path, &shown::badge(&made))?;
+    }
+    if options.store {
+        let path = Stored::below(&config.data).keep(&made)?;
+        tracing::info!(path = %path.display(), "stored; /assessment shows it");
     }
     if let Some(path) = &options.recordings {
         write(path, &json!(recordings).to_string())?;

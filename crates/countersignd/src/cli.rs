@@ -212,6 +212,9 @@ pub struct Assess {
     /// Tell what to do next, in the order of what it brings for what it costs.
     #[arg(long)]
     pub roadmap: bool,
+    /// Keep it in the data directory, and show it at /assessment from now on.
+    #[arg(long, conflicts_with = "only")]
+    pub store: bool,
 }
 
 /// Options of `demo`.

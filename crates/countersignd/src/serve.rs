@@ -94,6 +94,7 @@ pub fn face(config: &Config, policies: Policies) -> FaceSettings {
         security_txt: config.security_txt.clone(),
         policies,
         operator: config.operator.clone(),
+        assessments: Some(Arc::new(crate::assess::Stored::below(&config.data))),
         request_log: config.log_requests,
         // Who ends TLS for us also writes down for whom.
         behind_proxy: config.tls_terminated_by_proxy,

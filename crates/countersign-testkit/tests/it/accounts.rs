@@ -216,6 +216,8 @@ fn pages_of_ones_own_have_no_faults_in_any_view() {
         "/policies/vulnerability-disclosure",
         "/policies/account-recovery",
         "/policies/security-model",
+        "/assessment",
+        "/assessment/registries",
     ] {
         look(&browser, path);
     }

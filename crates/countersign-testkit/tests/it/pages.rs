@@ -19,6 +19,7 @@ fn pages_of_a_real_instance_have_no_faults_in_any_view_and_need_no_scripts() {
         .unwrap()
         .expect_status(200)
         .unwrap();
+    store_assessment(&server);
     let browser = Browser::start().unwrap();
     browser.set_page_scripts(false).unwrap();
     browser.goto(&server.url()).unwrap();
@@ -56,8 +57,56 @@ fn pages_of_a_real_instance_have_no_faults_in_any_view_and_need_no_scripts() {
         project,
         format!("{}/log", server.url()),
         format!("{}/search?q=shown", server.url()),
+        format!("{}/assessment", server.url()),
+        format!("{}/assessment/registries", server.url()),
     ] {
         faults.extend(browser.faults_in_all_views(&url).unwrap());
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+    browser
+        .goto(&format!("{}/assessment", server.url()))
+        .unwrap();
+    let shown = browser.find("main").unwrap().text().unwrap();
+    for words in [
+        "Two factors",
+        "It works as it should",
+        "Nothing was shown",
+        "2126-02-20",
+    ] {
+        assert!(shown.contains(words), "{words} is not in: {shown}");
+    }
+    assert_eq!(browser.count("main script").unwrap(), 0);
+    for (path, kind, words) in [
+        ("/assessment/badge.svg", "image/svg+xml", "1/2"),
+        ("/assessment.json", "application/json", "AN1.1"),
+    ] {
+        let answer = server.get(path).unwrap().expect_status(200).unwrap();
+        assert_eq!(answer.header("content-type"), Some(kind));
+        assert!(answer.text().contains(words), "{path}");
+    }
+}
+
+/// Lays down a run as `countersignd assess --store` does.
+fn store_assessment(server: &TestServer) {
+    let check = |id: &str, result: &str, note: &str| {
+        serde_json::json!({
+            "id": id, "track": "AN", "level": 1, "title": "Two factors", "statement": "An account has two <script>x()</script>.",
+            "link": "https://example.org", "result": result, "grade": (result == "pass").then_some("canary"), "note": note,
+            "parts": [{"what": "It works as it should", "result": result}],
+            "evidence": [{"source": "GET https://packages.example.org/a/very/long/path/that/has/no/place/to/break/at/all/whatever/one/does",
+                "status": 200, "sha256": "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
+                "excerpt": "<img src=x onerror=alert(1)>", "time": "2026-11-22T00:00:00Z"}],
+            "expires": (result == "pass").then_some("2126-02-20T00:00:00Z"),
+        })
+    };
+    let run = serde_json::json!({
+        "format": "countersign-assessment/v1", "principles": "0.1", "tool": "countersign-assess/0.1.0",
+        "target": "https://packages.example.org", "name": null, "canaries": "on a staging copy", "time": "2026-11-22T00:00:00Z",
+        "checks": [check("AN1.1", "pass", ""), check("AN1.2", "unknown", "Nothing was shown.")],
+        "tracks": {"AN": {"name": "Authentication", "level": 0, "counts": {"pass": 1, "unknown": 1}}},
+        "level": 0, "counts": {"pass": 1, "unknown": 1},
+    });
+    let folder = server.data().join("assessments");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("2026-11-22T00-00-00Z.json"), run.to_string()).unwrap();
 }

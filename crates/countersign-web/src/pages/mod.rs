@@ -7,6 +7,7 @@
 mod account;
 mod approvals;
 mod ask;
+mod assessment;
 mod assets;
 mod failure;
 mod guest;
@@ -81,6 +82,7 @@ pub fn routes() -> Router<Site> {
         .route("/help/errors/", get(slashless))
         .merge(account::routes())
         .merge(approvals::routes())
+        .merge(assessment::routes())
         .merge(staged::routes())
         .merge(leaked::routes())
         .merge(operator::routes())

@@ -13,7 +13,7 @@ use countersign_registry::model::{
 use countersign_registry::oidc::Provider;
 use countersign_registry::oidc::source::Source;
 
-use super::{assets, failure, help, home, log, policies, project, release, search};
+use super::{assessment, assets, failure, help, home, log, policies, project, release, search};
 
 const NOW: i64 = 1_795_239_612_345_678;
 const DAY: i64 = 86_400_000_000;
@@ -621,6 +621,7 @@ fn all_pages() -> Vec<(&'static str, String)> {
         help::samples(),
         policies::samples(),
         failure::samples(),
+        assessment::samples(),
     ]
     .concat()
 }

@@ -145,7 +145,8 @@ impl Staging {
         let registry = instance::init_in(&config, seams).await?;
         let beating = registry.start();
         let (end, ended) = oneshot::channel::<()>();
-        let app = countersign_web::app(registry.clone(), serve::face(&config));
+        let face = serve::face(&config, crate::policies::load(&config)?);
+        let app = countersign_web::app(registry.clone(), face);
         let server = tokio::spawn(countersign_web::serve(
             app,
             vec![listener],

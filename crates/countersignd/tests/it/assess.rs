@@ -16,7 +16,10 @@ const UNKNOWN: &[&str] = &["AN3.3b", "GC1.1b", "AZ3.2a", "GC3.1"];
 fn canaries_show_what_a_fresh_registry_does_and_nothing_is_taken_from_the_operator_unsaid() {
     let desk = Desk::new();
     desk.run(&["init"]).expect(0, &[]);
-    let made = desk.run(&["--json", "assess"]).expect(0, &[]).json();
+    let made = desk
+        .run(&["--json", "assess", "--store"])
+        .expect(0, &[])
+        .json();
     let checks = made["checks"].as_array().unwrap();
     assert_eq!(checks.len(), 39);
     let check = |id: &str| checks.iter().find(|check| check["id"] == id).unwrap();
@@ -29,6 +32,15 @@ fn canaries_show_what_a_fresh_registry_does_and_nothing_is_taken_from_the_operat
         assert_eq!(check(id)["result"], "unknown", "{id}");
     }
     assert!(made["tracks"]["AN"]["level"].is_number());
+    // The run is kept, for /assessment.
+    let mut kept: Vec<_> = std::fs::read_dir(desk.data().join("assessments"))
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
+    assert_eq!(kept.len(), 1);
+    let kept: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(kept.remove(0)).unwrap()).unwrap();
+    assert_eq!(kept, made);
     // Nothing of the canaries is left in the registry itself.
     let users = desk
         .run(&["--json", "admin", "user", "list"])
