@@ -84,7 +84,12 @@ pub async fn run(common: &Common, options: &Assess) -> Result<(), Failure> {
     }
     if options.store {
         let path = Stored::below(&config.data).keep(&made)?;
-        tracing::info!(path = %path.display(), "stored; /assessment shows it");
+        if !common.json {
+            report::line(&format!(
+                "Kept as {}; /assessment shows it.\n",
+                path.display()
+            ));
+        }
     }
     if let Some(path) = &options.recordings {
         write(path, &json!(recordings).to_string())?;
