@@ -8,17 +8,19 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use clap::Parser as _;
 use countersign_assess::script::{Act, Reply, World};
-use countersign_registry::model::Time;
+use countersign_registry::model::{Actor, Time};
 use countersign_registry::{
-    Beating, Clock, DomainIntel, DomainReport, Message, Outside, OutsideAnswer, OutsideError,
-    OutsideRequest, Post, PostError, Registry, Seams, SystemClock,
+    Beating, Clock, DomainIntel, DomainReport, Message, NewIssuer, Outside, OutsideAnswer,
+    OutsideError, OutsideRequest, Post, PostError, Registry, Seams, SystemClock,
 };
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use crate::cli::{Admin, Cli, Command, Issuer};
 use crate::config::{Blobs, Config, Mail, MailServer};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::{instance, serve};
 
 /// How long a mail, or a command, is waited for.
@@ -204,10 +206,13 @@ impl Staging {
             }
             Act::Mail { to, says } => self.mail(to, says, PATIENCE).await,
             Act::Mailbox { to, says } => self.mail(to, says, Duration::ZERO).await,
-            Act::Operator(words) => {
-                self.command(std::env::current_exe().ok(), words, true)
-                    .await
-            }
+            Act::Operator(words) => match self.admitted(words).await {
+                Some(reply) => reply,
+                None => {
+                    self.command(std::env::current_exe().ok(), words, true)
+                        .await
+                }
+            },
             Act::Client(words) => {
                 // It is installed beside the server.
                 let beside = std::env::current_exe()
@@ -297,6 +302,35 @@ impl Staging {
             Ok(Err(error)) => Reply::Lost(error.to_string()),
             Err(_) => Reply::Lost("it did not end in time".to_owned()),
         }
+    }
+
+    /// `admin issuer add` asks the issuer first. Here it is done in this process: one of its own would look for the issuer
+    /// in the real world.
+    async fn admitted(&self, words: &[String]) -> Option<Reply> {
+        let line = std::iter::once("countersignd").chain(words.iter().map(String::as_str));
+        let Ok(Cli {
+            command:
+                Command::Admin(Admin::Issuer(Issuer::Add {
+                    name, url, preset, ..
+                })),
+            ..
+        }) = Cli::try_parse_from(line)
+        else {
+            return None;
+        };
+        let wish = NewIssuer {
+            name,
+            url,
+            provider: preset,
+            ca_pem: None,
+        };
+        let ran = |code, out, err| Reply::Ran { code, out, err };
+        Some(
+            match self.registry.add_issuer(&Actor::operator(), wish).await {
+                Ok(made) => ran(0, made.name, String::new()),
+                Err(error) => ran(Exit::Refused as i32, String::new(), error.to_string()),
+            },
+        )
     }
 
     async fn change(&self, change: &World) -> Reply {
