@@ -238,6 +238,7 @@ impl Registry {
             for file in tx.curated_files(&project.id).await? {
                 policy::may_withdraw(
                     self.inner.settings.delete,
+                    &policy::DeletionFacts::default(),
                     actor,
                     file.live,
                     now,

@@ -14,6 +14,7 @@ pub mod policy;
 pub mod proxy;
 pub mod publish;
 pub mod publisher;
+pub mod report;
 pub mod sbom;
 pub mod session;
 pub mod token;

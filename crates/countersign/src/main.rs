@@ -52,6 +52,7 @@ fn main() -> ExitCode {
         Command::Logout(options) => command::session::logout(&cli.common, options),
         Command::Proxy(what) => command::proxy::run(&cli.common, what),
         Command::Witness(what) => command::witness::run(&cli.common, what),
+        Command::Report(options) => command::report::report(&cli.common, options),
         Command::Whoami => command::session::whoami(&cli.common),
         Command::Token(what) => command::token::run(&cli.common, what),
         Command::Owner(what) => command::owner::run(&cli.common, what),

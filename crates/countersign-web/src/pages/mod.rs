@@ -28,6 +28,7 @@ mod readme;
 mod recovery;
 mod refill;
 mod release;
+mod report;
 #[cfg(test)]
 mod samples;
 mod search;
@@ -83,6 +84,7 @@ pub fn routes() -> Router<Site> {
         .merge(approvals::routes())
         .merge(staged::routes())
         .merge(leaked::routes())
+        .merge(report::routes())
         .merge(operator::routes())
         .merge(organisation::routes())
         .merge(policies::routes())

@@ -1,0 +1,136 @@
+//! Where anybody reports something of this registry, and looks what became of it; and what may be deleted here.
+
+use askama::Template;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Path;
+use axum::response::Response;
+use axum::routing::get;
+use countersign_registry::model::{Report, ReportKind, Reporting};
+use countersign_registry::{Error, Kind};
+
+use super::guest::{Guest, go, refused};
+use super::phrase::Told as _;
+use super::visit::Frame;
+use crate::Site;
+use crate::error::{Refusal, status_of};
+
+pub(super) fn routes() -> Router<Site> {
+    Router::new()
+        .route("/report", get(show).post(send))
+        .route("/report/{ticket}", get(state))
+        .route("/policies/deletion", get(deletion))
+}
+
+#[derive(Template)]
+#[template(path = "account/report.html")]
+struct ReportPage<'a> {
+    frame: &'a Frame,
+    fault: Option<&'a Error>,
+    purl: &'a str,
+    kind: &'a str,
+    evidence: &'a str,
+    text: &'a str,
+    kinds: [ReportKind; 5],
+}
+
+#[derive(Template)]
+#[template(path = "account/report_state.html")]
+struct StatePage<'a> {
+    frame: &'a Frame,
+    report: Report,
+}
+
+async fn show(guest: Guest) -> Result<Response, Refusal> {
+    guest
+        .site
+        .registry
+        .may_read(&guest.actor)
+        .map_err(refused)?;
+    Ok(guest.page(&ReportPage {
+        frame: &guest.frame,
+        fault: None,
+        purl: guest.query.get("purl"),
+        kind: "",
+        evidence: "",
+        text: "",
+        kinds: ReportKind::ALL,
+    }))
+}
+
+async fn send(guest: Guest, body: Body) -> Result<Response, Refusal> {
+    let form = guest.fields(body).await?;
+    guest
+        .site
+        .registry
+        .may_read(&guest.actor)
+        .map_err(refused)?;
+    let kind = form
+        .get("kind")
+        .parse()
+        .map_err(|why: String| Error::new(Kind::Rejected, "report-kind", format!("{why}.")));
+    let outcome = match kind {
+        Err(error) => Err(error),
+        Ok(kind) => {
+            let reporting = Reporting {
+                purl: form.get("purl"),
+                kind,
+                evidence: form.get("evidence"),
+                text: form.get("text"),
+            };
+            guest
+                .site
+                .registry
+                .report(&guest.actor, &reporting, &guest.origin)
+                .await
+        }
+    };
+    Ok(match outcome {
+        Ok(report) => go(&format!("/report/{}", report.ticket)),
+        Err(error) => guest.page_as(
+            status_of(&error),
+            &ReportPage {
+                frame: &guest.frame,
+                fault: Some(&error),
+                purl: form.get("purl"),
+                kind: form.get("kind"),
+                evidence: form.get("evidence"),
+                text: form.get("text"),
+                kinds: ReportKind::ALL,
+            },
+        ),
+    })
+}
+
+async fn state(guest: Guest, Path(ticket): Path<String>) -> Result<Response, Refusal> {
+    let report = guest
+        .site
+        .registry
+        .report_state(&ticket)
+        .await
+        .map_err(refused)?;
+    Ok(guest.page(&StatePage {
+        frame: &guest.frame,
+        report,
+    }))
+}
+
+#[derive(Template)]
+#[template(path = "account/policy_deletion.html")]
+struct DeletionPage<'a> {
+    frame: &'a Frame,
+    rules: Vec<String>,
+}
+
+/// What may be deleted here: made from the rules that are enforced.
+async fn deletion(guest: Guest) -> Result<Response, Refusal> {
+    guest
+        .site
+        .registry
+        .may_read(&guest.actor)
+        .map_err(refused)?;
+    Ok(guest.page(&DeletionPage {
+        frame: &guest.frame,
+        rules: guest.site.registry.deletion_policy(),
+    }))
+}
