@@ -1,4 +1,4 @@
-//! Where anybody reports something of this registry, and looks what became of it; and what may be deleted here.
+//! Where anybody reports something of this registry, and looks what became of it.
 
 use askama::Template;
 use axum::Router;
@@ -19,7 +19,6 @@ pub(super) fn routes() -> Router<Site> {
     Router::new()
         .route("/report", get(show).post(send))
         .route("/report/{ticket}", get(state))
-        .route("/policies/deletion", get(deletion))
 }
 
 #[derive(Template)]
@@ -112,25 +111,5 @@ async fn state(guest: Guest, Path(ticket): Path<String>) -> Result<Response, Ref
     Ok(guest.page(&StatePage {
         frame: &guest.frame,
         report,
-    }))
-}
-
-#[derive(Template)]
-#[template(path = "account/policy_deletion.html")]
-struct DeletionPage<'a> {
-    frame: &'a Frame,
-    rules: Vec<String>,
-}
-
-/// What may be deleted here: made from the rules that are enforced.
-async fn deletion(guest: Guest) -> Result<Response, Refusal> {
-    guest
-        .site
-        .registry
-        .may_read(&guest.actor)
-        .map_err(refused)?;
-    Ok(guest.page(&DeletionPage {
-        frame: &guest.frame,
-        rules: guest.site.registry.deletion_policy(),
     }))
 }
