@@ -27,10 +27,17 @@ struct ReportPage<'a> {
     frame: &'a Frame,
     fault: Option<&'a Error>,
     purl: &'a str,
-    kind: &'a str,
     evidence: &'a str,
     text: &'a str,
-    kinds: [ReportKind; 5],
+    /// Word, label, whether it is chosen.
+    kinds: Vec<(&'static str, &'static str, bool)>,
+}
+
+fn kinds(chosen: &str) -> Vec<(&'static str, &'static str, bool)> {
+    let kinds = ReportKind::ALL.iter();
+    kinds
+        .map(|kind| (kind.as_str(), kind.title(), kind.as_str() == chosen))
+        .collect()
 }
 
 #[derive(Template)]
@@ -50,10 +57,9 @@ async fn show(guest: Guest) -> Result<Response, Refusal> {
         frame: &guest.frame,
         fault: None,
         purl: guest.query.get("purl"),
-        kind: "",
         evidence: "",
         text: "",
-        kinds: ReportKind::ALL,
+        kinds: kinds(""),
     }))
 }
 
@@ -92,10 +98,9 @@ async fn send(guest: Guest, body: Body) -> Result<Response, Refusal> {
                 frame: &guest.frame,
                 fault: Some(&error),
                 purl: form.get("purl"),
-                kind: form.get("kind"),
                 evidence: form.get("evidence"),
                 text: form.get("text"),
-                kinds: ReportKind::ALL,
+                kinds: kinds(form.get("kind")),
             },
         ),
     })

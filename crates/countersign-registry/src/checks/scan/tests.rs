@@ -66,13 +66,16 @@ const PYPI: Ecosystem = Ecosystem::Pypi;
 const CARGO: Ecosystem = Ecosystem::Cargo;
 const NPM: Ecosystem = Ecosystem::Npm;
 
-/// Harmless imitations of what attackers did since 2024, by the class of the incident: none of them does anything.
-fn imitations() -> Vec<(
+/// What it imitates, its files by their paths, and the rule that finds it.
+type Imitation = (
     &'static str,
     Ecosystem,
     Vec<(&'static str, String)>,
     &'static str,
-)> {
+);
+
+/// Harmless imitations of what attackers did since 2024, by the class of the incident: none of them does anything.
+fn imitations() -> Vec<Imitation> {
     let hook = |script: &str| {
         format!(
             "{{\"name\":\"thing\",\"version\":\"1.0.0\",\"scripts\":{{\"postinstall\":\"{script}\"}}}}"
