@@ -135,9 +135,9 @@ pub(super) struct CaseView {
     outcome: Option<String>,
 }
 
-/// Cases.
+/// Cases of what is withheld.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Cases {
+pub(super) struct CaseList {
     items: Vec<CaseView>,
 }
 
@@ -265,7 +265,7 @@ pub(super) async fn report_state(
 /// The cases of a project: what the operator or a rule withheld
 #[utoipa::path(get, path = "/api/v1/projects/{ecosystem}/{name}/cases", tag = "moderation", security(("token" = [])),
     params(("ecosystem" = String, Path), ("name" = String, Path)),
-    responses((status = OK, body = Cases), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = CaseList), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn cases_of(
     State(site): State<Site>,
     Path((system, name)): Path<(String, String)>,
@@ -278,7 +278,7 @@ pub(super) async fn cases_of(
         .await
         .map_err(Refusal::problem)?;
     let items = cases.into_iter().map(Into::into).collect();
-    let told = json(&site, &Cases { items })?;
+    let told = json(&site, &CaseList { items })?;
     Ok(kept_by_nobody(StatusCode::OK, told))
 }
 
@@ -303,7 +303,7 @@ pub(super) async fn appeal(
 
 /// What waits for an operator's decision
 #[utoipa::path(get, path = "/api/v1/operator/cases", tag = "operator", security(("session" = [])),
-    responses((status = OK, body = Cases), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = CaseList), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn cases(State(site): State<Site>, headers: HeaderMap) -> Answer {
     let actor = site.actor(&headers).await.map_err(Refusal::problem)?;
     let cases = site
@@ -312,7 +312,7 @@ pub(super) async fn cases(State(site): State<Site>, headers: HeaderMap) -> Answe
         .await
         .map_err(Refusal::problem)?;
     let items = cases.into_iter().map(Into::into).collect();
-    let told = json(&site, &Cases { items })?;
+    let told = json(&site, &CaseList { items })?;
     Ok(kept_by_nobody(StatusCode::OK, told))
 }
 
