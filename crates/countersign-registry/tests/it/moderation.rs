@@ -49,7 +49,7 @@ on_both_databases! {
         let (ann, operator) = (test.user("ann").await, Actor::operator());
         let first = published(&test, &ann, Wheel::new("demo", "1.0")).await;
         let bad = published(&test, &ann, Wheel::new("demo", "2.0")).await;
-        let alone = published(&test, &ann, Wheel::new("demo", "2.0").tag("py2-none-any")).await;
+        let alone = published(&test, &ann, Wheel::new("demo", "2.0").tag("py3-none-win_amd64")).await;
         let registry = &test.registry;
         registry.quarantine(&operator, PYPI, "demo", Some(&alone.filename), "by itself").await.unwrap();
         let portion = Portion::Release("2.0");
