@@ -47,7 +47,13 @@ const MINTED: &[&str] = &["new_id", "commitment"];
 const CORE: &[(&str, &[Arrow])] = &[
     // Nouns, words, settings: know nothing above themselves.
     ("error", &[]),
-    ("model", &[only("error", &["Error", "Kind", "Result"])]),
+    (
+        "model",
+        &[
+            only("error", &["Error", "Kind", "Result"]),
+            only("checks", &["scan"]),
+        ],
+    ),
     ("settings", &[to("model"), to("error")]),
     ("texts", &[]),
     ("seams", &[to("model")]),
@@ -66,7 +72,15 @@ const CORE: &[(&str, &[Arrow])] = &[
         ],
     ),
     // Storage.
-    ("store", &[to("model"), to("error"), to("texts")]),
+    (
+        "store",
+        &[
+            to("model"),
+            to("error"),
+            to("texts"),
+            only("checks", &["scan"]),
+        ],
+    ),
     ("blobs", &[to("error")]),
     // Verbs.
     (
@@ -185,6 +199,34 @@ const CORE: &[(&str, &[Arrow])] = &[
             only("accounts", MINTED),
             only("fetch", &["latest_of", "unknown_project"]),
             only("heartbeat", &["Change", "served_tags"]),
+            only("moderation", &["Opening"]),
+        ],
+    ),
+    (
+        "scanning",
+        &[
+            to("model"),
+            to("error"),
+            only("checks", &["scan"]),
+            to("policy"),
+            to("store"),
+            only("accounts", &["new_id"]),
+            only("blobs", &["artifact_path"]),
+            only("heartbeat", &["Change"]),
+            only("moderation", &["Opening"]),
+        ],
+    ),
+    (
+        "moderation",
+        &[
+            to("model"),
+            only("texts", &["NoticeKind"]),
+            to("error"),
+            to("policy"),
+            to("store"),
+            only("settings", &["DeletePolicy"]),
+            only("accounts", &["new_id"]),
+            only("fetch", &["unknown_project"]),
         ],
     ),
     (

@@ -149,6 +149,7 @@ impl Registry {
         self.purge_devices().await?;
         self.forget_origins().await?;
         self.expire_staged().await?;
+        self.look_after_cases().await?;
         Ok(())
     }
 

@@ -11,7 +11,10 @@ use crate::Registry;
 use crate::error::{Error, Kind, Result};
 use crate::fetch::{latest_of, unknown_project};
 use crate::heartbeat::{Change, served_tags};
-use crate::model::{Actor, FileId, FileState, Identity, ProjectStatus, Roles, Time};
+use crate::model::{
+    Actor, FileId, FileState, Identity, Order, Portion, ProjectStatus, Roles, Time,
+};
+use crate::moderation::Opening;
 use crate::policy::{self, Act, On};
 use crate::store::{CuratedFile, CuratedProject, Tx};
 use crate::texts::NoticeKind;
@@ -137,6 +140,10 @@ impl Registry {
         };
         if release.yanked.is_some() == why.is_some() && why.is_none() {
             return Ok(());
+        }
+        if why.is_some() && release.yanked.is_none() {
+            self.count_yank(&mut tx, actor, &project.id, &project.name)
+                .await?;
         }
         tx.set_yank(&release.id, why.map(|why| (now, why))).await?;
         let kind = if why.is_some() {
@@ -371,48 +378,59 @@ impl Registry {
             .project_for_change(tx, actor, ecosystem, &key, act)
             .await?;
         let files = tx.curated_files(&project.id).await?;
-        let (doomed, subject): (Vec<CuratedFile>, String) = match what {
-            Deletion::File(filename) => {
-                let found: Vec<_> = files
-                    .iter()
-                    .filter(|file| file.filename == filename)
-                    .cloned()
-                    .collect();
-                let Some(file) = found.first() else {
-                    return Err(Error::new(
-                        Kind::NotFound,
-                        "file-unknown",
-                        format!("There is no file {filename} in {} here.", project.name),
-                    )
-                    .remedy("Look at the project's page for its files."));
-                };
-                let subject = file.purl.clone();
-                (found, subject)
-            }
-            Deletion::Release(version) => {
-                let version = rules.version(version)?;
-                let Some(release) = tx.curated_release(&project.id, version.key()).await? else {
-                    return Err(unknown_release(version.canonical(), &project.name));
-                };
-                tx.remove_release(&release.id, now).await?;
-                let subject = purl::release_purl(ecosystem, &key, &release.version);
-                (
-                    files
+        let (doomed, subject, closes): (Vec<CuratedFile>, String, (Option<String>, Option<&str>)) =
+            match what {
+                Deletion::File(filename) => {
+                    let found: Vec<_> = files
                         .iter()
-                        .filter(|file| file.release == release.id)
+                        .filter(|file| file.filename == filename)
                         .cloned()
-                        .collect(),
-                    subject,
-                )
-            }
-            Deletion::Project => {
-                tx.remove_project(&project.id, now).await?;
-                (files.clone(), purl::project_purl(ecosystem, &key))
-            }
-        };
+                        .collect();
+                    let Some(file) = found.first() else {
+                        return Err(Error::new(
+                            Kind::NotFound,
+                            "file-unknown",
+                            format!("There is no file {filename} in {} here.", project.name),
+                        )
+                        .remedy("Look at the project's page for its files."));
+                    };
+                    let subject = file.purl.clone();
+                    (found, subject, (None, Some(filename)))
+                }
+                Deletion::Release(version) => {
+                    let version = rules.version(version)?;
+                    let Some(release) = tx.curated_release(&project.id, version.key()).await?
+                    else {
+                        return Err(unknown_release(version.canonical(), &project.name));
+                    };
+                    tx.remove_release(&release.id, now).await?;
+                    let subject = purl::release_purl(ecosystem, &key, &release.version);
+                    (
+                        files
+                            .iter()
+                            .filter(|file| file.release == release.id)
+                            .cloned()
+                            .collect(),
+                        subject,
+                        (Some(release.version), None),
+                    )
+                }
+                Deletion::Project => {
+                    tx.remove_project(&project.id, now).await?;
+                    (
+                        files.clone(),
+                        purl::project_purl(ecosystem, &key),
+                        (None, None),
+                    )
+                }
+            };
+        self.close_removed(tx, &project.id, closes.0.as_deref(), closes.1)
+            .await?;
+        let facts = self.deletion_facts(tx, &project.id).await?;
         for file in &doomed {
             policy::may_delete(
                 self.inner.settings.delete,
+                &facts,
                 actor,
                 file.live,
                 now,
@@ -447,10 +465,65 @@ impl Registry {
         Ok((project, doomed))
     }
 
+    /// Would [`Registry::delete`] delete this now? Nothing is changed.
+    ///
+    /// # Errors
+    /// Those that the deletion itself would end in, but for a missing approval.
+    pub async fn may_delete(
+        &self,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        name: &str,
+        what: Deletion<'_>,
+    ) -> Result<Vec<String>> {
+        let rules = format(ecosystem);
+        let key = rules.name_key(name)?;
+        let act = match what {
+            Deletion::Project => Act::DeleteProject,
+            Deletion::File(_) | Deletion::Release(_) => Act::Delete,
+        };
+        // Dropped in the end, and with it whatever was locked.
+        let mut tx = self.inner.store.write().await?;
+        let project = self
+            .project_for_change(&mut tx, actor, ecosystem, &key, act)
+            .await?;
+        let files = tx.curated_files(&project.id).await?;
+        let doomed: Vec<CuratedFile> = match what {
+            Deletion::Project => files,
+            Deletion::File(filename) => files
+                .into_iter()
+                .filter(|file| file.filename == filename)
+                .collect(),
+            Deletion::Release(version) => {
+                let version = rules.version(version)?;
+                let Some(release) = tx.curated_release(&project.id, version.key()).await? else {
+                    return Err(unknown_release(version.canonical(), &project.name));
+                };
+                files
+                    .into_iter()
+                    .filter(|file| file.release == release.id)
+                    .collect()
+            }
+        };
+        let facts = self.deletion_facts(&mut tx, &project.id).await?;
+        for file in &doomed {
+            let settings = &self.inner.settings;
+            policy::may_delete(
+                settings.delete,
+                &facts,
+                actor,
+                file.live,
+                self.now(),
+                &file.filename,
+            )?;
+        }
+        Ok(doomed.into_iter().map(|file| file.filename).collect())
+    }
+
     /// Withholds a file, or a whole project: the operator any, owners and security contacts their own.
     ///
     /// # Errors
-    /// `role-missing`, `operator-needed` where the operator has withheld it already, `project-unknown`, `file-unknown`, `reason`.
+    /// As [`Registry::withhold`].
     pub async fn quarantine(
         &self,
         actor: &Actor,
@@ -459,14 +532,15 @@ impl Registry {
         file: Option<&str>,
         why: &str,
     ) -> Result<()> {
-        self.set_quarantine(actor, ecosystem, name, file, Some(reason(why)?))
+        let portion = file.map_or(Portion::Project, Portion::File);
+        self.withhold(actor, ecosystem, name, portion, Order::because(why))
             .await
     }
 
     /// Serves a withheld file or project again; what the operator withheld, only the operator serves.
     ///
     /// # Errors
-    /// `role-missing`, `operator-needed`, `project-unknown`, `file-unknown`.
+    /// As [`Registry::serve_again`].
     pub async fn release_quarantine(
         &self,
         actor: &Actor,
@@ -474,7 +548,48 @@ impl Registry {
         name: &str,
         file: Option<&str>,
     ) -> Result<()> {
-        self.set_quarantine(actor, ecosystem, name, file, None)
+        let portion = file.map_or(Portion::Project, Portion::File);
+        self.serve_again(actor, ecosystem, name, portion).await
+    }
+
+    /// Withholds a project, a release or a file at once: the operator any, owners and security contacts their own. What an
+    /// operator or a rule withholds is a case, which waits for a decision; it may freeze those who published it.
+    ///
+    /// # Errors
+    /// `role-missing`, `operator-needed` where the operator has withheld it already, or where somebody else would freeze;
+    /// `project-unknown`, `release-unknown`, `file-unknown`, `reason`.
+    pub async fn withhold(
+        &self,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        name: &str,
+        portion: Portion<'_>,
+        order: Order<'_>,
+    ) -> Result<()> {
+        let order = Order {
+            reason: reason(order.reason)?,
+            ..order
+        };
+        if order.freeze {
+            policy::may_operate(actor, "freeze those who publish")?;
+        }
+        self.set_quarantine(actor, ecosystem, name, portion, Some(order))
+            .await
+    }
+
+    /// Serves again what is withheld or held; what the operator withheld, only the operator serves. Whom the case froze is
+    /// free again.
+    ///
+    /// # Errors
+    /// `role-missing`, `operator-needed`, `project-unknown`, `release-unknown`, `file-unknown`, `not-quarantined`.
+    pub async fn serve_again(
+        &self,
+        actor: &Actor,
+        ecosystem: Ecosystem,
+        name: &str,
+        portion: Portion<'_>,
+    ) -> Result<()> {
+        self.set_quarantine(actor, ecosystem, name, portion, None)
             .await
     }
 
@@ -483,24 +598,30 @@ impl Registry {
         actor: &Actor,
         ecosystem: Ecosystem,
         name: &str,
-        file: Option<&str>,
-        why: Option<&str>,
+        portion: Portion<'_>,
+        order: Option<Order<'_>>,
     ) -> Result<()> {
-        let key = format(ecosystem).name_key(name)?;
+        let rules = format(ecosystem);
+        let key = rules.name_key(name)?;
         let now = self.now();
         let mut tx = self.inner.store.write().await?;
         let project = self
             .project_for_change(&mut tx, actor, ecosystem, &key, Act::Quarantine)
             .await?;
         let operator = policy::operates(actor);
+        let why = order.map(|order| order.reason);
         let kind = if why.is_some() {
             LeafKind::Quarantined
         } else {
             LeafKind::Released
         };
         let files = tx.curated_files(&project.id).await?;
-        let subject = match file {
-            None => {
+        let own = why.is_some() && !operator;
+        let ids = |files: &[&CuratedFile]| -> Vec<FileId> {
+            files.iter().map(|file| file.id.clone()).collect()
+        };
+        let (subject, version, filename, concerned) = match portion {
+            Portion::Project => {
                 keeps_to_own(
                     operator,
                     project.status == ProjectStatus::Quarantined,
@@ -514,11 +635,73 @@ impl Registry {
                     (None, _) => return Err(not_quarantined(&project.name)),
                 };
                 tx.set_project_status(&project.id, status, why, now).await?;
-                let own = (why.is_some() && !operator).then_some(now);
-                tx.set_own_quarantine(&project.id, None, own).await?;
-                purl::project_purl(ecosystem, &key)
+                tx.set_own_quarantine(&project.id, None, own.then_some(now))
+                    .await?;
+                let all: Vec<&CuratedFile> = files.iter().collect();
+                (
+                    purl::project_purl(ecosystem, &key),
+                    String::new(),
+                    "",
+                    ids(&all),
+                )
             }
-            Some(filename) => {
+            Portion::Release(version) => {
+                let version = rules.version(version)?;
+                let Some(release) = tx.curated_release(&project.id, version.key()).await? else {
+                    return Err(unknown_release(version.canonical(), &project.name));
+                };
+                keeps_to_own(
+                    operator,
+                    release.quarantined.is_some(),
+                    release.own_quarantine,
+                )?;
+                if why.is_none() && release.quarantined.is_none() {
+                    return Err(not_quarantined(&format!(
+                        "Version {} of {}",
+                        release.version, project.name
+                    )));
+                }
+                let within: Vec<&CuratedFile> = files
+                    .iter()
+                    .filter(|file| file.release == release.id)
+                    .collect();
+                if let Some(why) = why {
+                    // A file that was withheld by itself stays so when the release comes back.
+                    let served: Vec<&CuratedFile> = within
+                        .iter()
+                        .filter(|file| !file.withheld())
+                        .copied()
+                        .collect();
+                    let served = ids(&served);
+                    tx.set_files_state(&served, FileState::Quarantined, Some(why), now)
+                        .await?;
+                    tx.set_withheld_with_release(&served, Some(now)).await?;
+                } else {
+                    for state in [FileState::Live, FileState::Staged] {
+                        let back: Vec<&CuratedFile> = within
+                            .iter()
+                            .filter(|file| {
+                                file.with_release.is_some()
+                                    && file.withheld()
+                                    && file.served_again() == state
+                            })
+                            .copied()
+                            .collect();
+                        tx.set_files_state(&ids(&back), state, None, now).await?;
+                    }
+                    tx.set_withheld_with_release(&ids(&within), None).await?;
+                }
+                tx.set_release_quarantine(&release.id, why.map(|why| (now, why)), own)
+                    .await?;
+                let within = ids(&within);
+                (
+                    purl::release_purl(ecosystem, &key, &release.version),
+                    release.version,
+                    "",
+                    within,
+                )
+            }
+            Portion::File(filename) => {
                 let Some(file) = files.iter().find(|file| file.filename == filename) else {
                     return Err(Error::new(
                         Kind::NotFound,
@@ -527,28 +710,43 @@ impl Registry {
                     )
                     .remedy("Look at the project's page for its files."));
                 };
-                keeps_to_own(
-                    operator,
-                    file.state == FileState::Quarantined,
-                    file.own_quarantine,
-                )?;
-                if why.is_none() && file.state != FileState::Quarantined {
+                // What its release is withheld with is judged there.
+                keeps_to_own(operator, file.withheld(), file.own_quarantine)?;
+                if why.is_none() && !file.withheld() {
                     return Err(not_quarantined(filename));
                 }
-                // A file withheld before it reached the log goes back to waiting for it, not past it.
-                let state = match (why, file.live) {
-                    (Some(_), _) => FileState::Quarantined,
-                    (None, Some(_)) => FileState::Live,
-                    (None, None) => FileState::Staged,
+                let state = match why {
+                    Some(_) => FileState::Quarantined,
+                    None => file.served_again(),
                 };
-                tx.set_files_state(std::slice::from_ref(&file.id), state, why, now)
+                let this = std::slice::from_ref(&file.id);
+                tx.set_files_state(this, state, why, now).await?;
+                tx.set_withheld_with_release(this, None).await?;
+                tx.set_own_quarantine(&project.id, Some(&file.id), own.then_some(now))
                     .await?;
-                let own = (why.is_some() && !operator).then_some(now);
-                tx.set_own_quarantine(&project.id, Some(&file.id), own)
-                    .await?;
-                file.purl.clone()
+                (
+                    file.purl.clone(),
+                    String::new(),
+                    filename,
+                    vec![file.id.clone()],
+                )
             }
         };
+        match &order {
+            Some(order) if operator => {
+                let about = Opening {
+                    project: &project.id,
+                    subject: &subject,
+                    version: &version,
+                    filename,
+                    held: false,
+                };
+                self.open_case(&mut tx, actor, &about, order, &concerned)
+                    .await?;
+            }
+            Some(_) => {}
+            None => self.close_case(&mut tx, actor, &subject).await?,
+        }
         if let Some(why) = why {
             let data = [("subject", subject.as_str()), ("why", why)];
             self.notify_owners(
@@ -560,10 +758,11 @@ impl Registry {
             )
             .await?;
         }
+        let cause = order.map(|order| order.cause.as_str());
         self.record(
             &mut tx,
             Change::about(actor, kind, subject, &project.id),
-            json!({"reason": why}),
+            json!({"reason": why, "cause": cause}),
         )
         .await?;
         self.finish(tx, ecosystem, &project, &files).await
@@ -598,6 +797,9 @@ impl Registry {
         tx.set_own_quarantine(&project.id, None, None).await?;
         tx.set_project_status(&project.id, status, why, now).await?;
         let subject = purl::project_purl(ecosystem, &key);
+        if withheld {
+            self.close_case(&mut tx, actor, &subject).await?;
+        }
         let change = match (project.status, status) {
             (ProjectStatus::Quarantined, _) => {
                 Change::about(actor, LeafKind::Released, subject, &project.id)

@@ -709,6 +709,10 @@ impl Registry {
         let gone = |code: &'static str, message: String, remedy: &str| {
             Err(Error::new(Kind::NotFound, code, message).remedy(remedy.to_owned()))
         };
+        // Withheld, not absent: whoever asks is told why.
+        let withheld = |code: &'static str, message: String, remedy: &str| {
+            Err(Error::new(Kind::Denied, code, message).remedy(remedy.to_owned()))
+        };
         let reason = row
             .withheld_reason
             .as_deref()
@@ -716,6 +720,13 @@ impl Registry {
             .unwrap_or_default();
         match row.state {
             FileState::Live if row.leaf.is_some() => {}
+            FileState::Held if row.leaf.is_some() => {
+                return withheld(
+                    "file-held",
+                    format!("{filename} waits for a review before it is served.{reason}"),
+                    "Choose another version, or ask again later.",
+                );
+            }
             FileState::Live | FileState::Staged | FileState::Held => {
                 return gone(
                     "file-pending",
@@ -724,7 +735,7 @@ impl Registry {
                 );
             }
             FileState::Quarantined => {
-                return gone(
+                return withheld(
                     "file-quarantined",
                     format!("{filename} is in quarantine.{reason}"),
                     "Choose another version.",
@@ -739,7 +750,7 @@ impl Registry {
             }
         }
         if self.inner.store.project_withheld(&row.project).await? {
-            return gone(
+            return withheld(
                 "project-quarantined",
                 format!("The project of {filename} is in quarantine."),
                 "Choose another project.",

@@ -26,6 +26,7 @@ mod log_service;
 mod mail;
 mod map;
 pub mod model;
+mod moderation;
 mod notices;
 mod opening;
 mod organisations;
@@ -35,6 +36,7 @@ mod privacy;
 mod provenance;
 mod publish;
 mod recovery;
+mod scanning;
 mod seams;
 mod services;
 mod settings;
@@ -54,6 +56,7 @@ pub use accounts::{NewToken, TokenSummary, UserSummary};
 pub use approvals::{Approval, Wanted};
 pub use archive::{Continued, Restore, Restored, Summary};
 pub use blobs::Blobs;
+pub use checks::scan;
 pub use console::Chore;
 pub use countersign_trust::oidc;
 pub use curate::Deletion;
@@ -81,13 +84,14 @@ pub use policy::{Act, Need, PERMISSIONS, Permission, Who};
 pub use provenance::{Added, NewException, NewIdentity, NewMove};
 pub use publish::{Form, Staged, StagedBytes, StagedPublication};
 pub use recovery::{RecoveryCase, RecoveryPolicy};
+pub use scanning::{ScanFault, Scanner};
 pub use seams::{
     Clock, DomainIntel, DomainReport, Message, Outside, OutsideAnswer, OutsideError,
     OutsideRequest, Post, PostError, Random, Seams, SystemClock, SystemRandom, WitnessAnswer,
 };
 pub use settings::{
-    DeletePolicy, LogPolicy, LossRule, RootRepository, ScanPartner, Settings, SignIn,
-    SignInProvider, TrustedPublishing,
+    DeletePolicy, DeletionRules, LogPolicy, LossRule, Moderation, ReportRule, RootRepository,
+    ScanHold, ScanPartner, ScanSettings, Settings, SignIn, SignInProvider, TrustedPublishing,
 };
 pub use sign_in::{
     Answer, Ceremony, Demand, Departure, Enrolling, Enrolment, FactorNeed, FactorPolicy,

@@ -12,8 +12,12 @@ use countersign_trust::oidc::Provider;
 use countersign_trust::oidc::source::Source;
 use serde::{Deserialize, Serialize};
 
+mod moderation;
 mod provenance;
 
+pub use moderation::{
+    Case, Cause, FoundIn, Order, Portion, Report, ReportKind, ReporterFacts, Reporting, ScannedFile,
+};
 pub use provenance::{
     AttestationDetail, AttestationForm, ChangeKind, FileProvenance, Maker, ProjectProvenance,
     ProvenanceChange, RegistryKey, ReleaseStanding, ShownProvenance, SourceState, SourceTuple,
@@ -692,6 +696,14 @@ impl Actor {
             credential: None,
             session: None,
             consent: None,
+        }
+    }
+
+    /// A part of the system that acts under a rule of the operator's.
+    pub(crate) fn system(name: &'static str) -> Self {
+        Self {
+            identity: Identity::System { name },
+            ..Self::operator()
         }
     }
 

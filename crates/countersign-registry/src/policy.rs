@@ -1,5 +1,6 @@
 //! Pure rules: who may do what. No database, no clock: every fact is handed in.
 
+mod deletion;
 mod factors;
 
 use countersign_formats::npm::tags::MAX_TAGS;
@@ -18,11 +19,16 @@ use crate::store::{FileFacts, NamespaceFacts, PolicyFacts, ProjectFacts, Publish
 
 pub(crate) mod permissions;
 pub(crate) mod provenance;
+mod reports;
+mod scanning;
 
 pub use self::permissions::{Act, Need, PERMISSIONS, Permission, Who};
 pub(crate) use self::permissions::{On, may, may_operate, operates};
 
+pub(crate) use deletion::{DeletionFacts, in_words as deletion_in_words, may_delete};
 pub(crate) use provenance::{Offer, Passed};
+pub(crate) use reports::{Reported, reports_withhold};
+pub(crate) use scanning::{ScanTier, scan_tier, waits_for_scan};
 
 pub(crate) use factors::{critical, is_upward, may_do_without, meets_demands, missing};
 
@@ -313,6 +319,16 @@ pub(crate) fn may_publish(
                 ),
             )
             .remedy("Publish a new version."));
+        }
+        if release.quarantined.is_some() {
+            return Err(denied(
+                "release-quarantined",
+                format!(
+                    "Version {} of {} is in quarantine and takes no files.",
+                    manifest.version_canonical, manifest.name
+                ),
+                "Ask the operator of this registry.",
+            ));
         }
         if let Some(open) = settings.release_open
             && !operator
@@ -745,41 +761,6 @@ pub(crate) fn not_just_recovered(recovered: Option<Time>, now: Time, what: &str)
     }
 }
 
-/// May files that went live at `live` still be deleted by an owner?
-pub(crate) fn may_delete(
-    policy: DeletePolicy,
-    actor: &Actor,
-    live: Option<Time>,
-    now: Time,
-    what: &str,
-) -> Result<()> {
-    if actor.strength == Strength::Operator {
-        return Ok(());
-    }
-    match (policy, live) {
-        (DeletePolicy::Always, _) | (DeletePolicy::Within(_), None) => Ok(()),
-        (DeletePolicy::Within(window), Some(live))
-            if now.0 - live.0 <= i64::try_from(window.as_micros()).unwrap_or(i64::MAX) =>
-        {
-            Ok(())
-        }
-        (DeletePolicy::Within(window), Some(live)) => Err(denied(
-            "deletion-too-late",
-            format!(
-                "{what} went live {}; owners may delete within {} hours only.",
-                live.rfc3339(),
-                window.as_secs() / 3_600
-            ),
-            "Yank it instead, or ask the operator of this registry.",
-        )),
-        (DeletePolicy::Never, _) => Err(denied(
-            "deletion-closed",
-            "Only the operator of this registry deletes.".to_owned(),
-            "Yank it instead, or ask the operator.",
-        )),
-    }
-}
-
 /// A publication that wants its project private founds a private one, and does not hide what was shown.
 pub(crate) fn fits_visibility(project: &ProjectFacts, private: bool) -> Result<()> {
     if !private || project.private || !project.shown {
@@ -799,12 +780,13 @@ pub(crate) fn fits_visibility(project: &ProjectFacts, private: bool) -> Result<(
 /// May this caller make private what went live then? To whoever builds on it that is a deletion, so the rule is the same.
 pub(crate) fn may_withdraw(
     policy: DeletePolicy,
+    facts: &DeletionFacts,
     actor: &Actor,
     live: Option<Time>,
     now: Time,
     project: &str,
 ) -> Result<()> {
-    may_delete(policy, actor, live, now, project).map_err(|refused| {
+    may_delete(policy, facts, actor, live, now, project).map_err(|refused| {
         if refused.code != "deletion-too-late" {
             return refused;
         }

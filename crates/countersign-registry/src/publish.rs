@@ -878,7 +878,7 @@ impl Registry {
             self.end_approved(tx, approved, Some(&file)).await?;
         }
         // Those that the ecosystem's clients know a file by.
-        let mut digests = vec![(Algorithm::Sha256, sha256)];
+        let mut digests = vec![(Algorithm::Sha256, sha256.clone())];
         match manifest.ecosystem {
             Ecosystem::Pypi => digests.extend([
                 (Algorithm::Blake2b256, staged.digests.blake2b_256_hex()),
@@ -897,12 +897,23 @@ impl Registry {
             .bytes(digests, staged.size)
             .attested(digests_sent);
         self.record_as(tx, &event, change, json!({})).await?;
+        // After its publication in the log, so that whoever walks the log sees it withheld, not missing.
+        let held = self
+            .screen(
+                tx,
+                actor,
+                (&project, facts.project.is_none()),
+                &file,
+                (purl, &manifest.filename),
+                &sha256,
+            )
+            .await?;
         Ok(Recorded {
             event,
             repeated: false,
             added: None,
             served_anew: false,
-            nudge,
+            nudge: held.or(nudge),
             told: None,
         })
     }

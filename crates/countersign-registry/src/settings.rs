@@ -25,6 +25,39 @@ pub enum DeletePolicy {
     Within(Duration),
     /// Owners, always.
     Always,
+    /// Owners, where nobody depends on it, and later where few use it.
+    Rules(DeletionRules),
+}
+
+/// Rules for deletion by owners: never what others here depend on; for a while after publishing else; later what one account
+/// owns and few download.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeletionRules {
+    /// So long after publishing downloads and owners do not matter.
+    pub within: Duration,
+    /// Later the project must have been downloaded fewer times than this…
+    pub fewer_downloads: u64,
+    /// …in so many days.
+    pub days: u32,
+}
+
+impl DeletePolicy {
+    /// A policy by its name: `npm-like`, `crates-like` or `immutable`.
+    pub fn preset(name: &str) -> Option<Self> {
+        let rules = |fewer_downloads, days| {
+            Self::Rules(DeletionRules {
+                within: Duration::from_secs(72 * 3_600),
+                fewer_downloads,
+                days,
+            })
+        };
+        match name {
+            "npm-like" => Some(rules(300, 7)),
+            "crates-like" => Some(rules(1_000, 30)),
+            "immutable" => Some(Self::Never),
+            _ => None,
+        }
+    }
 }
 
 /// What happens to a publication below the level, or from another source, than its project is known for.
@@ -301,6 +334,86 @@ impl RootRepository {
     }
 }
 
+/// When reports of malware withhold a project by themselves.
+#[derive(Clone, Debug)]
+pub struct ReportRule {
+    /// Do they ever?
+    pub enabled: bool,
+    /// A project younger than this is withheld on the word of one trusted reporter.
+    pub young: Duration,
+    /// So many distinct observers it takes else…
+    pub observers: u32,
+    /// …of whom so many are trusted.
+    pub trusted: u32,
+}
+
+impl Default for ReportRule {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            young: Duration::from_secs(86_400),
+            observers: 2,
+            trusted: 1,
+        }
+    }
+}
+
+/// What happens to what may be harmful.
+#[derive(Clone, Debug)]
+pub struct Moderation {
+    /// Somebody must have looked at a case after this long.
+    pub review: Duration,
+    /// The rule for reports.
+    pub reports: ReportRule,
+    /// Does the rule freeze those who published what it withholds?
+    pub freeze: bool,
+}
+
+impl Default for Moderation {
+    fn default() -> Self {
+        Self {
+            review: Duration::from_secs(3 * 86_400),
+            reports: ReportRule::default(),
+            freeze: false,
+        }
+    }
+}
+
+/// Which new files are served only after their scan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScanHold {
+    /// None.
+    Never,
+    /// Those that found a project.
+    NewProjects,
+    /// All.
+    Always,
+}
+
+/// What is scanned, and what follows.
+#[derive(Clone, Debug)]
+pub struct ScanSettings {
+    /// Is what is published scanned?
+    pub enabled: bool,
+    /// What is served only after its scan.
+    pub wait: ScanHold,
+    /// From this score on a file is withheld until somebody decides.
+    pub hold_at: u32,
+    /// From this score on operators are shown what was found.
+    pub flag_at: u32,
+}
+
+impl Default for ScanSettings {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            wait: ScanHold::Never,
+            hold_at: 80,
+            flag_at: 30,
+        }
+    }
+}
+
 /// The settings of an instance.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -320,6 +433,10 @@ pub struct Settings {
     pub protected_names: Vec<String>,
     /// Who may delete.
     pub delete: DeletePolicy,
+    /// What happens to what may be harmful.
+    pub moderation: Moderation,
+    /// What is scanned.
+    pub scan: ScanSettings,
     /// A release takes no further files this long after its first one; `None`: never closes.
     pub release_open: Option<Duration>,
     /// How long a publisher waits for the log before a 503.
@@ -385,6 +502,8 @@ impl Settings {
             prohibited_names: Vec::new(),
             protected_names: Vec::new(),
             delete: DeletePolicy::Within(Duration::from_secs(72 * 3_600)),
+            moderation: Moderation::default(),
+            scan: ScanSettings::default(),
             release_open: Some(Duration::from_secs(14 * 86_400)),
             log_wait: Duration::from_secs(20),
             most_unshown: MOST_UNSHOWN,

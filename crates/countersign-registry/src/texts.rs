@@ -97,6 +97,13 @@ kinds! {
     ProvenanceLost "provenance-lost" "A publication with less behind it than before" "{what} {who} published {project} all the same: an owner approved it, or this registry only warns of such a loss." "If none of you did, quarantine the release. If you did, publish as before, or open an exception first.";
     EnvironmentNotRequired "environment-not-required" "A publisher requires no environment" "The publisher {publisher} of {project} requires no environment, and its job ran in {environment}." "Register it with that environment, then remove the one without: no other job of the repository can publish then.";
     ProjectWithheld "project-withheld" "Something of yours is withheld" "{subject} is withheld: {why}." "Ask the operator of this registry.";
+    CaseOpened "case-opened" "Something was withheld by a rule" "{subject} is withheld: {why}." "Look at it in the operator's queue, and serve it again or delete it.";
+    CaseOverdue "case-overdue" "A case waits too long" "{subject} is withheld, and nobody has decided about it in time." "It stays withheld. Look at it in the operator's queue.";
+    CaseAppealed "case-appealed" "Somebody objects to a quarantine" "{who} asks to serve {subject} again." "Read it in the operator's queue, and answer.";
+    CaseAnswered "case-answered" "The operator answered about something withheld" "About {subject}: {answer}" "Ask the operator of this registry if you do not know why.";
+    Reported "reported" "Something was reported" "{subject} was reported: {kind}." "Look at it in the operator's queue.";
+    ReportJudged "report-judged" "Your report was looked at" "The report {ticket} was found {verdict}. {answer}" "There is nothing to do.";
+    YankBurst "yank-burst" "Many releases were yanked at once" "{who} yanked many releases of {project} within minutes. Whoever installs it now may get one that was left." "If none of you did, quarantine the project, end the sessions and tokens of that account, and take the yanks back.";
     ProjectDeleted "project-deleted" "Something was deleted" "{subject} was deleted by {who}." PROJECT;
     InvitationReceived "invitation-received" "You are invited" "{who} invites you to be {role} of {organisation}." "If you do not know them, let it lapse: without your yes nothing happens.";
     OrganisationJoined "organisation-joined" "The members of an organisation changed" "{who} is now {role} of {organisation}." ROLES;

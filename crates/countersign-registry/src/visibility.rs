@@ -235,9 +235,11 @@ impl Registry {
             return Ok(());
         }
         if private {
+            let facts = self.deletion_facts(&mut tx, &project.id).await?;
             for file in tx.curated_files(&project.id).await? {
                 policy::may_withdraw(
                     self.inner.settings.delete,
+                    &facts,
                     actor,
                     file.live,
                     now,

@@ -270,6 +270,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "backup-version" "Backup of another version"
         "The backup was written by a version that this one does not read."
         "Restore it with that version, then bring it up to date.";
+    "bad-digest" "No SHA-256"
+        "A list of digests has one SHA-256 a line, in lower-case hex, and after a blank what it is."
+        "Correct the line, and import the list again; nothing was kept.";
     "blob-damaged" "Stored file damaged"
         "The stored bytes are not those that were published; they are not served."
         ASK_OPERATOR;
@@ -291,6 +294,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "breach-list" "Not such a list"
         "A list of breached passwords has one SHA-1 in hexadecimal a line, in order."
         "Give the list as the service offers it.";
+    "case-unknown" "No such case"
+        "What is withheld by the operator or by a rule is a case; it ends when it is served again or deleted."
+        "Look at the list of cases of the project.";
     "ceremony-unknown" "Question over"
         "A passkey answers one question, once, within five minutes, in the session that asked."
         "Begin again.";
@@ -357,6 +363,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "deletion-closed" "Deleting not open"
         "Only the operator of this registry deletes, or the time for it is over."
         "Yank it instead, or ask the operator.";
+    "deletion-depended-on" "Others depend on it"
+        "Other projects here need what is to be deleted, so its owners do not delete it."
+        "Yank or deprecate it, or ask the operator. /policies/deletion says what holds here.";
     "deletion-too-late" "Too late to delete"
         "Owners may delete for a limited time after publishing, which is over."
         "Yank it instead, or ask the operator.";
@@ -456,6 +465,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "file-exists" "File already exists"
         "A file of this name was published before with other content. Files never change here."
         "Publish a new version, or tell your client to skip existing files.";
+    "file-held" [403] "File waits for a review"
+        "The file is in the log, and a person looks at it, or the scanner does, before it is served."
+        "Choose another version, or ask again later.";
     "file-pending" "File not yet in the log"
         "The file was accepted and waits for the log; nothing is served that is not in it."
         "Ask again in a moment.";
@@ -1194,9 +1206,27 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "release-closed" "Release closed"
         "The release is too old to take further files."
         "Publish a new version.";
+    "release-quarantined" "Release in quarantine"
+        "The release is withheld because something about it may be harmful, and takes no files."
+        "Publish a new version, or ask the operator of this registry.";
     "release-unknown" "No such release"
         "The project has no release of this version."
         "The project's page lists its releases.";
+    "report-evidence" "Evidence missing or no address"
+        "A report of malware says where it can be seen, by an https:// address."
+        "Give the address of a line of the code, of an analysis or of an issue.";
+    "report-kind" "No such kind of report"
+        "A report says what is wrong by one of five words."
+        "Use malware, spam, dependency-confusion, abuse or other.";
+    "report-unknown" "No such report"
+        "Reports are found by the ticket that was given when they were made; one that was judged is not judged again."
+        "Copy the ticket whole.";
+    "report-verdict" "No such verdict"
+        "A report is found confirmed, unfounded or duplicate."
+        "Use one of these words.";
+    "reports-enough" "Reported often already"
+        "So many reports about this project wait for an operator that one more says nothing new."
+        "Wait. What is new, send to the security contact.";
     "request-invalid" "Request not understood"
         "The body of the request is not as the client's documentation has it."
         "Use a current version of the client.";
@@ -1338,6 +1368,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "team-unknown" "No such team"
         "The organisation has no team of this name."
         "Look at the organisation's page for its teams.";
+    "text-length" "Text too short or too long"
+        "What you write is read by a person, and stored."
+        "Say what matters, and link to more.";
     "tile-missing" "Part of the log missing"
         "A stored part of the log can not be found; nothing is signed until it is back."
         "Operators: run `countersignd doctor`.";
@@ -1581,6 +1614,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "write-conflict" "Somebody was faster"
         "Another request changed the same thing at the same moment."
         RETRY;
+    "yank-burst" "Many yanks at once"
+        "Whoever yanks every good version makes installers take the one that is left. Owners and operators are told of such a burst."
+        "Wait ten minutes, or ask the operator. Taking yanks back is not limited.";
 };
 
 #[cfg(test)]

@@ -177,9 +177,16 @@ const PLACEHOLDERS: [Placeholder; 17] = [
                 "Owners may delete a file until {} after it was published; after that only the operator deletes.",
                 span(time.as_secs())
             )
+        } else if let DeletePolicy::Rules(rules) = facts.settings.delete {
+            format!(
+                "Owners delete nothing that other projects here depend on. Else they may delete a file until {} after it was \
+                 published; later as long as the project has one owner and was downloaded fewer than {} times in {} days.",
+                span(rules.within.as_secs()),
+                rules.fewer_downloads,
+                rules.days
+            )
         } else {
-            "Owners may delete what they published, within the rules that a refusal names."
-                .to_owned()
+            "Owners may delete what they published at any time.".to_owned()
         }
     }),
     ("token_longest", "`token_longest`", |facts| {

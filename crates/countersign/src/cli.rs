@@ -101,6 +101,8 @@ pub enum Command {
     /// Organisations: members, teams, namespaces.
     #[command(subcommand)]
     Org(Org),
+    /// Tell a registry's operator about something in it that does harm or breaks the rules.
+    Report(Report),
     /// Be a witness: cosign the checkpoints of logs that only grow.
     #[command(subcommand)]
     Witness(Witness),
@@ -175,6 +177,32 @@ pub enum AssessCommand {
         /// The check, such as AN2.1.
         id: Option<String>,
     },
+}
+
+/// `report PURL`
+///
+/// No account is needed; with a login or a token the report counts for more. Prints a ticket, and where its state is told.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  countersign report pkg:pypi/evil --kind malware --evidence https://example.org/analysis --text 'setup.py sends the environment away'
+  countersign report --ticket 019a…")]
+pub struct Report {
+    /// What: the package URL of a project, a release or a file.
+    #[arg(value_name = "PURL", required_unless_present = "ticket")]
+    pub purl: Option<String>,
+    /// What is wrong: malware, spam, dependency-confusion, abuse or other.
+    #[arg(long, required_unless_present = "ticket")]
+    pub kind: Option<String>,
+    /// Where it can be seen: an https:// address. Malware needs one.
+    #[arg(long, value_name = "URL", default_value = "")]
+    pub evidence: String,
+    /// In your words.
+    #[arg(long, required_unless_present = "ticket")]
+    pub text: Option<String>,
+    /// What became of an earlier report.
+    #[arg(long, conflicts_with_all = ["purl", "kind", "text"])]
+    pub ticket: Option<String>,
 }
 
 /// `witness …`: a witness of transparency logs (c2sp.org/tlog-witness).

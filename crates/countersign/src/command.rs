@@ -15,6 +15,7 @@ pub mod policy;
 pub mod proxy;
 pub mod publish;
 pub mod publisher;
+pub mod report;
 pub mod sbom;
 pub mod session;
 pub mod token;

@@ -53,6 +53,7 @@ fn main() -> ExitCode {
         Command::Proxy(what) => command::proxy::run(&cli.common, what),
         Command::Witness(what) => command::witness::run(&cli.common, what),
         Command::Assess(options) => command::assess::run(&cli.common, options),
+        Command::Report(options) => command::report::report(&cli.common, options),
         Command::Whoami => command::session::whoami(&cli.common),
         Command::Token(what) => command::token::run(&cli.common, what),
         Command::Owner(what) => command::owner::run(&cli.common, what),

@@ -4,15 +4,16 @@ pub mod people;
 mod provenance;
 mod trusted;
 
+use std::io::Read as _;
 use std::time::Duration;
 
-use countersign_registry::model::{Actor, Time};
+use countersign_registry::model::{Actor, Cause, Order, Portion, Time};
 use countersign_registry::{
     Deletion, NewToken, PolicyChange, Reader, Registry, TokenSummary, reading_as,
 };
 use serde_json::json;
 
-use crate::cli::{Admin, Common, Log, Project, Quarantine, Stores, Token, Visible};
+use crate::cli::{Admin, Common, Log, Project, Quarantine, Report, Scan, Stores, Token, Visible};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::{instance, report};
@@ -45,6 +46,8 @@ async fn act(common: &Common, command: &Admin) -> Result<(), Failure> {
         Admin::Provenance(command) => provenance::provenance(common, command).await,
         Admin::Key(command) => provenance::key(common, command).await,
         Admin::Quarantine(command) => quarantine(common, command).await,
+        Admin::Report(command) => reports(common, command).await,
+        Admin::Scan(command) => scan(common, command).await,
         Admin::Log(command) => log(common, command).await,
     }
 }
@@ -376,34 +379,224 @@ async fn quarantine(common: &Common, command: &Quarantine) -> Result<(), Failure
     match command {
         Quarantine::Add {
             project,
+            release,
             file,
             reason,
+            freeze,
             stores,
         } => {
             let ((ecosystem, name), registry) = (&project.project, open(common, stores).await?);
+            let order = Order {
+                reason,
+                cause: Cause::Operator,
+                freeze: *freeze,
+            };
+            let portion = portion(release.as_deref(), file.as_deref());
             registry
-                .quarantine(&actor, *ecosystem, name, file.as_deref(), reason)
+                .withhold(&actor, *ecosystem, name, portion, order)
                 .await?;
             settled(&registry).await;
-            done(
-                common,
-                format!("Withheld {}.", file.as_deref().unwrap_or(name)),
-            );
+            done(common, format!("Withheld {}.", named(name, portion)));
         }
         Quarantine::Release {
             project,
+            release,
             file,
             stores,
         } => {
             let ((ecosystem, name), registry) = (&project.project, open(common, stores).await?);
+            let portion = portion(release.as_deref(), file.as_deref());
             registry
-                .release_quarantine(&actor, *ecosystem, name, file.as_deref())
+                .serve_again(&actor, *ecosystem, name, portion)
+                .await?;
+            settled(&registry).await;
+            done(common, format!("{} is served again.", named(name, portion)));
+        }
+        Quarantine::List { stores } => {
+            let cases = open(common, stores).await?.open_cases(&actor).await?;
+            if common.json {
+                report::json(&json!({"cases": cases}));
+            } else if cases.is_empty() {
+                report::line("Nothing waits.");
+            }
+            for case in cases.iter().filter(|_| !common.json) {
+                let late = if case.overdue.is_some() {
+                    ", overdue"
+                } else {
+                    ""
+                };
+                report::line(&format!(
+                    "{}  {}  {}, since {}, to be looked at by {}{late}: {}",
+                    case.id,
+                    case.subject,
+                    case.cause,
+                    day(case.opened),
+                    day(case.review_by),
+                    case.reason
+                ));
+                if let Some(appeal) = &case.appeal {
+                    report::line(&format!("    its people say: {appeal}"));
+                }
+            }
+        }
+        Quarantine::Answer { case, text, stores } => {
+            open(common, stores)
+                .await?
+                .answer_case(&actor, case, text)
+                .await?;
+            done(common, "Its people are told; it stays withheld.".to_owned());
+        }
+    }
+    Ok(())
+}
+
+fn portion<'a>(release: Option<&'a str>, file: Option<&'a str>) -> Portion<'a> {
+    match (release, file) {
+        (_, Some(file)) => Portion::File(file),
+        (Some(release), None) => Portion::Release(release),
+        (None, None) => Portion::Project,
+    }
+}
+
+fn named(project: &str, portion: Portion<'_>) -> String {
+    match portion {
+        Portion::Project => project.to_owned(),
+        Portion::Release(version) => format!("{project} {version}"),
+        Portion::File(file) => file.to_owned(),
+    }
+}
+
+/// The longest list of digests, in bytes.
+const LONGEST_LIST: u64 = 256 << 20;
+
+async fn scan(common: &Common, command: &Scan) -> Result<(), Failure> {
+    let actor = Actor::operator();
+    match command {
+        Scan::Findings { stores } => {
+            let found = open(common, stores).await?.open_findings(&actor).await?;
+            if common.json {
+                report::json(&json!({"findings": found}));
+            } else if found.is_empty() {
+                report::line("Nothing was found that nobody put aside.");
+            }
+            for one in found.iter().filter(|_| !common.json) {
+                let finding = &one.finding;
+                report::line(&format!(
+                    "{:3}  {}  {} ({}), {}:{}: {}",
+                    finding.score,
+                    one.purl,
+                    finding.title,
+                    finding.rule,
+                    finding.path,
+                    finding.line,
+                    finding.snippet
+                ));
+            }
+        }
+        Scan::Dismiss { purl, stores } => {
+            let count = open(common, stores)
+                .await?
+                .dismiss_findings(&actor, purl)
+                .await?;
+            done(common, format!("{count} findings are put aside."));
+        }
+        Scan::Digests {
+            file,
+            source,
+            withdraw,
+            stores,
+        } => {
+            let unreadable = |why: String| {
+                Failure::usage(
+                    "digests-unreadable",
+                    format!("{} can not be used: {why}.", file.display()),
+                )
+            };
+            let opened =
+                std::fs::File::open(file).map_err(|error| unreadable(error.to_string()))?;
+            let mut text = String::new();
+            opened
+                .take(LONGEST_LIST)
+                .read_to_string(&mut text)
+                .map_err(|error| unreadable(error.to_string()))?;
+            let mut digests = Vec::new();
+            for line in text.lines().map(str::trim) {
+                if line.is_empty() || line.starts_with('#') {
+                    continue;
+                }
+                let (digest, name) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+                let name: String = name.trim().chars().take(200).collect();
+                let name = if name.is_empty() {
+                    source.clone()
+                } else {
+                    name
+                };
+                digests.push((digest.to_ascii_lowercase(), name));
+            }
+            let registry = open(common, stores).await?;
+            let withheld = registry
+                .learn_bad_digests(&actor, &digests, source, *withdraw)
                 .await?;
             settled(&registry).await;
             done(
                 common,
-                format!("{} is served again.", file.as_deref().unwrap_or(name)),
+                format!(
+                    "{} digests are noted; {withheld} files are withheld by them.",
+                    digests.len()
+                ),
             );
+        }
+    }
+    Ok(())
+}
+
+async fn reports(common: &Common, command: &Report) -> Result<(), Failure> {
+    let actor = Actor::operator();
+    match command {
+        Report::List { stores } => {
+            let reports = open(common, stores).await?.open_reports(&actor).await?;
+            if common.json {
+                report::json(&json!({"reports": reports}));
+            } else if reports.is_empty() {
+                report::line("No report waits.");
+            }
+            for one in reports.iter().filter(|_| !common.json) {
+                let reporter = one.reporter.as_deref().unwrap_or("somebody");
+                let trusted = if one.trusted { " (trusted)" } else { "" };
+                report::line(&format!(
+                    "{}  {}  {}, {} by {reporter}{trusted}: {} {}",
+                    one.ticket,
+                    one.subject,
+                    one.kind.as_str(),
+                    day(one.made),
+                    one.text.replace('\n', " "),
+                    one.evidence
+                ));
+            }
+        }
+        Report::Judge {
+            ticket,
+            verdict,
+            answer,
+            stores,
+        } => {
+            open(common, stores)
+                .await?
+                .judge_report(&actor, ticket, verdict, answer)
+                .await?;
+            done(common, format!("The report is {verdict}."));
+        }
+        Report::Trust { user, off, stores } => {
+            open(common, stores)
+                .await?
+                .trust_reporter(&actor, user, !off)
+                .await?;
+            let how = if *off {
+                "count as everybody's"
+            } else {
+                "are trusted"
+            };
+            done(common, format!("Reports of {user} {how} now."));
         }
     }
     Ok(())

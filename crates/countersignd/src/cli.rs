@@ -149,6 +149,9 @@ pub enum Command {
     Migrate(Stores),
     /// Look for what is wrong, and say what to do about it. Exit code 1 when something is.
     Doctor(Doctor),
+    /// Look at one file from standard input, fenced in; the server starts it.
+    #[command(hide = true)]
+    ScanWorker(ScanWorker),
     /// Write a backup to a new file, consistent while a server runs.
     ///
     /// It holds database, log and artifacts; the log's signing keys only with --with-keys.
@@ -237,6 +240,14 @@ pub struct Serve {
     /// Refuse to start instead of migrating an older database.
     #[arg(long)]
     pub no_migrate: bool,
+}
+
+/// Options of `scan-worker`.
+#[derive(Args, Debug)]
+pub struct ScanWorker {
+    /// Files of rules besides those that come along.
+    #[arg(long, value_name = "FILE")]
+    pub rules: Vec<PathBuf>,
 }
 
 /// Options of `doctor`.
@@ -369,6 +380,12 @@ pub enum Admin {
     /// Withhold files while somebody looks, and give them back.
     #[command(subcommand)]
     Quarantine(Quarantine),
+    /// What was reported, and whose reports count for more.
+    #[command(subcommand)]
+    Report(Report),
+    /// What the scanner found, and digests that are known to do harm.
+    #[command(subcommand)]
+    Scan(Scan),
     /// The transparency log and its witnesses.
     #[command(subcommand)]
     Log(Log),
@@ -738,29 +755,124 @@ pub struct RoleOrNone(pub Option<Role>);
 /// `admin quarantine …`
 #[derive(Debug, Subcommand)]
 pub enum Quarantine {
-    /// Withhold a project, or one file of it, at once.
+    /// Withhold a project, a release or a file of it, at once.
     Add {
         /// The project.
         #[command(flatten)]
         project: ProjectName,
+        /// This release alone.
+        #[arg(long, value_name = "VERSION", conflicts_with = "file")]
+        release: Option<String>,
         /// This file alone.
         #[arg(long, value_name = "FILENAME")]
         file: Option<String>,
         /// Why; shown to whoever asks for it.
         #[arg(long)]
         reason: String,
+        /// Freeze the accounts and workflows that published it, until it is served again.
+        #[arg(long)]
+        freeze: bool,
         /// Where database and blobs are.
         #[command(flatten)]
         stores: Stores,
     },
-    /// Serve it again.
+    /// Serve it again, and free whom that had frozen.
     Release {
         /// The project.
         #[command(flatten)]
         project: ProjectName,
+        /// This release alone.
+        #[arg(long, value_name = "VERSION", conflicts_with = "file")]
+        release: Option<String>,
         /// This file alone.
         #[arg(long, value_name = "FILENAME")]
         file: Option<String>,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+    /// What is withheld and waits for a decision, what is overdue first.
+    List {
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+    /// Answer the people of something withheld; it stays so.
+    Answer {
+        /// The id of the case.
+        case: String,
+        /// What they are told.
+        #[arg(long)]
+        text: String,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+}
+
+/// `admin scan …`
+#[derive(Debug, Subcommand)]
+pub enum Scan {
+    /// What was found and nobody put aside, what weighs most first.
+    Findings {
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+    /// Put the findings of a file aside.
+    Dismiss {
+        /// The file's package URL.
+        purl: String,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+    /// Learn digests of files that do harm: a SHA-256 a line, then a blank and what it is. What is served with one is withheld.
+    Digests {
+        /// The list.
+        file: PathBuf,
+        /// Where it comes from.
+        #[arg(long, default_value = "file")]
+        source: String,
+        /// They do no harm after all: hold nothing more for them. What is withheld stays so until somebody serves it again.
+        #[arg(long)]
+        withdraw: bool,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+}
+
+/// `admin report …`
+#[derive(Debug, Subcommand)]
+pub enum Report {
+    /// Reports that wait, those of trusted reporters first.
+    List {
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+    /// Judge one.
+    Judge {
+        /// Its ticket.
+        ticket: String,
+        /// `confirmed`, `unfounded` or `duplicate`.
+        #[arg(long)]
+        verdict: String,
+        /// What its reporter is told.
+        #[arg(long, default_value = "")]
+        answer: String,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+    /// Trust somebody's reports of malware: they can withhold a project by themselves.
+    Trust {
+        /// The user.
+        user: String,
+        /// No more.
+        #[arg(long)]
+        off: bool,
         /// Where database and blobs are.
         #[command(flatten)]
         stores: Stores,

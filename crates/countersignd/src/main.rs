@@ -21,6 +21,8 @@ mod policies;
 mod post;
 mod report;
 mod sample;
+mod scan_worker;
+mod scanner;
 mod serve;
 mod tls;
 mod tuf;
@@ -42,6 +44,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let common = cli.common.clone();
+    // Before there is a second thread: what fences a process in fences the thread that asks.
+    if let Command::ScanWorker(options) = &cli.command {
+        return scan_worker::run(options);
+    }
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -79,6 +85,10 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     }
     match &cli.command {
         Command::Demo(options) => demo::run(common, options).await,
+        Command::ScanWorker(_) => Err(Failure::usage(
+            "scan-worker",
+            "The scanner's worker was started in the wrong place.",
+        )),
         Command::Init(place) => init(common, place).await,
         Command::Serve(options) => serve::run(common, options).await,
         Command::Migrate(stores) => migrate(common, stores).await,

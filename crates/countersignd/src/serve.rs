@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::failure::{Exit, Failure};
 use crate::instance::{self, Survey};
 use crate::tls::Certificate;
-use crate::{logging, report};
+use crate::{logging, report, scanner};
 
 /// Runs until a signal ends it.
 ///
@@ -39,6 +39,12 @@ pub async fn run(common: &Common, options: &Serve) -> Result<(), Failure> {
     let registry = open_or_init(&config, !options.no_migrate).await?;
     let origin = registry.site_keys().origin;
     let beating = registry.start();
+    let scanning = config.scan.enabled.then(|| {
+        tokio::spawn(scanner::keep_scanning(
+            registry.clone(),
+            scanner::Workers::new(&config),
+        ))
+    });
     let signals = Signals::listen()?;
     let site = config.url.as_str().trim_end_matches('/').to_owned();
     if common.json {
@@ -50,6 +56,10 @@ pub async fn run(common: &Common, options: &Serve) -> Result<(), Failure> {
     }
     let face = face(&config, policies);
     let outcome = serve(registry, face, listener, certificate, signals).await;
+    if let Some(scanning) = scanning {
+        // A scan that is cut off is leased to this process for a while, and done by the next.
+        scanning.abort();
+    }
     // After the last request: publishers still waiting for the log get their answer from it.
     beating.stop().await;
     tracing::info!("stopped");

@@ -309,7 +309,7 @@ async fn settle(plan: &Restore<'_>, progress: Progress<'_>) -> Result<Restored> 
     )?;
     let mut touched: Vec<ProjectId> = replayed.projects.into_iter().collect();
     for (file, project, _, why) in &withheld {
-        registry.withhold(file, why).await?;
+        registry.withhold_unproven(file, why).await?;
         touched.push(project.clone());
     }
     touched.sort();
@@ -675,7 +675,7 @@ async fn staged_without_bytes(plan: &Restore<'_>) -> Result<Vec<String>> {
 
 impl Registry {
     /// Withholds a file, with its leaf.
-    async fn withhold(&self, file: &FileId, why: &str) -> Result<()> {
+    async fn withhold_unproven(&self, file: &FileId, why: &str) -> Result<()> {
         let rows = self
             .inner
             .store

@@ -1,3 +1,4 @@
 //! Pure detectors. They find; [`crate::policy`] decides.
 
 pub(crate) mod names;
+pub mod scan;

@@ -88,6 +88,7 @@ fn release(days_ago: i64) -> ReleaseFacts {
     ReleaseFacts {
         id: ReleaseId("r".into()),
         created: Time(NOW.0 - days_ago * DAY),
+        quarantined: None,
         removed: None,
         sdist: None,
         spelling: None,
@@ -685,8 +686,15 @@ fn curating_takes_the_role_and_a_token_that_manages() {
 fn deletion_follows_the_instances_policy() {
     let code = |policy, actor: &Actor, hours: Option<i64>| {
         let live = hours.map(|hours| Time(NOW.0 - hours * 3_600_000_000));
-        may_delete(policy, actor, live, NOW, "demo-1.0.tar.gz")
-            .map_or_else(|error| error.code.into_owned(), |()| "yes".to_owned())
+        may_delete(
+            policy,
+            &DeletionFacts::default(),
+            actor,
+            live,
+            NOW,
+            "demo-1.0.tar.gz",
+        )
+        .map_or_else(|error| error.code.into_owned(), |()| "yes".to_owned())
     };
     let (ann, operator) = (token(None, Action::Manage), Actor::operator());
     let within = DeletePolicy::Within(Duration::from_secs(72 * 3_600));

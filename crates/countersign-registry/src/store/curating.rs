@@ -34,6 +34,9 @@ pub(crate) struct CuratedRelease {
     pub(crate) version: String,
     pub(crate) yanked: Option<Time>,
     pub(crate) deprecated: Option<String>,
+    /// Since when it is withheld as a whole, and since when by its own people.
+    pub(crate) quarantined: Option<Time>,
+    pub(crate) own_quarantine: Option<Time>,
 }
 
 /// A file as a change of it sees it.
@@ -46,6 +49,23 @@ pub(crate) struct CuratedFile {
     pub(crate) state: FileState,
     pub(crate) live: Option<Time>,
     pub(crate) own_quarantine: Option<Time>,
+    /// Since when it is withheld with its release.
+    pub(crate) with_release: Option<Time>,
+}
+
+impl CuratedFile {
+    /// Is it withheld, whether or not it was ever served?
+    pub(crate) fn withheld(&self) -> bool {
+        matches!(self.state, FileState::Quarantined | FileState::Held)
+    }
+
+    /// What it is once nobody withholds it: one that never reached the log goes back to waiting for it, not past it.
+    pub(crate) fn served_again(&self) -> FileState {
+        match self.live {
+            Some(_) => FileState::Live,
+            None => FileState::Staged,
+        }
+    }
 }
 
 impl Tx {
@@ -94,7 +114,7 @@ impl Tx {
         project: &ProjectId,
         version_key: &str,
     ) -> Result<Option<CuratedRelease>> {
-        let row = sqlx::query("SELECT id, version, yanked_at, deprecated_reason FROM releases WHERE project_id = $1 AND version_key = $2 AND removed_at IS NULL")
+        let row = sqlx::query("SELECT id, version, yanked_at, deprecated_reason, quarantined_at, own_quarantine_at FROM releases WHERE project_id = $1 AND version_key = $2 AND removed_at IS NULL")
             .bind(project.0.clone())
             .bind(version_key.to_owned())
             .fetch_optional(&mut *self.inner)
@@ -106,6 +126,8 @@ impl Tx {
                 version: text(&row, "version")?,
                 yanked: super::maybe_time(&row, "yanked_at")?,
                 deprecated: super::maybe_text(&row, "deprecated_reason")?,
+                quarantined: super::maybe_time(&row, "quarantined_at")?,
+                own_quarantine: super::maybe_time(&row, "own_quarantine_at")?,
             })
         })
         .transpose()
@@ -114,7 +136,7 @@ impl Tx {
     /// The files of a project that are not removed.
     pub(crate) async fn curated_files(&mut self, project: &ProjectId) -> Result<Vec<CuratedFile>> {
         let rows = sqlx::query(
-            "SELECT f.id, f.release_id, f.filename, f.purl, f.state, f.live_at, f.own_quarantine_at FROM files f WHERE f.project_id = $1 AND f.state <> 'removed' ORDER BY f.id",
+            "SELECT f.id, f.release_id, f.filename, f.purl, f.state, f.live_at, f.own_quarantine_at, f.withheld_with_release_at FROM files f WHERE f.project_id = $1 AND f.state <> 'removed' ORDER BY f.id",
         )
         .bind(project.0.clone())
         .fetch_all(&mut *self.inner)
@@ -130,6 +152,7 @@ impl Tx {
                     state: super::parsed(row, "state")?,
                     live: super::maybe_time(row, "live_at")?,
                     own_quarantine: super::maybe_time(row, "own_quarantine_at")?,
+                    with_release: super::maybe_time(row, "withheld_with_release_at")?,
                 })
             })
             .collect()

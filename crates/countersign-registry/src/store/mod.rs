@@ -13,6 +13,7 @@ mod local;
 mod log_service;
 mod mail;
 mod map;
+mod moderation;
 mod npm;
 mod organisations;
 mod people;
@@ -21,6 +22,7 @@ mod provenance;
 mod publishing;
 mod reading;
 mod recovery;
+mod scanning;
 mod service;
 mod sign_in;
 mod staging;
@@ -48,6 +50,7 @@ use local::{Link, Local, Near, Writer};
 pub(crate) use log_service::{LogServiceHead, LogServiceRow};
 pub(crate) use mail::{AccountNoticeRow, AddressRow, DomainRow, MailRow, MailSecretRow, NewMail};
 pub(crate) use map::{LogPlace, MapState, MappedLeaf};
+pub(crate) use moderation::{NewCase, NewReport};
 pub(crate) use organisations::{
     ApprovalRow, InvitationRow, OrganisationRow, OwnedProject, ProposalKind, ProposalRow, TeamRow,
 };
@@ -64,6 +67,7 @@ pub(crate) use publishing::{
 pub(crate) use publishing::{IdentifierFacts, ReleaseFacts};
 pub(crate) use reading::{DistTag, FileExtras, FileRow, ReleaseRow, ecosystem};
 pub(crate) use recovery::RecoveryRow;
+pub(crate) use scanning::ScanJob;
 pub(crate) use service::{PendingRow, ServiceRow, TaskRow};
 pub(crate) use sign_in::{
     CeremonyRow, FactorFacts, FactorRow, LinkedRow, NewSession, PasswordRow, PersonRow, SessionRow,

@@ -83,6 +83,14 @@ pub(crate) const PERSONAL: &[Personal] = &[
         "account_id = $1 OR approver_id = $1",
         Fate::Keep,
     ),
+    personal("trusted_reporters", "account_id = $1", Fate::Delete),
+    personal(
+        "reports",
+        "account_id = $1",
+        Fate::Empty("account_id = NULL, text = '', evidence = ''"),
+    ),
+    personal("freezes", "account_id = $1", Fate::Keep),
+    personal("cases", "appealed_by = $1", Fate::Keep),
     personal(
         "events",
         "(actor_kind = 'account' AND actor_id = $1) OR account_id = $1",

@@ -86,6 +86,8 @@ pub struct ReleaseFacts {
     pub created: Time,
     /// When it was removed.
     pub removed: Option<Time>,
+    /// Since when it is withheld as a whole.
+    pub quarantined: Option<Time>,
     /// The file name of its sdist.
     pub sdist: Option<String>,
     /// Another spelling of this file's name that is taken.
@@ -189,7 +191,7 @@ impl Tx {
         }
         let row = sqlx::query(
             "SELECT p.id, p.name, p.status, p.removed_at, p.trust_level, p.trusted_only_at, p.required_environment, p.minimum_trust, p.policy_at, p.critical_at, p.private_at, p.visible_at, p.source, \
-             (SELECT min(t.id) FROM publishers t WHERE t.project_id = p.id AND t.removed_at IS NULL) AS publisher, r.id AS release_id, r.created_at, r.removed_at AS release_removed_at, \
+             (SELECT min(t.id) FROM publishers t WHERE t.project_id = p.id AND t.removed_at IS NULL) AS publisher, r.id AS release_id, r.created_at, r.removed_at AS release_removed_at, r.quarantined_at AS release_quarantined_at, \
              (SELECT f.filename FROM files f WHERE f.release_id = r.id AND f.filetype = 'sdist' AND f.removed_at IS NULL) AS sdist, \
              (SELECT f.filename FROM files f WHERE f.release_id = r.id AND f.filename_key = $4 AND f.identifier <> $5) AS spelling \
              FROM projects p LEFT JOIN releases r ON r.project_id = p.id AND r.version_key = $3 \
@@ -235,6 +237,7 @@ impl Tx {
                     id: ReleaseId(id),
                     created: time(&row, "created_at")?,
                     removed: maybe_time(&row, "release_removed_at")?,
+                    quarantined: maybe_time(&row, "release_quarantined_at")?,
                     sdist: maybe_text(&row, "sdist")?,
                     spelling: maybe_text(&row, "spelling")?,
                 });

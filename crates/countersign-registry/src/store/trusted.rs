@@ -273,7 +273,7 @@ impl Store {
     ) -> Result<Vec<PublisherRow>> {
         let rows = sqlx::query(built(format!(
             "{PUBLISHER} WHERE p.issuer = $1 AND p.lookup IN ($2, '') AND p.ecosystem = $3 \
-             AND (p.removed_at IS NULL OR p.removed_why = 'lost') ORDER BY p.id LIMIT $4"
+             AND (p.removed_at IS NULL OR p.removed_why = 'lost') AND p.frozen_at IS NULL ORDER BY p.id LIMIT $4"
         )))
         .bind(issuer.to_owned())
         .bind(lookup.to_owned())
@@ -790,7 +790,7 @@ impl Tx {
             return Ok(None);
         }
         let sql = built(format!(
-            "SELECT id FROM publishers WHERE project_id = $1 AND removed_at IS NULL AND id IN ({}) ORDER BY id LIMIT 1",
+            "SELECT id FROM publishers WHERE project_id = $1 AND removed_at IS NULL AND frozen_at IS NULL AND id IN ({}) ORDER BY id LIMIT 1",
             places(among.len(), 2)
         ));
         let mut query = sqlx::query(sql).bind(project.0.clone());

@@ -6,7 +6,7 @@ use countersign_registry::model::ProjectStatus;
 use countersign_registry::{Act, Deletion, Error, Kind, Wanted};
 use http::HeaderMap;
 use serde::Deserialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::approvals::Request;
 use super::people::done;
@@ -80,6 +80,51 @@ pub(super) async fn unyank(
         .await
         .map_err(Refusal::problem)?;
     Ok(done(&actor, name))
+}
+
+/// What to ask about.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct DeletionQuery {
+    /// A release; else the project.
+    version: Option<String>,
+    /// A file.
+    file: Option<String>,
+}
+
+/// What would be deleted.
+#[derive(serde::Serialize, ToSchema)]
+pub(super) struct DeletionOutlook {
+    /// Names of the files.
+    files: Vec<String>,
+    /// The rules that hold here, in sentences.
+    policy: Vec<String>,
+}
+
+/// Whether something may be deleted now; nothing is deleted
+#[utoipa::path(get, path = "/api/v1/projects/{ecosystem}/{name}/deletion", tag = "curation", security(("token" = [])),
+    params(("ecosystem" = String, Path), ("name" = String, Path), DeletionQuery),
+    responses((status = OK, body = DeletionOutlook), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn deletion(
+    State(site): State<Site>,
+    Path((system, name)): Path<(String, String)>,
+    query: Result<axum::extract::Query<DeletionQuery>, axum::extract::rejection::QueryRejection>,
+    headers: HeaderMap,
+) -> Answer {
+    let axum::extract::Query(query) = query.map_err(|error| super::query_refused(&error))?;
+    let actor = site.actor(&headers).await.map_err(Refusal::problem)?;
+    let what = match (&query.file, &query.version) {
+        (Some(file), _) => Deletion::File(file),
+        (None, Some(version)) => Deletion::Release(version),
+        (None, None) => Deletion::Project,
+    };
+    let files = site
+        .registry
+        .may_delete(&actor, ecosystem(&system)?, &name, what)
+        .await
+        .map_err(Refusal::problem)?;
+    let policy = site.registry.deletion_policy();
+    super::json(&site, &DeletionOutlook { files, policy })
 }
 
 /// Delete a project; its name and file names are never used again by others

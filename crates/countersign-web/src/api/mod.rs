@@ -11,6 +11,7 @@ mod device;
 mod leaks;
 mod log;
 mod me;
+mod moderation;
 mod operator;
 mod organisation;
 mod people;
@@ -67,6 +68,7 @@ const LONGEST_BODY: usize = 64 << 10;
         (name = "provenance", description = "How files were built, and who vouches for that; it is no judgement of the code"),
         (name = "log", description = "What happened"),
         (name = "account", description = "The caller"),
+        (name = "moderation", description = "Reports, and what is withheld"),
         (name = "recovery", description = "Getting back into an account"),
         (name = "services", description = "For registries elsewhere, each with a token of its own"),
         (name = "operator", description = "For operators, signed in just now with a passkey")
@@ -171,6 +173,17 @@ fn documented() -> OpenApiRouter<Site> {
         .routes(routes!(operator::approve_recovery))
         .routes(routes!(operator::namespaces))
         .routes(routes!(operator::reserve_namespace))
+        .routes(routes!(change::deletion))
+        .routes(routes!(moderation::report))
+        .routes(routes!(moderation::report_state))
+        .routes(routes!(moderation::cases_of))
+        .routes(routes!(moderation::appeal))
+        .routes(routes!(moderation::cases))
+        .routes(routes!(moderation::answer_case))
+        .routes(routes!(moderation::quarantine))
+        .routes(routes!(moderation::reports))
+        .routes(routes!(moderation::judge_report))
+        .routes(routes!(moderation::trust_reporter))
         .routes(routes!(leaks::report))
         .routes(routes!(device::begin))
         .routes(routes!(device::poll))

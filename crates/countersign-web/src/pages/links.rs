@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use countersign_formats::Ecosystem;
+use countersign_formats::{Ecosystem, format as rules_of, purl};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// Everything that may mean something else in a path, a query or an attribute.
@@ -30,6 +30,15 @@ pub(super) fn release(ecosystem: Ecosystem, key: &str, version: &str) -> String 
         segment(key),
         segment(version)
     )
+}
+
+/// Where a project, or a release of it, is reported.
+pub(super) fn report(ecosystem: Ecosystem, key: &str, version: Option<&str>) -> String {
+    let named = rules_of(ecosystem).name_key(key).map(|key| match version {
+        None => purl::project_purl(ecosystem, &key),
+        Some(version) => purl::release_purl(ecosystem, &key, version),
+    });
+    format!("/report?purl={}", segment(&named.unwrap_or_default()))
 }
 
 /// What a leaf is about, taken apart for people.

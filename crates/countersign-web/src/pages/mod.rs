@@ -29,6 +29,7 @@ mod readme;
 mod recovery;
 mod refill;
 mod release;
+mod report;
 #[cfg(test)]
 mod samples;
 mod search;
@@ -85,6 +86,7 @@ pub fn routes() -> Router<Site> {
         .merge(assessment::routes())
         .merge(staged::routes())
         .merge(leaked::routes())
+        .merge(report::routes())
         .merge(operator::routes())
         .merge(organisation::routes())
         .merge(policies::routes())

@@ -5,8 +5,10 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use axum::routing::{get, post};
-use countersign_formats::Ecosystem;
-use countersign_registry::model::{Health, RegistryKey, Time, TrustRootSummary};
+use countersign_formats::{Ecosystem, purl};
+use countersign_registry::model::{
+    Case, FoundIn, Health, Portion, RegistryKey, Report, ReporterFacts, Time, TrustRootSummary,
+};
 use countersign_registry::oidc::Provider;
 use countersign_registry::{
     Chore, CriticalProject, Diagnosis, Error, FactorNeed, FactorPolicy, IssuerSummary, Kind,
@@ -23,12 +25,14 @@ use crate::error::Refusal;
 const HERE: &str = "/operator";
 const USERS: &str = "/operator/users";
 const PROJECTS: &str = "/operator/projects";
+const QUEUE: &str = "/operator/queue";
 const RULES: &str = "/operator/rules";
 const ROOTS: &str = "/operator/trust-roots";
-pub(super) const TABS: [(&str, &str); 5] = [
+pub(super) const TABS: [(&str, &str); 6] = [
     (HERE, "Health"),
     (USERS, "Users"),
     (PROJECTS, "Projects"),
+    (QUEUE, "Queue"),
     (RULES, "Rules"),
     (ROOTS, "Trust roots"),
 ];
@@ -44,6 +48,12 @@ pub(super) fn routes() -> Router<Site> {
         .route(PROJECTS, get(show_projects))
         .route("/operator/quarantine", post(quarantine))
         .route("/operator/critical", post(critical))
+        .route(QUEUE, get(show_queue))
+        .route("/operator/queue/release", post(serve_again))
+        .route("/operator/queue/answer", post(answer_case))
+        .route("/operator/queue/judge", post(judge_report))
+        .route("/operator/queue/trust", post(trust_reporter))
+        .route("/operator/queue/dismiss", post(dismiss))
         .route(RULES, get(show_rules))
         .route(ROOTS, get(show_roots))
         .route("/operator/factors", post(set_factors))
@@ -228,6 +238,102 @@ async fn show_projects(member: Member) -> Result<Response, Refusal> {
         Ok(response) => Ok(response),
         Err(error) => member.not_done(error, PROJECTS).await,
     }
+}
+
+#[derive(Template)]
+#[template(path = "account/operator_queue.html")]
+struct QueuePage<'a> {
+    frame: &'a Frame,
+    place: &'static str,
+    said: Option<&'static str>,
+    tab: &'static str,
+    cases: Vec<Case>,
+    reports: Vec<Report>,
+    reporters: Vec<ReporterFacts>,
+    findings: Vec<FoundIn>,
+}
+
+/// What is withheld and waits, what was reported, and by whom.
+async fn show_queue(member: Member) -> Result<Response, Refusal> {
+    let (registry, actor) = (&member.site.registry, &member.actor);
+    let page = async || {
+        Ok(member.page(&QueuePage {
+            frame: &member.frame,
+            place: HERE,
+            said: member.said(),
+            tab: QUEUE,
+            cases: registry.open_cases(actor).await?,
+            reports: registry.open_reports(actor).await?,
+            reporters: registry.reporters(actor).await?,
+            findings: registry.open_findings(actor).await?,
+        }))
+    };
+    match page().await {
+        Ok(response) => Ok(response),
+        Err(error) => member.not_done(error, QUEUE).await,
+    }
+}
+
+async fn serve_again(member: Member, body: Body) -> Result<Response, Refusal> {
+    let form = member.fields(body).await?;
+    let outcome = async {
+        let named = purl::parse(form.get("purl"))?;
+        let portion = match (&named.filename, &named.version) {
+            (Some(file), _) => Portion::File(file),
+            (None, Some(version)) => Portion::Release(version),
+            (None, None) => Portion::Project,
+        };
+        let (registry, key) = (&member.site.registry, named.name_key.as_str());
+        registry
+            .serve_again(&member.actor, named.ecosystem, key, portion)
+            .await
+    }
+    .await;
+    member.done(outcome, QUEUE, "released").await
+}
+
+async fn answer_case(member: Member, body: Body) -> Result<Response, Refusal> {
+    let form = member.fields(body).await?;
+    let outcome = member
+        .site
+        .registry
+        .answer_case(&member.actor, form.get("case"), form.get("text"))
+        .await;
+    member.done(outcome, QUEUE, "answered").await
+}
+
+async fn judge_report(member: Member, body: Body) -> Result<Response, Refusal> {
+    let form = member.fields(body).await?;
+    let outcome = member
+        .site
+        .registry
+        .judge_report(&member.actor, form.get("ticket"), form.get("verdict"), "")
+        .await;
+    member.done(outcome, QUEUE, "judged").await
+}
+
+async fn dismiss(member: Member, body: Body) -> Result<Response, Refusal> {
+    let form = member.fields(body).await?;
+    let outcome = member
+        .site
+        .registry
+        .dismiss_findings(&member.actor, form.get("purl"))
+        .await;
+    member.done(outcome, QUEUE, "dismissed").await
+}
+
+async fn trust_reporter(member: Member, body: Body) -> Result<Response, Refusal> {
+    let form = member.fields(body).await?;
+    let outcome = member
+        .site
+        .registry
+        .trust_reporter(
+            &member.actor,
+            form.get("user"),
+            form.get("do") != "distrust",
+        )
+        .await;
+    member.done(outcome, QUEUE, "reporter-set").await
 }
 
 /// The rule on factors as a form shows it: word, label, whether it holds now.

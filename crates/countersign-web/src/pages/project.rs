@@ -46,6 +46,7 @@ struct ProjectPage<'a> {
     /// Tags of an npm package: the tag, its version and the page of that.
     tags: Vec<(&'a str, &'a str, String)>,
     log_page: String,
+    report_page: String,
 }
 
 /// What is shown of the newest release.
@@ -300,6 +301,7 @@ impl<'a> ProjectPage<'a> {
             releases,
             folded,
             release_count: phrase::counted(project.releases.len() as u64, "release", "releases"),
+            report_page: links::report(project.ecosystem, &project.key, None),
             log_page: format!(
                 "/log/?project={}/{}",
                 project.ecosystem.as_str(),

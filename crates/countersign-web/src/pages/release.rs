@@ -36,6 +36,7 @@ struct ReleasePage<'a> {
     name: &'a str,
     version: &'a str,
     project_page: String,
+    report_page: String,
     summary: &'a str,
     banner: Option<Banner>,
     yanked: Option<(Day, &'a str)>,
@@ -559,6 +560,7 @@ impl<'a> ReleasePage<'a> {
             name: &project.name,
             version: &release.version,
             project_page: links::project(ecosystem, &project.key),
+            report_page: links::report(ecosystem, &project.key, Some(&release.version)),
             summary: manifest.summary.as_deref().unwrap_or_default(),
             banner: Banner::of(project),
             yanked: release

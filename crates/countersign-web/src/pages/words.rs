@@ -42,6 +42,10 @@ pub(super) fn project(ecosystem: Ecosystem) -> &'static str {
 /// What was done, by the word in the address that a form leads back to.
 pub(super) fn done(word: &str) -> Option<&'static str> {
     Some(match word {
+        "answered" => "Its people are told.",
+        "dismissed" => "The findings are put aside.",
+        "judged" => "The report is judged, and its reporter told.",
+        "reporter-set" => "It is noted.",
         "signed-out" => "You are signed out.",
         "confirmed" => "Thank you. For a quarter of an hour you will not be asked again.",
         "password-set" => "The password is set. Your other sessions have ended.",

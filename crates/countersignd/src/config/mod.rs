@@ -8,7 +8,7 @@ mod value;
 use std::path::{Path, PathBuf};
 
 use countersign_registry::model::Visibility;
-use countersign_registry::{DeletePolicy, LossRule};
+use countersign_registry::{DeletePolicy, LossRule, ScanHold};
 use toml::de::{DeTable, DeValue};
 use url::Url;
 
@@ -88,6 +88,7 @@ keys! {
     /// May an account take a free project name by publishing to it?
     "open_creation" => open_creation: bool = "true";
     /// Who may delete what they published: "never" (only the operator), "always", or how long after publishing.
+    /// "npm-like", "crates-like" and "immutable" weigh downloads, dependents and owners too: /policies/deletion tells how.
     /// Names and digests stay reserved for ever, whichever it is.
     "delete" => delete: DeletePolicy = "\"72h\"";
     /// Days after its first file during which a release takes further files, or "always".
@@ -105,6 +106,21 @@ keys! {
     /// True when a proxy in front ends TLS. Without TLS of its own and without this line, the server
     /// listens on loopback addresses only, because tokens would cross the network in the clear.
     "tls_terminated_by_proxy" => tls_terminated_by_proxy: bool = "false";
+    /// Somebody must have looked at what is withheld after this long; it stays withheld, and the operators are told.
+    "moderation.review" => review: Span = "\"3d\"";
+    /// May reports of malware withhold a project by themselves, by the rule of docs/operating-abuse.md?
+    "moderation.reports_withhold" => reports_withhold: bool = "true";
+    /// Does that freeze those who published it?
+    "moderation.reports_freeze" => reports_freeze: bool = "false";
+    /// Is what is published scanned for what attackers do? It takes Linux with Landlock and seccomp. Rules of your own are
+    /// read from scan-rules/*.toml in the data directory.
+    "scan.enabled" => scan_enabled: bool = "false";
+    /// Which new files are served only after their scan: "never", "new-projects" or "always".
+    "scan.wait" => scan_wait: ScanHold = "\"never\"";
+    /// From this score on, of 100, a file is withheld until somebody decides; 101 withholds none.
+    "scan.hold_at" => scan_hold_at: Count = "80";
+    /// From this score on operators are shown what was found.
+    "scan.flag_at" => scan_flag_at: Count = "30";
     /// The certificate chain in PEM, the server's own certificate first. SIGHUP reads both files again.
     "tls.cert" => tls_cert: PathBuf = "\"/etc/countersign/tls/fullchain.pem\"";
     /// The certificate's private key in PEM.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use countersign_formats::Limits;
 use countersign_registry::model::{EmailAddress, Visibility};
 use countersign_registry::{
-    DeletePolicy, LogPolicy, LossRule, RootRepository, ScanPartner, Settings, SignIn,
-    SignInProvider, TrustedPublishing,
+    DeletePolicy, LogPolicy, LossRule, Moderation, ReportRule, RootRepository, ScanPartner,
+    ScanSettings, Settings, SignIn, SignInProvider, TrustedPublishing,
 };
 use countersign_web::SecurityTxt;
 use url::Url;
@@ -82,6 +82,10 @@ pub struct Config {
     pub open_creation: bool,
     /// Who may delete.
     pub delete: DeletePolicy,
+    /// What happens to what may be harmful.
+    pub moderation: Moderation,
+    /// What is scanned.
+    pub scan: ScanSettings,
     /// Names that nobody may take.
     pub prohibited_names: Vec<String>,
     /// Names that others must not resemble.
@@ -511,6 +515,28 @@ impl Config {
             },
             open_creation: file.open_creation.unwrap_or(defaults.open_creation),
             delete: file.delete.unwrap_or(defaults.delete),
+            moderation: Moderation {
+                review: file
+                    .review
+                    .map_or(defaults.moderation.review, |span| span.0),
+                reports: ReportRule {
+                    enabled: file
+                        .reports_withhold
+                        .unwrap_or(defaults.moderation.reports.enabled),
+                    ..defaults.moderation.reports.clone()
+                },
+                freeze: file.reports_freeze.unwrap_or(defaults.moderation.freeze),
+            },
+            scan: ScanSettings {
+                enabled: file.scan_enabled.unwrap_or(defaults.scan.enabled),
+                wait: file.scan_wait.unwrap_or(defaults.scan.wait),
+                hold_at: file.scan_hold_at.map_or(defaults.scan.hold_at, |count| {
+                    u32::try_from(count.0).unwrap_or(u32::MAX)
+                }),
+                flag_at: file.scan_flag_at.map_or(defaults.scan.flag_at, |count| {
+                    u32::try_from(count.0).unwrap_or(u32::MAX)
+                }),
+            },
             release_open: match file.release_open_days {
                 Some(days) => days
                     .0
@@ -601,6 +627,8 @@ impl Config {
             spool: self.spool.clone(),
             open_creation: self.open_creation,
             delete: self.delete,
+            moderation: self.moderation.clone(),
+            scan: self.scan.clone(),
             prohibited_names: self.prohibited_names.clone(),
             protected_names: self.protected_names.clone(),
             release_open: self.release_open,

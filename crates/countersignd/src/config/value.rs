@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use countersign_registry::model::{Level, Visibility};
 use countersign_registry::oidc::{Provider, Refused};
-use countersign_registry::{DeletePolicy, LossRule};
+use countersign_registry::{DeletePolicy, LossRule, ScanHold};
 use toml::de::DeValue;
 use url::Url;
 
@@ -26,6 +26,19 @@ impl Setting for LossRule {
             "refuse" => Ok(Self::Refuse),
             "warn" => Ok(Self::Warn),
             other => Err(format!("{other:?} is neither")),
+        }
+    }
+}
+
+impl Setting for ScanHold {
+    const EXPECTED: &'static str = "\"never\", \"new-projects\" or \"always\"";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        match text(value)? {
+            "never" => Ok(Self::Never),
+            "new-projects" => Ok(Self::NewProjects),
+            "always" => Ok(Self::Always),
+            other => Err(format!("{other:?} is none of them")),
         }
     }
 }
@@ -524,13 +537,13 @@ impl Setting for Visibility {
 }
 
 impl Setting for DeletePolicy {
-    const EXPECTED: &'static str =
-        "\"never\", \"always\" or a time after publishing such as \"72h\"";
+    const EXPECTED: &'static str = "\"never\", \"always\", \"npm-like\", \"crates-like\", \"immutable\" or a time after publishing such as \"72h\"";
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
         match text(value)? {
             "never" => Ok(Self::Never),
             "always" => Ok(Self::Always),
+            name if Self::preset(name).is_some() => Self::preset(name).ok_or_else(String::new),
             span => span.parse::<Span>().map(|span| Self::Within(span.0)),
         }
     }

@@ -12,6 +12,7 @@ mod import;
 mod log_service;
 mod machine;
 mod people;
+mod scanning;
 mod setting_up;
 mod stopping;
 mod transport;

