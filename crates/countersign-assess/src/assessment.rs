@@ -530,12 +530,12 @@ mod tests {
         assert_eq!(result(&[]), (Outcome::Pass, Some(Grade::Attestation)));
         let failed = finding("AN1.5", Grade::Canary, Outcome::Fail);
         assert_eq!(
-            result(&[failed.clone()]),
+            result(std::slice::from_ref(&failed)),
             (Outcome::Fail, Some(Grade::Canary))
         );
         let unknown = finding("AN1.5", Grade::Canary, Outcome::Unknown);
         assert_eq!(
-            result(&[unknown.clone()]),
+            result(std::slice::from_ref(&unknown)),
             (Outcome::Pass, Some(Grade::Attestation))
         );
         // A weaker probe that fails counts before a stronger one that could not tell, and before one that passed.

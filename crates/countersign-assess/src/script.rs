@@ -797,7 +797,7 @@ mod tests {
         assert_eq!(wants(&[]), "GET https://packages.example.org/one");
         let one = exchange("/one", 200);
         assert_eq!(
-            wants(&[one.clone()]),
+            wants(std::slice::from_ref(&one)),
             "GET https://packages.example.org/two"
         );
         assert_eq!(wants(&[one.clone(), exchange("/two", 200)]), "Pass");
