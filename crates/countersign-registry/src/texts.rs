@@ -100,7 +100,7 @@ kinds! {
     CaseOpened "case-opened" "Something was withheld by a rule" "{subject} is withheld: {why}." "Look at it in the operator's queue, and serve it again or delete it.";
     CaseOverdue "case-overdue" "A case waits too long" "{subject} is withheld, and nobody has decided about it in time." "It stays withheld. Look at it in the operator's queue.";
     CaseAppealed "case-appealed" "Somebody objects to a quarantine" "{who} asks to serve {subject} again." "Read it in the operator's queue, and answer.";
-    CaseAnswered "case-answered" "The operator answered about something withheld" "About {subject}: {answer}" "Ask the operator of this registry if you do not know why.";
+    CaseAnswered "case-answered" "The operator answered about something withheld" "About {subject}: “{answer}”." "Ask the operator of this registry if you do not know why.";
     Reported "reported" "Something was reported" "{subject} was reported: {kind}." "Look at it in the operator's queue.";
     ReportJudged "report-judged" "Your report was looked at" "The report {ticket} was found {verdict}. {answer}" "There is nothing to do.";
     YankBurst "yank-burst" "Many releases were yanked at once" "{who} yanked many releases of {project} within minutes. Whoever installs it now may get one that was left." "If none of you did, quarantine the project, end the sessions and tokens of that account, and take the yanks back.";

@@ -385,7 +385,7 @@ fn asks_for_token(code: &str) -> bool {
     code.starts_with("token-")
         || matches!(
             code,
-            "credentials-missing" | "sign-in-needed" | "account-disabled"
+            "credentials-missing" | "sign-in-needed" | "account-disabled" | "service-token"
         )
 }
 

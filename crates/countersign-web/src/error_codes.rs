@@ -987,6 +987,12 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "organisation-unknown" "No such organisation"
         "There is no organisation of this name here."
         "Check its name.";
+    "osv-index" "Index of advisories can not be used"
+        "The index that was kept of the advisories is cut off, or was made by another version of the program."
+        "Delete it, or run the command again with the advisories: it is made anew.";
+    "osv-malformed" "Advisory can not be used"
+        "A file of advisories is not in the form of OSV, or a record in it makes no sense."
+        "Fetch it again; if it stays so, tell whoever made it.";
     "override-reason" "Reason missing"
         "Whoever lets the log go on without its witnesses says why."
         "Operators: give a reason of at most 500 bytes.";

@@ -59,7 +59,7 @@ on_both_databases! {
         let index = test.index("demo").await.unwrap();
         assert!(index.contains(&first.sha256()) && !index.contains(&bad.sha256()), "{index}");
         // A publish that comes after it sees it, whoever publishes.
-        let late = Wheel::new("demo", "2.0").tag("py3-none-linux_x86_64").build();
+        let late = Wheel::new("demo", "2.0").tag("py3-none-manylinux_2_17_x86_64").build();
         refused(test.publish(&ann, &late).await, "release-quarantined");
         refused(test.publish(&operator, &late).await, "release-quarantined");
         refused(registry.serve_again(&ann, PYPI, "demo", portion).await, "operator-needed");

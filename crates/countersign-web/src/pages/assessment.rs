@@ -28,6 +28,8 @@ pub(super) fn routes() -> Router<Site> {
 struct AssessmentPage<'a> {
     frame: &'a Frame,
     run: Option<ShownAssessment>,
+    /// Whether there is a page of other registries to lead to.
+    compared: bool,
 }
 
 #[derive(Template)]
@@ -63,8 +65,12 @@ fn none_stored() -> Error {
 async fn show(visit: Visit) -> Response {
     let outcome = async {
         let run = ask(&visit, |source| source.last()).await?;
-        let frame = &visit.frame;
-        Page::render(&AssessmentPage { frame, run }).map(Answer::from)
+        let page = AssessmentPage {
+            frame: &visit.frame,
+            run,
+            compared: visit.site.face.assessments.is_some(),
+        };
+        Page::render(&page).map(Answer::from)
     };
     let outcome = outcome.await;
     visit.answer(outcome)
@@ -186,7 +192,15 @@ pub(super) fn samples() -> Vec<(&'static str, String)> {
         json: Vec::new(),
         badge: String::new(),
     };
-    let shown = |run| AssessmentPage { frame, run }.render().unwrap();
+    let shown = |run| {
+        AssessmentPage {
+            frame,
+            run,
+            compared: true,
+        }
+        .render()
+        .unwrap()
+    };
     let table = ShownComparison {
         read: "2026-08".to_owned(),
         note: "Read from public statements.".to_owned(),

@@ -67,6 +67,10 @@ impl Named<'_> {
             .replace("{revision}", "1-0")
             .replace("{user}", "bob")
             .replace("{team}", "acme:builders")
+            .replace("{proof}", "0")
+            .replace("{*tile}", "0/000")
+            .replace("{case}", "0193f2d4-0000-7000-8000-000000000000")
+            .replace("{ticket}", "0193f2d4-0000-7000-8000-000000000000")
             .replace("{id}", "0193f2d4-0000-7000-8000-000000000000");
         assert!(
             !address.contains('{'),

@@ -4,12 +4,12 @@ use std::process::{Command, Stdio};
 
 use crate::machine::{Desk, ran};
 
-/// The commands of a page's `console` blocks, in order.
+/// The commands of a page's `console,outside` blocks, in order.
 pub fn commands(page: &str) -> Vec<String> {
     let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
     let page = std::fs::read_to_string(format!("{docs}/{page}")).unwrap();
     let mut commands = Vec::new();
-    for block in page.split("```console\n").skip(1) {
+    for block in page.split("```console,outside\n").skip(1) {
         let block = block.split("```").next().unwrap();
         commands.extend(
             block

@@ -170,6 +170,7 @@ fn unknown(helps: &BTreeMap<String, String>, line: &str) -> Vec<String> {
             if helps.contains_key(&deeper) {
                 path = deeper;
             } else if helps[&path].contains("\nCommands:\n")
+                && !helps[&path].contains("\nArguments:\n")
                 && !value_follows
                 && word.starts_with(|c: char| c.is_ascii_lowercase())
             {
