@@ -102,7 +102,7 @@ kinds! {
     CaseAppealed "case-appealed" "Somebody objects to a quarantine" "{who} asks to serve {subject} again." "Read it in the operator's queue, and answer.";
     CaseAnswered "case-answered" "The operator answered about something withheld" "About {subject}: “{answer}”." "Ask the operator of this registry if you do not know why.";
     Reported "reported" "Something was reported" "{subject} was reported: {kind}." "Look at it in the operator's queue.";
-    ReportJudged "report-judged" "Your report was looked at" "The report {ticket} was found {verdict}. {answer}" "There is nothing to do.";
+    ReportJudged "report-judged" "Your report was looked at" "The report {ticket} was found {verdict}; the operator's answer: “{answer}”." "There is nothing to do.";
     YankBurst "yank-burst" "Many releases were yanked at once" "{who} yanked many releases of {project} within minutes. Whoever installs it now may get one that was left." "If none of you did, quarantine the project, end the sessions and tokens of that account, and take the yanks back.";
     ProjectDeleted "project-deleted" "Something was deleted" "{subject} was deleted by {who}." PROJECT;
     InvitationReceived "invitation-received" "You are invited" "{who} invites you to be {role} of {organisation}." "If you do not know them, let it lapse: without your yes nothing happens.";
