@@ -99,6 +99,21 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "addresses-many" "Too many addresses"
         "An account may have a few addresses, those that wait for their proof among them."
         "Remove one first.";
+    "advisories-feed" "Name of a feed"
+        "A feed of advisories can not have this name."
+        "Take a short name; `own` is that of what this registry issues itself.";
+    "advisories-shrank" "Feed lost much"
+        "A feed of advisories has far fewer records than before, so the former ones stay."
+        "Fetch it again; if it is meant, import with --accept-shrinkage.";
+    "advisories-unreadable" "Advisories unreadable"
+        "The file or folder to import advisories from can not be read, or holds none."
+        "Give a zip of OSV records, a JSON document, or a folder of such.";
+    "advisory-malformed" "Advisory malformed"
+        "An advisory can not be issued as it was given."
+        "Say in one line what is wrong, and the rest in the details.";
+    "advisory-unknown" "No such advisory"
+        "There is no advisory of this identifier here."
+        "Check how it is spelt, or look at the database that issued it.";
     "approval-act" "No such act for an approval"
         "Only some acts take an approval; the table of permissions names them."
         "Name one of them.";
@@ -987,6 +1002,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "organisation-unknown" "No such organisation"
         "There is no organisation of this name here."
         "Check its name.";
+    "osv-malformed" "Advisory can not be used"
+        "A file of advisories is not in the form of OSV, or a record in it makes no sense."
+        "Fetch it again; if it stays so, tell whoever made it.";
     "override-reason" "Reason missing"
         "Whoever lets the log go on without its witnesses says why."
         "Operators: give a reason of at most 500 bytes.";
