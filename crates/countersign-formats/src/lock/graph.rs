@@ -141,6 +141,15 @@ impl Links {
         }
     }
 
+    /// What an entry of a Python lock asks for, as far as the lock has it.
+    fn require(&mut self, from: usize, required: impl IntoIterator<Item = Required>) {
+        for required in required {
+            if let Some(to) = self.place(&required.name, required.version.as_deref()) {
+                self.link(from, to);
+            }
+        }
+    }
+
     fn finish(mut self, lock: &LockFile, known: bool) -> Graph {
         self.graph.known = known;
         if known && self.graph.direct.is_empty() {
@@ -228,11 +237,7 @@ fn uv(text: &str, links: &mut Links) -> Option<()> {
         };
         let more = package.optional_dependencies.into_values();
         let more = more.chain(package.dev_dependencies.into_values()).flatten();
-        for required in package.dependencies.into_iter().chain(more) {
-            if let Some(to) = links.place(&required.name, required.version.as_deref()) {
-                links.link(from, to);
-            }
-        }
+        links.require(from, package.dependencies.into_iter().chain(more));
     }
     Some(())
 }
@@ -259,11 +264,7 @@ fn pylock(text: &str, links: &mut Links) -> Option<()> {
         let Some(from) = links.place(&package.name, package.version.as_deref()) else {
             continue;
         };
-        for required in package.dependencies {
-            if let Some(to) = links.place(&required.name, required.version.as_deref()) {
-                links.link(from, to);
-            }
-        }
+        links.require(from, package.dependencies);
     }
     Some(())
 }
