@@ -96,6 +96,17 @@ const CORE: &[(&str, &[Arrow])] = &[
         ],
     ),
     (
+        "advisories",
+        &[
+            to("model"),
+            to("error"),
+            to("policy"),
+            to("store"),
+            only("accounts", &["new_id"]),
+            only("fetch", &["Document", "DocumentKey"]),
+        ],
+    ),
+    (
         "stars",
         &[to("model"), to("error"), to("policy"), to("store")],
     ),

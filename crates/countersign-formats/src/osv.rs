@@ -12,6 +12,7 @@ mod index;
 mod judge;
 mod order;
 mod record;
+mod semver_range;
 mod severity;
 
 pub use index::{Advisory, Builder, Finding, Index, Rule, Rules};

@@ -70,6 +70,11 @@ pub struct Document {
 }
 
 impl Document {
+    /// Bytes that belong to no project.
+    pub fn rendered(bytes: Bytes) -> Self {
+        Self::new(bytes, 0)
+    }
+
     pub(crate) fn new(bytes: Bytes, serial: u64) -> Self {
         let sha256 = Sha256::of(&bytes);
         Self {

@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod accounts;
+mod advisories;
 mod approvals;
 mod archive;
 mod audit;
@@ -53,6 +54,10 @@ mod witnesses;
 use std::sync::Arc;
 
 pub use accounts::{NewToken, TokenSummary, UserSummary};
+pub use advisories::{
+    AdvisoryFeed, AdvisoryFeedState, AdvisoryImport, AffectedRelease, Concern, DependencyConcern,
+    NewAdvisory, advisory_key,
+};
 pub use approvals::{Approval, Wanted};
 pub use archive::{Continued, Restore, Restored, Summary};
 pub use blobs::Blobs;

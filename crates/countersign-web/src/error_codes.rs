@@ -99,6 +99,21 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "addresses-many" "Too many addresses"
         "An account may have a few addresses, those that wait for their proof among them."
         "Remove one first.";
+    "advisories-feed" "Name of a feed"
+        "A feed of advisories can not have this name."
+        "Take a short name; `own` is that of what this registry issues itself.";
+    "advisories-shrank" "Feed lost much"
+        "A feed of advisories has far fewer records than before, so the former ones stay."
+        "Fetch it again; if it is meant, import with --accept-shrinkage.";
+    "advisories-unreadable" "Advisories unreadable"
+        "The file or folder to import advisories from can not be read, or holds none."
+        "Give a zip of OSV records, a JSON document, or a folder of such.";
+    "advisory-malformed" "Advisory malformed"
+        "An advisory can not be issued as it was given."
+        "Say in one line what is wrong, and the rest in the details.";
+    "advisory-unknown" "No such advisory"
+        "There is no advisory of this identifier here."
+        "Check how it is spelt, or look at the database that issued it.";
     "approval-act" "No such act for an approval"
         "Only some acts take an approval; the table of permissions names them."
         "Name one of them.";

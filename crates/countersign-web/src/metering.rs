@@ -78,7 +78,7 @@ impl RouteClass {
                 Self::Log
             }
             ("_", "oidc") => Self::Exchange,
-            ("api", _) => Self::Api,
+            ("api" | "osv", _) => Self::Api,
             ("healthz" | "metrics" | ".well-known", _) => Self::Operation,
             _ => Self::Page,
         }

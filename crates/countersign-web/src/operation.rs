@@ -44,8 +44,14 @@ async fn health(State(site): State<Site>, headers: HeaderMap) -> Response {
             .into_response();
     }
     let standing = site.registry.standing_service_logs().await;
+    let feeds = site.registry.advisory_feeds().await.unwrap_or_default();
     let body = json!({
         "ok": health.ok,
+        "advisories": feeds.iter().map(|feed| json!({
+            "feed": feed.name,
+            "records": feed.records,
+            "imported": feed.imported.rfc3339(),
+        })).collect::<Vec<_>>(),
         "problems": health.problems,
         "log_size": health.log_size,
         "log_backlog": health.log_backlog,

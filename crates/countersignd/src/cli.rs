@@ -166,6 +166,9 @@ pub enum Command {
     ///
     /// Files that are there already with the same bytes count as done, so an interrupted import can be run again.
     Import(Import),
+    /// What is known to be bad: import it, issue it, and see what of it is here.
+    #[command(subcommand)]
+    Advisories(Advisories),
     /// Check the configuration, or print a sample.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -304,6 +307,77 @@ pub struct Import {
     /// How many files at one time.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub parallel: u16,
+    /// Where database and blobs are.
+    #[command(flatten)]
+    pub stores: Stores,
+}
+
+/// `advisories …`
+#[derive(Debug, Subcommand)]
+pub enum Advisories {
+    /// Import OSV records from a zip, a JSON document, or a folder of such. Needs no network.
+    ///
+    /// A feed is read as a whole first: one that is damaged, or lost a tenth of its records, changes nothing. Records that can not
+    /// be used are left out and told. Run it again with a newer copy; a server that runs shows what is new at once.
+    Import(ImportAdvisories),
+    /// Print the feeds that were imported, and when.
+    Feeds {
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+    /// Print every public release here that an advisory means.
+    Affected {
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+    /// Issue an advisory of this registry's own, shown everywhere and in the feed at /osv/. Prints its identifier.
+    Issue(IssueAdvisory),
+    /// Withdraw an advisory that this registry issued. It stays in the feed, marked, and matches nothing any longer.
+    Withdraw {
+        /// The identifier.
+        id: String,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+}
+
+/// Options of `advisories import`.
+#[derive(Args, Debug)]
+pub struct ImportAdvisories {
+    /// The zip, JSON document or folder.
+    pub path: PathBuf,
+    /// The feed's name: what a later import under the same name no longer holds is forgotten.
+    #[arg(long, value_name = "NAME", default_value = "osv")]
+    pub feed: String,
+    /// Believe the feed even if it lost more than a tenth of its records.
+    #[arg(long)]
+    pub accept_shrinkage: bool,
+    /// Where database and blobs are.
+    #[command(flatten)]
+    pub stores: Stores,
+}
+
+/// Options of `advisories issue`.
+#[derive(Args, Debug)]
+pub struct IssueAdvisory {
+    /// The project, as ECOSYSTEM:NAME.
+    #[arg(value_name = "ECOSYSTEM:PROJECT")]
+    pub project: String,
+    /// One line on what is wrong.
+    #[arg(long, value_name = "TEXT")]
+    pub summary: String,
+    /// More than that, in Markdown.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub details: String,
+    /// A version that is meant; may be given several times. Without it: all.
+    #[arg(long = "affected", value_name = "VERSION")]
+    pub versions: Vec<String>,
+    /// It was made to do harm.
+    #[arg(long)]
+    pub malware: bool,
     /// Where database and blobs are.
     #[command(flatten)]
     pub stores: Stores,

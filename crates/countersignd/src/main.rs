@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod admin;
+mod advisories;
 mod archive;
 mod assess;
 mod cli;
@@ -96,6 +97,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Backup(options) => archive::backup(common, options).await,
         Command::Restore(options) => archive::restore(common, options).await,
         Command::Import(options) => import::run(common, options).await,
+        Command::Advisories(command) => advisories::run(common, command).await,
         Command::Config(ConfigCommand::Sample) => {
             report::line(config::sample().trim_end());
             Ok(())

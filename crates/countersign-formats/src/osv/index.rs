@@ -62,17 +62,23 @@ pub struct Rule {
     pub functions: Vec<String>,
 }
 
-/// Gathers records into an [`Index`].
-#[derive(Debug, Default)]
-pub struct Builder {
-    lines: HashMap<String, Vec<Rule>>,
-}
+impl Rule {
+    /// Every version that an advisory calls mended, as it writes them.
+    #[must_use]
+    pub fn fixes(&self) -> Vec<String> {
+        let events = self.ranges.iter().flat_map(|range| &range.events);
+        let mut fixes: Vec<String> = events.filter_map(|event| event.fixed.clone()).collect();
+        fixes.sort_unstable();
+        fixes.dedup();
+        fixes
+    }
 
-impl Builder {
-    /// Takes a record in. One that was withdrawn leaves nothing.
-    pub fn add(&mut self, record: &Record) {
+    /// What a record says, package by package, each under its [`package_key`]; nothing where it was withdrawn.
+    #[must_use]
+    pub fn all_of(record: &Record) -> Vec<(String, Self)> {
+        let mut rules = Vec::new();
         if record.is_withdrawn() {
-            return;
+            return rules;
         }
         for affected in &record.affected {
             let Some(key) = affected.key() else { continue };
@@ -100,21 +106,40 @@ impl Builder {
                 .filter(|url| url.starts_with("https://") || url.starts_with("http://"));
             let mut functions = affected.functions();
             functions.extend(affected.symbols());
-            self.lines.entry(key).or_default().push(Rule {
-                advisory: Advisory {
-                    id: record.id.clone(),
-                    modified: record.modified.clone(),
-                    aliases: record.aliases.iter().take(MAX_ALIASES).cloned().collect(),
-                    summary: printable(summary(record), MAX_SUMMARY),
-                    rating: Rating::of(record, affected),
-                    malware: record.is_malware(),
-                    informational,
-                    url,
+            rules.push((
+                key,
+                Rule {
+                    advisory: Advisory {
+                        id: record.id.clone(),
+                        modified: record.modified.clone(),
+                        aliases: record.aliases.iter().take(MAX_ALIASES).cloned().collect(),
+                        summary: printable(summary(record), MAX_SUMMARY),
+                        rating: Rating::of(record, affected),
+                        malware: record.is_malware(),
+                        informational,
+                        url,
+                    },
+                    ranges,
+                    versions: affected.versions.clone(),
+                    functions,
                 },
-                ranges,
-                versions: affected.versions.clone(),
-                functions,
-            });
+            ));
+        }
+        rules
+    }
+}
+
+/// Gathers records into an [`Index`].
+#[derive(Debug, Default)]
+pub struct Builder {
+    lines: HashMap<String, Vec<Rule>>,
+}
+
+impl Builder {
+    /// Takes a record in. One that was withdrawn leaves nothing.
+    pub fn add(&mut self, record: &Record) {
+        for (key, rule) in Rule::all_of(record) {
+            self.lines.entry(key).or_default().push(rule);
         }
     }
 
@@ -254,6 +279,12 @@ pub struct Finding<'a> {
 }
 
 impl Rules {
+    /// What is known about a package of one of our ecosystems.
+    #[must_use]
+    pub fn of(ecosystem: Ecosystem, rules: Vec<Rule>) -> Self {
+        Self::new(ecosystem_name(ecosystem), rules)
+    }
+
     fn new(ecosystem: &str, rules: Vec<Rule>) -> Self {
         let rules = rules
             .into_iter()

@@ -312,7 +312,12 @@ impl Record {
     #[must_use]
     pub fn is_malware(&self) -> bool {
         let malicious = |id: &str| id.starts_with("MAL-");
-        malicious(&self.id) || self.aliases.iter().any(|alias| malicious(alias))
+        // Registries of this kind say it by a field, under identifiers of their own.
+        let said = || {
+            let specific = self.extra.get("database_specific");
+            specific.and_then(|specific| specific.get("malware")) == Some(&Value::Bool(true))
+        };
+        malicious(&self.id) || self.aliases.iter().any(|alias| malicious(alias)) || said()
     }
 
     /// A text whose order is the order of `modified`, whatever fraction of a second was written.

@@ -308,6 +308,51 @@ pub fn release_legacy_json(
     }))
 }
 
+/// A vulnerability as the legacy JSON lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vulnerability {
+    /// The advisory.
+    pub id: String,
+    /// Its other identifiers.
+    pub aliases: Vec<String>,
+    /// One line.
+    pub summary: String,
+    /// More than that.
+    pub details: String,
+    /// Versions without the flaw.
+    pub fixed_in: Vec<String>,
+    /// Where to read on.
+    pub link: Option<String>,
+    /// Who says so.
+    pub source: String,
+}
+
+/// A legacy JSON, as it was written by this module, with what is known of the release that it shows. `None` for other texts.
+#[must_use]
+pub fn with_vulnerabilities(document: &str, vulnerabilities: &[Vulnerability]) -> Option<String> {
+    // It is the last member, so that nothing has to be parsed.
+    let before = document.strip_suffix("\"vulnerabilities\":[]}")?;
+    let list: Vec<Value> = vulnerabilities
+        .iter()
+        .map(|one| {
+            json!({
+                "id": one.id,
+                "aliases": one.aliases,
+                "summary": one.summary,
+                "details": one.details,
+                "fixed_in": one.fixed_in,
+                "link": one.link,
+                "source": one.source,
+                "withdrawn": null,
+            })
+        })
+        .collect();
+    Some(format!(
+        "{before}\"vulnerabilities\":{}}}",
+        text(&Value::Array(list))
+    ))
+}
+
 fn info(head: &ProjectHead, m: &Manifest, release: Option<&LegacyRelease>, pages: &str) -> Value {
     let project_urls: Map<String, Value> = m
         .project_urls

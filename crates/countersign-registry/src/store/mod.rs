@@ -3,6 +3,7 @@
 //! Methods are named for the questions and facts of the domain. [`Tx`] is the only way to write; nothing here
 //! touches the network besides the database, and no transaction is ever open while something else waits.
 
+mod advisories;
 mod beats;
 mod console;
 mod curating;
@@ -39,6 +40,7 @@ use std::time::Duration;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
 use sqlx::{AnyPool, AssertSqlSafe, Row};
 
+pub(crate) use advisories::{AdvisoryRow, FeedRow, OWN_FEED};
 pub(crate) use beats::{
     DocumentRow, DueDocument, Head, LeafFacts, NewEvent, NumberedLeaf, ProjectState,
 };

@@ -94,6 +94,9 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
     ("log_service_heads", "service"),
     ("log_service_entries", "service, idx"),
     ("log_service_identifiers", "service, identifier"),
+    ("advisories", "id"),
+    ("advisory_rules", "advisory_id, position"),
+    ("advisory_feeds", "name"),
 ];
 
 /// A column as a backup names it.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod accounts;
+mod advisories;
 mod afterwards;
 mod approvals;
 mod archive;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod accounts;
+mod advisories;
 mod book;
 mod cargo;
 mod clients;

@@ -4,6 +4,7 @@
 //! Errors are RFC 9457 problems with our code and the way out beside the standard members.
 
 mod account;
+mod advisories;
 mod approvals;
 mod attestations;
 mod change;
@@ -66,6 +67,7 @@ const LONGEST_BODY: usize = 64 << 10;
                        Countersign-Approval: ask; the refusal says where a person consents; then repeat it with the approval's id in the header."),
         (name = "publishers", description = "Trusted publishing: workflows that publish without a stored secret"),
         (name = "provenance", description = "How files were built, and who vouches for that; it is no judgement of the code"),
+        (name = "advisories", description = "What is known to be bad about versions of packages, in the form of OSV"),
         (name = "log", description = "What happened"),
         (name = "account", description = "The caller"),
         (name = "moderation", description = "Reports, and what is withheld"),
@@ -211,6 +213,8 @@ fn documented() -> OpenApiRouter<Site> {
         .routes(routes!(provenance::trust_roots))
         .routes(routes!(service::append))
         .routes(routes!(service::audience, service::exchange))
+        .routes(routes!(advisories::record))
+        .routes(routes!(advisories::query))
 }
 
 /// The description of the API, as served and as committed in `docs/openapi.json`.

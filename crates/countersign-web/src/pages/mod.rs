@@ -5,6 +5,7 @@
 //! where foreign markup is let through, sanitised, is [`readme`].
 
 mod account;
+mod advisories;
 mod approvals;
 mod ask;
 mod assessment;

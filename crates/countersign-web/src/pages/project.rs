@@ -7,6 +7,7 @@ use countersign_formats::Ecosystem;
 use countersign_registry::model::{ProjectDetail, ProjectStatus, ReleaseDetail, ReleaseSummary};
 use countersign_registry::{DocumentKey, Error, Kind, Result};
 
+use super::advisories::Advised;
 use super::install::Install;
 use super::origin::Origins;
 use super::phrase::{self, Day};
@@ -38,6 +39,7 @@ struct ProjectPage<'a> {
     people: &'a [(String, countersign_registry::model::Role)],
     newest: Option<Newest<'a>>,
     security: Security,
+    advised: Advised,
     /// Where the files of the newest release are listed.
     files_page: String,
     releases: Vec<ReleaseRow>,
@@ -171,6 +173,7 @@ async fn page(visit: &Visit, ecosystem: &str, name: &str) -> Result<Answer> {
         )));
     }
     let serial = addressed.serial(visit).await?;
+    let serial = shown_state(serial, visit.site.registry.advisories_state().await?);
     visit
         .cached(serial, async {
             let registry = &visit.site.registry;
@@ -185,14 +188,20 @@ async fn page(visit: &Visit, ecosystem: &str, name: &str) -> Result<Answer> {
                 ),
                 None => (None, Security::new(&[], None)),
             };
-            Page::render(&ProjectPage::new(
-                &visit.frame,
-                &project,
-                newest.as_ref(),
-                security,
-            ))
+            let advised = match &newest {
+                Some(release) => Advised::of(registry, system, key, release).await?,
+                None => Advised::default(),
+            };
+            let page = ProjectPage::new(&visit.frame, &project, newest.as_ref(), security);
+            Page::render(&ProjectPage { advised, ..page })
         })
         .await
+}
+
+/// The state of what a page of a project shows: what is served of it, and what advisories say.
+pub(super) fn shown_state(serial: u64, advisories: u64) -> u64 {
+    // Advisories change at a microsecond, serials by one: spread, they do not meet.
+    serial.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ advisories
 }
 
 /// What its clients call a project. Python's take any spelling, so they get the one in normal form.
@@ -282,6 +291,7 @@ impl<'a> ProjectPage<'a> {
             downloads: phrase::count(project.downloads_30d),
             people: &project.people,
             security,
+            advised: Advised::default(),
             files_page: newest.map_or_else(String::new, |newest| {
                 links::release(project.ecosystem, &project.key, &newest.release.version)
             }),

@@ -15,12 +15,13 @@ use countersign_registry::{Error, Kind, Result};
 use serde_json::Value;
 use url::Url;
 
+use super::advisories::Advised;
 use super::install::Install;
 use super::links;
 use super::log::leaf_proof;
 use super::origin::{self, Origins};
 use super::phrase::{self, Breakable, Day};
-use super::project::{Addressed, Banner, name_for_clients};
+use super::project::{Addressed, Banner, name_for_clients, shown_state};
 use super::provenance::Security;
 use super::readme::Readme;
 use super::visit::{Answer, Frame, Page, Visit};
@@ -48,6 +49,7 @@ struct ReleasePage<'a> {
     pinned: Option<String>,
     files: Vec<FileRow<'a>>,
     security: Security,
+    advised: Advised,
     origins: Origins<'a>,
     /// Where the files are listed: further down on this page.
     files_page: &'static str,
@@ -471,6 +473,7 @@ async fn page(visit: &Visit, ecosystem: &str, name: &str, version: &str) -> Resu
         )));
     }
     let serial = addressed.serial(visit).await?;
+    let serial = shown_state(serial, visit.site.registry.advisories_state().await?);
     visit
         .cached(serial, async {
             let registry = &visit.site.registry;
@@ -488,12 +491,10 @@ async fn page(visit: &Visit, ecosystem: &str, name: &str, version: &str) -> Resu
             };
             let security =
                 Security::of(visit, addressed.ecosystem, &addressed.key, version).await?;
-            Page::render(&ReleasePage::new(
-                &visit.frame,
-                &project,
-                &release,
-                security,
-            ))
+            let (system, key) = (addressed.ecosystem, &addressed.key);
+            let advised = Advised::of(registry, system, key, &release).await?;
+            let page = ReleasePage::new(&visit.frame, &project, &release, security);
+            Page::render(&ReleasePage { advised, ..page })
         })
         .await
 }
@@ -582,6 +583,7 @@ impl<'a> ReleasePage<'a> {
             example: live().next().map(|row| row.file.filename.as_str()),
             files,
             security,
+            advised: Advised::default(),
             origins: Origins::of(&detail.files),
             files_page: "",
             needs,
@@ -623,6 +625,12 @@ pub(super) fn samples() -> Vec<(&'static str, String)> {
     quarantined.status = ProjectStatus::Quarantined;
     vec![
         ("release", page(&samples::project(), &samples::release())),
+        ("release-advised", {
+            let (project, release) = (samples::project(), samples::release());
+            let page = ReleasePage::new(&frame, &project, &release, Security::new(&[], None));
+            let advised = Advised::sample();
+            ReleasePage { advised, ..page }.render().unwrap()
+        }),
         (
             "release-attested",
             attested(Security::new(&samples::provenance(), None)),

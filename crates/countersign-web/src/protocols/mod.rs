@@ -8,6 +8,7 @@ mod multipart;
 pub(crate) mod npm;
 mod npm_trust;
 mod oidc;
+mod osv;
 pub(crate) mod pypi;
 mod pypi_upload;
 mod tuf;
@@ -26,6 +27,7 @@ pub(crate) fn routes() -> Router<Site> {
         .merge(log::routes())
         .merge(log_service::routes())
         .merge(oidc::routes())
+        .merge(osv::routes())
         .merge(npm::routes())
         .merge(cargo::routes())
         .merge(tuf_service::routes())

@@ -114,7 +114,7 @@ async fn project_json(
     let key = key_of(&name)?;
     let document = site
         .registry
-        .document(&DocumentKey::LegacyJson(key.as_str().to_owned()))
+        .legacy_json_with_advisories(key.as_str(), None)
         .await
         .map_err(Refusal::text)?;
     Ok(noting(json(&site, &document, &method, &headers), &key))
@@ -130,10 +130,7 @@ async fn release_json(
     let parsed = version_of(&name, &version)?;
     let document = site
         .registry
-        .document(&DocumentKey::LegacyRelease(
-            key.as_str().to_owned(),
-            parsed.canonical().to_owned(),
-        ))
+        .legacy_json_with_advisories(key.as_str(), Some(parsed.canonical()))
         .await
         .map_err(Refusal::text)?;
     Ok(noting(json(&site, &document, &method, &headers), &key))

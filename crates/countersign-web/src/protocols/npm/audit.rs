@@ -1,14 +1,17 @@
-//! What is known about vulnerabilities, as `npm audit`, `pnpm audit` and `yarn audit` ask. There is no collection of
-//! advisories here yet, so that nothing is known of any package; the questions are read strictly all the same.
+//! What is known about vulnerabilities, as `npm audit` and others ask: package by package with its versions. The older question, with
+//! a whole lock file, is counted and answered with nothing: clients ask it where the newer one fails.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{Cursor, Read as _};
 use std::ops::AddAssign;
 
 use axum::body::Body;
+use countersign_formats::Ecosystem;
 use countersign_formats::archive::gzip::GzipReader;
 use countersign_formats::archive::read_rejection;
-use countersign_registry::{Error, Kind};
+use countersign_formats::osv::{Grade, Rule};
+use countersign_registry::{Error, Kind, advisory_key};
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -25,13 +28,83 @@ const LONGEST: usize = 4 << 20;
 /// Longest question once it is unpacked.
 const LONGEST_UNPACKED: u64 = 8 << 20;
 
+/// The most packages, and the most versions, of one question.
+const MOST_ASKED: usize = 100_000;
+/// The longest name or version that is looked up, in bytes.
+const LONGEST_NAME: usize = 500;
+
 /// How many questions are read at one time; nobody needs a credential to ask.
 static PLACES: Semaphore = Semaphore::const_new(4);
 
-/// `{package: [versions]}` → `{package: [advisories]}`.
+/// `{package: [versions]}` → `{package: [advisories]}`. What is asked about need not be here.
 pub(super) async fn advisories(call: &Call<'_>, body: Body) -> Answer {
-    let Versions = read(call.headers, body).await?;
-    Ok(json(&json!({})))
+    let Versions(asked) = read(call.headers, body).await?;
+    let registry = &call.site.registry;
+    let keyed: Vec<(String, &String, &Vec<String>)> = asked
+        .iter()
+        .map(|(name, versions)| (advisory_key(Ecosystem::Npm, name), name, versions))
+        .collect();
+    let names: Vec<&str> = keyed.iter().map(|(key, ..)| key.as_str()).collect();
+    let known = registry
+        .advisory_rules(Ecosystem::Npm, &names)
+        .await
+        .map_err(Refusal::npm)?;
+    let mut answer = serde_json::Map::new();
+    for (key, name, versions) in keyed {
+        let Some(rules) = known.get(&key) else {
+            continue;
+        };
+        let mut told: BTreeMap<&str, (&Rule, Vec<&str>)> = BTreeMap::new();
+        for version in versions {
+            for finding in rules.findings(version) {
+                let rule = finding.rule;
+                let entry = told.entry(&rule.advisory.id);
+                entry
+                    .or_insert_with(|| (rule, Vec::new()))
+                    .1
+                    .push(version.as_str());
+            }
+        }
+        if !told.is_empty() {
+            let list = told
+                .values()
+                .map(|(rule, versions)| advisory(call, rule, versions));
+            answer.insert(name.clone(), Value::Array(list.collect()));
+        }
+    }
+    Ok(json(&Value::Object(answer)))
+}
+
+/// An advisory as npm's clients read it, about versions that are meant, or may be.
+fn advisory(call: &Call<'_>, rule: &Rule, versions: &[&str]) -> Value {
+    let told = &rule.advisory;
+    // npm's clients know five words. What nobody rated gets the middle one, and says so.
+    let severity = match told.rating.grade {
+        Grade::None => "info",
+        Grade::Low => "low",
+        Grade::Unrated | Grade::Medium => "moderate",
+        Grade::High => "high",
+        Grade::Critical => "critical",
+    };
+    let mut title = match told.summary.as_str() {
+        "" => told.id.clone(),
+        summary => summary.to_owned(),
+    };
+    if told.malware {
+        title = format!("Malware: {title}");
+    } else if told.rating.grade == Grade::Unrated {
+        title = format!("{title} (severity not rated)");
+    }
+    let link = format!("{}/api/v1/advisories/{}", call.site.url(), told.id);
+    json!({
+        "id": told.id,
+        "url": told.url.as_deref().unwrap_or(&link),
+        "title": title,
+        "severity": severity,
+        "vulnerable_versions": rule.semver_range(versions),
+        "cwe": [],
+        "cvss": { "score": told.rating.score.unwrap_or(0.0), "vectorString": told.rating.vector },
+    })
 }
 
 /// A lock file's tree → a report. Only the numbers of packages are looked at.
@@ -40,8 +113,8 @@ pub(super) async fn audit(call: &Call<'_>, body: Body) -> Answer {
     Ok(json(&report(counted)))
 }
 
-/// Packages with their versions: read, and not kept.
-struct Versions;
+/// Packages with their versions.
+struct Versions(BTreeMap<String, Vec<String>>);
 
 impl<'de> Deserialize<'de> for Versions {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -54,33 +127,24 @@ impl<'de> Deserialize<'de> for Versions {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Versions, A::Error> {
-                while map.next_entry::<Text, Texts>()?.is_some() {}
-                Ok(Versions)
+                let mut asked: BTreeMap<String, Vec<String>> = BTreeMap::new();
+                let mut versions = 0;
+                while let Some((name, more)) = map.next_entry::<String, Vec<String>>()? {
+                    versions += more.len();
+                    if asked.len() >= MOST_ASKED || versions > MOST_ASKED {
+                        let why = format!("it asks about more than {MOST_ASKED} versions");
+                        return Err(serde::de::Error::custom(why));
+                    }
+                    // What is no name and no version of npm is in no advisory either.
+                    if name.len() <= LONGEST_NAME {
+                        let entry = asked.entry(name).or_default();
+                        entry.extend(more.into_iter().filter(|one| one.len() <= LONGEST_NAME));
+                    }
+                }
+                Ok(Versions(asked))
             }
         }
         deserializer.deserialize_map(Packages)
-    }
-}
-
-/// A list of texts: read, and not kept.
-struct Texts;
-
-impl<'de> Deserialize<'de> for Texts {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Items;
-        impl<'de> Visitor<'de> for Items {
-            type Value = Texts;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of texts")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Texts, A::Error> {
-                while items.next_element::<Text>()?.is_some() {}
-                Ok(Texts)
-            }
-        }
-        deserializer.deserialize_seq(Items)
     }
 }
 
@@ -354,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn questions_are_read_strictly_and_are_not_kept_in_memory() {
+    fn questions_are_read_strictly_and_trees_are_not_kept_in_memory() {
         for (good, question) in [
             (true, r#"{"a": ["1.0.0"], "@s/b": []}"#),
             (false, r#"{"a": "1.0.0"}"#),
