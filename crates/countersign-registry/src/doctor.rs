@@ -26,7 +26,7 @@ use crate::model::{FileState, Time};
 use crate::provenance::{ATTESTATIONS, NPM, key_problem};
 use crate::settings::Settings;
 use crate::sign_in::{RP, belongs};
-use crate::store::{Head, Store};
+use crate::store::{Head, OWN_FEED, Store};
 use crate::{Blobs, LogKeys, Registry, Seams};
 
 /// An event that waits longer than this for the log, in microseconds, waits too long.
@@ -34,6 +34,9 @@ const STUCK: i64 = 60_000_000;
 
 /// A mail that waits longer than this, in microseconds, comes too late.
 const LATE: i64 = 3_600_000_000;
+
+/// Advisories that were imported longer ago than this, in microseconds, are old.
+const STALE: i64 = 7 * 86_400_000_000;
 
 /// Clocks may differ by this much, in microseconds.
 const SKEW: i64 = 5_000_000;
@@ -267,6 +270,11 @@ pub async fn examine(patient: &Patient<'_>, deep: bool, progress: Looked<'_>) ->
         trust_roots(patient)
             .await
             .unwrap_or_else(|error| Diagnosis::failed("trust-roots", &error)),
+    );
+    found.push(
+        advisories(patient)
+            .await
+            .unwrap_or_else(|error| Diagnosis::failed("advisories", &error)),
     );
     if let Some(newest) = heads.last() {
         found.extend(
@@ -661,6 +669,33 @@ async fn trust_roots(patient: &Patient<'_>) -> Result<Diagnosis> {
         format!("Not refreshed for a week: {}.", some(&stale)),
         "Attestations made with newer keys are refused, and what was withdrawn is still believed.",
         "Let this machine reach the named hosts, or set provenance.refresh_trust_roots = false and update the program.",
+    ))
+}
+
+/// Are the advisories that were imported new enough to warn anybody?
+async fn advisories(patient: &Patient<'_>) -> Result<Diagnosis> {
+    let now = patient.seams.clock.now();
+    let mut feeds = patient.store.advisory_feeds().await?;
+    feeds.retain(|feed| feed.name != OWN_FEED);
+    let records: u64 = feeds.iter().map(|feed| feed.records).sum();
+    let stale: Vec<String> = feeds
+        .iter()
+        .filter(|feed| now.0 - feed.imported.0 > STALE)
+        .map(|feed| format!("{} (imported {})", feed.name, feed.imported.rfc3339()))
+        .collect();
+    if feeds.is_empty() {
+        return Ok(Diagnosis::good("advisories", "none were imported"));
+    }
+    if stale.is_empty() {
+        let what = format!("{records} of {} feeds, all imported lately", feeds.len());
+        return Ok(Diagnosis::good("advisories", what));
+    }
+    Ok(Diagnosis::bad(
+        "advisories",
+        Severity::Warning,
+        format!("Not imported for a week: {}.", some(&stale)),
+        "Nobody is warned of what became known since.",
+        "Fetch the feed again and run `countersignd advisories import`, from a timer if you like.",
     ))
 }
 
