@@ -7,7 +7,6 @@ use countersign_formats::purl;
 use countersign_registry::{Concern, Error, Kind};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::view::Problem;
@@ -80,7 +79,7 @@ impl From<Concern> for KnownAdvisory {
 /// One advisory, as an OSV record
 #[utoipa::path(get, path = "/api/v1/advisories/{id}", tag = "advisories",
     params(("id" = String, Path, description = "Such as PYSEC-2024-1")),
-    responses((status = OK, body = Value), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = serde_json::Value), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn record(State(site): State<Site>, Path(id): Path<String>) -> Answer {
     let record = site
         .registry
