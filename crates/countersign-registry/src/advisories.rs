@@ -723,6 +723,9 @@ fn read(
         let of_file = of_file.map_err(|rejection| {
             let mut error = Error::from(rejection);
             error.message = format!("{}: {}", path.display(), error.message);
+            error.remedy.get_or_insert_with(|| {
+                "Fetch it again; if it stays so, tell whoever made it.".to_owned()
+            });
             error
         })?;
         report.add(of_file);
