@@ -52,7 +52,7 @@ fn npm_audit_and_pip_audit_warn_of_what_was_imported_and_issued() {
     };
     let (good, said) = audit("1.0.0");
     assert!(!good, "{said}");
-    for wanted in ["left", "Prototype pollution", "critical", "<1.0.1"] {
+    for wanted in ["left", "Prototype pollution", "critical", "left@1.0.1"] {
         assert!(said.contains(wanted), "{wanted}: {said}");
     }
     let (good, said) = audit("1.0.1");
