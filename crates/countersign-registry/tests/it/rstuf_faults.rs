@@ -174,7 +174,6 @@ on_both_databases! {
         }
         // An hour later everything that is good for a day is renewed, by both at once.
         given.turn_clock(Duration::from_secs(3_700));
-        let now = given.registry_now();
         let (one, two) = tokio::join!(registry.look_after_tuf(), other.look_after_tuf());
         one.and(two).unwrap();
         for task in tasks {
