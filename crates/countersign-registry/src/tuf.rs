@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use countersign_trust::sigstore::Signs;
 use countersign_trust::tuf::repository::{
-    Commit, Draft, Lifetimes, OnlineKeys, Published, Repository, Standing,
+    Commit, Draft, Lifetimes, OnlineKeys, Published, Repository, Standing, Standings,
 };
 use countersign_trust::tuf::{Extra, Refusal, TargetFile, place};
 use serde::{Deserialize, Serialize};
@@ -340,11 +340,11 @@ async fn read_repository(store: &Store, name: &str) -> Result<Repository> {
         )
         .remedy("Nothing is signed. Bring back the database from a backup.")
     };
-    let mut standings = BTreeMap::new();
+    let mut standings = Standings::new();
     for (role, text) in store.tuf_standings(name).await? {
         let standing: Standing =
             serde_json::from_str(&text).map_err(|source| damaged(source.to_string()))?;
-        standings.insert(role, standing);
+        standings.insert(role.into(), Arc::new(standing));
     }
     let newest = async |role: &str| {
         let row = store.tuf_newest(name, role).await?;
@@ -421,7 +421,8 @@ impl Writer {
         extra: Extra,
     ) -> Result<Option<Prepared>> {
         let mut bins: BTreeMap<String, Contents> = BTreeMap::new();
-        let (mut put, mut removed) = (Vec::new(), Vec::new());
+        // The last word counts where a path is changed twice.
+        let mut last: BTreeMap<&str, Option<TufTargetRow>> = BTreeMap::new();
         let mut targets = self.state.targets;
         let mut changed: BTreeSet<String> = BTreeSet::new();
         for change in changes {
@@ -440,7 +441,7 @@ impl Writer {
             match &change.file {
                 Some(file) if contents.get(&change.path) == Some(file) => continue,
                 Some(file) => {
-                    put.push(row(&change.path, file)?);
+                    last.insert(&change.path, Some(row(&change.path, file)?));
                     if contents.insert(change.path.clone(), file.clone()).is_none() {
                         targets += 1;
                     }
@@ -449,7 +450,7 @@ impl Writer {
                     if contents.remove(&change.path).is_none() {
                         continue;
                     }
-                    removed.push(change.path.clone());
+                    last.insert(&change.path, None);
                     targets = targets.saturating_sub(1);
                 }
             }
@@ -459,21 +460,18 @@ impl Writer {
         if bins.is_empty() {
             return Ok(None);
         }
-        // The last word counts where a path was changed twice.
-        let mut seen = BTreeSet::new();
-        put.reverse();
-        put.retain(|target| seen.insert(target.path.clone()));
-        let standing = |path: &str| bins.values().any(|bin| bin.contains_key(path));
-        put.retain(|target| standing(&target.path));
-        removed.retain(|path| !standing(path));
         let mut prepared = self.draft(now, extra, |draft| {
             for (bin, contents) in &bins {
                 draft.bin(bin, contents.clone())?;
             }
             Ok(())
         })?;
-        prepared.publication.put = put;
-        prepared.publication.removed = removed;
+        for (path, row) in last {
+            match row {
+                Some(row) => prepared.publication.put.push(row),
+                None => prepared.publication.removed.push(path.to_owned()),
+            }
+        }
         prepared.next.targets = targets;
         prepared.next.warm.extend(bins);
         prepared.next.cool();
@@ -531,15 +529,15 @@ impl Writer {
         let after = commit.repository.standings();
         let mut standings = Vec::new();
         for write in &commit.writes {
-            if let Some(standing) = after.get(&write.role) {
-                let text = serde_json::to_string(standing)
+            if let Some(standing) = after.get(write.role.as_str()) {
+                let text = serde_json::to_string(&**standing)
                     .map_err(|source| Error::internal("a standing can not be written", source))?;
                 standings.push((write.role.clone(), text));
             }
         }
         let gone = if commit.writes.iter().any(|write| write.role == "root") {
             let gone = before.keys().filter(|role| !after.contains_key(*role));
-            gone.cloned().collect()
+            gone.map(|role| role.to_string()).collect()
         } else {
             Vec::new()
         };

@@ -378,7 +378,7 @@ impl Writer {
         let targets = repository.targets();
         for (role, standing) in repository.standings() {
             let bins = repository.bins().filter(|bins| bins.number(role).is_some());
-            let (name, by) = match (role.as_str(), bins) {
+            let (name, by) = match (&**role, bins) {
                 ("targets", _) => ("targets", of_root("targets")),
                 (_, Some(bins)) => (BINS, Some(&bins.keys)),
                 (other, None) => {

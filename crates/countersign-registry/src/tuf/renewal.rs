@@ -285,9 +285,9 @@ impl Writer {
         // Former bins are listed in higher versions too, though nobody asks for their files.
         let mut standings = Vec::new();
         for (role, standing) in prepared.next.repository.standings() {
-            let text = serde_json::to_string(standing)
+            let text = serde_json::to_string(&**standing)
                 .map_err(|source| Error::internal("a standing can not be written", source))?;
-            standings.push((role.clone(), text));
+            standings.push((role.to_string(), text));
         }
         prepared.publication.standings = standings;
         Ok(prepared)

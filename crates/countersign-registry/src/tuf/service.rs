@@ -1207,7 +1207,7 @@ impl Registry {
             .into_iter()
             .filter(|role| is_online(role, &online))
             .filter(|role| {
-                let standing = writer.repository().standings().get(&role.name);
+                let standing = writer.repository().standings().get(role.name.as_str());
                 let left = days_of(role) * DAY / 4;
                 standing.is_none_or(|standing| standing.expires - left <= now)
             })

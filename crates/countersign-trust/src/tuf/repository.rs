@@ -15,6 +15,7 @@
 //! listed, since a client takes a missing entry for an attack: bins of an earlier division keep their last version.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -128,6 +129,9 @@ pub struct Standing {
     pub signed_by: Vec<String>,
 }
 
+/// How roles stand, by name. Each commit begins with a copy of it, which is cheap, whatever the number of bins.
+pub type Standings = BTreeMap<Arc<str>, Arc<Standing>>;
+
 /// Why a document is to be signed anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
@@ -193,7 +197,7 @@ pub struct Repository {
     targets: Option<Envelope<Targets>>,
     index: Option<Targets>,
     /// All that snapshots list: `targets`, the index, namespaces, bins, and what was one of them.
-    roles: BTreeMap<String, Standing>,
+    roles: Standings,
     snapshot: Option<Standing>,
     timestamp: Option<Standing>,
 }
@@ -239,7 +243,7 @@ impl Repository {
     /// Where a document does not verify, or a standing is missing or of another version than the snapshot's.
     pub fn open(
         published: &Published<'_>,
-        standings: BTreeMap<String, Standing>,
+        standings: Standings,
     ) -> Result<Self, Refusal> {
         let limits = Limits::default();
         let mut repository = Self::new(published.root)?;
@@ -309,7 +313,7 @@ impl Repository {
 
     /// How everything that snapshots list stands, by role; to be kept.
     #[must_use]
-    pub fn standings(&self) -> &BTreeMap<String, Standing> {
+    pub fn standings(&self) -> &Standings {
         &self.roles
     }
 
@@ -368,7 +372,7 @@ impl Repository {
         let roles = self.roles.iter_mut().filter(|(role, _)| ours(role));
         let top = [&mut self.timestamp, &mut self.snapshot];
         for standing in roles
-            .map(|(_, standing)| standing)
+            .map(|(_, standing)| Arc::make_mut(standing))
             .chain(top.into_iter().flatten())
         {
             standing.meta.version = standing.meta.version.saturating_add(by);
@@ -415,14 +419,14 @@ impl Repository {
         let mut by_other_key = Vec::new();
         for (role, standing) in self.roles.iter().filter(|(role, _)| self.is_live(role)) {
             let bin = self.bins().is_some_and(|bins| bins.number(role).is_some());
-            let (before, offline) = match role.as_str() {
+            let (before, offline) = match &**role {
                 INDEX => (lifetimes.index.renew_before, false),
                 _ if bin => (lifetimes.bins.renew_before, false),
                 _ => (lifetimes.offline_before, true),
             };
             if bin && !standing.signed_by.iter().any(|id| id == bins_key) {
                 by_other_key.push(Due {
-                    role: role.clone(),
+                    role: role.to_string(),
                     why: Why::Key,
                     expires: standing.expires,
                     offline: false,
@@ -446,7 +450,7 @@ impl Repository {
         .into_iter()
         .filter_map(|(standing, life)| Some(standing.as_ref()?.expires - life.renew_before));
         let roles = self.roles.iter().filter_map(|(role, standing)| {
-            if role == INDEX {
+            if &**role == INDEX {
                 return Some(standing.expires - lifetimes.index.renew_before);
             }
             self.bins()?.number(role)?;
@@ -496,7 +500,7 @@ impl Repository {
         let newest = match role.as_str() {
             "root" | "timestamp" => return None,
             "snapshot" => self.snapshot.as_ref()?.meta.version,
-            _ => self.roles.get(&role)?.meta.version,
+            _ => self.roles.get(role.as_str())?.meta.version,
         };
         let listed = read.iter().any(|snapshot| match role.as_str() {
             "snapshot" => snapshot.version == version,
@@ -699,7 +703,7 @@ impl Draft<'_> {
         }
         if !snapshot_holds {
             // Clients begin with a new memory then: this is when what is left over can go.
-            let dead: Vec<String> = self
+            let dead: Vec<Arc<str>> = self
                 .after
                 .roles
                 .keys()
@@ -919,7 +923,7 @@ impl Draft<'_> {
             return Ok(());
         };
         for role in listed {
-            let standing = self.after.roles.get(&role.name).ok_or_else(|| {
+            let standing = self.after.roles.get(role.name.as_str()).ok_or_else(|| {
                 Refusal::new(
                     Fault::Missing,
                     &role.name,
@@ -953,7 +957,7 @@ impl Draft<'_> {
         if self.divided || bins.keys.keyids != [now_key.id()] {
             for number in 0..bins.count() {
                 let name = bins.name(number);
-                match self.after.roles.get(&name) {
+                match self.after.roles.get(name.as_str()) {
                     // A bin that stood under another division holds other targets: it must be written.
                     Some(standing) if !self.divided || self.changed.contains(&name) => {
                         ids.extend(standing.signed_by.iter().cloned());
@@ -1155,12 +1159,12 @@ impl Draft<'_> {
         }
         let stem = file_stem(role);
         let before = self.after.roles.insert(
-            role.to_owned(),
-            Standing {
+            role.into(),
+            Arc::new(Standing {
                 meta,
                 expires: document.expires,
                 signed_by,
-            },
+            }),
         );
         if let Some(before) = before {
             self.superseded

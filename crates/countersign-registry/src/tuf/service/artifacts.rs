@@ -441,7 +441,7 @@ impl Registry {
             .repository()
             .targets()
             .ok_or_else(|| not_ready(&row.name))?;
-        let standing = writer.repository().standings().get(&role.name);
+        let standing = writer.repository().standings().get(role.name.as_str());
         let version = standing.map_or(0, |standing| standing.meta.version) + 1;
         let now = self.now().seconds();
         delegations::contents_pending(role, by, held, version, now).map(Some)

@@ -15,7 +15,7 @@ fn world() -> World {
 /// The file of the bin that a path is in, now.
 fn bin_file(world: &World, path: &str) -> String {
     let role = world.repository.role_for(path).unwrap();
-    let version = world.repository.standings()[&role].meta.version;
+    let version = world.repository.standings()[role.as_str()].meta.version;
     format!("{version}.{role}.json")
 }
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::tuf::repository::{
-    INDEX, Published, Standing, Why, check_target, redivide, wanted_bits,
+    INDEX, Published, Standing, Standings, Why, check_target, redivide, wanted_bits,
 };
 use crate::tuf::{Delegated, DelegatedRole, Fault, RoleKeys, Scope, Snapshot};
 
@@ -213,7 +213,7 @@ fn fault_8_versions_are_counted_from_what_was_published_and_old_files_are_told()
     world.publish(&[(A, Some("attrs 2"))]);
     let second = world.files["2.snapshot.json"].clone();
     world.publish(&[(A, Some("attrs 3"))]);
-    assert_eq!(world.repository.standings()[&role].meta.version, 3);
+    assert_eq!(world.repository.standings()[role.as_str()].meta.version, 3);
     let names: Vec<&str> = world.files.keys().map(String::as_str).collect();
     let read = |bytes: &[u8]| {
         Envelope::<Snapshot>::parse("snapshot", bytes, &Limits::default())
@@ -525,8 +525,13 @@ fn what_was_published_is_opened_again_from_its_files() {
         timestamp: &world.files["timestamp.json"],
     };
     // As rows keep them.
-    let kept = serde_json::to_string(&standings).unwrap();
-    let kept: BTreeMap<String, Standing> = serde_json::from_str(&kept).unwrap();
+    let kept: Standings = standings
+        .iter()
+        .map(|(role, standing)| {
+            let text = serde_json::to_string(&**standing).unwrap();
+            (role.clone(), serde_json::from_str::<Standing>(&text).unwrap().into())
+        })
+        .collect();
     assert_eq!(kept, standings);
     let opened = Repository::open(&published, kept).unwrap();
     assert_eq!(opened, world.repository);
@@ -535,11 +540,11 @@ fn what_was_published_is_opened_again_from_its_files() {
     lost.remove("bins-0");
     assert!(Repository::open(&published, lost).is_err());
     let mut older = standings.clone();
-    older.get_mut("bins-0").unwrap().meta.version = 77;
+    std::sync::Arc::make_mut(older.get_mut("bins-0").unwrap()).meta.version = 77;
     assert!(Repository::open(&published, older).is_err());
     let mut more = standings.clone();
-    let extra: Standing = more["bins-0"].clone();
-    more.insert("bins-9".to_owned(), extra);
+    let extra = more["bins-0"].clone();
+    more.insert("bins-9".into(), extra);
     assert!(Repository::open(&published, more).is_err());
     let other = Published {
         snapshot: &world.files["1.snapshot.json"],
