@@ -21,7 +21,10 @@ pub(super) enum Text {
 pub(super) fn string(out: &mut String, text: &str, how: Text) {
     out.push('"');
     // Nearly all strings are names and digests, which are written as they are.
-    if !text.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+    if !text
+        .bytes()
+        .any(|byte| byte < b' ' || byte == b'"' || byte == b'\\')
+    {
         out.push_str(text);
         out.push('"');
         return;

@@ -241,10 +241,7 @@ impl Repository {
     ///
     /// # Errors
     /// Where a document does not verify, or a standing is missing or of another version than the snapshot's.
-    pub fn open(
-        published: &Published<'_>,
-        standings: Standings,
-    ) -> Result<Self, Refusal> {
+    pub fn open(published: &Published<'_>, standings: Standings) -> Result<Self, Refusal> {
         let limits = Limits::default();
         let mut repository = Self::new(published.root)?;
         let timestamp = Envelope::<Timestamp>::parse("timestamp", published.timestamp, &limits)?;
@@ -1083,7 +1080,7 @@ impl Draft<'_> {
     }
 
     fn next_version(&self, role: &str) -> Result<u64, Refusal> {
-        next(self.after.roles.get(role), role)
+        next(self.after.roles.get(role).map(|standing| &**standing), role)
     }
 
     fn not_over(&self, role: &str, expires: i64) -> Result<(), Refusal> {

@@ -113,7 +113,7 @@ impl Registry {
         let (mut at_once, mut offline) = (Vec::new(), Vec::new());
         for (role, its_keys) in asked {
             let held = writer.role_contents(store, &role.name).await?;
-            let standing = writer.repository().standings().get(&role.name);
+            let standing = writer.repository().standings().get(role.name.as_str());
             let version = standing.map_or(0, |standing| standing.meta.version) + 1;
             if is_online(&role, &online) {
                 keys.extend(its_keys);

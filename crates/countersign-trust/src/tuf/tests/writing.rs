@@ -529,7 +529,10 @@ fn what_was_published_is_opened_again_from_its_files() {
         .iter()
         .map(|(role, standing)| {
             let text = serde_json::to_string(&**standing).unwrap();
-            (role.clone(), serde_json::from_str::<Standing>(&text).unwrap().into())
+            (
+                role.clone(),
+                serde_json::from_str::<Standing>(&text).unwrap().into(),
+            )
         })
         .collect();
     assert_eq!(kept, standings);
@@ -540,7 +543,9 @@ fn what_was_published_is_opened_again_from_its_files() {
     lost.remove("bins-0");
     assert!(Repository::open(&published, lost).is_err());
     let mut older = standings.clone();
-    std::sync::Arc::make_mut(older.get_mut("bins-0").unwrap()).meta.version = 77;
+    std::sync::Arc::make_mut(older.get_mut("bins-0").unwrap())
+        .meta
+        .version = 77;
     assert!(Repository::open(&published, older).is_err());
     let mut more = standings.clone();
     let extra = more["bins-0"].clone();
