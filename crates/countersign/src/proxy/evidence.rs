@@ -378,8 +378,19 @@ impl Evidence {
             } => {
                 let document = self.signed_document(&mut client, *ecosystem, key, document)?;
                 let text = decoded(text)?;
-                let held =
-                    page::complete(*ecosystem, key, &document, &text, &self.registry, seen.now);
+                let owners = match client.look(&target_path(*ecosystem, key)) {
+                    Ok(Look::Found { role, .. }) => client.is_namespace(&role).then_some(role),
+                    _ => None,
+                };
+                let held = page::complete(
+                    *ecosystem,
+                    key,
+                    &document,
+                    &text,
+                    &self.registry,
+                    seen.now,
+                    owners.as_deref(),
+                );
                 Ok(held.err())
             }
             Step::File {

@@ -50,6 +50,11 @@ impl Street {
         }
     }
 
+    /// Waits for something of the user's proxy.
+    pub fn block_on<T>(&self, of: impl Future<Output = T>) -> T {
+        self.runtime.block_on(of)
+    }
+
     /// What somebody has who pinned the first root and asks at the mirror.
     pub fn keep(&self) -> Keep {
         let (from, to) = (self.house.server.url(), self.relay.url());
