@@ -327,3 +327,23 @@ impl Rules {
         hits
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use countersign_testkit::mangled::mangled;
+
+    use super::*;
+
+    #[test]
+    fn files_of_rules_that_are_mangled_are_refused_with_a_reason_or_used() {
+        let mut refused = 0;
+        for bytes in mangled(&OWN.as_bytes()[..OWN.len().min(8_000)], 400) {
+            let text = String::from_utf8_lossy(&bytes);
+            if let Err(error) = Rules::parse(&[&text]) {
+                assert!(!error.why.is_empty());
+                refused += 1;
+            }
+        }
+        assert!(refused > 50, "{refused}");
+    }
+}
