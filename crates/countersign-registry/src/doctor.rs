@@ -199,12 +199,12 @@ impl Registry {
             Err(error) if error.code == "database-unreachable" => {}
             Err(error) => found.push(Diagnosis::failed("tuf", &error)),
         }
-        found.extend(self.namespaces().await);
+        found.extend(self.unsigned_namespaces().await);
         found
     }
 
     /// Namespaces that their owners are to sign, and have not for long.
-    async fn namespaces(&self) -> Vec<Diagnosis> {
+    async fn unsigned_namespaces(&self) -> Vec<Diagnosis> {
         let namespaces = match self.tuf_namespaces().await {
             Ok(namespaces) => namespaces,
             Err(error) if error.code == "database-unreachable" => return Vec::new(),

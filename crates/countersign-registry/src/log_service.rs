@@ -245,6 +245,7 @@ impl Registry {
             interval_ms,
             identifiers: new.identifiers,
             policy: new.policy.clone(),
+            numbered: 0,
             frozen: None,
         };
         self.service_policy(&row)?;

@@ -186,7 +186,8 @@ impl Room {
 /// A stored document of targets, read. What it is signed with was looked at when it was published.
 fn listed(role: &str, body: &str) -> Result<Targets> {
     let read = Envelope::<Targets>::parse(role, body.as_bytes(), &Limits::default());
-    let read = read.map_err(|why| Error::internal("a stored role is malformed", why.to_string()))?;
+    let read =
+        read.map_err(|why| Error::internal("a stored role is malformed", why.to_string()))?;
     Ok(read.document)
 }
 

@@ -272,12 +272,16 @@ fn service_logs(out: &mut String, logs: &[LogServiceSummary]) -> std::fmt::Resul
         ("size", "Entries in the served log.", |log| {
             log.size.to_string()
         }),
-        ("waiting", "Entries with a place that are not shown yet.", |log| {
-            log.numbered.saturating_sub(log.size).to_string()
-        }),
-        ("standing", "1 where something keeps the log from moving.", |log| {
-            u8::from(log.problem.is_some()).to_string()
-        }),
+        (
+            "waiting",
+            "Entries with a place that are not shown yet.",
+            |log| log.numbered.saturating_sub(log.size).to_string(),
+        ),
+        (
+            "standing",
+            "1 where something keeps the log from moving.",
+            |log| u8::from(log.problem.is_some()).to_string(),
+        ),
         ("closed", "1 for a log that was closed.", |log| {
             u8::from(log.frozen.is_some()).to_string()
         }),

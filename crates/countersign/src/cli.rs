@@ -1015,7 +1015,12 @@ pub enum Log {
         #[arg(long, value_name = "FILE", conflicts_with_all = ["full", "threads"])]
         log_policy: Option<PathBuf>,
         /// Where that log is (`checkpoint` and `tile/…` below it), as https://registry.example/service/log/NAME/.
-        #[arg(long, value_name = "URL", requires = "log_policy", conflicts_with = "mirror")]
+        #[arg(
+            long,
+            value_name = "URL",
+            requires = "log_policy",
+            conflicts_with = "mirror"
+        )]
         log_url: Option<Url>,
     },
     /// Show entries, each proved against the signed root. The newest by default.

@@ -114,7 +114,9 @@ impl Indices {
                 format!("the signed index has SHA-256 {}", entry.sha256),
             ),
             None if owners.is_some() => Row {
-                remedy: Some("Wait until they have signed it, or ask them why they have not.".to_owned()),
+                remedy: Some(
+                    "Wait until they have signed it, or ask them why they have not.".to_owned(),
+                ),
                 ..Row::failed(
                     "tuf",
                     "tuf-waiting",

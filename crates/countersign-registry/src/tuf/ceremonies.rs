@@ -403,7 +403,10 @@ impl Registry {
             }
             for (path, file) in &document.targets {
                 if !its.scope.holds(path) {
-                    return Err(refused_by_people(role, "it lists what is not in its namespace"));
+                    return Err(refused_by_people(
+                        role,
+                        "it lists what is not in its namespace",
+                    ));
                 }
                 if signed.get(path) == Some(file) {
                     continue;
@@ -445,7 +448,6 @@ impl Registry {
         }
         Ok(moves)
     }
-
 
     /// Takes the keys into use that were got ready, where the new documents name them. Was there any?
     fn switch_keys(

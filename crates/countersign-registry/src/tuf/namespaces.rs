@@ -9,9 +9,7 @@ use std::collections::BTreeMap;
 use countersign_formats::Ecosystem;
 use countersign_trust::tuf::bundle::{Part, RoleDocument};
 use countersign_trust::tuf::repository::INDEX;
-use countersign_trust::tuf::{
-    Delegated, DelegatedRole, Key, RoleKeys, Scope, TargetFile, Targets,
-};
+use countersign_trust::tuf::{Delegated, DelegatedRole, Key, RoleKeys, Scope, TargetFile, Targets};
 use serde::Serialize;
 
 use super::own::{OWN, document_name, target_path};
@@ -93,7 +91,9 @@ impl Names {
                 "tuf-namespace",
                 format!("{shown:?} is no namespace of {ecosystem}: {why}."),
             )
-            .remedy("A namespace is `@scope/*` (npm), a beginning of names as `acme-*`, or one name.")
+            .remedy(
+                "A namespace is `@scope/*` (npm), a beginning of names as `acme-*`, or one name.",
+            )
         };
         let (text, exact) = match pattern.strip_suffix('*') {
             Some(text) => (text, false),
@@ -233,10 +233,7 @@ impl Registry {
                 .store
                 .tuf_newest(ecosystem.as_str(), role)
                 .await?;
-            Ok(row
-                .ok_or_else(|| no_targets(ecosystem))?
-                .body
-                .into_bytes())
+            Ok(row.ok_or_else(|| no_targets(ecosystem))?.body.into_bytes())
         };
         Ok(InForce {
             root: newest("root").await?,

@@ -201,7 +201,11 @@ impl Owners {
 
     fn keys(&self) -> NamespaceKeys {
         NamespaceKeys {
-            keys: self.0.iter().map(|signer| Key::of(signer).unwrap()).collect(),
+            keys: self
+                .0
+                .iter()
+                .map(|signer| Key::of(signer).unwrap())
+                .collect(),
             threshold: 2,
             days: 90,
         }
@@ -211,8 +215,14 @@ impl Owners {
     async fn sign(&self, test: &TestRegistry, part: Part) {
         let mut bundle = Bundle::new(BTreeMap::from([(PYPI.to_owned(), part)]));
         let operator = Actor::operator();
-        test.registry.hand_over_tuf(&operator, &mut bundle).await.unwrap();
-        let (now, their) = (test.registry_now(), bundle.parts()[PYPI].role_changes().len());
+        test.registry
+            .hand_over_tuf(&operator, &mut bundle)
+            .await
+            .unwrap();
+        let (now, their) = (
+            test.registry_now(),
+            bundle.parts()[PYPI].role_changes().len(),
+        );
         if their > 0 {
             assert_eq!(bundle.sign(&self.0[0]).unwrap().len(), 1);
             assert_eq!(bundle.finish(now).unwrap_err().fault, Fault::Unsigned);
@@ -221,9 +231,15 @@ impl Owners {
             assert_eq!(bundle.sign(&self.0[2]).unwrap().len(), 1);
         }
         let ready = bundle.finish(now).unwrap();
-        let published = test.registry.publish_tuf_ceremony(&operator, &ready, false).await;
+        let published = test
+            .registry
+            .publish_tuf_ceremony(&operator, &ready, false)
+            .await;
         assert_eq!(published.unwrap(), [PYPI]);
-        let again = test.registry.publish_tuf_ceremony(&operator, &ready, false).await;
+        let again = test
+            .registry
+            .publish_tuf_ceremony(&operator, &ready, false)
+            .await;
         assert!(again.unwrap().is_empty());
     }
 }

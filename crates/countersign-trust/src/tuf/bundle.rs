@@ -43,11 +43,7 @@ struct Share {
 }
 
 impl Share {
-    fn checked(
-        role: &str,
-        before: Option<&[u8]>,
-        next: Pending<Targets>,
-    ) -> Result<Self, Refusal> {
+    fn checked(role: &str, before: Option<&[u8]>, next: Pending<Targets>) -> Result<Self, Refusal> {
         let limits = Limits::default();
         let before = before.map(|bytes| Envelope::<Targets>::parse(role, bytes, &limits));
         let before = before.transpose()?;
@@ -58,7 +54,10 @@ impl Share {
     /// Which targets are new, other ones, or no targets any more; a line each.
     fn changes(&self) -> Vec<String> {
         let none = BTreeMap::new();
-        let old = self.before.as_ref().map_or(&none, |old| &old.document.targets);
+        let old = self
+            .before
+            .as_ref()
+            .map_or(&none, |old| &old.document.targets);
         let new = &self.next.document().targets;
         let digest = |file: &TargetFile| file.digest().unwrap_or_default().to_owned();
         let mut lines = Vec::new();
@@ -163,7 +162,11 @@ impl Part {
     fn roles_delegator(&self, role: &str) -> Result<&Targets, Refusal> {
         let before = self.targets_before.as_ref().map(|old| &old.document);
         self.targets().or(before).ok_or_else(|| {
-            Refusal::new(Fault::Missing, role, "no targets name the keys of this role")
+            Refusal::new(
+                Fault::Missing,
+                role,
+                "no targets name the keys of this role",
+            )
         })
     }
 

@@ -100,7 +100,10 @@ pub fn audit(
     let mut origins: Vec<String> = logs.map(|log| log.key.name().to_string()).collect();
     origins.dedup();
     let [origin] = &origins[..] else {
-        let message = format!("{file} is for {} logs, and one is audited at a time.", origins.len());
+        let message = format!(
+            "{file} is for {} logs, and one is audited at a time.",
+            origins.len()
+        );
         return Err(usage("log-policy", message));
     };
     let source = match (mirror, log_url) {

@@ -252,12 +252,7 @@ pub fn complete(
     held(&project, &listed, &proved, owners.is_some())
 }
 
-fn held(
-    project: &str,
-    entries: &[Entry],
-    proved: &Complete,
-    by_owners: bool,
-) -> Result<Proved> {
+fn held(project: &str, entries: &[Entry], proved: &Complete, by_owners: bool) -> Result<Proved> {
     let logged: BTreeMap<&str, _> = proved.files().collect();
     for entry in entries {
         match logged.get(entry.purl.as_str()) {

@@ -61,6 +61,9 @@ fn a_mangled_index_makes_a_refusal_or_a_page_of_the_files_that_it_lists() {
                 assert!(entry.purl.contains("thing"), "{entry:?}");
             }
         }
-        assert!(refused > 100 && pages > 10, "{ecosystem}: {refused} {pages}");
+        assert!(
+            refused > 100 && pages > 10,
+            "{ecosystem}: {refused} {pages}"
+        );
     }
 }

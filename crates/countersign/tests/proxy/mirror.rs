@@ -244,7 +244,11 @@ fn a_mirror_in_front_of_a_registry_that_lies_convinces_nobody() {
     for (end, twist, refusal) in [
         ("timestamp.json", Twist::Stall, "SlowRetrievalError"),
         ("index.json", Twist::Stall, "SlowRetrievalError"),
-        ("timestamp.json", Twist::Trickle, "DownloadLengthMismatchError"),
+        (
+            "timestamp.json",
+            Twist::Trickle,
+            "DownloadLengthMismatchError",
+        ),
     ] {
         let late = street.keep();
         street.relay.twist(move |path| match path.ends_with(end) {

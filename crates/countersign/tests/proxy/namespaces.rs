@@ -41,7 +41,13 @@ fn owners_sign(house: &House, number: u32) {
     let bundle = house.person(&format!("waiting-{number}.json"));
     let file = bundle.to_str().unwrap();
     let words = [
-        "tuf", "namespace", "status", "pypi", "acme-*", "--bundle", file,
+        "tuf",
+        "namespace",
+        "status",
+        "pypi",
+        "acme-*",
+        "--bundle",
+        file,
     ];
     let told = house.server.run(&words).unwrap();
     let told = String::from_utf8(told.stdout).unwrap();
@@ -73,7 +79,16 @@ fn what_the_owners_of_a_namespace_have_not_signed_is_believed_by_no_client_and_n
     let (plan, bundle) = (plan(&street.house), street.house.person("add.json"));
     let (plan, file) = (plan.to_str().unwrap(), bundle.to_str().unwrap());
     let add = [
-        "tuf", "namespace", "add", "pypi", "acme-*", "--plan", plan, "--bundle", file, "--yes",
+        "tuf",
+        "namespace",
+        "add",
+        "pypi",
+        "acme-*",
+        "--plan",
+        plan,
+        "--bundle",
+        file,
+        "--yes",
     ];
     street.house.server.run(&add).unwrap();
     // The targets' people alone are not enough, nor are the owners alone.
@@ -81,14 +96,27 @@ fn what_the_owners_of_a_namespace_have_not_signed_is_believed_by_no_client_and_n
     let publish = ["tuf", "publish", "--yes", "--bundle", file];
     let early = street.house.server.run(&publish).unwrap_err();
     let early = format!("{early:#}");
-    assert!(early.contains("signatures of these keys still miss"), "{early}");
+    assert!(
+        early.contains("signatures of these keys still miss"),
+        "{early}"
+    );
     street.house.sign_and_publish(&bundle, &["emil"]);
     both_believe(&mut street.house, &keep, "acme-tool", Some(&signed));
 
     // Published, logged and served by the index; not signed.
     let wheel = Wheel::new("acme-tool", "2.0").build();
-    let answer = street.house.server.publish(&wheel, &street.house.token).unwrap();
-    assert!(answer.expect_status(200).unwrap().text().contains("TUF role names-acme-"));
+    let answer = street
+        .house
+        .server
+        .publish(&wheel, &street.house.token)
+        .unwrap();
+    assert!(
+        answer
+            .expect_status(200)
+            .unwrap()
+            .text()
+            .contains("TUF role names-acme-")
+    );
     street.house.publish("thing", "2.0");
     street.house.server.rest().unwrap();
     assert_ne!(street.house.index("acme-tool"), signed);
@@ -120,7 +148,14 @@ fn what_the_owners_of_a_namespace_have_not_signed_is_believed_by_no_client_and_n
 
     // What is withheld does not wait for them: the log says it, and our client goes by that.
     let withhold = [
-        "admin", "quarantine", "add", "acme-tool", "--release", "1.0", "--reason", "malware",
+        "admin",
+        "quarantine",
+        "add",
+        "acme-tool",
+        "--release",
+        "1.0",
+        "--reason",
+        "malware",
     ];
     street.house.server.run(&withhold).unwrap();
     street.house.server.rest().unwrap();
@@ -132,7 +167,14 @@ fn what_the_owners_of_a_namespace_have_not_signed_is_believed_by_no_client_and_n
     let bundle = street.house.person("remove.json");
     let file = bundle.to_str().unwrap();
     let remove = [
-        "tuf", "namespace", "remove", "pypi", "acme-*", "--bundle", file, "--yes",
+        "tuf",
+        "namespace",
+        "remove",
+        "pypi",
+        "acme-*",
+        "--bundle",
+        file,
+        "--yes",
     ];
     street.house.server.run(&remove).unwrap();
     street.house.sign_and_publish(&bundle, &["alice", "bob"]);
@@ -140,5 +182,8 @@ fn what_the_owners_of_a_namespace_have_not_signed_is_believed_by_no_client_and_n
     let status = ["tuf", "namespace", "status"];
     let told = street.house.server.run(&status).unwrap();
     let told = String::from_utf8(told.stdout).unwrap();
-    assert!(told.contains("The server signs every namespace itself."), "{told}");
+    assert!(
+        told.contains("The server signs every namespace itself."),
+        "{told}"
+    );
 }

@@ -54,8 +54,9 @@ pub(super) async fn run(common: &Common, command: &Namespace) -> Result<(), Fail
             }
             let mut namespaces = registry.tuf_namespaces().await?;
             if let (Some(named), Some(pattern)) = (named, pattern) {
-                namespaces
-                    .retain(|known| known.repository == named.as_str() && known.pattern == *pattern);
+                namespaces.retain(|known| {
+                    known.repository == named.as_str() && known.pattern == *pattern
+                });
             }
             show(common, &namespaces);
             Ok(())

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use countersign_registry::{NamespaceKeys, TufPosition};
 use countersign_registry::model::Actor;
+use countersign_registry::{NamespaceKeys, TufPosition};
 use countersign_trust::tuf::bundle::{Bundle, Part};
 use countersign_trust::tuf::ceremony::RootPlan;
 use countersign_trust::tuf::repository::INDEX;
@@ -40,8 +40,9 @@ struct Plan {
 }
 
 fn wrong(sentence: impl std::fmt::Display) -> Failure {
-    Failure::usage("tuf-plan", format!("The plan is not good: {sentence}."))
-        .remedy("`countersignd tuf ceremony --help` and `countersignd tuf namespace add --help` show one.")
+    Failure::usage("tuf-plan", format!("The plan is not good: {sentence}.")).remedy(
+        "`countersignd tuf ceremony --help` and `countersignd tuf namespace add --help` show one.",
+    )
 }
 
 /// All fields of a table are among these.

@@ -326,15 +326,24 @@ mod tests {
             let stored = Settings::stored(&settings.write())?;
             assert_eq!(stored.roles(&online)?.len(), roles.len());
             assert!((1..=3_650).contains(&settings.shortest()));
-            assert!(expirations(&request)?.values().all(|days| (1..=3_650).contains(days)));
+            assert!(
+                expirations(&request)?
+                    .values()
+                    .all(|days| (1..=3_650).contains(days))
+            );
             names(&request, "/roles")?;
             Ok(roles.len())
         };
         assert_eq!(read(good.as_bytes()).unwrap(), 2);
-        let outcomes: Vec<_> = mangled(good.as_bytes(), 4_000).map(|body| read(&body)).collect();
+        let outcomes: Vec<_> = mangled(good.as_bytes(), 4_000)
+            .map(|body| read(&body))
+            .collect();
         let refused = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
         let codes: Vec<&str> = refused.map(|error| &*error.code).collect();
-        assert!(codes.iter().all(|code| *code == "tuf-service-request"), "{codes:?}");
+        assert!(
+            codes.iter().all(|code| *code == "tuf-service-request"),
+            "{codes:?}"
+        );
         assert!(codes.len() > 1_000 && outcomes.iter().any(Result::is_ok));
     }
 }
