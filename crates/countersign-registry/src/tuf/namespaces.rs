@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use countersign_formats::Ecosystem;
+use countersign_trust::digest::Sha256;
 use countersign_trust::tuf::bundle::{Part, RoleDocument};
 use countersign_trust::tuf::repository::INDEX;
 use countersign_trust::tuf::{Delegated, DelegatedRole, Key, RoleKeys, Scope, TargetFile, Targets};
@@ -21,7 +22,6 @@ use crate::policy;
 
 /// For how long the bytes of what people are asked to sign stay, in seconds: 30 days.
 const OFFERED: i64 = 30 * 86_400;
-/// How long before the end of a namespace its people are asked, in seconds: as for root and targets.
 const DAY: i64 = 86_400;
 
 /// Who signs a namespace.
@@ -271,7 +271,7 @@ impl Registry {
             let document = match row.document {
                 None => None,
                 Some((digest, size, rendered)) => {
-                    let digest = digest
+                    let digest: Sha256 = digest
                         .parse()
                         .map_err(|_| Error::internal("a stored digest is malformed", digest))?;
                     Some((TargetFile::new(size, digest), rendered))

@@ -207,7 +207,7 @@ impl Owners {
                 .map(|signer| Key::of(signer).unwrap())
                 .collect(),
             threshold: 2,
-            days: 90,
+            days: 365,
         }
     }
 
@@ -478,7 +478,7 @@ on_both_databases! {
         assert!(told.iter().any(|told| told.what.contains("acme-*")), "{told:?}");
 
         // They sign; a publication after the file was written waits for the next.
-        let next = test.registry.next_tuf_namespace(&operator, Ecosystem::Pypi, "acme-*", 90).await.unwrap().unwrap();
+        let next = test.registry.next_tuf_namespace(&operator, Ecosystem::Pypi, "acme-*", 365).await.unwrap().unwrap();
         test.publish(&ann, &wheel("acme-two", "2.0")).await.unwrap();
         let before = version(&test.registry, PYPI).await;
         owners.sign(&test, next).await;
@@ -487,10 +487,10 @@ on_both_databases! {
             others.find(&keep, &path_of(name), test.index(name).await.unwrap().as_bytes(), test.registry_now());
         }
         let trusted = agrees(&test, trusted, "acme-one").await;
-        let next = test.registry.next_tuf_namespace(&operator, Ecosystem::Pypi, "acme-*", 90).await.unwrap().unwrap();
+        let next = test.registry.next_tuf_namespace(&operator, Ecosystem::Pypi, "acme-*", 365).await.unwrap().unwrap();
         owners.sign(&test, next).await;
         let trusted = agrees(&test, trusted, "acme-two").await;
-        assert!(test.registry.next_tuf_namespace(&operator, Ecosystem::Pypi, "acme-*", 200).await.unwrap().is_none());
+        assert!(test.registry.next_tuf_namespace(&operator, Ecosystem::Pypi, "acme-*", 365).await.unwrap().is_none());
 
         // Bins are divided anew beside it.
         for number in 0..4 {

@@ -59,7 +59,7 @@ fn plan(house: &House) -> PathBuf {
     house.people(&["dora", "emil"]);
     let keys = ["dora", "emil"].map(|name| house.person(&format!("{name}.pem.pub")));
     let plan = house.person("namespace.toml");
-    let text = format!("[namespace]\nkeys = {keys:?}\nthreshold = 2\ndays = 90\n");
+    let text = format!("[namespace]\nkeys = {keys:?}\nthreshold = 2\ndays = 365\n");
     std::fs::write(&plan, text).unwrap();
     plan
 }

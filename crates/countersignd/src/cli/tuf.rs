@@ -184,7 +184,7 @@ pub enum Namespace {
   [namespace]
   keys = [\"dora.pub\", \"emil.pub\"]
   threshold = 2
-  days = 90")]
+  days = 365")]
     Add {
         /// The namespace.
         #[command(flatten)]
@@ -210,7 +210,7 @@ pub enum Namespace {
         #[arg(long, value_name = "FILE", requires = "pattern")]
         bundle: Option<PathBuf>,
         /// For how many days the document in that file is good.
-        #[arg(long, value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
+        #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
         days: u32,
         /// Where database and blobs are.
         #[command(flatten)]
