@@ -194,7 +194,7 @@ type Attack = fn(&Scene);
 #[test]
 fn an_honest_registry_is_passed_on_and_each_attack_in_between_is_refused() {
     let scene = Scene::new();
-    let attacks: [(&str, Attack); 18] = [
+    let attacks: [(&str, Attack); 19] = [
         ("honest", honest),
         ("arbitrary installation", arbitrary_installation),
         ("extraneous dependencies", extraneous_dependencies),
