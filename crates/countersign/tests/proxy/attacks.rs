@@ -458,7 +458,8 @@ fn mangled_evidence(scene: &Scene) {
     let mut read = 0;
     for bytes in mangled(&good, 400) {
         if let Ok(evidence) = Evidence::parse(&bytes) {
-            evidence.check();
+            // Whatever it finds: it finds it and ends.
+            let _ = evidence.check();
             read += 1;
         }
     }
