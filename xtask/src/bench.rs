@@ -10,6 +10,7 @@ mod exchange;
 mod load;
 mod log_service;
 mod machine;
+mod map;
 mod proxied;
 mod report;
 mod server;
@@ -51,6 +52,8 @@ enum Part {
     Cargo,
     /// Memory, start-up, binary size.
     Memory,
+    /// Memory and start-up with the map of a million files, and making it anew. Only where it is named.
+    Map,
     /// Exchanges of identity tokens against their bare cost, and in a storm of bad ones.
     Exchange,
     /// Signing in beside argon2 alone, and readers while others guess passwords.
@@ -79,7 +82,8 @@ enum Part {
 
 impl Part {
     /// What needs no corpus of packages.
-    const ALONE: [Self; 9] = [
+    const ALONE: [Self; 10] = [
+        Self::Map,
         Self::Exchange,
         Self::SignIn,
         Self::AttestedUpload,
@@ -117,6 +121,9 @@ pub struct Options {
     /// The same as --projects 100000.
     #[arg(long)]
     full: bool,
+    /// How many files the registry has whose map is measured; making them takes long the first time, and they are kept.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    files: u32,
     /// The server to measure [default: built with --release]
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
@@ -210,6 +217,9 @@ pub fn run(options: &Options) -> Result<()> {
     }
     if wanted(Part::TufCold) {
         tuf::cold(&binary, &home, quick, peers, &mut report)?;
+    }
+    if only.contains(&Part::Map) {
+        map::measure(&binary, &home, options.files, quick, &mut report)?;
     }
     if wanted(Part::LogService) {
         let client = match &options.client {

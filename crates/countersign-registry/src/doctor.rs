@@ -47,6 +47,9 @@ const ROOM: u64 = 1 << 30;
 /// Tokens that end within this many seconds are worth a note.
 const SOON: i64 = 7 * 86_400;
 
+/// Index documents that wait longer than this for people, in seconds, wait too long.
+const LONG_UNSIGNED: i64 = 86_400;
+
 /// At most so many things of one kind are named.
 const NAMED: usize = 5;
 
@@ -195,6 +198,45 @@ impl Registry {
             // What was found out about the database says so already.
             Err(error) if error.code == "database-unreachable" => {}
             Err(error) => found.push(Diagnosis::failed("tuf", &error)),
+        }
+        found.extend(self.unsigned_namespaces().await);
+        found
+    }
+
+    /// Namespaces that their owners are to sign, and have not for long.
+    async fn unsigned_namespaces(&self) -> Vec<Diagnosis> {
+        let namespaces = match self.tuf_namespaces().await {
+            Ok(namespaces) => namespaces,
+            Err(error) if error.code == "database-unreachable" => return Vec::new(),
+            Err(error) => return vec![Diagnosis::failed("tuf-namespaces", &error)],
+        };
+        let late = self.now().plus_seconds(-LONG_UNSIGNED);
+        let mut found = Vec::new();
+        for namespace in namespaces {
+            let waiting = namespace.waiting.iter();
+            let long = waiting.filter(|waiting| waiting.since.is_some_and(|since| since < late));
+            let (long, name) = (long.count(), &namespace.pattern);
+            if long > 0 {
+                found.push(Diagnosis::bad(
+                    "tuf-namespaces",
+                    Severity::Warning,
+                    format!(
+                        "{long} index documents of {name} in {} have waited for their owners' signatures for more than a day.",
+                        namespace.repository
+                    ),
+                    "Clients that enforce TUF go on with what was signed last.",
+                    "`countersignd tuf namespace status ECOSYSTEM NAMESPACE --bundle FILE`, and have the owners sign that.",
+                ));
+            }
+            if namespace.due {
+                found.push(Diagnosis::bad(
+                    "tuf-namespaces",
+                    Severity::Warning,
+                    format!("What the owners of {name} in {} signed comes to its end.", namespace.repository),
+                    "From then on clients that enforce TUF refuse these projects.",
+                    "`countersignd tuf namespace status ECOSYSTEM NAMESPACE --bundle FILE`, and have the owners sign that.",
+                ));
+            }
         }
         found
     }

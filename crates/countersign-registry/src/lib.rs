@@ -114,7 +114,8 @@ pub use trusted::{
     Refusal, ServiceJudgement, ServicePublisher, TokenTest,
 };
 pub use tuf::{
-    ServiceDesk, ServiceTask, TufPosition, TufRepository, TufRoleState, TufServiceSummary, TufTrust,
+    NamespaceKeys, ServiceDesk, ServiceTask, TufNamespace, TufPosition, TufRepository,
+    TufRoleState, TufServiceSummary, TufTrust, TufWaiting,
 };
 pub use visibility::{Reader, reading_as, saw_private};
 

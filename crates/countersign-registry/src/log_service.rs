@@ -73,6 +73,8 @@ pub struct LogServiceSummary {
     pub policy: String,
     /// Entries shown.
     pub size: u64,
+    /// Entries that have a place, shown or not yet.
+    pub numbered: u64,
     /// When that was signed.
     pub signed: Time,
     /// Checkpoints come no faster than this, in milliseconds.
@@ -243,6 +245,7 @@ impl Registry {
             interval_ms,
             identifiers: new.identifiers,
             policy: new.policy.clone(),
+            numbered: 0,
             frozen: None,
         };
         self.service_policy(&row)?;
@@ -331,6 +334,7 @@ impl Registry {
             verifier_keys: keys,
             policy: keeper.policy_text(),
             size: shown.head.size,
+            numbered: row.numbered,
             signed: shown.head.signed,
             interval_ms: row.interval_ms,
             identifiers: row.identifiers,

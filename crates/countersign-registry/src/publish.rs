@@ -353,6 +353,14 @@ impl Registry {
         let (event, repeated, told) = (recorded.event, recorded.repeated, recorded.told);
         let mut warnings = inspected.warnings.clone();
         warnings.extend(recorded.nudge);
+        let named = &inspected.manifest;
+        let (ecosystem, key) = (named.ecosystem, named.name_key.as_str());
+        if let Some(role) = self.tuf_people(ecosystem, key) {
+            warnings.push(format!(
+                "The index of {key} is signed by people (TUF role {role}): what clients of TUF are shown changes when they have \
+                 signed this publication."
+            ));
+        }
         if found == Found::Before {
             // Bytes that lay here unclaimed may have been swept up between our look and our claim. Now nothing sweeps them.
             self.inner

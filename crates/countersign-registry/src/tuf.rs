@@ -8,25 +8,29 @@
 //!
 //! - `keys`: where the keys are.
 //! - `own`: the repositories of our own index: `pypi`, `npm`, `cargo`, and `roots`, which lists their roots.
+//! - `namespaces`: what of those their owners sign, and not this server.
 //! - `renewal`: what is signed anew as time passes, and what is deleted.
 //! - `service`: what is signed for registries elsewhere.
 //! - `shelf`: what is served.
 
 mod ceremonies;
 pub(crate) mod keys;
+mod namespaces;
 pub(crate) mod own;
 mod renewal;
 mod service;
 mod shelf;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use countersign_trust::sigstore::Signs;
 use countersign_trust::tuf::repository::{
     Commit, Draft, Lifetimes, OnlineKeys, Published, Repository, Standing, Standings,
 };
-use countersign_trust::tuf::{Extra, Refusal, TargetFile, place};
+use countersign_trust::tuf::{
+    DelegatedRole, Envelope, Extra, Limits, Refusal, TargetFile, Targets, place,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::Registry;
@@ -34,6 +38,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::{Store, TufFileRow, TufPublication, TufTargetRow};
 
 pub use ceremonies::{TufPosition, TufRoleState};
+pub use namespaces::{NamespaceKeys, TufNamespace, TufWaiting};
 pub(crate) use own::{OWN, ROOTS, document_name, target_path};
 pub use own::{TufRepository, TufTrust};
 pub(crate) use renewal::{LIFT, lift_after};
@@ -158,6 +163,32 @@ pub(crate) struct Room {
     writers: Mutex<HashMap<String, Arc<Turn>>>,
     pub(crate) shelf: Shelf,
     services: service::ServiceRoom,
+    /// The roles of each repository that people sign: of what this process read or published last.
+    people: RwLock<HashMap<String, Arc<Vec<DelegatedRole>>>>,
+}
+
+impl Room {
+    fn people(&self, name: &str) -> Option<Arc<Vec<DelegatedRole>>> {
+        let people = self.people.read().unwrap_or_else(PoisonError::into_inner);
+        people.get(name).cloned()
+    }
+
+    fn note_people(&self, name: &str, repository: &Repository) {
+        let roles = repository.targets().map(namespaces::people_of);
+        let mut people = self.people.write().unwrap_or_else(PoisonError::into_inner);
+        match roles.filter(|roles| !roles.is_empty()) {
+            Some(roles) => people.insert(name.to_owned(), Arc::new(roles)),
+            None => people.remove(name),
+        };
+    }
+}
+
+/// A stored document of targets, read. What it is signed with was looked at when it was published.
+fn listed(role: &str, body: &str) -> Result<Targets> {
+    let read = Envelope::<Targets>::parse(role, body.as_bytes(), &Limits::default());
+    let read =
+        read.map_err(|why| Error::internal("a stored role is malformed", why.to_string()))?;
+    Ok(read.document)
 }
 
 /// The one writer of a repository in this process. Of other processes it is kept apart by the version that it follows.
@@ -305,6 +336,7 @@ impl Registry {
                 continue;
             }
             let repository = read?;
+            self.inner.tuf.note_people(name, &repository);
             let terms: Terms = serde_json::from_str(&after.terms)
                 .map_err(|source| Error::internal("stored terms of TUF are malformed", source))?;
             let online = Arc::new(Online::open(&terms, self.key_folder())?);
@@ -406,13 +438,19 @@ impl Writer {
             .tuf
             .shelf
             .take(&self.name, &prepared.publication, registry.now());
+        let mut files = prepared.publication.files.iter();
+        if files.any(|file| file.role == "targets") {
+            let repository = &prepared.next.repository;
+            registry.inner.tuf.note_people(&self.name, repository);
+        }
         *self.guard = Some(prepared.next);
     }
 
-    /// Signs a commit in which these targets change; nothing where none does. `extra` are fields of the timestamp.
+    /// Signs a commit in which these targets change; nothing where none does. `extra` are fields of the timestamp. What belongs
+    /// to a role that people sign stays as they signed it last, and waits for them.
     ///
     /// # Errors
-    /// `tuf-refused`: also for a target that belongs to a role which people sign.
+    /// `tuf-refused`.
     pub(crate) async fn change(
         &mut self,
         store: &Store,
@@ -426,6 +464,9 @@ impl Writer {
         let mut targets = self.state.targets;
         let mut changed: BTreeSet<String> = BTreeSet::new();
         for change in changes {
+            if !self.state.repository.in_bins(&change.path) {
+                continue;
+            }
             let bin = self
                 .state
                 .repository
@@ -498,6 +539,7 @@ impl Writer {
             .tuf_targets(&self.name, places.start, places.end)
             .await?;
         rows.into_iter()
+            .filter(|row| self.state.repository.in_bins(&row.path))
             .map(|row| Ok((row.path.clone(), row.target()?)))
             .collect()
     }

@@ -19,6 +19,7 @@ pub mod fsck;
 pub mod go;
 pub mod http;
 pub mod issuer;
+pub mod mangled;
 pub mod node;
 pub mod packages;
 pub mod passkey;

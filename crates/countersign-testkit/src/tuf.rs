@@ -20,6 +20,8 @@ pub struct TufClient {
     process: Child,
     questions: ChildStdin,
     answers: BufReader<ChildStdout>,
+    /// After how many seconds without a byte python-tuf gives up; its own default where that is not said.
+    pub patience: Option<u32>,
 }
 
 /// What one user of a client trusts of one repository: a folder, made of the root that they pinned.
@@ -174,6 +176,7 @@ impl TufClient {
             process,
             questions,
             answers: BufReader::new(answers),
+            patience: None,
         })
     }
 
@@ -194,6 +197,9 @@ impl TufClient {
         }
         if let Some(at) = at {
             question["at"] = at.into();
+        }
+        if let Some(patience) = self.patience {
+            question["patience"] = patience.into();
         }
         writeln!(self.questions, "{question}")?;
         self.questions.flush()?;

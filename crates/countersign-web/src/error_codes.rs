@@ -1542,6 +1542,15 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "tuf-key-source" "No source of a key"
         "The text does not say where a key is."
         "Name a file in the folder of keys: file:NAME.";
+    "tuf-namespace" "No namespace"
+        "What was named is no namespace of an index that can be signed by its owners."
+        "A namespace is @scope/* (npm), a beginning of names as acme-*, or one name.";
+    "tuf-namespace-overlap" "Namespace taken"
+        "Some of these projects are signed by owners of another namespace already."
+        "Take that back first with countersignd tuf namespace remove.";
+    "tuf-namespace-unknown" "No such namespace"
+        "No owners sign a namespace of this name."
+        "countersignd tuf namespace status lists them.";
     "tuf-offline-role" "Signed by people"
         "This role of TUF is signed by people, not by the server."
         "Sign its next document with countersignd tuf sign.";

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use countersign_registry::LogServiceSummary;
 use countersign_registry::model::Health;
 use http::StatusCode;
 
@@ -140,9 +141,10 @@ impl Meters {
     }
 
     /// The Prometheus text format.
-    pub(crate) fn render(&self, health: &Health) -> String {
+    pub(crate) fn render(&self, health: &Health, logs: &[LogServiceSummary]) -> String {
         let mut out = String::with_capacity(4_096);
         self.render_into(&mut out, health)
+            .and_then(|()| service_logs(&mut out, logs))
             .expect("writing to a String does not fail");
         out
     }
@@ -263,6 +265,37 @@ fn witnesses(out: &mut String, health: &Health) -> std::fmt::Result {
     Ok(())
 }
 
+/// How the logs stand that are kept for registries elsewhere. Their names need no escape.
+fn service_logs(out: &mut String, logs: &[LogServiceSummary]) -> std::fmt::Result {
+    type Value = fn(&LogServiceSummary) -> String;
+    let gauges: [(&str, &str, Value); 4] = [
+        ("size", "Entries in the served log.", |log| {
+            log.size.to_string()
+        }),
+        (
+            "waiting",
+            "Entries with a place that are not shown yet.",
+            |log| log.numbered.saturating_sub(log.size).to_string(),
+        ),
+        (
+            "standing",
+            "1 where something keeps the log from moving.",
+            |log| u8::from(log.problem.is_some()).to_string(),
+        ),
+        ("closed", "1 for a log that was closed.", |log| {
+            u8::from(log.frozen.is_some()).to_string()
+        }),
+    ];
+    for (name, help, value) in gauges.iter().filter(|_| !logs.is_empty()) {
+        let name = format!("countersign_service_log_{name}");
+        writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge")?;
+        for log in logs {
+            writeln!(out, "{name}{{log=\"{}\"}} {}", log.name, value(log))?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -309,7 +342,21 @@ mod tests {
             checkpoint_signed: None,
             witnesses: vec![],
         };
-        let text = meters.render(&health);
+        let log = |name: &str, numbered: u64, problem: Option<&str>| LogServiceSummary {
+            name: name.to_owned(),
+            origin: String::new(),
+            verifier_keys: vec![],
+            policy: String::new(),
+            size: 5,
+            numbered,
+            signed: countersign_registry::model::Time(0),
+            interval_ms: 1_000,
+            identifiers: false,
+            frozen: None,
+            problem: problem.map(str::to_owned),
+        };
+        let logs = [log("one", 5, None), log("two", 9, Some("no witness"))];
+        let text = meters.render(&health, &logs);
         for line in [
             "countersign_requests_total{route=\"index\",status=\"200\"} 1",
             "countersign_requests_total{route=\"index\",status=\"other\"} 1",
@@ -318,6 +365,12 @@ mod tests {
             "countersign_publish_seconds_bucket{le=\"+Inf\"} 2",
             "countersign_publish_seconds_sum 60.007",
             "countersign_log_size 3",
+            "countersign_service_log_size{log=\"one\"} 5",
+            "countersign_service_log_waiting{log=\"one\"} 0",
+            "countersign_service_log_waiting{log=\"two\"} 4",
+            "countersign_service_log_standing{log=\"one\"} 0",
+            "countersign_service_log_standing{log=\"two\"} 1",
+            "countersign_service_log_closed{log=\"two\"} 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }

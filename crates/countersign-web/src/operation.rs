@@ -70,7 +70,9 @@ async fn health(State(site): State<Site>, headers: HeaderMap) -> Response {
 }
 
 async fn metrics(State(site): State<Site>) -> Response {
-    let text = site.meters.render(&site.registry.health().await);
+    // Where the database fails, the rest is worth all the more.
+    let logs = site.registry.log_services().await.unwrap_or_default();
+    let text = site.meters.render(&site.registry.health().await, &logs);
     (
         [
             (CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"),

@@ -10,6 +10,7 @@ mod map;
 mod progress;
 mod promises;
 mod scan;
+mod service;
 mod show;
 mod source;
 
@@ -19,6 +20,7 @@ use countersign_trust::checkpoint::VerifiedCheckpoint;
 use serde::Serialize;
 
 pub use map::MapAudited;
+pub use service::{ServiceAudited, audit_service};
 pub use show::{Entry, Which, entries, published};
 pub use source::Source;
 

@@ -1010,6 +1010,18 @@ pub enum Log {
         /// How many threads read and check [default: 8 for a registry, one for each core for a folder]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
         threads: Option<u16>,
+        /// Audit another log instead, as one that is kept for a registry elsewhere: the tlog-policy with its keys and
+        /// witnesses. All of it is read each time.
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["full", "threads"])]
+        log_policy: Option<PathBuf>,
+        /// Where that log is (`checkpoint` and `tile/…` below it), as https://registry.example/service/log/NAME/.
+        #[arg(
+            long,
+            value_name = "URL",
+            requires = "log_policy",
+            conflicts_with = "mirror"
+        )]
+        log_url: Option<Url>,
     },
     /// Show entries, each proved against the signed root. The newest by default.
     Show {

@@ -18,7 +18,15 @@ use crate::proxy::session::{Repository, Session, target_path};
 use crate::proxy::upstream::Upstream;
 use crate::trusted::Pinned;
 
-type Known = std::result::Result<Option<Vec<Entry>>, (String, String)>;
+type Known = std::result::Result<Option<Index>, (String, String)>;
+
+/// A signed index.
+#[derive(Clone)]
+struct Index {
+    entries: Vec<Entry>,
+    /// The namespace, where its owners sign it, and not the registry.
+    owners: Option<String>,
+}
 
 /// The signed indices of one registry, as they are at one moment.
 pub struct Indices {
@@ -77,8 +85,8 @@ impl Indices {
             );
         }
         let known = self.entries(named.ecosystem, named.name_key.as_str());
-        let entries = match known {
-            Ok(Some(entries)) => entries,
+        let Index { entries, owners } = match known {
+            Ok(Some(index)) => index,
             Ok(None) => {
                 return Row::failed(
                     "tuf",
@@ -105,6 +113,19 @@ impl Indices {
                 "index-differs",
                 format!("the signed index has SHA-256 {}", entry.sha256),
             ),
+            None if owners.is_some() => Row {
+                remedy: Some(
+                    "Wait until they have signed it, or ask them why they have not.".to_owned(),
+                ),
+                ..Row::failed(
+                    "tuf",
+                    "tuf-waiting",
+                    format!(
+                        "the owners of its namespace (TUF role {}) have not signed an index that lists it",
+                        owners.unwrap_or_default()
+                    ),
+                )
+            },
             None => Row {
                 remedy: Some("The registry took it back: look why before you use it.".to_owned()),
                 ..Row::failed(
@@ -135,7 +156,7 @@ impl Indices {
         sessions: &mut HashMap<Ecosystem, Session>,
         ecosystem: Ecosystem,
         key: &str,
-    ) -> Result<Option<Vec<Entry>>> {
+    ) -> Result<Option<Index>> {
         let tuf =
             self.pinned.tuf.as_ref().ok_or_else(|| {
                 Failure::new(Exit::Usage, "no-tuf-root", "No TUF root is pinned.")
@@ -163,7 +184,10 @@ impl Indices {
             };
             let document = session.document(&repository, &path, None).await;
             match document.map_err(|trouble| trouble.failure)? {
-                Some(document) => page::entries(ecosystem, key, &document).map(Some),
+                Some(document) => Ok(Some(Index {
+                    entries: page::entries(ecosystem, key, &document)?,
+                    owners: session.namespace_of(&path),
+                })),
                 None => Ok(None),
             }
         })

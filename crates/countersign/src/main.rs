@@ -34,6 +34,8 @@ fn main() -> ExitCode {
             full,
             mirror,
             threads,
+            log_policy: None,
+            ..
         }) => {
             let options = audit::Options {
                 full: *full,
@@ -41,6 +43,12 @@ fn main() -> ExitCode {
             };
             audit_log(&cli.common, mirror.as_deref(), options)
         }
+        Command::Log(Log::Audit {
+            mirror,
+            log_policy: Some(policy),
+            log_url,
+            ..
+        }) => command::entry::audit(&cli.common, policy, log_url.as_ref(), mirror.as_deref()),
         Command::Log(Log::Show { which, from, count }) => {
             show(&cli.common, which.as_deref(), *from, *count)
         }

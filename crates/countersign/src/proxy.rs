@@ -147,6 +147,8 @@ pub struct Served {
     ecosystem: Ecosystem,
     document: Vec<u8>,
     seen: Seen,
+    /// The namespace, where its owners sign the index.
+    owners: Option<String>,
 }
 
 /// Why something is not passed on.
@@ -334,7 +336,7 @@ impl Proxy {
         let repository = self.repository(login)?;
         let path = target_path(ecosystem, key);
         let place = (ecosystem, key.to_owned(), whose.clone());
-        let (document, seen, offline) = {
+        let (document, seen, offline, owners) = {
             let mut sessions = self.sessions[number(ecosystem)].lock().await;
             let old = sessions
                 .get(&whose)
@@ -375,14 +377,23 @@ impl Proxy {
             };
             let step = Step::Refresh;
             let seen = Seen::new(repository.now, session.trusted(), step);
-            (document, seen, session.offline.is_some())
+            let owners = session.namespace_of(&path);
+            (document, seen, session.offline.is_some(), owners)
         };
         let digest = Sha256::of(&document).to_hex();
         self.cache.put(&whose, &digest, &document);
         let proved = match self.demands.completeness {
             true => Some(
-                self.proved(ecosystem, key, &document, &seen, offline, login)
-                    .await?,
+                self.proved(
+                    ecosystem,
+                    key,
+                    &document,
+                    &seen,
+                    offline,
+                    login,
+                    owners.as_deref(),
+                )
+                .await?,
             ),
             false => None,
         };
@@ -393,10 +404,14 @@ impl Proxy {
                 .min_age
                 .and_then(|age| i64::try_from(age.as_micros()).ok()),
             now: repository.now.saturating_mul(1_000_000),
+            owners: owners.as_deref(),
         };
         let page = page::page(ecosystem, key, &document, proved.as_ref(), &rules)?;
-        for (file, why) in &page.left_out {
-            (self.say)(&format!("left out {file}: {why}"));
+        for left_out in &page.left_out {
+            (self.say)(&format!("left out {}: {}", left_out.filename, left_out.why));
+        }
+        if let Some(waiting) = &page.waiting {
+            (self.say)(&format!("{ecosystem}:{key}: {waiting}"));
         }
         let served = Arc::new(Served {
             etag: format!("\"{}\"", Sha256::of(&page.body)),
@@ -405,6 +420,7 @@ impl Proxy {
             ecosystem,
             document,
             seen,
+            owners,
         });
         let mut pages = lock(&self.pages);
         if pages.len() >= MOST_PAGES {
@@ -425,7 +441,12 @@ impl Proxy {
         let since = kept.checked.elapsed();
         // What was too new grows older.
         let aged = !kept.page.page.left_out.is_empty() && since >= Duration::from_secs(60);
-        ((offline || since < LEAVES_GOOD) && !aged).then_some(kept)
+        // The index of a namespace does not change when the log says something new.
+        let good = match kept.page.owners {
+            Some(_) => self.demands.fresh,
+            None => LEAVES_GOOD,
+        };
+        ((offline || since < good) && !aged).then_some(kept)
     }
 
     async fn begin(
@@ -447,6 +468,7 @@ impl Proxy {
     }
 
     /// What the log has of a project, held against its index.
+    #[allow(clippy::too_many_arguments)]
     async fn proved(
         &self,
         ecosystem: Ecosystem,
@@ -455,6 +477,7 @@ impl Proxy {
         seen: &Seen,
         offline: bool,
         login: Option<&HeaderValue>,
+        owners: Option<&str>,
     ) -> std::result::Result<Proved, Trouble> {
         let name = Sha256::of(purl::project_purl(ecosystem, &NameKey::from_stored(key)).as_bytes());
         let kept = self.state.join("leaves").join(name.to_hex());
@@ -483,7 +506,15 @@ impl Proxy {
                 .remedy("If this registry has no map yet: --without-completeness")
             })?
         };
-        let held = page::complete(ecosystem, key, document, &text, &self.pinned, seen.now);
+        let held = page::complete(
+            ecosystem,
+            key,
+            document,
+            &text,
+            &self.pinned,
+            seen.now,
+            owners,
+        );
         let proved = held.map_err(|failure| Trouble {
             failure,
             seen: Some(Box::new(

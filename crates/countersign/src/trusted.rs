@@ -625,8 +625,17 @@ impl Seen {
     /// # Errors
     /// Exit 1 when it can not be read, exit 3 when it no longer verifies.
     pub fn last(&self, pinned: &Pinned) -> Result<Option<VerifiedCheckpoint>> {
+        let note = self.note()?;
+        note.map(|note| pinned.open_remembered(&note)).transpose()
+    }
+
+    /// The checkpoint seen last, as it came.
+    ///
+    /// # Errors
+    /// Exit 1 when it can not be read.
+    pub fn note(&self) -> Result<Option<Vec<u8>>> {
         match fs::read(&self.path) {
-            Ok(note) if note.len() <= MAX_NOTE_BYTES => pinned.open_remembered(&note).map(Some),
+            Ok(note) if note.len() <= MAX_NOTE_BYTES => Ok(Some(note)),
             Ok(_) => Err(Failure::new(
                 Exit::Environment,
                 "seen",

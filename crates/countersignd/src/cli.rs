@@ -22,7 +22,10 @@ pub use people::{
     Sessions, User,
 };
 pub use trusted::{Issuer, NewPublisherFlags, Publisher};
-pub use tuf::{Ceremony as TufCeremony, Service as TufService, Sign as TufSign, Tuf, TufKey};
+pub use tuf::{
+    Ceremony as TufCeremony, Namespace as TufNamespace, NamespaceChange as TufNamespaceChange,
+    Service as TufService, Sign as TufSign, Tuf, TufKey,
+};
 
 use crate::config::{Overrides, Span, public_url};
 

@@ -2,6 +2,7 @@
 //! files, the questions and the tables.
 
 mod instance;
+mod namespace;
 mod plan;
 mod service;
 
@@ -24,6 +25,8 @@ use crate::report;
 
 /// The longest file of a ceremony or plan that is read, in bytes.
 const MAX_FILE: u64 = 32 << 20;
+/// The most targets of one role that are shown to those who are to sign it.
+const SHOWN: usize = 500;
 
 /// Runs `tuf …`.
 ///
@@ -74,6 +77,7 @@ pub async fn run(common: &Common, command: &Tuf) -> Result<(), Failure> {
             no_passphrase,
         }) => new_key(common, file, *p256, *no_passphrase),
         Tuf::Key(TufKey::Show { key }) => show_key(common, key),
+        Tuf::Namespace(command) => namespace::run(common, command).await,
         Tuf::Service(command) => service::run(common, command).await,
     }
 }
@@ -362,6 +366,20 @@ pub(crate) fn describe(bundle: &Bundle) {
             ));
             for line in part.delegation_changes() {
                 report::line(&format!("    {line}"));
+            }
+        }
+        for (role, next, changes) in part.role_changes() {
+            report::line(&format!(
+                "  {role} {}, good until {}, {} projects",
+                next.version,
+                time(next.expires),
+                next.targets.len()
+            ));
+            for line in changes.iter().take(SHOWN) {
+                report::line(&format!("    {line}"));
+            }
+            if changes.len() > SHOWN {
+                report::line(&format!("    and {} more", changes.len() - SHOWN));
             }
         }
     }

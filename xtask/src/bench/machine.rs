@@ -63,11 +63,20 @@ pub(super) fn cpu_seconds(pid: u32) -> f64 {
 
 /// Resident memory of a process tree in MB (10^6 bytes).
 pub(super) fn resident_mb(pid: u32) -> f64 {
+    memory_mb(pid, "VmRSS:")
+}
+
+/// The most that it was since each process of the tree began.
+pub(super) fn peak_resident_mb(pid: u32) -> f64 {
+    memory_mb(pid, "VmHWM:")
+}
+
+fn memory_mb(pid: u32, field: &str) -> f64 {
     let kib: u64 = tree(pid)
         .into_iter()
         .filter_map(|process| fs::read_to_string(format!("/proc/{process}/status")).ok())
         .filter_map(|text| {
-            let line = text.lines().find(|line| line.starts_with("VmRSS:"))?;
+            let line = text.lines().find(|line| line.starts_with(field))?;
             line.split_whitespace().nth(1)?.parse::<u64>().ok()
         })
         .sum();

@@ -25,6 +25,8 @@ pub(crate) struct LogServiceRow {
     pub(crate) identifiers: bool,
     /// A tlog-policy file; nothing: as the registry's own log; empty: nobody cosigns.
     pub(crate) policy: Option<String>,
+    /// Entries that have a place.
+    pub(crate) numbered: u64,
     pub(crate) frozen: Option<Time>,
 }
 
@@ -39,7 +41,7 @@ pub(crate) struct LogServiceHead {
 }
 
 const LOG_SERVICE: &str =
-    "name, origin, verifier_keys, interval_ms, identifiers, policy, frozen_at";
+    "name, origin, verifier_keys, interval_ms, identifiers, policy, numbered, frozen_at";
 
 fn log_service(row: &sqlx::any::AnyRow) -> Result<LogServiceRow> {
     Ok(LogServiceRow {
@@ -49,6 +51,7 @@ fn log_service(row: &sqlx::any::AnyRow) -> Result<LogServiceRow> {
         interval_ms: unsigned(row, "interval_ms")?,
         identifiers: number(row, "identifiers")? != 0,
         policy: maybe_text(row, "policy")?,
+        numbered: unsigned(row, "numbered")?,
         frozen: maybe_time(row, "frozen_at")?,
     })
 }

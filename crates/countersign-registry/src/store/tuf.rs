@@ -97,7 +97,52 @@ impl TufTargetRow {
     }
 }
 
+/// A project as TUF's namespaces see it.
+#[derive(Clone, Debug)]
+pub(crate) struct DocumentOf {
+    /// Its key.
+    pub(crate) key: String,
+    /// Digest, length and time of the rendering that is served; nothing while it is made anew.
+    pub(crate) document: Option<(String, u64, Time)>,
+}
+
 impl Store {
+    /// The projects that are shown whose keys begin so, with their index documents.
+    pub(crate) async fn documents_beginning(
+        &self,
+        ecosystem: countersign_formats::Ecosystem,
+        head: &str,
+        rendered_for: &str,
+    ) -> Result<Vec<DocumentOf>> {
+        let rows = sqlx::query(
+            "SELECT p.key, d.digest, d.size, d.rendered_at FROM projects p \
+             LEFT JOIN documents d ON d.path = p.ecosystem || '/simple/' || p.key AND d.rendered_for = $1 \
+             WHERE p.ecosystem = $2 AND substr(p.key, 1, $3) = $4 AND p.removed_at IS NULL AND p.visible_at IS NOT NULL",
+        )
+        .bind(rendered_for.to_owned())
+        .bind(ecosystem.as_str())
+        .bind(i32::try_from(head.chars().count()).unwrap_or(i32::MAX))
+        .bind(head.to_owned())
+        .fetch_all(&self.read)
+        .await
+        .map_err(failed)?;
+        rows.iter()
+            .map(|row| {
+                let document = match maybe_text(row, "digest")? {
+                    None => None,
+                    Some(digest) => {
+                        let rendered = Time(number(row, "rendered_at")?);
+                        Some((digest, unsigned(row, "size")?, rendered))
+                    }
+                };
+                Ok(DocumentOf {
+                    key: text(row, "key")?,
+                    document,
+                })
+            })
+            .collect()
+    }
+
     /// A repository.
     pub(crate) async fn tuf_repository(&self, name: &str) -> Result<Option<TufRepositoryRow>> {
         let row = sqlx::query("SELECT version, terms FROM tuf_repositories WHERE name = $1")
@@ -233,15 +278,16 @@ impl Store {
         Ok(number(&row, "n")? > 0)
     }
 
-    /// Digests of all targets of these repositories, those of now and those that were it until `since` or later: their bytes are
-    /// still asked for.
+    /// Digests of all targets of these repositories, those of now and those that were it until `since` or later, since their bytes
+    /// are still asked for; and those that people were asked to sign.
     pub(crate) async fn tuf_digests(
         &self,
         repositories: &[&str],
         since: Time,
     ) -> Result<Vec<String>> {
         let sql = format!(
-            "SELECT DISTINCT digest FROM tuf_targets WHERE (superseded_at IS NULL OR superseded_at >= $1) AND repository IN ({})",
+            "SELECT digest FROM tuf_targets WHERE (superseded_at IS NULL OR superseded_at >= $1) AND repository IN ({}) \
+             UNION SELECT digest FROM tuf_offered WHERE until_at >= $1",
             places(repositories.len(), 2)
         );
         let mut query = sqlx::query(built(sql)).bind(since.0);
@@ -283,12 +329,37 @@ impl Store {
         .execute(&mut *tx.inner)
         .await
         .map_err(failed)?;
+        sqlx::query("DELETE FROM tuf_offered WHERE until_at < $1")
+            .bind(before.0)
+            .execute(&mut *tx.inner)
+            .await
+            .map_err(failed)?;
         tx.commit().await?;
         Ok(files.rows_affected() + targets.rows_affected())
     }
 }
 
 impl Tx {
+    /// Keeps the bytes of these documents until then at least.
+    pub(crate) async fn offer_tuf_documents(
+        &mut self,
+        digests: &[String],
+        until: Time,
+    ) -> Result<()> {
+        for digest in digests {
+            sqlx::query(
+                "INSERT INTO tuf_offered (digest, until_at) VALUES ($1, $2) ON CONFLICT (digest) DO UPDATE \
+                 SET until_at = excluded.until_at",
+            )
+            .bind(digest.clone())
+            .bind(until.0)
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        }
+        Ok(())
+    }
+
     /// Publishes a commit, if the timestamp that it follows is the newest still: `write-conflict` where it is not. All of it
     /// is seen at once, with whatever else the transaction holds.
     pub(crate) async fn publish_tuf(&mut self, new: &TufPublication, now: Time) -> Result<()> {

@@ -88,6 +88,7 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
     ("tuf_metadata", "repository, file"),
     ("tuf_roles", "repository, role"),
     ("tuf_targets", "repository, path, digest"),
+    ("tuf_offered", "digest"),
     ("tuf_services", "name"),
     ("tuf_service_pending", "service, role"),
     ("tuf_service_deferred", "service, path"),

@@ -1,22 +1,27 @@
 //! What people signed becomes what is published; and the other way: what is published, for people to sign the next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_trust::digest::Sha256;
 use countersign_trust::leaf::{self, LeafKind};
 use countersign_trust::tuf::bundle::{Bundle, Ready};
 use countersign_trust::tuf::repository::{BINS, INDEX};
-use countersign_trust::tuf::{Delegator, Envelope, Extra, Key, Limits, Root, Targets};
+use countersign_trust::tuf::{
+    DelegatedRole, Delegator, Envelope, Extra, Key, Limits, MetaFile, Root, Targets,
+};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Terms, Writer, keys, refused};
+use super::namespaces::people_of;
+use super::own::{OWN, document_name};
+use super::{Contents, Prepared, Terms, Writer, keys, refused};
 use crate::Registry;
 use crate::accounts::new_id;
 use crate::error::{Error, Kind, Result};
 use crate::heartbeat::Change;
 use crate::model::Actor;
 use crate::policy;
+use crate::store::TufTargetRow;
 
 /// The roles that sign without a person.
 const ONLINE: [&str; 4] = ["timestamp", "snapshot", INDEX, BINS];
@@ -236,11 +241,30 @@ impl Registry {
         let targets_there = targets
             .as_ref()
             .is_none_or(|new| in_use.targets() == Some(&new.document));
-        if root_there && targets_there {
+        let role_there = |role: &str, bytes: &[u8], version: u64| {
+            let standing = in_use.standings().get(role);
+            standing.is_some_and(|standing| standing.meta == MetaFile::of(version, bytes))
+        };
+        let mut roles = Vec::new();
+        for (role, bytes) in &part.roles {
+            let read = Envelope::<Targets>::parse(role, bytes, &limits).map_err(refused)?;
+            if !role_there(role, bytes, read.document.version) {
+                roles.push((role.as_str(), bytes.as_slice(), read.document));
+            }
+        }
+        if root_there && targets_there && roles.is_empty() {
             writer.keep();
             return Ok(false);
         }
         let top = targets.as_ref().map(|new| &new.document);
+        let moves = match self.moves(&writer, top, &roles).await {
+            Ok(moves) => moves,
+            Err(error) => {
+                writer.keep();
+                return Err(error);
+            }
+        };
+        let in_use = writer.repository();
         let document = root.as_ref().map(|new| &new.document);
         let mut terms = writer.terms().clone();
         let switched = self.switch_keys(&mut terms, document, top.or(in_use.targets()))?;
@@ -283,25 +307,146 @@ impl Registry {
             if let Some(bytes) = &anew {
                 draft.targets(bytes)?;
             }
+            for (role, bytes, _) in &roles {
+                draft.role(role, bytes)?;
+            }
+            for (bin, contents) in &moves.bins {
+                draft.bin(bin, contents.clone())?;
+            }
             if switched {
                 draft.renew_index();
             }
             Ok(())
         })?;
+        let removed_namespaces = moves.taken_back;
+        prepared.take(moves);
         prepared.publication.terms = Some(writer.terms().to_json()?);
         let mut tx = self.inner.store.write().await?;
         tx.publish_tuf(&prepared.publication, now).await?;
+        let roles_signed: BTreeMap<&str, String> = roles
+            .iter()
+            .map(|(role, bytes, _)| (*role, Sha256::of(bytes).to_hex()))
+            .collect();
         let digest = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|of| Sha256::of(of).to_hex());
         let change =
             Change::registry(actor, LeafKind::PolicyChanged).way(leaf::Change::Replaced, None);
         let detail = json!({
             "policy": "tuf-ceremony", "repository": name, "root_before": before,
-            "root": digest(&part.root), "targets": digest(&part.targets),
+            "root": digest(&part.root), "targets": digest(&part.targets), "roles": roles_signed,
         });
         self.record(&mut tx, change, detail).await?;
         tx.commit().await?;
         writer.published(self, prepared);
+        if removed_namespaces {
+            // *Crash before this*: the next start notes the same.
+            self.note_outdated(name).await?;
+        }
         Ok(true)
+    }
+
+    /// Notes the documents of an ecosystem that are not what TUF lists.
+    async fn note_outdated(&self, repository: &str) -> Result<()> {
+        let own = OWN.into_iter().find(|own| own.as_str() == repository);
+        let Some(ecosystem) = own else {
+            return Ok(());
+        };
+        let (name, now) = (document_name(ecosystem), self.now());
+        let rendered_for = self.inner.settings.rendered_for();
+        self.inner
+            .store
+            .note_outdated_documents(ecosystem, name, &rendered_for, now)
+            .await?;
+        Ok(())
+    }
+
+    /// What a change of the roles that people sign, or of their documents, moves: targets that they list now or no longer, and
+    /// bins that targets leave or come back to.
+    async fn moves(
+        &self,
+        writer: &Writer,
+        top: Option<&Targets>,
+        roles: &[(&str, &[u8], Targets)],
+    ) -> Result<Moves> {
+        let mut moves = Moves::default();
+        let store = &self.inner.store;
+        let Some(before) = writer.repository().targets().cloned() else {
+            return Ok(moves);
+        };
+        let after = top.unwrap_or(&before);
+        let (people_before, people) = (people_of(&before), people_of(after));
+        let delegated = people_before != people;
+        if (roles.is_empty() && !delegated) || !OWN.iter().any(|own| own.as_str() == writer.name) {
+            return Ok(moves);
+        }
+        moves.taken_back = people_before
+            .iter()
+            .any(|old| people.iter().all(|new| new.name != old.name));
+        let mut rows = Contents::new();
+        if delegated {
+            for row in store.tuf_targets(&writer.name, 0, 1 << 32).await? {
+                rows.insert(row.path.clone(), row.target()?);
+            }
+        }
+        for (role, _, document) in roles {
+            let its = people.iter().find(|its| its.name == *role);
+            let its = its.ok_or_else(|| refused_by_people(role, "nobody hands on to it"))?;
+            let known = people_before.iter().any(|old| old.name == *role);
+            let signed = if known {
+                writer.role_contents(store, role).await?
+            } else {
+                let held = rows.iter().filter(|(path, _)| its.scope.holds(path));
+                held.map(|(path, file)| (path.clone(), file.clone()))
+                    .collect()
+            };
+            if document.delegations.is_some() {
+                return Err(refused_by_people(role, "it hands on to others"));
+            }
+            for (path, file) in &document.targets {
+                if !its.scope.holds(path) {
+                    return Err(refused_by_people(
+                        role,
+                        "it lists what is not in its namespace",
+                    ));
+                }
+                if signed.get(path) == Some(file) {
+                    continue;
+                }
+                let digest = file.digest().unwrap_or_default();
+                if self.stored_document(digest).await?.is_none() {
+                    return Err(refused_by_people(
+                        role,
+                        &format!("the bytes of {path} that were signed are not here any more"),
+                    ));
+                }
+                moves.put.push(super::row(path, file)?);
+            }
+            let gone = signed
+                .keys()
+                .filter(|path| !document.targets.contains_key(*path));
+            moves.removed.extend(gone.cloned());
+        }
+        if delegated && let Some(bins) = writer.repository().bins() {
+            let by_server = |people: &[DelegatedRole], path: &str| {
+                people.iter().all(|role| !role.scope.holds(path))
+            };
+            let moved: BTreeSet<u64> = rows
+                .keys()
+                .filter(|path| by_server(&people_before, path) != by_server(&people, path))
+                .map(|path| bins.bin_of(path))
+                .collect();
+            let mut contents: BTreeMap<u64, Contents> =
+                moved.iter().map(|bin| (*bin, Contents::new())).collect();
+            for (path, file) in rows {
+                if by_server(&people, &path)
+                    && let Some(bin) = contents.get_mut(&bins.bin_of(&path))
+                {
+                    bin.insert(path, file);
+                }
+            }
+            let named = contents.into_iter();
+            moves.bins = named.map(|(bin, held)| (bins.name(bin), held)).collect();
+        }
+        Ok(moves)
     }
 
     /// Takes the keys into use that were got ready, where the new documents name them. Was there any?
@@ -327,6 +472,36 @@ impl Registry {
         }
         Ok(switched)
     }
+}
+
+/// What changes besides documents when people sign a namespace.
+#[derive(Default)]
+struct Moves {
+    /// Bins that targets leave, or come back to, with what is in them then.
+    bins: Vec<(String, Contents)>,
+    put: Vec<TufTargetRow>,
+    removed: Vec<String>,
+    /// Was a namespace taken back?
+    taken_back: bool,
+}
+
+impl Prepared {
+    fn take(&mut self, moves: Moves) {
+        for (bin, _) in &moves.bins {
+            self.next.warm.remove(bin);
+        }
+        self.publication.put.extend(moves.put);
+        self.publication.removed.extend(moves.removed);
+    }
+}
+
+fn refused_by_people(role: &str, why: &str) -> Error {
+    Error::new(
+        Kind::Conflict,
+        "tuf-refused",
+        format!("What people signed of the role `{role}` can not be published: {why}."),
+    )
+    .remedy("Write the file anew with `countersignd tuf namespace status --bundle FILE`, and have that signed.")
 }
 
 fn names(authority: Option<countersign_trust::tuf::Authority<'_>>, key: &Key) -> bool {

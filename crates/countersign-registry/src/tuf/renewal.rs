@@ -307,6 +307,7 @@ impl Writer {
                 .await?;
             let contents = rows
                 .into_iter()
+                .filter(|row| self.repository().in_bins(&row.path))
                 .map(|row| Ok((row.path.clone(), row.target()?)))
                 .collect::<Result<Contents>>()?;
             all.push((bins.name(number), contents));

@@ -12,6 +12,7 @@ use countersign_trust::map::{ProjectState, Replay, TileId, Walk, project_key};
 use countersign_trust::policy::Policy;
 use countersign_trust::proof::TlogProof;
 use countersign_trust::tlog::leaf_hash;
+use sqlx::Connection;
 
 use crate::kit::{TestRegistry, refused};
 use crate::on_both_databases;
@@ -101,6 +102,19 @@ async fn top_tile(test: &TestRegistry) -> TileId {
         level: 0,
         root: root_of(test).await,
     }
+}
+
+/// Runs statements beside a registry that is closed.
+async fn sql(test: &TestRegistry, statements: &[&'static str]) {
+    sqlx::any::install_default_drivers();
+    let mut connection = sqlx::AnyConnection::connect(&test.database).await.unwrap();
+    for statement in statements {
+        sqlx::query(*statement)
+            .execute(&mut connection)
+            .await
+            .unwrap();
+    }
+    connection.close().await.unwrap();
 }
 
 impl TestRegistry {
@@ -241,6 +255,36 @@ on_both_databases! {
         let mut distinct = roots.clone();
         distinct.dedup_by_key(|map| map.root);
         assert_eq!((roots.len(), distinct.len()), (4, 4));
+    }
+
+    async fn two_commitments_that_came_into_the_log_together_are_followed_by_one_that_covers_both(given: Database) {
+        // Where a beat is slow, it takes what happened before the first, and the next beat takes both.
+        let mut test = TestRegistry::new(given).await;
+        let ann = test.user("ann").await;
+        test.publish(&ann, &Wheel::new("demo", "1.0").build()).await.unwrap();
+        test.settled().await;
+        test.stop_heartbeat().await;
+        assert_eq!(test.registry.map_step().await.unwrap(), MapStep::Committed);
+        test.registry.store().close().await;
+        sql(&test, &["CREATE TABLE kept AS SELECT * FROM outbox", "DELETE FROM outbox"]).await;
+        test.start_anew().await;
+        test.publish(&ann, &Wheel::new("demo", "2.0").build()).await.unwrap();
+        test.stop_heartbeat().await;
+        assert_eq!(test.registry.map_step().await.unwrap(), MapStep::Committed);
+        test.registry.store().close().await;
+        sql(&test, &["INSERT INTO outbox SELECT * FROM kept", "DROP TABLE kept"]).await;
+        test.start_anew().await;
+
+        let size = test.settled().await;
+        let leaves = test.check().await;
+        let last: Vec<LeafKind> = leaves[leaves.len() - 2..].iter().map(|leaf| leaf.kind).collect();
+        assert_eq!(last, [LeafKind::MapRoot, LeafKind::MapRoot]);
+        assert_eq!(mapped(&test).await, 1);
+        root_of(&test).await;
+        let leaves = test.check().await;
+        let newest = leaves.iter().rev().find_map(|leaf| leaf.map).unwrap();
+        assert_eq!(newest.covers, size);
+        assert!(proven(&test.registry, None).await.is_ok());
     }
 
     async fn tiles_of_older_roots_stay_for_a_day(test: TestRegistry) {

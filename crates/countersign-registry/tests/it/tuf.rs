@@ -1,19 +1,21 @@
 //! TUF of our own index: what a client of TUF that starts from a root sees of what is published, withheld, renewed, divided
 //! anew, restored, and signed by two servers at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::time::Duration;
 
 use countersign_formats::Ecosystem;
 use countersign_registry::model::Actor;
-use countersign_registry::{Error, Registry};
+use countersign_registry::{Error, NamespaceKeys, Registry};
 use countersign_testkit::clients::Clients;
 use countersign_testkit::packages::{Package, Wheel};
 use countersign_testkit::tuf::{Keep, Told, TufClient};
+use countersign_trust::sigstore::Ed25519Signer;
+use countersign_trust::tuf::bundle::{Bundle, Part};
 use countersign_trust::tuf::client::{Client, Look, Trusted};
-use countersign_trust::tuf::{Fault, Limits, Refusal, TargetFile};
+use countersign_trust::tuf::{Fault, Key, Limits, Refusal, TargetFile};
 use sqlx::Connection;
 
 use crate::archive::Place;
@@ -186,6 +188,59 @@ impl Others {
         for told in self.ask(keep, path, at) {
             assert_eq!(told.sha256(), digest, "{path}");
         }
+    }
+}
+
+/// The owners of a namespace, two of whom must sign.
+struct Owners([Ed25519Signer; 3]);
+
+impl Owners {
+    fn new() -> Self {
+        Self([71, 72, 73].map(|seed| Ed25519Signer::new(&[seed; 32]).unwrap()))
+    }
+
+    fn keys(&self) -> NamespaceKeys {
+        NamespaceKeys {
+            keys: self
+                .0
+                .iter()
+                .map(|signer| Key::of(signer).unwrap())
+                .collect(),
+            threshold: 2,
+            days: 365,
+        }
+    }
+
+    /// They and, where the targets change, the server sign; then it is published.
+    async fn sign(&self, test: &TestRegistry, part: Part) {
+        let mut bundle = Bundle::new(BTreeMap::from([(PYPI.to_owned(), part)]));
+        let operator = Actor::operator();
+        test.registry
+            .hand_over_tuf(&operator, &mut bundle)
+            .await
+            .unwrap();
+        let (now, their) = (
+            test.registry_now(),
+            bundle.parts()[PYPI].role_changes().len(),
+        );
+        if their > 0 {
+            assert_eq!(bundle.sign(&self.0[0]).unwrap().len(), 1);
+            assert_eq!(bundle.finish(now).unwrap_err().fault, Fault::Unsigned);
+            // By way of a file, as it travels.
+            bundle = Bundle::parse(&bundle.to_bytes()).unwrap();
+            assert_eq!(bundle.sign(&self.0[2]).unwrap().len(), 1);
+        }
+        let ready = bundle.finish(now).unwrap();
+        let published = test
+            .registry
+            .publish_tuf_ceremony(&operator, &ready, false)
+            .await;
+        assert_eq!(published.unwrap(), [PYPI]);
+        let again = test
+            .registry
+            .publish_tuf_ceremony(&operator, &ready, false)
+            .await;
+        assert!(again.unwrap().is_empty());
     }
 }
 
@@ -366,6 +421,97 @@ on_both_databases! {
         let newest = newest.repositories.iter().find(|of| of.name == PYPI).unwrap().root_version;
         let root = test.registry.tuf_file(PYPI, &format!("{newest}.root.json")).await.unwrap();
         others.find(&roots, "pypi/root.json", &root.bytes, now);
+    }
+
+    async fn a_namespace_is_signed_by_its_owners_and_what_is_new_waits_for_them(given: Database) {
+        let mut test = TestRegistry::new(given).await;
+        let (ann, mut others, owners) = (test.user("ann").await, Others::new(), Owners::new());
+        let operator = Actor::operator();
+        for name in ["acme-one", "acme-two", "other"] {
+            let receipt = test.publish(&ann, &wheel(name, "1.0")).await.unwrap();
+            assert!(receipt.warnings.iter().all(|warning| !warning.contains("TUF role")));
+        }
+        let site = front(test.registry.clone());
+        let root = test.registry.tuf_file(PYPI, "1.root.json").await.unwrap();
+        let keep = Keep::of(&site, PYPI, std::str::from_utf8(&root.bytes).unwrap()).unwrap();
+        let trusted = agrees(&test, pinned(&test.registry, PYPI).await, "acme-one").await;
+        let begun = test.registry.add_tuf_namespace(&operator, Ecosystem::Pypi, "Acme_*", &owners.keys(), 365).await.unwrap();
+        let lines: Vec<String> = begun.role_changes()[0].2.clone();
+        assert!(lines.iter().any(|line| line.starts_with("+ pypi/acme-two/index.json ")), "{lines:?}");
+        let (path, signed) = (path_of("acme-one"), test.index("acme-one").await.unwrap());
+        owners.sign(&test, begun).await;
+        others.find(&keep, &path, signed.as_bytes(), test.registry_now());
+        refused(test.registry.add_tuf_namespace(&operator, Ecosystem::Pypi, "acme-one", &owners.keys(), 365).await, "tuf-namespace-overlap");
+        refused(test.registry.remove_tuf_namespace(&operator, Ecosystem::Pypi, "beta-*", 365).await, "tuf-namespace-unknown");
+
+        // What is new is served and logged, and is not signed; nothing else stands still.
+        let receipt = test.publish(&ann, &wheel("acme-one", "2.0")).await.unwrap();
+        assert!(receipt.warnings.iter().any(|warning| warning.contains("TUF role names-acme-")), "{:?}", receipt.warnings);
+        test.publish(&ann, &wheel("acme-new", "1.0")).await.unwrap();
+        test.publish(&ann, &wheel("other", "2.0")).await.unwrap();
+        let served = test.index("acme-one").await.unwrap();
+        assert!(served.contains("acme_one-2.0") && !signed.contains("acme_one-2.0"), "{served}");
+        let at = test.registry_now();
+        for keep in [&keep, &Keep::of(&site, PYPI, std::str::from_utf8(&root.bytes).unwrap()).unwrap()] {
+            others.find(keep, &path, signed.as_bytes(), at);
+            others.find(keep, &path_of("other"), test.index("other").await.unwrap().as_bytes(), at);
+            for told in others.ask(keep, &path_of("acme-new"), at) {
+                assert!(matches!(told, Told::Believes { sha256: None, .. }), "{told:?}");
+            }
+        }
+        let trusted = agrees(&test, trusted, "other").await;
+        let [known] = &test.registry.tuf_namespaces().await.unwrap()[..] else { panic!("there is one namespace") };
+        assert_eq!((&*known.pattern, known.signed, known.threshold), ("acme-*", 2, 2));
+        let mut waiting: Vec<&str> = known.waiting.iter().map(|waiting| &*waiting.path).collect();
+        waiting.sort_unstable();
+        assert_eq!(waiting, [path_of("acme-new"), path_of("acme-one")]);
+        assert!(test.registry.health().await.problems.is_empty());
+
+        // A day later the former bytes are still had, and another process remembers whose it is.
+        test.turn_clock(Duration::from_secs(86_400 + 60));
+        test.registry.look_after_tuf().await.unwrap();
+        test.registry.sweep().await.unwrap();
+        test.restart().await;
+        let keep = keep.at(&site, &front(test.registry.clone()));
+        others.find(&keep, &path, signed.as_bytes(), test.registry_now());
+        let told = test.registry.doctor(None, false, &mut |_, _| {}).await;
+        assert!(told.iter().any(|told| told.what.contains("acme-*")), "{told:?}");
+
+        // They sign; a publication after the file was written waits for the next.
+        let next = test.registry.next_tuf_namespace(&operator, Ecosystem::Pypi, "acme-*", 365).await.unwrap().unwrap();
+        test.publish(&ann, &wheel("acme-two", "2.0")).await.unwrap();
+        let before = version(&test.registry, PYPI).await;
+        owners.sign(&test, next).await;
+        assert_eq!(version(&test.registry, PYPI).await, before + 1);
+        for name in ["acme-one", "acme-new"] {
+            others.find(&keep, &path_of(name), test.index(name).await.unwrap().as_bytes(), test.registry_now());
+        }
+        let trusted = agrees(&test, trusted, "acme-one").await;
+        let next = test.registry.next_tuf_namespace(&operator, Ecosystem::Pypi, "acme-*", 365).await.unwrap().unwrap();
+        owners.sign(&test, next).await;
+        let trusted = agrees(&test, trusted, "acme-two").await;
+        assert!(test.registry.next_tuf_namespace(&operator, Ecosystem::Pypi, "acme-*", 365).await.unwrap().is_none());
+
+        // Bins are divided anew beside it.
+        for number in 0..4 {
+            test.publish(&ann, &wheel(&format!("p{number}"), "1.0")).await.unwrap();
+        }
+        test.registry.look_after_tuf().await.unwrap();
+        let trusted = agrees(&test, trusted, "acme-two").await;
+
+        // Taken back, with something that waits: the server signs it again, for clients with a memory too.
+        test.publish(&ann, &wheel("acme-one", "3.0")).await.unwrap();
+        let back = test.registry.remove_tuf_namespace(&operator, Ecosystem::Pypi, "acme-*", 365).await.unwrap();
+        owners.sign(&test, back).await;
+        let trusted = agrees(&test, trusted, "acme-one").await;
+        let receipt = test.publish(&ann, &wheel("acme-two", "3.0")).await.unwrap();
+        assert!(receipt.warnings.iter().all(|warning| !warning.contains("TUF role")), "{:?}", receipt.warnings);
+        let trusted = agrees(&test, trusted, "acme-two").await;
+        // And given again.
+        let again = test.registry.add_tuf_namespace(&operator, Ecosystem::Pypi, "acme-*", &owners.keys(), 365).await.unwrap();
+        owners.sign(&test, again).await;
+        agrees(&test, trusted, "acme-two").await;
+        others.find(&keep, &path, test.index("acme-one").await.unwrap().as_bytes(), test.registry_now());
     }
 
     async fn two_servers_at_once_never_sign_one_version_twice(test: TestRegistry) {

@@ -373,6 +373,33 @@ on_both_databases! {
         assert_eq!(log_service::read(&test.registry, "alpha").await.len(), 5);
         let placed = test.registry.append_entries(&desk, further).await.unwrap();
         assert_eq!(placed[0].index, 5);
+        until("the sixth is shown", async || shown(&test.registry, 5).await.is_ok()).await;
+
+        // A log that rests is cosigned again, so that it is told from one that is held back; a witness that is away then is no trouble.
+        let note = async || {
+            let note = test.registry.log_service_checkpoint("alpha").await.unwrap();
+            policy.open(&note.bytes, &log.origin).unwrap()
+        };
+        let own = |open: &countersign_trust::checkpoint::VerifiedCheckpoint| {
+            let mut lines = open.signatures().iter();
+            lines.find_map(|line| line.time.filter(|_| line.key.name().as_str() == log.origin))
+        };
+        let before = note().await;
+        let asked = seers.west.asked.load(Ordering::SeqCst);
+        seers.west.becomes(Mood::Down);
+        test.turn_clock(Duration::from_secs(11 * 60));
+        until("the witness was asked again", async || seers.west.asked.load(Ordering::SeqCst) > asked).await;
+        let standing = test.registry.log_service_summary("alpha").await.unwrap();
+        assert_eq!((standing.size, standing.numbered), (6, 6));
+        seers.west.becomes(Mood::Good);
+        test.turn_clock(Duration::from_secs(11 * 60));
+        until("what is shown was signed anew", async || {
+            let now = note().await;
+            assert_eq!((now.size(), now.root()), (before.size(), before.root()));
+            own(&now) > own(&before)
+        })
+        .await;
+        assert_eq!(witnessed(&test.registry).await, 6);
     }
 
     async fn a_publish_waits_for_its_witness_and_its_repetition_gets_the_receipt(database: Database) {

@@ -50,12 +50,45 @@ fn pages_of_a_real_instance_have_no_faults_in_any_view_and_need_no_scripts() {
         0,
         "the description's script is in the page"
     );
+    // What happened to the project, from its page to the feed, by keyboard alone.
+    let history = "/log/?project=pypi/shown-in-browser";
+    browser.goto(&format!("{}{history}", server.url())).unwrap();
+    let events = browser.find("table.events").unwrap().text().unwrap();
+    assert!(
+        events.contains("shown-in-browser") && !events.contains("map-root"),
+        "{events}"
+    );
+    let feed = browser.find("main a[href*='feed.atom']").unwrap();
+    let feed = feed.attribute("href").unwrap().unwrap();
     browser.set_page_scripts(true).unwrap();
+    let reached = "const links = [...document.querySelectorAll('a, button, input, summary, [tabindex]')].filter(of => of.tabIndex >= 0);\
+                   const link = links.find(of => (of.getAttribute('href') || '').includes('feed.atom')); link.focus();\
+                   const style = getComputedStyle(document.activeElement);\
+                   return document.activeElement === link && (style.outlineStyle !== 'none' || style.boxShadow !== 'none')";
+    assert_eq!(browser.execute(reached, &[]).unwrap(), true);
+    let answer = server.get(&feed).unwrap().expect_status(200).unwrap();
+    assert!(
+        answer
+            .header("content-type")
+            .unwrap()
+            .starts_with("application/atom+xml")
+    );
+    // As a reader of feeds parses it, in a browser.
+    let parsed = "const read = new DOMParser().parseFromString(arguments[0], 'application/xml');\
+                  return [read.querySelectorAll('parsererror').length, read.querySelectorAll('feed > entry').length,\
+                          read.querySelectorAll('feed > entry > link[href]').length]";
+    let parsed = browser.execute(parsed, &[answer.text().into()]).unwrap();
+    assert_eq!(parsed[0], 0, "{parsed}");
+    assert!(
+        parsed[1].as_u64() > Some(0) && parsed[1] == parsed[2],
+        "{parsed}"
+    );
     let mut faults = Vec::new();
     for url in [
         server.url(),
         project,
         format!("{}/log", server.url()),
+        format!("{}{history}", server.url()),
         format!("{}/search?q=shown", server.url()),
         format!("{}/assessment", server.url()),
         format!("{}/assessment/registries", server.url()),

@@ -12,6 +12,8 @@ use super::ceremony::{Change, Pending, Status, changes};
 use super::documents::{Document, Root, Targets};
 use super::envelope::{Delegator, Envelope};
 use super::key::Key;
+use super::scope::Scope;
+use super::target::TargetFile;
 use super::{Fault, Limits, Refusal};
 use crate::oidc::{quoted, strict_object_within};
 use crate::sigstore::Signs;
@@ -30,6 +32,60 @@ pub struct Part {
     targets_before: Option<Envelope<Targets>>,
     root: Option<Pending<Root>>,
     targets: Option<Pending<Targets>>,
+    roles: BTreeMap<String, Share>,
+}
+
+/// A role that the top-level targets hand on to, and that people sign: its next document, and the one in use.
+#[derive(Clone, Debug, PartialEq)]
+struct Share {
+    before: Option<Envelope<Targets>>,
+    next: Pending<Targets>,
+}
+
+impl Share {
+    fn checked(role: &str, before: Option<&[u8]>, next: Pending<Targets>) -> Result<Self, Refusal> {
+        let limits = Limits::default();
+        let before = before.map(|bytes| Envelope::<Targets>::parse(role, bytes, &limits));
+        let before = before.transpose()?;
+        follows(role, next.document(), before.as_ref())?;
+        Ok(Self { before, next })
+    }
+
+    /// Which targets are new, other ones, or no targets any more; a line each.
+    fn changes(&self) -> Vec<String> {
+        let none = BTreeMap::new();
+        let old = self
+            .before
+            .as_ref()
+            .map_or(&none, |old| &old.document.targets);
+        let new = &self.next.document().targets;
+        let digest = |file: &TargetFile| file.digest().unwrap_or_default().to_owned();
+        let mut lines = Vec::new();
+        for (path, file) in new {
+            match old.get(path) {
+                None => lines.push(format!("+ {path} {}", digest(file))),
+                Some(was) if was != file => {
+                    lines.push(format!("~ {path} {} (was {})", digest(file), digest(was)));
+                }
+                Some(_) => {}
+            }
+        }
+        for path in old.keys().filter(|path| !new.contains_key(*path)) {
+            lines.push(format!("- {path}"));
+        }
+        lines
+    }
+}
+
+/// The next document of a role that the top-level targets hand on to.
+#[derive(Clone, Debug)]
+pub struct RoleDocument<'a> {
+    /// The role.
+    pub role: String,
+    /// Its file in use, if there is one.
+    pub before: Option<&'a [u8]>,
+    /// What is to be signed.
+    pub next: Targets,
 }
 
 impl Part {
@@ -44,6 +100,20 @@ impl Part {
         root: Option<Root>,
         targets: Option<Targets>,
     ) -> Result<Self, Refusal> {
+        Self::with_roles(before, targets_before, root, targets, Vec::new())
+    }
+
+    /// The same with documents of roles that the top-level targets hand on to: the new ones, or else those in use.
+    ///
+    /// # Errors
+    /// As [`Part::new`]; [`Fault::Unasked`] for a role that they do not hand on to.
+    pub fn with_roles(
+        before: Option<&[u8]>,
+        targets_before: Option<&[u8]>,
+        root: Option<Root>,
+        targets: Option<Targets>,
+        roles: Vec<RoleDocument<'_>>,
+    ) -> Result<Self, Refusal> {
         let limits = Limits::default();
         let before = before.map(|bytes| Envelope::<Root>::parse("root", bytes, &limits));
         let before = before.transpose()?;
@@ -55,24 +125,48 @@ impl Part {
         let targets = match targets {
             None => None,
             Some(new) => {
-                follows(&new, targets_before.as_ref())?;
+                follows("targets", &new, targets_before.as_ref())?;
                 let by = delegator(before.as_ref(), root.as_ref())?;
                 let name = format!("root {}", by.version);
                 Some(Pending::targets("targets", new, &name, by)?)
             }
         };
-        if root.is_none() && targets.is_none() {
-            return Err(Refusal::new(
-                Fault::Missing,
-                "ceremony",
-                "there is nothing to sign",
-            ));
-        }
-        Ok(Self {
+        let mut part = Self {
             before,
             targets_before,
             root,
             targets,
+            roles: BTreeMap::new(),
+        };
+        for RoleDocument { role, before, next } in roles {
+            let by = part.roles_delegator(&role)?;
+            let next = Pending::targets(&role, next, &named(by), by)?;
+            let share = Share::checked(&role, before, next)?;
+            part.roles.insert(role, share);
+        }
+        part.not_empty("ceremony")
+    }
+
+    fn not_empty(self, name: &str) -> Result<Self, Refusal> {
+        if self.root.is_none() && self.targets.is_none() && self.roles.is_empty() {
+            return Err(Refusal::new(
+                Fault::Missing,
+                name,
+                "there is nothing to sign",
+            ));
+        }
+        Ok(self)
+    }
+
+    /// The top-level targets that name the keys of other roles: the new ones, where there are some.
+    fn roles_delegator(&self, role: &str) -> Result<&Targets, Refusal> {
+        let before = self.targets_before.as_ref().map(|old| &old.document);
+        self.targets().or(before).ok_or_else(|| {
+            Refusal::new(
+                Fault::Missing,
+                role,
+                "no targets name the keys of this role",
+            )
         })
     }
 
@@ -83,6 +177,11 @@ impl Part {
         };
         let (before, targets_before) = (bytes("before"), bytes("targets_before"));
         let (root, targets) = (bytes("root"), bytes("targets"));
+        let roles = match map.remove("roles") {
+            None => Map::new(),
+            Some(Value::Object(roles)) => roles,
+            Some(_) => return Err(Refusal::malformed(name, "its `roles` are no object")),
+        };
         if let Some(field) = map.keys().next() {
             return Err(Refusal::malformed(
                 name,
@@ -105,23 +204,42 @@ impl Part {
                 let by = delegator(before.as_ref(), root.as_ref())?;
                 let named = format!("root {}", by.version);
                 let read = Pending::read_targets("targets", &bytes, &named, by)?;
-                follows(read.document(), targets_before.as_ref())?;
+                follows("targets", read.document(), targets_before.as_ref())?;
                 Some(read)
             }
         };
-        if root.is_none() && targets.is_none() {
-            return Err(Refusal::new(
-                Fault::Missing,
-                name,
-                "there is nothing to sign",
-            ));
-        }
-        Ok(Self {
+        let mut part = Self {
             before,
             targets_before,
             root,
             targets,
-        })
+            roles: BTreeMap::new(),
+        };
+        for (role, value) in roles {
+            let mut share = match value {
+                Value::Object(share) => share,
+                _ => return Err(Refusal::malformed(&role, "it is no object")),
+            };
+            let mut bytes = |field: &str| {
+                share
+                    .remove(field)
+                    .map(|value| value.to_string().into_bytes())
+            };
+            let (before, next) = (bytes("before"), bytes("next"));
+            if let Some(field) = share.keys().next() {
+                return Err(Refusal::malformed(
+                    &role,
+                    format!("{} is unknown here", quoted(field)),
+                ));
+            }
+            let next =
+                next.ok_or_else(|| Refusal::malformed(&role, "its `next` document is missing"))?;
+            let by = part.roles_delegator(&role)?;
+            let next = Pending::read_targets(&role, &next, &named(by), by)?;
+            let share = Share::checked(&role, before.as_deref(), next)?;
+            part.roles.insert(role, share);
+        }
+        part.not_empty(name)
     }
 
     /// The root that the ceremony follows, as the file claims.
@@ -192,6 +310,15 @@ impl Part {
         lines
     }
 
+    /// The roles that people sign a document of, each with the targets in which it differs from the one in use, a line each.
+    #[must_use]
+    pub fn role_changes(&self) -> Vec<(&str, &Targets, Vec<String>)> {
+        self.roles
+            .iter()
+            .map(|(role, share)| (role.as_str(), share.next.document(), share.changes()))
+            .collect()
+    }
+
     fn to_value(&self) -> Value {
         let mut map = Map::new();
         // What is written by an envelope is JSON.
@@ -208,6 +335,19 @@ impl Part {
         );
         set("root", self.root.as_ref().map(Pending::to_bytes));
         set("targets", self.targets.as_ref().map(Pending::to_bytes));
+        let json = |bytes: &[u8]| serde_json::from_slice(bytes).unwrap_or(Value::Null);
+        let mut roles = Map::new();
+        for (role, share) in &self.roles {
+            let mut fields = Map::new();
+            if let Some(before) = &share.before {
+                fields.insert("before".to_owned(), json(&before.to_bytes()));
+            }
+            fields.insert("next".to_owned(), json(&share.next.to_bytes()));
+            roles.insert(role.clone(), Value::Object(fields));
+        }
+        if !roles.is_empty() {
+            map.insert("roles".to_owned(), Value::Object(roles));
+        }
         Value::Object(map)
     }
 }
@@ -222,7 +362,12 @@ fn delegator<'a>(
         .ok_or_else(|| Refusal::new(Fault::Missing, "root", "no root names the keys of targets"))
 }
 
-fn follows(new: &Targets, before: Option<&Envelope<Targets>>) -> Result<(), Refusal> {
+/// What top-level targets are called where somebody's keys are asked for.
+fn named(by: &Targets) -> String {
+    format!("targets {}", by.version)
+}
+
+fn follows(role: &str, new: &Targets, before: Option<&Envelope<Targets>>) -> Result<(), Refusal> {
     let wanted = before
         .map_or(0, |old| old.document.version)
         .saturating_add(1);
@@ -231,7 +376,7 @@ fn follows(new: &Targets, before: Option<&Envelope<Targets>>) -> Result<(), Refu
     }
     Err(Refusal::new(
         Fault::Version,
-        "targets",
+        role,
         format!("it is version {} instead of {wanted}", new.version),
     ))
 }
@@ -245,6 +390,16 @@ fn delegated(targets: &Targets) -> BTreeMap<String, String> {
         super::Delegated::Listed(roles) => roles.iter().map(|role| role.name.clone()).collect(),
         super::Delegated::Succinct(bins) => vec![format!("{}-*", bins.name_prefix)],
     };
+    let of = |name: &str| match &delegations.roles {
+        super::Delegated::Listed(roles) => {
+            let role = roles.iter().find(|role| role.name == name);
+            match role.map(|role| &role.scope) {
+                Some(Scope::Paths(paths)) => format!(" for {}", paths.join(", ")),
+                _ => String::new(),
+            }
+        }
+        super::Delegated::Succinct(_) => String::new(),
+    };
     let keys = |name: &str| match &delegations.roles {
         super::Delegated::Succinct(bins) => Some(bins.keys.clone()),
         super::Delegated::Listed(_) => targets.authority(name).map(|by| by.role.clone()),
@@ -254,7 +409,7 @@ fn delegated(targets: &Targets) -> BTreeMap<String, String> {
         .filter_map(|name| {
             let role = keys(&name)?;
             let short: Vec<&str> = role.keyids.iter().map(|id| short(id)).collect();
-            let line = format!("{} of {}", role.threshold, short.join(", "));
+            let line = format!("{} of {}{}", role.threshold, short.join(", "), of(&name));
             Some((name, line))
         })
         .collect()
@@ -271,8 +426,8 @@ pub fn short(keyid: &str) -> &str {
 pub struct Row {
     /// The repository.
     pub repository: String,
-    /// `root` or `targets`.
-    pub role: &'static str,
+    /// `root`, `targets`, or a role that the targets hand on to.
+    pub role: String,
     /// Its version.
     pub version: u64,
     /// When it ends, in seconds since 1970 UTC.
@@ -290,6 +445,8 @@ pub struct Ready {
     pub root: Option<Vec<u8>>,
     /// The new top-level targets, signed.
     pub targets: Option<Vec<u8>>,
+    /// The new documents of roles that the targets hand on to, signed, by role.
+    pub roles: BTreeMap<String, Vec<u8>>,
 }
 
 /// All that is signed together.
@@ -320,7 +477,7 @@ impl Bundle {
         let limits = Limits::default();
         let malformed = |why: String| Refusal::malformed("ceremony", why);
         let mut file =
-            strict_object_within(bytes, limits.depth + 4, limits.values).map_err(malformed)?;
+            strict_object_within(bytes, limits.depth + 6, limits.values).map_err(malformed)?;
         match file.remove("format") {
             Some(Value::String(format)) if format == FORMAT => {}
             _ => {
@@ -374,7 +531,7 @@ impl Bundle {
     ///
     /// # Errors
     /// [`Fault::Unasked`] where nothing asks for the key; where the signer does not sign.
-    pub fn sign(&mut self, signer: &dyn Signs) -> Result<Vec<(String, &'static str)>, Refusal> {
+    pub fn sign(&mut self, signer: &dyn Signs) -> Result<Vec<(String, String)>, Refusal> {
         let keyid = Key::of(signer)?.id();
         let mut asked = false;
         let mut signed = Vec::new();
@@ -382,13 +539,21 @@ impl Bundle {
             if let Some(root) = part.root.as_mut().filter(|root| asks(root, &keyid)) {
                 asked = true;
                 if root.sign(signer)? {
-                    signed.push((name.clone(), "root"));
+                    signed.push((name.clone(), "root".to_owned()));
                 }
             }
             if let Some(targets) = part.targets.as_mut().filter(|new| asks(new, &keyid)) {
                 asked = true;
                 if targets.sign(signer)? {
-                    signed.push((name.clone(), "targets"));
+                    signed.push((name.clone(), "targets".to_owned()));
+                }
+            }
+            for (role, share) in &mut part.roles {
+                if asks(&share.next, &keyid) {
+                    asked = true;
+                    if share.next.sign(signer)? {
+                        signed.push((name.clone(), role.clone()));
+                    }
                 }
             }
         }
@@ -425,6 +590,7 @@ impl Bundle {
             if payload(&ours.before) != payload(&theirs.before)
                 || ours.root.is_some() != theirs.root.is_some()
                 || ours.targets.is_some() != theirs.targets.is_some()
+                || !ours.roles.keys().eq(theirs.roles.keys())
             {
                 return Err(other(name));
             }
@@ -433,6 +599,9 @@ impl Bundle {
             }
             if let (Some(ours), Some(theirs)) = (&mut ours.targets, &theirs.targets) {
                 added += ours.merge(&theirs.to_bytes())?;
+            }
+            for (ours, theirs) in ours.roles.values_mut().zip(theirs.roles.values()) {
+                added += ours.next.merge(&theirs.next.to_bytes())?;
             }
         }
         *self = merged;
@@ -449,6 +618,9 @@ impl Bundle {
             }
             if let Some(targets) = &part.targets {
                 rows.push(row(name, "targets", targets));
+            }
+            for (role, share) in &part.roles {
+                rows.push(row(name, role, &share.next));
             }
         }
         rows
@@ -474,10 +646,15 @@ impl Bundle {
             .map(|(name, part)| {
                 let root = part.root.as_ref().map(|root| root.finish(now)).transpose();
                 let targets = part.targets.as_ref().map(|new| new.finish(now)).transpose();
+                let roles = part.roles.iter().map(|(role, share)| {
+                    let next = share.next.finish(now);
+                    Ok((role.clone(), next.map_err(|refusal| of(name, refusal))?))
+                });
                 Ok(Ready {
                     repository: name.clone(),
                     root: root.map_err(|refusal| of(name, refusal))?,
                     targets: targets.map_err(|refusal| of(name, refusal))?,
+                    roles: roles.collect::<Result<_, Refusal>>()?,
                 })
             })
             .collect()
@@ -493,10 +670,10 @@ fn asks<T: Document>(pending: &Pending<T>, keyid: &str) -> bool {
     })
 }
 
-fn row<T: Document>(name: &str, role: &'static str, pending: &Pending<T>) -> Row {
+fn row<T: Document>(name: &str, role: &str, pending: &Pending<T>) -> Row {
     Row {
         repository: name.to_owned(),
-        role,
+        role: role.to_owned(),
         version: pending.document().version(),
         expires: pending.document().expires(),
         status: pending.status(),

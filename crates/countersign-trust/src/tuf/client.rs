@@ -329,6 +329,14 @@ impl Client {
         Ok(Look::Absent)
     }
 
+    /// Is this a role that the top-level targets hand on to themselves, besides the index: a namespace, whose documents its
+    /// owners sign, and not the server? What it lists may be older than what the registry has.
+    #[must_use]
+    pub fn is_namespace(&self, role: &str) -> bool {
+        let top = self.roles.get("targets").map(|top| &top.document);
+        role != super::repository::INDEX && top.is_some_and(|top| top.authority(role).is_some())
+    }
+
     /// The names under which a found target may be fetched, below the targets' address and not encoded; the first is
     /// the one that every repository has.
     #[must_use]

@@ -360,6 +360,20 @@ impl Repository {
         }
     }
 
+    /// Does a target of this path stand in a bin, so that the server signs it? Else it is for a role that people sign.
+    #[must_use]
+    pub fn in_bins(&self, path: &str) -> bool {
+        let roles = self.targets().and_then(|top| top.delegations.as_ref());
+        match roles.map(|delegations| &delegations.roles) {
+            // As long as the index is alone, there is nothing to compare.
+            Some(Delegated::Listed(roles)) => roles
+                .iter()
+                .take_while(|role| role.name != INDEX)
+                .all(|role| !role.scope.holds(path)),
+            _ => true,
+        }
+    }
+
     /// The state after a loss of newer ones: what is signed next gets versions that are higher by so much, so that clients
     /// who saw the lost ones do not take it for older. All bins and the index must be written anew in the next draft. What
     /// is signed offline keeps its version.

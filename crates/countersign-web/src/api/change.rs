@@ -253,7 +253,7 @@ pub(super) async fn set_visibility(
     let wanted = Wanted {
         act: Act::SetVisibility,
         also: &[],
-        on: None,
+        on: Some((system, name.clone())),
         subject: format!("{project}: it becomes {visibility}"),
     };
     let request = Request::of(&site, &headers, wanted).await?;

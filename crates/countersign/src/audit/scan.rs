@@ -130,7 +130,7 @@ fn check(source: &Source, bundle: u64, size: u64) -> Result<Checked> {
 }
 
 /// Every tile that the log serves must be what its entries make.
-fn same(source: &Source, id: TileId, made: &[Sha256]) -> Result<()> {
+pub(super) fn same(source: &Source, id: TileId, made: &[Sha256]) -> Result<()> {
     let tile = source.tile(id)?;
     let (served, rest) = tile.as_chunks::<32>();
     let equal = |(served, made): (&[u8; 32], &Sha256)| *served == made.0;

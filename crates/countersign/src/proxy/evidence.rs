@@ -267,21 +267,26 @@ impl Evidence {
     /// Exit 2 for a file that can not be read or is none.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = crate::bundle::read(path, MOST)?;
-        let evidence: Self = serde_json::from_slice(&bytes).map_err(|error| {
+        Self::parse(&bytes).map_err(|why| {
             Failure::new(
                 Exit::Usage,
                 "evidence",
-                format!("{} is no evidence: {error}.", path.display()),
+                format!("{} is no evidence: {}.", path.display(), plain(&why)),
             )
-        })?;
-        if evidence.format != FORMAT {
-            return Err(Failure::new(
-                Exit::Usage,
-                "evidence",
-                format!("{} is not of the form {FORMAT}.", path.display()),
-            ));
+        })
+    }
+
+    /// Reads the bytes of such a file.
+    ///
+    /// # Errors
+    /// Why they are none.
+    pub fn parse(bytes: &[u8]) -> std::result::Result<Self, String> {
+        let evidence: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        if evidence.format == FORMAT {
+            Ok(evidence)
+        } else {
+            Err(format!("it is not of the form {FORMAT}"))
         }
-        Ok(evidence)
     }
 
     /// Checks it again: from the documents in it alone, under the keys in it.
@@ -378,8 +383,19 @@ impl Evidence {
             } => {
                 let document = self.signed_document(&mut client, *ecosystem, key, document)?;
                 let text = decoded(text)?;
-                let held =
-                    page::complete(*ecosystem, key, &document, &text, &self.registry, seen.now);
+                let owners = match client.look(&target_path(*ecosystem, key)) {
+                    Ok(Look::Found { role, .. }) => client.is_namespace(&role).then_some(role),
+                    _ => None,
+                };
+                let held = page::complete(
+                    *ecosystem,
+                    key,
+                    &document,
+                    &text,
+                    &self.registry,
+                    seen.now,
+                    owners.as_deref(),
+                );
                 Ok(held.err())
             }
             Step::File {

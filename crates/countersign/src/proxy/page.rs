@@ -36,6 +36,11 @@ pub struct Proved {
     pub times: BTreeMap<String, i64>,
     /// How many entries the log had.
     pub log_size: u64,
+    /// Files that the index lists though the log says that they are withheld, and why: the owners of a namespace may not have
+    /// signed since.
+    pub withheld: BTreeMap<String, String>,
+    /// Files that the log published and the owners of the namespace have not signed yet.
+    pub waiting: Vec<String>,
 }
 
 /// A page for clients.
@@ -46,7 +51,20 @@ pub struct Page {
     /// The files that it lists.
     pub entries: Vec<Entry>,
     /// The files that were left out, and why.
-    pub left_out: Vec<(String, String)>,
+    pub left_out: Vec<LeftOut>,
+    /// What is in the log and waits for the owners of the namespace, for people; nothing where nothing does.
+    pub waiting: Option<String>,
+}
+
+/// A file that a signed index lists and that clients are not told of.
+#[derive(Clone, Debug)]
+pub struct LeftOut {
+    /// Its name.
+    pub filename: String,
+    /// The stable code of the refusal.
+    pub code: &'static str,
+    /// Why.
+    pub why: String,
 }
 
 fn unusable(ecosystem: Ecosystem, key: &str, why: &str) -> Failure {
@@ -191,7 +209,8 @@ fn facts(ecosystem: Ecosystem, document: &[u8]) -> std::result::Result<Facts, St
 const MAP_GOOD: i64 = 15 * 60;
 
 /// Holds an index document against a text that proves all leaves of the project: what the index lists is in the log, and
-/// what the log published is in the index, or was taken out by an entry of the log. `now` is seconds since 1970 UTC.
+/// what the log published is in the index, or was taken out by an entry of the log. `now` is seconds since 1970 UTC. `owners`: the
+/// namespace, where its owners sign the index and not the registry; what the log published since waits for them then.
 ///
 /// # Errors
 /// Exit 3 with what does not hold.
@@ -202,6 +221,7 @@ pub fn complete(
     text: &[u8],
     pinned: &Pinned,
     now: i64,
+    owners: Option<&str>,
 ) -> Result<Proved> {
     let project = purl::project_purl(ecosystem, &NameKey::from_stored(key));
     let refuse = |why: String| {
@@ -228,10 +248,11 @@ pub fn complete(
             ),
         ));
     }
-    held(&project, &entries(ecosystem, key, document)?, &proved)
+    let listed = entries(ecosystem, key, document)?;
+    held(&project, &listed, &proved, owners.is_some())
 }
 
-fn held(project: &str, entries: &[Entry], proved: &Complete) -> Result<Proved> {
+fn held(project: &str, entries: &[Entry], proved: &Complete, by_owners: bool) -> Result<Proved> {
     let logged: BTreeMap<&str, _> = proved.files().collect();
     for entry in entries {
         match logged.get(entry.purl.as_str()) {
@@ -281,13 +302,35 @@ fn held(project: &str, entries: &[Entry], proved: &Complete) -> Result<Proved> {
             format!("{project} is quarantined since {since}, as the log says."),
         ));
     }
+    let said_of = |purl: &str| {
+        let release = purl.split('?').next().unwrap_or_default();
+        [purl, release, project]
+            .iter()
+            .find_map(|subject| out.get(subject).copied())
+    };
+    let mut withheld = BTreeMap::new();
+    // The registry's own index leaves out what is withheld, or says it.
+    for entry in entries.iter().filter(|_| by_owners) {
+        if let Some(leaf) = said_of(&entry.purl) {
+            let since = countersign_trust::leaf::format_time(leaf.time).unwrap_or_default();
+            let what = if leaf.kind == LeafKind::Deleted {
+                "deleted"
+            } else {
+                "quarantined"
+            };
+            let why = format!("{what} since {since}, as the log says");
+            withheld.insert(entry.purl.clone(), why);
+        }
+    }
+    let mut waiting = Vec::new();
     let listed: BTreeSet<&str> = entries.iter().map(|entry| entry.purl.as_str()).collect();
     for purl in logged.keys().filter(|purl| !listed.contains(*purl)) {
-        let release = purl.split('?').next().unwrap_or_default();
-        let excused = [*purl, release, project]
-            .iter()
-            .any(|subject| out.contains_key(subject));
-        if !excused {
+        if said_of(purl).is_some() {
+            continue;
+        }
+        if by_owners {
+            waiting.push((*purl).to_owned());
+        } else {
             return Err(Failure::unverified(
                 "release-hidden",
                 format!(
@@ -304,6 +347,8 @@ fn held(project: &str, entries: &[Entry], proved: &Complete) -> Result<Proved> {
     Ok(Proved {
         times,
         log_size: proved.checkpoint.size(),
+        withheld,
+        waiting,
     })
 }
 
@@ -315,6 +360,8 @@ pub struct Rules<'a> {
     pub min_age: Option<i64>,
     /// Microseconds since 1970 UTC.
     pub now: i64,
+    /// The namespace, where its owners sign the index.
+    pub owners: Option<&'a str>,
 }
 
 /// The page for clients.
@@ -340,7 +387,11 @@ pub fn page(
                     Some(time) => format!("published {time}, which is too new"),
                     None => "nothing says when it was published".to_owned(),
                 };
-                left_out.push((entry.filename.clone(), why));
+                left_out.push(LeftOut {
+                    filename: entry.filename.clone(),
+                    code: "too-new",
+                    why,
+                });
             }
             old
         });
@@ -354,6 +405,28 @@ pub fn page(
             ));
         }
     }
+    if let Some(proved) = proved {
+        entries.retain(|entry| {
+            let why = proved.withheld.get(&entry.purl);
+            left_out.extend(why.map(|why| LeftOut {
+                filename: entry.filename.clone(),
+                code: "quarantined",
+                why: why.clone(),
+            }));
+            why.is_none()
+        });
+    }
+    let waiting = proved.map_or(&[][..], |proved| &proved.waiting);
+    let waiting = rules
+        .owners
+        .filter(|_| !waiting.is_empty())
+        .map(|owners| {
+            format!(
+                "{} files are in the log and not signed by the owners of the namespace (TUF role {owners}) yet, as {}",
+                waiting.len(),
+                waiting.last().map_or("", String::as_str)
+            )
+        });
     let keep: BTreeSet<&str> = entries
         .iter()
         .map(|entry| entry.filename.as_str())
@@ -367,6 +440,7 @@ pub fn page(
         body: body.map_err(|why| unusable(ecosystem, key, &why))?,
         entries,
         left_out,
+        waiting,
     })
 }
 

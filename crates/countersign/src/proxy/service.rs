@@ -28,7 +28,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::page::Entry;
+use super::page::{Entry, LeftOut};
 use super::session::Trouble;
 use super::{Bytestream, Proxy, Refused, Served, whose};
 use crate::failure::{Exit, Failure, plain};
@@ -308,12 +308,12 @@ async fn answered(
                     .page
                     .left_out
                     .iter()
-                    .find(|(file, _)| *file == filename);
+                    .find(|left_out| left_out.filename == filename);
                 return Err(match left_out {
-                    Some((_, why)) => Failure::new(
+                    Some(left_out) => Failure::new(
                         Exit::Verification,
-                        "too-new",
-                        format!("{filename} is left out: {why}."),
+                        left_out.code,
+                        format!("{filename} is left out: {}.", left_out.why),
                     ),
                     None => Failure::unverified(
                         "unknown-project",
@@ -362,14 +362,20 @@ fn shown(
     };
     let mut answer = with_type(Bytes::from(body), kind);
     tagged(&mut answer, served);
-    if !served.page.left_out.is_empty() {
-        let note = format!(
-            "{} files left out: newer than the minimum release age",
-            served.page.left_out.len()
-        );
-        if let Ok(note) = HeaderValue::from_str(&note) {
-            answer.headers_mut().insert("countersign-note", note);
+    let (page, mut notes) = (&served.page, Vec::new());
+    for (code, why) in [
+        ("too-new", "newer than the minimum release age"),
+        ("quarantined", "withheld, as the log says"),
+    ] {
+        let so = |left_out: &&LeftOut| left_out.code == code;
+        let count = page.left_out.iter().filter(so).count();
+        if count > 0 {
+            notes.push(format!("{count} files left out: {why}"));
         }
+    }
+    notes.extend(page.waiting.clone());
+    if let (false, Ok(note)) = (notes.is_empty(), HeaderValue::from_str(&notes.join("; "))) {
+        answer.headers_mut().insert("countersign-note", note);
     }
     Ok(answer)
 }

@@ -320,6 +320,14 @@ impl Session {
         }
     }
 
+    /// The namespace that a target which was found is of, where its owners sign it, and not the registry.
+    pub fn namespace_of(&mut self, path: &str) -> Option<String> {
+        match self.client.look(path) {
+            Ok(Look::Found { role, .. }) => self.client.is_namespace(&role).then_some(role),
+            _ => None,
+        }
+    }
+
     /// What is trusted now, for evidence.
     pub fn trusted(&self) -> &Trusted {
         self.client.trusted()

@@ -7,6 +7,7 @@ mod audit;
 mod client;
 mod go_programs;
 mod integrations;
+mod mangled;
 mod monitor;
 mod paper_log;
 mod people;

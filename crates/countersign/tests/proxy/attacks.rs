@@ -11,6 +11,7 @@ use countersign::proxy::upstream::Upstream;
 use countersign::proxy::{Bytestream, Demands, Folders, Proxy, Served};
 use countersign::trusted::TrustFile;
 use countersign_formats::Ecosystem;
+use countersign_testkit::mangled::mangled;
 use countersign_trust::digest::Sha256;
 use countersign_trust::leaf::LeafKind;
 use countersign_trust::sigstore::{PolicyFile, TrustRoot};
@@ -203,6 +204,7 @@ fn an_honest_registry_is_passed_on_and_each_attack_in_between_is_refused() {
         ("rollback", rollback),
         ("indefinite freeze", freeze),
         ("clock off by a year", clock_off_by_a_year),
+        ("mangled evidence", mangled_evidence),
         ("slow retrieval", slow_retrieval),
         ("endless data", endless_data),
         ("malicious mirror", malicious_mirror),
@@ -440,6 +442,30 @@ fn clock_off_by_a_year(scene: &Scene) {
     let proxy = scene.proxy(&mine, |demands| demands.min_age = Some(Duration::ZERO));
     let got = scene.page(&proxy, "thing");
     assert_eq!(got.err().unwrap().failure.code, "too-new");
+}
+
+/// A file of evidence comes from strangers.
+fn mangled_evidence(scene: &Scene) {
+    scene
+        .relay
+        .twist(changing("/tuf/pypi/", "timestamp.json", flipped));
+    let proxy = scene.proxy(&Mine::new(), |_| {});
+    let Err(trouble) = scene.page(&proxy, "thing") else {
+        panic!("it is not refused");
+    };
+    let path = proxy.refuse("a test", trouble).evidence.unwrap();
+    let good = std::fs::read(&path).unwrap();
+    std::fs::remove_file(path).unwrap();
+    let mut read = 0;
+    for bytes in mangled(&good, 400) {
+        if let Ok(evidence) = Evidence::parse(&bytes) {
+            // Whatever it finds: it finds it and ends.
+            let _ = evidence.check();
+            read += 1;
+        }
+    }
+    assert!(read > 0);
+    scene.relay.honest();
 }
 
 fn slow_retrieval(scene: &Scene) {

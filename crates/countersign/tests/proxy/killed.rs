@@ -114,6 +114,48 @@ fn a_registry_that_is_killed_while_it_signs_goes_on() {
     assert_eq!(house.both_see(&keep, "first")[0], 2);
     assert_eq!(house.status()["development"], false);
     seen.look(&house);
+
+    // A key that people put in the place of another: killed while it is got ready, and while that is published.
+    let bundle = house.person("timestamp.json");
+    let file = bundle.to_str().unwrap();
+    let rotate = ["tuf", "rotate-online", "timestamp", "--bundle", file];
+    let mut kills = 0;
+    for number in [1, 4, 9, 16, 40] {
+        let inject = format!("pwrite64:signal=KILL:when={number}");
+        let done = house.server.run_with_faults(&rotate, &inject).unwrap();
+        seen.look(&house);
+        house.publish("first", &format!("4.{number}"));
+        house.both_see(&keep, "first");
+        // The file is the last that is written: where it is, all before it is.
+        if bundle.exists() {
+            break;
+        }
+        assert_eq!(done.status.signal(), Some(9), "{done:?}");
+        kills += 1;
+    }
+    assert!(kills > 0);
+    if !bundle.exists() {
+        house.server.run(&rotate).unwrap();
+    }
+    house.sign(&bundle, &["alice", "bob"]);
+    let publish = ["tuf", "publish", "--yes", "--bundle", file];
+    let mut kills = 0;
+    for number in [1, 6, 14, 30] {
+        let inject = format!("pwrite64:signal=KILL:when={number}");
+        let done = house.server.run_with_faults(&publish, &inject).unwrap();
+        seen.look(&house);
+        house.publish("first", &format!("5.{number}"));
+        house.both_see(&keep, "first");
+        if done.status.success() {
+            break;
+        }
+        assert_eq!(done.status.signal(), Some(9), "{done:?}");
+        kills += 1;
+    }
+    assert!(kills > 0);
+    house.server.run(&publish).unwrap();
+    assert_eq!(house.both_see(&keep, "first")[0], 3);
+    seen.look(&house);
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod compromise;
 mod house;
 mod killed;
 mod mirror;
+mod namespaces;
 mod others;
 mod paper_registry;
 mod relay;

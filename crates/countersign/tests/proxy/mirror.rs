@@ -50,6 +50,11 @@ impl Street {
         }
     }
 
+    /// Waits for something of the user's proxy.
+    pub fn block_on<T>(&self, of: impl Future<Output = T>) -> T {
+        self.runtime.block_on(of)
+    }
+
     /// What somebody has who pinned the first root and asks at the mirror.
     pub fn keep(&self) -> Keep {
         let (from, to) = (self.house.server.url(), self.relay.url());
@@ -229,6 +234,32 @@ fn a_mirror_in_front_of_a_registry_that_lies_convinces_nobody() {
             "{end}: {code}"
         );
     }
+
+    // Slow retrieval: python-tuf gives up where a byte is late, and where they are not, at the length that it takes; what it knew
+    // before stays what it knows.
+    street.relay.honest();
+    let keep = street.keep();
+    let known = street.python(&keep, None);
+    street.house.python.patience = Some(1);
+    for (end, twist, refusal) in [
+        ("timestamp.json", Twist::Stall, "SlowRetrievalError"),
+        ("index.json", Twist::Stall, "SlowRetrievalError"),
+        (
+            "timestamp.json",
+            Twist::Trickle,
+            "DownloadLengthMismatchError",
+        ),
+    ] {
+        let late = street.keep();
+        street.relay.twist(move |path| match path.ends_with(end) {
+            true => twist.clone(),
+            false => Twist::Pass,
+        });
+        assert_eq!(street.python(&late, None).refused(), refusal, "{end}");
+    }
+    street.house.python.patience = None;
+    street.relay.honest();
+    assert_eq!(street.python(&keep, None), known);
 
     // A malicious mirror keeps all news away: whoever knew nothing believes nothing, and a known state stays.
     let keep = street.keep();

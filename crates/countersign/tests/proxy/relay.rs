@@ -20,6 +20,10 @@ pub enum Twist {
     Endless,
     /// A byte now and then.
     Slow,
+    /// Small pieces without end, none of which is late.
+    Trickle,
+    /// A beginning, and then nothing.
+    Stall,
     /// Nobody is there.
     HangUp,
 }
@@ -146,6 +150,20 @@ fn serve(
             loop {
                 stream.write_all(&piece)?;
             }
+        }
+        Twist::Trickle => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
+            loop {
+                stream.write_all(&[b'a'; 128])?;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        Twist::Stall => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{")?;
+            // Until the client goes away.
+            let mut byte = [0];
+            reader.read_exact(&mut byte)?;
+            return Ok(());
         }
         Twist::Slow => {
             stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use countersign_formats::Ecosystem;
 
 use super::Stores;
 
@@ -82,6 +83,9 @@ pub enum Tuf {
     /// Keys for ceremonies.
     #[command(subcommand)]
     Key(TufKey),
+    /// Namespaces whose owners sign their index themselves, with their own keys.
+    #[command(subcommand)]
+    Namespace(Namespace),
     /// Repositories that are signed for registries elsewhere, by RSTUF's API.
     #[command(subcommand)]
     Service(Service),
@@ -145,6 +149,72 @@ pub enum TufKey {
     Show {
         /// A source of a key, or the file of a public key.
         key: String,
+    },
+}
+
+/// What `tuf namespace add` and `remove` have in common.
+#[derive(Args, Debug)]
+pub struct NamespaceChange {
+    /// pypi, npm or cargo.
+    #[arg(value_parser = super::ecosystem)]
+    pub ecosystem: Ecosystem,
+    /// `@scope/*` (npm), a beginning of names as `acme-*`, or one name.
+    pub pattern: String,
+    /// The ceremony's file; it must not be there yet.
+    #[arg(long, value_name = "FILE")]
+    pub bundle: PathBuf,
+    /// For how many days the new top-level targets are good.
+    #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub days: u32,
+    /// Do not ask whether it is right.
+    #[arg(long)]
+    pub yes: bool,
+    /// Where database and blobs are.
+    #[command(flatten)]
+    pub stores: Stores,
+}
+
+/// `tuf namespace …`
+#[derive(Debug, Subcommand)]
+pub enum Namespace {
+    /// Begin a ceremony after which the owners of a namespace sign its index documents, and the server does not.
+    ///
+    /// The targets' people sign the file, and the owners sign the first document of their role.
+    #[command(after_help = "A plan:
+  [namespace]
+  keys = [\"dora.pub\", \"emil.pub\"]
+  threshold = 2
+  days = 365")]
+    Add {
+        /// The namespace.
+        #[command(flatten)]
+        change: NamespaceChange,
+        /// Who signs the namespace, in TOML.
+        #[arg(long, value_name = "FILE")]
+        plan: PathBuf,
+    },
+    /// Begin a ceremony after which the server signs the index documents of a namespace again.
+    Remove {
+        /// The namespace.
+        #[command(flatten)]
+        change: NamespaceChange,
+    },
+    /// Who signs which namespaces, and what waits for their signatures.
+    Status {
+        /// The ecosystem of one namespace: pypi, npm or cargo.
+        #[arg(requires = "pattern", value_parser = super::ecosystem)]
+        ecosystem: Option<Ecosystem>,
+        /// The namespace.
+        pattern: Option<String>,
+        /// Write all that waits in this namespace into a file for its owners to sign; it must not be there yet.
+        #[arg(long, value_name = "FILE", requires = "pattern")]
+        bundle: Option<PathBuf>,
+        /// For how many days the document in that file is good.
+        #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
+        days: u32,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
     },
 }
 

@@ -1,10 +1,10 @@
 //! `tuf ceremony`: from a plan, or from answers, to a file that people sign.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use countersign_registry::TufPosition;
 use countersign_registry::model::Actor;
+use countersign_registry::{NamespaceKeys, TufPosition};
 use countersign_trust::tuf::bundle::{Bundle, Part};
 use countersign_trust::tuf::ceremony::RootPlan;
 use countersign_trust::tuf::repository::INDEX;
@@ -40,8 +40,9 @@ struct Plan {
 }
 
 fn wrong(sentence: impl std::fmt::Display) -> Failure {
-    Failure::usage("tuf-plan", format!("The plan is not good: {sentence}."))
-        .remedy("`countersignd tuf ceremony --help` shows one.")
+    Failure::usage("tuf-plan", format!("The plan is not good: {sentence}.")).remedy(
+        "`countersignd tuf ceremony --help` and `countersignd tuf namespace add --help` show one.",
+    )
 }
 
 /// All fields of a table are among these.
@@ -94,10 +95,44 @@ fn signers(table: &toml::Table, name: &str) -> Result<Option<Signers>, Failure> 
     }))
 }
 
+/// Who signs a namespace: the table `namespace` of a plan.
+///
+/// # Errors
+/// A plan that is not good.
+pub(super) fn namespace(path: &Path) -> Result<NamespaceKeys, Failure> {
+    let table = table(path)?;
+    only(&table, &["namespace"], "")?;
+    let signers = signers(&table, "namespace")?;
+    let Signers {
+        keys,
+        threshold,
+        days,
+    } = signers.ok_or_else(|| wrong("`namespace` is missing"))?;
+    if keys.is_empty() || threshold > keys.len() as u64 {
+        return Err(wrong(format!(
+            "`namespace` has {} keys, and {threshold} must sign",
+            keys.len()
+        )));
+    }
+    let ids: BTreeSet<String> = keys.iter().map(Key::id).collect();
+    if ids.len() < keys.len() {
+        return Err(wrong("`namespace` has one key twice"));
+    }
+    Ok(NamespaceKeys {
+        keys,
+        threshold,
+        days,
+    })
+}
+
+fn table(path: &Path) -> Result<toml::Table, Failure> {
+    let text = String::from_utf8(read_file(path)?).map_err(|_| wrong("it is not UTF-8"))?;
+    text.parse().map_err(wrong)
+}
+
 impl Plan {
     fn read(path: &Path) -> Result<Self, Failure> {
-        let text = String::from_utf8(read_file(path)?).map_err(|_| wrong("it is not UTF-8"))?;
-        let table: toml::Table = text.parse().map_err(wrong)?;
+        let table = table(path)?;
         let known = ["root", "targets", "repositories", "online", "development"];
         only(&table, &known, "")?;
         let mut online = BTreeMap::new();

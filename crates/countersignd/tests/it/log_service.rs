@@ -84,7 +84,11 @@ fn the_page_about_a_log_beside_a_static_file_server_does_what_it_says() {
     assert!(commands.len() >= 10, "{commands:?}");
     script(&commands.join("\n")).expect(
         0,
-        &["in the log localhost:8417/service/log/files at index 0 of 1"],
+        &[
+            "in the log localhost:8417/service/log/files at index 0 of 1",
+            "The log localhost:8417/service/log/files holds: 1 entries",
+            "1 identifiers, one digest for each",
+        ],
     );
 
     // Another file, another name, a proof of something else: each is refused.
@@ -97,6 +101,16 @@ fn the_page_about_a_log_beside_a_static_file_server_does_what_it_says() {
         "{verify} www/hello-1.0.tar.gz --identifier hello-1.1.tar.gz"
     ))
     .expect(3, &["not proved to be in the log"]);
+    // A copy of the log with another entry in it, and one that is shorter than what was seen.
+    let copy = "rm -rf copy; mkdir -p copy/tile/entries/000.p copy/tile/0/000.p; cd copy; \
+                for file in checkpoint tile/entries/000.p/1 tile/0/000.p/1; do \
+                curl -sf \"$REGISTRY/service/log/files/$file\" > $file; done; cd ..";
+    let audit = "countersign log audit --log-policy files.policy --mirror copy";
+    script(&format!("{copy}; {audit}")).expect(0, &["it continues what you saw at 1 entries"]);
+    script(&format!(
+        "{copy}; tr 2 3 < copy/tile/entries/000.p/1 > x; cp x copy/tile/entries/000.p/1; {audit}"
+    ))
+    .expect(3, &["is not what the log's entries make"]);
     // The same name can not be given other bytes.
     desk.write("www/hello-1.0.tar.gz", "changed");
     let send = &commands[3..5].join("\n");

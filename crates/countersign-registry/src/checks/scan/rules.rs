@@ -327,3 +327,26 @@ impl Rules {
         hits
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use countersign_testkit::mangled::mangled;
+
+    use super::*;
+
+    #[test]
+    fn files_of_rules_that_are_mangled_are_refused_with_a_reason_or_used() {
+        let good = "[[rule]]\nid = \"mine\"\ntitle = \"A call\"\nscore = 5\ninstall = 9\necosystems = [\"pypi\"]\n\
+                    files = [\".py\"]\nwords = [[\"eval\", \"exec\"]]\nshape = '(eval|exec)\\(.{1,20}'\ntimes = 2\n";
+        Rules::parse(&[good]).unwrap();
+        let mut refused = 0;
+        for bytes in mangled(good.as_bytes(), 400) {
+            let text = String::from_utf8_lossy(&bytes);
+            if let Err(error) = Rules::parse(&[&text]) {
+                assert!(!error.why.is_empty());
+                refused += 1;
+            }
+        }
+        assert!(refused > 50, "{refused}");
+    }
+}

@@ -287,3 +287,63 @@ pub(super) fn custom_roles(
     }
     Ok(roles)
 }
+
+#[cfg(test)]
+mod tests {
+    use countersign_testkit::mangled::mangled;
+    use countersign_trust::sigstore::Ed25519Signer;
+
+    use super::*;
+
+    #[test]
+    fn requests_that_are_mangled_are_refused_or_read_within_their_limits() {
+        let online = Ed25519Signer::new(&[7; 32]).unwrap();
+        let online = Key::of(&online).unwrap();
+        let role = |name: &str| {
+            json!({
+                "name": name, "terminating": true, "keyids": [online.id()], "threshold": 1, "paths": ["a/*"],
+                "x-rstuf-expire-policy": 7,
+            })
+        };
+        let public = online.field("keyval").cloned().unwrap();
+        let key = json!({"keytype": "ed25519", "scheme": "ed25519", "keyval": public});
+        let request = json!({
+            "settings": {
+                "expiration": {"root": 365, "targets": 30},
+                "roles": {
+                    "root": {"expiration": 365}, "targets": {"expiration": 365}, "snapshot": {"expiration": 1},
+                    "timestamp": {"expiration": 1}, "delegations": {"keys": {online.id(): key}, "roles": [role("one"), role("two")]},
+                },
+            },
+            "roles": ["snapshot", "one"],
+        });
+        let good = request.to_string();
+        let read = |body: &[u8]| -> Result<usize> {
+            let request = strict(body)?;
+            let settings = Settings::read(&request)?;
+            settings.check_roles()?;
+            let roles = settings.roles(&online)?;
+            let stored = Settings::stored(&settings.write())?;
+            assert_eq!(stored.roles(&online)?.len(), roles.len());
+            assert!((1..=3_650).contains(&settings.shortest()));
+            assert!(
+                expirations(&request)?
+                    .values()
+                    .all(|days| (1..=3_650).contains(days))
+            );
+            names(&request, "/roles")?;
+            Ok(roles.len())
+        };
+        assert_eq!(read(good.as_bytes()).unwrap(), 2);
+        let outcomes: Vec<_> = mangled(good.as_bytes(), 4_000)
+            .map(|body| read(&body))
+            .collect();
+        let refused = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+        let codes: Vec<&str> = refused.map(|error| &*error.code).collect();
+        assert!(
+            codes.iter().all(|code| *code == "tuf-service-request"),
+            "{codes:?}"
+        );
+        assert!(codes.len() > 1_000 && outcomes.iter().any(Result::is_ok));
+    }
+}
