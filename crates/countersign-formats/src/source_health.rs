@@ -102,9 +102,7 @@ pub fn repository_key(address: &str) -> Option<String> {
         .map_or(address, |(_, rest)| rest)
         .trim_start_matches("git@")
         .trim_start_matches("www.");
-    let mut parts = rest
-        .split(['/', '?', '#'])
-        .filter(|part| !part.is_empty());
+    let mut parts = rest.split(['/', '?', '#']).filter(|part| !part.is_empty());
     let (host, owner, name) = (parts.next()?, parts.next()?, parts.next()?);
     let name = name.trim_end_matches(".git");
     let plain = |part: &str| {
@@ -283,7 +281,13 @@ mod tests {
                 "{address}"
             );
         }
-        for address in ["", "https://example.org/", "localhost/a/b", "github.com/a", "a.b/ /c"] {
+        for address in [
+            "",
+            "https://example.org/",
+            "localhost/a/b",
+            "github.com/a",
+            "a.b/ /c",
+        ] {
             assert_eq!(repository_key(address), None, "{address}");
         }
     }
@@ -302,7 +306,8 @@ mod tests {
             "repository": "https://gitlab.com/o/r", "source": "a survey", "date": "2026-02-01",
             "signals": [{"name": "Last commit", "value": "2025-12-01"}],
         });
-        let bad = json!({"repository": "nowhere", "source": "x", "date": "2026-02-01", "signals": []});
+        let bad =
+            json!({"repository": "nowhere", "source": "x", "date": "2026-02-01", "signals": []});
         let list = json!([scorecard, other, bad]).to_string();
         let lines = format!("{scorecard}\n{other}\n{bad}\n");
         for text in [&list, &lines] {

@@ -20,7 +20,9 @@ const EACH: u64 = 10;
 async fn main() {
     let mut arguments = std::env::args().skip(1);
     let database = arguments.next().unwrap();
-    let releases: u64 = arguments.next().map_or(1_000_000, |text| text.parse().unwrap());
+    let releases: u64 = arguments
+        .next()
+        .map_or(1_000_000, |text| text.parse().unwrap());
     sqlx::any::install_default_drivers();
     let mut connection = sqlx::AnyConnection::connect(&format!("sqlite://{database}"))
         .await

@@ -31,8 +31,8 @@ use crate::heartbeat::{
     simple_path, tile_path,
 };
 use crate::model::{
-    AccountId, FileDetail, FileId, FileOrigin, FileState, Health, LoggedEvent, Page, ProjectDetail, ProjectId,
-    ProjectStatus, ProjectSummary, ReleaseDetail, ReleaseSummary, Role, Time,
+    AccountId, FileDetail, FileId, FileOrigin, FileState, Health, LoggedEvent, Page, ProjectDetail,
+    ProjectId, ProjectStatus, ProjectSummary, ReleaseDetail, ReleaseSummary, Role, Time,
 };
 use crate::settings::{AdvisoryBlock, Settings};
 use crate::store::{FileRow, ProjectState, ReleaseRow, Store};
@@ -226,6 +226,7 @@ impl Cache {
             return checked <= now.0 && checked > self.changed.load(Ordering::Acquire);
         }
         (0..FRESH).contains(&now.0.saturating_sub(checked))
+            && checked > self.changed.load(Ordering::Acquire)
     }
 
     /// Somebody else changed what is served: entries checked until `now`, the time at which this was noticed, are asked

@@ -96,8 +96,9 @@ pub use seams::{
     OutsideRequest, Post, PostError, Random, Seams, SystemClock, SystemRandom, WitnessAnswer,
 };
 pub use settings::{
-    AdvisoryBlock, AdvisorySettings, DeletePolicy, DeletionRules, LogPolicy, LossRule, Moderation, ReportRule, RootRepository,
-    ScanHold, ScanPartner, ScanSettings, Settings, SignIn, SignInProvider, TrustedPublishing,
+    AdvisoryBlock, AdvisorySettings, DeletePolicy, DeletionRules, LogPolicy, LossRule, Moderation,
+    ReportRule, RootRepository, ScanHold, ScanPartner, ScanSettings, Settings, SignIn,
+    SignInProvider, TrustedPublishing,
 };
 pub use sign_in::{
     Answer, Ceremony, Demand, Departure, Enrolling, Enrolment, FactorNeed, FactorPolicy,

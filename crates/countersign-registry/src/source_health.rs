@@ -51,8 +51,15 @@ impl Registry {
             tx.put_source_health(health, now).await?;
         }
         let detail = json!({"taken": report.taken, "refused": report.refused});
-        tx.note_event(&new_id(), now, "source-health-imported", actor, None, detail)
-            .await?;
+        tx.note_event(
+            &new_id(),
+            now,
+            "source-health-imported",
+            actor,
+            None,
+            detail,
+        )
+        .await?;
         tx.commit().await?;
         Ok(report)
     }

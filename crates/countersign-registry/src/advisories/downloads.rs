@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use countersign_formats::osv::{Record, Rule, Rules, Verdict};
 use countersign_formats::Ecosystem;
+use countersign_formats::osv::{Record, Rule, Rules, Verdict};
 use serde_json::json;
 
 use super::{rules_of, unknown};
@@ -159,8 +159,13 @@ impl Registry {
             return Ok(warning);
         }
         let now = self.now();
-        let mut named = warning.releases.iter().take(NAMED).cloned();
-        let mut named: String = named.by_ref().collect::<Vec<_>>().join(", ");
+        let named: Vec<&str> = warning
+            .releases
+            .iter()
+            .take(NAMED)
+            .map(String::as_str)
+            .collect();
+        let mut named = named.join(", ");
         if warning.releases.len() > NAMED {
             named.push_str(&format!(" and {} more", warning.releases.len() - NAMED));
         }
@@ -178,4 +183,3 @@ impl Registry {
         Ok(warning)
     }
 }
-

@@ -1,6 +1,6 @@
 //! Feeds of the settings, read again whenever their files change.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use countersign_trust::digest::Sha256;
@@ -108,7 +108,7 @@ fn mark_of(path: &Path) -> Result<String> {
     Ok(Sha256::of(text.as_bytes()).to_hex())
 }
 
-fn line_of(file: &PathBuf) -> Result<String> {
+fn line_of(file: &Path) -> Result<String> {
     let kept = std::fs::metadata(file).map_err(|source| unreadable(file, source))?;
     let changed = kept
         .modified()

@@ -7,8 +7,8 @@ use countersign_formats::Ecosystem;
 use countersign_formats::source_health::SourceHealth;
 
 use super::{
-    Store, Tx, built, ecosystem, failed, maybe_text, maybe_time, number, places, signed, text, time,
-    unsigned, value_rows,
+    Store, Tx, built, ecosystem, failed, maybe_text, maybe_time, number, places, signed, text,
+    time, unsigned, value_rows,
 };
 use crate::error::{Error, Result};
 use crate::model::{AccountId, FileId, ProjectId, Time};

@@ -13,7 +13,7 @@ use countersign_registry::{
 use countersign_testkit::packages::{Package, Wheel};
 use serde_json::{Value, json};
 
-use crate::kit::{Database, TestRegistry, refused};
+use crate::kit::{TestRegistry, refused};
 use crate::on_both_databases;
 
 const PYPI: Ecosystem = Ecosystem::Pypi;
@@ -54,9 +54,9 @@ impl TestRegistry {
     /// What the doctor says about one thing.
     async fn diagnosis(&self, id: &str) -> String {
         let keys = self.folder.path().join("keys");
-        let found = self.registry.doctor(Some(&keys), false, &mut |_, _| {});
-        let found = found.await.into_iter().find(|one| one.id == id);
-        found.unwrap().what
+        let registry = &self.registry;
+        let found = registry.doctor(Some(&keys), false, &mut |_, _| {}).await;
+        found.into_iter().find(|one| one.id == id).unwrap().what
     }
 }
 
@@ -423,7 +423,7 @@ on_both_databases! {
         test.post().await;
         let mails = test.mailbox.to("bob@example.org");
         let told: Vec<_> = mails.iter().filter(|mail| mail.text.contains("pypi:demo 1.5")).collect();
-        assert_eq!(told.len(), 1, "{mails:?}");
+        assert_eq!(told.len(), 1, "of {} mails", mails.len());
         assert!(told[0].text.contains(&id) && !test.mailbox.to("zoe@example.org").iter().any(|mail| mail.text.contains(&id)));
         // It is the account's own, and goes with it.
         let export = registry.export_account(&zoe).await.unwrap();

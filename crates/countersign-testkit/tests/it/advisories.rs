@@ -75,7 +75,11 @@ fn npm_audit_and_pip_audit_warn_of_what_was_imported_and_issued() {
         let told: Value = answer.unwrap().expect_status(200).unwrap().json().unwrap();
         let one = &told["advisories"]["GHSA-aaaa-bbbb-cccc"];
         assert_eq!(
-            (&one["module_name"], &one["severity"], &one["patched_versions"]),
+            (
+                &one["module_name"],
+                &one["severity"],
+                &one["patched_versions"]
+            ),
             (&json!("left"), &json!("critical"), &json!(">=1.0.1")),
             "{told}"
         );
@@ -192,7 +196,8 @@ fn until(server: &TestServer, path: &str, status: u16) {
 #[test]
 fn what_is_blocked_is_refused_in_the_words_of_pip_npm_and_cargo_until_it_is_exempt() {
     let server = TestServer::start(ServerOptions {
-        configuration: "advisories.block = \"malware\"\nadvisories.keep_downloaders = \"30d\"\n".to_owned(),
+        configuration: "advisories.block = \"malware\"\nadvisories.keep_downloaders = \"30d\"\n"
+            .to_owned(),
         ..ServerOptions::default()
     })
     .unwrap();
@@ -207,7 +212,9 @@ fn what_is_blocked_is_refused_in_the_words_of_pip_npm_and_cargo_until_it_is_exem
     let output = home.run(Node::Npm, &package, &["publish"]).unwrap();
     assert!(output.status.success(), "{}", both_outputs(&output));
     let cargo = Cargo::at(&server.url()).unwrap().with_token(&token);
-    let leaf = cargo.package("leaf", "0.3.1", "", "pub fn leaf() {}\n").unwrap();
+    let leaf = cargo
+        .package("leaf", "0.3.1", "", "pub fn leaf() {}\n")
+        .unwrap();
     let output = cargo.publish(&leaf, &[]).unwrap();
     assert!(output.status.success(), "{}", both_outputs(&output));
 
@@ -218,10 +225,30 @@ fn what_is_blocked_is_refused_in_the_words_of_pip_npm_and_cargo_until_it_is_exem
     let dependency = "[dependencies]\nleaf = { version = \"0.3\", registry = \"countersign\" }";
     let program = cargo.package("program", "0.0.0", dependency, "").unwrap();
     let target = tempfile::tempdir().unwrap();
-    let pip = || clients.pip_install(&server.simple_url(), &["shaky"], target.path(), &["--no-deps"]).unwrap();
+    let pip = || {
+        clients
+            .pip_install(
+                &server.simple_url(),
+                &["shaky"],
+                target.path(),
+                &["--no-deps"],
+            )
+            .unwrap()
+    };
     let npm = || {
         drop(std::fs::remove_dir_all(app.join("node_modules")));
-        home.run(Node::Npm, &app, &["install", "--no-audit", "--prefer-online", "--cache", "fresh"]).unwrap()
+        home.run(
+            Node::Npm,
+            &app,
+            &[
+                "install",
+                "--no-audit",
+                "--prefer-online",
+                "--cache",
+                "fresh",
+            ],
+        )
+        .unwrap()
     };
     let fetch = || {
         cargo.forget().unwrap();
@@ -234,7 +261,14 @@ fn what_is_blocked_is_refused_in_the_words_of_pip_npm_and_cargo_until_it_is_exem
 
     let issue = |project: &str| {
         let said = server
-            .run(&["advisories", "issue", project, "--summary", "It sends keys away", "--malware"])
+            .run(&[
+                "advisories",
+                "issue",
+                project,
+                "--summary",
+                "It sends keys away",
+                "--malware",
+            ])
             .unwrap();
         String::from_utf8(said.stdout).unwrap().trim().to_owned()
     };
@@ -245,11 +279,16 @@ fn what_is_blocked_is_refused_in_the_words_of_pip_npm_and_cargo_until_it_is_exem
     until(&server, "/cargo/api/v1/crates/leaf/0.3.1/download", 403);
     for (output, id) in [pip(), npm(), fetch()].iter().zip(&ids) {
         let said = both_outputs(output);
-        assert!(!output.status.success() && said.contains("It sends keys away") && said.contains(id), "{said}");
+        assert!(
+            !output.status.success() && said.contains("It sends keys away") && said.contains(id),
+            "{said}"
+        );
     }
     // Whom it concerns: first whom it would tell, then told, once.
     let warn = |more: &[&str]| -> Value {
-        let said = server.run(&[&["advisories", "warn", &ids[1], "--json"][..], more].concat()).unwrap();
+        let said = server
+            .run(&[&["advisories", "warn", &ids[1], "--json"][..], more].concat())
+            .unwrap();
         serde_json::from_slice(&said.stdout).unwrap()
     };
     let mut found = warn(&[]);
@@ -265,7 +304,15 @@ fn what_is_blocked_is_refused_in_the_words_of_pip_npm_and_cargo_until_it_is_exem
     assert_eq!(warn(&["--apply"])["told_before"], 1);
 
     for (project, id) in ["pypi:shaky", "npm:left", "cargo:leaf"].iter().zip(&ids) {
-        let arguments = ["advisories", "exempt", project, "--advisory", id, "--reason", "looked at: it does not"];
+        let arguments = [
+            "advisories",
+            "exempt",
+            project,
+            "--advisory",
+            id,
+            "--reason",
+            "looked at: it does not",
+        ];
         server.run(&arguments).unwrap();
     }
     until(&server, &place, 200);

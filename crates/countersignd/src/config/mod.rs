@@ -14,8 +14,8 @@ use url::Url;
 
 pub use resolve::{Blobs, Config, Mail, MailServer, Overrides, Tls, shown_without_password};
 pub use value::{
-    Bytes, CargoIndexes, Contacts, Count, Day, Days, FeedLines, Languages, LogFormat, Names, OpenDays,
-    Providers, SecurityAddress, Setting, SignInProviders, Span, TrustRoots, public_url,
+    Bytes, CargoIndexes, Contacts, Count, Day, Days, FeedLines, Languages, LogFormat, Names,
+    OpenDays, Providers, SecurityAddress, Setting, SignInProviders, Span, TrustRoots, public_url,
 };
 
 use crate::failure::Failure;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use countersign_formats::Limits;
 use countersign_registry::model::{EmailAddress, Visibility};
 use countersign_registry::{
-    AdvisorySettings, DeletePolicy, LogPolicy, LossRule, Moderation, ReportRule, RootRepository, ScanPartner,
-    ScanSettings, Settings, SignIn, SignInProvider, TrustedPublishing,
+    AdvisorySettings, DeletePolicy, LogPolicy, LossRule, Moderation, ReportRule, RootRepository,
+    ScanPartner, ScanSettings, Settings, SignIn, SignInProvider, TrustedPublishing,
 };
 use countersign_web::SecurityTxt;
 use url::Url;

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use countersign_formats::osv::Grade;
 use countersign_registry::model::{Level, Visibility};
 use countersign_registry::oidc::{Provider, Refused};
-use countersign_formats::osv::Grade;
 use countersign_registry::{AdvisoryBlock, AdvisoryFeed, DeletePolicy, LossRule, ScanHold};
 use toml::de::DeValue;
 use url::Url;

@@ -134,7 +134,7 @@ pub(super) async fn audit(call: &Call<'_>, body: Body) -> Answer {
         let (Some(rules), Some(versions)) = (known.get(&key), tree.found.get(name)) else {
             continue;
         };
-        let mut told: BTreeMap<&str, (&Rule, Vec<(&str, &Uses)>)> = BTreeMap::new();
+        let mut told: BTreeMap<&str, Concerned<'_>> = BTreeMap::new();
         for (version, uses) in versions {
             for finding in rules.findings(version) {
                 let rule = finding.rule;
@@ -192,6 +192,9 @@ struct Counted {
     dev: u64,
     optional: u64,
 }
+
+/// What is said of a package, and its versions in a tree that are meant.
+type Concerned<'a> = (&'a Rule, Vec<(&'a str, &'a Uses)>);
 
 /// Where a version of a package stands in a tree, and what for.
 #[derive(Default)]
@@ -293,7 +296,7 @@ impl<'de> Visitor<'de> for Packed<'_> {
             match key {
                 Key::Dev => node.dev = map.next_value::<Option<bool>>()? == Some(true),
                 Key::Optional => node.optional = map.next_value::<Option<bool>>()? == Some(true),
-                Key::Version => node.version = map.next_value::<Word>()?.0,
+                Key::Version => node.version = map.next_value::<Option<String>>()?,
                 Key::Dependencies => map.next_value_seed(Level(&mut *self.0))?,
                 Key::Other => {
                     map.next_value::<IgnoredAny>()?;
@@ -330,24 +333,6 @@ impl<'de> Visitor<'de> for Packed<'_> {
 
     fn visit_unit<E>(self) -> Result<Option<Node>, E> {
         Ok(None)
-    }
-}
-
-/// A text, or nothing: whatever else stands there is passed over.
-struct Word(Option<String>);
-
-impl<'de> Deserialize<'de> for Word {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Read {
-            Text(String),
-            Other(IgnoredAny),
-        }
-        Ok(Self(match Read::deserialize(deserializer)? {
-            Read::Text(text) => Some(text),
-            Read::Other(IgnoredAny) => None,
-        }))
     }
 }
 
@@ -544,7 +529,7 @@ mod tests {
     #[test]
     fn every_package_of_a_tree_is_counted_once() {
         let tree: Tree = serde_json::from_value(json!({
-            "name": "x", "version": 7, "requires": {"a": "1"},
+            "name": "x", "version": "7.0.0", "requires": {"a": "1"},
             "dependencies": {
                 "a": {"version": "1.0.0", "requires": true, "dependencies": {"b": {"version": "2.0.0", "dev": true}}},
                 "c": {"version": "3.0.0", "optional": true},
