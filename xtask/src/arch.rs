@@ -104,7 +104,19 @@ const CORE: &[(&str, &[Arrow])] = &[
             to("policy"),
             to("store"),
             only("accounts", &["new_id"]),
-            only("fetch", &["Document", "DocumentKey"]),
+            only("settings", &["AdvisoryBlock"]),
+            only("texts", &["NoticeKind"]),
+            only("fetch", &["Document", "DocumentKey", "ServedFile"]),
+        ],
+    ),
+    (
+        "source_health",
+        &[
+            to("model"),
+            to("error"),
+            to("policy"),
+            to("store"),
+            only("accounts", &["new_id"]),
         ],
     ),
     (

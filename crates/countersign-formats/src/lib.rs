@@ -18,6 +18,7 @@ pub mod osv;
 pub mod purl;
 pub mod pypi;
 mod rejection;
+pub mod source_health;
 
 use std::{
     cmp::Ordering,

@@ -4,17 +4,21 @@
 //! record stands under its identifier, and the newest of several counts. Which releases an advisory means is judged by the
 //! ecosystem's own order of versions whenever somebody asks, and stored nowhere: no publication waits for it, and no match is old.
 
+mod block;
+mod downloads;
+mod feeds;
+mod own;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use countersign_formats::osv::{
-    Advisory, Finding, Grade, Record, Rule, Rules, Verdict, ecosystem_name, ecosystem_of, import,
-    package_key,
+    Advisory, Finding, Grade, Record, Rule, Rules, Verdict, ecosystem_of, import, package_key,
 };
 use countersign_formats::pypi::documents::{Vulnerability, with_vulnerabilities};
-use countersign_formats::{Ecosystem, Rejection, format, purl};
+use countersign_formats::{Ecosystem, Rejection};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -24,7 +28,12 @@ use crate::error::{Error, Kind, Result};
 use crate::fetch::{Document, DocumentKey};
 use crate::model::{Actor, Time};
 use crate::policy;
-use crate::store::{AdvisoryRow, FeedRow, OWN_FEED, Tx};
+use crate::store::{AdvisoryRow, FeedRow, OWN_FEED};
+
+pub use block::{AdvisoryExemption, NewExemption};
+pub use downloads::DownloadWarning;
+pub use feeds::FeedProblem;
+pub use own::NewAdvisory;
 
 /// Records of one transaction: a publication waits for no more.
 const BATCH: usize = 200;
@@ -44,6 +53,17 @@ pub struct AdvisoryFeed {
     pub path: PathBuf,
     /// Believe it even if it lost much.
     pub accept_shrinkage: bool,
+}
+
+impl AdvisoryFeed {
+    /// Can a feed have this name?
+    #[must_use]
+    pub fn may_be_called(name: &str) -> bool {
+        !name.is_empty()
+            && name != OWN_FEED
+            && name.len() <= 100
+            && !name.contains(char::is_control)
+    }
 }
 
 /// What came of an import.
@@ -143,11 +163,7 @@ impl Registry {
     ) -> Result<AdvisoryImport> {
         policy::may_operate(actor, "import advisories")?;
         let (store, name) = (&self.inner.store, feed.name.as_str());
-        if name.is_empty()
-            || name == OWN_FEED
-            || name.len() > 100
-            || name.contains(char::is_control)
-        {
+        if !AdvisoryFeed::may_be_called(name) {
             return Err(Error::new(
                 Kind::Rejected,
                 "advisories-feed",
@@ -227,7 +243,15 @@ impl Registry {
         let detail = json!({"feed": name, "records": whole, "written": report.written, "gone": report.gone, "refused": report.refused});
         tx.note_event(&new_id(), now, "advisories-imported", actor, None, detail)
             .await?;
+        tx.mend_advisory_source(name).await?;
+        let changed = report.written + report.gone > 0;
+        if changed {
+            tx.mark_withheld().await?;
+        }
         tx.commit().await?;
+        if changed {
+            self.inner.fetch.doubt(self.now());
+        }
         report.records = whole;
         Ok(report)
     }
@@ -250,13 +274,16 @@ impl Registry {
             .collect())
     }
 
-    /// A number that is another one after every change of what advisories say.
+    /// A number that is another one after every change of what advisories say, or others about source projects.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn advisories_state(&self) -> Result<u64> {
-        let at = self.inner.store.advisories_changed().await?;
-        Ok(at.map_or(0, |at| at.0.unsigned_abs()))
+        let advised = self.inner.store.advisories_changed().await?;
+        let health = self.inner.store.source_health_changed().await?;
+        let number = |at: Option<Time>| at.map_or(0, |at| at.0.unsigned_abs());
+        // Both only grow.
+        Ok(number(advised).wrapping_add(number(health)))
     }
 
     /// A record, as JSON in OSV's form.
@@ -463,177 +490,6 @@ impl Registry {
     }
 }
 
-/// An advisory that this registry is to issue.
-#[derive(Clone, Debug)]
-pub struct NewAdvisory {
-    /// The project's ecosystem.
-    pub ecosystem: Ecosystem,
-    /// The project, in any spelling. It need not be here any longer.
-    pub project: String,
-    /// Versions that are meant; empty: all.
-    pub versions: Vec<String>,
-    /// One line.
-    pub summary: String,
-    /// Markdown.
-    pub details: String,
-    /// Whether it was made to do harm.
-    pub malware: bool,
-}
-
-/// How the identifiers of this registry's own advisories begin.
-const OWN_PREFIX: &str = "CSGN";
-/// The longest summary, and the longest details, of an own advisory, in bytes.
-const LONGEST_SUMMARY: usize = 300;
-const LONGEST_DETAILS: usize = 64 << 10;
-
-impl Registry {
-    /// Issues an advisory of the registry's own; it counts and is in the feed from then on. Gives its identifier.
-    ///
-    /// # Errors
-    /// `operator-needed`, `advisory-malformed`; refused names and versions.
-    pub async fn issue_advisory(&self, actor: &Actor, new: &NewAdvisory) -> Result<String> {
-        policy::may_operate(actor, "issue an advisory")?;
-        let summary = new.summary.trim();
-        if summary.is_empty()
-            || summary.len() > LONGEST_SUMMARY
-            || summary.contains(char::is_control)
-        {
-            return Err(malformed(format!(
-                "The summary {summary:?} is empty, has more than {LONGEST_SUMMARY} bytes, or holds control characters."
-            )));
-        }
-        if new.details.len() > LONGEST_DETAILS {
-            return Err(malformed(format!(
-                "The details have more than {LONGEST_DETAILS} bytes."
-            )));
-        }
-        let key = format(new.ecosystem).name_key(&new.project)?;
-        let mut versions = Vec::new();
-        for version in &new.versions {
-            versions.push(
-                format(new.ecosystem)
-                    .version(version)?
-                    .canonical()
-                    .to_owned(),
-            );
-        }
-        let now = self.now();
-        let at = seconds(now);
-        let year = at.get(..4).unwrap_or_default();
-        let prefix = format!("{OWN_PREFIX}-{year}-");
-        let mut tx = self.inner.store.write().await?;
-        // Whoever issues at the same time waits at this row, and counts what is then there.
-        self.note_own_feed(&mut tx).await?;
-        let number = tx.next_own_advisory(&prefix).await?;
-        let id = format!("{prefix}{number}");
-        let mut affected = json!({
-            "package": {
-                "ecosystem": ecosystem_name(new.ecosystem),
-                "name": key.as_str(),
-                "purl": purl::project_purl(new.ecosystem, &key),
-            },
-            "database_specific": { "malware": new.malware },
-        });
-        if versions.is_empty() {
-            let kind = if new.ecosystem == Ecosystem::Pypi {
-                "ECOSYSTEM"
-            } else {
-                "SEMVER"
-            };
-            affected["ranges"] = json!([{ "type": kind, "events": [{ "introduced": "0" }] }]);
-        } else {
-            affected["versions"] = json!(versions);
-        }
-        let mut record = json!({
-            "schema_version": "1.7.3",
-            "id": id,
-            "published": at,
-            "modified": at,
-            "summary": summary,
-            "affected": [affected],
-            "database_specific": { "malware": new.malware },
-        });
-        if !new.details.is_empty() {
-            record["details"] = json!(new.details);
-        }
-        if new.malware {
-            record["database_specific"]["severity"] = json!("CRITICAL");
-        }
-        let record = Record::from_value(record)?;
-        self.put_own(&mut tx, actor, &record, "advisory-issued")
-            .await?;
-        tx.commit().await?;
-        Ok(id)
-    }
-
-    /// Withdraws an advisory that this registry issued. The second time changes nothing.
-    ///
-    /// # Errors
-    /// `operator-needed`, `advisory-unknown`.
-    pub async fn withdraw_advisory(&self, actor: &Actor, id: &str) -> Result<()> {
-        policy::may_operate(actor, "withdraw an advisory")?;
-        let own = self.own_advisories().await?;
-        let found = own.iter().find(|(own, ..)| own == id);
-        let Some((_, _, record)) = found else {
-            return Err(unknown(id));
-        };
-        let mut record = Record::parse(record.as_bytes())?;
-        if record.is_withdrawn() {
-            return Ok(());
-        }
-        let at = seconds(self.now());
-        record.withdrawn = Some(at.clone());
-        record.modified = at;
-        let mut tx = self.inner.store.write().await?;
-        self.put_own(&mut tx, actor, &record, "advisory-withdrawn")
-            .await?;
-        tx.commit().await
-    }
-
-    /// Identifier, time of change and record of every advisory that this registry issued, withdrawn ones among them.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn own_advisories(&self) -> Result<Vec<(String, String, String)>> {
-        let rows = self.inner.store.own_advisories().await?;
-        let mut own = Vec::with_capacity(rows.len());
-        for (id, _, text) in rows {
-            let modified = Record::parse(text.as_bytes())?.modified;
-            own.push((id, modified, text));
-        }
-        Ok(own)
-    }
-
-    async fn put_own(&self, tx: &mut Tx, actor: &Actor, record: &Record, kind: &str) -> Result<()> {
-        let rules = rules_of(record).map_err(malformed)?;
-        let row = row_of(record, rules, OWN_FEED);
-        let now = self.now();
-        tx.put_advisories(std::slice::from_ref(&row), now).await?;
-        self.note_own_feed(tx).await?;
-        let detail = json!({"id": row.id, "record": row.record});
-        tx.note_event(&new_id(), now, kind, actor, None, detail)
-            .await
-    }
-}
-
-impl Registry {
-    async fn note_own_feed(&self, tx: &mut Tx) -> Result<()> {
-        let feed = FeedRow {
-            name: OWN_FEED.to_owned(),
-            records: tx.own_advisory_count().await?,
-            withdrawn: 0,
-            refused: 0,
-            imported: self.now(),
-        };
-        tx.put_advisory_feed(&feed).await
-    }
-}
-
-fn malformed(why: String) -> Error {
-    Error::new(Kind::Rejected, "advisory-malformed", why)
-        .remedy("Say in one line what is wrong, and the rest in the details.")
-}
-
 fn unknown(id: &str) -> Error {
     let shown: String = id.chars().take(80).collect();
     Error::new(
@@ -642,13 +498,6 @@ fn unknown(id: &str) -> Error {
         format!("There is no advisory {shown:?} here."),
     )
     .remedy("Check how it is spelt, or look at the database that issued it.")
-}
-
-/// As OSV writes times.
-fn seconds(time: Time) -> String {
-    let text = time.rfc3339();
-    text.get(..19)
-        .map_or_else(|| text.clone(), |second| format!("{second}Z"))
 }
 
 /// The zips and documents below a path, in order. Links are not followed: a folder from elsewhere must not decide what is read here.
@@ -718,7 +567,11 @@ fn read(
             ))
         } else {
             let bytes = std::fs::read(path).map_err(|source| unreadable(path, source))?;
-            import::document(&path.display().to_string(), &bytes, each)
+            let place = path.display().to_string();
+            match files.len() {
+                1 => import::document(&place, &bytes, each),
+                _ => import::part(&place, &bytes, each),
+            }
         };
         let of_file = of_file.map_err(|rejection| {
             let mut error = Error::from(rejection);

@@ -28,6 +28,7 @@ enum Work {
     Provenance,
     TrustRoots,
     Tuf,
+    Advisories,
 }
 
 /// What is done, in words, and every so many seconds.
@@ -67,6 +68,7 @@ const CHORES: [(Work, &str, u64); 11] = [
         "TUF metadata that ends soon, or that nothing needs",
         60,
     ),
+    (Work::Advisories, "Feeds of advisories that changed", 600),
 ];
 
 fn paced() -> tokio::time::Interval {
@@ -86,7 +88,12 @@ impl Registry {
             .partition(|(work, ..)| {
                 matches!(
                     work,
-                    Work::Blobs | Work::Names | Work::Provenance | Work::TrustRoots | Work::Tuf
+                    Work::Blobs
+                        | Work::Names
+                        | Work::Provenance
+                        | Work::TrustRoots
+                        | Work::Tuf
+                        | Work::Advisories
                 )
             });
         let named = short.iter().chain(&long);
@@ -98,6 +105,9 @@ impl Registry {
             loop {
                 tick.tick().await;
                 self.flush_downloads().await;
+                if let Err(error) = self.flush_downloaders().await {
+                    tracing::warn!(%error, "who downloaded what could not be written; it is tried again");
+                }
             }
         };
         tokio::join!(downloads, self.rounds(&short), self.rounds(&long));
@@ -143,6 +153,7 @@ impl Registry {
                 let services = self.look_after_tuf_services().await;
                 self.look_after_tuf().await.and(services)
             }
+            Work::Advisories => self.refresh_advisories().await,
         }
     }
 
@@ -155,6 +166,7 @@ impl Registry {
         self.purge_mail().await?;
         self.purge_devices().await?;
         self.forget_origins().await?;
+        self.forget_downloaders().await?;
         self.expire_staged().await?;
         self.look_after_cases().await?;
         Ok(())

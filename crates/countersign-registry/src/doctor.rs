@@ -720,6 +720,22 @@ async fn advisories(patient: &Patient<'_>) -> Result<Diagnosis> {
     let mut feeds = patient.store.advisory_feeds().await?;
     feeds.retain(|feed| feed.name != OWN_FEED);
     let records: u64 = feeds.iter().map(|feed| feed.records).sum();
+    let wanted = &patient.settings.advisories.feeds;
+    let mut refused = patient.store.advisory_problems().await?;
+    refused.retain(|(feed, ..)| wanted.iter().any(|(name, _)| name == feed));
+    if !refused.is_empty() {
+        let told: Vec<String> = refused
+            .iter()
+            .map(|(feed, why, since)| format!("{feed} (since {}): {why}", since.rfc3339()))
+            .collect();
+        return Ok(Diagnosis::bad(
+            "advisories",
+            Severity::Warning,
+            format!("The newest files of feeds are not taken: {}.", some(&told)),
+            "What was imported before still counts; nobody is warned of what became known since.",
+            "Fetch the feed again. If it is meant, run `countersignd advisories import --accept-shrinkage` once.",
+        ));
+    }
     let stale: Vec<String> = feeds
         .iter()
         .filter(|feed| now.0 - feed.imported.0 > STALE)
@@ -729,7 +745,10 @@ async fn advisories(patient: &Patient<'_>) -> Result<Diagnosis> {
         return Ok(Diagnosis::good("advisories", "none were imported"));
     }
     if stale.is_empty() {
-        let what = format!("{records} of {} feeds, all imported lately", feeds.len());
+        let what = match feeds.len() {
+            1 => format!("{records} advisories of one feed, imported lately"),
+            many => format!("{records} advisories of {many} feeds, all imported lately"),
+        };
         return Ok(Diagnosis::good("advisories", what));
     }
     Ok(Diagnosis::bad(
@@ -737,7 +756,7 @@ async fn advisories(patient: &Patient<'_>) -> Result<Diagnosis> {
         Severity::Warning,
         format!("Not imported for a week: {}.", some(&stale)),
         "Nobody is warned of what became known since.",
-        "Fetch the feed again and run `countersignd advisories import`, from a timer if you like.",
+        "Fetch the feed again and run `countersignd advisories import`, from a timer if you like; or name it in advisories.feeds, and fetch it alone.",
     ))
 }
 

@@ -8,7 +8,7 @@
 mod log;
 mod pages;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write as _;
 use std::ops::Range;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -31,10 +31,10 @@ use crate::heartbeat::{
     simple_path, tile_path,
 };
 use crate::model::{
-    FileDetail, FileId, FileOrigin, FileState, Health, LoggedEvent, Page, ProjectDetail, ProjectId,
-    ProjectStatus, ProjectSummary, ReleaseDetail, ReleaseSummary, Role, Time,
+    AccountId, FileDetail, FileId, FileOrigin, FileState, Health, LoggedEvent, Page, ProjectDetail,
+    ProjectId, ProjectStatus, ProjectSummary, ReleaseDetail, ReleaseSummary, Role, Time,
 };
-use crate::settings::Settings;
+use crate::settings::{AdvisoryBlock, Settings};
 use crate::store::{FileRow, ProjectState, ReleaseRow, Store};
 
 /// How long memory is believed without asking the database, in microseconds.
@@ -157,6 +157,12 @@ pub struct ServedFile {
     project: ProjectId,
 }
 
+impl ServedFile {
+    pub(crate) fn id(&self) -> &FileId {
+        &self.id
+    }
+}
+
 struct Entry<T> {
     value: Arc<T>,
     checked: AtomicI64,
@@ -171,6 +177,8 @@ pub(crate) struct Cache {
     named: moka::sync::Cache<(Ecosystem, String, String), String>,
     tiles: moka::sync::Cache<String, Bytes>,
     downloads: Mutex<HashMap<(FileId, ProjectId), u64>>,
+    /// Who downloaded what on which day, where that is kept.
+    downloaders: Mutex<HashSet<(AccountId, FileId, i64)>>,
     /// Grows with every [`Cache::forget`]: what was read before one may not be kept after it.
     epoch: AtomicU64,
     /// When the last look for foreign changes began that found memory right.
@@ -203,6 +211,7 @@ impl Cache {
                 .weigher(|_, bytes: &Bytes| u32::try_from(bytes.len() + 128).unwrap_or(u32::MAX))
                 .build(),
             downloads: Mutex::default(),
+            downloaders: Mutex::default(),
             epoch: AtomicU64::new(0),
             watched: AtomicI64::new(i64::MIN),
             changed: AtomicI64::new(i64::MIN),
@@ -217,6 +226,7 @@ impl Cache {
             return checked <= now.0 && checked > self.changed.load(Ordering::Acquire);
         }
         (0..FRESH).contains(&now.0.saturating_sub(checked))
+            && checked > self.changed.load(Ordering::Acquire)
     }
 
     /// Somebody else changed what is served: entries checked until `now`, the time at which this was noticed, are asked
@@ -247,6 +257,27 @@ impl Cache {
                 checked: AtomicI64::new(now.0),
             }),
         );
+    }
+
+    /// Keeps a download until it is written, while fewer than so many wait.
+    pub(crate) fn keep_downloader(&self, seen: (AccountId, FileId, i64), most: usize) {
+        let mut waiting = self
+            .downloaders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() < most {
+            waiting.insert(seen);
+        }
+    }
+
+    /// Hands out the downloads that wait.
+    pub(crate) fn take_downloaders(&self) -> HashSet<(AccountId, FileId, i64)> {
+        std::mem::take(
+            &mut *self
+                .downloaders
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 
     /// Forgets what memory holds of a project and of some of its files. Called after the commit that withholds.
@@ -759,6 +790,31 @@ impl Registry {
                 "project-quarantined",
                 format!("The project of {filename} is in quarantine."),
                 "Choose another project.",
+            );
+        }
+        if self.inner.settings.advisories.block == AdvisoryBlock::Never {
+            return Ok((row, private));
+        }
+        let named = purl::parse(&row.purl)?;
+        let forbidden = self
+            .forbidden_by_advisory(named.ecosystem, named.name_key.as_str(), &row.version)
+            .await?;
+        if let Some(concern) = forbidden {
+            let told = &concern.advisory;
+            let what = match (told.malware, told.summary.as_str()) {
+                (true, "") => "malware".to_owned(),
+                (true, summary) => format!("malware: {summary}"),
+                (false, "") => format!("severity {}", told.rating.grade.as_str()),
+                (false, summary) => format!("{summary} (severity {})", told.rating.grade.as_str()),
+            };
+            let choice = match &concern.fixed {
+                Some(fixed) => format!("Choose version {fixed} or a later one"),
+                None => "Choose another version".to_owned(),
+            };
+            return withheld(
+                "release-advised-against",
+                format!("{filename} is not served here: {} says {what}.", told.id),
+                &format!("{choice}, or ask the operator of this registry for an exemption."),
             );
         }
         Ok((row, private))

@@ -44,6 +44,7 @@ mod services;
 mod settings;
 mod sign_in;
 pub mod signers;
+mod source_health;
 mod stars;
 mod store;
 mod texts;
@@ -56,8 +57,8 @@ use std::sync::Arc;
 
 pub use accounts::{NewToken, TokenSummary, UserSummary};
 pub use advisories::{
-    AdvisoryFeed, AdvisoryFeedState, AdvisoryImport, AffectedRelease, Concern, DependencyConcern,
-    NewAdvisory, advisory_key,
+    AdvisoryExemption, AdvisoryFeed, AdvisoryFeedState, AdvisoryImport, AffectedRelease, Concern,
+    DependencyConcern, DownloadWarning, FeedProblem, NewAdvisory, NewExemption, advisory_key,
 };
 pub use approvals::{Approval, Wanted};
 pub use archive::{Continued, Restore, Restored, Summary};
@@ -97,8 +98,9 @@ pub use seams::{
     OutsideRequest, Post, PostError, Random, Seams, SystemClock, SystemRandom, WitnessAnswer,
 };
 pub use settings::{
-    DeletePolicy, DeletionRules, LogPolicy, LossRule, Moderation, ReportRule, RootRepository,
-    ScanHold, ScanPartner, ScanSettings, Settings, SignIn, SignInProvider, TrustedPublishing,
+    AdvisoryBlock, AdvisorySettings, DeletePolicy, DeletionRules, LogPolicy, LossRule, Moderation,
+    ReportRule, RootRepository, ScanHold, ScanPartner, ScanSettings, Settings, SignIn,
+    SignInProvider, TrustedPublishing,
 };
 pub use sign_in::{
     Answer, Ceremony, Demand, Departure, Enrolling, Enrolment, FactorNeed, FactorPolicy,

@@ -111,7 +111,13 @@ impl Registry {
         if order.freeze {
             self.freeze_uploaders(tx, actor, &case, files).await?;
         }
-        if order.cause != Cause::Operator {
+        // Nobody could download what was never served.
+        if order.cause.is_malware() && !about.held {
+            let said = (about.subject, order.reason);
+            self.advise_of_case(tx, actor, &case, about.project, said)
+                .await?;
+        }
+        if !matches!(order.cause, Cause::Operator | Cause::Malware) {
             let data = [("subject", about.subject), ("why", order.reason)];
             self.notify_operators(tx, NoticeKind::CaseOpened, &data)
                 .await?;
@@ -125,6 +131,7 @@ impl Registry {
             return Ok(());
         };
         tx.close_case(&case.id, "released", self.now()).await?;
+        self.withdraw_advice_of_case(tx, actor, &case.id).await?;
         self.lift_freezes(tx, actor, &case.id).await
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_formats::cargo::OwnIndex;
+use countersign_formats::osv::Grade;
 use countersign_formats::{Limits, Rejection};
 use countersign_trust::digest::Sha256;
 use countersign_trust::note::VerifierKey;
@@ -414,6 +415,40 @@ impl Default for ScanSettings {
     }
 }
 
+/// What an advisory must say about a release for its files not to be served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AdvisoryBlock {
+    /// Nothing it says has that effect.
+    #[default]
+    Never,
+    /// That it was made to do harm.
+    Malware,
+    /// That, or that it is at least this bad.
+    From(Grade),
+}
+
+impl AdvisoryBlock {
+    /// Is a release not served of which an advisory says this?
+    pub fn forbids(self, malware: bool, grade: Grade) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Malware => malware,
+            Self::From(least) => malware || grade >= least,
+        }
+    }
+}
+
+/// What is done with advisories besides showing them.
+#[derive(Clone, Debug, Default)]
+pub struct AdvisorySettings {
+    /// Feeds that are read again whenever their files change: name and path.
+    pub feeds: Vec<(String, PathBuf)>,
+    /// What is not served.
+    pub block: AdvisoryBlock,
+    /// How long it is kept which account downloaded what, so that it can be warned; `None`: not at all.
+    pub keep_downloaders: Option<Duration>,
+}
+
 /// The settings of an instance.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -437,6 +472,8 @@ pub struct Settings {
     pub moderation: Moderation,
     /// What is scanned.
     pub scan: ScanSettings,
+    /// What is done with advisories.
+    pub advisories: AdvisorySettings,
     /// A release takes no further files this long after its first one; `None`: never closes.
     pub release_open: Option<Duration>,
     /// How long a publisher waits for the log before a 503.
@@ -504,6 +541,7 @@ impl Settings {
             delete: DeletePolicy::Within(Duration::from_secs(72 * 3_600)),
             moderation: Moderation::default(),
             scan: ScanSettings::default(),
+            advisories: AdvisorySettings::default(),
             release_open: Some(Duration::from_secs(14 * 86_400)),
             log_wait: Duration::from_secs(20),
             most_unshown: MOST_UNSHOWN,

@@ -119,6 +119,7 @@ kinds! {
     RecoveryOther "recovery-other" "The account of a co-owner is being recovered" "Somebody is recovering the account {user}, which owns {project} with you. It opens {until}. Ask {user} by another way whether it is really them." "If it is not them, stop it by the link in this mail.";
     RecoveryStopped "recovery-stopped" "A recovery was stopped" "The recovery of the account {user} was stopped: {why}." "If you began it, begin again and tell the others first.";
     RecoveryDone "recovery-done" "Your account was recovered" "Your account was opened again by recovery. All tokens, sessions and older ways to sign in have ended. For {days} days it can not delete, hand over, or make tokens." FACTORS;
+    DownloadedMalware "downloaded-malware" "Something that you downloaded does harm" "You downloaded {releases}, which is now known to have been made to do harm: {advisory}." "Remove it wherever it was installed, and take every secret that could be read there for stolen: replace it. The advisory's page says more.";
     OperatorActed "operator-acted" "The operator changed your account" "The operator of this registry changed your account: {what}." "Ask the operator if you do not know why.";
 }
 

@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 use crate::Registry;
 use crate::error::{Kind, Result};
 use crate::heartbeat::Change;
-use crate::model::{Actor, Identity, Presented, ProjectId, Role, Roles};
+use crate::model::{AccountId, Actor, Identity, Presented, ProjectId, Role, Roles};
 use crate::policy::{self, Act, On};
 use crate::store::{CuratedProject, PrivateProject, Seen, Tx, Veiled};
 use crate::texts::NoticeKind;
@@ -165,6 +165,15 @@ impl Registry {
             key: project.key.clone(),
         };
         project.private.is_none() || self.may_see(actor, &private, roles)
+    }
+
+    /// The account that reads, where one does.
+    pub(crate) async fn reading_account(&self) -> Option<AccountId> {
+        let reader = reader()?;
+        match &self.actor_of(&reader).await.ok()?.identity {
+            Identity::Account { id, .. } => Some(id.clone()),
+            _ => None,
+        }
     }
 
     async fn actor_of<'a>(&self, reader: &'a Reader) -> Result<&'a Actor> {

@@ -102,6 +102,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "advisories-feed" "Name of a feed"
         "A feed of advisories can not have this name."
         "Take a short name; `own` is that of what this registry issues itself.";
+    "advisories-refused" "Feed refused"
+        "The newest files of a configured feed of advisories are not taken; what was imported before stays."
+        "Fetch the feed again; if it is meant, import it once with --accept-shrinkage.";
     "advisories-shrank" "Feed lost much"
         "A feed of advisories has far fewer records than before, so the former ones stay."
         "Fetch it again; if it is meant, import with --accept-shrinkage.";
@@ -111,6 +114,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "advisory-malformed" "Advisory malformed"
         "An advisory can not be issued as it was given."
         "Say in one line what is wrong, and the rest in the details.";
+    "advisory-not-malware" "Not about malware"
+        "Those who downloaded something are warned of advisories about malware alone, as long as they hold."
+        "Name an advisory about malware; of flaws the clients' own audits tell.";
     "advisory-unknown" "No such advisory"
         "There is no advisory of this identifier here."
         "Check how it is spelt, or look at the database that issued it.";
@@ -432,6 +438,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "document-too-large" "Index document too large"
         "An index document is larger than is read."
         "Raise the limit, if you trust its source.";
+    "downloaders-not-kept" "Downloads are not kept by person"
+        "This registry does not keep who downloads what, so nobody can be warned."
+        "Set advisories.keep_downloaders in the configuration; what was downloaded before is not known.";
     "ecosystem-unknown" [404] "Ecosystem unknown"
         "This registry does not serve that ecosystem."
         "Use one of those that the message names.";
@@ -444,6 +453,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "erase-confirm" "Name not confirmed"
         "To erase an account its own name is typed, and this was another one."
         "Type the account's own name.";
+    "exemption-unknown" "No such exemption"
+        "There is no exemption of this id that still holds."
+        "`countersignd advisories exemptions` lists them.";
     "factor-demanded" "Factor needed"
         "The account needs what would be taken away: because of its roles, of a critical project, or as an operator's."
         "Add another one first.";
@@ -546,6 +558,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "form-too-large" [413] "Form too large"
         "The text fields of the upload form are too many or too long."
         "Shorten the description; the file itself does not count here.";
+    "health-malformed" "Health of sources can not be used"
+        "A file on the health of source projects is not in a form that is known here, or a result in it makes no sense."
+        "Give results of Scorecard as JSON: one, a list, or one a line.";
     "identity-not-linked" "Not linked"
         "The account has no such link to an external provider."
         "Open the security page again.";
@@ -1239,6 +1254,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "recovery-unknown" "No such recovery"
         "There is no such recovery, it has ended, or you own nothing together with the account."
         "Begin again with the user name or an address of the account.";
+    "release-advised-against" "Not served because of an advisory"
+        "The operator of this registry does not serve what an advisory of this kind means."
+        "Choose another version, or ask the operator for an exemption.";
     "release-closed" "Release closed"
         "The release is too old to take further files."
         "Publish a new version.";

@@ -45,12 +45,21 @@ async fn health(State(site): State<Site>, headers: HeaderMap) -> Response {
     }
     let standing = site.registry.standing_service_logs().await;
     let feeds = site.registry.advisory_feeds().await.unwrap_or_default();
+    let refused = site.registry.advisory_problems().await.unwrap_or_default();
+    let now = site.registry.now();
     let body = json!({
         "ok": health.ok,
         "advisories": feeds.iter().map(|feed| json!({
             "feed": feed.name,
             "records": feed.records,
             "imported": feed.imported.rfc3339(),
+            "age_seconds": (now.seconds() - feed.imported.seconds()).max(0),
+        })).collect::<Vec<_>>(),
+        // What was imported before still counts.
+        "advisories_refused": refused.iter().map(|one| json!({
+            "feed": one.feed,
+            "problem": one.problem,
+            "since": one.since.rfc3339(),
         })).collect::<Vec<_>>(),
         "problems": health.problems,
         "log_size": health.log_size,

@@ -15,9 +15,9 @@ use countersign_registry::model::{Actor, CallerOrigin, Presented};
 use countersign_registry::{Kind, Reader, Registry, reading_as};
 use futures::future::Either;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, EXPECT, HOST,
-    ORIGIN, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, USER_AGENT, VARY, X_CONTENT_TYPE_OPTIONS,
-    X_FRAME_OPTIONS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY,
+    COOKIE, EXPECT, HOST, ORIGIN, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, USER_AGENT, VARY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use tower::Service as _;
@@ -144,6 +144,12 @@ impl Inner {
         }
         let (method, headers) = (request.method(), request.headers());
         if method != Method::GET && method != Method::HEAD {
+            return None;
+        }
+        // Where it is kept who downloads what, whoever shows who they are takes the way on which that is found out.
+        if self.site.registry.keeps_downloaders()
+            && (headers.contains_key(AUTHORIZATION) || headers.contains_key(COOKIE))
+        {
             return None;
         }
         let path = request.uri().path();

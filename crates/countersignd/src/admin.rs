@@ -14,7 +14,9 @@ use countersign_registry::{
 };
 use serde_json::json;
 
-use crate::cli::{Admin, Common, Log, Project, Quarantine, Report, Scan, Stores, Token, Visible};
+use crate::cli::{
+    Admin, Common, Health, Log, Project, Quarantine, Report, Scan, Stores, Token, Visible,
+};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::{instance, report};
@@ -50,6 +52,27 @@ async fn act(common: &Common, command: &Admin) -> Result<(), Failure> {
         Admin::Quarantine(command) => quarantine(common, command).await,
         Admin::Report(command) => reports(common, command).await,
         Admin::Scan(command) => scan(common, command).await,
+        Admin::Health(Health::Import { file, stores }) => {
+            let registry = open(common, stores).await?;
+            let done = registry
+                .import_source_health(&Actor::operator(), file)
+                .await?;
+            if common.json {
+                report::json(&json!({
+                    "taken": done.taken, "refused": done.refused,
+                    "reasons": done.reasons.iter().map(|(place, why)| json!({"repository": place, "why": why})).collect::<Vec<_>>(),
+                }));
+                return Ok(());
+            }
+            report::line(&format!("{} results imported", done.taken));
+            if done.refused > 0 {
+                report::line(&format!("{} could not be used:", done.refused));
+                for (place, why) in &done.reasons {
+                    report::line(&format!("  {place}: {why}"));
+                }
+            }
+            Ok(())
+        }
         Admin::Log(command) => log(common, command).await,
     }
 }
@@ -384,13 +407,17 @@ async fn quarantine(common: &Common, command: &Quarantine) -> Result<(), Failure
             release,
             file,
             reason,
+            malware,
             freeze,
             stores,
         } => {
             let ((ecosystem, name), registry) = (&project.project, open(common, stores).await?);
             let order = Order {
                 reason,
-                cause: Cause::Operator,
+                cause: match *malware {
+                    true => Cause::Malware,
+                    false => Cause::Operator,
+                },
                 freeze: *freeze,
             };
             let portion = portion(release.as_deref(), file.as_deref());

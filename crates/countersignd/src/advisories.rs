@@ -2,11 +2,11 @@
 
 use countersign_formats::Ecosystem;
 use countersign_registry::model::Actor;
-use countersign_registry::{AdvisoryFeed, NewAdvisory};
+use countersign_registry::{AdvisoryFeed, NewAdvisory, NewExemption};
 use serde_json::json;
 
 use crate::admin::open;
-use crate::cli::{Advisories, Common, ImportAdvisories, IssueAdvisory};
+use crate::cli::{Advisories, Common, ExemptFromAdvisory, ImportAdvisories, IssueAdvisory};
 use crate::failure::Failure;
 use crate::report;
 
@@ -66,6 +66,68 @@ pub async fn run(common: &Common, command: &Advisories) -> Result<(), Failure> {
             }
             Ok(())
         }
+        Advisories::Exempt(options) => exempt(common, options).await,
+        Advisories::EndExemption { id, stores } => {
+            let registry = open(common, stores).await?;
+            registry.end_exemption(&Actor::operator(), id).await?;
+            if common.json {
+                report::json(&json!({"id": id, "ended": true}));
+            } else {
+                report::line("It holds no longer");
+            }
+            Ok(())
+        }
+        Advisories::Exemptions { stores } => {
+            let registry = open(common, stores).await?;
+            let found = registry.advisory_exemptions(&Actor::operator()).await?;
+            if common.json {
+                report::json(&json!({"exemptions": found.iter().map(|one| json!({
+                    "id": one.id, "ecosystem": one.ecosystem.as_str(), "project": one.project, "version": one.version,
+                    "advisory": one.advisory, "reason": one.reason, "made": one.made.rfc3339(),
+                })).collect::<Vec<_>>()}));
+                return Ok(());
+            }
+            let rows: Vec<Vec<String>> = found
+                .iter()
+                .map(|one| {
+                    let version = one.version.as_deref().unwrap_or("all");
+                    vec![
+                        one.id.clone(),
+                        format!("{}:{} {version}", one.ecosystem, one.project),
+                        one.advisory.clone(),
+                        one.reason.clone(),
+                    ]
+                })
+                .collect();
+            report::table(&["ID", "WHAT", "ADVISORY", "WHY"], &rows);
+            Ok(())
+        }
+        Advisories::Warn { id, apply, stores } => {
+            let registry = open(common, stores).await?;
+            let warning = registry
+                .warn_downloaders(&Actor::operator(), id, *apply)
+                .await?;
+            if common.json {
+                report::json(&json!({
+                    "advisory": id, "releases": warning.releases, "accounts": warning.accounts,
+                    "told_before": warning.before, "told": *apply,
+                }));
+                return Ok(());
+            }
+            let (accounts, releases) = (warning.accounts.len(), warning.releases.len());
+            let told = if *apply { "told" } else { "to be told" };
+            report::line(&format!(
+                "{accounts} accounts that downloaded any of {releases} releases {told}; {} were told before",
+                warning.before
+            ));
+            for name in &warning.accounts {
+                report::line(&format!("  {name}"));
+            }
+            if !*apply && accounts > 0 {
+                report::line("Nobody was told: add --apply");
+            }
+            Ok(())
+        }
         Advisories::Withdraw { id, stores } => {
             let registry = open(common, stores).await?;
             registry.withdraw_advisory(&Actor::operator(), id).await?;
@@ -118,11 +180,12 @@ async fn import(common: &Common, options: &ImportAdvisories) -> Result<(), Failu
     Ok(())
 }
 
-async fn issue(common: &Common, options: &IssueAdvisory) -> Result<(), Failure> {
-    let Some((ecosystem, name)) = options.project.split_once(':') else {
+/// Takes ECOSYSTEM:PROJECT apart.
+fn named(project: &str) -> Result<(Ecosystem, &str), Failure> {
+    let Some((ecosystem, name)) = project.split_once(':') else {
         return Err(Failure::usage(
             "project-malformed",
-            format!("{:?} is no ECOSYSTEM:PROJECT.", options.project),
+            format!("{project:?} is no ECOSYSTEM:PROJECT."),
         )
         .remedy("Write it like pypi:demo."));
     };
@@ -132,6 +195,32 @@ async fn issue(common: &Common, options: &IssueAdvisory) -> Result<(), Failure> 
             .map_err(|rejection: countersign_formats::Rejection| {
                 Failure::usage("ecosystem-unknown", rejection.message)
             })?;
+    Ok((ecosystem, name))
+}
+
+async fn exempt(common: &Common, options: &ExemptFromAdvisory) -> Result<(), Failure> {
+    let (ecosystem, name) = named(&options.project)?;
+    let registry = open(common, &options.stores).await?;
+    let new = NewExemption {
+        ecosystem,
+        project: name.to_owned(),
+        version: options.version.clone(),
+        advisory: options.advisory.clone(),
+        reason: options.reason.clone(),
+    };
+    let id = registry
+        .exempt_from_advisory(&Actor::operator(), &new)
+        .await?;
+    if common.json {
+        report::json(&json!({"id": id}));
+    } else {
+        report::line(&id);
+    }
+    Ok(())
+}
+
+async fn issue(common: &Common, options: &IssueAdvisory) -> Result<(), Failure> {
+    let (ecosystem, name) = named(&options.project)?;
     let registry = open(common, &options.stores).await?;
     let new = NewAdvisory {
         ecosystem,

@@ -339,6 +339,35 @@ pub enum Advisories {
     },
     /// Issue an advisory of this registry's own, shown everywhere and in the feed at /osv/. Prints its identifier.
     Issue(IssueAdvisory),
+    /// Serve a project, or a version of it, in spite of an advisory that `advisories.block` minds. Prints the exemption's id.
+    Exempt(ExemptFromAdvisory),
+    /// End an exemption.
+    EndExemption {
+        /// Its id.
+        id: String,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+    /// Print the exemptions that hold.
+    Exemptions {
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+    /// Tell accounts that downloaded what an advisory about malware means. It needs `advisories.keep_downloaders`.
+    ///
+    /// Without --apply it only prints whom it would tell. Nobody is told twice of the same advisory.
+    Warn {
+        /// The advisory.
+        id: String,
+        /// Tell them, on their page and by mail.
+        #[arg(long)]
+        apply: bool,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
     /// Withdraw an advisory that this registry issued. It stays in the feed, marked, and matches nothing any longer.
     Withdraw {
         /// The identifier.
@@ -360,6 +389,26 @@ pub struct ImportAdvisories {
     /// Believe the feed even if it lost more than a tenth of its records.
     #[arg(long)]
     pub accept_shrinkage: bool,
+    /// Where database and blobs are.
+    #[command(flatten)]
+    pub stores: Stores,
+}
+
+/// Options of `advisories exempt`.
+#[derive(Args, Debug)]
+pub struct ExemptFromAdvisory {
+    /// The project, as ECOSYSTEM:NAME.
+    #[arg(value_name = "ECOSYSTEM:PROJECT")]
+    pub project: String,
+    /// The advisory that is not to count.
+    #[arg(long, value_name = "ID")]
+    pub advisory: String,
+    /// This version alone; without it: all.
+    #[arg(long = "affected", value_name = "VERSION")]
+    pub version: Option<String>,
+    /// Why it may be served; kept with the event.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
     /// Where database and blobs are.
     #[command(flatten)]
     pub stores: Stores,
@@ -468,6 +517,9 @@ pub enum Admin {
     /// What the scanner found, and digests that are known to do harm.
     #[command(subcommand)]
     Scan(Scan),
+    /// What others say about the source projects of packages, shown on the pages of releases with source and day.
+    #[command(subcommand)]
+    Health(Health),
     /// The transparency log and its witnesses.
     #[command(subcommand)]
     Log(Log),
@@ -851,6 +903,9 @@ pub enum Quarantine {
         /// Why; shown to whoever asks for it.
         #[arg(long)]
         reason: String,
+        /// It does harm for sure: an advisory tells everybody, and is withdrawn when it is served again.
+        #[arg(long)]
+        malware: bool,
         /// Freeze the accounts and workflows that published it, until it is served again.
         #[arg(long)]
         freeze: bool,
@@ -886,6 +941,19 @@ pub enum Quarantine {
         /// What they are told.
         #[arg(long)]
         text: String,
+        /// Where database and blobs are.
+        #[command(flatten)]
+        stores: Stores,
+    },
+}
+
+/// `admin health …`
+#[derive(Debug, Subcommand)]
+pub enum Health {
+    /// Import results of OpenSSF Scorecard (its JSON), or of other sources: one, a list, or one a line.
+    Import {
+        /// The file.
+        file: PathBuf,
         /// Where database and blobs are.
         #[command(flatten)]
         stores: Stores,

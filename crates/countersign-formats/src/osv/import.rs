@@ -110,8 +110,25 @@ pub fn archive(
 /// Reads a document: one record, a list of them, `{"vulns": […]}` as OSV's interfaces answer, or a record a line.
 ///
 /// # Errors
-/// `osv-malformed` where it is none of these; and what `each` refuses.
+/// `osv-malformed` where it is none of these, is cut off, or holds no record that can be used; and what `each` refuses.
 pub fn document(
+    place: &str,
+    bytes: &[u8],
+    each: &mut dyn FnMut(Record) -> Result<(), Rejection>,
+) -> Result<Report, Rejection> {
+    let report = part(place, bytes, each)?;
+    if report.records == 0 && report.refused > 0 {
+        let why = report.reasons.first().map_or("", |(_, why)| why.as_str());
+        return Err(Rejection::new("osv-malformed", why));
+    }
+    Ok(report)
+}
+
+/// [`document`], where it is one of many: that none of its records can be used says nothing about the others.
+///
+/// # Errors
+/// `osv-malformed` where it is no document, or is cut off; and what `each` refuses.
+pub fn part(
     place: &str,
     bytes: &[u8],
     each: &mut dyn FnMut(Record) -> Result<(), Rejection>,
@@ -145,19 +162,12 @@ pub fn document(
             for value in serde_json::Deserializer::from_slice(bytes).into_iter::<Value>() {
                 match value {
                     Ok(value) => report.take(place, Record::from_value(value), each)?,
-                    Err(error) => {
-                        // Behind an error the reader knows no way on.
-                        report.take(place, Err(malformed("", &error.to_string())), each)?;
-                        break;
-                    }
+                    // Behind it the reader knows no way on, and what is cut off is not taken for less.
+                    Err(error) => return Err(malformed("", &error.to_string())),
                 }
             }
         }
         _ => return Err(malformed("", "it is no JSON")),
-    }
-    if report.records == 0 && report.refused > 0 {
-        let why = report.reasons.first().map_or("", |(_, why)| why.as_str());
-        return Err(Rejection::new("osv-malformed", why));
     }
     Ok(report)
 }

@@ -529,10 +529,15 @@ fn documents_of_several_shapes_are_read() {
         assert_eq!((report.records, seen), (expected, expected));
     }
     let mut nothing = |_| Ok(());
-    for text in ["", "nonsense", "{}", "[1]", "[{}", &one[..50]] {
+    let cut = format!("{one}\n{one}\n{}", &one[..50]);
+    for text in ["", "nonsense", "{}", "[1]", "[{}", &one[..50], &cut] {
         let refused = import::document("x", text.as_bytes(), &mut nothing).unwrap_err();
         assert_eq!(refused.code, "osv-malformed", "{text}");
     }
+    // As one of many files a document may hold nothing of use, and must be whole all the same.
+    let told = import::part("x", b"{}", &mut nothing).unwrap();
+    assert_eq!((told.records, told.refused), (0, 1));
+    assert!(import::part("x", cut.as_bytes(), &mut nothing).is_err());
     // One of several that can not be used is told, the others are taken.
     let mixed = format!("[{one}, {{\"id\": \"\"}}]");
     let report = import::document("x", mixed.as_bytes(), &mut nothing).unwrap();

@@ -22,6 +22,8 @@ pub enum Portion<'a> {
 pub enum Cause {
     /// An operator, or the project's own people.
     Operator,
+    /// An operator, who is sure that it does harm.
+    Malware,
     /// The rule for reports.
     Reports,
     /// The scanner.
@@ -33,10 +35,16 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Is it known to do harm, rather than suspected? Then everybody is told by an advisory.
+    pub fn is_malware(self) -> bool {
+        matches!(self, Self::Malware | Self::Feed)
+    }
+
     /// The stored word; also the name of the part of the system that acts.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Operator => "operator",
+            Self::Malware => "malware",
             Self::Reports => "reports",
             Self::Scan => "scan",
             Self::Feed => "feed",
@@ -82,7 +90,7 @@ pub struct Case {
     pub version: Option<String>,
     /// The file, where it is less than a release.
     pub file: Option<String>,
-    /// `operator`, `reports`, `scan`, `feed` or `names`.
+    /// `operator`, `malware`, `reports`, `scan`, `feed` or `names`.
     pub cause: String,
     /// As everyone is told.
     pub reason: String,

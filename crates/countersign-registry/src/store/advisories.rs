@@ -4,12 +4,14 @@
 use std::collections::HashMap;
 
 use countersign_formats::Ecosystem;
+use countersign_formats::source_health::SourceHealth;
 
 use super::{
-    Store, Tx, built, failed, maybe_time, number, places, signed, text, time, unsigned, value_rows,
+    Store, Tx, built, ecosystem, failed, maybe_text, maybe_time, number, places, signed, text,
+    time, unsigned, value_rows,
 };
-use crate::error::Result;
-use crate::model::Time;
+use crate::error::{Error, Result};
+use crate::model::{AccountId, FileId, ProjectId, Time};
 
 /// An advisory with what it says about packages of ours.
 #[derive(Clone, Debug)]
@@ -35,6 +37,19 @@ pub(crate) struct FeedRow {
     pub(crate) imported: Time,
 }
 
+/// Something that is served in spite of an advisory.
+#[derive(Clone, Debug)]
+pub(crate) struct ExemptionRow {
+    pub(crate) id: String,
+    pub(crate) ecosystem: Ecosystem,
+    pub(crate) key: String,
+    /// Empty: all.
+    pub(crate) version: String,
+    pub(crate) advisory: String,
+    pub(crate) reason: String,
+    pub(crate) made: Time,
+}
+
 /// The most packages of one look-up.
 const MOST_NAMES: usize = 400;
 
@@ -46,6 +61,36 @@ impl Store {
             .await
             .map_err(failed)?;
         maybe_time(&row, "at")
+    }
+
+    /// When something was said about a source project last.
+    pub(crate) async fn source_health_changed(&self) -> Result<Option<Time>> {
+        let row = sqlx::query("SELECT max(imported_at) AS at FROM source_health")
+            .fetch_one(&self.near)
+            .await
+            .map_err(failed)?;
+        maybe_time(&row, "at")
+    }
+
+    /// What is said about repositories, by repository and source.
+    pub(crate) async fn source_health(&self, repositories: &[String]) -> Result<Vec<SourceHealth>> {
+        let mut found = Vec::new();
+        for repositories in repositories.chunks(MOST_NAMES) {
+            let mut query = sqlx::query(built(format!(
+                "SELECT said FROM source_health WHERE repository IN ({}) ORDER BY repository, source",
+                places(repositories.len(), 1)
+            )));
+            for repository in repositories {
+                query = query.bind(repository.clone());
+            }
+            for row in &query.fetch_all(&self.near).await.map_err(failed)? {
+                let said = text(row, "said")?;
+                found.push(serde_json::from_str(&said).map_err(|source| {
+                    Error::internal("a stored result on a source can not be read", source)
+                })?);
+            }
+        }
+        Ok(found)
     }
 
     /// All feeds, by name.
@@ -309,5 +354,323 @@ impl Store {
                 ))
             })
             .collect()
+    }
+}
+
+impl Store {
+    /// Which state of a feed's files was read last, and why it was refused, if it was.
+    pub(crate) async fn advisory_source(
+        &self,
+        feed: &str,
+    ) -> Result<Option<(String, Option<String>)>> {
+        let row = sqlx::query("SELECT mark, problem FROM advisory_sources WHERE feed = $1")
+            .bind(feed.to_owned())
+            .fetch_optional(&self.near)
+            .await
+            .map_err(failed)?;
+        row.map(|row| Ok((text(&row, "mark")?, maybe_text(&row, "problem")?)))
+            .transpose()
+    }
+
+    /// Feeds whose newest files were refused, why, and since when.
+    pub(crate) async fn advisory_problems(&self) -> Result<Vec<(String, String, Time)>> {
+        let rows = sqlx::query("SELECT feed, problem, looked_at FROM advisory_sources WHERE problem IS NOT NULL ORDER BY feed")
+            .fetch_all(&self.near)
+            .await
+            .map_err(failed)?;
+        rows.iter()
+            .map(|row| {
+                Ok((
+                    text(row, "feed")?,
+                    text(row, "problem")?,
+                    time(row, "looked_at")?,
+                ))
+            })
+            .collect()
+    }
+
+    /// Exemptions that hold, the newest first.
+    pub(crate) async fn exemptions(&self) -> Result<Vec<ExemptionRow>> {
+        let rows = sqlx::query(
+            "SELECT id, ecosystem, name_key, version, advisory_id, reason, made_at FROM advisory_exemptions \
+             WHERE ended_at IS NULL ORDER BY made_at DESC, id DESC",
+        )
+        .fetch_all(&self.read)
+        .await
+        .map_err(failed)?;
+        rows.iter()
+            .map(|row| {
+                Ok(ExemptionRow {
+                    id: text(row, "id")?,
+                    ecosystem: ecosystem(&text(row, "ecosystem")?)?,
+                    key: text(row, "name_key")?,
+                    version: text(row, "version")?,
+                    advisory: text(row, "advisory_id")?,
+                    reason: text(row, "reason")?,
+                    made: time(row, "made_at")?,
+                })
+            })
+            .collect()
+    }
+
+    /// Advisories that do not count for a version.
+    pub(crate) async fn exemptions_of(
+        &self,
+        ecosystem: Ecosystem,
+        key: &str,
+        version: &str,
+    ) -> Result<Vec<String>> {
+        let rows = sqlx::query(
+            "SELECT advisory_id FROM advisory_exemptions WHERE ecosystem = $1 AND name_key = $2 AND version IN ('', $3) AND ended_at IS NULL",
+        )
+        .bind(ecosystem.as_str())
+        .bind(key.to_owned())
+        .bind(version.to_owned())
+        .fetch_all(&self.near)
+        .await
+        .map_err(failed)?;
+        rows.iter().map(|row| text(row, "advisory_id")).collect()
+    }
+
+    /// Every file that a project ever had, private or withheld, with its version.
+    pub(crate) async fn every_file_of(
+        &self,
+        ecosystem: Ecosystem,
+        key: &str,
+    ) -> Result<Vec<(FileId, String)>> {
+        let rows = sqlx::query(
+            "SELECT f.id, r.version FROM files f JOIN releases r ON r.id = f.release_id JOIN projects p ON p.id = f.project_id \
+             WHERE p.ecosystem = $1 AND p.key = $2 ORDER BY f.id",
+        )
+        .bind(ecosystem.as_str())
+        .bind(key.to_owned())
+        .fetch_all(&self.read)
+        .await
+        .map_err(failed)?;
+        rows.iter()
+            .map(|row| Ok((FileId(text(row, "id")?), text(row, "version")?)))
+            .collect()
+    }
+
+    /// Forgets who downloaded what before the day of this time, and who was told before it. The number of downloads.
+    pub(crate) async fn forget_downloaders(&self, before: Time) -> Result<u64> {
+        let gone = sqlx::query("DELETE FROM downloaders WHERE day < $1")
+            .bind(before.day())
+            .execute(&self.write)
+            .await
+            .map_err(failed)?
+            .rows_affected();
+        sqlx::query("DELETE FROM download_warnings WHERE warned_at < $1")
+            .bind(before.0)
+            .execute(&self.write)
+            .await
+            .map_err(failed)?;
+        Ok(gone)
+    }
+}
+
+impl Tx {
+    /// Remembers which state of a feed's files was read, and why it was refused.
+    pub(crate) async fn put_advisory_source(
+        &mut self,
+        feed: &str,
+        mark: &str,
+        problem: Option<&str>,
+        now: Time,
+    ) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO advisory_sources (feed, mark, looked_at, problem) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (feed) DO UPDATE SET mark = excluded.mark, looked_at = excluded.looked_at, problem = excluded.problem",
+        )
+        .bind(feed.to_owned())
+        .bind(mark.to_owned())
+        .bind(now.0)
+        .bind(problem.map(str::to_owned))
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    /// A feed was imported: what was wrong with it before is no matter any more.
+    pub(crate) async fn mend_advisory_source(&mut self, feed: &str) -> Result<()> {
+        sqlx::query("UPDATE advisory_sources SET problem = NULL WHERE feed = $1")
+            .bind(feed.to_owned())
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    /// The record of an advisory of the registry's own.
+    pub(crate) async fn own_advisory(&mut self, id: &str) -> Result<Option<String>> {
+        let row = sqlx::query("SELECT record FROM advisories WHERE id = $1 AND feed = $2")
+            .bind(id.to_owned())
+            .bind(OWN_FEED)
+            .fetch_optional(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        row.map(|row| text(&row, "record")).transpose()
+    }
+
+    /// The advisory that tells of a case.
+    pub(crate) async fn advisory_of_case(&mut self, case: &str) -> Result<Option<String>> {
+        let row = sqlx::query("SELECT advisory_id FROM cases WHERE id = $1")
+            .bind(case.to_owned())
+            .fetch_optional(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        match row {
+            Some(row) => maybe_text(&row, "advisory_id"),
+            None => Ok(None),
+        }
+    }
+
+    /// Notes which advisory tells of a case.
+    pub(crate) async fn set_advisory_of_case(&mut self, case: &str, id: &str) -> Result<()> {
+        sqlx::query("UPDATE cases SET advisory_id = $2 WHERE id = $1")
+            .bind(case.to_owned())
+            .bind(id.to_owned())
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Is a project for its own people only?
+    pub(crate) async fn is_private(&mut self, project: &ProjectId) -> Result<bool> {
+        let row = sqlx::query("SELECT private_at FROM projects WHERE id = $1")
+            .bind(project.0.clone())
+            .fetch_one(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(maybe_time(&row, "private_at")?.is_some())
+    }
+
+    /// Makes an exemption.
+    pub(crate) async fn insert_exemption(&mut self, row: &ExemptionRow) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO advisory_exemptions (id, ecosystem, name_key, version, advisory_id, reason, made_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(row.id.clone())
+        .bind(row.ecosystem.as_str())
+        .bind(row.key.clone())
+        .bind(row.version.clone())
+        .bind(row.advisory.clone())
+        .bind(row.reason.clone())
+        .bind(row.made.0)
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Ends an exemption; false where none of this id holds.
+    pub(crate) async fn end_exemption(&mut self, id: &str, now: Time) -> Result<bool> {
+        let done = sqlx::query(
+            "UPDATE advisory_exemptions SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL",
+        )
+        .bind(id.to_owned())
+        .bind(now.0)
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Notes a download; not of an account that was erased meanwhile.
+    pub(crate) async fn insert_downloader(
+        &mut self,
+        account: &AccountId,
+        file: &FileId,
+        day: i64,
+    ) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO downloaders (account_id, file_id, day) SELECT a.id, f.id, CAST($3 AS BIGINT) FROM accounts a, files f \
+             WHERE a.id = $1 AND f.id = $2 AND a.name_key NOT LIKE 'erased:%' ON CONFLICT (account_id, file_id, day) DO NOTHING",
+        )
+        .bind(account.0.clone())
+        .bind(file.0.clone())
+        .bind(day)
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Accounts that downloaded any of these files, with their names.
+    pub(crate) async fn downloaders_of(
+        &mut self,
+        files: &[FileId],
+    ) -> Result<Vec<(AccountId, String)>> {
+        let mut found: Vec<(AccountId, String)> = Vec::new();
+        for files in files.chunks(MOST_NAMES) {
+            let mut query = sqlx::query(built(format!(
+                "SELECT a.id, a.name FROM accounts a WHERE EXISTS (SELECT 1 FROM downloaders d WHERE d.account_id = a.id AND d.file_id IN ({}))",
+                places(files.len(), 1)
+            )));
+            for file in files {
+                query = query.bind(file.0.clone());
+            }
+            for row in &query.fetch_all(&mut *self.inner).await.map_err(failed)? {
+                found.push((AccountId(text(row, "id")?), text(row, "name")?));
+            }
+        }
+        found.sort_by(|a, b| a.1.cmp(&b.1));
+        found.dedup();
+        Ok(found)
+    }
+
+    /// Accounts that were told of an advisory because of what they had downloaded.
+    pub(crate) async fn warned_of(&mut self, advisory: &str) -> Result<Vec<AccountId>> {
+        let rows = sqlx::query("SELECT account_id FROM download_warnings WHERE advisory_id = $1")
+            .bind(advisory.to_owned())
+            .fetch_all(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        rows.iter()
+            .map(|row| Ok(AccountId(text(row, "account_id")?)))
+            .collect()
+    }
+
+    /// Notes that an account was told.
+    pub(crate) async fn note_warned(
+        &mut self,
+        advisory: &str,
+        account: &AccountId,
+        now: Time,
+    ) -> Result<()> {
+        sqlx::query("INSERT INTO download_warnings (advisory_id, account_id, warned_at) VALUES ($1, $2, $3) ON CONFLICT (advisory_id, account_id) DO NOTHING")
+            .bind(advisory.to_owned())
+            .bind(account.0.clone())
+            .bind(now.0)
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    /// Puts what a source says about a repository in the place of what it said before; not of what is newer.
+    pub(crate) async fn put_source_health(
+        &mut self,
+        health: &SourceHealth,
+        now: Time,
+    ) -> Result<()> {
+        // Text and numbers only: this can not fail.
+        let said = serde_json::to_string(health).unwrap_or_default();
+        sqlx::query(
+            "INSERT INTO source_health (repository, source, said_at, said, imported_at) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (repository, source) DO UPDATE SET said_at = excluded.said_at, said = excluded.said, imported_at = excluded.imported_at \
+             WHERE source_health.said_at <= excluded.said_at",
+        )
+        .bind(health.repository.clone())
+        .bind(health.source.clone())
+        .bind(health.date.clone())
+        .bind(said)
+        .bind(now.0)
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(())
     }
 }

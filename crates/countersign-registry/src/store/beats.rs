@@ -727,7 +727,11 @@ impl Tx {
             .execute(&mut *self.inner)
             .await
             .map_err(failed)?;
-        // The mark by which other processes see that their memory may be wrong.
+        self.mark_withheld().await
+    }
+
+    /// Moves the mark by which other processes see that their memory may be wrong.
+    pub(crate) async fn mark_withheld(&mut self) -> Result<()> {
         sqlx::query(
             "INSERT INTO instance (key, value) VALUES ('withheld', '1') ON CONFLICT (key) DO UPDATE \
              SET value = CAST(CAST(instance.value AS BIGINT) + 1 AS TEXT)",

@@ -41,7 +41,7 @@ use std::time::Duration;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
 use sqlx::{AnyPool, AssertSqlSafe, Row};
 
-pub(crate) use advisories::{AdvisoryRow, FeedRow, OWN_FEED};
+pub(crate) use advisories::{AdvisoryRow, ExemptionRow, FeedRow, OWN_FEED};
 pub(crate) use beats::{
     DocumentRow, DueDocument, Head, LeafFacts, NewEvent, NumberedLeaf, ProjectState,
 };

@@ -59,6 +59,8 @@ pub(crate) const PERSONAL: &[Personal] = &[
     personal("invitations", "account_id = $1", Fate::Delete),
     personal("approvals", "account_id = $1", Fate::Delete),
     personal("stars", "account_id = $1", Fate::Delete),
+    personal("downloaders", "account_id = $1", Fate::Delete),
+    personal("download_warnings", "account_id = $1", Fate::Delete),
     personal(
         "proposals",
         "account_id = $1 OR by_account_id = $1",

@@ -102,6 +102,11 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
     ("advisories", "id"),
     ("advisory_rules", "advisory_id, position"),
     ("advisory_feeds", "name"),
+    ("advisory_sources", "feed"),
+    ("advisory_exemptions", "id"),
+    ("downloaders", "account_id, file_id, day"),
+    ("download_warnings", "advisory_id, account_id"),
+    ("source_health", "repository, source"),
 ];
 
 /// A column as a backup names it.

@@ -4,9 +4,13 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use countersign_formats::Ecosystem;
-use countersign_registry::model::Actor;
-use countersign_registry::{AdvisoryFeed, AdvisoryImport, DocumentKey, Error, NewAdvisory};
-use countersign_testkit::packages::Wheel;
+use countersign_formats::osv::{Grade, Record};
+use countersign_registry::model::{Actor, Cause, Order, Portion, Presented};
+use countersign_registry::{
+    AdvisoryBlock, AdvisoryFeed, AdvisoryImport, Deletion, DocumentKey, Error, NewAdvisory,
+    NewExemption, Reader, Registry, reading_as,
+};
+use countersign_testkit::packages::{Package, Wheel};
 use serde_json::{Value, json};
 
 use crate::kit::{TestRegistry, refused};
@@ -44,6 +48,16 @@ async fn import(test: &TestRegistry, path: &Path, shrink: bool) -> Result<Adviso
     registry
         .import_advisories(&Actor::operator(), &feed, &mut |_, _| {})
         .await
+}
+
+impl TestRegistry {
+    /// What the doctor says about one thing.
+    async fn diagnosis(&self, id: &str) -> String {
+        let keys = self.folder.path().join("keys");
+        let registry = &self.registry;
+        let found = registry.doctor(Some(&keys), false, &mut |_, _| {}).await;
+        found.into_iter().find(|one| one.id == id).unwrap().what
+    }
 }
 
 async fn known(test: &TestRegistry, version: &str) -> Vec<String> {
@@ -164,6 +178,7 @@ on_both_databases! {
         new.versions.clear();
         let second = test.registry.issue_advisory(&operator, &new).await.unwrap();
         assert_ne!(first, second);
+        assert!(first.starts_with("x_") && second.ends_with("-2"), "{first} {second}");
         assert_eq!(known(&test, "1.5.0").await, [first.clone(), second.clone()]);
         assert_eq!(known(&test, "3").await, std::slice::from_ref(&second));
         let concerns = test.registry.concerns(PYPI, "demo", "3").await.unwrap();
@@ -181,8 +196,248 @@ on_both_databases! {
         let folder = tempfile::tempdir().unwrap();
         let path = written(folder.path(), "all.json", &[record(&first, "2036-01-01T00:00:00Z", "other")]);
         assert_eq!(import(&test, &path, false).await.unwrap().written, 0);
-        assert_eq!(known(&test, "1.5").await, [first]);
+        assert_eq!(known(&test, "1.5").await, std::slice::from_ref(&first));
         test.publish(&ann, &Wheel::new("demo", "1.5").build()).await.unwrap();
-        assert!(!test.text(DocumentKey::Index(PYPI, "demo".into())).await.unwrap().contains("CSGN-"));
+        assert!(!test.text(DocumentKey::Index(PYPI, "demo".into())).await.unwrap().contains(&first));
+    }
+
+    async fn a_feed_of_the_settings_is_read_again_when_its_files_change_and_refused_once(database: Database) {
+        let folder = tempfile::tempdir().unwrap();
+        let all = |count: u32, modified: &str| -> Vec<Value> {
+            (0..count).map(|number| record(&format!("PYSEC-{number}"), modified, "demo")).collect()
+        };
+        let path = folder.path().join("all.json");
+        let named = path.clone();
+        let test = TestRegistry::with(database, |settings| {
+            settings.advisories.feeds = vec![("osv".to_owned(), named)];
+        }).await;
+        // Nobody fetched it yet.
+        refused(test.registry.refresh_advisories().await, "advisories-unreadable");
+        assert_eq!(test.registry.advisory_problems().await.unwrap()[0].feed, "osv");
+        written(folder.path(), "all.json", &all(30, "2026-01-01T00:00:00Z"));
+        test.registry.refresh_advisories().await.unwrap();
+        assert_eq!(known(&test, "1.5").await.len(), 30);
+        assert!(test.registry.advisory_problems().await.unwrap().is_empty());
+        let state = test.registry.advisories_state().await.unwrap();
+        test.registry.refresh_advisories().await.unwrap();
+        assert_eq!(test.registry.advisories_state().await.unwrap(), state, "nothing changed");
+        // Half of it is gone: told, and not read again before it changes.
+        written(folder.path(), "all.json", &all(15, "2026-02-01T00:00:00Z"));
+        refused(test.registry.refresh_advisories().await, "advisories-shrank");
+        refused(test.registry.refresh_advisories().await, "advisories-refused");
+        assert_eq!(known(&test, "1.5").await.len(), 30);
+        let told = test.registry.advisory_problems().await.unwrap();
+        assert!(told[0].problem.contains("has 15 now"), "{told:?}");
+        let diagnosis = test.diagnosis("advisories").await;
+        assert!(diagnosis.contains("not taken") && diagnosis.contains("osv"), "{diagnosis}");
+        // The operator believes it.
+        import(&test, &path, true).await.unwrap();
+        assert_eq!(known(&test, "1.5").await.len(), 15);
+        test.registry.refresh_advisories().await.unwrap();
+        assert!(test.diagnosis("advisories").await.contains("15 advisories of one feed"));
+        test.check().await;
+    }
+
+    async fn a_folder_of_many_records_counts_the_bad_ones_and_a_part_that_is_cut_off_refuses_all(test: TestRegistry) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut absurd = record("PYSEC-2", "2026-01-01T00:00:00Z", "demo");
+        absurd["affected"][0]["ranges"][0]["events"] = json!([{"fixed": "1"}]);
+        let mut long = record("PYSEC-3", "2026-01-01T00:00:00Z", "demo");
+        long["affected"][0]["package"]["name"] = json!("n".repeat(600));
+        let below = folder.path().join("deeper");
+        std::fs::create_dir(&below).unwrap();
+        for (name, one) in [("1.json", record("PYSEC-1", "2026-01-01T00:00:00Z", "demo")), ("2.json", absurd), ("3.json", long)] {
+            std::fs::write(below.join(name), one.to_string()).unwrap();
+        }
+        std::fs::write(below.join("notes.txt"), "no record").unwrap();
+        let done = import(&test, folder.path(), false).await.unwrap();
+        assert_eq!((done.records, done.written, done.refused), (1, 1, 2), "{done:?}");
+        let reasons: Vec<&str> = done.reasons.iter().map(|(_, why)| why.as_str()).collect();
+        assert!(reasons.iter().any(|why| why.contains("begins nowhere")), "{reasons:?}");
+        assert!(reasons.iter().any(|why| why.contains("500 bytes")), "{reasons:?}");
+        let newer = record("PYSEC-1", "2026-02-01T00:00:00Z", "other").to_string();
+        std::fs::write(below.join("1.json"), newer).unwrap();
+        std::fs::write(below.join("4.json"), "{\"id\": \"PYSEC-4\", \"mod").unwrap();
+        let refusal = refused(import(&test, folder.path(), false).await, "osv-malformed");
+        assert!(refusal.message.contains("4.json"), "{refusal}");
+        assert_eq!(known(&test, "1.5").await, ["PYSEC-1"]);
+    }
+
+    async fn a_quarantine_for_malware_is_an_advisory_until_it_is_undone(test: TestRegistry) {
+        let (ann, operator) = (test.user("ann").await, Actor::operator());
+        for (name, version) in [("demo", "1.0"), ("demo", "2.0"), ("other", "1.0"), ("hidden", "1.0")] {
+            test.publish(&ann, &Wheel::new(name, version).build()).await.unwrap();
+        }
+        let registry = &test.registry;
+        let malware = Order { reason: "sends tokens away", cause: Cause::Malware, freeze: false };
+        let release = Portion::Release("2.0");
+        registry.withhold(&operator, PYPI, "demo", release, malware).await.unwrap();
+        registry.withhold(&operator, PYPI, "demo", release, malware).await.unwrap();
+        let own = registry.own_advisories().await.unwrap();
+        assert_eq!(own.len(), 1, "one case, one advisory");
+        let record = Record::parse(own[0].2.as_bytes()).unwrap();
+        assert!(record.is_malware() && record.summary.unwrap().contains("sends tokens away"));
+        assert_eq!((known(&test, "2.0").await.len(), known(&test, "1.0").await.len()), (1, 0));
+        // A suspicion is no advisory; nor is what not everybody may see, nor what its own people withhold.
+        registry.withhold(&operator, PYPI, "other", Portion::Project, Order::because("odd")).await.unwrap();
+        registry.set_private(&operator, PYPI, "hidden", true).await.unwrap();
+        registry.withhold(&operator, PYPI, "hidden", Portion::Project, malware).await.unwrap();
+        registry.withhold(&ann, PYPI, "demo", Portion::Release("1.0"), malware).await.unwrap();
+        assert_eq!(registry.own_advisories().await.unwrap().len(), 1);
+        // Undone: withdrawn, and newer than what others have.
+        registry.serve_again(&operator, PYPI, "demo", release).await.unwrap();
+        assert!(known(&test, "2.0").await.is_empty());
+        let (_, modified, text) = registry.own_advisories().await.unwrap().remove(0);
+        assert!(text.contains("\"withdrawn\"") && modified > own[0].1, "{modified} {}", own[0].1);
+        // Deleted: it stays.
+        registry.withhold(&operator, PYPI, "demo", release, malware).await.unwrap();
+        registry.delete(&operator, PYPI, "demo", Deletion::Release("2.0")).await.unwrap();
+        assert_eq!(known(&test, "2.0").await.len(), 1);
+        // Known bytes are no suspicion.
+        let bad = Wheel::new("third", "1.0").build();
+        test.publish(&ann, &bad).await.unwrap();
+        let digests = [(bad.sha256(), "Stealer.A".to_owned())];
+        registry.learn_bad_digests(&operator, &digests, "list", false).await.unwrap();
+        let concerns = registry.concerns(PYPI, "third", "1.0").await.unwrap();
+        assert!(concerns[0].advisory.summary.contains("Stealer.A"), "{concerns:?}");
+        test.check().await;
+    }
+
+    async fn what_the_operator_blocks_is_refused_with_a_way_out_unless_it_is_exempt(test: TestRegistry) {
+        let (ann, operator) = (test.user("ann").await, Actor::operator());
+        let (bad, good) = (Wheel::new("demo", "1.5").build(), Wheel::new("demo", "2.0").build());
+        for wheel in [&bad, &good] {
+            test.publish(&ann, wheel).await.unwrap();
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let mut high = record("PYSEC-1", "2026-01-01T00:00:00Z", "demo");
+        high["severity"] = json!([{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:N/A:N"}]);
+        let path = written(folder.path(), "all.json", &[high]);
+        import(&test, &path, false).await.unwrap();
+        let under = async |block: AdvisoryBlock| {
+            let change = |settings: &mut countersign_registry::Settings| settings.advisories.block = block;
+            test.reopened_where(test.blobs(), change).await.unwrap()
+        };
+        let served = async |registry: &Registry, wheel: &Package| {
+            registry.file(&wheel.sha256(), &wheel.filename).await
+        };
+        // Not unless the operator says so; not what is only bad, where malware alone is minded; not below the severity.
+        for block in [AdvisoryBlock::Never, AdvisoryBlock::Malware, AdvisoryBlock::From(Grade::Critical)] {
+            served(&under(block).await, &bad).await.unwrap();
+        }
+        let strict = under(AdvisoryBlock::From(Grade::High)).await;
+        let error = refused(served(&strict, &bad).await, "release-advised-against");
+        assert!(error.message.contains("PYSEC-1") && error.message.contains("severity high"), "{error}");
+        assert!(error.remedy.as_deref().unwrap_or_default().contains("2.0"), "{error}");
+        refused(strict.metadata(&bad.sha256(), &bad.filename).await, "release-advised-against");
+        served(&strict, &good).await.unwrap();
+        // Memory does not outlive what becomes known.
+        let malware = NewAdvisory {
+            ecosystem: PYPI,
+            project: "demo".to_owned(),
+            versions: vec!["2.0".to_owned()],
+            summary: "It reads keys".to_owned(),
+            details: String::new(),
+            malware: true,
+        };
+        let id = strict.issue_advisory(&operator, &malware).await.unwrap();
+        let error = refused(served(&strict, &good).await, "release-advised-against");
+        assert!(error.message.contains("malware: It reads keys"), "{error}");
+        // An exemption, with its reason, for the version and the advisory that it names.
+        let mut new = NewExemption {
+            ecosystem: PYPI,
+            project: "Demo".to_owned(),
+            version: Some("2.0.0".to_owned()),
+            advisory: "PYSEC-1".to_owned(),
+            reason: "we do not parse foreign input with it".to_owned(),
+        };
+        refused(strict.exempt_from_advisory(&ann, &new).await, "operator-needed");
+        strict.exempt_from_advisory(&operator, &new).await.unwrap();
+        refused(served(&strict, &good).await, "release-advised-against");
+        new.advisory.clone_from(&id);
+        new.version = Some("2.0".to_owned());
+        let exemption = strict.exempt_from_advisory(&operator, &new).await.unwrap();
+        served(&strict, &good).await.unwrap();
+        assert_eq!(strict.advisory_exemptions(&operator).await.unwrap().len(), 2);
+        strict.end_exemption(&operator, &exemption).await.unwrap();
+        refused(strict.end_exemption(&operator, &exemption).await, "exemption-unknown");
+        refused(served(&strict, &good).await, "release-advised-against");
+        strict.withdraw_advisory(&operator, &id).await.unwrap();
+        served(&strict, &good).await.unwrap();
+        new.reason = " ".to_owned();
+        refused(strict.exempt_from_advisory(&operator, &new).await, "reason");
+        new.reason = "x".to_owned();
+        new.advisory = "NONE-1".to_owned();
+        refused(strict.exempt_from_advisory(&operator, &new).await, "advisory-unknown");
+        test.check().await;
+    }
+
+    async fn whoever_downloaded_malware_is_told_once_if_the_operator_keeps_that_and_says_so(database: Database) {
+        let test = TestRegistry::with(database, |settings| {
+            settings.advisories.keep_downloaders = Some(std::time::Duration::from_secs(30 * 86_400));
+        }).await;
+        let (ann, operator) = (test.user("ann").await, Actor::operator());
+        let (bad, good) = (Wheel::new("demo", "1.5").build(), Wheel::new("demo", "2.0").build());
+        for wheel in [&bad, &good] {
+            test.publish(&ann, wheel).await.unwrap();
+        }
+        let registry = &test.registry;
+        let download = async |reader: Reader, wheel: &Package| {
+            reading_as(reader, async {
+                let file = registry.file(&wheel.sha256(), &wheel.filename).await.unwrap();
+                registry.note_downloader(&file).await;
+            }).await;
+        };
+        let mut zoe = Actor::anonymous();
+        for name in ["bob", "eve", "zoe"] {
+            let actor = test.person(name).await;
+            zoe.clone_from(&actor);
+            let wheel = if name == "zoe" { &good } else { &bad };
+            download(Reader::known(actor), wheel).await;
+        }
+        download(Reader::with(Presented::Nothing, None), &bad).await;
+        let issue = async |malware: bool| {
+            let new = NewAdvisory {
+                ecosystem: PYPI,
+                project: "demo".to_owned(),
+                versions: vec!["1.5".to_owned()],
+                summary: "It reads keys".to_owned(),
+                details: String::new(),
+                malware,
+            };
+            registry.issue_advisory(&operator, &new).await.unwrap()
+        };
+        let (id, flaw) = (issue(true).await, issue(false).await);
+        refused(registry.warn_downloaders(&ann, &id, true).await, "operator-needed");
+        refused(registry.warn_downloaders(&operator, &flaw, true).await, "advisory-not-malware");
+        refused(registry.warn_downloaders(&operator, "NONE-1", true).await, "advisory-unknown");
+        // A dry run tells nobody.
+        for _ in 0..2 {
+            let found = registry.warn_downloaders(&operator, &id, false).await.unwrap();
+            assert_eq!((found.accounts, found.before), (vec!["bob".to_owned(), "eve".to_owned()], 0));
+            assert_eq!(found.releases, ["pypi:demo 1.5"]);
+        }
+        registry.warn_downloaders(&operator, &id, true).await.unwrap();
+        let again = registry.warn_downloaders(&operator, &id, true).await.unwrap();
+        assert_eq!((again.accounts.len(), again.before), (0, 2));
+        test.post().await;
+        let mails = test.mailbox.to("bob@example.org");
+        let told: Vec<_> = mails.iter().filter(|mail| mail.text.contains("pypi:demo 1.5")).collect();
+        assert_eq!(told.len(), 1, "of {} mails", mails.len());
+        assert!(told[0].text.contains(&id) && !test.mailbox.to("zoe@example.org").iter().any(|mail| mail.text.contains(&id)));
+        // It is the account's own, and goes with it.
+        let export = registry.export_account(&zoe).await.unwrap();
+        assert_eq!(export["tables"]["downloaders"].as_array().unwrap().len(), 1);
+        registry.erase_account(&zoe, "zoe").await.unwrap();
+        test.check().await;
+        // Kept no longer than the operator set; where it is not kept, not at all.
+        assert_eq!(registry.forget_downloaders().await.unwrap(), 0);
+        let other = test.reopened_where(test.blobs(), |settings| settings.advisories.keep_downloaders = None).await.unwrap();
+        refused(other.warn_downloaders(&operator, &id, false).await, "downloaders-not-kept");
+        test.turn_clock(std::time::Duration::from_secs(32 * 86_400));
+        assert_eq!(registry.forget_downloaders().await.unwrap(), 2);
+        download(Reader::known(test.user("may").await), &bad).await;
+        registry.flush_downloaders().await.unwrap();
+        assert_eq!(other.forget_downloaders().await.unwrap(), 1);
     }
 }

@@ -1,5 +1,8 @@
 //! npm and pip-audit, unmodified, see the advisories that the registry serves.
 
+use std::process::Output;
+
+use countersign_testkit::cargo::Cargo;
 use countersign_testkit::clients::{Clients, both_outputs};
 use countersign_testkit::http;
 use countersign_testkit::node::{Node, NodeHome};
@@ -57,6 +60,34 @@ fn npm_audit_and_pip_audit_warn_of_what_was_imported_and_issued() {
     }
     let (good, said) = audit("1.0.1");
     assert!(good && said.contains("found 0 vulnerabilities"), "{said}");
+    // The older question, with the tree of a lock file.
+    let tree = json!({
+        "name": "app", "version": "1.0.0", "requires": {"left": "1.0.0"},
+        "dependencies": {"mid": {"version": "3.0.0", "dependencies": {"left": {"version": "1.0.0", "dev": true}}}},
+    });
+    for path in ["audits/quick", "audits"] {
+        let answer = http::request(
+            "POST",
+            &format!("{}/npm/-/npm/v1/security/{path}", server.url()),
+            &[("Content-Type", "application/json")],
+            tree.to_string().as_bytes(),
+        );
+        let told: Value = answer.unwrap().expect_status(200).unwrap().json().unwrap();
+        let one = &told["advisories"]["GHSA-aaaa-bbbb-cccc"];
+        assert_eq!(
+            (
+                &one["module_name"],
+                &one["severity"],
+                &one["patched_versions"]
+            ),
+            (&json!("left"), &json!("critical"), &json!(">=1.0.1")),
+            "{told}"
+        );
+        assert_eq!(one["findings"][0]["paths"], json!(["mid>left"]));
+        assert_eq!(told["metadata"]["vulnerabilities"]["critical"], 1);
+        assert_eq!(told["metadata"]["totalDependencies"], 2);
+        assert_eq!(told["actions"][0]["resolves"][0]["path"], "mid>left");
+    }
 
     // pip-audit asks OSV's question of any address; the address of its other source is fixed in it.
     let wheel = Wheel::new("shaky", "1.0").build();
@@ -149,4 +180,145 @@ fn npm_audit_and_pip_audit_warn_of_what_was_imported_and_issued() {
     let health = server.get("/healthz").unwrap();
     let health: Value = health.json().unwrap();
     assert_eq!(health["advisories"][0]["feed"], "osv");
+}
+
+/// Asks until the answer is this one: what another process changed is seen within a moment.
+fn until(server: &TestServer, path: &str, status: u16) {
+    for _ in 0..600 {
+        if server.get(path).unwrap().status == status {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("{path} is never answered with {status}");
+}
+
+#[test]
+fn what_is_blocked_is_refused_in_the_words_of_pip_npm_and_cargo_until_it_is_exempt() {
+    let server = TestServer::start(ServerOptions {
+        configuration: "advisories.block = \"malware\"\nadvisories.keep_downloaders = \"30d\"\n"
+            .to_owned(),
+        ..ServerOptions::default()
+    })
+    .unwrap();
+    let token = server.publisher("ada").unwrap();
+    let wheel = Wheel::new("shaky", "1.0").build();
+    server.publish(&wheel, &token).unwrap();
+    let token_npm = server.token("ada", &["--action", "manage"]).unwrap();
+    let home = NodeHome::new(&format!("{}/npm/", server.url()), Some(&token_npm)).unwrap();
+    let package = home.folder("left").unwrap();
+    let manifest = json!({"name": "left", "version": "1.0.0", "license": "MIT"});
+    std::fs::write(package.join("package.json"), manifest.to_string()).unwrap();
+    let output = home.run(Node::Npm, &package, &["publish"]).unwrap();
+    assert!(output.status.success(), "{}", both_outputs(&output));
+    let cargo = Cargo::at(&server.url()).unwrap().with_token(&token);
+    let leaf = cargo
+        .package("leaf", "0.3.1", "", "pub fn leaf() {}\n")
+        .unwrap();
+    let output = cargo.publish(&leaf, &[]).unwrap();
+    assert!(output.status.success(), "{}", both_outputs(&output));
+
+    let clients = Clients::get().unwrap();
+    let app = home.folder("app").unwrap();
+    let manifest = json!({"name": "app", "version": "1.0.0", "private": true, "dependencies": {"left": "1.0.0"}});
+    std::fs::write(app.join("package.json"), manifest.to_string()).unwrap();
+    let dependency = "[dependencies]\nleaf = { version = \"0.3\", registry = \"countersign\" }";
+    let program = cargo.package("program", "0.0.0", dependency, "").unwrap();
+    let target = tempfile::tempdir().unwrap();
+    let pip = || {
+        clients
+            .pip_install(
+                &server.simple_url(),
+                &["shaky"],
+                target.path(),
+                &["--no-deps"],
+            )
+            .unwrap()
+    };
+    let npm = || {
+        drop(std::fs::remove_dir_all(app.join("node_modules")));
+        home.run(
+            Node::Npm,
+            &app,
+            &[
+                "install",
+                "--no-audit",
+                "--prefer-online",
+                "--cache",
+                "fresh",
+            ],
+        )
+        .unwrap()
+    };
+    let fetch = || {
+        cargo.forget().unwrap();
+        cargo.run(&program, &["fetch"]).unwrap()
+    };
+    let good = |output: &Output| assert!(output.status.success(), "{}", both_outputs(output));
+    // Served before, so that it lies in memory; npm, with its token, is remembered for it.
+    good(&npm());
+    drop(std::fs::remove_dir_all(app.join("fresh")));
+
+    let issue = |project: &str| {
+        let said = server
+            .run(&[
+                "advisories",
+                "issue",
+                project,
+                "--summary",
+                "It sends keys away",
+                "--malware",
+            ])
+            .unwrap();
+        String::from_utf8(said.stdout).unwrap().trim().to_owned()
+    };
+    let ids = [issue("pypi:shaky"), issue("npm:left"), issue("cargo:leaf")];
+    let place = format!("/files/{}/{}", wheel.sha256(), wheel.filename);
+    until(&server, &place, 403);
+    until(&server, "/npm/left/-/left-1.0.0.tgz", 403);
+    until(&server, "/cargo/api/v1/crates/leaf/0.3.1/download", 403);
+    for (output, id) in [pip(), npm(), fetch()].iter().zip(&ids) {
+        let said = both_outputs(output);
+        assert!(
+            !output.status.success() && said.contains("It sends keys away") && said.contains(id),
+            "{said}"
+        );
+    }
+    // Whom it concerns: first whom it would tell, then told, once.
+    let warn = |more: &[&str]| -> Value {
+        let said = server
+            .run(&[&["advisories", "warn", &ids[1], "--json"][..], more].concat())
+            .unwrap();
+        serde_json::from_slice(&said.stdout).unwrap()
+    };
+    let mut found = warn(&[]);
+    for _ in 0..600 {
+        if found["accounts"] == json!(["ada"]) {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        found = warn(&[]);
+    }
+    assert_eq!(found["accounts"], json!(["ada"]), "{found}");
+    assert_eq!(warn(&["--apply"])["accounts"], json!(["ada"]));
+    assert_eq!(warn(&["--apply"])["told_before"], 1);
+
+    for (project, id) in ["pypi:shaky", "npm:left", "cargo:leaf"].iter().zip(&ids) {
+        let arguments = [
+            "advisories",
+            "exempt",
+            project,
+            "--advisory",
+            id,
+            "--reason",
+            "looked at: it does not",
+        ];
+        server.run(&arguments).unwrap();
+    }
+    until(&server, &place, 200);
+    until(&server, "/npm/left/-/left-1.0.0.tgz", 200);
+    until(&server, "/cargo/api/v1/crates/leaf/0.3.1/download", 200);
+    for output in [pip(), npm(), fetch()] {
+        good(&output);
+    }
 }

@@ -155,6 +155,9 @@ pub(super) struct Quarantine {
     /// Freeze the accounts and workflows that published it.
     #[serde(default)]
     freeze: bool,
+    /// It does harm for sure: everybody is told by an advisory, until it is served again.
+    #[serde(default)]
+    malware: bool,
 }
 
 /// Words.
@@ -356,7 +359,10 @@ pub(super) async fn quarantine(
     let done = if wanted.withheld {
         let order = Order {
             reason: &wanted.reason,
-            cause: Cause::Operator,
+            cause: match wanted.malware {
+                true => Cause::Malware,
+                false => Cause::Operator,
+            },
             freeze: wanted.freeze,
         };
         registry

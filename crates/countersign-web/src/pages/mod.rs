@@ -37,6 +37,7 @@ mod search;
 mod security;
 mod settings;
 mod sign_in;
+mod source_health;
 mod staged;
 mod tokens;
 mod visit;

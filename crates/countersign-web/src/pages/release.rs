@@ -24,6 +24,7 @@ use super::phrase::{self, Breakable, Day};
 use super::project::{Addressed, Banner, name_for_clients, shown_state};
 use super::provenance::Security;
 use super::readme::Readme;
+use super::source_health::Health;
 use super::visit::{Answer, Frame, Page, Visit};
 use crate::error::shown;
 
@@ -58,6 +59,7 @@ struct ReleasePage<'a> {
     /// What is needed in certain cases alone, under a heading.
     more_needs: Vec<(Heading<'a>, Vec<Need<'a>>)>,
     facts: Facts,
+    health: Option<Health>,
     readme: Readme,
 }
 
@@ -494,7 +496,12 @@ async fn page(visit: &Visit, ecosystem: &str, name: &str, version: &str) -> Resu
             let (system, key) = (addressed.ecosystem, &addressed.key);
             let advised = Advised::of(registry, system, key, &release).await?;
             let page = ReleasePage::new(&visit.frame, &project, &release, security);
-            Page::render(&ReleasePage { advised, ..page })
+            let health = Health::of(registry, &project, &page.facts).await?;
+            Page::render(&ReleasePage {
+                advised,
+                health,
+                ..page
+            })
         })
         .await
 }
@@ -589,6 +596,7 @@ impl<'a> ReleasePage<'a> {
             needs,
             more_needs,
             facts: Facts::of(detail),
+            health: None,
             // A description is its author's own advertisement: none while the project is suspected.
             readme: if quarantined {
                 Readme::Missing
@@ -629,7 +637,13 @@ pub(super) fn samples() -> Vec<(&'static str, String)> {
             let (project, release) = (samples::project(), samples::release());
             let page = ReleasePage::new(&frame, &project, &release, Security::new(&[], None));
             let advised = Advised::sample();
-            ReleasePage { advised, ..page }.render().unwrap()
+            let health = Health::sample(&project, &page.facts);
+            let page = ReleasePage {
+                advised,
+                health,
+                ..page
+            };
+            page.render().unwrap()
         }),
         (
             "release-attested",

@@ -147,7 +147,9 @@ pub(super) async fn whole_or_part(
     headers: &HeaderMap,
 ) -> Result<Response, Error> {
     let (response, range) = head(site, file, method, headers);
-    count(site, file, method, &response);
+    if count(site, file, method, &response) {
+        site.registry.note_downloader(file).await;
+    }
     let body = match (range, &file.memory) {
         (None, _) => Body::empty(),
         (range, Some(bytes)) => Body::from(body_of(bytes, range)),
@@ -231,12 +233,14 @@ fn head(
     (response, range)
 }
 
-/// Counts whole downloads; parts are installers looking at an archive's directory.
-fn count<B>(site: &Site, file: &ServedFile, method: &Method, response: &http::Response<B>) {
-    if method == Method::GET && response.status() == StatusCode::OK {
+/// Counts whole downloads; parts are installers looking at an archive's directory. Whether it was one.
+fn count<B>(site: &Site, file: &ServedFile, method: &Method, response: &http::Response<B>) -> bool {
+    let whole = method == Method::GET && response.status() == StatusCode::OK;
+    if whole {
         site.registry.count_download(file);
         site.meters.downloaded();
     }
+    whole
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -8,14 +8,14 @@ mod value;
 use std::path::{Path, PathBuf};
 
 use countersign_registry::model::Visibility;
-use countersign_registry::{DeletePolicy, LossRule, ScanHold};
+use countersign_registry::{AdvisoryBlock, DeletePolicy, LossRule, ScanHold};
 use toml::de::{DeTable, DeValue};
 use url::Url;
 
 pub use resolve::{Blobs, Config, Mail, MailServer, Overrides, Tls, shown_without_password};
 pub use value::{
-    Bytes, CargoIndexes, Contacts, Count, Day, Days, Languages, LogFormat, Names, OpenDays,
-    Providers, SecurityAddress, Setting, SignInProviders, Span, TrustRoots, public_url,
+    Bytes, CargoIndexes, Contacts, Count, Day, Days, FeedLines, Languages, LogFormat, Names,
+    OpenDays, Providers, SecurityAddress, Setting, SignInProviders, Span, TrustRoots, public_url,
 };
 
 use crate::failure::Failure;
@@ -121,6 +121,15 @@ keys! {
     "scan.hold_at" => scan_hold_at: Count = "80";
     /// From this score on operators are shown what was found.
     "scan.flag_at" => scan_flag_at: Count = "30";
+    /// Feeds of advisories that are read again whenever their files change, one a text: a name, and a file or folder as
+    /// `countersignd advisories import` takes it. Something else has to fetch them.
+    "advisories.feeds" => advisory_feeds: FeedLines = "[]";
+    /// Which releases are not served because of an advisory that means them for sure: "never", "malware", or from a severity
+    /// on ("critical", "high", "medium", "low"), malware included. `countersignd advisories exempt` makes exceptions.
+    "advisories.block" => advisories_block: AdvisoryBlock = "\"never\"";
+    /// How long it is kept which account downloaded which file on which day, so that `countersignd advisories warn` can tell
+    /// those who downloaded what turned out to do harm. Without this line it is not kept, and what was kept is deleted.
+    "advisories.keep_downloaders" => keep_downloaders: Span = "\"90d\"";
     /// The certificate chain in PEM, the server's own certificate first. SIGHUP reads both files again.
     "tls.cert" => tls_cert: PathBuf = "\"/etc/countersign/tls/fullchain.pem\"";
     /// The certificate's private key in PEM.
@@ -233,6 +242,7 @@ const EXAMPLES_ONLY: &[&str] = &[
     "security.expires",
     "security.encryption",
     "security.acknowledgments",
+    "advisories.keep_downloaders",
     // Its default is that of another key.
     "sign_in.open",
     "tls.cert",

@@ -7,8 +7,8 @@ use std::time::Duration;
 use countersign_formats::Limits;
 use countersign_registry::model::{EmailAddress, Visibility};
 use countersign_registry::{
-    DeletePolicy, LogPolicy, LossRule, Moderation, ReportRule, RootRepository, ScanPartner,
-    ScanSettings, Settings, SignIn, SignInProvider, TrustedPublishing,
+    AdvisorySettings, DeletePolicy, LogPolicy, LossRule, Moderation, ReportRule, RootRepository,
+    ScanPartner, ScanSettings, Settings, SignIn, SignInProvider, TrustedPublishing,
 };
 use countersign_web::SecurityTxt;
 use url::Url;
@@ -86,6 +86,8 @@ pub struct Config {
     pub moderation: Moderation,
     /// What is scanned.
     pub scan: ScanSettings,
+    /// What is done with advisories.
+    pub advisories: AdvisorySettings,
     /// Names that nobody may take.
     pub prohibited_names: Vec<String>,
     /// Names that others must not resemble.
@@ -537,6 +539,14 @@ impl Config {
                     u32::try_from(count.0).unwrap_or(u32::MAX)
                 }),
             },
+            advisories: AdvisorySettings {
+                feeds: file.advisory_feeds.map_or_else(Vec::new, |lines| {
+                    let feeds = lines.0.into_iter();
+                    feeds.map(|(name, path)| (name, placed(path))).collect()
+                }),
+                block: file.advisories_block.unwrap_or(defaults.advisories.block),
+                keep_downloaders: file.keep_downloaders.map(|span| span.0),
+            },
             release_open: match file.release_open_days {
                 Some(days) => days
                     .0
@@ -629,6 +639,7 @@ impl Config {
             delete: self.delete,
             moderation: self.moderation.clone(),
             scan: self.scan.clone(),
+            advisories: self.advisories.clone(),
             prohibited_names: self.prohibited_names.clone(),
             protected_names: self.protected_names.clone(),
             release_open: self.release_open,

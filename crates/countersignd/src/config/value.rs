@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use countersign_formats::osv::Grade;
 use countersign_registry::model::{Level, Visibility};
 use countersign_registry::oidc::{Provider, Refused};
-use countersign_registry::{DeletePolicy, LossRule, ScanHold};
+use countersign_registry::{AdvisoryBlock, AdvisoryFeed, DeletePolicy, LossRule, ScanHold};
 use toml::de::DeValue;
 use url::Url;
 
@@ -266,6 +267,51 @@ impl Setting for SignInProviders {
             });
         }
         Ok(Self(providers))
+    }
+}
+
+/// Feeds of advisories: name and path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedLines(pub Vec<(String, PathBuf)>);
+
+impl Setting for FeedLines {
+    const EXPECTED: &'static str = "a list such as [\"osv /var/lib/osv\"]";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let mut feeds: Vec<(String, PathBuf)> = Vec::new();
+        for item in value.as_array().ok_or_else(String::new)?.iter() {
+            let line = text(item.get_ref())?;
+            let (name, path) = line
+                .split_once(' ')
+                .map(|(name, path)| (name.trim(), path.trim()))
+                .filter(|(name, path)| !name.is_empty() && !path.is_empty())
+                .ok_or_else(|| format!("{line:?} has not the two parts name and path"))?;
+            if !AdvisoryFeed::may_be_called(name) {
+                return Err(format!("{name:?} is no name for a feed"));
+            }
+            if feeds.iter().any(|(other, _)| other == name) {
+                return Err(format!("{name:?} stands in it twice"));
+            }
+            feeds.push((name.to_owned(), PathBuf::from(path)));
+        }
+        Ok(Self(feeds))
+    }
+}
+
+impl Setting for AdvisoryBlock {
+    const EXPECTED: &'static str =
+        "\"never\", \"malware\", \"critical\", \"high\", \"medium\" or \"low\"";
+
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        match text(value)? {
+            "never" => Ok(Self::Never),
+            "malware" => Ok(Self::Malware),
+            "critical" => Ok(Self::From(Grade::Critical)),
+            "high" => Ok(Self::From(Grade::High)),
+            "medium" => Ok(Self::From(Grade::Medium)),
+            "low" => Ok(Self::From(Grade::Low)),
+            _ => Err(String::new()),
+        }
     }
 }
 

@@ -1,10 +1,9 @@
-//! What is known about vulnerabilities, as `npm audit` and others ask: package by package with its versions. The older question, with
-//! a whole lock file, is counted and answered with nothing: clients ask it where the newer one fails.
+//! What is known about vulnerabilities, as `npm audit` and others ask: package by package with its versions; or, the older question,
+//! with a whole lock file, which clients ask where the newer one fails.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{Cursor, Read as _};
-use std::ops::AddAssign;
 
 use axum::body::Body;
 use countersign_formats::Ecosystem;
@@ -14,7 +13,7 @@ use countersign_formats::osv::{Grade, Rule};
 use countersign_registry::{Error, Kind, advisory_key};
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
-use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -32,6 +31,10 @@ const LONGEST_UNPACKED: u64 = 8 << 20;
 const MOST_ASKED: usize = 100_000;
 /// The longest name or version that is looked up, in bytes.
 const LONGEST_NAME: usize = 500;
+/// So many places of one version in a tree are told.
+const MOST_PATHS: usize = 20;
+/// All places together, in bytes: deep trees repeat themselves in them.
+const LONGEST_PATHS: usize = 1 << 20;
 
 /// How many questions are read at one time; nobody needs a credential to ask.
 static PLACES: Semaphore = Semaphore::const_new(4);
@@ -75,17 +78,21 @@ pub(super) async fn advisories(call: &Call<'_>, body: Body) -> Answer {
     Ok(json(&Value::Object(answer)))
 }
 
-/// An advisory as npm's clients read it, about versions that are meant, or may be.
-fn advisory(call: &Call<'_>, rule: &Rule, versions: &[&str]) -> Value {
-    let told = &rule.advisory;
-    // npm's clients know five words. What nobody rated gets the middle one, and says so.
-    let severity = match told.rating.grade {
+/// npm's clients know five words. What nobody rated gets the middle one; its title says so.
+fn severity(grade: Grade) -> &'static str {
+    match grade {
         Grade::None => "info",
         Grade::Low => "low",
         Grade::Unrated | Grade::Medium => "moderate",
         Grade::High => "high",
         Grade::Critical => "critical",
-    };
+    }
+}
+
+/// An advisory as npm's clients read it, about versions that are meant, or may be.
+fn advisory(call: &Call<'_>, rule: &Rule, versions: &[&str]) -> Value {
+    let told = &rule.advisory;
+    let severity = severity(told.rating.grade);
     let mut title = match told.summary.as_str() {
         "" => told.id.clone(),
         summary => summary.to_owned(),
@@ -107,10 +114,40 @@ fn advisory(call: &Call<'_>, rule: &Rule, versions: &[&str]) -> Value {
     })
 }
 
-/// A lock file's tree → a report. Only the numbers of packages are looked at.
+/// A lock file's tree → a report: what older clients ask, and newer ones where the other question failed.
 pub(super) async fn audit(call: &Call<'_>, body: Body) -> Answer {
-    let Tree(counted) = read(call.headers, body).await?;
-    Ok(json(&report(counted)))
+    let tree: Tree = read(call.headers, body).await?;
+    let keyed: Vec<(String, &String)> = tree
+        .found
+        .keys()
+        .map(|name| (advisory_key(Ecosystem::Npm, name), name))
+        .collect();
+    let names: Vec<&str> = keyed.iter().map(|(key, _)| key.as_str()).collect();
+    let known = call
+        .site
+        .registry
+        .advisory_rules(Ecosystem::Npm, &names)
+        .await
+        .map_err(Refusal::npm)?;
+    let mut report = Report::default();
+    for (key, name) in keyed {
+        let (Some(rules), Some(versions)) = (known.get(&key), tree.found.get(name)) else {
+            continue;
+        };
+        let mut told: BTreeMap<&str, Concerned<'_>> = BTreeMap::new();
+        for (version, uses) in versions {
+            for finding in rules.findings(version) {
+                let rule = finding.rule;
+                let entry = told.entry(&rule.advisory.id);
+                let entry = entry.or_insert_with(|| (rule, Vec::new()));
+                entry.1.push((version.as_str(), uses));
+            }
+        }
+        for (rule, found) in told.into_values() {
+            report.add(call, name, rule, &found);
+        }
+    }
+    Ok(json(&report.whole(tree.counted)))
 }
 
 /// Packages with their versions.
@@ -148,27 +185,6 @@ impl<'de> Deserialize<'de> for Versions {
     }
 }
 
-/// A text: read, and not kept.
-struct Text;
-
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl Visitor<'_> for Any {
-            type Value = Text;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
-            }
-
-            fn visit_str<E>(self, _: &str) -> Result<Text, E> {
-                Ok(Text)
-            }
-        }
-        deserializer.deserialize_str(Any)
-    }
-}
-
 /// How many packages there are, by kind.
 #[derive(Clone, Copy, Default)]
 struct Counted {
@@ -177,102 +193,146 @@ struct Counted {
     optional: u64,
 }
 
-impl AddAssign for Counted {
-    fn add_assign(&mut self, more: Self) {
-        self.usual += more.usual;
-        self.dev += more.dev;
-        self.optional += more.optional;
-    }
+/// What is said of a package, and its versions in a tree that are meant.
+type Concerned<'a> = (&'a Rule, Vec<(&'a str, &'a Uses)>);
+
+/// Where a version of a package stands in a tree, and what for.
+#[derive(Default)]
+struct Uses {
+    /// From the root down, as clients write it: `a>b`. The first few.
+    paths: Vec<String>,
+    /// Only to develop, wherever it stands.
+    dev: bool,
+    /// It may be left out, wherever it stands.
+    optional: bool,
 }
 
-/// The packages below a lock file's root: counted while it is read, and not kept.
-struct Tree(Counted);
+/// The packages below a lock file's root.
+#[derive(Default)]
+struct Tree {
+    counted: Counted,
+    found: BTreeMap<String, BTreeMap<String, Uses>>,
+    versions: usize,
+    /// Bytes of all paths.
+    written: usize,
+    path: Vec<String>,
+}
 
-impl<'de> Deserialize<'de> for Tree {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let root = deserializer.deserialize_map(Packed)?;
-        match root.package {
-            true => Ok(Self(root.below)),
-            false => Err(serde::de::Error::custom("it is no object")),
+impl Tree {
+    /// Takes the package at the end of the path.
+    fn take(&mut self, node: &Node) {
+        match (node.dev, node.optional) {
+            (true, _) => self.counted.dev += 1,
+            (_, true) => self.counted.optional += 1,
+            _ => self.counted.usual += 1,
+        }
+        let (Some(name), Some(version)) = (self.path.last(), &node.version) else {
+            return;
+        };
+        // What is no name and no version of npm is in no advisory either.
+        if name.len() > LONGEST_NAME || version.len() > LONGEST_NAME {
+            return;
+        }
+        let known = self.found.get(name).and_then(|found| found.get(version));
+        if known.is_none() {
+            if self.versions >= MOST_ASKED {
+                return;
+            }
+            self.versions += 1;
+        }
+        let versions = self.found.entry(name.clone()).or_default();
+        let uses = versions.entry(version.clone()).or_insert(Uses {
+            paths: Vec::new(),
+            dev: true,
+            optional: true,
+        });
+        uses.dev &= node.dev;
+        uses.optional &= node.optional;
+        let length: usize = self.path.iter().map(|name| name.len() + 1).sum();
+        if uses.paths.len() < MOST_PATHS && self.written + length <= LONGEST_PATHS {
+            self.written += length;
+            uses.paths.push(self.path.join(">"));
         }
     }
 }
 
-/// A package in the tree.
-#[derive(Default)]
-struct Node {
-    /// Whether it is one: what is no object counts for nothing.
-    package: bool,
-    dev: bool,
-    optional: bool,
-    below: Counted,
-}
-
-impl<'de> Deserialize<'de> for Node {
+impl<'de> Deserialize<'de> for Tree {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Packed)
+        let mut tree = Self::default();
+        deserializer.deserialize_map(Packed(&mut tree))?;
+        Ok(tree)
     }
 }
 
-/// Reads a node.
-struct Packed;
+/// What is known of a package in the tree once it was read.
+#[derive(Default)]
+struct Node {
+    version: Option<String>,
+    dev: bool,
+    optional: bool,
+}
 
-impl<'de> Visitor<'de> for Packed {
-    type Value = Node;
+/// Reads a node: what is no object counts for nothing.
+struct Packed<'a>(&'a mut Tree);
+
+impl<'de> DeserializeSeed<'de> for Packed<'_> {
+    type Value = Option<Node>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Packed<'_> {
+    type Value = Option<Node>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a lock file's object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
-        let mut node = Node {
-            package: true,
-            ..Node::default()
-        };
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<Node>, A::Error> {
+        let mut node = Node::default();
         while let Some(key) = map.next_key::<Key>()? {
             match key {
                 Key::Dev => node.dev = map.next_value::<Option<bool>>()? == Some(true),
                 Key::Optional => node.optional = map.next_value::<Option<bool>>()? == Some(true),
-                Key::Dependencies => {
-                    if let Some(Level(counted)) = map.next_value::<Option<Level>>()? {
-                        node.below += counted;
-                    }
-                }
+                Key::Version => node.version = map.next_value::<Option<String>>()?,
+                Key::Dependencies => map.next_value_seed(Level(&mut *self.0))?,
                 Key::Other => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
         }
-        Ok(node)
+        Ok(Some(node))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Option<Node>, A::Error> {
         while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Node::default())
+        Ok(None)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Node, E> {
-        Ok(Node::default())
+    fn visit_bool<E>(self, _: bool) -> Result<Option<Node>, E> {
+        Ok(None)
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Node, E> {
-        Ok(Node::default())
+    fn visit_i64<E>(self, _: i64) -> Result<Option<Node>, E> {
+        Ok(None)
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Node, E> {
-        Ok(Node::default())
+    fn visit_u64<E>(self, _: u64) -> Result<Option<Node>, E> {
+        Ok(None)
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Node, E> {
-        Ok(Node::default())
+    fn visit_f64<E>(self, _: f64) -> Result<Option<Node>, E> {
+        Ok(None)
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Node, E> {
-        Ok(Node::default())
+    fn visit_str<E>(self, _: &str) -> Result<Option<Node>, E> {
+        Ok(None)
     }
 
-    fn visit_unit<E>(self) -> Result<Node, E> {
-        Ok(Node::default())
+    fn visit_unit<E>(self) -> Result<Option<Node>, E> {
+        Ok(None)
     }
 }
 
@@ -280,6 +340,7 @@ impl<'de> Visitor<'de> for Packed {
 #[derive(Deserialize)]
 #[serde(field_identifier, rename_all = "lowercase")]
 enum Key {
+    Version,
     Dev,
     Optional,
     Dependencies,
@@ -287,50 +348,120 @@ enum Key {
     Other,
 }
 
-/// The packages of one level and all below them.
-struct Level(Counted);
+/// The packages of one level and all below them, or `null`.
+struct Level<'a>(&'a mut Tree);
 
-impl<'de> Deserialize<'de> for Level {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Packages;
-        impl<'de> Visitor<'de> for Packages {
-            type Value = Level;
+impl<'de> DeserializeSeed<'de> for Level<'_> {
+    type Value = ();
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of packages")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Level, A::Error> {
-                let mut counted = Counted::default();
-                while let Some((Text, node)) = map.next_entry::<Text, Node>()? {
-                    counted += node.below;
-                    match (node.package, node.dev, node.optional) {
-                        (false, ..) => {}
-                        (_, true, _) => counted.dev += 1,
-                        (_, _, true) => counted.optional += 1,
-                        _ => counted.usual += 1,
-                    }
-                }
-                Ok(Level(counted))
-            }
-        }
-        deserializer.deserialize_map(Packages)
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_option(self)
     }
 }
 
-fn report(counted: Counted) -> Value {
-    json!({
-        "actions": [],
-        "advisories": {},
-        "muted": [],
-        "metadata": {
-            "vulnerabilities": { "info": 0, "low": 0, "moderate": 0, "high": 0, "critical": 0 },
-            "dependencies": counted.usual,
-            "devDependencies": counted.dev,
-            "optionalDependencies": counted.optional,
-            "totalDependencies": counted.usual + counted.dev + counted.optional,
-        },
-    })
+impl<'de> Visitor<'de> for Level<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of packages")
+    }
+
+    fn visit_none<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let tree = self.0;
+        while let Some(name) = map.next_key::<String>()? {
+            tree.path.push(name);
+            let node = map.next_value_seed(Packed(&mut *tree))?;
+            if let Some(node) = node {
+                tree.take(&node);
+            }
+            tree.path.pop();
+        }
+        Ok(())
+    }
+}
+
+/// What is answered about a tree.
+#[derive(Default)]
+struct Report {
+    advisories: serde_json::Map<String, Value>,
+    actions: Vec<Value>,
+    counted: BTreeMap<&'static str, u64>,
+}
+
+impl Report {
+    /// An advisory, and the versions in the tree that it concerns.
+    fn add(&mut self, call: &Call<'_>, name: &str, rule: &Rule, found: &[(&str, &Uses)]) {
+        let versions: Vec<&str> = found.iter().map(|(version, _)| *version).collect();
+        let mut told = advisory(call, rule, &versions);
+        let fixes = rule.fixes();
+        let patched: Vec<String> = fixes.iter().map(|fix| format!(">={fix}")).collect();
+        told["module_name"] = json!(name);
+        told["overview"] = told["title"].clone();
+        told["access"] = json!("public");
+        told["recommendation"] = match fixes.is_empty() {
+            true => json!("No version without it is known."),
+            false => json!(format!("Take a version from {} on.", fixes.join(" or "))),
+        };
+        told["patched_versions"] = match patched.is_empty() {
+            true => json!("<0.0.0"),
+            false => json!(patched.join(" || ")),
+        };
+        told["cves"] = rule
+            .advisory
+            .aliases
+            .iter()
+            .filter(|alias| alias.starts_with("CVE-"))
+            .cloned()
+            .collect();
+        told["findings"] = found
+            .iter()
+            .map(|(version, uses)| json!({
+                "version": version, "paths": uses.paths, "dev": uses.dev, "optional": uses.optional, "bundled": false,
+            }))
+            .collect();
+        let severity = severity(rule.advisory.rating.grade);
+        let places: usize = found.iter().map(|(_, uses)| uses.paths.len().max(1)).sum();
+        *self.counted.entry(severity).or_default() += places as u64;
+        let id = rule.advisory.id.as_str();
+        self.actions.push(json!({
+            "action": "review", "module": name,
+            "resolves": found.iter().flat_map(|(_, uses)| uses.paths.iter().map(|path| json!({
+                "id": id, "path": path, "dev": uses.dev, "optional": uses.optional, "bundled": false,
+            }))).collect::<Vec<_>>(),
+        }));
+        // A record may name several packages.
+        let mut place = id.to_owned();
+        if self.advisories.contains_key(&place) {
+            place = format!("{id} {name}");
+        }
+        self.advisories.insert(place, told);
+    }
+
+    fn whole(self, counted: Counted) -> Value {
+        let of = |severity: &str| self.counted.get(severity).copied().unwrap_or_default();
+        json!({
+            "actions": self.actions,
+            "advisories": self.advisories,
+            "muted": [],
+            "metadata": {
+                "vulnerabilities": {
+                    "info": of("info"), "low": of("low"), "moderate": of("moderate"), "high": of("high"), "critical": of("critical"),
+                },
+                "dependencies": counted.usual,
+                "devDependencies": counted.dev,
+                "optionalDependencies": counted.optional,
+                "totalDependencies": counted.usual + counted.dev + counted.optional,
+            },
+        })
+    }
 }
 
 /// Reads the body, unpacked where it came packed, away from the async threads.
@@ -397,8 +528,8 @@ mod tests {
 
     #[test]
     fn every_package_of_a_tree_is_counted_once() {
-        let Tree(counted) = serde_json::from_value(json!({
-            "name": "x", "requires": {"a": "1"},
+        let tree: Tree = serde_json::from_value(json!({
+            "name": "x", "version": "7.0.0", "requires": {"a": "1"},
             "dependencies": {
                 "a": {"version": "1.0.0", "requires": true, "dependencies": {"b": {"version": "2.0.0", "dev": true}}},
                 "c": {"version": "3.0.0", "optional": true},
@@ -406,7 +537,13 @@ mod tests {
             },
         }))
         .unwrap();
-        let metadata = &report(counted)["metadata"];
+        let places = |name: &str, version: &str| tree.found[name][version].paths.join(" ");
+        assert_eq!(
+            (places("b", "2.0.0"), places("c", "3.0.0")),
+            ("a>b".to_owned(), "c".to_owned())
+        );
+        assert!(tree.found["b"]["2.0.0"].dev && !tree.found["a"]["1.0.0"].dev);
+        let metadata = &Report::default().whole(tree.counted)["metadata"];
         for (kind, count) in [
             ("dependencies", 1),
             ("devDependencies", 1),
@@ -418,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn questions_are_read_strictly_and_trees_are_not_kept_in_memory() {
+    fn questions_are_read_strictly_and_trees_do_not_grow_in_memory() {
         for (good, question) in [
             (true, r#"{"a": ["1.0.0"], "@s/b": []}"#),
             (false, r#"{"a": "1.0.0"}"#),
@@ -448,9 +585,19 @@ mod tests {
             format!("{begin}{end}{}", "}}".repeat(levels))
         };
         let deep = nested(50, &format!("{{\"x\":[{zeros}]}}"));
-        let Tree(counted) = parse(deep.as_bytes()).unwrap();
-        assert_eq!(counted.usual, 50);
+        let tree: Tree = parse(deep.as_bytes()).unwrap();
+        assert_eq!(tree.counted.usual, 50);
         assert!(parse::<Tree>(nested(100, "{}").as_bytes()).is_err());
+        // Many packages at a deep place: their paths are told while there is room.
+        let name = "n".repeat(400);
+        let leaves: Vec<String> = (0..20_000)
+            .map(|at| format!("\"p{at}\":{{\"version\":\"1.0.0\"}}"))
+            .collect();
+        let begin = format!("{{\"dependencies\":{{\"{name}\":").repeat(50);
+        let end = format!("{{\"dependencies\":{{{}}}}}", leaves.join(","));
+        let tree: Tree = parse(format!("{begin}{end}{}", "}}".repeat(50)).as_bytes()).unwrap();
+        assert_eq!((tree.counted.usual, tree.found.len()), (20_050, 20_000));
+        assert!(tree.written <= LONGEST_PATHS);
     }
 
     #[test]
