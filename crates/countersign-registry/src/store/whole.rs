@@ -107,6 +107,10 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
     ("downloaders", "account_id, file_id, day"),
     ("download_warnings", "advisory_id, account_id"),
     ("source_health", "repository, source"),
+    ("stops", "id"),
+    ("incidents", "id"),
+    ("incident_subjects", "incident_id, purl"),
+    ("incident_updates", "id"),
 ];
 
 /// A column as a backup names it.

@@ -42,6 +42,7 @@ const LEAFLESS: &[&str] = &[
     "attestation-key-made",
     "case-answered",
     "case-overdue",
+    "credentials-ended",
     "critical-by-use",
     "digests-learnt",
     "downloaders-warned",
@@ -52,8 +53,12 @@ const LEAFLESS: &[&str] = &[
     "factor-removed",
     "factor-renamed",
     "findings-dismissed",
+    "frozen",
     "identity-linked",
     "identity-unlinked",
+    "incident-closed",
+    "incident-opened",
+    "incident-updated",
     "invitation-ended",
     "invited",
     "joined",
@@ -98,6 +103,7 @@ const LEAFLESS: &[&str] = &[
     "recovery-taken-up",
     "recovery-vouched",
     "recovery-waits",
+    "rewound",
     "service-publisher-changed",
     "service-token-created",
     "service-token-judged",
@@ -119,6 +125,7 @@ const LEAFLESS: &[&str] = &[
     "token-minted",
     "token-revoked",
     "transferred",
+    "unfrozen",
 ];
 
 /// Each must count nothing.
