@@ -14,6 +14,7 @@ use url::Url;
 use crate::advisories::Database;
 use crate::bundle;
 use crate::failure::{Exit, Failure, Result, plain};
+use crate::reach::{self, Answer, Reach};
 
 /// The names under which lock files are looked for.
 pub const NAMES: [&str; 11] = [
@@ -85,6 +86,8 @@ pub struct Found {
     pub functions: Vec<String>,
     /// Why it is passed over, and until when.
     pub ignored: Option<Ignore>,
+    /// Whether the project's code gets at it, where that was asked.
+    pub reach: Option<Reach>,
 }
 
 impl Found {
@@ -92,6 +95,13 @@ impl Found {
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.advisory.id.as_str())
             .chain(self.advisory.aliases.iter().map(String::as_str))
+    }
+
+    /// Whether it is less urgent: the code does not get at it, as far as text tells.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        let reach = self.reach.as_ref();
+        reach.is_some_and(|reach| reach.answer == Answer::Unreachable)
     }
 
     /// Whether it says something about safety: RustSec also tells of what is unmaintained.
@@ -185,6 +195,16 @@ impl Exposure {
         })
     }
 
+    /// Looks whether the project's code gets at each flaw, see [`reach`]. What it does not get at comes last; nothing is left out. `further`
+    /// are folders with the packages' sources, beside the usual ones.
+    pub fn survey(&mut self, further: &[PathBuf]) {
+        let reached = reach::survey(self, further);
+        for (found, reach) in self.found.iter_mut().zip(reached) {
+            found.reach = Some(reach);
+        }
+        self.found.sort_by_key(Found::is_unreachable);
+    }
+
     /// Flaws that are not passed over and are certain.
     pub fn counted(&self) -> impl Iterator<Item = &Found> {
         self.found
@@ -257,6 +277,7 @@ impl Exposure {
             "url": found.advisory.url, "verdict": found.verdict, "fixed": found.fixed,
             "project": entry.name_key, "version": entry.version, "purl": self.purl(found.entry), "way": way,
             "ignored": found.ignored.as_ref().map(|ignore| json!({"reason": ignore.reason, "until": ignore.until})),
+            "reach": found.reach.as_ref().map(Reach::json),
         })
     }
 }
@@ -323,6 +344,7 @@ pub fn of_release(
             fixed: finding.fixed.clone(),
             functions: finding.rule.functions.clone(),
             ignored: None,
+            reach: None,
         };
         let same = found.iter_mut().find(|old| {
             let ids: BTreeSet<&str> = old.ids().collect();
@@ -472,6 +494,13 @@ pub fn vex(exposures: &[Exposure], author: &str, time: &str) -> Value {
                 "vulnerability": {"name": found.advisory.id, "aliases": aliases},
                 "status": status,
             });
+            if let Some(reach) = &found.reach {
+                statement["status_notes"] = json!(reach.told());
+            }
+            // What text tells is no proof: it is a justification where the user passed it over, and else a note.
+            if found.ignored.is_some() && found.is_unreachable() {
+                statement["justification"] = json!("vulnerable_code_not_in_execute_path");
+            }
             match (&found.ignored, &found.fixed) {
                 (Some(ignore), _) => {
                     statement["impact_statement"] =

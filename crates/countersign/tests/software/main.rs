@@ -4,7 +4,10 @@
 
 mod audit;
 mod fix;
+mod reach;
+mod real;
 mod sbom;
+mod schemas;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
