@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use countersign_formats::lock::{self, Graph, LockFile, Origin};
+use countersign_formats::lock::{self, Entry, Graph, LockFile, Origin};
 use countersign_formats::osv::{Advisory, Verdict};
 use countersign_formats::{Ecosystem, purl};
 use serde_json::{Value, json};
@@ -409,6 +409,7 @@ pub fn warnings(lock: &LockFile, hosts: &[String]) -> Vec<Warning> {
         [] => usual.iter().collect(),
         hosts => hosts.iter().collect(),
     };
+    let usual_files = usual_hosts_of_files(lock);
     let mut warnings = Vec::new();
     for (at, entry) in lock.entries.iter().enumerate() {
         let mut warn = |code: &'static str, text: String| {
@@ -453,6 +454,27 @@ pub fn warnings(lock: &LockFile, hosts: &[String]) -> Vec<Warning> {
             }
             Origin::Index(None) => {}
         }
+        // An index names where its files are; a lock file may name another place, and another digest with it.
+        for file in &entry.files {
+            let Some(address) = &file.url else { continue };
+            let machine = host(address);
+            if address.starts_with("http://") && !machine.as_deref().is_some_and(is_loopback) {
+                warn("in-the-clear", format!("{address} is not encrypted"));
+            }
+            let usual = usual_files.get(&index_of(entry));
+            if let (Some(machine), Some(usual)) = (machine, usual)
+                && machine != *usual
+                && index_of(entry).and_then(host).as_ref() != Some(&machine)
+                && !hosts.contains(&machine)
+            {
+                warn(
+                    "other-host",
+                    format!(
+                        "a file of it comes from {machine}, others of the same index from {usual}"
+                    ),
+                );
+            }
+        }
         if entry.unhashed && !entry.undigested {
             warn(
                 "no-integrity",
@@ -461,6 +483,33 @@ pub fn warnings(lock: &LockFile, hosts: &[String]) -> Vec<Warning> {
         }
     }
     warnings
+}
+
+fn index_of(entry: &Entry) -> Option<&str> {
+    match &entry.origin {
+        Origin::Index(index) => index.as_deref(),
+        _ => None,
+    }
+}
+
+/// For each index, the host that most of its files come from: it need not be the index's own.
+fn usual_hosts_of_files(lock: &LockFile) -> BTreeMap<Option<&str>, String> {
+    let mut counts: BTreeMap<Option<&str>, BTreeMap<String, usize>> = BTreeMap::new();
+    for entry in &lock.entries {
+        for file in &entry.files {
+            if let (Origin::Index(_), Some(host)) =
+                (&entry.origin, file.url.as_deref().and_then(host))
+            {
+                let of_index = counts.entry(index_of(entry)).or_default();
+                *of_index.entry(host).or_default() += 1;
+            }
+        }
+    }
+    let most = |hosts: BTreeMap<String, usize>| hosts.into_iter().max_by_key(|(_, count)| *count);
+    counts
+        .into_iter()
+        .filter_map(|(index, hosts)| Some((index, most(hosts)?.0)))
+        .collect()
 }
 
 fn is_loopback(host: &str) -> bool {

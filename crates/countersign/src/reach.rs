@@ -96,14 +96,20 @@ impl Reach {
     /// One line for people.
     #[must_use]
     pub fn told(&self) -> String {
-        let tests = if self.tests_only { ", by tests only" } else { "" };
+        let tests = if self.tests_only {
+            ", by tests only"
+        } else {
+            ""
+        };
         match (self.answer, self.level) {
             (Answer::Reachable, Level::Import) => format!("reachable: it is imported{tests}"),
             (Answer::Reachable, Level::Symbol) => match self.by {
                 Some(By::Path) => format!("reachable: the flawed function is used{tests}"),
                 _ => format!("reachable: a name of the flawed function is used{tests}"),
             },
-            (Answer::Unreachable, Level::Import) => "unreachable: it is imported nowhere".to_owned(),
+            (Answer::Unreachable, Level::Import) => {
+                "unreachable: it is imported nowhere".to_owned()
+            }
             (Answer::Unreachable, Level::Symbol) => {
                 "unreachable: the flawed function is named nowhere".to_owned()
             }
@@ -129,7 +135,12 @@ impl Place {
             Some(purl) => format!("{} ", plain(purl)),
             None => String::new(),
         };
-        format!("{of}{}:{} {}", plain(&self.path), self.line, plain(&self.what))
+        format!(
+            "{of}{}:{} {}",
+            plain(&self.path),
+            self.line,
+            plain(&self.what)
+        )
     }
 }
 
@@ -170,6 +181,8 @@ pub fn survey(exposure: &Exposure, further: &[PathBuf]) -> Vec<Reach> {
         Some(folder) if folder != Path::new("") => folder.to_owned(),
         _ => PathBuf::from("."),
     };
+    let entries = exposure.lock.entries.iter();
+    let names = entries.map(|entry| entry.name_key.as_str()).collect();
     let none = Status {
         grade: Grade::No,
         places: Vec::new(),
@@ -178,7 +191,7 @@ pub fn survey(exposure: &Exposure, further: &[PathBuf]) -> Vec<Reach> {
     let mut survey = Survey {
         exposure,
         language: Language::of(ecosystem),
-        places: Places::of(ecosystem, &folder, further),
+        places: Places::of(ecosystem, &folder, further, &names),
         folder,
         budget: Budget::default(),
         code: HashMap::new(),
@@ -341,9 +354,7 @@ impl Survey<'_> {
         while let Some(from) = queue.pop_front() {
             let targets: Vec<usize> = wanted
                 .iter()
-                .filter(|to| {
-                    **to != from && (!graph.known || graph.requires[from].contains(*to))
-                })
+                .filter(|to| **to != from && (!graph.known || graph.requires[from].contains(*to)))
                 .copied()
                 .collect();
             for to in targets {
@@ -430,18 +441,19 @@ impl Survey<'_> {
                         "{}: a module is loaded whose name is made at run time",
                         at(file, mention.line)
                     )),
-                    Kind::AnyCode => reasons.push(format!(
-                        "{}: text is run as code",
-                        at(file, mention.line)
-                    )),
+                    Kind::AnyCode => {
+                        reasons.push(format!("{}: text is run as code", at(file, mention.line)))
+                    }
                     // Rust loads nothing by text.
                     Kind::Text
-                        if self.language != Language::Rust
-                            && names(&mention.path[0], &modules) => reasons.push(format!(
-                        "{}: {} stands in a string",
-                        at(file, mention.line),
-                        mention.path[0]
-                    )),
+                        if self.language != Language::Rust && names(&mention.path[0], &modules) =>
+                    {
+                        reasons.push(format!(
+                            "{}: {} stands in a string",
+                            at(file, mention.line),
+                            mention.path[0]
+                        ))
+                    }
                     _ => {}
                 }
             }
@@ -574,9 +586,10 @@ impl Survey<'_> {
         let mut called: BTreeMap<String, Place> = BTreeMap::new();
         for (whose, code, modules) in &importers {
             let starred = code.files.iter().any(|file| {
-                file.source.mentions.iter().any(|mention| {
-                    mention.kind == Kind::Star && below(mention, modules).is_some()
-                })
+                file.source
+                    .mentions
+                    .iter()
+                    .any(|mention| mention.kind == Kind::Star && below(mention, modules).is_some())
             });
             for file in &code.files {
                 let imports = file
@@ -586,8 +599,7 @@ impl Survey<'_> {
                     .any(|mention| below(mention, modules).is_some());
                 for mention in &file.source.mentions {
                     let test = file.test || mention.test;
-                    let place =
-                        |what: String| self.place(*whose, file, mention.line, what);
+                    let place = |what: String| self.place(*whose, file, mention.line, what);
                     let names: &[String] = match below(mention, modules) {
                         Some(names) => {
                             if symbol.is_in(names) {
@@ -610,15 +622,20 @@ impl Survey<'_> {
                                 continue;
                             }
                             Kind::AnyModule => {
-                                doubts.push(place("loads a module by a name made at run time".to_owned()).told());
+                                doubts.push(
+                                    place("loads a module by a name made at run time".to_owned())
+                                        .told(),
+                                );
                                 continue;
                             }
                             Kind::AnyMember => {
                                 let of = modules.iter().any(|m| mention.path.starts_with(m));
                                 if of || (imports && symbol.of.is_some()) {
                                     doubts.push(
-                                        place("takes a member by a name made at run time".to_owned())
-                                            .told(),
+                                        place(
+                                            "takes a member by a name made at run time".to_owned(),
+                                        )
+                                        .told(),
                                     );
                                 }
                                 continue;
@@ -647,7 +664,12 @@ impl Survey<'_> {
                 if let Some(text) = &file.source.text
                     && let Some(line) = line_of_word(text, &symbol.name)
                 {
-                    let place = self.place(*whose, file, line, "is not understood as a whole, and has the name".to_owned());
+                    let place = self.place(
+                        *whose,
+                        file,
+                        line,
+                        "is not understood as a whole, and has the name".to_owned(),
+                    );
                     doubts.push(place.told());
                 }
             }
@@ -659,7 +681,13 @@ impl Survey<'_> {
         let within = self.within(entry, symbol, &called);
         match within {
             Within::Called(first, place) => {
-                let mut reach = answer(Answer::Reachable, Some(By::Name), false, Some(first), Vec::new());
+                let mut reach = answer(
+                    Answer::Reachable,
+                    Some(By::Name),
+                    false,
+                    Some(first),
+                    Vec::new(),
+                );
                 reach.places.push(place);
                 return reach;
             }
@@ -675,7 +703,12 @@ impl Survey<'_> {
     }
 
     /// Whether the package's own code leads from names that are called to the flawed one.
-    fn within(&mut self, entry: usize, symbol: &Symbol, called: &BTreeMap<String, Place>) -> Within {
+    fn within(
+        &mut self,
+        entry: usize,
+        symbol: &Symbol,
+        called: &BTreeMap<String, Place>,
+    ) -> Within {
         let named = self.exposure.named(entry);
         let Some(code) = self.code(Some(entry)) else {
             return Within::Doubt(format!(
@@ -785,11 +818,19 @@ impl Survey<'_> {
                 .iter()
                 .find(|m| matches!(m.kind, Kind::AnyCode | Kind::AnyMember));
             if let Some(any) = any {
-                let place = self.place(Some(entry), file, any.line, "picks a name at run time".to_owned());
+                let place = self.place(
+                    Some(entry),
+                    file,
+                    any.line,
+                    "picks a name at run time".to_owned(),
+                );
                 return Within::Doubt(place.told());
             }
             if file.source.text.is_some() {
-                return Within::Doubt(format!("{named}: {} is not understood as a whole", file.path));
+                return Within::Doubt(format!(
+                    "{named}: {} is not understood as a whole",
+                    file.path
+                ));
             }
         }
         Within::Nowhere

@@ -715,10 +715,12 @@ fn is_in(version: &str, range: &str) -> bool {
     range.split("||").any(|part| {
         let words: Vec<String> = part
             .split_whitespace()
-            .map(|word| match word.starts_with(|c: char| c.is_ascii_digit()) {
-                true => format!("={word}"),
-                false => word.to_owned(),
-            })
+            .map(
+                |word| match word.starts_with(|c: char| c.is_ascii_digit()) {
+                    true => format!("={word}"),
+                    false => word.to_owned(),
+                },
+            )
             .collect();
         let read = semver::VersionReq::parse(&words.join(", "));
         !words.is_empty() && read.is_ok_and(|range| range.matches(&version))
@@ -884,7 +886,16 @@ mod tests {
         assert_eq!(asked_ranges(lock, "inner", "1.0.0"), ["^1.0.0", "~1.0.0"]);
         assert_eq!(asked_ranges(lock, "inner", "2.0.0"), ["^2.0.0"]);
         assert!(asked_ranges(lock, "nner", "2.0.0").is_empty());
-        for (range, fits) in [("^1.0.0", true), ("~1.0", true), (">=1 <2", true), ("0.9 || ^1.0.1", true), ("1.0.0", false), ("^2", false), ("1 - 2", false), ("latest", false)] {
+        for (range, fits) in [
+            ("^1.0.0", true),
+            ("~1.0", true),
+            (">=1 <2", true),
+            ("0.9 || ^1.0.1", true),
+            ("1.0.0", false),
+            ("^2", false),
+            ("1 - 2", false),
+            ("latest", false),
+        ] {
             assert_eq!(is_in("1.0.2", range), fits, "{range}");
         }
     }

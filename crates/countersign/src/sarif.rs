@@ -180,10 +180,17 @@ pub fn exposures(exposures: &[Exposure]) -> Value {
             });
             if let Some(reach) = &found.reach {
                 result["properties"]["reachability"] = reach.json();
-                let told = format!("{} It is {}.", result["message"]["text"].as_str().unwrap_or_default(), reach.told());
+                let told = format!(
+                    "{} It is {}.",
+                    result["message"]["text"].as_str().unwrap_or_default(),
+                    reach.told()
+                );
                 result["message"]["text"] = json!(told);
                 // Of the project's own files only: others are not in the repository that is looked at.
-                let folder = exposure.path.parent().map(|folder| folder.to_string_lossy());
+                let folder = exposure
+                    .path
+                    .parent()
+                    .map(|folder| folder.to_string_lossy());
                 let own = reach.places.iter().filter(|place| place.package.is_none());
                 let related: Vec<Value> = own
                     .map(|place| {

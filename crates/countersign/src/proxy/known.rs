@@ -119,12 +119,7 @@ impl Known {
     ///
     /// # Errors
     /// Exit 3 for what the user refuses. Where something is to be refused and the databases can not be read, nothing passes.
-    pub async fn look(
-        &self,
-        ecosystem: Ecosystem,
-        key: &str,
-        version: &str,
-    ) -> Result<Warning> {
+    pub async fn look(&self, ecosystem: Ecosystem, key: &str, version: &str) -> Result<Warning> {
         let mut loaded = self.loaded.clone();
         let there = async {
             let read = loaded.wait_for(|loaded| !matches!(loaded, Loaded::Reading));
@@ -149,14 +144,17 @@ impl Known {
         };
         let mut found = exposure::of_release(0, ecosystem, key, version, &database);
         found.retain(|found| {
-            let passed = self.ignores.iter().any(|ignore| {
-                ignore.until >= self.today && found.ids().any(|id| id == ignore.id)
-            });
+            let passed = self
+                .ignores
+                .iter()
+                .any(|ignore| ignore.until >= self.today && found.ids().any(|id| id == ignore.id));
             found.verdict == Verdict::Affected && found.counts() && !passed
         });
         found.sort_by(|a, b| {
             let key = |found: &Found| (found.advisory.malware, found.advisory.rating.grade);
-            key(b).cmp(&key(a)).then_with(|| a.advisory.id.cmp(&b.advisory.id))
+            key(b)
+                .cmp(&key(a))
+                .then_with(|| a.advisory.id.cmp(&b.advisory.id))
         });
         let line = |found: &Found| told(key, version, found);
         if let Some(refused) = found
@@ -168,7 +166,9 @@ impl Known {
                 "known-vulnerable",
                 format!("{}.", line(refused)),
             )
-            .remedy("Take another version, or pass the advisory over with --ignore ID:REASON:UNTIL."));
+            .remedy(
+                "Take another version, or pass the advisory over with --ignore ID:REASON:UNTIL.",
+            ));
         }
         Ok(Warning {
             lines: found.iter().take(MOST_TOLD).map(line).collect(),

@@ -55,12 +55,9 @@ impl<'g, 't> Reader<'g, 't> {
                 "await_expression" | "parenthesized_expression" => at = at.named_child(0)?,
                 "call_expression" => {
                     let function = at.child_by_field_name("function")?;
-                    let loads =
-                        function.kind() == "import" || self.out.text(function) == "require";
+                    let loads = function.kind() == "import" || self.out.text(function) == "require";
                     let arguments = at.child_by_field_name("arguments")?;
-                    return self
-                        .literal(arguments.named_child(0)?)
-                        .filter(|_| loads);
+                    return self.literal(arguments.named_child(0)?).filter(|_| loads);
                 }
                 _ => return None,
             }
@@ -233,13 +230,10 @@ impl<'g, 't> Reader<'g, 't> {
         };
         let text = self.out.text(function);
         if function.kind() == "import" || matches!(text, "require" | "require.resolve") {
-            match arguments.named_child(0) {
-                Some(argument) => match self.literal(argument) {
-                    Some(module) => self.mentioned(vec![package_of(module)], node),
-                    None => self
-                        .out
-                        .mention(Kind::AnyModule, Vec::new(), line(node)),
-                },
+            let argument = arguments.named_child(0);
+            match argument.map(|argument| self.literal(argument)) {
+                Some(Some(module)) => self.mentioned(vec![package_of(module)], node),
+                Some(None) => self.out.mention(Kind::AnyModule, Vec::new(), line(node)),
                 None => {}
             }
         } else if matches!(text, "eval" | "Function" | "createRequire") {
@@ -285,7 +279,7 @@ fn is_function(node: Option<Node<'_>>) -> bool {
 }
 
 impl Visitor for Reader<'_, '_> {
-    fn enter(&mut self, node: Node<'_>, field: Option<&'static str>) -> bool {
+    fn enter(&mut self, node: Node<'_>, field: Option<&str>) -> bool {
         match node.kind() {
             "comment" | "hash_bang_line" | "regex" => return false,
             "import_statement" => {

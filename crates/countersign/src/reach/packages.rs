@@ -159,9 +159,15 @@ fn toml(path: &Path) -> Option<toml::Table> {
 }
 
 impl Places {
-    /// Looks where packages usually are: beside the lock file, in the user's folders, and in `further` ones.
+    /// Looks where packages usually are: beside the lock file, in the user's folders, and in `further` ones. `names` are the keys of those that
+    /// are asked for: cargo keeps all crates of all projects in one folder.
     #[must_use]
-    pub fn of(ecosystem: Ecosystem, project: &Path, further: &[PathBuf]) -> Self {
+    pub fn of(
+        ecosystem: Ecosystem,
+        project: &Path,
+        further: &[PathBuf],
+        names: &HashSet<&str>,
+    ) -> Self {
         let mut places = Self::default();
         let mut left = MOST_LISTED;
         match ecosystem {
@@ -174,7 +180,11 @@ impl Places {
             Ecosystem::Pypi => {
                 let mut folders = further.to_vec();
                 let active = std::env::var_os("VIRTUAL_ENV").map(PathBuf::from);
-                for base in [Some(project.join(".venv")), Some(project.join("venv")), active] {
+                for base in [
+                    Some(project.join(".venv")),
+                    Some(project.join("venv")),
+                    active,
+                ] {
                     let Some(base) = base else { continue };
                     for (name, path, is_folder) in list(&base.join("lib"), &mut left) {
                         if is_folder && name.starts_with("python") {
@@ -189,15 +199,17 @@ impl Places {
             Ecosystem::Cargo => {
                 let mut folders = further.to_vec();
                 folders.push(project.join("vendor"));
-                let home = std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| {
-                    std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo"))
-                });
+                let home = std::env::var_os("CARGO_HOME")
+                    .map(PathBuf::from)
+                    .or_else(|| {
+                        std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo"))
+                    });
                 if let Some(home) = home {
                     let sources = list(&home.join("registry/src"), &mut left);
                     folders.extend(sources.into_iter().map(|(_, path, _)| path));
                 }
                 for folder in folders {
-                    places.rust(&folder, &mut left);
+                    places.rust(&folder, names, &mut left);
                 }
             }
         }
@@ -292,10 +304,14 @@ impl Places {
         }
     }
 
-    fn rust(&mut self, folder: &Path, left: &mut usize) {
-        for (_, path, is_folder) in list(folder, left) {
+    fn rust(&mut self, folder: &Path, names: &HashSet<&str>, left: &mut usize) {
+        for (called, path, is_folder) in list(folder, left) {
+            // `name` or `name-version`, where either may have more of that sign.
+            let called = called.to_ascii_lowercase().replace('_', "-");
+            let mut starts = called.match_indices('-').map(|(at, _)| &called[..at]);
+            let asked = names.contains(called.as_str()) || starts.any(|name| names.contains(name));
             let manifest = path.join("Cargo.toml");
-            if !is_folder || !manifest.is_file() {
+            if !is_folder || !asked || !manifest.is_file() {
                 continue;
             }
             let Some(table) = toml(&manifest) else {
@@ -438,7 +454,9 @@ impl Code {
             }
             match (language, name.as_str()) {
                 (Language::Rust, "Cargo.toml") => self.cargo(&path, project, depth),
-                (Language::JavaScript, "package.json") => self.package(&path, &shown, project, depth),
+                (Language::JavaScript, "package.json") => {
+                    self.package(&path, &shown, project, depth)
+                }
                 (Language::JavaScript, name)
                     if project && is_settings(name) && !crate::exposure::NAMES.contains(&name) =>
                 {
@@ -458,7 +476,10 @@ impl Code {
             return;
         };
         let length = fs::metadata(path).map_or(0, |about| about.len());
-        let (files, bytes) = (budget.files.checked_sub(1), budget.bytes.checked_sub(length));
+        let (files, bytes) = (
+            budget.files.checked_sub(1),
+            budget.bytes.checked_sub(length),
+        );
         let (Some(files), Some(bytes)) = (files, bytes) else {
             self.gap("there is more code than is read");
             return;
@@ -493,7 +514,11 @@ impl Code {
         let mut outer = vec![&table];
         outer.extend(table.get("workspace").and_then(toml::Value::as_table));
         let targets = table.get("target").and_then(toml::Value::as_table);
-        outer.extend(targets.iter().flat_map(|t| t.values().filter_map(toml::Value::as_table)));
+        outer.extend(
+            targets
+                .iter()
+                .flat_map(|t| t.values().filter_map(toml::Value::as_table)),
+        );
         for outer in outer {
             tables.extend(kinds.iter().filter_map(|kind| outer.get(*kind)?.as_table()));
         }
@@ -527,9 +552,10 @@ impl Code {
             for (name, wanted) in wanted {
                 let wanted = wanted.as_str().unwrap_or_default();
                 if let Some(real) = wanted.strip_prefix("npm:") {
-                    let end = real[1.min(real.len())..].find('@').map(|at| at + 1);
-                    let real = &real[..end.unwrap_or(real.len())];
-                    self.renamed.push((name, real.to_owned()));
+                    // A scope begins with the sign that comes before a version too.
+                    let end = real.match_indices('@').find(|(at, _)| *at > 0);
+                    let end = end.map_or(real.len(), |(at, _)| at);
+                    self.renamed.push((name, real[..end].to_owned()));
                 } else if let Some(place) = ["file:", "link:", "portal:"]
                     .iter()
                     .find_map(|kind| wanted.strip_prefix(kind))
@@ -614,19 +640,36 @@ mod tests {
     fn modules_are_told_by_the_files_of_a_distribution() {
         let path = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(
-            modules(&["yaml/__init__.py", "yaml/loader.py", "_yaml/__init__.py", "six.py", "../bin/x"]),
+            modules(&[
+                "yaml/__init__.py",
+                "yaml/loader.py",
+                "_yaml/__init__.py",
+                "six.py",
+                "../bin/x"
+            ]),
             [path("_yaml"), path("six"), path("yaml")]
         );
         // A namespace is shared: its name alone is nobody's.
         assert_eq!(
-            modules(&["google/cloud/storage/__init__.py", "google/cloud/storage/blob.py", "google/x.cpython-311.so"]),
+            modules(&[
+                "google/cloud/storage/__init__.py",
+                "google/cloud/storage/blob.py",
+                "google/x.cpython-311.so"
+            ]),
             [path("google.cloud.storage"), path("google.x")]
         );
     }
 
     #[test]
     fn tests_are_told_by_their_paths() {
-        for path in ["tests/a.py", "src/__tests__/a.js", "a.test.js", "test_a.py", "conftest.py", "src/tests.rs"] {
+        for path in [
+            "tests/a.py",
+            "src/__tests__/a.js",
+            "a.test.js",
+            "test_a.py",
+            "conftest.py",
+            "src/tests.rs",
+        ] {
             assert!(is_test(path), "{path}");
         }
         for path in ["src/a.py", "latest/a.js", "attest.py", "src/testament.rs"] {

@@ -180,7 +180,7 @@ impl<'g, 't> Reader<'g, 't> {
 }
 
 impl Visitor for Reader<'_, '_> {
-    fn enter(&mut self, node: Node<'_>, field: Option<&'static str>) -> bool {
+    fn enter(&mut self, node: Node<'_>, field: Option<&str>) -> bool {
         match node.kind() {
             "comment" => return false,
             "import_statement" => {

@@ -162,7 +162,7 @@ impl<'g, 't> Reader<'g, 't> {
 }
 
 impl Visitor for Reader<'_, '_> {
-    fn enter(&mut self, node: Node<'_>, _: Option<&'static str>) -> bool {
+    fn enter(&mut self, node: Node<'_>, _: Option<&str>) -> bool {
         match node.kind() {
             "line_comment" | "block_comment" => return false,
             "string_literal" | "raw_string_literal" => {
@@ -191,7 +191,8 @@ impl Visitor for Reader<'_, '_> {
                     let alias = node.child_by_field_name("alias");
                     let alias = alias.map_or(name.clone(), |alias| self.out.text(alias).to_owned());
                     self.out.alias(&alias, vec![name.clone()]);
-                    self.out.mention(Kind::Import, vec![name.clone()], line(node));
+                    self.out
+                        .mention(Kind::Import, vec![name.clone()], line(node));
                     // `#[macro_use]` brings all macros without naming them.
                     self.out.mention(Kind::Star, vec![name], line(node));
                 }

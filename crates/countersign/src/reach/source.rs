@@ -19,7 +19,7 @@ const MAX_LITERAL: usize = 120;
 /// The longest path of names.
 const MAX_PATH: usize = 32;
 /// How deep names are looked for in an import or a chain of members.
-pub(super) const MAX_DEPTH: usize = 64;
+pub(super) const MAX_DEPTH: usize = 24;
 
 /// A language whose files are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,7 +147,7 @@ fn parse(language: Language, text: &str) -> Option<Tree> {
 /// What goes through a tree.
 pub(super) trait Visitor {
     /// Comes to a node, as a field of its parent; whether to go into it.
-    fn enter(&mut self, node: Node<'_>, field: Option<&'static str>) -> bool;
+    fn enter(&mut self, node: Node<'_>, field: Option<&str>) -> bool;
     /// Leaves a node that was gone into.
     fn leave(&mut self, node: Node<'_>);
 }

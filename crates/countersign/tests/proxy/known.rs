@@ -36,11 +36,26 @@ fn what_passes_is_looked_up_and_unmodified_clients_are_told() {
     std::fs::write(&feed, records.to_string()).unwrap();
     let import = ["advisories", "import", feed.to_str().unwrap()];
     scene.server.run(&import).unwrap();
-    let ran = through(&scene.user, &[], &pip(&clients, &target("pip"), "thing==1.0"));
+    let ran = through(
+        &scene.user,
+        &[],
+        &pip(&clients, &target("pip"), "thing==1.0"),
+    );
     let told = "thing 1.0 is known to be bad (high 7.5, PYSEC-2026-7, fixed in 1.0.1)";
-    let ran = ran.expect(0, &["Successfully installed thing-1.0", told, "1 known vulnerability was passed on"]);
+    let ran = ran.expect(
+        0,
+        &[
+            "Successfully installed thing-1.0",
+            told,
+            "1 known vulnerability was passed on",
+        ],
+    );
     assert_eq!(ran.err.matches("PYSEC-2026-7").count(), 1, "{ran:#?}");
-    let ran = through(&scene.user, &[], &pip(&clients, &target("pip-2"), "thing==1.0.1"));
+    let ran = through(
+        &scene.user,
+        &[],
+        &pip(&clients, &target("pip-2"), "thing==1.0.1"),
+    );
     let ran = ran.expect(0, &["Successfully installed"]);
     assert!(!ran.err.contains("known"), "{ran:#?}");
 
@@ -55,7 +70,9 @@ fn what_passes_is_looked_up_and_unmodified_clients_are_told() {
         .err
         .lines()
         .chain(ran.out.lines())
-        .filter(|line| !line.starts_with("countersign proxy: ") && line.contains("known-vulnerable"))
+        .filter(|line| {
+            !line.starts_with("countersign proxy: ") && line.contains("known-vulnerable")
+        })
         .collect();
     assert!(!said.is_empty(), "{ran:#?}");
     assert!(!target("pip-3").exists());
@@ -67,8 +84,12 @@ fn what_passes_is_looked_up_and_unmodified_clients_are_told() {
     let nowhere = ["--advisories", "nowhere.json"];
     let ran = refuse("any", &nowhere, "thing==1.0.1", "pip-7");
     assert_ne!(ran.code, 0, "{ran:#?}");
-    through(&scene.user, &nowhere, &pip(&clients, &target("pip-8"), "thing==1.0"))
-        .expect(0, &["Successfully installed", "nothing is looked up"]);
+    through(
+        &scene.user,
+        &nowhere,
+        &pip(&clients, &target("pip-8"), "thing==1.0"),
+    )
+    .expect(0, &["Successfully installed", "nothing is looked up"]);
 
     // npm shows it itself.
     let site = format!("{}/npm/", scene.server.url());

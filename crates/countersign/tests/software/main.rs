@@ -7,6 +7,7 @@ mod fix;
 mod reach;
 mod real;
 mod sbom;
+mod schema;
 mod schemas;
 
 use std::path::{Path, PathBuf};
