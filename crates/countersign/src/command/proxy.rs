@@ -120,7 +120,7 @@ fn known(common: &Common, options: &ProxyOptions) -> Option<Known> {
     };
     let common = copy(common);
     let open = move || {
-        let outcome = database(&common, &wanted, &Ecosystem::ALL);
+        let outcome = database(&common, &wanted, Ecosystem::ALL);
         if let Err(failure) = &outcome {
             notes(&common)(&format!(
                 "countersign proxy: nothing is looked up in advisories: {}",

@@ -1,5 +1,7 @@
 //! What is known to be bad about what passes: told by the proxy, shown by npm, and refused where the user says so.
 
+use std::process::Command;
+
 use countersign_testkit::clients::Clients;
 use countersign_testkit::node::{Node, NodeHome};
 use countersign_testkit::packages::Wheel;
@@ -28,29 +30,29 @@ fn what_passes_is_looked_up_and_unmodified_clients_are_told() {
     let clients = Clients::get().unwrap();
     let target = |name: &str| scene.user.path(name);
     // The registry's own feed, without a word from the user.
-    let feed = scene.user.path("feed.json");
-    let records = json!([
-        record("PYSEC-2026-7", "PyPI", "thing", Some(HIGH)),
-        record("GHSA-aaaa-bbbb-cccc", "npm", "left", None),
-    ]);
-    std::fs::write(&feed, records.to_string()).unwrap();
-    let import = ["advisories", "import", feed.to_str().unwrap()];
-    scene.server.run(&import).unwrap();
+    let issue = [
+        "advisories",
+        "issue",
+        "pypi:thing",
+        "--summary",
+        "Reads too far",
+        "--affected",
+        "1.0",
+    ];
+    let id = String::from_utf8(scene.server.run(&issue).unwrap().stdout).unwrap();
+    scene.server.rest().unwrap();
+    let told = format!(
+        "thing 1.0 is known to be bad (unrated, {}): Reads too far",
+        id.trim()
+    );
     let ran = through(
         &scene.user,
         &[],
         &pip(&clients, &target("pip"), "thing==1.0"),
     );
-    let told = "thing 1.0 is known to be bad (high 7.5, PYSEC-2026-7, fixed in 1.0.1)";
-    let ran = ran.expect(
-        0,
-        &[
-            "Successfully installed thing-1.0",
-            told,
-            "1 known vulnerability was passed on",
-        ],
-    );
-    assert_eq!(ran.err.matches("PYSEC-2026-7").count(), 1, "{ran:#?}");
+    let passed_on = "1 known vulnerability was passed on";
+    let ran = ran.expect(0, &["Successfully installed thing-1.0", &told, passed_on]);
+    assert_eq!(ran.err.matches(id.trim()).count(), 1, "{ran:#?}");
     let ran = through(
         &scene.user,
         &[],
@@ -59,9 +61,18 @@ fn what_passes_is_looked_up_and_unmodified_clients_are_told() {
     let ran = ran.expect(0, &["Successfully installed"]);
     assert!(!ran.err.contains("known"), "{ran:#?}");
 
+    // A database of others.
+    let feed = scene.user.path("feed.json");
+    let records = json!([
+        record("PYSEC-2026-7", "PyPI", "thing", Some(HIGH)),
+        record("GHSA-aaaa-bbbb-cccc", "npm", "left", None),
+    ]);
+    std::fs::write(&feed, records.to_string()).unwrap();
+    let told = "thing 1.0 is known to be bad (high 7.5, PYSEC-2026-7, fixed in 1.0.1)";
     // Refused, with the reason in pip's own words; not below the grade, and not what is passed over.
     let refuse = |grade: &'static str, more: &[&'static str], wanted: &str, name: &str| {
-        let options = [&["--refuse-known", grade][..], more].concat();
+        let feed = feed.to_str().unwrap();
+        let options = [&["--refuse-known", grade, "--advisories", feed][..], more].concat();
         through(&scene.user, &options, &pip(&clients, &target(name), wanted))
     };
     let ran = refuse("high", &[], "thing==1.0", "pip-3");
@@ -103,7 +114,12 @@ fn what_passes_is_looked_up_and_unmodified_clients_are_told() {
     let manifest = "{\"name\":\"app\",\"version\":\"1.0.0\"}";
     std::fs::write(app.join("package.json"), manifest).unwrap();
     let npm = |cache: &str| home.command(Node::Npm, &app, &["install", "left", "--cache", cache]);
-    let ran = through(&scene.user, &[], &npm("one")).expect(0, &["added 1 package"]);
+    let ran = through(
+        &scene.user,
+        &["--advisories", feed.to_str().unwrap()],
+        &npm("one"),
+    )
+    .expect(0, &["added 1 package"]);
     let shown = "left 1.0.0 is known to be bad (unrated, GHSA-aaaa-bbbb-cccc, fixed in 1.0.1)";
     let notices: Vec<&str> = ran
         .err
@@ -112,7 +128,14 @@ fn what_passes_is_looked_up_and_unmodified_clients_are_told() {
         .collect();
     assert_eq!(notices.len(), 1, "{ran:#?}");
     std::fs::remove_dir_all(app.join("node_modules")).unwrap();
-    let ran = through(&scene.user, &["--refuse-known", "low"], &npm("two"));
+    let options = [
+        "--refuse-known",
+        "low",
+        "--advisories",
+        feed.to_str().unwrap(),
+    ];
+    let refused = |inner: &Command| through(&scene.user, &options, inner);
+    let ran = refused(&npm("two"));
     assert_ne!(ran.code, 0, "{ran:#?}");
     assert!(
         ran.err.contains("npm error") && ran.err.contains("known-vulnerable"),

@@ -42,7 +42,7 @@ fn locks() -> Vec<(&'static str, String)> {
     }})
     .to_string()
     .replace("+b d", "");
-    let python = format!("[[package]]\nname = \"some-thing\"\nversion = \"1.1\"\n");
+    let python = "[[package]]\nname = \"some-thing\"\nversion = \"1.1\"\n";
     vec![
         ("Cargo.lock", format!("{CARGO_LOCK}\n[[package]]\nname = \"far\"\nversion = \"1.0.0+build.1\"\nsource = \"git+https://git.example.test/far?branch=a%20b#0011\"\n")),
         ("requirements.txt", format!("Some_Thing==1.1 --hash=sha256:{a} --hash=sha256:{b}\nbare==2.0\n")),
