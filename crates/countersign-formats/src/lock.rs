@@ -115,6 +115,8 @@ pub struct LockedFile {
     pub filename: Option<String>,
     /// Its digest.
     pub digest: Digest,
+    /// Where it is fetched from, where the lock file says so beside naming an index.
+    pub url: Option<String>,
 }
 
 /// One project at one version.

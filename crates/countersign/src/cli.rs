@@ -324,6 +324,25 @@ pub struct ProxyOptions {
     /// against the log by itself.
     #[arg(long)]
     pub without_completeness: bool,
+    /// A database of advisories in OSV's form, to look up what passes: a file (.zip or .json), a folder, or an address. May be given several
+    /// times [default: the registry's own feed]
+    #[arg(
+        long,
+        value_name = "FILE|DIR|URL",
+        env = "COUNTERSIGN_ADVISORIES",
+        value_delimiter = ','
+    )]
+    pub advisories: Vec<String>,
+    /// Refuse files with a known flaw of this grade or higher, instead of telling of them: malware, critical, high, medium, low, any. What
+    /// nobody rated is refused from low on. Nothing passes while the advisories can not be read.
+    #[arg(long, value_name = "GRADE")]
+    pub refuse_known: Option<countersign::proxy::known::Least>,
+    /// Pass over an advisory, for a reason, until a day: ID:REASON:YYYY-MM-DD. May be given several times.
+    #[arg(long, value_name = "ID:REASON:UNTIL")]
+    pub ignore: Vec<countersign::exposure::Ignore>,
+    /// Look nothing up in advisories.
+    #[arg(long, conflicts_with_all = ["refuse_known", "ignore"])]
+    pub without_advisories: bool,
     /// The most that is kept of verified files, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 4096)]
     pub cache_size: u64,

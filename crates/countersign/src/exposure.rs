@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use countersign_formats::lock::{self, Graph, LockFile, Origin};
+use countersign_formats::lock::{self, Entry, Graph, LockFile, Origin};
 use countersign_formats::osv::{Advisory, Verdict};
 use countersign_formats::{Ecosystem, purl};
 use serde_json::{Value, json};
@@ -14,6 +14,7 @@ use url::Url;
 use crate::advisories::Database;
 use crate::bundle;
 use crate::failure::{Exit, Failure, Result, plain};
+use crate::reach::{self, Answer, Reach};
 
 /// The names under which lock files are looked for.
 pub const NAMES: [&str; 11] = [
@@ -85,6 +86,8 @@ pub struct Found {
     pub functions: Vec<String>,
     /// Why it is passed over, and until when.
     pub ignored: Option<Ignore>,
+    /// Whether the project's code gets at it, where that was asked.
+    pub reach: Option<Reach>,
 }
 
 impl Found {
@@ -92,6 +95,13 @@ impl Found {
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.advisory.id.as_str())
             .chain(self.advisory.aliases.iter().map(String::as_str))
+    }
+
+    /// Whether it is less urgent: the code does not get at it, as far as text tells.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        let reach = self.reach.as_ref();
+        reach.is_some_and(|reach| reach.answer == Answer::Unreachable)
     }
 
     /// Whether it says something about safety: RustSec also tells of what is unmaintained.
@@ -185,6 +195,16 @@ impl Exposure {
         })
     }
 
+    /// Looks whether the project's code gets at each flaw, see [`reach`]. What it does not get at comes last; nothing is left out. `further`
+    /// are folders with the packages' sources, beside the usual ones.
+    pub fn survey(&mut self, further: &[PathBuf]) {
+        let reached = reach::survey(self, further);
+        for (found, reach) in self.found.iter_mut().zip(reached) {
+            found.reach = Some(reach);
+        }
+        self.found.sort_by_key(Found::is_unreachable);
+    }
+
     /// Flaws that are not passed over and are certain.
     pub fn counted(&self) -> impl Iterator<Item = &Found> {
         self.found
@@ -257,6 +277,7 @@ impl Exposure {
             "url": found.advisory.url, "verdict": found.verdict, "fixed": found.fixed,
             "project": entry.name_key, "version": entry.version, "purl": self.purl(found.entry), "way": way,
             "ignored": found.ignored.as_ref().map(|ignore| json!({"reason": ignore.reason, "until": ignore.until})),
+            "reach": found.reach.as_ref().map(Reach::json),
         })
     }
 }
@@ -323,6 +344,7 @@ pub fn of_release(
             fixed: finding.fixed.clone(),
             functions: finding.rule.functions.clone(),
             ignored: None,
+            reach: None,
         };
         let same = found.iter_mut().find(|old| {
             let ids: BTreeSet<&str> = old.ids().collect();
@@ -387,6 +409,7 @@ pub fn warnings(lock: &LockFile, hosts: &[String]) -> Vec<Warning> {
         [] => usual.iter().collect(),
         hosts => hosts.iter().collect(),
     };
+    let usual_files = usual_hosts_of_files(lock);
     let mut warnings = Vec::new();
     for (at, entry) in lock.entries.iter().enumerate() {
         let mut warn = |code: &'static str, text: String| {
@@ -431,6 +454,27 @@ pub fn warnings(lock: &LockFile, hosts: &[String]) -> Vec<Warning> {
             }
             Origin::Index(None) => {}
         }
+        // An index names where its files are; a lock file may name another place, and another digest with it.
+        for file in &entry.files {
+            let Some(address) = &file.url else { continue };
+            let machine = host(address);
+            if address.starts_with("http://") && !machine.as_deref().is_some_and(is_loopback) {
+                warn("in-the-clear", format!("{address} is not encrypted"));
+            }
+            let usual = usual_files.get(&index_of(entry));
+            if let (Some(machine), Some(usual)) = (machine, usual)
+                && machine != *usual
+                && index_of(entry).and_then(host).as_ref() != Some(&machine)
+                && !hosts.contains(&machine)
+            {
+                warn(
+                    "other-host",
+                    format!(
+                        "a file of it comes from {machine}, others of the same index from {usual}"
+                    ),
+                );
+            }
+        }
         if entry.unhashed && !entry.undigested {
             warn(
                 "no-integrity",
@@ -439,6 +483,33 @@ pub fn warnings(lock: &LockFile, hosts: &[String]) -> Vec<Warning> {
         }
     }
     warnings
+}
+
+fn index_of(entry: &Entry) -> Option<&str> {
+    match &entry.origin {
+        Origin::Index(index) => index.as_deref(),
+        _ => None,
+    }
+}
+
+/// For each index, the host that most of its files come from: it need not be the index's own.
+fn usual_hosts_of_files(lock: &LockFile) -> BTreeMap<Option<&str>, String> {
+    let mut counts: BTreeMap<Option<&str>, BTreeMap<String, usize>> = BTreeMap::new();
+    for entry in &lock.entries {
+        for file in &entry.files {
+            if let (Origin::Index(_), Some(host)) =
+                (&entry.origin, file.url.as_deref().and_then(host))
+            {
+                let of_index = counts.entry(index_of(entry)).or_default();
+                *of_index.entry(host).or_default() += 1;
+            }
+        }
+    }
+    let most = |hosts: BTreeMap<String, usize>| hosts.into_iter().max_by_key(|(_, count)| *count);
+    counts
+        .into_iter()
+        .filter_map(|(index, hosts)| Some((index, most(hosts)?.0)))
+        .collect()
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -472,6 +543,13 @@ pub fn vex(exposures: &[Exposure], author: &str, time: &str) -> Value {
                 "vulnerability": {"name": found.advisory.id, "aliases": aliases},
                 "status": status,
             });
+            if let Some(reach) = &found.reach {
+                statement["status_notes"] = json!(reach.told());
+            }
+            // What text tells is no proof: it is a justification where the user passed it over, and else a note.
+            if found.ignored.is_some() && found.is_unreachable() {
+                statement["justification"] = json!("vulnerable_code_not_in_execute_path");
+            }
             match (&found.ignored, &found.fixed) {
                 (Some(ignore), _) => {
                     statement["impact_statement"] =

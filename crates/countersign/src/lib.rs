@@ -10,7 +10,7 @@
 //! [`assess`] holds any registry against the Principles.
 //! [`proxy`] is a registry on this machine that passes on only what it verified. [`witness`] cosigns the checkpoints of logs, this registry's or others'.
 //! [`advisories`] keeps databases of known flaws, and [`exposure`] holds lock files against them; [`sbom`] writes down what these name,
-//! and [`remedy`] finds the smallest updates that leave flaws behind.
+//! and [`remedy`] finds the smallest updates that leave flaws behind; [`reach`] looks whether the code gets at them.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -36,6 +36,7 @@ pub mod people;
 pub mod proxy;
 pub mod publish;
 pub mod publisher;
+pub mod reach;
 pub mod remedy;
 pub mod remote;
 pub mod sarif;

@@ -3,10 +3,11 @@
 //! policy. What does not hold is refused with a reason, and written down as evidence.
 //!
 //! [`session`] keeps up with TUF, [`page`] (pure) makes a page of a signed index, [`cache`] has the bytes, [`evidence`]
-//! what anyone can check again, [`service`] speaks HTTP. [`upstream`] is the way to the registry.
+//! what anyone can check again, [`service`] speaks HTTP. [`upstream`] is the way to the registry. [`known`] looks up in advisories what passes.
 
 pub mod cache;
 pub mod evidence;
+pub mod known;
 pub mod page;
 pub mod service;
 pub mod session;
@@ -25,6 +26,7 @@ use reqwest::header::HeaderValue;
 
 use self::cache::Cache;
 use self::evidence::{Evidence, Seen, Step};
+use self::known::Known;
 use self::page::{Entry, Page, Proved, Rules};
 use self::session::{Repository, Session, Trouble, target_path};
 use self::upstream::{Pieces, Upstream};
@@ -70,6 +72,8 @@ pub struct Demands {
     pub policy: Option<PolicyFile>,
     /// The Sigstore instances that are believed.
     pub roots: TrustRoot,
+    /// What is known to be bad about what passes.
+    pub known: Option<Known>,
 }
 
 /// Where this user's proxy keeps things.
@@ -735,6 +739,33 @@ impl Proxy {
             failure: page::other_bytes(entry, came),
             seen: Some(Box::new(served.seen.with(step))),
         }
+    }
+
+    /// What advisories say about a release whose file is to be passed on, one line a flaw. Each is told once.
+    ///
+    /// # Errors
+    /// What the user refuses.
+    pub async fn warnings(
+        &self,
+        ecosystem: Ecosystem,
+        key: &str,
+        version: &str,
+    ) -> Result<Vec<String>> {
+        let Some(known) = &self.demands.known else {
+            return Ok(Vec::new());
+        };
+        let warning = known.look(ecosystem, key, version).await?;
+        for line in &warning.lines {
+            if known.is_new(line) {
+                (self.say)(&format!("warning: {line}"));
+            }
+        }
+        Ok(warning.lines)
+    }
+
+    /// How many flaws were told so far.
+    pub fn warned(&self) -> usize {
+        self.demands.known.as_ref().map_or(0, Known::told)
     }
 
     /// Where verified bytes go.

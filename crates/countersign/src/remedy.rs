@@ -13,6 +13,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::advisories::Database;
+use crate::bundle;
 use crate::exposure::{self, Exposure, Found};
 use crate::failure::{Exit, Failure, Result, plain};
 use crate::remote::Remote;
@@ -30,13 +31,18 @@ const SKIPPED: [&str; 9] = [
     "dist",
 ];
 /// Files that tools read to resolve; of Rust's sources it counts that they are there.
-const NEEDED: [&str; 14] = [
+const NEEDED: [&str; 19] = [
     "Cargo.toml",
     "Cargo.lock",
     "package.json",
     "package-lock.json",
     "npm-shrinkwrap.json",
+    "pnpm-lock.yaml",
+    "pnpm-workspace.yaml",
+    "yarn.lock",
     ".npmrc",
+    ".yarnrc",
+    ".yarnrc.yml",
     "pyproject.toml",
     "uv.lock",
     "uv.toml",
@@ -54,6 +60,8 @@ const MOST_DEPTH: usize = 24;
 const MOST_HOPS: usize = 20;
 /// How much of what a tool says is shown, in characters.
 const SHOWN: usize = 1500;
+/// The longest file of settings, in bytes.
+const MOST_SETTINGS: usize = 1 << 20;
 /// The longest index page, in bytes.
 const MOST_PAGE: usize = 64 << 20;
 
@@ -207,21 +215,21 @@ pub fn mend(
     let bytes = match exposure.lock.kind {
         _ if plan.steps.is_empty() => exposure.bytes.clone(),
         LockKind::Requirements => requirements(exposure, plan, remote, registry, &mut stuck)?,
-        LockKind::Cargo | LockKind::Npm | LockKind::Uv => resolved(exposure, plan, &mut stuck)?,
-        kind => {
-            for step in &plan.steps {
-                stuck.push(held(
+        LockKind::Poetry | LockKind::Pipenv | LockKind::Pylock => {
+            let told = plan.steps.iter().map(|step| {
+                held(
                     step,
                     &format!(
-                        "{} is not rewritten here: update {} to {} with its own tool",
-                        kind.as_str(),
-                        step.name,
-                        step.to
+                        "{} is not rewritten here: {}",
+                        exposure.lock.kind.as_str(),
+                        by_hand(exposure.lock.kind, step)
                     ),
-                ));
-            }
+                )
+            });
+            stuck.extend(told);
             exposure.bytes.clone()
         }
+        _ => resolved(exposure, plan, &mut stuck)?,
     };
     let filename = exposure.path.file_name().unwrap_or_default();
     let after = lock::parse(&filename.to_string_lossy(), &bytes).map_err(|refused| {
@@ -252,6 +260,18 @@ pub fn mend(
         left,
         stuck,
     })
+}
+
+/// What to do where no tool is driven from here.
+fn by_hand(kind: LockKind, step: &Step) -> String {
+    let Step { name, to, .. } = step;
+    match kind {
+        LockKind::Poetry => format!(
+            "`poetry update --lock {name}` takes the newest that fits, `poetry add --lock {name}@{to}` this one"
+        ),
+        LockKind::Pipenv => format!("`pipenv upgrade {name}=={to}`"),
+        _ => format!("lock {name} {to} with the tool that wrote it"),
+    }
 }
 
 /// Whether the user passed over the advisory in the lock file of before.
@@ -312,6 +332,9 @@ pub fn changes(before: &LockFile, after: &LockFile) -> Vec<Change> {
 
 // ---- With the ecosystem's tool ----
 
+/// What a tool printed, or why it failed.
+type Outcome = std::result::Result<String, String>;
+
 /// A copy of a project, with what tools need to resolve and nothing that could be run. It goes when it is dropped.
 struct Scratch {
     root: PathBuf,
@@ -347,8 +370,8 @@ impl Scratch {
         Ok(copy)
     }
 
-    /// Runs a tool; what it said where it failed.
-    fn run(&self, program: &str, arguments: &[&str]) -> Result<std::result::Result<(), String>> {
+    /// Runs a tool; what it printed, or what it said where it failed.
+    fn run(&self, program: &str, arguments: &[&str]) -> Result<Outcome> {
         let mut command = Command::new(program);
         command
             .args(arguments)
@@ -361,6 +384,14 @@ impl Scratch {
             .env("npm_config_ignore_scripts", "true")
             .env("npm_config_audit", "false")
             .env("npm_config_fund", "false")
+            .env("npm_config_ignore_pnpmfile", "true")
+            // No other version of the tool is fetched and run because the project says so.
+            .env("npm_config_manage_package_manager_versions", "false")
+            .env("npm_config_package_manager_strict", "false")
+            .env("YARN_IGNORE_PATH", "1")
+            .env("YARN_ENABLE_SCRIPTS", "false")
+            .env("YARN_ENABLE_IMMUTABLE_INSTALLS", "false")
+            .env("YARN_ENABLE_TELEMETRY", "false")
             .env("NO_COLOR", "1");
         let output = command.output().map_err(|error| {
             Failure::new(
@@ -373,9 +404,12 @@ impl Scratch {
             )
         })?;
         if output.status.success() {
-            return Ok(Ok(()));
+            let said = String::from_utf8_lossy(&output.stdout);
+            return Ok(Ok(said.trim().to_owned()));
         }
-        let said = String::from_utf8_lossy(&output.stderr);
+        // pnpm and yarn tell on standard output what is wrong.
+        let said = [&output.stderr[..], &output.stdout[..]].concat();
+        let said = String::from_utf8_lossy(&said);
         let said: Vec<String> = said
             .lines()
             .map(plain)
@@ -410,13 +444,35 @@ fn mirror(from: &Path, to: &Path, depth: usize, left: &mut usize) -> std::io::Re
         *left = left
             .checked_sub(1)
             .ok_or_else(|| std::io::Error::other(format!("it has more than {MOST_FILES} files")))?;
-        if needed {
+        if text == ".yarnrc.yml" {
+            let settings = bundle::read(&entry.path(), MOST_SETTINGS)
+                .map_err(|failure| std::io::Error::other(failure.message))?;
+            let settings = String::from_utf8_lossy(&settings);
+            fs::write(to.join(&name), without_plugins(&settings))?;
+        } else if needed {
             fs::copy(entry.path(), to.join(&name))?;
         } else {
             fs::write(to.join(&name), "")?;
         }
     }
     Ok(())
+}
+
+/// Settings of yarn without the programs that they load.
+fn without_plugins(settings: &str) -> String {
+    let mut kept = String::new();
+    let mut skipped = false;
+    for line in settings.lines() {
+        if !line.starts_with([' ', '\t', '-', '#']) && !line.trim().is_empty() {
+            let key = line.split(':').next().unwrap_or_default();
+            skipped = matches!(key.trim_matches(['"', '\'']), "plugins" | "yarnPath");
+        }
+        if !skipped {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+    }
+    kept
 }
 
 fn resolved(exposure: &Exposure, plan: &Plan, stuck: &mut Vec<Stuck>) -> Result<Vec<u8>> {
@@ -447,6 +503,9 @@ fn resolved(exposure: &Exposure, plan: &Plan, stuck: &mut Vec<Stuck>) -> Result<
                 let upgrade = format!("{}=={}", step.name, step.to);
                 copy.run("uv", &["lock", "--no-build", "--upgrade-package", &upgrade])?
             }
+            LockKind::Pnpm => pnpm(&copy, step)?,
+            LockKind::YarnClassic => yarn_classic(&copy, step)?,
+            LockKind::YarnBerry => yarn_berry(&copy, step, &before)?,
             _ => npm(&copy, step)?,
         };
         if let Err(said) = outcome {
@@ -499,9 +558,26 @@ fn written(bytes: &[u8], key: &str) -> String {
         .to_owned()
 }
 
-/// First with the version laid down, then without: the second time npm keeps what fits the project's own words, and takes back what does
-/// not.
-fn npm(copy: &Scratch, step: &Step) -> Result<std::result::Result<(), String>> {
+/// How a version is laid down for packages that others ask for.
+#[derive(Clone, Copy)]
+enum Laid {
+    /// `overrides`, by name and version.
+    Overrides,
+    /// `pnpm.overrides`, by name and version.
+    PnpmOverrides,
+    /// `resolutions`, by name.
+    Resolutions,
+}
+
+/// Runs an install first with the version laid down in the manifest, then without: the second time the tool keeps what fits the project's own
+/// words, and takes back what does not.
+fn laid_down(
+    copy: &Scratch,
+    step: &Step,
+    how: Laid,
+    program: &str,
+    install: &[&str],
+) -> Result<Outcome> {
     let manifest = copy.root.join("package.json");
     let unusable = |why: String| {
         Failure::new(
@@ -527,14 +603,36 @@ fn npm(copy: &Scratch, step: &Step) -> Result<std::result::Result<(), String>> {
         }
     }
     if !direct {
-        let overrides = fields
-            .entry("overrides")
-            .or_insert_with(|| Value::Object(serde_json::Map::new()));
-        if let Some(overrides) = overrides.as_object_mut() {
-            let only = format!("{}@{}", step.name, step.from);
-            overrides.insert(only, Value::String(step.to.clone()));
+        let object = || Value::Object(serde_json::Map::new());
+        let only = format!("{}@{}", step.name, step.from);
+        let (slot, key) = match how {
+            Laid::Overrides => (fields.entry("overrides").or_insert_with(object), only),
+            Laid::PnpmOverrides => {
+                let pnpm = fields.entry("pnpm").or_insert_with(object);
+                let pnpm = pnpm
+                    .as_object_mut()
+                    .ok_or_else(|| unusable("`pnpm` is no object".to_owned()))?;
+                (pnpm.entry("overrides").or_insert_with(object), only)
+            }
+            Laid::Resolutions => {
+                let slot = fields.entry("resolutions").or_insert_with(object);
+                (slot, format!("**/{}", step.name))
+            }
+        };
+        if let Some(slot) = slot.as_object_mut() {
+            slot.insert(key, Value::String(step.to.clone()));
         }
     }
+    fs::write(&manifest, package.to_string()).map_err(|error| unusable(error.to_string()))?;
+    let first = copy.run(program, install)?;
+    fs::write(&manifest, &original).map_err(|error| unusable(error.to_string()))?;
+    match first {
+        Ok(_) => copy.run(program, install),
+        Err(said) => Ok(Err(said)),
+    }
+}
+
+fn npm(copy: &Scratch, step: &Step) -> Result<Outcome> {
     let install = [
         "install",
         "--package-lock-only",
@@ -542,13 +640,110 @@ fn npm(copy: &Scratch, step: &Step) -> Result<std::result::Result<(), String>> {
         "--no-audit",
         "--no-fund",
     ];
-    fs::write(&manifest, package.to_string()).map_err(|error| unusable(error.to_string()))?;
-    let first = copy.run("npm", &install)?;
-    fs::write(&manifest, &original).map_err(|error| unusable(error.to_string()))?;
-    match first {
-        Ok(()) => copy.run("npm", &install),
-        Err(said) => Ok(Err(said)),
+    laid_down(copy, step, Laid::Overrides, "npm", &install)
+}
+
+fn pnpm(copy: &Scratch, step: &Step) -> Result<Outcome> {
+    let install = [
+        "install",
+        "--lockfile-only",
+        "--ignore-scripts",
+        "--no-frozen-lockfile",
+    ];
+    laid_down(copy, step, Laid::PnpmOverrides, "pnpm", &install)
+}
+
+/// The version of the yarn on this machine fits the lock file, or it is said that it does not.
+fn is_yarn(copy: &Scratch, classic: bool) -> Result<std::result::Result<(), String>> {
+    let version = match copy.run("yarn", &["--version"])? {
+        Ok(version) => version,
+        Err(said) => return Ok(Err(said)),
+    };
+    Ok(match version.starts_with("1.") == classic {
+        true => Ok(()),
+        false => Err(format!(
+            "the lock file is of {}, and the yarn of this machine is {}",
+            if classic { "Yarn 1" } else { "Yarn 2 or later" },
+            plain(&version)
+        )),
+    })
+}
+
+fn yarn_classic(copy: &Scratch, step: &Step) -> Result<Outcome> {
+    if let Err(why) = is_yarn(copy, true)? {
+        return Ok(Err(why));
     }
+    // It has no way to lock without installing; what is installed goes with the copy.
+    let install = [
+        "install",
+        "--ignore-scripts",
+        "--non-interactive",
+        "--no-progress",
+        "--ignore-engines",
+    ];
+    laid_down(copy, step, Laid::Resolutions, "yarn", &install)
+}
+
+/// The later yarns keep a resolution for each range that somebody asks for.
+fn yarn_berry(copy: &Scratch, step: &Step, lock: &[u8]) -> Result<Outcome> {
+    if let Err(why) = is_yarn(copy, false)? {
+        return Ok(Err(why));
+    }
+    let ranges = asked_ranges(&String::from_utf8_lossy(lock), &step.name, &step.from);
+    if ranges.is_empty() {
+        return Ok(Err("nothing in the lock file asks for it".to_owned()));
+    }
+    for range in ranges {
+        if !is_in(&step.to, &range) {
+            return Ok(Err(format!("it is asked for as {}", plain(&range))));
+        }
+        let descriptor = format!("{}@npm:{range}", step.name);
+        let resolution = format!("npm:{}", step.to);
+        if let Err(said) = copy.run("yarn", &["set", "resolution", &descriptor, &resolution])? {
+            return Ok(Err(said));
+        }
+    }
+    // What yarn prints is of no use here.
+    Ok(Ok(String::new()))
+}
+
+/// Whether a version certainly lies in a range of Node.js: what is not understood is no.
+fn is_in(version: &str, range: &str) -> bool {
+    let Ok(version) = semver::Version::parse(version) else {
+        return false;
+    };
+    range.split("||").any(|part| {
+        let words: Vec<String> = part
+            .split_whitespace()
+            .map(
+                |word| match word.starts_with(|c: char| c.is_ascii_digit()) {
+                    true => format!("={word}"),
+                    false => word.to_owned(),
+                },
+            )
+            .collect();
+        let read = semver::VersionReq::parse(&words.join(", "));
+        !words.is_empty() && read.is_ok_and(|range| range.matches(&version))
+    })
+}
+
+/// The ranges by which a lock file of a later yarn has a version of a package.
+fn asked_ranges(lock: &str, name: &str, version: &str) -> Vec<String> {
+    let mut ranges = Vec::new();
+    let mut keys = "";
+    for line in lock.lines() {
+        if !line.starts_with([' ', '#']) {
+            keys = line.trim_end_matches(':').trim_matches('"');
+        } else if line
+            .strip_prefix("  version: ")
+            .is_some_and(|of| of.trim_matches('"') == version)
+        {
+            let start = format!("{name}@npm:");
+            let of = keys.split(", ").filter_map(|key| key.strip_prefix(&start));
+            ranges.extend(of.map(str::to_owned));
+        }
+    }
+    ranges
 }
 
 // ---- requirements.txt ----
@@ -676,6 +871,34 @@ fn edited(text: &str, step: &Step, hashes: &[String]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_yarn_loads_is_left_out_of_its_settings() {
+        let settings = "nodeLinker: node-modules\nplugins:\n  - path: .yarn/plugins/x.cjs\n    spec: x\n\nyarnPath: .yarn/releases/y.cjs\nnpmScopes:\n  s:\n    npmRegistryServer: \"https://r.example.test\"\n";
+        let kept = without_plugins(settings);
+        assert!(kept.contains("nodeLinker") && kept.contains("npmRegistryServer"));
+        assert!(!kept.contains(".yarn/"), "{kept}");
+    }
+
+    #[test]
+    fn ranges_of_a_later_yarn_are_read_off_its_keys() {
+        let lock = "__metadata:\n  version: 8\n\n\"inner@npm:^1.0.0, inner@npm:~1.0.0\":\n  version: 1.0.0\n  resolution: \"inner@npm:1.0.0\"\n\n\"inner@npm:^2.0.0\":\n  version: 2.0.0\n";
+        assert_eq!(asked_ranges(lock, "inner", "1.0.0"), ["^1.0.0", "~1.0.0"]);
+        assert_eq!(asked_ranges(lock, "inner", "2.0.0"), ["^2.0.0"]);
+        assert!(asked_ranges(lock, "nner", "2.0.0").is_empty());
+        for (range, fits) in [
+            ("^1.0.0", true),
+            ("~1.0", true),
+            (">=1 <2", true),
+            ("0.9 || ^1.0.1", true),
+            ("1.0.0", false),
+            ("^2", false),
+            ("1 - 2", false),
+            ("latest", false),
+        ] {
+            assert_eq!(is_in("1.0.2", range), fits, "{range}");
+        }
+    }
 
     #[test]
     fn one_requirement_is_edited_and_nothing_else() {

@@ -132,11 +132,17 @@ pub fn exposures(exposures: &[Exposure]) -> Value {
         };
         for found in &exposure.found {
             let advisory = &found.advisory;
-            let level = match (found.verdict, advisory.rating.grade) {
+            let rated = match (found.verdict, advisory.rating.grade) {
                 (osv::Verdict::Unknown, _) => "note",
                 (_, Grade::Critical | Grade::High | Grade::Unrated) => "error",
                 (_, Grade::Medium) => "warning",
                 _ => "note",
+            };
+            // One step less where the code does not get at it; it stays in the document.
+            let level = match (rated, found.is_unreachable()) {
+                ("error", true) => "warning",
+                (_, true) => "note",
+                (rated, false) => rated,
             };
             let rule = *places.entry(advisory.id.clone()).or_insert_with(|| {
                 let summary = match advisory.summary.as_str() {
@@ -146,7 +152,7 @@ pub fn exposures(exposures: &[Exposure]) -> Value {
                 let mut rule = json!({
                     "id": advisory.id, "name": advisory.id,
                     "shortDescription": {"text": summary}, "fullDescription": {"text": summary},
-                    "defaultConfiguration": {"level": level},
+                    "defaultConfiguration": {"level": rated},
                     "properties": {"tags": ["security", "vulnerability"], "aliases": advisory.aliases},
                 });
                 if let Some(score) = advisory.rating.score {
@@ -172,6 +178,36 @@ pub fn exposures(exposures: &[Exposure]) -> Value {
                 "partialFingerprints": {"countersign/v1": format!("{}|{}", exposure.purl(found.entry), advisory.id)},
                 "properties": {"purl": exposure.purl(found.entry), "fixed": found.fixed, "verdict": found.verdict},
             });
+            if let Some(reach) = &found.reach {
+                result["properties"]["reachability"] = reach.json();
+                let told = format!(
+                    "{} It is {}.",
+                    result["message"]["text"].as_str().unwrap_or_default(),
+                    reach.told()
+                );
+                result["message"]["text"] = json!(told);
+                // Of the project's own files only: others are not in the repository that is looked at.
+                let folder = exposure
+                    .path
+                    .parent()
+                    .map(|folder| folder.to_string_lossy());
+                let own = reach.places.iter().filter(|place| place.package.is_none());
+                let related: Vec<Value> = own
+                    .map(|place| {
+                        let path = match folder.as_deref() {
+                            None | Some("" | ".") => place.path.clone(),
+                            Some(folder) => format!("{folder}/{}", place.path),
+                        };
+                        json!({
+                            "physicalLocation": {"artifactLocation": {"uri": uri(&path)}, "region": {"startLine": place.line}},
+                            "message": {"text": place.what},
+                        })
+                    })
+                    .collect();
+                if !related.is_empty() {
+                    result["relatedLocations"] = json!(related);
+                }
+            }
             if let Some(ignore) = &found.ignored {
                 result["suppressions"] = json!([{"kind": "external", "status": "accepted", "justification": ignore.reason}]);
             }

@@ -54,6 +54,7 @@ fn entry(package: Package) -> Result<Entry, Rejection> {
         Some(checksum) if is_hex(checksum, 32) => vec![LockedFile {
             filename: Some(filename(&package.name, &package.version)),
             digest: Digest::Sha256(checksum.clone()),
+            url: None,
         }],
         Some(checksum) => return Err(of(format!("{} is no SHA-256", quoted(checksum)))),
     };

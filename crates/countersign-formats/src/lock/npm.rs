@@ -68,6 +68,7 @@ fn entry(
         .map(|hex| LockedFile {
             filename: version.as_deref().map(|version| name.tarball(version)),
             digest: Digest::Sha512(hex),
+            url: None,
         })
         .into_iter()
         .collect();

@@ -112,6 +112,7 @@ fn required(line: &str, index: Option<&String>) -> Result<Entry, String> {
                 files.push(LockedFile {
                     filename: None,
                     digest: Digest::Sha256(hex.to_owned()),
+                    url: None,
                 });
             }
             None if ["sha384", "sha512"].contains(&algorithm) => {}
@@ -230,21 +231,30 @@ pub(super) fn uv(text: &str) -> Result<Vec<Entry>, Rejection> {
                     let place = file.url.as_deref().or(file.path.as_deref());
                     place.and_then(last)
                 });
-                (
-                    named,
-                    file.hash.as_deref().and_then(digest).map(str::to_owned),
-                )
+                Named {
+                    filename: named,
+                    sha256: file.hash.as_deref().and_then(digest).map(str::to_owned),
+                    url: file.url.as_deref().map(plain),
+                }
             });
             entry(&package.name, package.version.as_deref(), origin, files)
         })
         .collect()
 }
 
+/// A file as a lock file names it.
+#[derive(Default)]
+struct Named {
+    filename: Option<String>,
+    sha256: Option<String>,
+    url: Option<String>,
+}
+
 fn entry(
     written: &str,
     version: Option<&str>,
     origin: Origin,
-    files: impl Iterator<Item = (Option<String>, Option<String>)>,
+    files: impl Iterator<Item = Named>,
 ) -> Result<Entry, Rejection> {
     let of = |why: String| malformed(format!("package {}: {why}", quoted(written)));
     let name_key = name::key(written).map_err(|refused| of(refused.message))?;
@@ -254,12 +264,18 @@ fn entry(
     }
     let mut known = Vec::new();
     let mut unhashed = false;
-    for (filename, sha256) in files {
+    for Named {
+        filename,
+        sha256,
+        url,
+    } in files
+    {
         let filename = filename.filter(|name| !name.is_empty() && !name.contains(['/', '\\']));
         match sha256 {
             Some(sha256) => known.push(LockedFile {
                 filename,
                 digest: Digest::Sha256(sha256),
+                url,
             }),
             None => unhashed = true,
         }
@@ -313,14 +329,18 @@ struct PylockFile {
 }
 
 impl PylockFile {
-    fn known(self) -> (Option<String>, Option<String>) {
+    fn known(self) -> Named {
         let place = self.url.as_deref().or(self.path.as_deref());
         let sha256 = self
             .hashes
             .iter()
             .find(|(algorithm, hex)| algorithm.as_str() == "sha256" && is_sha256(hex))
             .map(|(_, hex)| hex.clone());
-        (self.name.clone().or_else(|| place.and_then(last)), sha256)
+        Named {
+            filename: self.name.clone().or_else(|| place.and_then(last)),
+            sha256,
+            url: self.url.as_deref().map(plain),
+        }
     }
 
     fn place(&self) -> Option<String> {
@@ -430,7 +450,11 @@ pub(super) fn poetry(text: &str) -> Result<Vec<Entry>, Rejection> {
             };
             let files = files.into_iter().map(|file| {
                 let sha256 = digest(&file.hash).map(str::to_owned);
-                (Some(file.file), sha256)
+                Named {
+                    filename: Some(file.file),
+                    sha256,
+                    url: None,
+                }
             });
             entry(&package.name, Some(&package.version), origin, files)
         })
@@ -475,10 +499,10 @@ pub(super) fn pipenv(text: &str) -> Result<Vec<Entry>, Rejection> {
                     .unwrap_or(version)
                     .trim()
             });
-            let files = package
-                .hashes
-                .iter()
-                .map(|hash| (None, digest(hash).map(str::to_owned)));
+            let files = package.hashes.iter().map(|hash| Named {
+                sha256: digest(hash).map(str::to_owned),
+                ..Named::default()
+            });
             entry(&name, pinned, origin, files)
         })
         .collect()

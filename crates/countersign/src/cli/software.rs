@@ -36,6 +36,7 @@ Examples:
   countersign audit --advisories advisories/ uv.lock      by a folder with OSV's all.zip files, offline
   countersign audit --ignore 'CVE-2026-1:we parse no XML:2027-01-31'
   countersign audit --sarif > audit.sarif                 for code scanners
+  countersign audit --reach                               and whether the code gets at what is flawed
 
 Flaws are matched by each ecosystem's own order of versions. What can not be compared is told as unknown, never passed over. No
 severity is no zero: it is told as unrated. Warnings are about the lock file itself: entries from another host, from a repository, without
@@ -62,6 +63,14 @@ pub struct Audit {
     /// Warnings and what is unknown end with exit code 3 too.
     #[arg(long)]
     pub strict: bool,
+    /// Look whether the project's code gets at each flaw: by the text of its sources and of the packages' sources on this machine. What it
+    /// does not get at comes last; it is never left out.
+    #[arg(long)]
+    pub reach: bool,
+    /// A folder with the sources of packages, beside the usual ones: a site-packages, a node_modules, vendored crates. May be given several
+    /// times.
+    #[arg(long, value_name = "DIR", requires = "reach")]
+    pub packages: Vec<PathBuf>,
 }
 
 /// The form of a bill of materials.

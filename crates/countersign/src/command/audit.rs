@@ -19,7 +19,12 @@ use crate::cli::{Advisories, Audit, Common};
 /// Looks lock files up in advisories.
 pub fn run(common: &Common, options: &Audit) -> Result<(), Failure> {
     let paths = named(&options.lockfiles)?;
-    let (database, exposures) = exposures(common, &options.advisories, &paths, &options.host)?;
+    let (database, mut exposures) = exposures(common, &options.advisories, &paths, &options.host)?;
+    if options.reach {
+        for exposure in &mut exposures {
+            exposure.survey(&options.packages);
+        }
+    }
     if let Some(path) = &options.vex {
         let document = exposure::vex(&exposures, "countersign audit", &timestamp());
         std::fs::write(path, format!("{document:#}\n")).map_err(|error| {
@@ -217,7 +222,11 @@ fn row(exposure: &Exposure, found: &Found) {
             ),
         ),
         (None, Verdict::Affected) => (
-            if found.counts() { "✗" } else { "i" },
+            match (found.counts(), found.is_unreachable()) {
+                (true, false) => "✗",
+                (true, true) => "↓",
+                (false, _) => "i",
+            },
             match &found.fixed {
                 Some(fixed) => format!("fixed in {}", plain(fixed)),
                 None => "no fixed version is known".to_owned(),
@@ -242,6 +251,15 @@ fn row(exposure: &Exposure, found: &Found) {
         line(&format!("       {}", plain(&found.advisory.summary)));
     }
     line(&format!("       {more}"));
+    if let Some(reach) = &found.reach {
+        line(&format!("       {}", reach.told()));
+        for place in &reach.places {
+            line(&format!("         {}", place.told()));
+        }
+        for reason in reach.reasons.iter().skip(1) {
+            line(&format!("         {}", plain(reason)));
+        }
+    }
     if let Some(way) = exposure.way(found.entry) {
         line(&format!("       by {way}"));
     }

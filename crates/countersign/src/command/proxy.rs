@@ -5,17 +5,20 @@ use std::process::{Command, ExitStatus};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use countersign::proxy::known::Known;
 use countersign::proxy::upstream::Upstream;
 use countersign::proxy::{Demands, Folders, Proxy, service};
 use countersign::trusted::TrustFile;
 use countersign::{Exit, Failure, bundle, inquire};
+use countersign_formats::Ecosystem;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::audit::{database, today};
 use super::{authorities, credential, line, notes, remote, trust_path};
-use crate::cli::{Common, ProxyCommand, ProxyOptions, ProxyRun, ProxyServe};
+use crate::cli::{Advisories, Common, ProxyCommand, ProxyOptions, ProxyRun, ProxyServe};
 
 /// Does it. Of `run` the exit code is that of the command.
 pub fn run(common: &Common, what: &ProxyCommand) -> Result<(), Failure> {
@@ -71,12 +74,8 @@ fn proxy(common: &Common, options: &ProxyOptions) -> Result<Proxy, Failure> {
         notes(common)("without the proof that no release is hidden (--without-completeness)");
     }
     let url = pinned.url.clone();
-    let common_of = Common {
-        registry: common.registry.clone(),
-        trust: common.trust.clone(),
-        ca: common.ca.clone(),
-        json: common.json,
-    };
+    let common_of = copy(common);
+    let known = known(common, options);
     let say = notes(common);
     Proxy::new(
         pinned,
@@ -90,12 +89,52 @@ fn proxy(common: &Common, options: &ProxyOptions) -> Result<Proxy, Failure> {
             completeness: !options.without_completeness,
             policy,
             roots: bundle::trust_root(options.trusted_root.as_deref())?,
+            known,
         },
         folders,
         options.cache_size.saturating_mul(1 << 20),
         Box::new(now),
         Box::new(move |text| say(&format!("countersign proxy: {text}"))),
     )
+}
+
+fn copy(common: &Common) -> Common {
+    Common {
+        registry: common.registry.clone(),
+        trust: common.trust.clone(),
+        ca: common.ca.clone(),
+        json: common.json,
+    }
+}
+
+/// What is known to be bad, read while the proxy begins.
+fn known(common: &Common, options: &ProxyOptions) -> Option<Known> {
+    if options.without_advisories {
+        return None;
+    }
+    let wanted = Advisories {
+        advisories: options.advisories.clone(),
+        offline: false,
+        refresh: false,
+        ignore: options.ignore.clone(),
+    };
+    let common = copy(common);
+    let open = move || {
+        let outcome = database(&common, &wanted, Ecosystem::ALL);
+        if let Err(failure) = &outcome {
+            notes(&common)(&format!(
+                "countersign proxy: nothing is looked up in advisories: {}",
+                failure.message
+            ));
+        }
+        outcome
+    };
+    Some(Known::begin(
+        open,
+        options.refuse_known,
+        options.ignore.clone(),
+        today(),
+    ))
 }
 
 fn runtime() -> Result<Runtime, Failure> {
@@ -163,6 +202,7 @@ fn serve(common: &Common, options: &ProxyServe) -> Result<(), Failure> {
 
 fn run_in_front(common: &Common, options: &ProxyRun) -> Result<ExitStatus, Failure> {
     let proxy = Arc::new(proxy(common, &options.options)?);
+    let warned = proxy.clone();
     let registry = proxy.pinned().url.as_str().trim_end_matches('/').to_owned();
     let runtime = runtime()?;
     let listener = runtime
@@ -204,6 +244,14 @@ fn run_in_front(common: &Common, options: &ProxyRun) -> Result<ExitStatus, Failu
     // It ends with the process in any case.
     let _ = end.send(());
     let _ = runtime.block_on(serving);
+    // Again at the end, where it is seen.
+    match warned.warned() {
+        0 => {}
+        1 => notes(common)("countersign proxy: 1 known vulnerability was passed on, see above"),
+        many => notes(common)(&format!(
+            "countersign proxy: {many} known vulnerabilities were passed on, see above"
+        )),
+    }
     status
 }
 

@@ -322,9 +322,40 @@ async fn answered(
                 }
                 .into());
             };
-            file(proxy, served, entry, metadata, login, head).await
+            // Metadata is asked for of much that is not taken in the end.
+            let warnings = match metadata {
+                true => Vec::new(),
+                false => proxy.warnings(ecosystem, &key, &entry.version).await?,
+            };
+            let mut answer = file(proxy, served, entry, metadata, login, head).await?;
+            warned(&mut answer, ecosystem, &warnings);
+            Ok(answer)
         }
     }
+}
+
+/// Tells what is known in the headers: of all clients npm alone shows one.
+fn warned(answer: &mut Answer, ecosystem: Ecosystem, warnings: &[String]) {
+    if warnings.is_empty() {
+        return;
+    }
+    let Ok(value) = HeaderValue::from_str(&ascii(&warnings.join("; "))) else {
+        return;
+    };
+    let headers = answer.headers_mut();
+    if ecosystem == Ecosystem::Npm {
+        headers.insert("npm-notice", value.clone());
+    }
+    headers.insert("countersign-warning", value);
+}
+
+/// Text as a header or a reason has it.
+fn ascii(text: &str) -> String {
+    let shown = |c: char| match c {
+        c if c.is_ascii() && !c.is_ascii_control() => c,
+        _ => '?',
+    };
+    text.chars().map(shown).take(400).collect()
 }
 
 /// A page in the form that the client asks for.
@@ -632,17 +663,7 @@ fn refusal(path: &str, request: &Request<Incoming>, refused: &Refused) -> Answer
         why.push_str(&format!(" Evidence: {}", evidence.display()));
     }
     let why = plain(&why);
-    let ascii: String = why
-        .chars()
-        .map(|c| {
-            if c.is_ascii() && !c.is_ascii_control() {
-                c
-            } else {
-                '?'
-            }
-        })
-        .take(400)
-        .collect();
+    let ascii = ascii(&why);
     let agent = request.headers().get(USER_AGENT);
     let is_pip = agent.is_some_and(|agent| agent.as_bytes().starts_with(b"pip/"));
     let mut answer = if path.starts_with("/npm/") {

@@ -166,6 +166,7 @@ impl Mine {
             completeness: true,
             policy: None,
             roots: TrustRoot::public_good(),
+            known: None,
         };
         change(&mut demands);
         let folders = Folders {

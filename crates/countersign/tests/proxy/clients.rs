@@ -15,15 +15,15 @@ use crate::relay::{Relay, Twist, changing, flipped};
 use crate::user::{Ran, User};
 
 /// A registry, somebody in front of it, and a user who pinned it through them while they were honest.
-struct Scene {
-    server: TestServer,
+pub struct Scene {
+    pub server: TestServer,
     relay: Relay,
-    user: User,
-    token: String,
+    pub user: User,
+    pub token: String,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let server = TestServer::start(ServerOptions::default()).unwrap();
         let token = server.publisher("ada").unwrap();
         let relay = Relay::start(&server.url());
@@ -40,14 +40,14 @@ impl Scene {
         scene
     }
 
-    fn publish(&self, wheel: Wheel) {
+    pub fn publish(&self, wheel: Wheel) {
         let answer = self.server.publish(&wheel.build(), &self.token).unwrap();
         answer.expect_status(200).unwrap();
     }
 }
 
 /// A command of a client, run by `countersign proxy run`.
-fn through(user: &User, options: &[&str], inner: &Command) -> Ran {
+pub fn through(user: &User, options: &[&str], inner: &Command) -> Ran {
     let mut command = user.command(&[&["proxy", "run"], options, &["--"]].concat(), &[]);
     command.arg(inner.get_program()).args(inner.get_args());
     command.env_clear();
@@ -63,7 +63,7 @@ fn through(user: &User, options: &[&str], inner: &Command) -> Ran {
     Ran::of(&mut command)
 }
 
-fn pip(clients: &Clients, target: &Path, wanted: &str) -> Command {
+pub fn pip(clients: &Clients, target: &Path, wanted: &str) -> Command {
     let mut command = clients.command("python");
     command.args(["-m", "pip", "install", "--no-cache-dir", "--target"]);
     command.arg(target).arg(wanted);

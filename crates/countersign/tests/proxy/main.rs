@@ -8,6 +8,7 @@ mod clients;
 mod compromise;
 mod house;
 mod killed;
+mod known;
 mod mirror;
 mod namespaces;
 mod others;

@@ -223,6 +223,48 @@ fn a_lock_file_that_leads_elsewhere_is_told() {
 }
 
 #[test]
+fn a_file_that_comes_from_elsewhere_than_the_others_of_its_index_is_told() {
+    const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    let desk = Desk::new();
+    desk.write("db.json", inner().to_string());
+    let package = |name: &str, site: &str| {
+        format!(
+            "[[package]]\nname = \"{name}\"\nversion = \"1.0\"\nsource = {{ registry = \"https://i.example.test/simple\" }}\nsdist = {{ url = \"{site}/{name}-1.0.tar.gz\", hash = \"sha256:{A}\" }}\n"
+        )
+    };
+    let head = "version = 1\nrequires-python = \">=3.9\"\n";
+    let all = [
+        package("one", "https://files.example.test"),
+        package("two", "https://files.example.test"),
+        package("three", "http://evil.example.test"),
+        package("four", "https://i.example.test/files"),
+    ];
+    desk.write("uv.lock", format!("{head}{}", all.concat()));
+    let audit = ["--json", "audit", "--advisories", "db.json", "uv.lock"];
+    let told = |audited: &Value| -> Vec<String> {
+        let warnings = audited["audited"]["lockfiles"][0]["warnings"].as_array();
+        let told = warnings.unwrap().iter();
+        told.map(|w| {
+            format!(
+                "{} {}",
+                w["code"].as_str().unwrap(),
+                w["purl"].as_str().unwrap()
+            )
+        })
+        .collect()
+    };
+    assert_eq!(
+        told(&desk.json(0, &audit)),
+        [
+            "in-the-clear pkg:pypi/three@1.0",
+            "other-host pkg:pypi/three@1.0"
+        ]
+    );
+    desk.write("uv.lock", format!("{head}{}", all[..2].concat()));
+    assert!(told(&desk.json(0, &audit)).is_empty());
+}
+
+#[test]
 fn other_tools_read_the_result() {
     let desk = Desk::new();
     desk.write("Cargo.lock", CARGO_LOCK);

@@ -11,7 +11,7 @@ fn read(desk: &Desk, name: &str) -> String {
 }
 
 /// A program of the user's `PATH` that is a script.
-fn tool(desk: &Desk, name: &str, script: &str) {
+pub(crate) fn tool(desk: &Desk, name: &str, script: &str) {
     let path = desk.tools().join(name);
     std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();

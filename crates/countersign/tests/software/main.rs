@@ -4,7 +4,11 @@
 
 mod audit;
 mod fix;
+mod reach;
+mod real;
 mod sbom;
+mod schema;
+mod schemas;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
