@@ -32,7 +32,7 @@ enum Work {
 }
 
 /// What is done, in words, and every so many seconds.
-const CHORES: [(Work, &str, u64); 11] = [
+const CHORES: [(Work, &str, u64); 12] = [
     (
         Work::Accounts,
         "Recoveries, mailed links and programs that wait",

@@ -195,7 +195,7 @@ type Attack = fn(&Scene);
 #[test]
 fn an_honest_registry_is_passed_on_and_each_attack_in_between_is_refused() {
     let scene = Scene::new();
-    let attacks: [(&str, Attack); 19] = [
+    let attacks: [(&str, Attack); 20] = [
         ("honest", honest),
         ("dependency confusion", dependency_confusion),
         ("arbitrary installation", arbitrary_installation),
