@@ -345,6 +345,8 @@ fn warned(answer: &mut Answer, ecosystem: Ecosystem, warnings: &[String]) {
     let headers = answer.headers_mut();
     if ecosystem == Ecosystem::Npm {
         headers.insert("npm-notice", value.clone());
+        // npm shows no notice of what it puts into its cache.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     headers.insert("countersign-warning", value);
 }
