@@ -34,6 +34,7 @@ const FACTS: &[&str] = &[
     "PolicyFacts",
     "FactorFacts",
     "NamespaceFacts",
+    "NameFacts",
     "ChangeFacts",
 ];
 
@@ -78,7 +79,7 @@ const CORE: &[(&str, &[Arrow])] = &[
             to("model"),
             to("error"),
             to("texts"),
-            only("checks", &["scan"]),
+            only("checks", &["lookalikes", "scan"]),
         ],
     ),
     ("blobs", &[to("error")]),
@@ -225,6 +226,17 @@ const CORE: &[(&str, &[Arrow])] = &[
             only("blobs", &["artifact_path"]),
             only("heartbeat", &["Change"]),
             only("moderation", &["Opening"]),
+        ],
+    ),
+    (
+        "names",
+        &[
+            to("model"),
+            to("error"),
+            only("checks", &["lookalikes", "scan"]),
+            to("policy"),
+            to("store"),
+            only("accounts", &["new_id"]),
         ],
     ),
     (

@@ -11,6 +11,7 @@ pub mod cargo;
 mod limits;
 pub mod lock;
 mod manifest;
+pub mod name_list;
 pub mod negotiate;
 pub mod npm;
 pub mod osv;

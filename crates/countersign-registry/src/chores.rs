@@ -24,13 +24,14 @@ enum Work {
     Spool,
     Blobs,
     Critical,
+    Names,
     Provenance,
     TrustRoots,
     Tuf,
 }
 
 /// What is done, in words, and every so many seconds.
-const CHORES: [(Work, &str, u64); 10] = [
+const CHORES: [(Work, &str, u64); 11] = [
     (
         Work::Accounts,
         "Recoveries, mailed links and programs that wait",
@@ -46,6 +47,11 @@ const CHORES: [(Work, &str, u64); 10] = [
         21_600,
     ),
     (Work::Critical, "Which projects are critical", 3_600),
+    (
+        Work::Names,
+        "Names that look like those protected since",
+        600,
+    ),
     (
         Work::Provenance,
         "Attestations of the registry's own, and those that are due",
@@ -80,7 +86,7 @@ impl Registry {
             .partition(|(work, ..)| {
                 matches!(
                     work,
-                    Work::Blobs | Work::Provenance | Work::TrustRoots | Work::Tuf
+                    Work::Blobs | Work::Names | Work::Provenance | Work::TrustRoots | Work::Tuf
                 )
             });
         let named = short.iter().chain(&long);
@@ -130,6 +136,7 @@ impl Registry {
                 self.clear_superseded_tiles().await.map(drop).and(swept)
             }
             Work::Critical => self.find_critical_if_due().await.map(drop),
+            Work::Names => self.look_after_names().await,
             Work::Provenance => self.look_after_provenance().await,
             Work::TrustRoots => self.refresh_trust_roots_if_due().await,
             Work::Tuf => {

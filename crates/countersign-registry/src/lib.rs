@@ -28,6 +28,7 @@ mod mail;
 mod map;
 pub mod model;
 mod moderation;
+mod names;
 mod notices;
 mod opening;
 mod organisations;
@@ -61,7 +62,7 @@ pub use advisories::{
 pub use approvals::{Approval, Wanted};
 pub use archive::{Continued, Restore, Restored, Summary};
 pub use blobs::Blobs;
-pub use checks::scan;
+pub use checks::{lookalikes, scan};
 pub use console::Chore;
 pub use countersign_trust::oidc;
 pub use curate::Deletion;
@@ -77,6 +78,7 @@ pub use log_service::{
 };
 pub use mail::{AddressSummary, MailLink, MailState};
 pub use map::MapStep;
+pub use names::{NameOpinion, NameReason, NameVerdict};
 pub use notices::AccountNotice;
 pub use opening::LogIdentity;
 pub use organisations::{
@@ -104,7 +106,7 @@ pub use sign_in::{
     RecoveryCodes, SecondFactor, Security, SessionSummary, SignInStep, SignedIn, TotpSetup,
     import_breached,
 };
-pub use store::{Backend, LeakReport, Store, Withheld};
+pub use store::{Backend, LeakReport, NameException, NameList, ProhibitedName, Store, Withheld};
 pub use texts::{MailKind, NoticeKind};
 pub use trusted::{
     ExchangeDesk, FailedExchange, IssuerSummary, JudgedPublisher, Minted, NewIssuer, NewPublisher,
@@ -137,6 +139,7 @@ struct Inner {
     fetch: fetch::Cache,
     beat: heartbeat::Pulse,
     map: map::Keeper,
+    names: names::Guard,
     /// Who must cosign what the log shows; `None`: nobody.
     witnesses: Option<Arc<witnesses::Witnesses>>,
     desk: publish::Desk,

@@ -158,6 +158,7 @@ impl Registry {
         let registry = Self::assemble(settings, store, blobs, keys, seams, heads)?;
         registry.guard_against_forks().await?;
         registry.look_at_map().await?;
+        registry.refresh_skeletons().await?;
         registry.beat_once_unless_another_does().await?;
         Ok(registry)
     }

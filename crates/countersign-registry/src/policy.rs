@@ -15,7 +15,7 @@ use crate::model::{
     TrustLevel, Visibility, Workflow,
 };
 use crate::settings::{DeletePolicy, Settings};
-use crate::store::{FileFacts, NamespaceFacts, PolicyFacts, ProjectFacts, PublishFacts};
+use crate::store::{FileFacts, NameFacts, NamespaceFacts, PolicyFacts, ProjectFacts, PublishFacts};
 
 pub(crate) mod permissions;
 pub(crate) mod provenance;
@@ -606,13 +606,13 @@ fn may_create(
             "Publish the first release with a token of a person.",
         ));
     };
-    may_take_namespace(facts.namespace.as_ref())?;
+    may_take_namespace(manifest.ecosystem, facts.namespace.as_ref())?;
     may_take_name(
         settings,
         manifest.ecosystem,
         &manifest.name,
         &manifest.name_key,
-        &facts.lookalikes,
+        &facts.names,
     )
 }
 
@@ -636,10 +636,19 @@ pub(crate) fn may_found(
     ))
 }
 
-/// May a new project stand in this namespace?
-pub(crate) fn may_take_namespace(namespace: Option<&NamespaceFacts>) -> Result<()> {
+/// May a new project stand in this namespace? Python's clients are told as PEP 752 says, by a conflict; to npm's that would mean
+/// to read and try again.
+pub(crate) fn may_take_namespace(
+    ecosystem: Ecosystem,
+    namespace: Option<&NamespaceFacts>,
+) -> Result<()> {
+    let kind = match ecosystem {
+        Ecosystem::Pypi => Kind::Conflict,
+        Ecosystem::Cargo | Ecosystem::Npm => Kind::Denied,
+    };
     match namespace {
-        Some(namespace) if !namespace.may_create => Err(denied(
+        Some(namespace) if !namespace.may_create => Err(Error::new(
+            kind,
             "namespace-owned",
             format!(
                 "The names {0} belong to the organisation {1}.",
@@ -650,8 +659,8 @@ pub(crate) fn may_take_namespace(namespace: Option<&NamespaceFacts>) -> Result<(
                 },
                 namespace.organisation
             ),
-            "Choose another name, or ask an owner of the organisation for a team's role on the namespace.",
-        )),
+        )
+        .remedy("Choose another name, or ask an owner of the organisation for a team's role on the namespace.")),
         _ => Ok(()),
     }
 }
@@ -670,29 +679,40 @@ pub(crate) fn may_still_found(settings: &Settings, by_operator: bool, project: &
     ))
 }
 
-/// May a new project have this name? `lookalikes` are the projects with the same skeleton.
+/// May a new project have this name?
 pub(crate) fn may_take_name(
     settings: &Settings,
     ecosystem: Ecosystem,
     name: &str,
     key: &NameKey,
-    lookalikes: &[String],
+    facts: &NameFacts,
 ) -> Result<()> {
     countersign_formats::format(ecosystem).new_name(name)?;
     let Some(finding) = new_name(
         ecosystem,
         key,
-        lookalikes,
+        &facts.lookalikes,
+        facts.prohibited.as_ref(),
         &settings.prohibited_names,
-        &settings.protected_names,
+        &facts.hits,
     ) else {
         return Ok(());
     };
     let why = match finding {
         NameFinding::StandardLibrary => {
-            format!("The name {name} belongs to a module of Python's standard library.")
+            let library = match ecosystem {
+                Ecosystem::Pypi => "Python's standard library",
+                Ecosystem::Cargo => "Rust itself",
+                Ecosystem::Npm => "Node.js",
+            };
+            format!("The name {name} belongs to {library}, or reads as one that does.")
         }
-        NameFinding::Prohibited => format!("The name {name} is prohibited on this registry."),
+        NameFinding::Prohibited(None) => {
+            format!("The name {name} is prohibited on this registry.")
+        }
+        NameFinding::Prohibited(Some(why)) => {
+            format!("The name {name} is prohibited on this registry: {why}.")
+        }
         // A private project's name is told to nobody.
         NameFinding::LooksLike(other) if other.is_empty() => {
             format!("The name {name} looks too much like that of an existing project.")
@@ -700,9 +720,11 @@ pub(crate) fn may_take_name(
         NameFinding::LooksLike(other) => {
             format!("The name {name} looks too much like the existing project {other}.")
         }
-        NameFinding::OneEditFrom(other) => {
-            format!("The name {name} is one slip away from the protected name {other}.")
-        }
+        NameFinding::Protected(hit) => format!(
+            "The name {name} {} the protected name {}.",
+            hit.way.words(),
+            hit.other
+        ),
     };
     Err(Error::new(Kind::Rejected, "name-refused", why)
         .remedy("Choose another name, or ask the operator of this registry."))

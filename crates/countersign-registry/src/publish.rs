@@ -33,7 +33,7 @@ use crate::fetch::latest_of;
 use crate::heartbeat::{Change, Logged};
 use crate::model::{
     AccountId, Actor, EventId, FileId, FileState, Identity, ProjectId, Receipt, ReleaseId,
-    TrustLevel, Visibility,
+    Strength, TrustLevel, Visibility,
 };
 use crate::policy::{self, Act, Decision, Offer, On};
 use crate::provenance::{Candidate, NpmSigner, Vetted};
@@ -612,7 +612,6 @@ impl Registry {
             Identity::Account { id, .. } => Some(id),
             _ => None,
         };
-        let skeleton = format(manifest.ecosystem).skeleton(&manifest.name_key);
         let now = self.now();
         // An upload may have taken hours since its token was looked at.
         self.still_good(tx, actor).await?;
@@ -621,10 +620,13 @@ impl Registry {
                 manifest,
                 identifier,
                 &inspected.filename_key,
-                &skeleton,
                 &actor.identity,
             )
             .await?;
+        if facts.project.is_none() {
+            let (ecosystem, key) = (manifest.ecosystem, &manifest.name_key);
+            facts.names = self.name_facts(tx, ecosystem, key, account).await?;
+        }
         let project = facts.project.as_ref().map(|project| &project.id);
         self.demands_met(tx, actor, project).await?;
         if let Some(project) = &mut facts.project
@@ -721,7 +723,7 @@ impl Registry {
             None => {
                 let namespace = facts.namespace.as_ref();
                 let made = self
-                    .create_project(tx, actor, account, inspected, &skeleton, namespace)
+                    .create_project(tx, actor, account, inspected, namespace)
                     .await?;
                 tx.reach_trust(&made, vetted.level, &source_of(actor), now)
                     .await?;
@@ -897,6 +899,21 @@ impl Registry {
             .bytes(digests, staged.size)
             .attested(digests_sent);
         self.record_as(tx, &event, change, json!({})).await?;
+        // A project that has shown nothing yet may have been founded without a file, by a publisher's first token. What an
+        // operator founds was looked at by one.
+        let held_before = facts.project.as_ref().is_some_and(|known| known.name_held);
+        let unshown = facts.project.as_ref().is_none_or(|known| !known.shown);
+        let mut waits_for_name = None;
+        if (unshown || held_before) && actor.strength != Strength::Operator {
+            let (ecosystem, key) = (manifest.ecosystem, &manifest.name_key);
+            let note = self
+                .weigh_name(tx, ecosystem, key, account, held_before)
+                .await?;
+            self.note_name(tx, key, &file, &note).await?;
+            waits_for_name = note.held;
+        }
+        self.note_dependencies(tx, &project, &file, manifest)
+            .await?;
         // After its publication in the log, so that whoever walks the log sees it withheld, not missing.
         let held = self
             .screen(
@@ -905,7 +922,7 @@ impl Registry {
                 (&project, facts.project.is_none()),
                 &file,
                 (purl, &manifest.filename),
-                &sha256,
+                (&sha256, waits_for_name),
             )
             .await?;
         Ok(Recorded {
@@ -1000,7 +1017,6 @@ impl Registry {
         actor: &Actor,
         account: Option<&AccountId>,
         inspected: &Inspected,
-        skeleton: &str,
         namespace: Option<&NamespaceFacts>,
     ) -> Result<ProjectId> {
         let (id, now) = (ProjectId(new_id()), self.now());
@@ -1010,7 +1026,7 @@ impl Registry {
             ecosystem: manifest.ecosystem,
             name: &manifest.name,
             key: manifest.name_key.as_str(),
-            skeleton,
+            skeleton: &format(manifest.ecosystem).skeleton(&manifest.name_key),
             trust: policy::trust_of(actor),
             trust_source: Some(&source_of(actor)),
             private: inspected.private,

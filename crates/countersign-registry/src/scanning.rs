@@ -58,7 +58,7 @@ impl Registry {
         (project, founded): (&ProjectId, bool),
         file: &FileId,
         (purl, filename): (&str, &str),
-        sha256: &str,
+        (sha256, waits_for_name): (&str, Option<String>),
     ) -> Result<Option<String>> {
         let settings = &self.inner.settings.scan;
         let now = self.now();
@@ -67,15 +67,17 @@ impl Registry {
         if settings.enabled {
             tx.queue_scan(file, waits && known.is_none(), now).await?;
         }
-        let (why, cause) = match (&known, waits) {
+        let (why, cause) = match (&known, waits_for_name) {
             (Some(name), _) => (format!("its bytes are known as {name}"), Cause::Feed),
-            (None, true) => (WAITS.to_owned(), Cause::Scan),
-            (None, false) => return Ok(None),
+            (None, Some(why)) => (why, Cause::Names),
+            (None, None) if waits => (WAITS.to_owned(), Cause::Scan),
+            (None, None) => return Ok(None),
         };
         let this = std::slice::from_ref(file);
         tx.set_files_state(this, FileState::Held, Some(&why), now)
             .await?;
-        if known.is_some() {
+        // What waits for its scan alone is served by the scan's end; the rest waits for a person.
+        if cause != Cause::Scan {
             let about = Opening {
                 project,
                 subject: purl,

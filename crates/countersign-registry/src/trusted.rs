@@ -16,7 +16,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use countersign_formats::pypi::name;
 use countersign_formats::{Ecosystem, NameKey, format, purl};
 use countersign_trust::leaf::{self, LeafKind};
 use countersign_trust::oidc::{self, Claims, Demands, Unverified, Verified};
@@ -472,10 +471,9 @@ impl Registry {
         now: Time,
     ) -> Result<Result<ProjectId>> {
         let key = format(row.ecosystem).name_key(&row.project_name)?;
-        let skeleton = name::skeleton(&key);
         // From here on no other project of this or a like name can come to be before this transaction ends.
-        let lookalikes = tx
-            .lookalikes(row.ecosystem, key.as_str(), &skeleton)
+        let facts = self
+            .name_facts(tx, row.ecosystem, &key, row.account.as_ref())
             .await?;
         if tx
             .named_project(row.ecosystem, key.as_str())
@@ -486,18 +484,12 @@ impl Registry {
             return Ok(Err(judgement::lost(&row.project_name)));
         }
         let settings = &self.inner.settings;
-        let named = policy::may_take_name(
-            settings,
-            row.ecosystem,
-            &row.project_name,
-            &key,
-            &lookalikes,
-        );
+        let named = policy::may_take_name(settings, row.ecosystem, &row.project_name, &key, &facts);
         let open = policy::may_still_found(settings, row.by_operator, &row.project_name);
         let namespace = tx
             .namespace_over(row.ecosystem, key.as_str(), row.account.as_ref())
             .await?;
-        let placed = policy::may_take_namespace(namespace.as_ref());
+        let placed = policy::may_take_namespace(row.ecosystem, namespace.as_ref());
         if let Err(error) = named.and(open).and(placed) {
             return Ok(Err(error));
         }
@@ -507,7 +499,7 @@ impl Registry {
             ecosystem: row.ecosystem,
             name: &row.project_name,
             key: key.as_str(),
-            skeleton: &skeleton,
+            skeleton: &format(row.ecosystem).skeleton(&key),
             // Nothing is published yet.
             trust: TrustLevel::None,
             trust_source: None,

@@ -44,7 +44,8 @@ pub use identity::{compare, cross_check};
 pub use keys::{TrustedKey, TrustedKeys};
 pub use policy::{Allowed, IdentityPolicy};
 pub use policy_file::{
-    MAX_POLICY, PolicyFile, PolicyFileError, PolicyRegistry, ProjectPolicy, Said, Unlisted, Wanted,
+    MAX_POLICY, PolicyFile, PolicyFileError, PolicyRegistry, PrivateNames, ProjectPolicy, Said,
+    Unlisted, Wanted,
 };
 pub use root::{RootUsed, TrustRoot};
 pub use sign::{Ed25519Signer, P256Signer, Signs, key_hint, sign_statement};

@@ -810,9 +810,24 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "name-invalid" "Name not allowed"
         "The text is not a project name: ASCII letters and digits, with single dots, dashes and underscores between them."
         "Choose another name.";
+    "name-list-malformed" "List of names malformed"
+        "A list of protected names can not be used, and nothing of it was imported."
+        "Mend the line that is named: one name a line, the best known first.";
+    "name-list-name" "Name of a list"
+        "A list of protected names can not have this name."
+        "Take 1 to 60 letters, digits, dots, dashes and underscores.";
+    "name-list-unknown" "No such list"
+        "There is no list of protected names of this name."
+        "`countersignd admin names list` names them.";
     "name-missing" "Name missing"
         "There is no name."
         "Give one.";
+    "name-not-excepted" "No such exception"
+        "No exception lets this name stand beside that one."
+        "`countersignd admin names list` shows them.";
+    "name-not-prohibited" "Name not prohibited"
+        "The name is not on the list of prohibited names."
+        "Names of the configuration are taken back there.";
     "name-not-typed" "Name not typed"
         "To delete something for ever its name must be typed, and what was typed is not it."
         "Type the name as it is written.";

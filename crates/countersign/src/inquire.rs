@@ -265,10 +265,16 @@ impl Inquiry<'_> {
                 "origin",
                 format!("it comes from {place}, past the registry, as the policy says"),
             ),
-            None if wanted.is_none() && policy.unlisted == Unlisted::Pass => Row::not_checked(
-                "origin",
-                format!("it comes from {place}, past the registry; the policy lets such pass"),
-            ),
+            // What is private is never taken from elsewhere because nothing was said of it.
+            None if wanted.is_none()
+                && policy.unlisted == Unlisted::Pass
+                && policy.private(project).is_none() =>
+            {
+                Row::not_checked(
+                    "origin",
+                    format!("it comes from {place}, past the registry; the policy lets such pass"),
+                )
+            }
             from => Row::failed(
                 "origin",
                 "lock-elsewhere",

@@ -285,6 +285,7 @@ impl Proxy {
         base: &str,
         login: Option<&HeaderValue>,
     ) -> std::result::Result<Arc<Served>, Trouble> {
+        let private = self.private(ecosystem, key)?;
         let first = self.page_once(ecosystem, key, base, login, false).await;
         match first {
             Err(trouble) if SECOND_LOOKS.contains(&&*trouble.failure.code) => {
@@ -292,8 +293,37 @@ impl Proxy {
                 tokio::time::sleep(SECOND_LOOK).await;
                 self.page_once(ecosystem, key, base, login, true).await
             }
+            Err(mut trouble) if private && trouble.failure.code == "unknown-project" => {
+                trouble.failure.message.push_str(
+                    " The policy has this name come from this registry alone, so it is looked for nowhere else.",
+                );
+                Err(trouble)
+            }
             outcome => outcome,
         }
+    }
+
+    /// Does the policy have a project come from one registry alone? Where that is another one, this one is not even asked: it
+    /// would learn the name, and could offer something under it.
+    fn private(&self, ecosystem: Ecosystem, key: &str) -> std::result::Result<bool, Trouble> {
+        let purl = purl::project_purl(ecosystem, &NameKey::from_stored(key));
+        let private = self.demands.policy.as_ref();
+        let Some(private) = private.and_then(|policy| policy.private(&purl)) else {
+            return Ok(false);
+        };
+        if private.origin == self.pinned.origin {
+            return Ok(true);
+        }
+        Err(Failure::new(
+            Exit::Verification,
+            "private-name",
+            format!(
+                "The policy has {purl} come from {} alone, and this is a proxy of {}.",
+                private.origin, self.pinned.origin
+            ),
+        )
+        .remedy("Point the client to a proxy of that registry for these names.")
+        .into())
     }
 
     async fn page_once(

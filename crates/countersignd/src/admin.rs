@@ -1,5 +1,6 @@
 //! `admin …`: what an operator does at the machine itself. Whoever can open the database is the operator.
 
+mod names;
 pub mod people;
 mod provenance;
 mod trusted;
@@ -38,6 +39,7 @@ async fn act(common: &Common, command: &Admin) -> Result<(), Failure> {
         Admin::Mail(command) => people::mail(common, command).await,
         Admin::Organisation(command) => people::organisation(common, command).await,
         Admin::Namespace(command) => people::namespace(common, command).await,
+        Admin::Names(command) => names::names(common, command).await,
         Admin::Token(command) => token(common, command).await,
         Admin::Project(command) => project(common, command).await,
         Admin::Issuer(command) => trusted::issuer(common, command).await,

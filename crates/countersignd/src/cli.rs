@@ -2,6 +2,7 @@
 
 mod exchange;
 mod log;
+mod names;
 mod people;
 mod trusted;
 mod tuf;
@@ -15,6 +16,7 @@ use url::Url;
 
 pub use exchange::{Exchange, ServicePublisher};
 pub use log::{Logs, Service as LogService};
+pub use names::Names;
 pub use people::{
     Breached, Critical, FactorChange, Factors, Mail, Namespace, Organisation, Policy, Recovery,
     Sessions, User,
@@ -433,6 +435,9 @@ pub enum Admin {
     /// Namespaces that are reserved for organisations.
     #[command(subcommand)]
     Namespace(Namespace),
+    /// Names: lists that are protected from look-alikes, names that nobody may take, exceptions, and what would become of one.
+    #[command(subcommand)]
+    Names(Names),
     /// Projects, their releases and policies.
     #[command(subcommand)]
     Project(Project),

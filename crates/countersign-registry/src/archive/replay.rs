@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use countersign_formats::pypi::name;
 use countersign_formats::{Ecosystem, format, purl};
 use countersign_trust::checkpoint::Checkpoint;
 use countersign_trust::leaf::{self, Leaf, LeafKind, identifier_hash};
@@ -233,7 +232,7 @@ async fn project_of(tx: &mut Tx, leaf: &Leaf) -> Result<Option<ProjectId>> {
         return Ok(Some(project));
     }
     let project = ProjectId(new_id());
-    let skeleton = name::skeleton(&named.name_key);
+    let skeleton = format(named.ecosystem).skeleton(&named.name_key);
     tx.insert_known_project(&project, named.ecosystem, key, &skeleton, Time(leaf.time))
         .await?;
     Ok(Some(project))

@@ -1,69 +1,81 @@
-//! Names that may not be taken: those of Python's standard library (an installer would never reach them, a person
-//! would), those an operator prohibits, and those one slip of a finger away from a protected one.
+//! Names that may not be taken: those of a language's own library (an installer would never reach them, a person would), those
+//! an operator prohibits, those that read the same as a project's, and those that look like a protected one where that is
+//! refused. What only reads like a name of the library is refused with it.
 
-use countersign_formats::{Ecosystem, NameKey};
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use countersign_formats::{Ecosystem, NameKey, format};
+
+use super::lookalikes::{Hit, Tier};
 
 /// Why a new name is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NameFinding {
-    /// A module of the standard library has it.
+    /// The language's own library has it, or one that reads the same.
     StandardLibrary,
-    /// The operator prohibits it.
-    Prohibited,
-    /// It looks like a project that exists.
+    /// The operator prohibits it; why, where that was said.
+    Prohibited(Option<String>),
+    /// It reads the same as a project that exists, or did.
     LooksLike(String),
-    /// It is one edit away from a protected name.
-    OneEditFrom(String),
+    /// It looks like a protected name.
+    Protected(Hit),
 }
 
-/// Judges a name nobody has yet. `lookalikes` are the projects with the same skeleton.
+/// Judges a name nobody has yet. `lookalikes` are the projects with the same skeleton, `prohibited` the reason of the rows,
+/// `listed` the names that the configuration prohibits, `hits` the protected names that it looks like.
 pub(crate) fn new_name(
     ecosystem: Ecosystem,
     key: &NameKey,
     lookalikes: &[String],
-    prohibited: &[String],
-    protected: &[String],
+    prohibited: Option<&String>,
+    listed: &[String],
+    hits: &[Hit],
 ) -> Option<NameFinding> {
-    let module = key.as_str().replace('-', "_");
-    if ecosystem == Ecosystem::Pypi && STANDARD_LIBRARY.binary_search(&module.as_str()).is_ok() {
+    if reads_as_standard(ecosystem, key) {
         return Some(NameFinding::StandardLibrary);
     }
-    if prohibited.iter().any(|name| name == key.as_str()) {
-        return Some(NameFinding::Prohibited);
+    if let Some(reason) = prohibited {
+        return Some(NameFinding::Prohibited(Some(reason.clone())));
+    }
+    if listed.iter().any(|name| name == key.as_str()) {
+        return Some(NameFinding::Prohibited(None));
     }
     if let Some(other) = lookalikes.first() {
         return Some(NameFinding::LooksLike(other.clone()));
     }
-    // Short names are all near each other; below five characters only look-alikes are refused.
-    protected
-        .iter()
-        .find(|name| {
-            name.len() >= 5 && name.as_str() != key.as_str() && one_edit_apart(name, key.as_str())
-        })
-        .map(|name| NameFinding::OneEditFrom(name.clone()))
+    hits.iter()
+        .find(|hit| hit.tier == Tier::Refuse)
+        .map(|hit| NameFinding::Protected(hit.clone()))
 }
 
-/// One insertion, deletion, substitution or swap of neighbours turns `a` into `b`. Both are ASCII.
-fn one_edit_apart(a: &str, b: &str) -> bool {
-    let (short, long) = if a.len() <= b.len() {
-        (a.as_bytes(), b.as_bytes())
-    } else {
-        (b.as_bytes(), a.as_bytes())
-    };
-    if long.len() - short.len() > 1 {
-        return false;
-    }
-    let same = short.iter().zip(long).take_while(|(x, y)| x == y).count();
-    let (short, long) = (&short[same..], &long[same..]);
-    if short.len() == long.len() {
-        let substituted = short.get(1..) == long.get(1..);
-        let swapped = short.len() >= 2
-            && short[0] == long[1]
-            && short[1] == long[0]
-            && short[2..] == long[2..];
-        !short.is_empty() && (substituted || swapped)
-    } else {
-        short == &long[1..]
+/// Does the name read as one of the language's own library? The exact ones of Cargo and npm are refused by their formats.
+fn reads_as_standard(ecosystem: Ecosystem, key: &NameKey) -> bool {
+    static MODULES: LazyLock<HashSet<String>> = LazyLock::new(|| {
+        let of = |module: &&str| {
+            let key = NameKey::from_stored(module.replace('_', "-"));
+            format(Ecosystem::Pypi).skeleton(&key)
+        };
+        STANDARD_LIBRARY.iter().map(of).collect()
+    });
+    let rules = format(ecosystem);
+    match ecosystem {
+        Ecosystem::Pypi => MODULES.contains(&rules.skeleton(key)),
+        Ecosystem::Cargo | Ecosystem::Npm => ['l', 'i'].iter().any(|one| {
+            let read: String = key
+                .as_str()
+                .chars()
+                .map(|c| match c {
+                    '0' => 'o',
+                    '1' => *one,
+                    other => other,
+                })
+                .collect();
+            read != key.as_str()
+                && rules
+                    .new_name(&read)
+                    .is_err_and(|refused| refused.code == "name-reserved")
+        }),
     }
 }
 
@@ -290,65 +302,77 @@ const STANDARD_LIBRARY: &[&str] = &[
 
 #[cfg(test)]
 mod tests {
+    use super::super::lookalikes::Way;
     use super::*;
 
     fn key(name: &str) -> NameKey {
         NameKey::from_stored(name)
     }
 
-    #[test]
-    fn the_standard_library_list_is_sorted_for_the_binary_search() {
-        assert!(STANDARD_LIBRARY.is_sorted());
-        assert_eq!(
-            new_name(Ecosystem::Pypi, &key("urllib"), &[], &[], &[]),
-            Some(NameFinding::StandardLibrary)
-        );
+    fn judged(ecosystem: Ecosystem, name: &str) -> Option<NameFinding> {
+        new_name(ecosystem, &key(name), &[], None, &["evil".into()], &[])
     }
 
     #[test]
-    fn edits_are_counted_exactly() {
-        for (a, b) in [
-            ("requests", "request"),
-            ("requests", "rquests"),
-            ("requests", "reqeusts"),
-            ("requests", "requesta"),
-            ("requests", "requestss"),
+    fn the_library_of_a_language_is_its_own_also_where_it_is_only_read_so() {
+        assert!(STANDARD_LIBRARY.is_sorted());
+        for (ecosystem, name) in [
+            (Ecosystem::Pypi, "urllib"),
+            (Ecosystem::Pypi, "ur11ib"),
+            (Ecosystem::Pypi, "sqlite-3"),
+            (Ecosystem::Cargo, "a11oc"),
+            (Ecosystem::Cargo, "c0re"),
+            (Ecosystem::Npm, "crypt0"),
+            (Ecosystem::Npm, "t1mers"),
         ] {
-            assert!(one_edit_apart(a, b), "{a} {b}");
+            let found = judged(ecosystem, name);
+            assert_eq!(
+                found,
+                Some(NameFinding::StandardLibrary),
+                "{ecosystem} {name}"
+            );
         }
-        for (a, b) in [
-            ("requests", "requests"),
-            ("requests", "reqeustz"),
-            ("requests", "requ"),
-            ("flask", "flaky-x"),
+        for (ecosystem, name) in [
+            (Ecosystem::Pypi, "urllib3"),
+            (Ecosystem::Cargo, "alloc-cortex"),
+            (Ecosystem::Npm, "@acme/crypt0"),
+            (Ecosystem::Npm, "timers2"),
         ] {
-            assert!(!one_edit_apart(a, b), "{a} {b}");
+            assert_eq!(judged(ecosystem, name), None, "{ecosystem} {name}");
         }
     }
 
     #[test]
     fn lookalikes_prohibited_and_protected_names_are_refused() {
+        let pypi = Ecosystem::Pypi;
         assert_eq!(
-            new_name(Ecosystem::Pypi, &key("f1ask"), &["flask".into()], &[], &[]),
+            new_name(pypi, &key("f1ask"), &["flask".into()], None, &[], &[]),
             Some(NameFinding::LooksLike("flask".into()))
         );
+        assert_eq!(judged(pypi, "evil"), Some(NameFinding::Prohibited(None)));
+        let why = "taken from its owners".to_owned();
         assert_eq!(
-            new_name(Ecosystem::Pypi, &key("evil"), &[], &["evil".into()], &[]),
-            Some(NameFinding::Prohibited)
+            new_name(pypi, &key("other"), &[], Some(&why), &[], &[]),
+            Some(NameFinding::Prohibited(Some(why)))
         );
-        assert_eq!(
-            new_name(Ecosystem::Pypi, &key("numpi"), &[], &[], &["numpy".into()]),
-            Some(NameFinding::OneEditFrom("numpy".into()))
-        );
-        assert_eq!(
+        let mut hit = Hit {
+            other: "numpy".into(),
+            way: Way::Typo,
+            tier: Tier::Refuse,
+        };
+        let hits = |hit: &Hit| {
             new_name(
-                Ecosystem::Pypi,
-                &key("fine-name"),
+                pypi,
+                &key("numpi"),
                 &[],
-                &["evil".into()],
-                &["numpy".into()]
-            ),
-            None
-        );
+                None,
+                &[],
+                std::slice::from_ref(hit),
+            )
+        };
+        assert_eq!(hits(&hit), Some(NameFinding::Protected(hit.clone())));
+        hit.tier = Tier::Hold;
+        assert_eq!(hits(&hit), None, "what is held is founded");
+        assert_eq!(judged(pypi, "fine-name"), None);
     }
 }

@@ -28,6 +28,8 @@ pub enum Cause {
     Scan,
     /// A list of known malicious packages.
     Feed,
+    /// The name of its project looks like a protected one.
+    Names,
 }
 
 impl Cause {
@@ -38,6 +40,7 @@ impl Cause {
             Self::Reports => "reports",
             Self::Scan => "scan",
             Self::Feed => "feed",
+            Self::Names => "names",
         }
     }
 }
@@ -79,7 +82,7 @@ pub struct Case {
     pub version: Option<String>,
     /// The file, where it is less than a release.
     pub file: Option<String>,
-    /// `operator`, `reports`, `scan` or `feed`.
+    /// `operator`, `reports`, `scan`, `feed` or `names`.
     pub cause: String,
     /// As everyone is told.
     pub reason: String,

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::model::{AccountId, EventId, ProjectId, PublisherId, ReleaseId};
-use crate::store::{IdentifierFacts, PolicyFacts, ProjectFacts, ReleaseFacts};
+use crate::store::{IdentifierFacts, NameFacts, PolicyFacts, ProjectFacts, ReleaseFacts};
 
 const DAY: i64 = 86_400_000_000;
 const NOW: Time = Time(1_000 * DAY);
@@ -72,6 +72,7 @@ fn project(status: ProjectStatus, role: Option<Role>, removed: bool) -> Option<P
         critical: false,
         private: false,
         shown: true,
+        name_held: false,
         publisher: None,
         has_publisher: false,
         policy: PolicyFacts::default(),
@@ -236,7 +237,7 @@ fn publishing_is_decided_by_role_status_and_what_is_there() {
         project,
         release,
         identifier,
-        lookalikes: Vec::new(),
+        names: NameFacts::default(),
         namespace: None,
         excepted: false,
         open: Vec::new(),
@@ -542,7 +543,10 @@ fn a_new_name_must_be_free_allowed_and_unlike_others() {
     let (ann, operator) = (token(None, Action::Publish), Actor::operator());
     let free = PublishFacts::default();
     let alike = PublishFacts {
-        lookalikes: vec!["derno".into()],
+        names: NameFacts {
+            lookalikes: vec!["derno".into()],
+            ..NameFacts::default()
+        },
         ..PublishFacts::default()
     };
     let mut closed = settings();

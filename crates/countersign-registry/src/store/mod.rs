@@ -15,6 +15,7 @@ mod log_service;
 mod mail;
 mod map;
 mod moderation;
+mod names;
 mod npm;
 mod organisations;
 mod people;
@@ -53,6 +54,8 @@ pub(crate) use log_service::{LogServiceHead, LogServiceRow};
 pub(crate) use mail::{AccountNoticeRow, AddressRow, DomainRow, MailRow, MailSecretRow, NewMail};
 pub(crate) use map::{LogPlace, MapState, MappedLeaf};
 pub(crate) use moderation::{NewCase, NewReport};
+pub(crate) use names::NamedProject;
+pub use names::{NameException, NameFacts, NameList, ProhibitedName};
 pub(crate) use organisations::{
     ApprovalRow, InvitationRow, OrganisationRow, OwnedProject, ProposalKind, ProposalRow, TeamRow,
 };

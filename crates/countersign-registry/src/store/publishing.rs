@@ -3,6 +3,7 @@
 use countersign_formats::{Ecosystem, Manifest};
 use countersign_trust::digest::Sha256;
 
+use super::names::NameFacts;
 use super::provenance::ChangeFacts;
 use super::trusted::{PolicyFacts, policy_facts};
 use super::{Tx, built, failed, maybe_text, maybe_time, signed, text, time, value_rows};
@@ -21,8 +22,8 @@ pub struct PublishFacts {
     pub release: Option<ReleaseFacts>,
     /// What the identifier names already.
     pub identifier: Option<IdentifierFacts>,
-    /// Names of other projects whose look-alike skeleton is the same; asked only for a new name.
-    pub lookalikes: Vec<String>,
+    /// What a new name is judged by; read only for one.
+    pub names: NameFacts,
     /// The organisation's namespace that a new name falls into.
     pub namespace: Option<NamespaceFacts>,
     /// An owner approved this very file below the trust that the project demands.
@@ -65,6 +66,8 @@ pub struct ProjectFacts {
     pub private: bool,
     /// It has shown something.
     pub shown: bool,
+    /// Something of it waits because of its name.
+    pub name_held: bool,
     /// Of the publishers that the caller's token speaks for, the first that is one of the project.
     pub publisher: Option<PublisherId>,
     /// The project has a publisher.
@@ -172,7 +175,6 @@ impl Tx {
         manifest: &Manifest,
         identifier: Sha256,
         filename_key: &str,
-        skeleton: &str,
         identity: &Identity,
     ) -> Result<PublishFacts> {
         let account = match identity {
@@ -191,6 +193,7 @@ impl Tx {
         }
         let row = sqlx::query(
             "SELECT p.id, p.name, p.status, p.removed_at, p.trust_level, p.trusted_only_at, p.required_environment, p.minimum_trust, p.policy_at, p.critical_at, p.private_at, p.visible_at, p.source, \
+             (SELECT min(c.id) FROM cases c WHERE c.project_id = p.id AND c.cause = 'names' AND c.closed_at IS NULL) AS name_case, \
              (SELECT min(t.id) FROM publishers t WHERE t.project_id = p.id AND t.removed_at IS NULL) AS publisher, r.id AS release_id, r.created_at, r.removed_at AS release_removed_at, r.quarantined_at AS release_quarantined_at, \
              (SELECT f.filename FROM files f WHERE f.release_id = r.id AND f.filetype = 'sdist' AND f.removed_at IS NULL) AS sdist, \
              (SELECT f.filename FROM files f WHERE f.release_id = r.id AND f.filename_key = $4 AND f.identifier <> $5) AS spelling \
@@ -230,6 +233,7 @@ impl Tx {
                 critical: maybe_time(&row, "critical_at")?.is_some(),
                 private: maybe_time(&row, "private_at")?.is_some(),
                 shown: maybe_time(&row, "visible_at")?.is_some(),
+                name_held: maybe_text(&row, "name_case")?.is_some(),
                 roles,
             });
             if let Some(id) = maybe_text(&row, "release_id")? {
@@ -243,9 +247,6 @@ impl Tx {
                 });
             }
         } else {
-            facts.lookalikes = self
-                .lookalikes(manifest.ecosystem, manifest.name_key.as_str(), skeleton)
-                .await?;
             facts.namespace = self
                 .namespace_over(manifest.ecosystem, manifest.name_key.as_str(), account)
                 .await?;
@@ -272,34 +273,6 @@ impl Tx {
             });
         }
         Ok(facts)
-    }
-
-    /// Names of other projects whose look-alike skeleton is the same as that of a new name, empty for private ones. Two new names that look
-    /// alike stand one behind the other from here to the end of the transaction; SQLite's one writer sees to that by itself.
-    pub(crate) async fn lookalikes(
-        &mut self,
-        ecosystem: Ecosystem,
-        key: &str,
-        skeleton: &str,
-    ) -> Result<Vec<String>> {
-        if self.backend == super::Backend::Postgres {
-            sqlx::query("SELECT 1 AS n FROM (SELECT pg_advisory_xact_lock(hashtext($1))) AS held")
-                .bind(format!("{ecosystem}/{skeleton}"))
-                .fetch_one(&mut *self.inner)
-                .await
-                .map_err(failed)?;
-        }
-        let rows = sqlx::query(
-            "SELECT CASE WHEN private_at IS NULL THEN name ELSE '' END AS name FROM projects \
-             WHERE ecosystem = $1 AND skeleton = $2 AND key <> $3 ORDER BY CASE WHEN private_at IS NULL THEN 0 ELSE 1 END, key",
-        )
-        .bind(ecosystem.as_str())
-        .bind(skeleton.to_owned())
-        .bind(key.to_owned())
-        .fetch_all(&mut *self.inner)
-        .await
-        .map_err(failed)?;
-        rows.iter().map(|row| text(row, "name")).collect()
     }
 
     /// Writes a new project, invisible until its first file is in the log.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use countersign_formats::pypi::name;
 use countersign_formats::{Ecosystem, NameKey, format, purl};
 use countersign_trust::leaf::{self, LeafKind};
 use countersign_trust::oidc::{self, Asked, Difference, Provider, Registration, Rule};
@@ -544,9 +543,8 @@ impl Registry {
     /// A pending publisher is the business of its account alone until it founds its project: an event, and no leaf.
     async fn insert_pending(&self, actor: &Actor, key: &NameKey, row: &PublisherRow) -> Result<()> {
         let mut tx = self.inner.store.write().await?;
-        let skeleton = name::skeleton(key);
-        let lookalikes = tx
-            .lookalikes(row.ecosystem, key.as_str(), &skeleton)
+        let facts = self
+            .name_facts(&mut tx, row.ecosystem, key, row.account.as_ref())
             .await?;
         if tx
             .named_project(row.ecosystem, key.as_str())
@@ -565,12 +563,12 @@ impl Registry {
             row.ecosystem,
             &row.project_name,
             key,
-            &lookalikes,
+            &facts,
         )?;
         let namespace = tx
             .namespace_over(row.ecosystem, key.as_str(), row.account.as_ref())
             .await?;
-        policy::may_take_namespace(namespace.as_ref())?;
+        policy::may_take_namespace(row.ecosystem, namespace.as_ref())?;
         if let Some(account) = &row.account
             && tx.pending_count(account, row.created).await? >= PENDING_AT_MOST
         {

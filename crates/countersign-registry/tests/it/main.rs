@@ -23,6 +23,7 @@ mod loss;
 mod mail;
 mod map;
 mod moderation;
+mod names;
 mod organisations;
 mod permissions;
 mod policy;

@@ -16,6 +16,8 @@ pub const MAX_POLICY: usize = 8 << 20;
 const MAX_PROJECTS: usize = 20_000;
 /// The most signers of one project.
 const MAX_SIGNERS: usize = 32;
+/// The most patterns of private names.
+const MAX_PRIVATE: usize = 1_000;
 /// The longest text of one rule, in bytes.
 const MAX_TEXT: usize = 1024;
 
@@ -104,6 +106,50 @@ pub struct ProjectPolicy {
     pub signers: IdentityPolicy,
 }
 
+/// Names that one registry alone may answer for: nobody else is asked for them, whether or not it has them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrivateNames {
+    /// Purls of projects without a version; one that ends with `-*` or `/*` means all that begin so.
+    pub names: Vec<String>,
+    /// The origin of that registry's log.
+    pub origin: String,
+}
+
+impl PrivateNames {
+    fn has(&self, purl: &str) -> bool {
+        self.names.iter().any(|name| match name.strip_suffix('*') {
+            Some(prefix) => purl.len() > prefix.len() && purl.starts_with(prefix),
+            None => name == purl,
+        })
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if odd(&self.origin) {
+            return Err("private names have no usable origin".to_owned());
+        }
+        if self.names.is_empty() {
+            return Err("a table of private names has no name".to_owned());
+        }
+        for name in &self.names {
+            let whole = match name.strip_suffix('*') {
+                Some(prefix) if prefix.ends_with(['-', '/']) => format!("{prefix}x"),
+                Some(_) => {
+                    let name = quoted(name);
+                    return Err(format!("{name}: a star stands after - or / alone"));
+                }
+                None => name.clone(),
+            };
+            match check_subject(&whole) {
+                Ok(Scope::Project) => {}
+                Ok(_) => return Err(format!("{} names more than projects", quoted(name))),
+                Err(error) => return Err(format!("{}: {}", quoted(name), error.reason)),
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -114,6 +160,9 @@ pub struct PolicyFile {
     pub unlisted: Unlisted,
     /// The registry that it is about; any, where it is not said.
     pub registry: Option<PolicyRegistry>,
+    /// Names that come from one registry alone.
+    #[serde(default)]
+    pub private: Vec<PrivateNames>,
     /// The projects, by their purls.
     #[serde(default, rename = "project")]
     pub projects: Vec<ProjectPolicy>,
@@ -133,6 +182,7 @@ impl PolicyFile {
             format: FORMAT.to_owned(),
             unlisted: Unlisted::Refuse,
             registry,
+            private: Vec::new(),
             projects,
         };
         policy.check()?;
@@ -167,6 +217,11 @@ impl PolicyFile {
         self.projects.iter().find(|project| project.purl == purl)
     }
 
+    /// The registry that alone may answer for a project, by its purl, where the policy names one.
+    pub fn private(&self, purl: &str) -> Option<&PrivateNames> {
+        self.private.iter().find(|names| names.has(purl))
+    }
+
     fn check(&self) -> Result<(), PolicyFileError> {
         if self.format != FORMAT {
             return fault(format!(
@@ -181,6 +236,13 @@ impl PolicyFile {
             && (registry.origin.is_empty() || registry.url.len() + registry.origin.len() > MAX_TEXT)
         {
             return fault("its registry has no usable origin or address");
+        }
+        let patterns = self.private.iter().map(|private| private.names.len());
+        if patterns.sum::<usize>() > MAX_PRIVATE {
+            return fault(format!("it has more than {MAX_PRIVATE} private names"));
+        }
+        for private in &self.private {
+            private.check().map_err(PolicyFileError)?;
         }
         let mut seen = BTreeSet::new();
         for project in &self.projects {
@@ -216,6 +278,14 @@ impl PolicyFile {
                 "\n[registry]\nurl = {}\norigin = {}\n",
                 literal(&registry.url),
                 literal(&registry.origin)
+            ));
+        }
+        for private in &self.private {
+            let names: Vec<String> = private.names.iter().map(|name| literal(name)).collect();
+            text.push_str(&format!(
+                "\n# From that registry alone, and from nowhere where it has them not.\n[[private]]\nnames = [{}]\norigin = {}\n",
+                names.join(", "),
+                literal(&private.origin)
             ));
         }
         for project in &self.projects {
@@ -385,6 +455,46 @@ mod tests {
         assert_eq!(policy.projects.len(), 3);
         let again = PolicyFile::parse(policy.render().as_bytes()).unwrap();
         assert_eq!(again, policy);
+    }
+
+    #[test]
+    fn private_names_are_those_that_a_pattern_means_and_no_others() {
+        let policy = |names: &str| {
+            let text = format!(
+                "format = \"countersign-policy/v1\"\n[[private]]\nnames = {names}\norigin = \"packages.example/log/1\"\n"
+            );
+            PolicyFile::parse(text.as_bytes())
+        };
+        let good =
+            policy("[\"pkg:pypi/acme\", \"pkg:pypi/acme-*\", \"pkg:npm/%40acme/*\"]").unwrap();
+        for purl in ["pkg:pypi/acme", "pkg:pypi/acme-tools", "pkg:npm/%40acme/x"] {
+            assert_eq!(
+                good.private(purl).unwrap().origin,
+                "packages.example/log/1",
+                "{purl}"
+            );
+        }
+        for purl in [
+            "pkg:pypi/acmecorp",
+            "pkg:cargo/acme",
+            "pkg:npm/%40acmecorp/x",
+            "pkg:pypi/acme-",
+        ] {
+            assert!(good.private(purl).is_none(), "{purl}");
+        }
+        for names in [
+            "[]",
+            "[\"pkg:pypi/acme*\"]",
+            "[\"*\"]",
+            "[\"pkg:*\"]",
+            "[\"pkg:pypi/Acme-*\"]",
+            "[\"pkg:pypi/acme@1.0\"]",
+            "[\"acme-*\"]",
+            "\"pkg:pypi/acme\"",
+        ] {
+            assert!(policy(names).is_err(), "{names}");
+        }
+        assert_eq!(PolicyFile::parse(good.render().as_bytes()).unwrap(), good);
     }
 
     #[test]

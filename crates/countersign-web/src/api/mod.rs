@@ -13,6 +13,7 @@ mod leaks;
 mod log;
 mod me;
 mod moderation;
+mod names;
 mod operator;
 mod organisation;
 mod people;
@@ -175,6 +176,10 @@ fn documented() -> OpenApiRouter<Site> {
         .routes(routes!(operator::approve_recovery))
         .routes(routes!(operator::namespaces))
         .routes(routes!(operator::reserve_namespace))
+        .routes(routes!(names::name_rules))
+        .routes(routes!(names::check_name))
+        .routes(routes!(names::prohibit_name))
+        .routes(routes!(names::allow_name))
         .routes(routes!(change::deletion))
         .routes(routes!(moderation::report))
         .routes(routes!(moderation::report_state))

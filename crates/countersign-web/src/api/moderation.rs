@@ -116,7 +116,7 @@ pub(super) struct CaseView {
     id: String,
     /// What is withheld.
     purl: String,
-    /// `operator`, `reports`, `scan` or `feed`.
+    /// `operator`, `reports`, `scan`, `feed` or `names`.
     cause: String,
     /// As everyone is told.
     reason: String,

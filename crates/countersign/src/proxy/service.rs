@@ -636,7 +636,8 @@ fn refusal(path: &str, request: &Request<Incoming>, refused: &Refused) -> Answer
     let failure = &refused.failure;
     let status = match (failure.exit, &*failure.code) {
         _ if failure.unauthenticated => StatusCode::UNAUTHORIZED,
-        (_, "unknown-project") => StatusCode::NOT_FOUND,
+        // A name that is private elsewhere is not here, whatever the registry says of it.
+        (_, "unknown-project" | "private-name") => StatusCode::NOT_FOUND,
         (Exit::Usage, _) => StatusCode::BAD_REQUEST,
         (Exit::Unreachable, _) => StatusCode::GATEWAY_TIMEOUT,
         (Exit::Refused, _) => StatusCode::FORBIDDEN,

@@ -13,7 +13,7 @@ use countersign::trusted::TrustFile;
 use countersign_formats::Ecosystem;
 use countersign_trust::digest::Sha256;
 use countersign_trust::leaf::LeafKind;
-use countersign_trust::sigstore::TrustRoot;
+use countersign_trust::sigstore::{PolicyFile, TrustRoot};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -194,8 +194,9 @@ type Attack = fn(&Scene);
 #[test]
 fn an_honest_registry_is_passed_on_and_each_attack_in_between_is_refused() {
     let scene = Scene::new();
-    let attacks: [(&str, Attack); 18] = [
+    let attacks: [(&str, Attack); 19] = [
         ("honest", honest),
+        ("dependency confusion", dependency_confusion),
         ("arbitrary installation", arbitrary_installation),
         ("extraneous dependencies", extraneous_dependencies),
         ("wrong software", wrong_software),
@@ -613,6 +614,39 @@ fn minimum_age(scene: &Scene) {
         .page(&proxy, "thing")
         .unwrap_or_else(|trouble| panic!("{:?}", trouble.failure));
     assert!(served.page.left_out.is_empty());
+}
+
+/// Names that are private come from their registry alone: another one is not asked, and nothing else is where they are missing.
+fn dependency_confusion(scene: &Scene) {
+    let mine = Mine::new();
+    let policy = |origin: &str| {
+        let text = format!(
+            "format = \"countersign-policy/v1\"\nunlisted = \"pass\"\n[[private]]\nnames = [\"pkg:pypi/thing\", \"pkg:pypi/thing-*\"]\norigin = \"{origin}\"\n"
+        );
+        PolicyFile::parse(text.as_bytes()).unwrap()
+    };
+    let elsewhere = scene.proxy(&mine, |demands| {
+        demands.policy = Some(policy("packages.example/log/1"))
+    });
+    for key in ["thing", "thing-that-nobody-has"] {
+        let failure = scene.page(&elsewhere, key).err().unwrap().failure;
+        assert_eq!(failure.code, "private-name", "{failure:?}");
+        assert!(failure.message.contains("packages.example"), "{failure:?}");
+    }
+    assert!(
+        scene.page(&elsewhere, "other").is_ok(),
+        "others are passed on"
+    );
+    let origin = elsewhere.pinned().origin.clone();
+    let here = scene.proxy(&mine, |demands| demands.policy = Some(policy(&origin)));
+    assert!(scene.page(&here, "thing").is_ok());
+    let failure = scene
+        .page(&here, "thing-that-nobody-has")
+        .err()
+        .unwrap()
+        .failure;
+    assert_eq!(failure.code, "unknown-project", "{failure:?}");
+    assert!(failure.message.contains("nowhere else"), "{failure:?}");
 }
 
 fn lying_registry(scene: &Scene) {
