@@ -272,6 +272,7 @@ impl Things {
             .replace("{organisation}", "acme")
             .replace("{team}", "builders")
             .replace("{prefix}", "acme")
+            .replace("{other}", "simple")
             .replace("{user}", "bob")
             .replace(
                 "{purl}",
@@ -1172,6 +1173,39 @@ async fn an_operator_operates_in_a_fresh_session_and_nobody_else_does() {
     operate(Method::GET, "/api/v1/operator/namespaces", "")
         .await
         .expect(200);
+    let names = "/api/v1/operator/names";
+    let opinion = async |name: &str| {
+        let path = format!("{names}/pypi/{name}");
+        let told = operate(Method::GET, &path, "").await.expect(200).json();
+        (told["verdict"].clone(), told["reasons"][0]["code"].clone())
+    };
+    assert_eq!(
+        opinion("samp1e").await,
+        ("refused".into(), "name-refused".into())
+    );
+    let beside = format!("{names}/pypi/samp1e/beside/sample");
+    operate(Method::PUT, &beside, r#"{"reason": "a successor"}"#)
+        .await
+        .expect(200);
+    assert_eq!(opinion("samp1e").await.0, "free");
+    let prohibition = format!("{names}/pypi/evil-name/prohibition");
+    operate(Method::PUT, &prohibition, r#"{"reason": "it robs people"}"#)
+        .await
+        .expect(204);
+    assert_eq!(opinion("evil%2dname").await.0, "refused");
+    let rules = operate(Method::GET, names, "").await.expect(200).json();
+    assert_eq!(rules["prohibited"][0]["reason"], "it robs people");
+    assert_eq!(rules["exceptions"][0]["other"], "sample");
+    for path in [&beside, &prohibition] {
+        operate(Method::PUT, path, "{}").await;
+        let again = operate(Method::PUT, path, "{}").await.expect(404);
+        assert!(
+            again.json()["code"]
+                .as_str()
+                .unwrap()
+                .starts_with("name-not-")
+        );
+    }
     // A token of the operator's account is nobody's but a person's; an old session is not enough.
     let token = house.token_for("chief", Action::Manage).await;
     let answer = house

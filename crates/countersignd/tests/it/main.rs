@@ -11,6 +11,7 @@ mod exchange_service;
 mod import;
 mod log_service;
 mod machine;
+mod names;
 mod people;
 mod scanning;
 mod setting_up;
