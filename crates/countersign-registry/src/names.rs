@@ -240,16 +240,21 @@ impl Registry {
         Ok(hits)
     }
 
-    /// Of a name that is taken now: what it looks like, and whether what is published under it waits.
+    /// Of a name that is taken now: what it looks like (`known`, where that was asked already), and whether what is published
+    /// under it waits.
     pub(crate) async fn weigh_name(
         &self,
         tx: &mut Tx,
         ecosystem: Ecosystem,
         key: &NameKey,
         account: Option<&AccountId>,
+        known: Option<Vec<Hit>>,
         held_before: bool,
     ) -> Result<NameNote> {
-        let hits = self.name_hits(tx, ecosystem, key, account).await?;
+        let hits = match known {
+            Some(hits) => hits,
+            None => self.name_hits(tx, ecosystem, key, account).await?,
+        };
         let held = hits.iter().find(|hit| hit.tier >= Tier::Hold).map(|hit| {
             format!(
                 "{}, and a person looks at that first",

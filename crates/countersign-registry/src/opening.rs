@@ -214,6 +214,7 @@ impl Registry {
                 roots: Default::default(),
                 ways_back: Default::default(),
                 diary: Default::default(),
+                names: Default::default(),
                 tuf: Default::default(),
                 log_services: Default::default(),
             }),

@@ -906,8 +906,10 @@ impl Registry {
         let mut waits_for_name = None;
         if (unshown || held_before) && actor.strength != Strength::Operator {
             let (ecosystem, key) = (manifest.ecosystem, &manifest.name_key);
+            let asked = facts.project.is_none();
+            let known = asked.then(|| std::mem::take(&mut facts.names.hits));
             let note = self
-                .weigh_name(tx, ecosystem, key, account, held_before)
+                .weigh_name(tx, ecosystem, key, account, known, held_before)
                 .await?;
             self.note_name(tx, key, &file, &note).await?;
             waits_for_name = note.held;
