@@ -279,14 +279,13 @@ impl Corpus {
                 }
             }
         }
-        let typos =
-            NEIGHBOURS.iter().map(|(letter, beside)| {
-                let mut slips: Vec<String> = beside.chars().map(String::from).collect();
-                slips.extend(READ_ALIKE.iter().filter_map(|(two, one)| {
-                    (one.starts_with(*letter)).then(|| (*two).to_owned())
-                }));
-                (*letter, slips)
-            });
+        let typos = NEIGHBOURS.iter().map(|(letter, beside)| {
+            let mut slips: Vec<String> = beside.chars().map(String::from).collect();
+            let read = READ_ALIKE.iter();
+            let read = read.filter(|(_, one)| one.starts_with(*letter));
+            slips.extend(read.map(|(two, _)| (*two).to_owned()));
+            (*letter, slips)
+        });
         Self {
             names: all,
             known,
