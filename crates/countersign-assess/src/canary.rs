@@ -5,10 +5,13 @@
 
 mod accounts;
 mod doors;
+mod incidents;
 mod packages;
 mod publishing;
 mod software;
 mod tooling;
+
+pub use incidents::SCENARIOS;
 
 use crate::principles::Grade;
 use crate::script::{Probe, Script, Told};

@@ -10,6 +10,7 @@
 //! - [`public`]: probes that anybody may make.
 //! - [`run`]: one act after the other.
 //! - [`canary`]: probes that make accounts and packages, for one's own registry or with consent.
+//! - [`drill`]: incidents, played on a staging copy.
 //! - [`assessment`]: results, levels, and the difference to an earlier run.
 //! - [`roadmap`], [`report`]: what to do next, and how it is shown.
 //! - [`registries`]: what is known of ten public registries, and the survey of 2022.
@@ -17,6 +18,7 @@
 
 pub mod assessment;
 pub mod canary;
+pub mod drill;
 pub mod pace;
 pub mod principles;
 pub mod profile;

@@ -360,7 +360,12 @@ pub struct Script<'a> {
 }
 
 impl<'a> Script<'a> {
-    fn new(check: &'static str, target: &'a Target, recording: &'a [Exchange]) -> Self {
+    /// How many steps were taken.
+    pub(crate) fn steps(&self) -> usize {
+        self.at
+    }
+
+    pub(crate) fn new(check: &'static str, target: &'a Target, recording: &'a [Exchange]) -> Self {
         Self {
             check,
             target,

@@ -858,6 +858,8 @@ impl Registry {
             Act::LeaveProject,
         ];
         if !free.contains(&act) && !policy::operates(actor) {
+            self.nothing_stops(tx, actor, Some(&project.id), None)
+                .await?;
             self.demands_met(tx, actor, Some(&project.id)).await?;
         }
         Ok(project)

@@ -21,6 +21,7 @@ mod doctor;
 mod error;
 mod fetch;
 mod heartbeat;
+mod incidents;
 pub mod keys;
 mod leaks;
 mod log_service;
@@ -70,6 +71,10 @@ pub use doctor::{Diagnosis, Patient, Severity, examine};
 pub use error::{Error, Kind, Result};
 pub use fetch::{Document, DocumentKey, ServedFile};
 pub use heartbeat::Beating;
+pub use incidents::{
+    EvidenceEvent, Incident, IncidentChange, IncidentEvidence, IncidentMoment, IncidentSummary,
+    NewIncident, Revocation, Rewind, RewindStep, StepState, Stop, Subject, Touched, Trace, Window,
+};
 pub use keys::LogKeys;
 pub use leaks::LeakAnswer;
 pub use log_service::{

@@ -1168,7 +1168,13 @@ impl Registry {
             name: &row.name,
             standing: self.standing_of(tx, actor, &row.id).await?,
         };
-        policy::may(act, actor, on, self.now())
+        policy::may(act, actor, on, self.now())?;
+        // Looking and leaving are never made to wait.
+        let free = [Act::LeaveOrganisation, Act::SeeOrganisation];
+        if free.contains(&act) {
+            return Ok(());
+        }
+        self.nothing_stops(tx, actor, None, Some(&row.id)).await
     }
 
     async fn standing_of(

@@ -194,6 +194,7 @@ impl Registry {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         policy::may_upload(actor, ecosystem, self.now())?;
+        self.registry_runs(actor).await?;
         if self.inner.settings.verified_address_to_publish
             && let Identity::Account { id, .. } = &actor.identity
         {
@@ -626,6 +627,8 @@ impl Registry {
             )
             .await?;
         let project = facts.project.as_ref().map(|project| &project.id);
+        let organisation = facts.namespace.as_ref().map(|known| &known.organisation_id);
+        self.nothing_stops(tx, actor, project, organisation).await?;
         self.demands_met(tx, actor, project).await?;
         if let Some(project) = &mut facts.project
             && project.source.is_none()

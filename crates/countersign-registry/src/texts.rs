@@ -103,6 +103,9 @@ kinds! {
     CaseAnswered "case-answered" "The operator answered about something withheld" "About {subject}: “{answer}”." "Ask the operator of this registry if you do not know why.";
     Reported "reported" "Something was reported" "{subject} was reported: {kind}." "Look at it in the operator's queue.";
     ReportJudged "report-judged" "Your report was looked at" "The report {ticket} was found {verdict}; the operator's answer: “{answer}”." "There is nothing to do.";
+    Frozen "frozen" "Something of yours is frozen" "{what} takes no changes for now: {why}. What is published is served as before." "Ask the operator of this registry.";
+    Unfrozen "unfrozen" "Something of yours is no longer frozen" "{what} takes changes again." "There is nothing to do.";
+    CredentialsEnded "credentials-ended" "Tokens and sessions of yours were ended" "The operator of this registry ended credentials of your account; API tokens: {tokens}, sessions: {sessions}. The reason: {why}." "Sign in again, look at what was published in your name, and make new tokens only where a workflow can not publish without one.";
     YankBurst "yank-burst" "Many releases were yanked at once" "{who} yanked many releases of {project} within minutes. Whoever installs it now may get one that was left." "If none of you did, quarantine the project, end the sessions and tokens of that account, and take the yanks back.";
     ProjectDeleted "project-deleted" "Something was deleted" "{subject} was deleted by {who}." PROJECT;
     InvitationReceived "invitation-received" "You are invited" "{who} invites you to be {role} of {organisation}." "If you do not know them, let it lapse: without your yes nothing happens.";

@@ -555,6 +555,15 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "identity-unknown" "Not linked to an account"
         "No account here is linked to who you are at the provider."
         "Sign in another way and link it on the security page.";
+    "incident-began" "An incident of the future"
+        "An incident can not begin later than now."
+        "Give the time from which on it is about.";
+    "incident-subjects" "Too many packages for one incident"
+        "An incident is about so many projects, releases and files at most."
+        "Name projects instead of their releases, or open a second incident.";
+    "incident-unknown" "No such incident"
+        "There is no incident of this id, or it is not public."
+        "They are listed at /incidents.";
     "internal" "Failed inside"
         "The registry failed in a way that it should not."
         "This is not your fault. Try again; if it stays, give the operator the request id.";
@@ -993,6 +1002,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "operator-needed" "Operator only"
         "Only the operator of this registry may do this."
         "Ask the operator.";
+    "organisation-frozen" "Organisation frozen"
+        "The operator lets nobody change an organisation and its projects for now; the error says why. What is published is served as before."
+        "Wait until it is over, and look at /incidents. Withholding files of your own is never stopped.";
     "organisation-name" "Name for people refused"
         "The name for people is one line of 1 to 100 bytes."
         "Shorten it.";
@@ -1110,6 +1122,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "project-exists" "Project exists"
         "There is a project of this name, so no pending publisher can found it."
         "If it is yours, register the publisher for it; else choose another name.";
+    "project-frozen" "Project frozen"
+        "The operator lets nobody change a project for now; the error says why. What is published is served as before."
+        "Wait until it is over, and look at /incidents. Withholding files of your own is never stopped.";
     "project-quarantined" [403] "Project in quarantine"
         "The project is withheld because something about it may be harmful."
         "Choose another project, and read the reason given.";
@@ -1224,6 +1239,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "recovery-unknown" "No such recovery"
         "There is no such recovery, it has ended, or you own nothing together with the account."
         "Begin again with the user name or an address of the account.";
+    "registry-frozen" "Registry frozen"
+        "The operator lets nobody publish or change anything for now; the error says why. What is published is served as before."
+        "Wait until it is over, and look at /incidents. Nothing was lost; publish again then.";
     "release-closed" "Release closed"
         "The release is too old to take further files."
         "Publish a new version.";
@@ -1368,6 +1386,12 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "step-up-needs-passkey" "Passkey needed"
         "The account has a passkey, so that is what confirms this; a password can be tricked out of people."
         "Use your passkey.";
+    "subject-unfit" "Not to be meant here"
+        "An operator's command about an incident was given a subject that it does not take, such as the whole registry where one person must be named."
+        "Name a user, a token, a session, a publisher, a workflow, an issuer, an address, a project or an organisation, as the command takes them.";
+    "subject-unknown" "No such subject"
+        "There is no user, token, session, publisher, workflow, project or organisation of this name or id."
+        "Look it up first: `countersignd admin` lists users, tokens, projects and publishers.";
     "tag-body" "Version expected"
         "The request that sets a tag has a version as a JSON string in its body."
         "Use npm dist-tag add.";

@@ -22,7 +22,7 @@ use crate::config::{Config, Overrides};
 use crate::failure::{Exit, Failure};
 use crate::instance::{self, Survey};
 use crate::report;
-use staging::Staging;
+pub use staging::Staging;
 pub use stored::Stored;
 
 /// Seconds since 1970.

@@ -1,6 +1,7 @@
 //! The command line. What each command means stands here, where `--help` shows it.
 
 mod exchange;
+mod incident;
 mod log;
 mod people;
 mod trusted;
@@ -14,6 +15,7 @@ use countersign_registry::model::{Action, ProjectStatus, Role, TrustLevel};
 use url::Url;
 
 pub use exchange::{Exchange, ServicePublisher};
+pub use incident::{Drill, Incident, IncidentUpdate, When};
 pub use log::{Logs, Service as LogService};
 pub use people::{
     Breached, Critical, FactorChange, Factors, Mail, Namespace, Organisation, Policy, Recovery,
@@ -186,6 +188,14 @@ pub enum Command {
     /// Accounts and packages are made on a staging copy: this program with this configuration, in a temporary folder and in
     /// a world of its own. Nothing of it touches the registry itself, whose pages are read at its address.
     Assess(Assess),
+    /// What an operator does when something went wrong: trace, freeze, revoke, take back, and tell.
+    #[command(subcommand)]
+    Incident(Box<Incident>),
+    /// Play incidents on a staging copy, and see which controls answer, and after how long.
+    ///
+    /// The copy is this program with this configuration, in a temporary folder and in a world of its own; nothing of it touches the
+    /// registry itself. Exit code 4 where a control did not answer.
+    Drill(Drill),
     /// Users, tokens, projects, rules, recoveries, quarantine.
     #[command(subcommand)]
     Admin(Admin),

@@ -11,9 +11,11 @@ mod config;
 mod demo;
 mod doctor;
 mod domains;
+mod drill;
 mod exchange;
 mod failure;
 mod import;
+mod incident;
 mod instance;
 mod log;
 mod logging;
@@ -77,7 +79,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         // The demo damages a file on purpose, and tells about it itself.
         Command::Demo(_) => logging::start_quietly(LevelFilter::OFF),
         // Canaries guess passwords and forge reports.
-        Command::Assess(_) => logging::start_quietly(LevelFilter::ERROR),
+        Command::Assess(_) | Command::Drill(_) => logging::start_quietly(LevelFilter::ERROR),
         // What is found out about an issuer stands in the answer.
         Command::Admin(Admin::Issuer(_) | Admin::Publisher(_)) => {
             logging::start_quietly(LevelFilter::ERROR);
@@ -108,6 +110,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Log(command) => log::run(common, command).await,
         Command::Exchange(command) => exchange::run(common, command).await,
         Command::Assess(options) => assess::run(common, options).await,
+        Command::Incident(command) => incident::run(common, command).await,
+        Command::Drill(options) => drill::run(common, options).await,
         Command::Admin(command) => admin::run(common, command).await,
     }
 }

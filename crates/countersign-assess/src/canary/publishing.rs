@@ -271,7 +271,7 @@ pub(super) fn roles_differ(script: &mut Script<'_>) -> Told<()> {
 }
 
 /// What a job of the canary's workflow says of itself.
-fn claims(audience: &str, now: i64, id: &str, repository: &str) -> Value {
+pub(super) fn claims(audience: &str, now: i64, id: &str, repository: &str) -> Value {
     json!({
         "iss": ISSUER, "aud": audience, "iat": now, "nbf": now, "exp": now + 300, "jti": id,
         "sub": format!("repo:{repository}:ref:refs/tags/v1.0"),
@@ -284,7 +284,8 @@ fn claims(audience: &str, now: i64, id: &str, repository: &str) -> Value {
     })
 }
 
-pub(super) fn trusted_publishing(script: &mut Script<'_>) -> Told<()> {
+/// Lets the operator name the canaries' issuer; whether that could be done.
+pub(super) fn known_issuer(script: &mut Script<'_>) -> Told<bool> {
     let target = script.target;
     for (url, body) in [
         (
@@ -299,7 +300,13 @@ pub(super) fn trusted_publishing(script: &mut Script<'_>) -> Told<()> {
         "admin", "issuer", "add", "canary", "--url", ISSUER, "--preset", "forgejo",
     ];
     let (code, _) = script.operator(&known)?;
-    if !script.hold("the operator can name an issuer", code == 0) {
+    Ok(code == 0)
+}
+
+pub(super) fn trusted_publishing(script: &mut Script<'_>) -> Told<()> {
+    let target = script.target;
+    let known = known_issuer(script)?;
+    if !script.hold("the operator can name an issuer", known) {
         return Ok(());
     }
     let (mut ann, token) = owner(script, "ann")?;

@@ -174,6 +174,12 @@ fn actor_columns(actor: &Actor) -> (&'static str, Option<String>) {
     }
 }
 
+/// The token or session by which somebody acts.
+fn means(actor: &Actor) -> Option<String> {
+    let session = actor.session.as_ref().map(|session| session.id.0.clone());
+    actor.credential.as_ref().map(|id| id.0.clone()).or(session)
+}
+
 fn strength_word(strength: Strength) -> &'static str {
     match strength {
         Strength::None => "none",
@@ -457,7 +463,7 @@ impl Tx {
         let (actor_kind, actor_id) = actor_columns(event.actor);
         sqlx::query(
             "INSERT INTO events (id, at, kind, subject, project_id, file_id, actor_kind, actor_id, strength, account_id, detail, \
-             actor_salt, account_salt) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+             actor_salt, account_salt, credential_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         )
         .bind(event.id.0.clone())
         .bind(event.at.0)
@@ -472,6 +478,7 @@ impl Tx {
         .bind(event.detail.to_string())
         .bind(hex::encode(event.actor_salt))
         .bind(event.account.map(|_| hex::encode(event.account_salt)))
+        .bind(means(event.actor))
         .execute(&mut *self.inner)
         .await
         .map_err(failed)?;
@@ -502,8 +509,8 @@ impl Tx {
     ) -> Result<()> {
         let (actor_kind, actor_id) = actor_columns(actor);
         sqlx::query(
-            "INSERT INTO events (id, at, kind, subject, actor_kind, actor_id, strength, account_id, detail) \
-             VALUES ($1, $2, $3, '', $4, $5, $6, $7, $8)",
+            "INSERT INTO events (id, at, kind, subject, actor_kind, actor_id, strength, account_id, detail, credential_id) \
+             VALUES ($1, $2, $3, '', $4, $5, $6, $7, $8, $9)",
         )
         .bind(id.to_owned())
         .bind(at.0)
@@ -513,6 +520,7 @@ impl Tx {
         .bind(strength_word(actor.strength))
         .bind(account.map(|id| id.0.clone()))
         .bind(detail.to_string())
+        .bind(means(actor))
         .execute(&mut *self.inner)
         .await
         .map_err(failed)?;

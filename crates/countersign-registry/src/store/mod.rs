@@ -9,6 +9,7 @@ mod console;
 mod curating;
 mod device;
 mod examining;
+mod incidents;
 mod keys;
 mod local;
 mod log_service;
@@ -47,6 +48,9 @@ pub(crate) use beats::{
 pub use console::{LeakReport, Withheld};
 pub(crate) use curating::{CuratedFile, CuratedProject};
 pub(crate) use device::DeviceRow;
+pub(crate) use incidents::{
+    CredentialMatch, IncidentRow, Marks, RevokeWhere, StopRow, TraceRow, Whose,
+};
 pub(crate) use keys::{KeyRow, KeyTable};
 use local::{Link, Local, Near, Writer};
 pub(crate) use log_service::{LogServiceHead, LogServiceRow};

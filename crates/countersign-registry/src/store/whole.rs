@@ -97,6 +97,10 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
     ("advisories", "id"),
     ("advisory_rules", "advisory_id, position"),
     ("advisory_feeds", "name"),
+    ("stops", "id"),
+    ("incidents", "id"),
+    ("incident_subjects", "incident_id, purl"),
+    ("incident_updates", "id"),
 ];
 
 /// A column as a backup names it.

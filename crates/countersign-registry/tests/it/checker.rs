@@ -40,6 +40,7 @@ const LEAFLESS: &[&str] = &[
     "attestation-key-made",
     "case-answered",
     "case-overdue",
+    "credentials-ended",
     "critical-by-use",
     "digests-learnt",
     "enrolment-renewed",
@@ -49,8 +50,12 @@ const LEAFLESS: &[&str] = &[
     "factor-removed",
     "factor-renamed",
     "findings-dismissed",
+    "frozen",
     "identity-linked",
     "identity-unlinked",
+    "incident-closed",
+    "incident-opened",
+    "incident-updated",
     "invitation-ended",
     "invited",
     "joined",
@@ -88,6 +93,7 @@ const LEAFLESS: &[&str] = &[
     "recovery-taken-up",
     "recovery-vouched",
     "recovery-waits",
+    "rewound",
     "service-publisher-changed",
     "service-token-created",
     "service-token-judged",
@@ -108,6 +114,7 @@ const LEAFLESS: &[&str] = &[
     "token-minted",
     "token-revoked",
     "transferred",
+    "unfrozen",
 ];
 
 /// Each must count nothing.

@@ -15,6 +15,7 @@ mod documents;
 mod ecosystems;
 mod faults;
 mod guards;
+mod incidents;
 mod kit;
 mod leaks;
 mod log;

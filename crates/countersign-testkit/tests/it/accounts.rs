@@ -216,6 +216,7 @@ fn pages_of_ones_own_have_no_faults_in_any_view() {
         "/policies/vulnerability-disclosure",
         "/policies/account-recovery",
         "/policies/security-model",
+        "/incidents",
         "/assessment",
         "/assessment/registries",
     ] {
@@ -244,6 +245,7 @@ fn pages_of_ones_own_have_no_faults_in_any_view() {
         "/operator",
         "/operator/users",
         "/operator/projects",
+        "/operator/incidents",
         "/operator/rules",
         "/account/approvals",
     ] {

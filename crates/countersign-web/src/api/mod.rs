@@ -9,6 +9,7 @@ mod approvals;
 mod attestations;
 mod change;
 mod device;
+mod incidents;
 mod leaks;
 mod log;
 mod me;
@@ -186,6 +187,15 @@ fn documented() -> OpenApiRouter<Site> {
         .routes(routes!(moderation::reports))
         .routes(routes!(moderation::judge_report))
         .routes(routes!(moderation::trust_reporter))
+        .routes(routes!(incidents::incidents))
+        .routes(routes!(incidents::incident))
+        .routes(routes!(incidents::open))
+        .routes(routes!(incidents::change))
+        .routes(routes!(incidents::evidence))
+        .routes(routes!(incidents::trace))
+        .routes(routes!(incidents::frozen, incidents::freeze))
+        .routes(routes!(incidents::revoke))
+        .routes(routes!(incidents::rewind))
         .routes(routes!(leaks::report))
         .routes(routes!(device::begin))
         .routes(routes!(device::poll))

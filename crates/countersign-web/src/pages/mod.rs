@@ -14,11 +14,13 @@ mod failure;
 mod guest;
 mod help;
 mod home;
+mod incidents;
 mod install;
 mod leaked;
 pub(crate) mod links;
 mod log;
 mod operator;
+mod operator_incidents;
 mod organisation;
 mod origin;
 mod phrase;
@@ -86,9 +88,11 @@ pub fn routes() -> Router<Site> {
         .merge(approvals::routes())
         .merge(assessment::routes())
         .merge(staged::routes())
+        .merge(incidents::routes())
         .merge(leaked::routes())
         .merge(report::routes())
         .merge(operator::routes())
+        .merge(operator_incidents::routes())
         .merge(organisation::routes())
         .merge(policies::routes())
         .merge(recovery::routes())

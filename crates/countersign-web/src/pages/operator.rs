@@ -28,11 +28,12 @@ const PROJECTS: &str = "/operator/projects";
 const QUEUE: &str = "/operator/queue";
 const RULES: &str = "/operator/rules";
 const ROOTS: &str = "/operator/trust-roots";
-pub(super) const TABS: [(&str, &str); 6] = [
+pub(super) const TABS: [(&str, &str); 7] = [
     (HERE, "Health"),
     (USERS, "Users"),
     (PROJECTS, "Projects"),
     (QUEUE, "Queue"),
+    (super::operator_incidents::INCIDENTS, "Incidents"),
     (RULES, "Rules"),
     (ROOTS, "Trust roots"),
 ];

@@ -75,7 +75,7 @@ async fn show(guest: Guest, Path(name): Path<String>) -> Result<Response, Refusa
 
 /// Markdown of the operator's as HTML: markup in it is shown as text, links lead to the web, to mail or into this site, and
 /// headings stand below the page's own.
-fn rendered(markdown: &str) -> String {
+pub(super) fn rendered(markdown: &str) -> String {
     let mut out = String::with_capacity(markdown.len() * 3 / 2);
     let mut open_links = Vec::new();
     let events = Parser::new_ext(

@@ -13,7 +13,9 @@ use countersign_registry::model::{
 use countersign_registry::oidc::Provider;
 use countersign_registry::oidc::source::Source;
 
-use super::{assessment, assets, failure, help, home, log, policies, project, release, search};
+use super::{
+    assessment, assets, failure, help, home, incidents, log, policies, project, release, search,
+};
 
 const NOW: i64 = 1_795_239_612_345_678;
 const DAY: i64 = 86_400_000_000;
@@ -619,6 +621,7 @@ fn all_pages() -> Vec<(&'static str, String)> {
         release::samples(),
         log::samples(),
         help::samples(),
+        incidents::samples(),
         policies::samples(),
         failure::samples(),
         assessment::samples(),

@@ -43,6 +43,10 @@ pub(super) fn project(ecosystem: Ecosystem) -> &'static str {
 pub(super) fn done(word: &str) -> Option<&'static str> {
     Some(match word {
         "answered" => "Its people are told.",
+        "incident-opened" => "The incident is open.",
+        "incident-updated" => "It is noted, and shown wherever the incident is.",
+        "frozen" => "It takes no changes any more, until you end that.",
+        "unfrozen" => "It takes changes again.",
         "dismissed" => "The findings are put aside.",
         "judged" => "The report is judged, and its reporter told.",
         "reporter-set" => "It is noted.",

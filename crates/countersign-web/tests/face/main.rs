@@ -6,6 +6,7 @@ mod accounts;
 mod api;
 mod files;
 mod house;
+mod incidents;
 mod issuer;
 mod log;
 mod operation;

@@ -9,6 +9,7 @@ mod commands;
 mod demo;
 mod exchange_service;
 mod import;
+mod incident;
 mod log_service;
 mod machine;
 mod people;
