@@ -133,19 +133,6 @@ const CORE: &[(&str, &[Arrow])] = &[
         ],
     ),
     (
-        "incidents",
-        &[
-            to("model"),
-            to("error"),
-            to("policy"),
-            to("store"),
-            only("texts", &["NoticeKind"]),
-            only("accounts", &["new_id", "user_key"]),
-            only("fetch", &["unknown_project"]),
-            only("trusted", &["PolicyChange"]),
-        ],
-    ),
-    (
         "stars",
         &[to("model"), to("error"), to("policy"), to("store")],
     ),
