@@ -1269,12 +1269,12 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "recovery-unknown" "No such recovery"
         "There is no such recovery, it has ended, or you own nothing together with the account."
         "Begin again with the user name or an address of the account.";
-    "release-advised-against" "Not served because of an advisory"
-        "The operator of this registry does not serve what an advisory of this kind means."
-        "Choose another version, or ask the operator for an exemption.";
     "registry-frozen" "Registry frozen"
         "The operator lets nobody publish or change anything for now; the error says why. What is published is served as before."
         "Wait until it is over, and look at /incidents. Nothing was lost; publish again then.";
+    "release-advised-against" "Not served because of an advisory"
+        "The operator of this registry does not serve what an advisory of this kind means."
+        "Choose another version, or ask the operator for an exemption.";
     "release-closed" "Release closed"
         "The release is too old to take further files."
         "Publish a new version.";
