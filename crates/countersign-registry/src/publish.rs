@@ -354,14 +354,6 @@ impl Registry {
         let (event, repeated, told) = (recorded.event, recorded.repeated, recorded.told);
         let mut warnings = inspected.warnings.clone();
         warnings.extend(recorded.nudge);
-        let named = &inspected.manifest;
-        let (ecosystem, key) = (named.ecosystem, named.name_key.as_str());
-        if let Some(role) = self.tuf_people(ecosystem, key) {
-            warnings.push(format!(
-                "The index of {key} is signed by people (TUF role {role}): what clients of TUF are shown changes when they have \
-                 signed this publication."
-            ));
-        }
         if found == Found::Before {
             // Bytes that lay here unclaimed may have been swept up between our look and our claim. Now nothing sweeps them.
             self.inner
@@ -375,6 +367,15 @@ impl Registry {
             self.await_log(added, false, None).await?;
         }
         let logged = self.await_log(&event, repeated, told).await?;
+        // The beat has read by now who signs, also where another process changed it.
+        let named = &inspected.manifest;
+        let (ecosystem, key) = (named.ecosystem, named.name_key.as_str());
+        if let Some(role) = self.tuf_people(ecosystem, key) {
+            warnings.push(format!(
+                "The index of {key} is signed by people (TUF role {role}): what clients of TUF are shown changes when they have \
+                 signed this publication."
+            ));
+        }
         let proof = self
             .prove(&logged.served, logged.index, &logged.body)
             .await?;

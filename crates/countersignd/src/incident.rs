@@ -287,7 +287,7 @@ fn show_trace(common: &Common, trace: &Trace) {
         &rows,
     );
     report::line(&format!(
-        "{} events on {} projects{}",
+        "Events: {}; projects: {}{}",
         trace.events.len(),
         trace.projects.len(),
         if trace.more {

@@ -59,11 +59,12 @@ impl Registry {
                     done.map(drop)
                 }
             },
-            Err(error) => Err(Error::new(
-                error.kind,
-                "advisories-unreadable",
-                error.message.clone(),
-            )),
+            Err(error) => {
+                Err(
+                    Error::new(error.kind, "advisories-unreadable", error.message.clone())
+                        .remedy("Fetch the feed to this place, or take it out of the settings."),
+                )
+            }
         };
         // Trouble of our own is not the feed's: it is tried again at the next look.
         if let Err(error) = &outcome

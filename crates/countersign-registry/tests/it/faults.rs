@@ -336,9 +336,9 @@ on_both_databases! {
         let wheel = Wheel::new("demo", "1.0").build();
         faulty.plan(Put::PartialTile, Fault::Fails);
         for _ in 0..2 {
-            let began = Instant::now();
-            let error = refused(test.publish(&ann, &wheel).await, "log-stands-still");
-            assert!(began.elapsed() < Duration::from_secs(3));
+            // It answers while the log stands still, however busy the machine is.
+            let publish = tokio::time::timeout(Duration::from_secs(120), test.publish(&ann, &wheel));
+            let error = refused(publish.await.unwrap(), "log-stands-still");
             assert!(error.message.contains("The file is safe"), "{error}");
         }
         faulty.mend();

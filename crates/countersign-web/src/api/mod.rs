@@ -402,8 +402,9 @@ mod tests {
                 // What is asked by those who have no token yet, or found somebody else's.
                 let open = path.starts_with("/api/v1/login")
                     || path == "/api/v1/secrets/report"
-                    // A question, whose answer is too long for an address.
+                    // Questions that are too long for an address.
                     || path == "/api/v1/attestations/by-digest"
+                    || path == "/api/v1/advisories/query"
                     || matches!(
                         path.as_str(),
                         "/api/v1/recovery"

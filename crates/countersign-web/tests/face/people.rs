@@ -307,6 +307,8 @@ pub fn body_for(description: &Value, operation: &Value) -> String {
             }
             "issuer" => json!("github"),
             "level" => json!("none"),
+            "subject" => json!("user:ann"),
+            "since" => json!("2026-01-01T00:00:00Z"),
             "purl" => json!("pkg:pypi/sample"),
             "text" => json!("written by a test"),
             "verdict" => json!("confirmed"),

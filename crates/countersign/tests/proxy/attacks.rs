@@ -652,12 +652,12 @@ fn dependency_confusion(scene: &Scene) {
         PolicyFile::parse(text.as_bytes()).unwrap()
     };
     let elsewhere = scene.proxy(&mine, |demands| {
-        demands.policy = Some(policy("packages.example/log/1"))
+        demands.policy = Some(policy("elsewhere.example/log/1"))
     });
     for key in ["thing", "thing-that-nobody-has"] {
         let failure = scene.page(&elsewhere, key).err().unwrap().failure;
         assert_eq!(failure.code, "private-name", "{failure:?}");
-        assert!(failure.message.contains("packages.example"), "{failure:?}");
+        assert!(failure.message.contains("elsewhere.example"), "{failure:?}");
     }
     assert!(
         scene.page(&elsewhere, "other").is_ok(),

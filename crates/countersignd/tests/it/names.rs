@@ -24,7 +24,7 @@ fn names_are_checked_protected_prohibited_and_let_through() {
         (&"held".into(), &"requests".into())
     );
     // A line that is wrong is named, and the list that was there stays.
-    desk.write("bad.txt", "requests\n\nno name/at all\n");
+    desk.write("bad.txt", "requests\n\nno/name\n");
     import("bad.txt", &[]).expect(
         4,
         &["name-list-malformed", "Line 3", "nothing was imported"],
