@@ -337,6 +337,8 @@ impl Registry {
                 let foreign = size > self.inner.beat.served().head.size;
                 if foreign {
                     self.inner.beat.doubt_head();
+                    // The process that wrote it may be gone: the map is this one's to keep.
+                    self.log_grew();
                 }
                 if foreign || known.as_ref() != Some(&mark) {
                     // Now, not when the look began: an entry checked meanwhile may be from before the change.

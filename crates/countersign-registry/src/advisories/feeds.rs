@@ -46,7 +46,8 @@ impl Registry {
             Ok(mark) => match known {
                 Some((known, None)) if known == *mark => return Ok(()),
                 Some((known, Some(problem))) if known == *mark => {
-                    return Err(Error::new(Kind::Rejected, "advisories-refused", problem));
+                    return Err(Error::new(Kind::Rejected, "advisories-refused", problem)
+                        .remedy("Fetch the feed again: it is read as soon as its files change."));
                 }
                 _ => {
                     let feed = AdvisoryFeed {

@@ -142,7 +142,10 @@ fn a_database_that_goes_away_in_mid_publish_loses_nothing_and_is_found_again() {
                 }
             });
         }
-        std::thread::sleep(Duration::from_millis(1500));
+        // In the middle of it, however slow the machine is.
+        while acknowledged.lock().unwrap().len() < 8 {
+            std::thread::sleep(Duration::from_millis(20));
+        }
         postgres.stop_at_once().unwrap();
     });
     let refused = refused.into_inner().unwrap();

@@ -309,7 +309,7 @@ mod tests {
         let key = json!({"keytype": "ed25519", "scheme": "ed25519", "keyval": public});
         let request = json!({
             "settings": {
-                "expiration": {"root": 365, "targets": 30},
+                "expiration": {"snapshot": 9, "targets": 30},
                 "roles": {
                     "root": {"expiration": 365}, "targets": {"expiration": 365}, "snapshot": {"expiration": 1},
                     "timestamp": {"expiration": 1}, "delegations": {"keys": {online.id(): key}, "roles": [role("one"), role("two")]},
