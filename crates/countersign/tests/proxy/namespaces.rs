@@ -138,7 +138,7 @@ fn what_the_owners_of_a_namespace_have_not_signed_is_believed_by_no_client_and_n
 
     owners_sign(&street.house, 1);
     let now = street.house.index("acme-tool");
-    both_believe(&mut street.house, &keep, "acme-tool", Some(&now));
+    street.house.both_see(&keep, "acme-tool");
     let (files, waiting) = shown(&street, &mine, "acme-tool").unwrap();
     assert_eq!((files.len(), &*waiting), (2, ""));
     street
