@@ -115,6 +115,22 @@ impl House {
         }
     }
 
+    /// As [`House::both_see`], under this root: what another process published is served within a moment.
+    #[track_caller]
+    pub fn both_follow(&mut self, keep: &Keep, project: &str, root: u64) {
+        let begin = Instant::now();
+        loop {
+            let seen = self.both_see(keep, project)[0];
+            if seen == root {
+                return;
+            }
+            assert!(
+                seen < root && begin.elapsed() < Duration::from_secs(30),
+                "root {seen} instead of {root}"
+            );
+        }
+    }
+
     pub fn person(&self, name: &str) -> PathBuf {
         self.people.path().join(name)
     }

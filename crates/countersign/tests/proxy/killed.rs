@@ -111,7 +111,7 @@ fn a_registry_that_is_killed_while_it_signs_goes_on() {
     }
     assert!(kills > 1, "{kills}");
     house.server.run(&publish).unwrap();
-    assert_eq!(house.both_see(&keep, "first")[0], 2);
+    house.both_follow(&keep, "first", 2);
     assert_eq!(house.status()["development"], false);
     seen.look(&house);
 
@@ -154,7 +154,7 @@ fn a_registry_that_is_killed_while_it_signs_goes_on() {
     }
     assert!(kills > 0);
     house.server.run(&publish).unwrap();
-    assert_eq!(house.both_see(&keep, "first")[0], 3);
+    house.both_follow(&keep, "first", 3);
     seen.look(&house);
 }
 
