@@ -161,7 +161,7 @@ pub fn rest(url: &str) -> Result<()> {
             return Ok(());
         }
         ensure!(
-            begin.elapsed() < Duration::from_secs(30),
+            begin.elapsed() < Duration::from_secs(180),
             "the log does not come to rest: it has {size:?} leaves, the newest map covers {covers:?}"
         );
         std::thread::sleep(Duration::from_millis(30));
