@@ -225,24 +225,6 @@ fn unfit(what: &Subject, why: &str) -> Error {
     .remedy(format!("Subjects are written {FORMS}."))
 }
 
-/// Words of an operator: one line or several, within limits.
-fn words(text: &str, most: usize, what: &str) -> Result<String> {
-    let text = text.trim();
-    let bad = |c: char| c.is_control() && c != '\n' && c != '\r' && c != '\t';
-    if text.is_empty() || text.len() > most || text.chars().any(bad) {
-        return Err(Error::new(
-            Kind::Rejected,
-            "text-length",
-            format!(
-                "{what} has 1 to {most} bytes, without control characters; this has {}.",
-                text.len()
-            ),
-        )
-        .remedy("Shorten it, and link to more."));
-    }
-    Ok(text.replace('\r', ""))
-}
-
 impl Registry {
     /// Everything that a credential, a person, a publisher or a workflow did in a time, or that happened to a project: also what
     /// got no leaf.

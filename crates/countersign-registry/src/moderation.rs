@@ -32,25 +32,10 @@ const REMEMBERED: i64 = 30 * 86_400;
 const YANKS: u64 = 5;
 /// In seconds.
 const YANK_SPAN: i64 = 600;
+/// The longest report, appeal or answer, in bytes.
+const WORDS: usize = 4_000;
 /// At most so many cases, reports or reporters are listed.
 const LISTED: u32 = 200;
-
-fn words(text: &str, least: usize, what: &str) -> Result<String> {
-    let text = text.trim();
-    let bad = |c: char| c.is_control() && c != '\n' && c != '\r' && c != '\t';
-    if text.len() < least || text.len() > 4_000 || text.chars().any(bad) {
-        return Err(Error::new(
-            Kind::Rejected,
-            "text-length",
-            format!(
-                "{what} has {least} to 4,000 bytes, without control characters; this has {}.",
-                text.len()
-            ),
-        )
-        .remedy("Shorten it, and link to more."));
-    }
-    Ok(text.replace('\r', ""))
-}
 
 fn unknown_case(id: &str) -> Error {
     let shown: String = id.chars().take(60).collect();
@@ -354,7 +339,7 @@ impl Registry {
         case: &str,
         text: &str,
     ) -> Result<()> {
-        let text = words(text, 10, "An appeal")?;
+        let text = policy::words(text, 10..=WORDS, "An appeal")?;
         let key = format(ecosystem).name_key(name)?;
         let mut tx = self.inner.store.write().await?;
         let project = self
@@ -389,7 +374,7 @@ impl Registry {
     /// `operator-needed`, `case-unknown`, `text-length`.
     pub async fn answer_case(&self, actor: &Actor, case: &str, text: &str) -> Result<()> {
         policy::may_operate(actor, "answer cases")?;
-        let text = words(text, 2, "An answer")?;
+        let text = policy::words(text, 2..=WORDS, "An answer")?;
         let now = self.now();
         let mut tx = self.inner.store.write().await?;
         let Some((project, found)) = tx
@@ -460,7 +445,7 @@ impl Registry {
         origin: &CallerOrigin,
     ) -> Result<Report> {
         let named = purl::parse(reporting.purl)?;
-        let text = words(reporting.text, 10, "A report")?;
+        let text = policy::words(reporting.text, 10..=WORDS, "A report")?;
         let evidence = evidence(reporting)?;
         self.count_asked("report", REPORTS, origin).await?;
         let (ecosystem, key) = (named.ecosystem, named.name_key.clone());
@@ -612,7 +597,7 @@ impl Registry {
             )
             .remedy("Use confirmed, unfounded or duplicate."));
         }
-        let answer = words(answer, 0, "An answer")?;
+        let answer = policy::words(answer, 0..=WORDS, "An answer")?;
         let now = self.now();
         let mut tx = self.inner.store.write().await?;
         let Some((_, reporter)) = tx.judge_report(ticket, verdict, &answer, now).await? else {

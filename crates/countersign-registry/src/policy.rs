@@ -3,6 +3,8 @@
 mod deletion;
 mod factors;
 
+use std::ops::RangeInclusive;
+
 use countersign_formats::npm::tags::MAX_TAGS;
 use countersign_formats::pypi::classifiers::{Standing, standing};
 use countersign_formats::{Ecosystem, Manifest, NameKey};
@@ -634,6 +636,33 @@ pub(crate) fn may_found(
         format!("There is no project {project} here, and only the operator creates projects."),
         "Ask the operator of this registry to register the pending publisher for you.",
     ))
+}
+
+/// What people write of something, in one line or several: trimmed, of so many bytes, without control characters. `what` is what
+/// it is called.
+///
+/// # Errors
+/// `text-length`.
+pub(crate) fn words(text: &str, bytes: RangeInclusive<usize>, what: &str) -> Result<String> {
+    let text = text.trim();
+    let bad = |c: char| c.is_control() && c != '\n' && c != '\r' && c != '\t';
+    if bytes.contains(&text.len()) && !text.chars().any(bad) {
+        return Ok(text.replace('\r', ""));
+    }
+    let most = match *bytes.end() {
+        most @ 1_000.. => format!("{},{:03}", most / 1_000, most % 1_000),
+        most => most.to_string(),
+    };
+    Err(Error::new(
+        Kind::Rejected,
+        "text-length",
+        format!(
+            "{what} has {} to {most} bytes, without control characters; this has {}.",
+            bytes.start(),
+            text.len()
+        ),
+    )
+    .remedy("Shorten it, and link to more."))
 }
 
 /// May a new project stand in this namespace? Python's clients are told as PEP 752 says, by a conflict; to npm's that would mean

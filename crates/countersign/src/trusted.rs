@@ -620,6 +620,12 @@ impl Seen {
         }
     }
 
+    /// Where it lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The checkpoint seen last, verified again.
     ///
     /// # Errors

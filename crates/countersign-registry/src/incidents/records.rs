@@ -5,7 +5,7 @@ use countersign_formats::purl;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Touched, words};
+use super::Touched;
 use crate::Registry;
 use crate::accounts::new_id;
 use crate::error::{Error, Kind, Result};
@@ -162,10 +162,10 @@ impl Registry {
     /// `operator-needed`, `text-length`, `purl-invalid`, `project-unknown`, `incident-began`, `incident-subjects`.
     pub async fn open_incident(&self, actor: &Actor, new: &NewIncident) -> Result<String> {
         policy::may_operate(actor, "open an incident")?;
-        let title = words(&new.title, 200, "A title")?.replace('\n', " ");
+        let title = policy::words(&new.title, 1..=200, "A title")?.replace('\n', " ");
         let summary = match new.summary.trim() {
             "" => String::new(),
-            text => words(text, 20_000, "A summary")?,
+            text => policy::words(text, 1..=20_000, "A summary")?,
         };
         let now = self.now();
         let began = new.began.unwrap_or(now);
@@ -219,7 +219,7 @@ impl Registry {
         change: &IncidentChange,
     ) -> Result<()> {
         policy::may_operate(actor, "update an incident")?;
-        let text = words(&change.text, 4_000, "An update")?;
+        let text = policy::words(&change.text, 1..=4_000, "An update")?;
         let row = self.inner.store.incident(id).await?;
         let row = row.ok_or_else(|| unknown(id))?;
         let about = self.projects_of(&change.about).await?;

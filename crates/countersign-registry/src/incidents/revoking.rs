@@ -6,7 +6,7 @@ use countersign_formats::format;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Subject, Window, fits, unknown, words};
+use super::{Subject, Window, fits, unknown};
 use crate::Registry;
 use crate::accounts::{new_id, user_key};
 use crate::error::Result;
@@ -52,7 +52,7 @@ impl Registry {
         apply: bool,
     ) -> Result<Revocation> {
         policy::may_operate(actor, "end credentials of others")?;
-        let reason = words(reason, 500, "A reason")?;
+        let reason = policy::words(reason, 1..=500, "A reason")?;
         let doomed = self.doomed(actor, subject, made).await?;
         let mut told = Revocation {
             workflow_tokens: doomed.workflows.len(),

@@ -8,7 +8,7 @@ use countersign_formats::{Ecosystem, purl};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Subject, TRACED, Window, unfit, words};
+use super::{Subject, TRACED, Window, unfit};
 use crate::Registry;
 use crate::accounts::new_id;
 use crate::error::{Kind, Result};
@@ -172,7 +172,7 @@ impl Registry {
         apply: bool,
     ) -> Result<Rewind> {
         policy::may_operate(actor, "take back what somebody did")?;
-        let reason = words(reason, 500, "A reason")?;
+        let reason = policy::words(reason, 1..=500, "A reason")?;
         if matches!(
             subject,
             Subject::Project(..) | Subject::Organisation(_) | Subject::Registry

@@ -5,7 +5,7 @@ use countersign_formats::{format, purl};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Subject, unfit, unknown, words};
+use super::{Subject, unfit, unknown};
 use crate::Registry;
 use crate::accounts::{new_id, user_key};
 use crate::error::{Error, Kind, Result};
@@ -98,7 +98,7 @@ impl Registry {
     /// `operator-needed`, `subject-unknown`, `subject-unfit`, `user-unknown`, `not-yourself`, `text-length`.
     pub async fn freeze(&self, actor: &Actor, subject: &Subject, reason: &str) -> Result<bool> {
         policy::may_operate(actor, "freeze")?;
-        let reason = words(reason, 500, "A reason")?;
+        let reason = policy::words(reason, 1..=500, "A reason")?;
         let stopped = self.stopped(subject).await?;
         if let Subject::User(name) = subject {
             // First, since it may be refused. Its sessions end, its tokens sleep.

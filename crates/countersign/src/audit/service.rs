@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use countersign_trust::checkpoint::VerifiedCheckpoint;
+use countersign_trust::checkpoint::{self, VerifiedCheckpoint};
 use countersign_trust::digest::Sha256;
 use countersign_trust::entry::read_digest_entry;
 use countersign_trust::policy::Policy;
@@ -42,6 +42,29 @@ pub struct ServiceAudited {
     pub seconds: f64,
 }
 
+/// Opens the checkpoint seen last. It was believed before, perhaps under another policy: the log's signature is enough.
+fn remembered(
+    policy: &Policy,
+    origin: &str,
+    seen: &Seen,
+    note: &[u8],
+) -> Result<VerifiedCheckpoint> {
+    let keys = policy.keys_for(origin).map_err(|error| error.to_string());
+    keys.and_then(|keys| {
+        checkpoint::open(note, &keys, origin).map_err(|error| error.to_string())
+    })
+    .map_err(|error| {
+        Failure::unverified(
+            "seen",
+            format!("The checkpoint of {origin} that was seen here last does not hold: {error}."),
+        )
+        .remedy(format!(
+            "It lies in {}. If this policy's log is not the one that you used before, move it away.",
+            seen.path().display()
+        ))
+    })
+}
+
 /// Audits the one log of a policy. All of it is read each time. `tell` is told how many of how many entries were checked.
 ///
 /// # Errors
@@ -55,19 +78,17 @@ pub fn audit_service(
 ) -> Result<ServiceAudited> {
     let began = Instant::now();
     let note = source.checkpoint()?;
-    let open = |note: &[u8]| -> Result<VerifiedCheckpoint> {
-        policy.open(note, origin).map_err(|error| {
-            Failure::unverified(
-                "checkpoint",
-                format!("The checkpoint of {origin} does not hold under the policy: {error}."),
-            )
-        })
-    };
-    let checkpoint = open(&note)?;
-    let last = match seen.note()? {
-        Some(note) => Some(open(&note)?),
-        None => None,
-    };
+    let checkpoint = policy.open(&note, origin).map_err(|error| {
+        Failure::unverified(
+            "checkpoint",
+            format!("The checkpoint of {origin} does not hold under the policy: {error}."),
+        )
+        .remedy("If the log's keys or witnesses changed, pin its new policy once you know why.")
+    })?;
+    let last = seen
+        .note()?
+        .map(|note| remembered(policy, origin, seen, &note));
+    let last = last.transpose()?;
     let size = checkpoint.size();
     if size > MOST_ENTRIES {
         return Err(Failure::new(

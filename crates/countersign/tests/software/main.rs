@@ -7,7 +7,6 @@ mod fix;
 mod reach;
 mod real;
 mod sbom;
-mod schema;
 mod schemas;
 
 use std::path::{Path, PathBuf};

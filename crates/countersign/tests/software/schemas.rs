@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::schema::Schemas;
 use crate::{CARGO_LOCK, Desk, advisory};
+use countersign_testkit::schema::Schemas;
 
 /// CycloneDX 1.6, by its address.
 pub(crate) const CYCLONEDX: &str = "http://cyclonedx.org/schema/bom-1.6.schema.json";

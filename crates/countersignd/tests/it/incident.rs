@@ -36,7 +36,7 @@ fn house() -> Desk {
 fn an_incident_is_traced_stopped_taken_back_and_told() {
     let desk = house();
     desk.run(&["incident", "trace", "user:ada"])
-        .expect(0, &["file-published", "pkg:pypi/thing@1.0", "1 projects"]);
+        .expect(0, &["file-published", "pkg:pypi/thing@1.0", "projects: 1"]);
     let trace = desk
         .run(&["--json", "incident", "trace", "project:pypi:thing"])
         .expect(0, &[])

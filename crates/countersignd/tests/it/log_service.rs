@@ -76,6 +76,8 @@ fn the_page_about_a_log_beside_a_static_file_server_does_what_it_says() {
         let mut shell = Command::new("sh");
         shell
             .current_dir(desk.path("."))
+            // What the client saw of another log of this name is none of this test's business.
+            .env("XDG_STATE_HOME", desk.path("state"))
             .args(["-c", &format!("{prelude}{more}")])
             .stdin(Stdio::null());
         ran(shell)
@@ -111,6 +113,15 @@ fn the_page_about_a_log_beside_a_static_file_server_does_what_it_says() {
         "{copy}; tr 2 3 < copy/tile/entries/000.p/1 > x; cp x copy/tile/entries/000.p/1; {audit}"
     ))
     .expect(3, &["is not what the log's entries make"]);
+    // What was seen last is checked too, and is told apart from what is served.
+    script(&format!(
+        "cp -r state kept; echo x > state/countersign/checkpoints/*.note; {audit}"
+    ))
+    .expect(
+        3,
+        &["that was seen here last does not hold", "move it away"],
+    );
+    script("rm -r state; mv kept state").expect(0, &[]);
     // The same name can not be given other bytes.
     desk.write("www/hello-1.0.tar.gz", "changed");
     let send = &commands[3..5].join("\n");

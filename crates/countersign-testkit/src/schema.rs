@@ -6,12 +6,12 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 /// Schemas by their address.
-pub(crate) struct Schemas {
+pub struct Schemas {
     by_id: BTreeMap<String, Value>,
 }
 
 /// Words that say nothing about what holds.
-const SILENT: [&str; 12] = [
+const SILENT: [&str; 13] = [
     "$schema",
     "$id",
     "$comment",
@@ -20,6 +20,7 @@ const SILENT: [&str; 12] = [
     "default",
     "examples",
     "definitions",
+    "$defs",
     "meta:enum",
     "readOnly",
     "deprecated",
@@ -29,7 +30,8 @@ const SILENT: [&str; 12] = [
 const BESIDE: [&str; 2] = ["then", "else"];
 
 impl Schemas {
-    pub(crate) fn new(schemas: Vec<Value>) -> Self {
+    /// These schemas, each under its `$id`; one without has the empty address.
+    pub fn new(schemas: Vec<Value>) -> Self {
         let by_id = schemas
             .into_iter()
             .map(|schema| {
@@ -43,8 +45,11 @@ impl Schemas {
         Self { by_id }
     }
 
-    /// What does not hold of a document, by the schema of an address.
-    pub(crate) fn faults(&self, id: &str, document: &Value) -> Vec<String> {
+    /// What does not hold of a document, by the schema of an address; each with its place.
+    ///
+    /// # Panics
+    /// For an address, a reference or a word that is not known.
+    pub fn faults(&self, id: &str, document: &Value) -> Vec<String> {
         let mut faults = Vec::new();
         self.check(id, &self.by_id[id], document, "", &mut faults);
         faults
@@ -204,15 +209,21 @@ impl Schemas {
             "maxLength" => value
                 .as_str()
                 .is_none_or(|text| text.chars().count() <= number),
-            "minimum" => value.as_f64().is_none_or(|n| n >= asked.as_f64().unwrap()),
-            "maximum" => value.as_f64().is_none_or(|n| n <= asked.as_f64().unwrap()),
-            "exclusiveMinimum" => value.as_f64().is_none_or(|n| n > asked.as_f64().unwrap()),
+            "minimum" => value
+                .as_f64()
+                .is_none_or(|n| n >= asked.as_f64().expect("a number")),
+            "maximum" => value
+                .as_f64()
+                .is_none_or(|n| n <= asked.as_f64().expect("a number")),
+            "exclusiveMinimum" => value
+                .as_f64()
+                .is_none_or(|n| n > asked.as_f64().expect("a number")),
             "pattern" => value
                 .as_str()
-                .is_none_or(|text| matches(asked.as_str().unwrap(), text)),
+                .is_none_or(|text| matches(asked.as_str().expect("a text"), text)),
             "format" => value
                 .as_str()
-                .is_none_or(|text| formatted(asked.as_str().unwrap(), text)),
+                .is_none_or(|text| formatted(asked.as_str().expect("a text"), text)),
             "dependencies" => {
                 for (name, needs) in asked.as_object().into_iter().flatten() {
                     if value.get(name).is_some() {
