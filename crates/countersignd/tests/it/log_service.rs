@@ -115,7 +115,7 @@ fn the_page_about_a_log_beside_a_static_file_server_does_what_it_says() {
     .expect(3, &["is not what the log's entries make"]);
     // What was seen last is checked too, and is told apart from what is served.
     script(&format!(
-        "cp -r state kept; echo x > state/countersign/checkpoints/*.note; {audit}"
+        "{copy}; cp -r state kept; for note in state/countersign/checkpoints/*.note; do echo x > $note; done; {audit}"
     ))
     .expect(
         3,
