@@ -17,6 +17,7 @@ use countersign_testkit::packages::Package;
 use countersign_testkit::{http, postgres};
 use countersign_trust::note::VerifierKey;
 use countersign_trust::proof::TlogProof;
+use tokio::sync::OnceCell;
 
 /// Which database a test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -236,6 +237,24 @@ pub struct TestRegistry {
     pub(crate) seen: Mutex<Vec<String>>,
 }
 
+/// A SQLite database with our tables and nothing in them: a copy of one that this process made.
+async fn migrated_file(folder: &Path) -> String {
+    static PREPARED: OnceCell<Vec<u8>> = OnceCell::const_new();
+    // The last connection that is closed leaves everything in the one file.
+    let make = || async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("countersign.db");
+        let store = Store::connect(&format!("sqlite://{}", path.display()));
+        let store = store.await.unwrap();
+        store.migrate().await.unwrap();
+        store.close().await;
+        std::fs::read(path).unwrap()
+    };
+    let path = folder.join("countersign.db");
+    std::fs::write(&path, PREPARED.get_or_init(make).await).unwrap();
+    format!("sqlite://{}", path.display())
+}
+
 /// A PostgreSQL database with our tables and nothing in them.
 async fn migrated() -> String {
     let runtime = tokio::runtime::Handle::current();
@@ -301,10 +320,7 @@ impl TestRegistry {
         change: impl FnOnce(&mut Settings),
     ) -> Self {
         let database = match database {
-            Database::Sqlite => format!(
-                "sqlite://{}",
-                folder.path().join("countersign.db").display()
-            ),
+            Database::Sqlite => migrated_file(folder.path()).await,
             Database::Postgres => migrated().await,
         };
         let mut settings = Settings::new(
@@ -521,7 +537,7 @@ impl TestRegistry {
 
 /// A folder in memory where there is one: what is tested here is not the disk.
 fn folder() -> tempfile::TempDir {
-    let memory = std::path::Path::new("/dev/shm");
+    let memory = Path::new("/dev/shm");
     if memory.is_dir() {
         return tempfile::tempdir_in(memory).unwrap();
     }
