@@ -7,7 +7,7 @@ use countersign_trust::leaf::{self, LeafKind};
 use countersign_trust::tuf::bundle::{Bundle, Ready};
 use countersign_trust::tuf::repository::{BINS, INDEX};
 use countersign_trust::tuf::{
-    DelegatedRole, Delegator, Envelope, Extra, Key, Limits, MetaFile, Root, Targets,
+    DelegatedRole, Delegator, Envelope, Extra, Key, Limits, MetaFile, RoleKeys, Root, Targets,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -39,6 +39,8 @@ pub struct TufRoleState {
     pub expires: i64,
     /// The ids of its keys.
     pub keys: Vec<String>,
+    /// Who may sign besides, by identity and issuer; no threshold counts them.
+    pub identities: Vec<String>,
     /// How many must sign.
     pub threshold: u64,
     /// Does it take people to sign it?
@@ -523,17 +525,29 @@ impl Writer {
             .id();
         let due = repository.due(now, &self.terms().lifetimes, &bins_key);
         let root = repository.root();
+        let delegations = repository
+            .targets()
+            .and_then(|top| top.delegations.as_ref());
+        let identity = |id: &String| {
+            let delegated = delegations.and_then(|delegations| delegations.keys.get(id));
+            let (name, issuer) = root.keys.get(id).or(delegated)?.identity()?;
+            Some(format!("{name} ({issuer})"))
+        };
         let mut states: BTreeMap<String, TufRoleState> = BTreeMap::new();
-        let mut put = |role: &str,
-                       version: u64,
-                       expires: i64,
-                       by: Option<&countersign_trust::tuf::RoleKeys>| {
+        let mut put = |role: &str, version: u64, expires: i64, by: Option<&RoleKeys>| {
+            fn ids(by: Option<&RoleKeys>) -> impl Iterator<Item = &String> {
+                by.into_iter().flat_map(|by| &by.keyids)
+            }
             let mine = !self.terms().keys.contains_key(role);
             let state = TufRoleState {
                 role: role.to_owned(),
                 version,
                 expires,
-                keys: by.map(|by| by.keyids.clone()).unwrap_or_default(),
+                keys: ids(by)
+                    .filter(|id| identity(id).is_none())
+                    .cloned()
+                    .collect(),
+                identities: ids(by).filter_map(identity).collect(),
                 threshold: by.map_or(1, |by| by.threshold),
                 people: mine,
                 due: due.iter().any(|due| due.role == role),

@@ -12,7 +12,7 @@ mod request;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 
-use countersign_trust::sigstore::Signs;
+use countersign_trust::sigstore::{Signs, TrustRoot};
 use countersign_trust::tuf::ceremony::Pending;
 use countersign_trust::tuf::repository::{Draft, INDEX, Lifetime, Lifetimes};
 use countersign_trust::tuf::{
@@ -458,7 +458,8 @@ impl Registry {
                 "Change its root with `rstuf admin metadata update`.",
             ));
         }
-        let pending = Pending::read_root(root.as_bytes(), None).map_err(refused_request)?;
+        let pending = Pending::read_root(root.as_bytes(), None, &TrustRoot::public_good())
+            .map_err(refused_request)?;
         self.check_online(&row, pending.document())?;
         settings.check_roles()?;
         let task = self.task();
@@ -691,7 +692,7 @@ impl Registry {
             ));
         }
         let before = writer.repository().root().clone();
-        let checked = Pending::read_root(root.as_bytes(), Some(&before))
+        let checked = Pending::read_root(root.as_bytes(), Some(&before), &TrustRoot::public_good())
             .map_err(refused_request)
             .and_then(|pending| Ok((self.check_online(&row, pending.document())?, pending)));
         let (source, pending) = match checked {
@@ -878,6 +879,7 @@ impl Registry {
         let signature = Signature {
             keyid: field("/signature/keyid")?.to_owned(),
             sig: field("/signature/sig")?.to_owned(),
+            bundle: request.pointer("/signature/bundle").cloned(),
         };
         let mut races = 0;
         loop {
@@ -905,7 +907,8 @@ impl Registry {
         let done = |message: &str| Done::new("sign_metadata", message, json!({"role": role}));
         if row.state == SIGNING {
             let mut pending =
-                Pending::read_root(found.body.as_bytes(), None).map_err(refused_request)?;
+                Pending::read_root(found.body.as_bytes(), None, &TrustRoot::public_good())
+                    .map_err(refused_request)?;
             pending.add(signature.clone()).map_err(refused_request)?;
             if !pending.status().complete() {
                 return self
@@ -924,11 +927,15 @@ impl Registry {
         let writer = self.tuf_writer(&repository_of(&desk.name)).await?;
         if about == About::Root {
             let before = writer.repository().root().clone();
-            let signed =
-                Pending::read_root(found.body.as_bytes(), Some(&before)).and_then(|mut pending| {
-                    pending.add(signature.clone())?;
-                    Ok(pending)
-                });
+            let signed = Pending::read_root(
+                found.body.as_bytes(),
+                Some(&before),
+                &TrustRoot::public_good(),
+            )
+            .and_then(|mut pending| {
+                pending.add(signature.clone())?;
+                Ok(pending)
+            });
             let pending = match signed {
                 Ok(pending) => pending,
                 Err(refusal) => {
@@ -950,11 +957,13 @@ impl Registry {
             return Ok(task);
         }
         let proposed = self.proposed_targets(&writer, &row, std::slice::from_ref(found))?;
-        let signed = Pending::read_targets(role, found.body.as_bytes(), "targets", &proposed)
-            .and_then(|mut pending| {
-                pending.add(signature.clone())?;
-                Ok(pending)
-            });
+        let body = found.body.as_bytes();
+        let signed =
+            Pending::read_targets(role, body, "targets", &proposed, &TrustRoot::public_good())
+                .and_then(|mut pending| {
+                    pending.add(signature.clone())?;
+                    Ok(pending)
+                });
         let pending = match signed {
             Ok(pending) => pending,
             Err(refusal) => {
