@@ -9,9 +9,9 @@ use countersign_testkit::go::{GoPrograms, Litewitness, judged};
 use countersign_testkit::packages::Wheel;
 use countersign_testkit::server::{ServerOptions, TestServer};
 use countersign_trust::checkpoint::{self, Checkpoint};
-use countersign_trust::digest::Sha256;
 use countersign_trust::note::{KeyName, KeyType, SignerKey, VerifierKey};
 use countersign_trust::policy::Policy;
+use countersign_trust::tlog::{encode_entries, leaf_hash, node_hash};
 
 use crate::user::User;
 use crate::witness::Running;
@@ -180,18 +180,13 @@ fn the_parts_of_gos_checksum_database_client_follow_our_log_and_refuse_another()
 
 /// Writes a log with two records at this folder, as one who has its key can.
 fn two_records(folder: &Path, key: &SignerKey, records: [&str; 2]) {
-    let leaf = |record: &str| Sha256::of(&[&[0], record.as_bytes()].concat());
-    let hashes = records.map(leaf).map(|hash| hash.0).concat();
-    let root = Sha256::of(&[&[1], &hashes[..]].concat());
+    let [left, right] = records.map(|record| leaf_hash(record.as_bytes()));
+    let root = node_hash(&left, &right);
     let checkpoint = Checkpoint::new(key.name().as_str(), 2, root).sign(key, None);
-    let bundle = records.map(|record| {
-        let length = u16::try_from(record.len()).unwrap();
-        [&length.to_be_bytes(), record.as_bytes()].concat()
-    });
     for (path, bytes) in [
         ("checkpoint", checkpoint.into_bytes()),
-        ("tile/0/000.p/2", hashes),
-        ("tile/entries/000.p/2", bundle.concat()),
+        ("tile/0/000.p/2", [left.0, right.0].concat()),
+        ("tile/entries/000.p/2", encode_entries(&records).unwrap()),
     ] {
         let path = folder.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
