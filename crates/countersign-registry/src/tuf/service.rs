@@ -16,8 +16,8 @@ use countersign_trust::sigstore::{Signs, TrustRoot};
 use countersign_trust::tuf::ceremony::Pending;
 use countersign_trust::tuf::repository::{Draft, INDEX, Lifetime, Lifetimes};
 use countersign_trust::tuf::{
-    Delegated, DelegatedRole, Delegations, Envelope, Extra, Key, Limits, Refusal, RoleKeys, Root,
-    Scope, Signature, TOP_LEVEL, Targets,
+    Delegated, DelegatedRole, Delegations, Document, Envelope, Extra, Key, Limits, Refusal,
+    RoleKeys, Root, Scope, Signature, TOP_LEVEL, Targets,
 };
 use serde_json::{Value, json};
 
@@ -268,6 +268,20 @@ impl About {
             _ => Err(damaged()),
         }
     }
+}
+
+/// A document that waits, with one signature more; and its file, once enough signed.
+fn with_signature<T: Document>(
+    read: std::result::Result<Pending<T>, Refusal>,
+    signature: &Signature,
+    now: i64,
+) -> Result<(Pending<T>, Option<Vec<u8>>)> {
+    let mut pending = read.map_err(refused_request)?;
+    pending.add(signature.clone()).map_err(refused_request)?;
+    let complete = pending.status().complete();
+    let file = complete.then(|| pending.finish(now)).transpose();
+    let file = file.map_err(refused_request)?;
+    Ok((pending, file))
 }
 
 impl Registry {
@@ -905,17 +919,14 @@ impl Registry {
         };
         let about = About::read(&found.about)?;
         let done = |message: &str| Done::new("sign_metadata", message, json!({"role": role}));
+        let (body, sigstore) = (found.body.as_bytes(), TrustRoot::public_good());
         if row.state == SIGNING {
-            let mut pending =
-                Pending::read_root(found.body.as_bytes(), None, &TrustRoot::public_good())
-                    .map_err(refused_request)?;
-            pending.add(signature.clone()).map_err(refused_request)?;
-            if !pending.status().complete() {
-                return self
-                    .keep_signature(desk, found, pending.to_bytes(), task)
-                    .await;
-            }
-            let bytes = pending.finish(now).map_err(refused_request)?;
+            let signed = with_signature(Pending::read_root(body, None, &sigstore), signature, now);
+            let (pending, complete) = signed?;
+            let Some(bytes) = complete else {
+                let waits = pending.to_bytes();
+                return self.keep_signature(desk, found, waits, task).await;
+            };
             let settings = Settings::stored(&row.settings)?;
             self.found_service(&row, &settings, &bytes, &task, &done("Bootstrap finished."))
                 .await?;
@@ -927,29 +938,13 @@ impl Registry {
         let writer = self.tuf_writer(&repository_of(&desk.name)).await?;
         if about == About::Root {
             let before = writer.repository().root().clone();
-            let signed = Pending::read_root(
-                found.body.as_bytes(),
-                Some(&before),
-                &TrustRoot::public_good(),
-            )
-            .and_then(|mut pending| {
-                pending.add(signature.clone())?;
-                Ok(pending)
-            });
-            let pending = match signed {
-                Ok(pending) => pending,
-                Err(refusal) => {
-                    writer.keep();
-                    return Err(refused_request(refusal));
-                }
-            };
-            if !pending.status().complete() {
+            let read = Pending::read_root(body, Some(&before), &sigstore);
+            let signed = with_signature(read, signature, now);
+            let Ok((pending, Some(bytes))) = signed else {
                 writer.keep();
-                return self
-                    .keep_signature(desk, found, pending.to_bytes(), task)
-                    .await;
-            }
-            let bytes = pending.finish(now).map_err(refused_request)?;
+                let waits = signed?.0.to_bytes();
+                return self.keep_signature(desk, found, waits, task).await;
+            };
             let source = self.check_online(&row, pending.document())?;
             let done = done("Metadata update finished.");
             self.rotate_service_root(writer, &row, &source, &bytes, &task, &done)
@@ -957,27 +952,13 @@ impl Registry {
             return Ok(task);
         }
         let proposed = self.proposed_targets(&writer, &row, std::slice::from_ref(found))?;
-        let body = found.body.as_bytes();
-        let signed =
-            Pending::read_targets(role, body, "targets", &proposed, &TrustRoot::public_good())
-                .and_then(|mut pending| {
-                    pending.add(signature.clone())?;
-                    Ok(pending)
-                });
-        let pending = match signed {
-            Ok(pending) => pending,
-            Err(refusal) => {
-                writer.keep();
-                return Err(refused_request(refusal));
-            }
-        };
-        if !pending.status().complete() {
+        let read = Pending::read_targets(role, body, "targets", &proposed, &sigstore);
+        let signed = with_signature(read, signature, now);
+        let Ok((_, Some(bytes))) = signed else {
             writer.keep();
-            return self
-                .keep_signature(desk, found, pending.to_bytes(), task)
-                .await;
-        }
-        let bytes = pending.finish(now).map_err(refused_request)?;
+            let waits = signed?.0.to_bytes();
+            return self.keep_signature(desk, found, waits, task).await;
+        };
         self.publish_signed_role(writer, &row, role, &about, proposed, &bytes, &task)
             .await?;
         Ok(task)
