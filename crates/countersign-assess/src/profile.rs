@@ -356,6 +356,16 @@ mod tests {
     }
 
     #[test]
+    fn seeds_of_the_fuzz_target_are_read() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/assess/");
+        let seed = |name: &str| std::fs::read(format!("{folder}{name}")).unwrap();
+        let profile = String::from_utf8(seed("profile")).unwrap();
+        Profile::parse(&profile, NOW).unwrap();
+        crate::run::consents(&seed("consent"), "a token of sixteen characters", NOW).unwrap();
+        crate::assessment::Assessment::parse(&seed("earlier")).unwrap();
+    }
+
+    #[test]
     fn the_kind_of_registry_decides_what_applies() {
         let proxy = Taxonomy {
             accounts: false,
