@@ -357,12 +357,11 @@ mod tests {
 
     #[test]
     fn seeds_of_the_fuzz_target_are_read() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/assess/");
-        let seed = |name: &str| std::fs::read(format!("{folder}{name}")).unwrap();
-        let profile = String::from_utf8(seed("profile")).unwrap();
-        Profile::parse(&profile, NOW).unwrap();
-        crate::run::consents(&seed("consent"), "a token of sixteen characters", NOW).unwrap();
-        crate::assessment::Assessment::parse(&seed("earlier")).unwrap();
+        Profile::parse(include_str!("../../../fuzz/seeds/assess/profile"), NOW).unwrap();
+        let consent = include_bytes!("../../../fuzz/seeds/assess/consent");
+        crate::run::consents(consent, "a token of sixteen characters", NOW).unwrap();
+        let earlier = include_bytes!("../../../fuzz/seeds/assess/earlier");
+        crate::assessment::Assessment::parse(earlier).unwrap();
     }
 
     #[test]

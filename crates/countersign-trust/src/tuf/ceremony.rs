@@ -415,7 +415,7 @@ impl RootPlan {
                             quoted(identity)
                         )));
                     }
-                    if !identities.insert((name, identity)) {
+                    if !identities.insert((name, key.id())) {
                         return Err(refuse(format!("`{name}` has {} twice", quoted(identity))));
                     }
                     keys.insert(key.id(), key.clone());
