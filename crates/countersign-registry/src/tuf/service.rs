@@ -28,7 +28,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{Actor, Time};
 use crate::policy;
 use crate::services::{Part, check_name};
-use crate::store::{PendingRow, ServiceRow, Store, TaskRow, WRITE_CONFLICT};
+use crate::store::{PendingRow, ServiceRow, Store, TaskRow, retried};
 
 use request::{Settings, strict, wrong};
 
@@ -895,13 +895,7 @@ impl Registry {
             sig: field("/signature/sig")?.to_owned(),
             bundle: request.pointer("/signature/bundle").cloned(),
         };
-        let mut races = 0;
-        loop {
-            match self.sign_service_once(desk, role, &signature).await {
-                Err(error) if error.code == WRITE_CONFLICT && races < RACES => races += 1,
-                other => return other,
-            }
-        }
+        retried(RACES, || self.sign_service_once(desk, role, &signature)).await
     }
 
     async fn sign_service_once(
