@@ -415,8 +415,13 @@ fn delegated(targets: &Targets) -> BTreeMap<String, String> {
         .into_iter()
         .filter_map(|name| {
             let role = keys(&name)?;
-            let short: Vec<&str> = role.keyids.iter().map(|id| short(id)).collect();
-            let line = format!("{} of {}{}", role.threshold, short.join(", "), of(&name));
+            // Signers by identity stand in brackets: nobody counts them.
+            let shown = role.keyids.iter().map(|id| match delegations.keys.get(id) {
+                Some(key) if key.identity().is_some() => format!("({})", short(id)),
+                _ => short(id).to_owned(),
+            });
+            let shown: Vec<String> = shown.collect();
+            let line = format!("{} of {}{}", role.threshold, shown.join(", "), of(&name));
             Some((name, line))
         })
         .collect()
