@@ -28,6 +28,21 @@ const ONLINE: [&str; 4] = ["timestamp", "snapshot", INDEX, BINS];
 /// What the server signs of the root of roots; of the others in development alone.
 const TARGETS: &str = "targets";
 
+/// The ids of a role's keys, and in words who may sign besides by an identity.
+pub(super) fn signers<'a>(
+    role: &RoleKeys,
+    key: impl Fn(&str) -> Option<&'a Key>,
+) -> (Vec<String>, Vec<String>) {
+    let (mut keys, mut identities) = (Vec::new(), Vec::new());
+    for id in &role.keyids {
+        match key(id).and_then(Key::identity) {
+            Some((identity, issuer)) => identities.push(format!("{identity} ({issuer})")),
+            None => keys.push(id.clone()),
+        }
+    }
+    (keys, identities)
+}
+
 /// How a role stands.
 #[derive(Clone, Debug, Serialize)]
 pub struct TufRoleState {
@@ -528,26 +543,20 @@ impl Writer {
         let delegations = repository
             .targets()
             .and_then(|top| top.delegations.as_ref());
-        let identity = |id: &String| {
+        let key = |id: &str| {
             let delegated = delegations.and_then(|delegations| delegations.keys.get(id));
-            let (name, issuer) = root.keys.get(id).or(delegated)?.identity()?;
-            Some(format!("{name} ({issuer})"))
+            root.keys.get(id).or(delegated)
         };
         let mut states: BTreeMap<String, TufRoleState> = BTreeMap::new();
         let mut put = |role: &str, version: u64, expires: i64, by: Option<&RoleKeys>| {
-            fn ids(by: Option<&RoleKeys>) -> impl Iterator<Item = &String> {
-                by.into_iter().flat_map(|by| &by.keyids)
-            }
+            let (keys, identities) = by.map(|by| signers(by, key)).unwrap_or_default();
             let mine = !self.terms().keys.contains_key(role);
             let state = TufRoleState {
                 role: role.to_owned(),
                 version,
                 expires,
-                keys: ids(by)
-                    .filter(|id| identity(id).is_none())
-                    .cloned()
-                    .collect(),
-                identities: ids(by).filter_map(identity).collect(),
+                keys,
+                identities,
                 threshold: by.map_or(1, |by| by.threshold),
                 people: mine,
                 due: due.iter().any(|due| due.role == role),
