@@ -2,17 +2,19 @@
 //! be merged with itself without a new signature, and says of itself who signed.
 #![no_main]
 
+use countersign_trust::sigstore::TrustRoot;
 use countersign_trust::tuf::bundle::Bundle;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(bundle) = Bundle::parse(data) else {
+    let sigstore = TrustRoot::public_good();
+    let Ok(bundle) = Bundle::parse(data, &sigstore) else {
         return;
     };
     let bytes = bundle.to_bytes();
-    let mut again = Bundle::parse(&bytes).expect("what was written is read");
+    let mut again = Bundle::parse(&bytes, &sigstore).expect("what was written is read");
     assert_eq!(again, bundle);
-    assert_eq!(again.merge(&bytes), Ok(0));
+    assert_eq!(again.merge(&bytes, &sigstore), Ok(0));
     assert_eq!(again.to_bytes(), bytes);
     for part in bundle.parts().values() {
         let _ = (

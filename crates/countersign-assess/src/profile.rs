@@ -356,6 +356,15 @@ mod tests {
     }
 
     #[test]
+    fn seeds_of_the_fuzz_target_are_read() {
+        Profile::parse(include_str!("../../../fuzz/seeds/assess/profile"), NOW).unwrap();
+        let consent = include_bytes!("../../../fuzz/seeds/assess/consent");
+        crate::run::consents(consent, "a token of sixteen characters", NOW).unwrap();
+        let earlier = include_bytes!("../../../fuzz/seeds/assess/earlier");
+        crate::assessment::Assessment::parse(earlier).unwrap();
+    }
+
+    #[test]
     fn the_kind_of_registry_decides_what_applies() {
         let proxy = Taxonomy {
             accounts: false,

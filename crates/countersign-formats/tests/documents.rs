@@ -308,3 +308,52 @@ proptest! {
         let _ = promises(json.as_bytes(), &Limits::default());
     }
 }
+
+/// The seeds of a fuzz target, by name.
+fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds");
+    let files = std::fs::read_dir(folder.join(target)).unwrap();
+    let mut seeds: Vec<_> = files
+        .map(|file| {
+            let path = file.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            (name, std::fs::read(path).unwrap())
+        })
+        .collect();
+    seeds.sort();
+    assert!(!seeds.is_empty(), "{target}");
+    seeds
+}
+
+#[test]
+fn seeds_of_advisories_lists_and_health_are_read() {
+    use countersign_formats::{Ecosystem, name_list, osv, source_health};
+    for (name, bytes) in seeds("formats_osv") {
+        let mut read = 0;
+        let mut take = |_| {
+            read += 1;
+            Ok(())
+        };
+        if name == "archive" {
+            let mut file = std::io::Cursor::new(&bytes);
+            osv::import::archive(&mut file, bytes.len() as u64, &mut take).unwrap();
+        } else {
+            osv::import::document("seed", &bytes, &mut take).unwrap();
+        }
+        assert_eq!(read, 1 + usize::from(name == "list"), "{name}");
+    }
+    for (name, bytes) in seeds("formats_name_list") {
+        let of = if name == "scoped" {
+            Ecosystem::Npm
+        } else {
+            Ecosystem::Pypi
+        };
+        assert!(name_list::parse(of, &bytes).unwrap().len() > 1, "{name}");
+    }
+    for (name, bytes) in seeds("formats_source_health") {
+        if name != "address" {
+            let report = source_health::read(&bytes, &mut |_| {}).unwrap();
+            assert_eq!((report.taken, report.refused), (2, 0), "{name}");
+        }
+    }
+}

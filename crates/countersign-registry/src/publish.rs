@@ -41,7 +41,7 @@ pub use staging::{StagedBytes, StagedPublication};
 
 use crate::store::{
     Backend, NamespaceFacts, NewFile, NewProject, NoticeRow, ProjectFacts, PublishFacts, Tx,
-    WRITE_CONFLICT,
+    WRITE_CONFLICT, retried,
 };
 use crate::texts::NoticeKind;
 
@@ -49,7 +49,7 @@ use crate::texts::NoticeKind;
 const IN_MEMORY: usize = 1 << 20;
 
 /// How often a transaction that lost a race is tried again before the caller is told to.
-const RACES: u32 = 8;
+const RACES: usize = 8;
 
 /// Bytes that arrived, were capped and hashed. Nothing is believed of them yet.
 pub struct Staged {
@@ -334,20 +334,18 @@ impl Registry {
         // blob alone; a crash after it leaves a staged file with its event in the outbox: the next start logs it, and
         // the publisher's retry finds it.
         let publication = Arc::new(publication);
-        let mut races = 0;
-        let recorded = loop {
-            match self.commit_publication(&publication).await {
-                Err(error) if error.code == WRITE_CONFLICT && races < RACES => races += 1,
-                Err(error) if error.code == WRITE_CONFLICT => {
-                    return Err(Error::unavailable(
-                        "too-many-races",
-                        "Others kept changing the same project at the same moment.",
-                    )
-                    .because(error));
-                }
-                other => break other?,
+        let recorded = retried(RACES, || self.commit_publication(&publication)).await;
+        let recorded = recorded.map_err(|error| {
+            if error.code == WRITE_CONFLICT {
+                Error::unavailable(
+                    "too-many-races",
+                    "Others kept changing the same project at the same moment.",
+                )
+                .because(error)
+            } else {
+                error
             }
-        };
+        })?;
         let Publication {
             inspected, purl, ..
         } = &*publication;

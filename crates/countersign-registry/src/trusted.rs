@@ -32,7 +32,7 @@ use crate::model::{
 };
 use crate::policy;
 use crate::store::{
-    FailureRow, NewCredential, NewProject, NoticeRow, PublisherRow, Tx, WRITE_CONFLICT,
+    FailureRow, NewCredential, NewProject, NoticeRow, PublisherRow, Tx, WRITE_CONFLICT, retried,
 };
 use crate::texts::NoticeKind;
 
@@ -60,7 +60,7 @@ const REMEMBERED: i64 = 600;
 const REMEMBERED_AT_MOST: usize = 10_000;
 
 /// How often a mint that lost a race for a project's name is tried again.
-const RACES: u32 = 4;
+const RACES: usize = 4;
 
 /// A minted token.
 pub struct Minted {
@@ -221,20 +221,18 @@ impl Registry {
         {
             return Err(replayed());
         }
-        let mut races = 0;
-        loop {
-            match self.mint(ecosystem, &genuine, &fitting).await {
-                Err(error) if error.code == WRITE_CONFLICT && races < RACES => races += 1,
-                Err(error) if error.code == WRITE_CONFLICT => {
-                    return Err(Error::unavailable(
-                        "too-many-races",
-                        "Others kept changing the same publisher at the same moment.",
-                    )
-                    .because(error));
-                }
-                other => return other,
+        let minted = retried(RACES, || self.mint(ecosystem, &genuine, &fitting)).await;
+        minted.map_err(|error| {
+            if error.code == WRITE_CONFLICT {
+                Error::unavailable(
+                    "too-many-races",
+                    "Others kept changing the same publisher at the same moment.",
+                )
+                .because(error)
+            } else {
+                error
             }
-        }
+        })
     }
 
     /// The audience that this token shall have. Of npm's clients yarn asks for the host with its port, where it has one;

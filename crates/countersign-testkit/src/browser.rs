@@ -249,6 +249,36 @@ impl Browser {
             .map(|(fault, view)| format!("{url} ({view}): {fault}"))
             .collect())
     }
+
+    /// What axe-core finds on one address, wide and 390 pixels, light and dark: a second opinion, by hand, where `COUNTERSIGN_AXE` names
+    /// its script; nothing elsewhere.
+    pub fn second_opinion(&self, url: &str) -> Result<Vec<String>> {
+        let Some(path) = std::env::var_os("COUNTERSIGN_AXE") else {
+            return Ok(Vec::new());
+        };
+        let axe = std::fs::read_to_string(path).context("COUNTERSIGN_AXE can not be read")?;
+        let script = format!(
+            "{axe}; return axe.run({{runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice']}}).then(found => \
+             [found.passes.length, found.violations.map(one => one.id + ': ' + one.nodes.map(node => node.target.join(' ')).join(', '))])"
+        );
+        let mut faults = Vec::new();
+        for (width, dark) in [(1280, false), (1280, true), (390, false), (390, true)] {
+            self.set_viewport(width, 900)?;
+            self.set_dark(dark)?;
+            self.goto(url)?;
+            let found = self.execute(&script, &[])?;
+            println!(
+                "axe {url} ({width} px, dark {dark}): {} rules pass",
+                found[0]
+            );
+            for fault in found[1].as_array().context("axe returned no list")? {
+                faults.push(format!("axe: {url} ({width} px, dark {dark}): {fault}"));
+            }
+        }
+        self.set_viewport(1280, 800)?;
+        self.set_dark(false)?;
+        Ok(faults)
+    }
 }
 
 impl Drop for Browser {

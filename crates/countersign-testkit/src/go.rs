@@ -1,5 +1,5 @@
 //! The programs of the C2SP ecosystem, which are written in Go: Tessera's `fsck` and `hammer`, its log on a folder
-//! (`posix-oneshot`), and the witness `litewitness`. Pinned with their checksums in `go-programs/`, built once per pin set below the
+//! (`posix-oneshot`), the witness `litewitness`, and a program of ours that is made of the parts of Go's checksum-database client. Pinned with their checksums in `go-programs/`, built once per pin set below the
 //! target folder from the module proxy that this machine's Go is set up for.
 
 use std::fs;
@@ -25,9 +25,11 @@ struct Module {
     go_mod: &'static str,
     go_sum: &'static str,
     packages: &'static [&'static str],
+    /// The program, where it is one of ours.
+    source: Option<&'static str>,
 }
 
-const MODULES: [Module; 2] = [
+const MODULES: [Module; 3] = [
     Module {
         name: "tessera",
         go_mod: include_str!("../go-programs/tessera/go.mod"),
@@ -37,12 +39,21 @@ const MODULES: [Module; 2] = [
             "github.com/transparency-dev/tessera/cmd/examples/posix-oneshot",
             "github.com/transparency-dev/tessera/internal/hammer",
         ],
+        source: None,
     },
     Module {
         name: "torchwood",
         go_mod: include_str!("../go-programs/torchwood/go.mod"),
         go_sum: include_str!("../go-programs/torchwood/go.sum"),
         packages: &["filippo.io/torchwood/cmd/litewitness"],
+        source: None,
+    },
+    Module {
+        name: "checksum-database",
+        go_mod: include_str!("../go-programs/checksum-database/go.mod"),
+        go_sum: include_str!("../go-programs/checksum-database/go.sum"),
+        packages: &["."],
+        source: Some(include_str!("../go-programs/checksum-database/main.go")),
     },
 ];
 
@@ -72,6 +83,7 @@ impl GoPrograms {
             for part in [module.go_mod, module.go_sum, &module.packages.join(" ")] {
                 hash.update(part);
             }
+            hash.update(module.source.unwrap_or_default());
         }
         let folder = target_folder().join("clients");
         fs::create_dir_all(&folder)?;
@@ -91,6 +103,9 @@ impl GoPrograms {
                 fs::create_dir(&place)?;
                 fs::write(place.join("go.mod"), module.go_mod)?;
                 fs::write(place.join("go.sum"), module.go_sum)?;
+                if let Some(source) = module.source {
+                    fs::write(place.join("main.go"), source)?;
+                }
                 let mut build = Command::new(&go);
                 build
                     .args(["build", "-mod=readonly", "-o"])

@@ -27,6 +27,7 @@ pub mod person;
 pub mod postgres;
 pub mod runner;
 pub mod s3;
+pub mod sarif;
 pub mod schema;
 pub mod server;
 pub mod sigstore;

@@ -6,7 +6,8 @@
 //! - [`client`]: the client's workflow (sections 5.3 to 5.7 of the specification) as a state machine. It says what to
 //!   fetch, takes the bytes, and keeps what it trusts in a plain struct.
 //! - [`repository`]: the writer's half. From changes to signed files in the order in which they may be written.
-//! - [`ceremony`]: documents of which signatures are still missing, and whose; [`bundle`]: all of a ceremony in a file.
+//! - [`ceremony`]: documents of which signatures are still missing, and whose; [`bundle`]: all of a ceremony in a file;
+//!   [`keyless`]: signatures of people who are known by an identity (Sigstore), which no threshold counts.
 //!
 //! Nothing here knows a clock, a network or a store: times are handed in as seconds since 1970 UTC, bytes as bytes.
 
@@ -17,6 +18,7 @@ pub mod client;
 mod documents;
 mod envelope;
 mod key;
+pub mod keyless;
 pub mod repository;
 mod scope;
 mod target;

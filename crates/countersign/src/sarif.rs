@@ -151,7 +151,7 @@ pub fn exposures(exposures: &[Exposure]) -> Value {
                 };
                 let mut rule = json!({
                     "id": advisory.id, "name": advisory.id,
-                    "shortDescription": {"text": summary}, "fullDescription": {"text": summary},
+                    "shortDescription": plain(summary), "fullDescription": plain(summary),
                     "defaultConfiguration": {"level": rated},
                     "properties": {"tags": ["security", "vulnerability"], "aliases": advisory.aliases},
                 });
@@ -171,21 +171,23 @@ pub fn exposures(exposures: &[Exposure]) -> Value {
                 (Some(fixed), _) => format!("Fixed in {fixed}."),
                 (None, _) => "No fixed version is known.".to_owned(),
             };
+            let mut message = format!(
+                "{}: {} {fixed}",
+                exposure.named(found.entry),
+                advisory.summary
+            );
+            if let Some(reach) = &found.reach {
+                message.push_str(&format!(" It is {}.", reach.told()));
+            }
             let mut result = json!({
                 "ruleId": advisory.id, "ruleIndex": rule, "level": level, "kind": "fail",
-                "message": {"text": format!("{}: {} {fixed}", exposure.named(found.entry), advisory.summary)},
+                "message": plain(&message),
                 "locations": location(found.entry),
                 "partialFingerprints": {"countersign/v1": format!("{}|{}", exposure.purl(found.entry), advisory.id)},
                 "properties": {"purl": exposure.purl(found.entry), "fixed": found.fixed, "verdict": found.verdict},
             });
             if let Some(reach) = &found.reach {
                 result["properties"]["reachability"] = reach.json();
-                let told = format!(
-                    "{} It is {}.",
-                    result["message"]["text"].as_str().unwrap_or_default(),
-                    reach.told()
-                );
-                result["message"]["text"] = json!(told);
                 // Of the project's own files only: others are not in the repository that is looked at.
                 let folder = exposure
                     .path
@@ -200,7 +202,7 @@ pub fn exposures(exposures: &[Exposure]) -> Value {
                         };
                         json!({
                             "physicalLocation": {"artifactLocation": {"uri": uri(&path)}, "region": {"startLine": place.line}},
-                            "message": {"text": place.what},
+                            "message": plain(&place.what),
                         })
                     })
                     .collect();
@@ -224,7 +226,7 @@ pub fn exposures(exposures: &[Exposure]) -> Value {
             });
             results.push(json!({
                 "ruleId": id, "ruleIndex": rule, "level": "warning", "kind": "fail",
-                "message": {"text": format!("{}: {}", exposure.named(warning.entry), warning.text)},
+                "message": plain(&format!("{}: {}", exposure.named(warning.entry), warning.text)),
                 "locations": location(warning.entry),
                 "partialFingerprints": {"countersign/v1": format!("{}|{}", exposure.purl(warning.entry), warning.code)},
             }));
@@ -259,7 +261,7 @@ fn results(path: &str, line: usize, entry: &EntryReport) -> Vec<Value> {
         json!({
             "ruleId": format!("countersign/{}", RULES[rule].0), "ruleIndex": rule, "level": level,
             "kind": if level == "none" { "open" } else { "fail" },
-            "message": {"text": message},
+            "message": plain(&message),
             "locations": [{"physicalLocation": {
                 "artifactLocation": {"uri": uri(path), "index": 0}, "region": {"startLine": line},
             }}],
@@ -287,20 +289,24 @@ fn results(path: &str, line: usize, entry: &EntryReport) -> Vec<Value> {
     }
 }
 
-/// A relative reference as SARIF has it: with slashes, and without what would end it.
+/// A relative reference as SARIF has it (3.4.3): with slashes, and all else percent-encoded but what a path of RFC 3986 has.
 fn uri(path: &str) -> String {
+    let path = path.strip_prefix("./").unwrap_or(path).replace('\\', "/");
     let mut uri = String::new();
-    for c in path.trim_start_matches("./").chars() {
-        match c {
-            '\\' => uri.push('/'),
-            ' ' => uri.push_str("%20"),
-            '#' => uri.push_str("%23"),
-            '?' => uri.push_str("%3F"),
-            '%' => uri.push_str("%25"),
-            c => uri.push(c),
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/!$&'()*+,;=@".contains(&byte) {
+            uri.push(char::from(byte));
+        } else {
+            uri.push_str(&format!("%{byte:02X}"));
         }
     }
     uri
+}
+
+/// A text for people, in which nothing is a placeholder (3.11.5) or a link (3.11.6): others wrote parts of it.
+fn plain(text: &str) -> Value {
+    let text = text.replace('{', "{{").replace('}', "}}");
+    json!({"text": text.replace("](", "] (")})
 }
 
 /// The lines of a lock file, to look places up in.

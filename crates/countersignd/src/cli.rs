@@ -25,8 +25,8 @@ pub use people::{
 };
 pub use trusted::{Issuer, NewPublisherFlags, Publisher};
 pub use tuf::{
-    Ceremony as TufCeremony, Namespace as TufNamespace, NamespaceChange as TufNamespaceChange,
-    Service as TufService, Sign as TufSign, Tuf, TufKey,
+    Believed as TufBelieved, Ceremony as TufCeremony, Namespace as TufNamespace,
+    NamespaceChange as TufNamespaceChange, Service as TufService, Sign as TufSign, Tuf, TufKey,
 };
 
 use crate::config::{Overrides, Span, public_url};

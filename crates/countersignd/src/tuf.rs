@@ -2,6 +2,7 @@
 //! files, the questions and the tables.
 
 mod instance;
+mod keyless;
 mod namespace;
 mod plan;
 mod service;
@@ -14,12 +15,13 @@ use std::process::{Command as Process, Stdio};
 use countersign_registry::signers;
 use countersign_registry::{Random, SystemRandom};
 use countersign_trust::digest::Sha256;
+use countersign_trust::sigstore::TrustRoot;
 use countersign_trust::tuf::bundle::{Bundle, Row, short};
 use countersign_trust::tuf::ceremony::Change;
 use countersign_trust::tuf::{Key, Refusal, Root, format_time};
 use serde_json::{Value, json};
 
-use crate::cli::{Common, Tuf, TufKey, TufSign};
+use crate::cli::{Common, Tuf, TufBelieved, TufKey, TufSign};
 use crate::failure::{Exit, Failure};
 use crate::report;
 
@@ -36,24 +38,34 @@ pub async fn run(common: &Common, command: &Tuf) -> Result<(), Failure> {
     match command {
         Tuf::Ceremony(options) => plan::ceremony(common, options).await,
         Tuf::Sign(options) => sign(common, options),
-        Tuf::Merge { bundle, copies } => merge(common, bundle, copies),
+        Tuf::Merge {
+            bundle,
+            copies,
+            believed: sigstore,
+        } => merge(common, bundle, copies, &believed(sigstore)?),
         Tuf::Status {
             bundle: Some(bundle),
+            believed: sigstore,
             ..
         } => {
-            show(common, &read_bundle(bundle)?);
+            show(common, &read_bundle(bundle, &believed(sigstore)?)?);
             Ok(())
         }
         Tuf::Status {
             bundle: None,
             stores,
+            ..
         } => instance::status(common, stores).await,
         Tuf::Publish {
             bundle,
             at_once,
             yes,
+            believed: sigstore,
             stores,
-        } => instance::publish(common, stores, bundle, *at_once, *yes).await,
+        } => {
+            let sigstore = believed(sigstore)?;
+            instance::publish(common, stores, bundle, *at_once, *yes, &sigstore).await
+        }
         Tuf::RotateOnline {
             role,
             repository,
@@ -105,8 +117,20 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(failed)
 }
 
-fn read_bundle(path: &Path) -> Result<Bundle, Failure> {
-    Bundle::parse(&read_file(path)?).map_err(|refusal| refused(&refusal))
+fn read_bundle(path: &Path, sigstore: &TrustRoot) -> Result<Bundle, Failure> {
+    Bundle::parse(&read_file(path)?, sigstore).map_err(|refusal| refused(&refusal))
+}
+
+/// Whose word on identities is believed: the public Sigstore, or the one that was named.
+fn believed(options: &TufBelieved) -> Result<TrustRoot, Failure> {
+    let Some(path) = &options.sigstore_root else {
+        return Ok(TrustRoot::public_good());
+    };
+    TrustRoot::from_json("sigstore-root", &read_file(path)?).map_err(|why| {
+        let message = format!("{}: {}.", path.display(), why.message());
+        Failure::usage("tuf-sigstore-root", message)
+            .remedy("Give the trusted_root.json that this Sigstore hands to its clients.")
+    })
 }
 
 /// Writes a file that nobody ever sees half of. `fresh`: it must not be there yet.
@@ -194,7 +218,7 @@ pub(crate) fn passphrase(what: &str) -> Option<String> {
 }
 
 fn sign(common: &Common, options: &TufSign) -> Result<(), Failure> {
-    let mut bundle = read_bundle(&options.bundle)?;
+    let mut bundle = read_bundle(&options.bundle, &believed(&options.believed)?)?;
     if let Some(path) = &options.trusted_root {
         let known = read_file(path)?;
         let mut matched = 0;
@@ -216,9 +240,22 @@ fn sign(common: &Common, options: &TufSign) -> Result<(), Failure> {
     if !common.json {
         describe(&bundle);
     }
-    agreed("Sign all of it that asks for your key?", options.yes)?;
-    let signer = signers::signer(&options.key, &passphrase)?;
-    let signed = bundle.sign(signer.as_ref()).map_err(|why| refused(&why))?;
+    let signed = match (keyless::source(&options.key)?, &options.payloads) {
+        (Some(key), Some(folder)) => return keyless::write_payloads(common, &bundle, &key, folder),
+        (Some(key), None) => keyless::take(&mut bundle, &key, &options.signed)?,
+        (None, None) if options.signed.is_empty() => {
+            agreed("Sign all of it that asks for your key?", options.yes)?;
+            let signer = signers::signer(&options.key, &passphrase)?;
+            bundle.sign(signer.as_ref()).map_err(|why| refused(&why))?
+        }
+        (None, _) => {
+            return Err(Failure::usage(
+                "tuf-key-source",
+                "--payloads and --signed are for an identity, and the key is none.",
+            )
+            .remedy("Write --key sigstore:IDENTITY?issuer=URL, or leave them out."));
+        }
+    };
     let out = options.out.as_ref().unwrap_or(&options.bundle);
     write_file(out, &bundle.to_bytes(), false)?;
     if common.json {
@@ -238,12 +275,17 @@ fn sign(common: &Common, options: &TufSign) -> Result<(), Failure> {
     Ok(())
 }
 
-fn merge(common: &Common, path: &Path, copies: &[PathBuf]) -> Result<(), Failure> {
-    let mut bundle = read_bundle(path)?;
+fn merge(
+    common: &Common,
+    path: &Path,
+    copies: &[PathBuf],
+    sigstore: &TrustRoot,
+) -> Result<(), Failure> {
+    let mut bundle = read_bundle(path, sigstore)?;
     let mut added = 0;
     for copy in copies {
         let bytes = read_file(copy)?;
-        added += bundle.merge(&bytes).map_err(|why| {
+        added += bundle.merge(&bytes, sigstore).map_err(|why| {
             let mut failure = refused(&why);
             failure.message = format!("{}: {}", copy.display(), failure.message);
             failure
@@ -267,7 +309,8 @@ fn role_json(row: &Row) -> Value {
         .demands
         .iter()
         .map(|(by, verdict)| {
-            json!({"by": by, "threshold": verdict.threshold, "signed": verdict.signed, "missing": verdict.missing})
+            json!({"by": by, "threshold": verdict.threshold, "signed": verdict.signed, "missing": verdict.missing,
+                "identities": verdict.identities.iter().map(|(id, signed)| json!({"keyid": id, "signed": signed})).collect::<Vec<_>>()})
         })
         .collect();
     json!({
@@ -287,16 +330,22 @@ fn show(common: &Common, bundle: &Bundle) {
     let mut lines = Vec::new();
     for row in &rows {
         for (by, verdict) in &row.status.demands {
-            let list =
-                |ids: &[String]| ids.iter().map(|id| short(id)).collect::<Vec<_>>().join(" ");
+            // Signers by identity stand in brackets: nobody counts them.
+            let list = |ids: &[String], signed: bool| {
+                let keys = ids.iter().map(|id| short(id).to_owned());
+                let identities = verdict.identities.iter();
+                let identities = identities.filter(|(_, there)| *there == signed);
+                let identities = identities.map(|(id, _)| format!("({})", short(id)));
+                keys.chain(identities).collect::<Vec<_>>().join(" ")
+            };
             lines.push(vec![
                 row.repository.clone(),
                 format!("{} {}", row.role, row.version),
                 time(row.expires),
                 by.clone(),
                 format!("{} of {}", verdict.signed.len(), verdict.threshold),
-                list(&verdict.signed),
-                list(&verdict.missing),
+                list(&verdict.signed, true),
+                list(&verdict.missing, false),
             ]);
         }
     }
@@ -318,7 +367,7 @@ fn show(common: &Common, bundle: &Bundle) {
 }
 
 fn change(line: &Change, root: &Root) -> String {
-    let kind = |keyid: &str| root.keys.get(keyid).map_or("", |key| key.kind()).to_owned();
+    let kind = |keyid: &str| root.keys.get(keyid).map_or_else(String::new, described);
     match line {
         Change::KeyAdded { role, keyid } => {
             format!("+ key {} ({}) speaks for {role}", short(keyid), kind(keyid))
@@ -406,18 +455,38 @@ fn new_key(common: &Common, file: &Path, p256: bool, no_passphrase: bool) -> Res
     show_key(common, &Path::new(&listed).display().to_string())
 }
 
+/// A key's kind; of a signer by identity, who it is.
+fn described(key: &Key) -> String {
+    match key.identity() {
+        Some((identity, issuer)) => {
+            format!("the identity {identity:?} of {issuer:?}, which no threshold counts")
+        }
+        None => key.kind().to_owned(),
+    }
+}
+
 pub(crate) fn listed_key(source: &str) -> Result<Key, Failure> {
+    if let Some(key) = keyless::source(source)? {
+        return Ok(key);
+    }
     let spki = signers::public_key(source, &passphrase)?;
     Key::from_spki(&spki).map_err(|why| refused(&why))
 }
 
 fn show_key(common: &Common, source: &str) -> Result<(), Failure> {
-    let spki = signers::public_key(source, &passphrase)?;
-    let key = Key::from_spki(&spki).map_err(|why| refused(&why))?;
+    let key = listed_key(source)?;
     if common.json {
-        report::json(&json!({"keyid": key.id(), "kind": key.kind(), "spki": hex::encode(spki)}));
+        let mut shown = json!({"keyid": key.id(), "kind": key.kind()});
+        if let Some(spki) = key.spki() {
+            shown["spki"] = hex::encode(spki).into();
+        }
+        if let Some((identity, issuer)) = key.identity() {
+            shown["identity"] = identity.into();
+            shown["issuer"] = issuer.into();
+        }
+        report::json(&shown);
     } else {
-        report::line(&format!("{}  {}", key.id(), key.kind()));
+        report::line(&format!("{}  {}", key.id(), described(&key)));
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::heartbeat::WITNESSES_MISSING;
-use crate::store::{Backend, WRITE_CONFLICT};
+use crate::store::{Backend, WRITE_CONFLICT, retried};
 
 /// The most entries that get places in one transaction, and that one beat shows.
 const BATCH: usize = 16_384;
@@ -338,14 +338,7 @@ impl Registry {
         if jobs.is_empty() {
             return;
         }
-        let mut races = 0;
-        let outcome = loop {
-            match self.number_once(&keeper, &jobs).await {
-                Err(error) if error.code == WRITE_CONFLICT && races < RACES => races += 1,
-                other => break other,
-            }
-        };
-        match outcome {
+        match retried(RACES, || self.number_once(&keeper, &jobs)).await {
             Ok(placed) => {
                 self.beat_for(&keeper);
                 for (job, placed) in jobs.into_iter().zip(placed) {

@@ -32,7 +32,7 @@ use crate::model::{
     Workflow,
 };
 use crate::policy::{self, Act, On};
-use crate::store::{StagedRow, Tx, WRITE_CONFLICT};
+use crate::store::{StagedRow, Tx, retried};
 use crate::texts::NoticeKind;
 
 /// How long a staged publication waits, in seconds.
@@ -297,14 +297,8 @@ impl Registry {
 
     /// Tries the transaction of the publication, and takes it back.
     async fn rehearse(&self, ready: &Publication) -> Result<()> {
-        let mut races = 0;
-        loop {
-            match self.rehearse_once(ready).await {
-                // Somebody else published or staged at the same moment: what is tried then is tried on what they left.
-                Err(error) if error.code == WRITE_CONFLICT && races < RACES => races += 1,
-                other => return other,
-            }
-        }
+        // Somebody else published or staged at the same moment: what is tried then is tried on what they left.
+        retried(RACES, || self.rehearse_once(ready)).await
     }
 
     async fn rehearse_once(&self, ready: &Publication) -> Result<()> {
@@ -377,14 +371,8 @@ impl Registry {
             expires: now.plus_seconds(WAITS),
             ended: None,
         };
-        let mut races = 0;
-        loop {
-            match self.insert_staged(actor, &row).await {
-                // The fence is an index: who comes second looks again, and finds what the first one staged.
-                Err(error) if error.code == WRITE_CONFLICT && races < RACES => races += 1,
-                other => return other,
-            }
-        }
+        // The fence is an index: who comes second looks again, and finds what the first one staged.
+        retried(RACES, || self.insert_staged(actor, &row)).await
     }
 
     async fn insert_staged(&self, actor: &Actor, row: &StagedRow) -> Result<StagedRow> {

@@ -496,6 +496,23 @@ fn signed(value: u64) -> i64 {
 /// The code of [`Error`]s after which the whole transaction is tried again.
 pub(crate) const WRITE_CONFLICT: &str = "write-conflict";
 
+/// Does something again where somebody else was a moment earlier ([`WRITE_CONFLICT`]), at most so many times.
+///
+/// # Errors
+/// As what is done; [`WRITE_CONFLICT`] where others were earlier each time.
+pub(crate) async fn retried<T, F>(races: usize, mut once: impl FnMut() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    for _ in 0..races {
+        match once().await {
+            Err(error) if error.code == WRITE_CONFLICT => {}
+            other => return other,
+        }
+    }
+    once().await
+}
+
 /// Turns a database error into ours: a lost race, a missing database, a full disk, or a bug.
 fn failed(error: sqlx::Error) -> Error {
     match &error {

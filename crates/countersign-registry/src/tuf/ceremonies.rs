@@ -7,7 +7,7 @@ use countersign_trust::leaf::{self, LeafKind};
 use countersign_trust::tuf::bundle::{Bundle, Ready};
 use countersign_trust::tuf::repository::{BINS, INDEX};
 use countersign_trust::tuf::{
-    DelegatedRole, Delegator, Envelope, Extra, Key, Limits, MetaFile, Root, Targets,
+    DelegatedRole, Delegator, Envelope, Extra, Key, Limits, MetaFile, RoleKeys, Root, Targets,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -28,6 +28,21 @@ const ONLINE: [&str; 4] = ["timestamp", "snapshot", INDEX, BINS];
 /// What the server signs of the root of roots; of the others in development alone.
 const TARGETS: &str = "targets";
 
+/// The ids of a role's keys, and in words who may sign besides by an identity.
+pub(super) fn signers<'a>(
+    role: &RoleKeys,
+    key: impl Fn(&str) -> Option<&'a Key>,
+) -> (Vec<String>, Vec<String>) {
+    let (mut keys, mut identities) = (Vec::new(), Vec::new());
+    for id in &role.keyids {
+        match key(id).and_then(Key::identity) {
+            Some((identity, issuer)) => identities.push(format!("{identity} ({issuer})")),
+            None => keys.push(id.clone()),
+        }
+    }
+    (keys, identities)
+}
+
 /// How a role stands.
 #[derive(Clone, Debug, Serialize)]
 pub struct TufRoleState {
@@ -39,6 +54,8 @@ pub struct TufRoleState {
     pub expires: i64,
     /// The ids of its keys.
     pub keys: Vec<String>,
+    /// Who may sign besides, by identity and issuer; no threshold counts them.
+    pub identities: Vec<String>,
     /// How many must sign.
     pub threshold: u64,
     /// Does it take people to sign it?
@@ -523,17 +540,23 @@ impl Writer {
             .id();
         let due = repository.due(now, &self.terms().lifetimes, &bins_key);
         let root = repository.root();
+        let delegations = repository
+            .targets()
+            .and_then(|top| top.delegations.as_ref());
+        let key = |id: &str| {
+            let delegated = delegations.and_then(|delegations| delegations.keys.get(id));
+            root.keys.get(id).or(delegated)
+        };
         let mut states: BTreeMap<String, TufRoleState> = BTreeMap::new();
-        let mut put = |role: &str,
-                       version: u64,
-                       expires: i64,
-                       by: Option<&countersign_trust::tuf::RoleKeys>| {
+        let mut put = |role: &str, version: u64, expires: i64, by: Option<&RoleKeys>| {
+            let (keys, identities) = by.map(|by| signers(by, key)).unwrap_or_default();
             let mine = !self.terms().keys.contains_key(role);
             let state = TufRoleState {
                 role: role.to_owned(),
                 version,
                 expires,
-                keys: by.map(|by| by.keyids.clone()).unwrap_or_default(),
+                keys,
+                identities,
                 threshold: by.map_or(1, |by| by.threshold),
                 people: mine,
                 due: due.iter().any(|due| due.role == role),

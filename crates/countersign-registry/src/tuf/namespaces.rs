@@ -13,6 +13,7 @@ use countersign_trust::tuf::repository::INDEX;
 use countersign_trust::tuf::{Delegated, DelegatedRole, Key, RoleKeys, Scope, TargetFile, Targets};
 use serde::Serialize;
 
+use super::ceremonies::signers;
 use super::own::{OWN, document_name, target_path};
 use super::{Contents, Writer, refused};
 use crate::Registry;
@@ -57,6 +58,8 @@ pub struct TufNamespace {
     pub pattern: String,
     /// The ids of its keys.
     pub keys: Vec<String>,
+    /// Who may sign besides, by identity and issuer; no threshold counts them.
+    pub identities: Vec<String>,
     /// How many must sign.
     pub threshold: u64,
     /// The version of its document.
@@ -531,10 +534,14 @@ impl Registry {
                 };
                 let document = super::listed(&role.name, &row.body)?;
                 let (_, waiting) = self.to_be_signed(&names, &document.targets).await?;
+                let delegations = top.delegations.as_ref();
+                let key = |id: &str| delegations.and_then(|of| of.keys.get(id));
+                let (keys, identities) = signers(&role.keys, key);
                 namespaces.push(TufNamespace {
                     repository: ecosystem.as_str().to_owned(),
                     pattern: names.pattern(),
-                    keys: role.keys.keyids.clone(),
+                    keys,
+                    identities,
                     threshold: role.keys.threshold,
                     version: row.version,
                     expires: document.expires,

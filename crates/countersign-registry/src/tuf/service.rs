@@ -12,12 +12,12 @@ mod request;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 
-use countersign_trust::sigstore::Signs;
+use countersign_trust::sigstore::{Signs, TrustRoot};
 use countersign_trust::tuf::ceremony::Pending;
 use countersign_trust::tuf::repository::{Draft, INDEX, Lifetime, Lifetimes};
 use countersign_trust::tuf::{
-    Delegated, DelegatedRole, Delegations, Envelope, Extra, Key, Limits, Refusal, RoleKeys, Root,
-    Scope, Signature, TOP_LEVEL, Targets,
+    Delegated, DelegatedRole, Delegations, Document, Envelope, Extra, Key, Limits, Refusal,
+    RoleKeys, Root, Scope, Signature, TOP_LEVEL, Targets,
 };
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::{Actor, Time};
 use crate::policy;
 use crate::services::{Part, check_name};
-use crate::store::{PendingRow, ServiceRow, Store, TaskRow, WRITE_CONFLICT};
+use crate::store::{PendingRow, ServiceRow, Store, TaskRow, retried};
 
 use request::{Settings, strict, wrong};
 
@@ -270,6 +270,20 @@ impl About {
     }
 }
 
+/// A document that waits, with one signature more; and its file, once enough signed.
+fn with_signature<T: Document>(
+    read: std::result::Result<Pending<T>, Refusal>,
+    signature: &Signature,
+    now: i64,
+) -> Result<(Pending<T>, Option<Vec<u8>>)> {
+    let mut pending = read.map_err(refused_request)?;
+    pending.add(signature.clone()).map_err(refused_request)?;
+    let complete = pending.status().complete();
+    let file = complete.then(|| pending.finish(now)).transpose();
+    let file = file.map_err(refused_request)?;
+    Ok((pending, file))
+}
+
 impl Registry {
     fn service_signer(&self, source: &str) -> Result<Box<dyn Signs>> {
         keys::signer(source, self.key_folder())
@@ -458,7 +472,8 @@ impl Registry {
                 "Change its root with `rstuf admin metadata update`.",
             ));
         }
-        let pending = Pending::read_root(root.as_bytes(), None).map_err(refused_request)?;
+        let pending = Pending::read_root(root.as_bytes(), None, &TrustRoot::public_good())
+            .map_err(refused_request)?;
         self.check_online(&row, pending.document())?;
         settings.check_roles()?;
         let task = self.task();
@@ -691,7 +706,7 @@ impl Registry {
             ));
         }
         let before = writer.repository().root().clone();
-        let checked = Pending::read_root(root.as_bytes(), Some(&before))
+        let checked = Pending::read_root(root.as_bytes(), Some(&before), &TrustRoot::public_good())
             .map_err(refused_request)
             .and_then(|pending| Ok((self.check_online(&row, pending.document())?, pending)));
         let (source, pending) = match checked {
@@ -878,14 +893,9 @@ impl Registry {
         let signature = Signature {
             keyid: field("/signature/keyid")?.to_owned(),
             sig: field("/signature/sig")?.to_owned(),
+            bundle: request.pointer("/signature/bundle").cloned(),
         };
-        let mut races = 0;
-        loop {
-            match self.sign_service_once(desk, role, &signature).await {
-                Err(error) if error.code == WRITE_CONFLICT && races < RACES => races += 1,
-                other => return other,
-            }
-        }
+        retried(RACES, || self.sign_service_once(desk, role, &signature)).await
     }
 
     async fn sign_service_once(
@@ -903,16 +913,14 @@ impl Registry {
         };
         let about = About::read(&found.about)?;
         let done = |message: &str| Done::new("sign_metadata", message, json!({"role": role}));
+        let (body, sigstore) = (found.body.as_bytes(), TrustRoot::public_good());
         if row.state == SIGNING {
-            let mut pending =
-                Pending::read_root(found.body.as_bytes(), None).map_err(refused_request)?;
-            pending.add(signature.clone()).map_err(refused_request)?;
-            if !pending.status().complete() {
-                return self
-                    .keep_signature(desk, found, pending.to_bytes(), task)
-                    .await;
-            }
-            let bytes = pending.finish(now).map_err(refused_request)?;
+            let signed = with_signature(Pending::read_root(body, None, &sigstore), signature, now);
+            let (pending, complete) = signed?;
+            let Some(bytes) = complete else {
+                let waits = pending.to_bytes();
+                return self.keep_signature(desk, found, waits, task).await;
+            };
             let settings = Settings::stored(&row.settings)?;
             self.found_service(&row, &settings, &bytes, &task, &done("Bootstrap finished."))
                 .await?;
@@ -924,25 +932,13 @@ impl Registry {
         let writer = self.tuf_writer(&repository_of(&desk.name)).await?;
         if about == About::Root {
             let before = writer.repository().root().clone();
-            let signed =
-                Pending::read_root(found.body.as_bytes(), Some(&before)).and_then(|mut pending| {
-                    pending.add(signature.clone())?;
-                    Ok(pending)
-                });
-            let pending = match signed {
-                Ok(pending) => pending,
-                Err(refusal) => {
-                    writer.keep();
-                    return Err(refused_request(refusal));
-                }
-            };
-            if !pending.status().complete() {
+            let read = Pending::read_root(body, Some(&before), &sigstore);
+            let signed = with_signature(read, signature, now);
+            let Ok((pending, Some(bytes))) = signed else {
                 writer.keep();
-                return self
-                    .keep_signature(desk, found, pending.to_bytes(), task)
-                    .await;
-            }
-            let bytes = pending.finish(now).map_err(refused_request)?;
+                let waits = signed?.0.to_bytes();
+                return self.keep_signature(desk, found, waits, task).await;
+            };
             let source = self.check_online(&row, pending.document())?;
             let done = done("Metadata update finished.");
             self.rotate_service_root(writer, &row, &source, &bytes, &task, &done)
@@ -950,25 +946,13 @@ impl Registry {
             return Ok(task);
         }
         let proposed = self.proposed_targets(&writer, &row, std::slice::from_ref(found))?;
-        let signed = Pending::read_targets(role, found.body.as_bytes(), "targets", &proposed)
-            .and_then(|mut pending| {
-                pending.add(signature.clone())?;
-                Ok(pending)
-            });
-        let pending = match signed {
-            Ok(pending) => pending,
-            Err(refusal) => {
-                writer.keep();
-                return Err(refused_request(refusal));
-            }
-        };
-        if !pending.status().complete() {
+        let read = Pending::read_targets(role, body, "targets", &proposed, &sigstore);
+        let signed = with_signature(read, signature, now);
+        let Ok((_, Some(bytes))) = signed else {
             writer.keep();
-            return self
-                .keep_signature(desk, found, pending.to_bytes(), task)
-                .await;
-        }
-        let bytes = pending.finish(now).map_err(refused_request)?;
+            let waits = signed?.0.to_bytes();
+            return self.keep_signature(desk, found, waits, task).await;
+        };
         self.publish_signed_role(writer, &row, role, &about, proposed, &bytes, &task)
             .await?;
         Ok(task)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use countersign_registry::model::Actor;
 use countersign_registry::{Registry, ServiceDesk};
-use countersign_trust::sigstore::{Ed25519Signer, Signs};
+use countersign_trust::sigstore::{Ed25519Signer, Signs, TrustRoot};
 use countersign_trust::tuf::ceremony::{Pending, RootPlan};
 use countersign_trust::tuf::client::{Client, Look, Trusted};
 use countersign_trust::tuf::{Envelope, Fault, Key, Limits, Refusal, Root, Targets};
@@ -283,7 +283,7 @@ on_both_databases! {
         assert!(lists(&registry, &first, now, "files/a").await);
         // What the old key signs from now on is nobody's word.
         let old = Envelope::<Targets>::parse("targets", &answered(&registry, "1.targets.json").await.unwrap(), &Limits::default());
-        let refusal = Pending::read_targets("targets", &old.unwrap().to_bytes(), "root 2", after.root()).unwrap_err();
+        let refusal = Pending::read_targets("targets", &old.unwrap().to_bytes(), "root 2", after.root(), &TrustRoot::public_good()).unwrap_err();
         assert_eq!(refusal.fault, Fault::Unasked);
         registry.add_tuf_artifacts(&desk, &adding(&[artifact("files/b")])).await.unwrap();
         assert!(lists(&registry, &first, now, "files/b").await);

@@ -175,27 +175,11 @@ fn pages_of_ones_own_have_no_faults_in_any_view() {
     let server = server();
     let browser = browser_with_passkeys();
     let pictures = std::env::var_os("COUNTERSIGN_PICTURES");
-    // The rules of axe, where somebody has its script at hand.
-    let axe =
-        std::env::var_os("COUNTERSIGN_AXE").map(|file| std::fs::read_to_string(file).unwrap());
     let mut faults = Vec::new();
     let mut look = |browser: &Browser, path: &str| {
         let url = format!("{}{path}", server.url());
         faults.extend(browser.faults_in_all_views(&url).unwrap());
-        if let Some(axe) = &axe {
-            for dark in [false, true] {
-                browser.set_dark(dark).unwrap();
-                browser.goto(&url).unwrap();
-                let run = format!(
-                    "{axe}; return axe.run().then((found) => [found.passes.length, found.violations.flatMap((rule) => rule.nodes.map((node) => rule.id + ' ' + node.html.slice(0, 160)))])"
-                );
-                let found = browser.execute(&run, &[]).unwrap();
-                println!("axe {path} dark={dark}: {} rules pass", found[0]);
-                for fault in found[1].as_array().unwrap() {
-                    faults.push(format!("{url} (axe, dark={dark}): {fault}"));
-                }
-            }
-        }
+        faults.extend(browser.second_opinion(&url).unwrap());
         if let Some(folder) = &pictures {
             for (width, dark) in [(1280, false), (390, false), (1280, true), (390, true)] {
                 browser.set_viewport(width, 800).unwrap();

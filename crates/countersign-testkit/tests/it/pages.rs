@@ -94,6 +94,7 @@ fn pages_of_a_real_instance_have_no_faults_in_any_view_and_need_no_scripts() {
         format!("{}/assessment/registries", server.url()),
     ] {
         faults.extend(browser.faults_in_all_views(&url).unwrap());
+        faults.extend(browser.second_opinion(&url).unwrap());
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     browser

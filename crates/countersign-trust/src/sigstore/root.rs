@@ -44,6 +44,12 @@ impl std::fmt::Debug for TrustRoot {
     }
 }
 
+impl PartialEq for TrustRoot {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest() == other.digest()
+    }
+}
+
 impl TrustRoot {
     /// The public-good instance, from the copy inside the program.
     pub fn public_good() -> Self {

@@ -14,9 +14,9 @@ use super::envelope::{Delegator, Envelope};
 use super::key::Key;
 use super::scope::Scope;
 use super::target::TargetFile;
-use super::{Fault, Limits, Refusal};
+use super::{Fault, Limits, Refusal, keyless};
 use crate::oidc::{quoted, strict_object_within};
-use crate::sigstore::Signs;
+use crate::sigstore::{Signs, TrustRoot};
 
 /// What stands as the file's `format`.
 pub const FORMAT: &str = "countersign-tuf-ceremony/1";
@@ -170,7 +170,11 @@ impl Part {
         })
     }
 
-    fn read(name: &str, mut map: Map<String, Value>) -> Result<Self, Refusal> {
+    fn read(
+        name: &str,
+        mut map: Map<String, Value>,
+        sigstore: &TrustRoot,
+    ) -> Result<Self, Refusal> {
         let mut bytes = |field: &str| {
             map.remove(field)
                 .map(|value| value.to_string().into_bytes())
@@ -196,14 +200,17 @@ impl Part {
             .map(|bytes| Envelope::<Targets>::parse("targets", bytes, &limits));
         let targets_before = old_targets.transpose()?;
         let root = root
-            .map(|bytes| Pending::read_root(&bytes, before.as_ref().map(|old| &old.document)))
+            .map(|bytes| {
+                let before = before.as_ref().map(|old| &old.document);
+                Pending::read_root(&bytes, before, sigstore)
+            })
             .transpose()?;
         let targets = match targets {
             None => None,
             Some(bytes) => {
                 let by = delegator(before.as_ref(), root.as_ref())?;
                 let named = format!("root {}", by.version);
-                let read = Pending::read_targets("targets", &bytes, &named, by)?;
+                let read = Pending::read_targets("targets", &bytes, &named, by, sigstore)?;
                 follows("targets", read.document(), targets_before.as_ref())?;
                 Some(read)
             }
@@ -235,7 +242,7 @@ impl Part {
             let next =
                 next.ok_or_else(|| Refusal::malformed(&role, "its `next` document is missing"))?;
             let by = part.roles_delegator(&role)?;
-            let next = Pending::read_targets(&role, &next, &named(by), by)?;
+            let next = Pending::read_targets(&role, &next, &named(by), by, sigstore)?;
             let share = Share::checked(&role, before.as_deref(), next)?;
             part.roles.insert(role, share);
         }
@@ -408,8 +415,13 @@ fn delegated(targets: &Targets) -> BTreeMap<String, String> {
         .into_iter()
         .filter_map(|name| {
             let role = keys(&name)?;
-            let short: Vec<&str> = role.keyids.iter().map(|id| short(id)).collect();
-            let line = format!("{} of {}{}", role.threshold, short.join(", "), of(&name));
+            // Signers by identity stand in brackets: nobody counts them.
+            let shown = role.keyids.iter().map(|id| match delegations.keys.get(id) {
+                Some(key) if key.identity().is_some() => format!("({})", short(id)),
+                _ => short(id).to_owned(),
+            });
+            let shown: Vec<String> = shown.collect();
+            let line = format!("{} of {}{}", role.threshold, shown.join(", "), of(&name));
             Some((name, line))
         })
         .collect()
@@ -462,11 +474,11 @@ impl Bundle {
         Self { parts }
     }
 
-    /// Reads a file, and checks all that is in it.
+    /// Reads a file, and checks all that is in it. `sigstore`: whose word on identities is believed.
     ///
     /// # Errors
     /// [`Fault::Limit`], [`Fault::Malformed`]; signatures that are not of their document, or of nobody who was asked.
-    pub fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
+    pub fn parse(bytes: &[u8], sigstore: &TrustRoot) -> Result<Self, Refusal> {
         if bytes.len() > MAX_BYTES {
             return Err(Refusal::new(
                 Fault::Limit,
@@ -500,7 +512,7 @@ impl Bundle {
         let parts = repositories
             .into_iter()
             .map(|(name, value)| match value {
-                Value::Object(map) => Ok((name.clone(), Part::read(&name, map)?)),
+                Value::Object(map) => Ok((name.clone(), Part::read(&name, map, sigstore)?)),
                 _ => Err(Refusal::malformed(&name, "it is no object")),
             })
             .collect::<Result<_, Refusal>>()?;
@@ -567,12 +579,85 @@ impl Bundle {
         Ok(signed)
     }
 
-    /// Takes the signatures of another copy. How many were new?
+    /// What the owner of an identity is to sign: repository, role and the bytes, of all that asks for that and does not have it.
+    #[must_use]
+    pub fn asked_of(&self, key: &Key) -> Vec<(String, String, Vec<u8>)> {
+        let keyid = key.id();
+        let mut asked = Vec::new();
+        for (name, part) in &self.parts {
+            let mut ask = |role: &str, lacking: bool, payload: &[u8]| {
+                if lacking {
+                    asked.push((name.clone(), role.to_owned(), payload.to_vec()));
+                }
+            };
+            if let Some(root) = &part.root {
+                ask("root", lacks(root, &keyid), root.payload());
+            }
+            if let Some(targets) = &part.targets {
+                ask("targets", lacks(targets, &keyid), targets.payload());
+            }
+            for (role, share) in &part.roles {
+                ask(role, lacks(&share.next, &keyid), share.next.payload());
+            }
+        }
+        asked
+    }
+
+    /// Takes a Sigstore bundle of the owner of an identity into the documents that it is of and that lack it. Which those are:
+    /// repository and role.
+    ///
+    /// # Errors
+    /// [`Fault::Unasked`] where nothing asks for the identity any more, or another one signed; [`Fault::Unsigned`] where the bundle is
+    /// of none of the documents; [`Fault::Malformed`] where it is no bundle.
+    pub fn sign_keyless(
+        &mut self,
+        key: &Key,
+        bundle: &[u8],
+    ) -> Result<Vec<(String, String)>, Refusal> {
+        let signature = keyless::signature(key, bundle)?;
+        let keyid = &signature.keyid;
+        let (mut signed, mut refusal) = (Vec::new(), None);
+        for (name, part) in &mut self.parts {
+            let mut took = |role: &str, taken: Result<bool, Refusal>| match taken {
+                Ok(_) => signed.push((name.clone(), role.to_owned())),
+                Err(why) => refusal = refusal.take().or(Some(why)),
+            };
+            if let Some(root) = part.root.as_mut().filter(|root| lacks(root, keyid)) {
+                took("root", root.add(signature.clone()));
+            }
+            if let Some(targets) = part.targets.as_mut().filter(|new| lacks(new, keyid)) {
+                took("targets", targets.add(signature.clone()));
+            }
+            for (role, share) in &mut part.roles {
+                if lacks(&share.next, keyid) {
+                    took(role, share.next.add(signature.clone()));
+                }
+            }
+        }
+        match (signed.is_empty(), refusal) {
+            (false, _) => Ok(signed),
+            (true, Some(why)) => Err(Refusal {
+                what: "ceremony".to_owned(),
+                sentence: format!(
+                    "the bundle is of no document that asks for it: {}",
+                    why.sentence
+                ),
+                ..why
+            }),
+            (true, None) => Err(Refusal::new(
+                Fault::Unasked,
+                "ceremony",
+                format!("nothing in it asks for the identity {}", short(keyid)),
+            )),
+        }
+    }
+
+    /// Takes the signatures of another copy. How many were new? `sigstore`: whose word on identities is believed.
     ///
     /// # Errors
     /// [`Fault::Mismatch`] where it is not the same ceremony; as [`Bundle::parse`]. Nothing is taken then.
-    pub fn merge(&mut self, copy: &[u8]) -> Result<usize, Refusal> {
-        let copy = Self::parse(copy)?;
+    pub fn merge(&mut self, copy: &[u8], sigstore: &TrustRoot) -> Result<usize, Refusal> {
+        let copy = Self::parse(copy, sigstore)?;
         let other =
             |name: &str| Refusal::new(Fault::Mismatch, name, "the copy is of another ceremony");
         let names = |bundle: &Self| bundle.parts.keys().cloned().collect::<BTreeSet<String>>();
@@ -667,6 +752,16 @@ fn asks<T: Document>(pending: &Pending<T>, keyid: &str) -> bool {
     demands.any(|verdict| {
         let mut ids = verdict.signed.iter().chain(&verdict.missing);
         ids.any(|id| id == keyid)
+    })
+}
+
+/// Does a document ask for this signer by identity, and not have its signature?
+fn lacks<T: Document>(pending: &Pending<T>, keyid: &str) -> bool {
+    let status = pending.status();
+    let mut demands = status.demands.iter();
+    demands.any(|(_, verdict)| {
+        let mut identities = verdict.identities.iter();
+        identities.any(|(id, there)| id == keyid && !there)
     })
 }
 

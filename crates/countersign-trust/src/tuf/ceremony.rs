@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::documents::{Document, Extra, RoleKeys, Root, Targets};
 use super::envelope::{Authority, Delegator, Envelope, Signature, Verdict};
 use super::key::{Key, signed_by};
-use super::{Fault, Limits, Refusal, TOP_LEVEL, format_time};
+use super::{Fault, Limits, Refusal, TOP_LEVEL, format_time, keyless};
 use crate::oidc::quoted;
-use crate::sigstore::Signs;
+use crate::sigstore::{Signs, TrustRoot};
 
 /// Somebody whose keys must sign, in sufficient number.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,6 +70,8 @@ pub struct Pending<T> {
     role: String,
     envelope: Envelope<T>,
     demands: Vec<Demand>,
+    /// Whose word on identities is believed.
+    sigstore: TrustRoot,
 }
 
 /// A document whose end can not be written can not be signed.
@@ -92,13 +94,17 @@ impl Pending<Root> {
         Self::of_root(Envelope::unsigned(new), before)
     }
 
-    /// The same from a file, with the signatures that it has.
+    /// The same from a file, with the signatures that it has. `sigstore`: whose word on identities is believed.
     ///
     /// # Errors
     /// As [`Pending::root`] and [`Pending::add`]: a signature that does not verify is refused, not dropped.
-    pub fn read_root(bytes: &[u8], before: Option<&Root>) -> Result<Self, Refusal> {
+    pub fn read_root(
+        bytes: &[u8],
+        before: Option<&Root>,
+        sigstore: &TrustRoot,
+    ) -> Result<Self, Refusal> {
         let envelope = Envelope::parse("root", bytes, &Limits::default())?;
-        Self::of_root(envelope, before)?.checked()
+        Self::of_root(envelope, before)?.checked(sigstore)
     }
 
     fn of_root(envelope: Envelope<Root>, before: Option<&Root>) -> Result<Self, Refusal> {
@@ -122,6 +128,7 @@ impl Pending<Root> {
             role: "root".to_owned(),
             envelope,
             demands,
+            sigstore: TrustRoot::public_good(),
         })
     }
 }
@@ -141,7 +148,7 @@ impl Pending<Targets> {
         Self::of_targets(role, Envelope::unsigned(new), by, delegator)
     }
 
-    /// The same from a file, with the signatures that it has.
+    /// The same from a file, with the signatures that it has. `sigstore`: whose word on identities is believed.
     ///
     /// # Errors
     /// As [`Pending::targets`] and [`Pending::add`].
@@ -150,9 +157,10 @@ impl Pending<Targets> {
         bytes: &[u8],
         by: &str,
         delegator: &impl Delegator,
+        sigstore: &TrustRoot,
     ) -> Result<Self, Refusal> {
         let envelope = Envelope::parse(role, bytes, &Limits::default())?;
-        Self::of_targets(role, envelope, by, delegator)?.checked()
+        Self::of_targets(role, envelope, by, delegator)?.checked(sigstore)
     }
 
     fn of_targets(
@@ -166,6 +174,7 @@ impl Pending<Targets> {
             role: role.to_owned(),
             envelope,
             demands: vec![Demand::of(by.to_owned(), delegator, role)?],
+            sigstore: TrustRoot::public_good(),
         })
     }
 }
@@ -238,7 +247,16 @@ impl<T: Document> Pending<T> {
         self.add(Signature {
             keyid: Key::of(signer)?.id(),
             sig,
+            bundle: None,
         })
+    }
+
+    /// Takes what the owner of an identity signed, as a Sigstore bundle. Was it new?
+    ///
+    /// # Errors
+    /// As [`Pending::add`]; where it is no bundle.
+    pub fn sign_keyless(&mut self, key: &Key, bundle: &[u8]) -> Result<bool, Refusal> {
+        self.add(keyless::signature(key, bundle)?)
     }
 
     /// The file with the signatures that it has by now, for whoever is to sign next.
@@ -274,7 +292,8 @@ impl<T: Document> Pending<T> {
         Ok(self.to_bytes())
     }
 
-    fn checked(self) -> Result<Self, Refusal> {
+    fn checked(mut self, sigstore: &TrustRoot) -> Result<Self, Refusal> {
+        self.sigstore = sigstore.clone();
         for signature in &self.envelope.signatures {
             self.check(signature)?;
         }
@@ -282,31 +301,62 @@ impl<T: Document> Pending<T> {
     }
 
     fn check(&self, signature: &Signature) -> Result<(), Refusal> {
-        let mut keys = self
+        let keys = self
             .demands
             .iter()
             .filter(|demand| demand.role.keyids.contains(&signature.keyid))
-            .filter_map(|demand| demand.keys.get(&signature.keyid))
-            .peekable();
-        if keys.peek().is_none() {
-            return Err(Refusal::new(
-                Fault::Unasked,
-                &self.role,
-                format!("nobody asked the key {}", quoted(&signature.keyid)),
-            ));
-        }
-        if keys.any(|key| key.verifies(self.envelope.payload(), &signature.sig)) {
-            return Ok(());
-        }
-        Err(Refusal::new(
-            Fault::Unsigned,
+            .filter_map(|demand| demand.keys.get(&signature.keyid));
+        let mut refusal = Refusal::new(
+            Fault::Unasked,
             &self.role,
-            format!(
-                "the signature of {} is not of this document",
-                quoted(&signature.keyid)
-            ),
-        ))
+            format!("nobody asked the key {}", quoted(&signature.keyid)),
+        );
+        for key in keys {
+            let payload = self.envelope.payload();
+            if key.identity().is_some() {
+                match keyless::verify(key, payload, signature, &self.sigstore) {
+                    Ok(()) => return Ok(()),
+                    Err(why) => {
+                        refusal = Refusal {
+                            what: refusal.what,
+                            ..why
+                        };
+                    }
+                }
+            } else if key.verifies(payload, &signature.sig) {
+                return Ok(());
+            } else {
+                refusal = Refusal::new(
+                    Fault::Unsigned,
+                    &self.role,
+                    format!(
+                        "the signature of {} is not of this document",
+                        quoted(&signature.keyid)
+                    ),
+                );
+            }
+        }
+        Err(refusal)
     }
+}
+
+/// Is a threshold met by keys that every client counts, without the signers by identity among them?
+///
+/// # Errors
+/// The rest of a sentence about the role, with the way out.
+pub fn met_by_keys(keys: &[Key], threshold: u64) -> Result<(), String> {
+    let counted = keys.iter().filter(|key| key.identity().is_none()).count();
+    if (1..=counted as u64).contains(&threshold) {
+        return Ok(());
+    }
+    let way_out = if counted < keys.len() {
+        ". Identities are no keys to other clients: add keys, or ask for fewer"
+    } else {
+        ""
+    };
+    Err(format!(
+        "has {counted} keys, and {threshold} must sign{way_out}"
+    ))
 }
 
 /// What a root is to say: for each of the four roles its keys and threshold.
@@ -342,19 +392,35 @@ impl RootPlan {
     /// The root after `before`, or the first.
     ///
     /// # Errors
-    /// [`Fault::Malformed`] where a role is missing, has one key twice, or fewer keys than must sign; where the root asks
-    /// for one signature only, or a key that signs without a person is one of those that take one (unless for development).
+    /// [`Fault::Malformed`] where a role is missing, has one key twice, or fewer keys that every client counts than must sign; where
+    /// a role that signs without a person names an identity; where the root asks for one signature only, or a key that signs
+    /// without a person is one of those that take one (unless for development).
     pub fn root(&self, before: Option<&Root>) -> Result<Root, Refusal> {
         let refuse = |sentence: String| Refusal::malformed("root", sentence);
         let mut keys = BTreeMap::new();
         let mut roles = BTreeMap::new();
         let mut uses: BTreeMap<&[u8], BTreeSet<&str>> = BTreeMap::new();
+        let mut identities = BTreeSet::new();
+        let online = ["snapshot", "timestamp"];
         for name in TOP_LEVEL {
             let (of_role, threshold) = self
                 .roles
                 .get(name)
                 .ok_or_else(|| refuse(format!("nobody is named for `{name}`")))?;
             for key in of_role {
+                if let Some((identity, _)) = key.identity() {
+                    if online.contains(&name) {
+                        return Err(refuse(format!(
+                            "{} can not sign `{name}`: no person is asked for that; give it a key",
+                            quoted(identity)
+                        )));
+                    }
+                    if !identities.insert((name, key.id())) {
+                        return Err(refuse(format!("`{name}` has {} twice", quoted(identity))));
+                    }
+                    keys.insert(key.id(), key.clone());
+                    continue;
+                }
                 let spki = key
                     .spki()
                     .ok_or_else(|| refuse(format!("a key of `{name}` is of no known kind")))?;
@@ -363,16 +429,10 @@ impl RootPlan {
                 }
                 keys.insert(key.id(), key.clone());
             }
-            if *threshold == 0 || *threshold > of_role.len() as u64 {
-                return Err(refuse(format!(
-                    "`{name}` has {} keys, and {threshold} must sign",
-                    of_role.len()
-                )));
-            }
+            met_by_keys(of_role, *threshold).map_err(|why| refuse(format!("`{name}` {why}")))?;
             let ids = of_role.iter().map(Key::id).collect();
             roles.insert(name.to_owned(), RoleKeys::new(ids, *threshold));
         }
-        let online = ["snapshot", "timestamp"];
         if !self.development {
             if roles.get("root").is_some_and(|role| role.threshold < 2) {
                 return Err(refuse(

@@ -18,6 +18,8 @@ pub struct Signature {
     pub keyid: String,
     /// The signature in hexadecimal; may be anything.
     pub sig: String,
+    /// The Sigstore bundle that a signature by an identity comes with, an object; may be anything else.
+    pub bundle: Option<Value>,
 }
 
 /// A document with its signatures. Having one says nothing of whether they are good: [`Authority`] does.
@@ -111,7 +113,11 @@ impl<T: Document> Envelope<T> {
         let keyid = Key::of(signer)?.id();
         let sig = signed_by(signer, &self.payload, role)?;
         self.signatures.retain(|other| other.keyid != keyid);
-        self.signatures.push(Signature { keyid, sig });
+        self.signatures.push(Signature {
+            keyid,
+            sig,
+            bundle: None,
+        });
         Ok(())
     }
 
@@ -128,6 +134,10 @@ impl<T: Document> Envelope<T> {
             canonical::string(&mut out, &signature.keyid, Text::Json);
             out.push_str(",\"sig\":");
             canonical::string(&mut out, &signature.sig, Text::Json);
+            if let Some(bundle) = &signature.bundle {
+                out.push_str(",\"bundle\":");
+                out.push_str(&bundle.to_string());
+            }
             out.push('}');
         }
         out.push_str("],\"signed\":");
@@ -172,7 +182,14 @@ fn signatures(
         if !seen.insert(keyid.clone()) {
             return Err(Refusal::malformed(role, "two signatures are of one keyid"));
         }
-        signatures.push(Signature { keyid, sig });
+        // Nobody reads other fields. What has numbers that are no integers is no bundle, and not written twice alike.
+        let bundle = item.get("bundle").filter(|bundle| bundle.is_object());
+        let bundle = bundle.filter(|bundle| canonical::canonical_json(bundle).is_some());
+        signatures.push(Signature {
+            keyid,
+            sig,
+            bundle: bundle.cloned(),
+        });
     }
     Ok(signatures)
 }
@@ -195,6 +212,9 @@ pub struct Verdict {
     pub signed: Vec<String>,
     /// The ids of those that did not.
     pub missing: Vec<String>,
+    /// The ids of signers by identity, who are in neither list and count for nothing, and whether there is a signature of theirs.
+    /// Whether it is good says [`super::keyless::verify`].
+    pub identities: Vec<(String, bool)>,
 }
 
 impl Verdict {
@@ -230,8 +250,14 @@ impl Authority<'_> {
     pub fn judge<T: Document>(&self, envelope: &Envelope<T>) -> Verdict {
         let mut counted: BTreeSet<&[u8]> = BTreeSet::new();
         let (mut signed, mut missing) = (Vec::new(), Vec::new());
+        let mut identities = Vec::new();
         for id in &self.role.keyids {
             let key = self.keys.get(id);
+            if key.is_some_and(|key| key.identity().is_some()) {
+                let there = envelope.signatures.iter().any(|sig| sig.keyid == *id);
+                identities.push((id.clone(), there));
+                continue;
+            }
             let good = key.is_some_and(|key| {
                 let mut of_it = envelope.signatures.iter().filter(|sig| sig.keyid == *id);
                 of_it.any(|signature| key.verifies(envelope.payload(), &signature.sig))
@@ -245,6 +271,7 @@ impl Authority<'_> {
             threshold: self.role.threshold,
             signed,
             missing,
+            identities,
         }
     }
 

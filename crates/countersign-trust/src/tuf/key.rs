@@ -9,6 +9,8 @@ use super::{Fault, Refusal};
 use crate::digest::Sha256;
 use crate::sigstore::Signs;
 
+/// Kind and scheme of a signer by identity, as securesystemslib calls them.
+const KEYLESS: (&str, &str) = ("sigstore-oidc", "Fulcio");
 /// What stands before the 32 bytes of an Ed25519 key in DER (RFC 8410).
 const ED25519_SPKI: [u8; 12] = [
     0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
@@ -93,6 +95,39 @@ impl Key {
             return Err(Refusal::malformed("key", "a public key can not be used"));
         }
         Ok(key)
+    }
+
+    /// A signer by an identity that an issuer of identity tokens vouches for, through Sigstore ([`super::keyless`]). No threshold
+    /// counts it.
+    #[must_use]
+    pub fn keyless(identity: &str, issuer: &str) -> Self {
+        let text = |text: &str| Value::from(text);
+        let keyval = Map::from_iter([
+            ("identity".to_owned(), text(identity)),
+            ("issuer".to_owned(), text(issuer)),
+        ]);
+        Self {
+            fields: Map::from_iter([
+                ("keytype".to_owned(), text(KEYLESS.0)),
+                ("scheme".to_owned(), text(KEYLESS.1)),
+                ("keyval".to_owned(), Value::Object(keyval)),
+            ]),
+            known: None,
+        }
+    }
+
+    /// Identity and issuer, of a signer by those.
+    #[must_use]
+    pub fn identity(&self) -> Option<(&str, &str)> {
+        let text = |name: &str| self.field(name).and_then(Value::as_str);
+        if (text("keytype")?, text("scheme")?) != KEYLESS {
+            return None;
+        }
+        let keyval = self.field("keyval")?;
+        Some((
+            keyval.get("identity")?.as_str()?,
+            keyval.get("issuer")?.as_str()?,
+        ))
     }
 
     /// The key's id: SHA-256 of the canonical key object.

@@ -8,9 +8,10 @@ use std::path::Path;
 use countersign_testkit::go::{GoPrograms, Litewitness, judged};
 use countersign_testkit::packages::Wheel;
 use countersign_testkit::server::{ServerOptions, TestServer};
-use countersign_trust::checkpoint;
+use countersign_trust::checkpoint::{self, Checkpoint};
 use countersign_trust::note::{KeyName, KeyType, SignerKey, VerifierKey};
 use countersign_trust::policy::Policy;
+use countersign_trust::tlog::{encode_entries, leaf_hash, node_hash};
 
 use crate::user::User;
 use crate::witness::Running;
@@ -121,6 +122,108 @@ fn litewitness_cosigns_our_log_and_tesseras_tools_find_it_whole_until_it_is_not(
         fs::write(&path, spoiled).unwrap();
         let said = fsck(&programs, &home, &url);
         assert!(!said.contains("Successfully"), "{}: {said}", path.display());
+        fs::write(&path, bytes).unwrap();
+    }
+}
+
+/// Runs what is made of the parts of Go's checksum-database client.
+fn checksum_database(programs: &GoPrograms, folder: &Path, words: [&str; 3]) -> (bool, String) {
+    let mut command = programs.command("checksum-database");
+    judged(command.args(words), folder).unwrap()
+}
+
+#[test]
+fn the_parts_of_gos_checksum_database_client_follow_our_log_and_refuse_another() {
+    let Some(programs) = GoPrograms::get().unwrap() else {
+        return;
+    };
+    let mut server = TestServer::init(ServerOptions::default()).unwrap();
+    server.serve().unwrap();
+    let token = server.publisher("ada").unwrap();
+    let publish = |version: &str| {
+        let package = Wheel::new("thing", version).build();
+        let answer = server.publish(&package, &token).unwrap();
+        answer.expect_status(200).unwrap();
+        server.rest().unwrap();
+    };
+    let home = User::new();
+    let folder = home.path(".");
+    let key = server.verifier_keys()[0].clone();
+    let url = format!("{}/log/1", server.url());
+    let run = |url: &str, key: &str, state: &str| {
+        checksum_database(&programs, &folder, [url, key, state])
+    };
+    let refused = |url: &str, key: &str, state: &str, why: &str| {
+        let (good, said) = run(url, key, state);
+        assert!(!good && said.contains(why), "{why}: {said}");
+    };
+    publish("1.0");
+    let (good, said) = run(&url, &key, "state");
+    let first = "follows nothing, all records are in it";
+    assert!(good && said.contains(first), "{said}");
+    let seen = fs::read_to_string(home.path("state")).unwrap();
+    let size = seen.lines().nth(1).unwrap().to_owned();
+    publish("2.0");
+    publish("3.0");
+    let (good, said) = run(&url, &key, "state");
+    let next = format!("follows size {size}, all records are in it");
+    assert!(good && said.contains(&next), "{said}");
+    // The tree that was seen first, once more; and another key under the same name.
+    fs::create_dir(home.path("old")).unwrap();
+    fs::write(home.path("old/checkpoint"), &seen).unwrap();
+    let old = format!("file://{}", home.path("old").display());
+    refused(&old, &key, "state", "the log has shrunk");
+    let name = key.parse::<VerifierKey>().unwrap().name().clone();
+    let stranger = SignerKey::generate(name, [9; 32]).verifier().to_string();
+    refused(&url, &stranger, "fresh", "no verifiable signatures");
+}
+
+/// Writes a log with two records at this folder, as one who has its key can.
+fn two_records(folder: &Path, key: &SignerKey, records: [&str; 2]) {
+    let [left, right] = records.map(|record| leaf_hash(record.as_bytes()));
+    let root = node_hash(&left, &right);
+    let checkpoint = Checkpoint::new(key.name().as_str(), 2, root).sign(key, None);
+    for (path, bytes) in [
+        ("checkpoint", checkpoint.into_bytes()),
+        ("tile/0/000.p/2", [left.0, right.0].concat()),
+        ("tile/entries/000.p/2", encode_entries(&records).unwrap()),
+    ] {
+        let path = folder.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+#[test]
+fn the_model_client_sees_another_history_a_changed_record_and_a_changed_tile() {
+    let Some(programs) = GoPrograms::get().unwrap() else {
+        return;
+    };
+    let home = User::new();
+    let key = SignerKey::generate(KeyName::new("forked.example/log").unwrap(), [8; 32]);
+    let verifier = key.verifier().to_string();
+    let url = format!("file://{}", home.path("log").display());
+    let run = || checksum_database(&programs, &home.path("."), [&url, &verifier, "state"]);
+    let refused = |why: &str| {
+        let (good, said) = run();
+        assert!(!good && said.contains(why), "{why}: {said}");
+    };
+    two_records(&home.path("log"), &key, ["one", "two"]);
+    let (good, said) = run();
+    assert!(good, "{said}");
+    two_records(&home.path("log"), &key, ["one", "another"]);
+    refused("another history");
+    two_records(&home.path("log"), &key, ["one", "two"]);
+    for (path, why) in [
+        ("tile/entries/000.p/2", "not the one in the tree"),
+        ("tile/0/000.p/2", "inconsistent tile"),
+    ] {
+        let path = home.path("log").join(path);
+        let bytes = fs::read(&path).unwrap();
+        let mut spoiled = bytes.clone();
+        *spoiled.last_mut().unwrap() ^= 1;
+        fs::write(&path, spoiled).unwrap();
+        refused(why);
         fs::write(&path, bytes).unwrap();
     }
 }

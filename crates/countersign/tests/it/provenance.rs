@@ -7,6 +7,8 @@ use std::path::Path;
 use countersign_testkit::claims::Claims;
 use countersign_testkit::http;
 use countersign_testkit::packages::{Crate, NpmPackage, Package, Wheel};
+use countersign_testkit::sarif;
+use countersign_testkit::schema::Schemas;
 use countersign_testkit::sigstore::{Identity, PrivateSigstore, statements};
 use serde_json::{Value, json};
 
@@ -436,6 +438,26 @@ fn a_lock_file_is_held_against_log_and_policy_entry_by_entry() {
     );
     // What comes from past the registry is refused until the policy says so.
     verify("uv.lock").expect(3, &["lock-elsewhere", "git.example/far"]);
+    // The same for code scanners: by the schema of what we write, and by what the standard says in words.
+    let schema = include_str!("../data/schemas/sarif-ours.json");
+    let schemas = Schemas::new(vec![serde_json::from_str(schema).unwrap()]);
+    for (lock, code, results) in [("requirements.txt", 0, 0), ("uv.lock", 3, 1)] {
+        let words = [
+            "verify",
+            lock,
+            "--policy",
+            "countersign-policy.toml",
+            "--sarif",
+        ];
+        let ran = run(&words).expect(code, &[]);
+        let document: Value = serde_json::from_str(&ran.out).unwrap();
+        let faults = [schemas.faults("", &document), sarif::faults(&document)].concat();
+        assert!(faults.is_empty(), "{lock}: {faults:#?}");
+        let found = document["runs"][0]["results"].as_array().unwrap();
+        assert!(found.len() >= results, "{lock}: {found:?}");
+        let errors = found.iter().filter(|one| one["level"] == "error");
+        assert_eq!(errors.count(), results, "{lock}: {found:?}");
+    }
     run(&["policy", "init", "uv.lock", "--output", "uv.toml"])
         .expect(0, &["past the registry", "1 on this machine left out"]);
     run(&["verify", "uv.lock", "--policy", "uv.toml"])

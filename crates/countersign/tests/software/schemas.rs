@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::{CARGO_LOCK, Desk, advisory};
+use countersign_testkit::sarif;
 use countersign_testkit::schema::Schemas;
 
 /// CycloneDX 1.6, by its address.
@@ -114,12 +115,21 @@ fn bills_of_every_lock_file_hold_by_the_official_schemas() {
 fn sarif_has_only_what_the_standard_knows() {
     let schemas = schemas();
     let desk = Desk::new();
+    let holds_by_text = |document: &Value, what: &str| {
+        holds(&schemas, SARIF, document, what);
+        let faults = sarif::faults(document);
+        assert!(faults.is_empty(), "{what}: {faults:#?}");
+    };
     desk.write("Cargo.lock", &locks()[0].1);
+    // A path and words that would be something else in SARIF.
+    let odd = "o d{\u{e9}}[1]:/Cargo.lock";
+    desk.write(odd, &locks()[0].1);
     desk.write("src/main.rs", "fn main() { outer::go() }\n");
     let events = json!([{"introduced": "0"}, {"fixed": "1.0.2"}]);
     let mut rated = advisory("R-1", "crates.io", "inner", &events);
     rated["severity"] =
         json!([{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}]);
+    rated["summary"] = json!("In {0} and [here](1) it is flawed");
     rated["aliases"] = json!(["CVE-2026-1"]);
     let bare = json!({
         "id": "R-2", "modified": "2026-01-02T03:04:05Z",
@@ -137,9 +147,13 @@ fn sarif_has_only_what_the_standard_knows() {
             &[&words[..], more].concat(),
         );
         assert!(document["runs"][0]["results"].as_array().unwrap().len() > 2);
-        holds(&schemas, SARIF, &document, &format!("{more:?}"));
+        holds_by_text(&document, &format!("{more:?}"));
     }
+    let document = desk.json(3, &[&words[..], &["Cargo.lock", odd]].concat());
+    holds_by_text(&document, "two files");
+    let uri = &document["runs"][0]["artifacts"][1]["location"]["uri"];
+    assert_eq!(*uri, "o%20d%7B%C3%A9%7D%5B1%5D%3A/Cargo.lock");
     desk.write("db.json", "[]");
     desk.write("Cargo.lock", CARGO_LOCK);
-    holds(&schemas, SARIF, &desk.json(0, &words), "nothing known");
+    holds_by_text(&desk.json(0, &words), "nothing known");
 }

@@ -24,7 +24,7 @@ pub enum Tuf {
   threshold = 2
   days = 365")]
     Ceremony(Ceremony),
-    /// Sign a copy of a ceremony's file with a key. Needs no registry and no network.
+    /// Sign a copy of a ceremony's file with a key, or take in what an identity signed. Needs no registry and no network.
     Sign(Sign),
     /// Take the signatures of other copies into a ceremony's file.
     Merge {
@@ -34,12 +34,18 @@ pub enum Tuf {
         /// Copies of it.
         #[arg(required = true)]
         copies: Vec<PathBuf>,
+        /// Whose word on identities is believed.
+        #[command(flatten)]
+        believed: Believed,
     },
     /// Who signed, who has not, what is due: of a ceremony's file, or of the registry's repositories.
     Status {
         /// A ceremony's file instead of the registry.
         #[arg(long, value_name = "FILE")]
         bundle: Option<PathBuf>,
+        /// Whose word on identities is believed.
+        #[command(flatten)]
+        believed: Believed,
         /// Where database and blobs are.
         #[command(flatten)]
         stores: Stores,
@@ -55,6 +61,9 @@ pub enum Tuf {
         /// Do not ask.
         #[arg(long)]
         yes: bool,
+        /// Whose word on identities is believed.
+        #[command(flatten)]
+        believed: Believed,
         /// Where database and blobs are.
         #[command(flatten)]
         stores: Stores,
@@ -117,9 +126,19 @@ pub struct Sign {
     /// The ceremony's file.
     #[arg(long, value_name = "FILE")]
     pub bundle: PathBuf,
-    /// The key: file:PATH, env:NAME or pkcs11:token=LABEL;object=LABEL?module-path=FILE
+    /// The key: file:PATH, env:NAME or pkcs11:token=LABEL;object=LABEL?module-path=FILE; or sigstore:IDENTITY?issuer=URL, with
+    /// --payloads or --signed
     #[arg(long, value_name = "KEY")]
     pub key: String,
+    /// Write what an identity is to sign into this folder, a file for each document, for any client of Sigstore
+    #[arg(long, value_name = "DIR", conflicts_with = "signed")]
+    pub payloads: Option<PathBuf>,
+    /// A Sigstore bundle that an identity made of such a file
+    #[arg(long, value_name = "FILE")]
+    pub signed: Vec<PathBuf>,
+    /// Whose word on identities is believed.
+    #[command(flatten)]
+    pub believed: Believed,
     /// A root that you know: refuse to sign unless the ceremony follows it.
     #[arg(long, value_name = "FILE")]
     pub trusted_root: Option<PathBuf>,
@@ -129,6 +148,14 @@ pub struct Sign {
     /// Do not ask.
     #[arg(long)]
     pub yes: bool,
+}
+
+/// Whose word on the identities of signers is believed.
+#[derive(Args, Debug)]
+pub struct Believed {
+    /// The trusted_root.json of another Sigstore than the public one, for signers by identity
+    #[arg(long, value_name = "FILE")]
+    pub sigstore_root: Option<PathBuf>,
 }
 
 /// `tuf key …`
@@ -147,7 +174,7 @@ pub enum TufKey {
     },
     /// Show a key's id, kind and public half.
     Show {
-        /// A source of a key, or the file of a public key.
+        /// A source of a key, sigstore:IDENTITY?issuer=URL among them, or the file of a public key.
         key: String,
     },
 }

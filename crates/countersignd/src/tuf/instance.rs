@@ -5,6 +5,7 @@ use std::path::Path;
 
 use countersign_registry::model::Actor;
 use countersign_registry::{Clock, Registry, SystemClock, TufPosition, TufRoleState};
+use countersign_trust::sigstore::TrustRoot;
 use countersign_trust::tuf::bundle::{Bundle, Part, short};
 use countersign_trust::tuf::ceremony::RootPlan;
 use countersign_trust::tuf::repository::INDEX;
@@ -55,13 +56,14 @@ pub(super) async fn status(common: &Common, stores: &Stores) -> Result<(), Failu
     let mut lines = Vec::new();
     for position in &positions {
         for role in &position.roles {
-            let keys: Vec<&str> = role.keys.iter().map(|id| short(id)).collect();
+            let mut keys: Vec<&str> = role.keys.iter().map(|id| short(id)).collect();
+            keys.extend(role.identities.iter().map(String::as_str));
             lines.push(vec![
                 position.name.clone(),
                 role.role.clone(),
                 role.version.to_string(),
                 time(role.expires),
-                format!("{} of {}", role.threshold, keys.len()),
+                format!("{} of {}", role.threshold, role.keys.len()),
                 keys.join(" "),
                 if role.people { "people" } else { "server" }.to_owned(),
                 advice(position, role).to_owned(),
@@ -100,8 +102,9 @@ pub(super) async fn publish(
     path: &Path,
     at_once: bool,
     yes: bool,
+    sigstore: &TrustRoot,
 ) -> Result<(), Failure> {
-    let bundle = read_bundle(path)?;
+    let bundle = read_bundle(path, sigstore)?;
     let ready = bundle.finish(now()).map_err(|why| refused(&why))?;
     let registry = open(common, stores).await?;
     if !common.json {

@@ -131,14 +131,15 @@ fn show(common: &Common, namespaces: &[TufNamespace]) {
     }
     let mut lines = Vec::new();
     for namespace in namespaces {
-        let keys: Vec<&str> = namespace.keys.iter().map(|id| short(id)).collect();
+        let mut keys: Vec<&str> = namespace.keys.iter().map(|id| short(id)).collect();
+        keys.extend(namespace.identities.iter().map(String::as_str));
         lines.push(vec![
             namespace.repository.clone(),
             namespace.pattern.clone(),
             namespace.role.clone(),
             namespace.version.to_string(),
             time(namespace.expires),
-            format!("{} of {}", namespace.threshold, keys.len()),
+            format!("{} of {}", namespace.threshold, namespace.keys.len()),
             keys.join(" "),
             namespace.signed.to_string(),
             namespace.waiting.len().to_string(),

@@ -6,7 +6,7 @@ use std::path::Path;
 use countersign_registry::model::Actor;
 use countersign_registry::{NamespaceKeys, TufPosition};
 use countersign_trust::tuf::bundle::{Bundle, Part};
-use countersign_trust::tuf::ceremony::RootPlan;
+use countersign_trust::tuf::ceremony::{RootPlan, met_by_keys};
 use countersign_trust::tuf::repository::INDEX;
 use countersign_trust::tuf::{
     Delegated, DelegatedRole, Delegations, Envelope, Extra, Key, Limits, RoleKeys, Root, Scope,
@@ -15,7 +15,7 @@ use countersign_trust::tuf::{
 use serde_json::json;
 
 use super::instance::{DAY, now};
-use super::{agreed, describe, listed_key, question, read_file, refused, write_file};
+use super::{agreed, describe, keyless, listed_key, question, read_file, refused, write_file};
 use crate::cli::{Common, TufCeremony};
 use crate::failure::Failure;
 use crate::report;
@@ -108,12 +108,8 @@ pub(super) fn namespace(path: &Path) -> Result<NamespaceKeys, Failure> {
         threshold,
         days,
     } = signers.ok_or_else(|| wrong("`namespace` is missing"))?;
-    if keys.is_empty() || threshold > keys.len() as u64 {
-        return Err(wrong(format!(
-            "`namespace` has {} keys, and {threshold} must sign",
-            keys.len()
-        )));
-    }
+    met_by_keys(&keys, threshold).map_err(|why| wrong(format!("`namespace` {why}")))?;
+    keyless::warn(&keys);
     let ids: BTreeSet<String> = keys.iter().map(Key::id).collect();
     if ids.len() < keys.len() {
         return Err(wrong("`namespace` has one key twice"));
@@ -141,7 +137,10 @@ impl Plan {
             for (role, source) in section {
                 let source = source.as_str();
                 let source = source.ok_or_else(|| wrong(format!("`online.{role}` is no text")))?;
-                online.insert(role.clone(), listed_key(source)?);
+                let key = listed_key(source)?;
+                met_by_keys(std::slice::from_ref(&key), 1)
+                    .map_err(|why| wrong(format!("`online.{role}` {why}")))?;
+                online.insert(role.clone(), key);
             }
         }
         let repositories = table.get("repositories");
@@ -338,6 +337,8 @@ pub(super) async fn ceremony(common: &Common, options: &TufCeremony) -> Result<(
         }
         registry = Some(opened);
     }
+    let signers = [&plan.root, &plan.targets];
+    keyless::warn(signers.into_iter().flatten().flat_map(|role| &role.keys));
     if plan.development {
         eprintln!(
             "DEVELOPMENT: one key may be enough, and one key may have several roles. Nobody should rely on this."

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
+use countersign_testkit::sigstore::{Identity, PrivateSigstore, SubjectName};
+use serde_json::{Value, json};
 
 use crate::machine::Desk;
 
@@ -279,4 +280,112 @@ fn a_ceremony_that_follows_another_root_is_not_signed() {
     desk.write("changed.json", &changed.to_string());
     desk.run(&["tuf", "merge", "--bundle", "one.json", "changed.json"])
         .expect(3, &["another document"]);
+}
+
+#[test]
+fn an_identity_stands_by_a_root_with_what_any_client_of_sigstore_signs() {
+    const CAROL: &str = "sigstore:carol@example.org?issuer=https://accounts.example";
+    let desk = Desk::new();
+    for name in ["alice.pem", "bob.pem", "online.pem"] {
+        desk.run(&["tuf", "key", "new", name, "--no-passphrase"])
+            .expect(0, &[]);
+    }
+    let key = desk.run(&["--json", "tuf", "key", "show", CAROL]);
+    let key = key.expect(0, &[]).json();
+    // As securesystemslib computes it: SHA-256 of the canonical key.
+    let canonical = r#"{"keytype":"sigstore-oidc","keyval":{"identity":"carol@example.org","issuer":"https://accounts.example"},"scheme":"Fulcio"}"#;
+    let id = countersign_trust::digest::Sha256::of(canonical.as_bytes()).to_hex();
+    assert_eq!(key["keyid"], id);
+    assert_eq!(key["identity"], "carol@example.org");
+    for wrong in [
+        "sigstore:carol@example.org",
+        "sigstore:?issuer=https://accounts.example",
+        "sigstore:carol@example.org?issuer=http://accounts.example",
+    ] {
+        desk.run(&["tuf", "key", "show", wrong])
+            .expect(2, &["names no identity", "issuer=https://"]);
+    }
+    let plan = |keys: &[&str], threshold: u64, index: &str| {
+        let text = format!(
+            "[root]\nkeys = {keys:?}\nthreshold = {threshold}\n[targets]\nkeys = [\"alice.pem.pub\"]\nthreshold = 1\n\
+             [online]\ntimestamp = \"online.pem.pub\"\nsnapshot = \"online.pem.pub\"\nindex = \"{index}\"\n",
+        );
+        desk.write("plan.toml", &text);
+        let words = [
+            "tuf",
+            "ceremony",
+            "--offline",
+            "--yes",
+            "--plan",
+            "plan.toml",
+        ];
+        desk.run(&[&words[..], &["--bundle", "one.json"]].concat())
+    };
+    let people = ["alice.pem.pub", "bob.pem.pub", CAROL];
+    plan(&people, 3, "online.pem.pub").expect(3, &["has 2 keys, and 3 must sign", "add keys"]);
+    plan(&people, 2, CAROL).expect(2, &["`online.index` has 0 keys"]);
+    plan(&people, 2, "online.pem.pub").expect(
+        0,
+        &["the identity \"carol@example.org\"", "no threshold counts"],
+    );
+
+    let sigstore = PrivateSigstore::new("ceremonies at the command line");
+    let trusted = desk.write("trusted_root.json", &sigstore.trusted_root_json());
+    let trusted = trusted.display().to_string();
+    let bundle = ["--bundle", "one.json"];
+    let sign = |rest: &[&str]| {
+        let words = ["tuf", "sign", "--yes", bundle[0], bundle[1], "--key"];
+        desk.run(&[&words[..], rest].concat())
+    };
+    sign(&[CAROL]).expect(2, &["signs elsewhere", "--payloads DIR"]);
+    sign(&["file:alice.pem", "--signed", "plan.toml"]).expect(2, &["are for an identity"]);
+    fs::create_dir(desk.path("carol")).unwrap();
+    sign(&[CAROL, "--payloads", "carol"])
+        .expect(0, &["repository.root.payload", "not as a statement"]);
+    sign(&[CAROL, "--payloads", "carol"]).expect(2, &["is there already"]);
+    let payload = fs::read(desk.path("carol/repository.root.payload")).unwrap();
+
+    let person = |issuer: &str, email: &str| {
+        let identity = Identity::new(issuer, SubjectName::Email(email.to_owned()));
+        let sigstore = &sigstore;
+        move |bytes: &[u8]| sigstore.signing(&identity).artifact(bytes).to_string()
+    };
+    let carol = person("https://accounts.example", "carol@example.org");
+    let take = |text: &str, believed: &[&str]| {
+        desk.write("carol.sigstore.json", text);
+        let words = [CAROL, "--signed", "carol.sigstore.json"];
+        sign(&[&words[..], believed].concat())
+    };
+    let believed = ["--sigstore-root", trusted.as_str()];
+    let mallory = person("https://accounts.example", "mallory@example.org");
+    take(&mallory(&payload), &believed).expect(3, &["mallory@example.org", "was asked"]);
+    let elsewhere = person("https://issuer.example", "carol@example.org");
+    take(&elsewhere(&payload), &believed).expect(3, &["issuer.example", "was asked"]);
+    take(&carol(b"another"), &believed).expect(3, &["carol.sigstore.json", "of no document"]);
+    take("{}", &believed).expect(3, &["carol.sigstore.json"]);
+    take(&carol(&payload), &[]).expect(3, &["of no document"]);
+    take(&carol(&payload), &["--sigstore-root", "plan.toml"])
+        .expect(2, &["plan.toml", "trusted_root.json"]);
+    take(&carol(&payload), &believed)
+        .expect(0, &["Signed root of repository", "Signatures still miss"]);
+    take(&carol(&payload), &believed).expect(3, &["nothing in it asks for the identity"]);
+
+    // She is told apart from those who count, in what is read by people and by programs.
+    let status = ["tuf", "status", bundle[0], bundle[1]];
+    let short = format!("({})", &id[..12]);
+    desk.run(&[&status[..], &believed].concat())
+        .expect(0, &["0 of 2", &short]);
+    desk.run(&status).expect(3, &["root"]);
+    let shown = [&["--json"][..], &status, &believed].concat();
+    let shown = desk.run(&shown).expect(0, &[]).json();
+    let documents = shown["documents"].as_array().unwrap();
+    let root = documents.iter().find(|one| one["role"] == "root").unwrap();
+    let identities = &root["demands"][0]["identities"];
+    assert_eq!(*identities, json!([{"keyid": id, "signed": true}]));
+    assert_eq!(root["complete"], false);
+    for key in ["file:alice.pem", "file:bob.pem"] {
+        sign(&[&[key][..], &believed].concat()).expect(0, &["Signed root of repository"]);
+    }
+    let shown = desk.run(&[&status[..], &believed].concat());
+    shown.expect(0, &["2 of 2", "Enough people signed"]);
 }

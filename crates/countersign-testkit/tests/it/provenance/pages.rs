@@ -8,29 +8,6 @@ use countersign_testkit::packages::Sdist;
 use super::Stage;
 use crate::trusted::release;
 
-/// What axe-core finds, where `COUNTERSIGN_AXE` names its script: a second opinion, by hand.
-fn second_opinion(browser: &Browser, url: &str) -> Vec<String> {
-    let Some(path) = std::env::var_os("COUNTERSIGN_AXE") else {
-        return Vec::new();
-    };
-    let axe = std::fs::read_to_string(path).unwrap();
-    let script = format!(
-        "{axe}; return axe.run({{runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice']}}).then(found => \
-         found.violations.map(one => one.id + ': ' + one.nodes.map(node => node.target.join(' ')).join(', ')))"
-    );
-    let mut faults = Vec::new();
-    for (width, dark) in [(1280, false), (1280, true), (390, false), (390, true)] {
-        browser.set_viewport(width, 900).unwrap();
-        browser.set_dark(dark).unwrap();
-        browser.goto(url).unwrap();
-        let found = browser.execute(&script, &[]).unwrap();
-        for fault in found.as_array().unwrap() {
-            faults.push(format!("axe: {url} ({width} px, dark {dark}): {fault}"));
-        }
-    }
-    faults
-}
-
 /// Takes pictures below `COUNTERSIGN_PICTURES`, where that is set, to be looked at.
 fn pictures(browser: &Browser, url: &str, name: &str) {
     let Some(folder) = std::env::var_os("COUNTERSIGN_PICTURES").map(PathBuf::from) else {
@@ -134,7 +111,7 @@ fn the_security_section_is_found_and_followed_by_keyboard_without_scripts_and_ha
         ("verify", format!("{url}/help/verify")),
     ] {
         pictures(&browser, &page, name);
-        faults.extend(second_opinion(&browser, &page));
+        faults.extend(browser.second_opinion(&page).unwrap());
         faults.extend(browser.faults_in_all_views(&page).unwrap());
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
