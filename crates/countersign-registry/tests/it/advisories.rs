@@ -11,6 +11,7 @@ use countersign_registry::{
     NewExemption, Reader, Registry, reading_as,
 };
 use countersign_testkit::packages::{Package, Wheel};
+use countersign_testkit::schema::{OSV, osv};
 use serde_json::{Value, json};
 
 use crate::kit::{TestRegistry, refused};
@@ -199,6 +200,58 @@ on_both_databases! {
         assert_eq!(known(&test, "1.5").await, std::slice::from_ref(&first));
         test.publish(&ann, &Wheel::new("demo", "1.5").build()).await.unwrap();
         assert!(!test.text(DocumentKey::Index(PYPI, "demo".into())).await.unwrap().contains(&first));
+    }
+
+    async fn what_is_issued_here_holds_by_the_official_schema(test: TestRegistry) {
+        let (ann, operator) = (test.user("ann").await, Actor::operator());
+        let registry = &test.registry;
+        let names = [(PYPI, "demo"), (Ecosystem::Cargo, "serde_demo"), (Ecosystem::Npm, "@acme/demo")];
+        for (ecosystem, project) in names {
+            for (versions, details, malware) in [(&["1.5.0"][..], "", true), (&[], "# What\n\nIt *reads* too far", false)] {
+                let new = NewAdvisory {
+                    ecosystem,
+                    project: project.to_owned(),
+                    versions: versions.iter().map(|version| (*version).to_owned()).collect(),
+                    summary: "It sends \"variables\" away".to_owned(),
+                    details: details.to_owned(),
+                    malware,
+                };
+                let id = registry.issue_advisory(&operator, &new).await.unwrap();
+                if ecosystem == PYPI {
+                    registry.withdraw_advisory(&operator, &id).await.unwrap();
+                }
+            }
+        }
+        // Of quarantines: a file, a release, a project, one that is over.
+        for (name, version) in [("filed", "1.0"), ("released", "1.0"), ("whole", "1.0"), ("over", "1.0")] {
+            test.publish(&ann, &Wheel::new(name, version).build()).await.unwrap();
+        }
+        let malware = Order { reason: "sends tokens away", cause: Cause::Malware, freeze: false };
+        let file = Wheel::new("filed", "1.0").build().filename;
+        for (name, portion) in [
+            ("filed", Portion::File(&file)),
+            ("released", Portion::Release("1.0")),
+            ("whole", Portion::Project),
+            ("over", Portion::Release("1.0")),
+        ] {
+            registry.withhold(&operator, PYPI, name, portion, malware).await.unwrap();
+        }
+        registry.serve_again(&operator, PYPI, "over", Portion::Release("1.0")).await.unwrap();
+        let (schemas, own) = (osv(), registry.own_advisories().await.unwrap());
+        assert_eq!(own.len(), 10);
+        for (id, _, text) in &own {
+            let record: Value = serde_json::from_str(text).unwrap();
+            let faults = schemas.faults(OSV, &record);
+            assert!(faults.is_empty(), "{id}: {faults:#?} of {record:#}");
+            // It does refuse what is wrong.
+            for (place, wrong) in [("/id", json!("demo-1")), ("/modified", json!("yesterday")), ("/affected/0/package/ecosystem", json!("pypi"))] {
+                let mut record = record.clone();
+                *record.pointer_mut(place).unwrap() = wrong;
+                assert!(!schemas.faults(OSV, &record).is_empty(), "{place} of {id}");
+            }
+        }
+        let withdrawn = own.iter().filter(|(_, _, text)| text.contains("\"withdrawn\""));
+        assert_eq!(withdrawn.count(), 3);
     }
 
     async fn a_feed_of_the_settings_is_read_again_when_its_files_change_and_refused_once(database: Database) {
