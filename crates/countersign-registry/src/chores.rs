@@ -157,7 +157,7 @@ impl Registry {
         }
     }
 
-    /// Recoveries whose waiting time is over, mail, links and programs that ended. Part of the chores.
+    /// Recoveries, cases and exemptions whose time is over, mail, links and programs that ended. Part of the chores.
     ///
     /// # Errors
     /// Where the database fails.
@@ -169,6 +169,7 @@ impl Registry {
         self.forget_downloaders().await?;
         self.expire_staged().await?;
         self.look_after_cases().await?;
+        self.end_exemptions_that_are_over().await?;
         Ok(())
     }
 

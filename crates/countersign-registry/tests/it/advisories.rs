@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use countersign_formats::Ecosystem;
 use countersign_formats::osv::{Grade, Record};
-use countersign_registry::model::{Actor, Cause, Order, Portion, Presented};
+use countersign_registry::model::{Actor, Cause, Order, Portion, Presented, Time};
 use countersign_registry::{
     AdvisoryBlock, AdvisoryFeed, AdvisoryImport, Deletion, DocumentKey, Error, NewAdvisory,
     NewExemption, Reader, Registry, reading_as,
@@ -403,6 +403,7 @@ on_both_databases! {
             version: Some("2.0.0".to_owned()),
             advisory: "PYSEC-1".to_owned(),
             reason: "we do not parse foreign input with it".to_owned(),
+            until: None,
         };
         refused(strict.exempt_from_advisory(&ann, &new).await, "operator-needed");
         strict.exempt_from_advisory(&operator, &new).await.unwrap();
@@ -415,6 +416,26 @@ on_both_databases! {
         strict.end_exemption(&operator, &exemption).await.unwrap();
         refused(strict.end_exemption(&operator, &exemption).await, "exemption-unknown");
         refused(served(&strict, &good).await, "release-advised-against");
+        // One that ends by itself, and is told from what is blocked.
+        new.until = Some(Time(0));
+        refused(strict.exempt_from_advisory(&operator, &new).await, "exemption-until");
+        new.until = Some(strict.now().plus_seconds(3_600));
+        strict.exempt_from_advisory(&operator, &new).await.unwrap();
+        let before = strict.advisories_state().await.unwrap();
+        served(&strict, &good).await.unwrap();
+        let standing = strict.advisory_standing(PYPI, "demo", "2.0").await.unwrap();
+        assert!(standing.blocked.is_empty() && standing.exempt[0].1.until == new.until, "{standing:?}");
+        strict.look_after_accounts().await.unwrap();
+        served(&strict, &good).await.unwrap();
+        test.turn_clock(std::time::Duration::from_secs(3_601));
+        strict.look_after_accounts().await.unwrap();
+        refused(served(&strict, &good).await, "release-advised-against");
+        assert_ne!(strict.advisories_state().await.unwrap(), before, "pages are made anew");
+        let standing = strict.advisory_standing(PYPI, "demo", "2.0").await.unwrap();
+        assert_eq!((standing.blocked.len(), standing.exempt.len()), (1, 0));
+        let ended = test.count("SELECT count(*) AS n FROM events WHERE kind = 'advisory-exemption-ended'").await;
+        assert_eq!(ended, 2);
+        new.until = None;
         strict.withdraw_advisory(&operator, &id).await.unwrap();
         served(&strict, &good).await.unwrap();
         new.reason = " ".to_owned();

@@ -246,6 +246,7 @@ fn pages_of_ones_own_have_no_faults_in_any_view() {
         "/operator/users",
         "/operator/projects",
         "/operator/incidents",
+        "/operator/advisories",
         "/operator/rules",
         "/account/approvals",
     ] {

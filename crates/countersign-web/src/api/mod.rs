@@ -230,6 +230,9 @@ fn documented() -> OpenApiRouter<Site> {
         .routes(routes!(service::audience, service::exchange))
         .routes(routes!(advisories::record))
         .routes(routes!(advisories::query))
+        .routes(routes!(advisories::exemptions, advisories::exempt))
+        .routes(routes!(advisories::end_exemption))
+        .routes(routes!(advisories::warn_downloaders))
 }
 
 /// The description of the API, as served and as committed in `docs/openapi.json`.

@@ -20,6 +20,7 @@ mod leaked;
 pub(crate) mod links;
 mod log;
 mod operator;
+mod operator_advisories;
 mod operator_incidents;
 mod organisation;
 mod origin;
@@ -93,6 +94,7 @@ pub fn routes() -> Router<Site> {
         .merge(leaked::routes())
         .merge(report::routes())
         .merge(operator::routes())
+        .merge(operator_advisories::routes())
         .merge(operator_incidents::routes())
         .merge(organisation::routes())
         .merge(policies::routes())
