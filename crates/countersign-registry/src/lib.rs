@@ -76,7 +76,8 @@ pub use fetch::{Document, DocumentKey, ServedFile};
 pub use heartbeat::Beating;
 pub use incidents::{
     EvidenceEvent, Incident, IncidentChange, IncidentEvidence, IncidentMoment, IncidentSummary,
-    NewIncident, Revocation, Rewind, RewindStep, StepState, Stop, Subject, Touched, Trace, Window,
+    NewIncident, Revocation, Rewind, RewindStep, StepState, Stop, Subject, Touched, Trace,
+    Troubles, Window,
 };
 pub use keys::LogKeys;
 pub use leaks::LeakAnswer;
