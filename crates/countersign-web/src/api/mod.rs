@@ -185,6 +185,7 @@ fn documented() -> OpenApiRouter<Site> {
         .routes(routes!(moderation::report))
         .routes(routes!(moderation::report_state))
         .routes(routes!(moderation::cases_of))
+        .routes(routes!(moderation::findings_of))
         .routes(routes!(moderation::appeal))
         .routes(routes!(moderation::cases))
         .routes(routes!(moderation::answer_case))

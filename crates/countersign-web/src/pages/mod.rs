@@ -10,6 +10,7 @@ mod approvals;
 mod ask;
 mod assessment;
 mod assets;
+mod cases;
 mod failure;
 mod guest;
 mod help;
@@ -89,6 +90,7 @@ pub fn routes() -> Router<Site> {
         .merge(account::routes())
         .merge(approvals::routes())
         .merge(assessment::routes())
+        .merge(cases::routes())
         .merge(staged::routes())
         .merge(incidents::routes())
         .merge(leaked::routes())

@@ -42,6 +42,7 @@ pub(super) fn project(ecosystem: Ecosystem) -> &'static str {
 /// What was done, by the word in the address that a form leads back to.
 pub(super) fn done(word: &str) -> Option<&'static str> {
     Some(match word {
+        "appealed" => "The operator is told, and answers you.",
         "answered" => "Its people are told.",
         "incident-opened" => "The incident is open.",
         "incident-updated" => "It is noted, and shown wherever the incident is.",

@@ -204,6 +204,7 @@ const FORMS: &[(&str, bool)] = &[
     ("/projects/pypi/any/settings/withhold", true),
     ("/projects/pypi/any/settings/delete", true),
     ("/projects/pypi/any/settings/propose", true),
+    ("/projects/pypi/any/settings/cases/appeal", true),
     ("/projects/pypi/any/settings/provenance/exception", true),
     ("/projects/pypi/any/settings/provenance/move", true),
     ("/projects/pypi/any/settings/provenance/confirm", true),

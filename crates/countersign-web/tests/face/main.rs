@@ -5,6 +5,7 @@
 mod accounts;
 mod advisories;
 mod api;
+mod cases;
 mod files;
 mod house;
 mod incidents;
