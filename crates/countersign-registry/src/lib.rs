@@ -115,7 +115,9 @@ pub use sign_in::{
     RecoveryCodes, SecondFactor, Security, SessionSummary, SignInStep, SignedIn, TotpSetup,
     import_breached,
 };
-pub use store::{Backend, LeakReport, NameException, NameList, ProhibitedName, Store, Withheld};
+pub use store::{
+    Backend, LeakReport, MissingName, NameException, NameList, ProhibitedName, Store, Withheld,
+};
 pub use texts::{MailKind, NoticeKind};
 pub use trusted::{
     ExchangeDesk, FailedExchange, IssuerSummary, JudgedPublisher, Minted, NewIssuer, NewPublisher,

@@ -248,6 +248,7 @@ fn pages_of_ones_own_have_no_faults_in_any_view() {
         "/operator/projects",
         "/operator/incidents",
         "/operator/advisories",
+        "/operator/names",
         "/operator/rules",
         "/account/approvals",
     ] {

@@ -178,6 +178,7 @@ fn documented() -> OpenApiRouter<Site> {
         .routes(routes!(operator::namespaces))
         .routes(routes!(operator::reserve_namespace))
         .routes(routes!(names::name_rules))
+        .routes(routes!(names::missing_names))
         .routes(routes!(names::check_name))
         .routes(routes!(names::prohibit_name))
         .routes(routes!(names::allow_name))

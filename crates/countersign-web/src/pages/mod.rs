@@ -23,6 +23,7 @@ mod log;
 mod operator;
 mod operator_advisories;
 mod operator_incidents;
+mod operator_names;
 mod organisation;
 mod origin;
 mod phrase;
@@ -98,6 +99,7 @@ pub fn routes() -> Router<Site> {
         .merge(operator::routes())
         .merge(operator_advisories::routes())
         .merge(operator_incidents::routes())
+        .merge(operator_names::routes())
         .merge(organisation::routes())
         .merge(policies::routes())
         .merge(recovery::routes())

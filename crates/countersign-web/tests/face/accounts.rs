@@ -188,6 +188,8 @@ const FORMS: &[(&str, bool)] = &[
     ("/operator/incidents", true),
     ("/operator/incidents/update", true),
     ("/operator/incidents/freeze", true),
+    ("/operator/names/prohibit", true),
+    ("/operator/names/reserve", true),
     ("/operator/doctor", true),
     ("/operator/factors", true),
     ("/operator/issuers", true),

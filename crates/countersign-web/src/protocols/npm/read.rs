@@ -142,6 +142,7 @@ async fn document(
         site.registry
             .document(&kept.key(name))
             .await
+            .map_err(|error| site.missing(Ecosystem::Npm, &name.key(), error))
             .map_err(|error| match &*error.code {
                 "project-unknown" => Refusal::npm(unknown(name)),
                 _ => Refusal::npm(error),
