@@ -1223,7 +1223,7 @@ async fn an_operator_operates_in_a_fresh_session_and_nobody_else_does() {
     assert!(page.text().contains("asked for 3 times on 1 day") && page.text().contains("It never existed"));
     let form = "project=npm:hallu-cinated&do=permit";
     house.form(&chief, "/operator/names/prohibit", form).await.expect(303);
-    house.form(&kate, "/operator/names/prohibit", "project=x&why=for+fun").await.expect(403);
+    house.form(&kate, "/operator/names/prohibit", "project=x&why=for+fun").await.expect(401);
     house.form(&chief, "/operator/names/reserve", "project=pypi:hallu-cinated&organisation=none").await.expect(303);
     assert_eq!(opinion("hallu-cinated").await.0, "free", "there is no such organisation");
     house.registry.create_organisation(&Actor::operator(), "acme", "Acme", Some("bob")).await.unwrap();
