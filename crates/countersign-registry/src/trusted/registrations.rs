@@ -466,8 +466,8 @@ impl Registry {
         }
     }
 
-    /// Puts a publisher back that somebody removed from its project, with the rules and the ids that it had. What it had minted stays
-    /// ended. For operators, who take back what somebody did in another's name.
+    /// Puts a publisher back that somebody removed from its project, with the rules and the ids that it had. A token that it minted
+    /// less than a quarter of an hour ago is good again, too. For operators, who take back what somebody did in another's name.
     ///
     /// # Errors
     /// `operator-needed`, `project-unknown`, `publisher-unknown`, `publisher-exists`, `too-many-publishers`.

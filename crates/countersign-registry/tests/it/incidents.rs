@@ -329,7 +329,7 @@ on_both_databases! {
         assert!(trusted::minted(registry, &sample.issuer, &trusted::release()).await.is_err(), "a plan changes nothing");
         let done = test.rewound("user:ada", since, true).await;
         assert_eq!((done.count(StepState::Done), done.count(StepState::Refused)), (2, 0), "{done:#?}");
-        // As it was, with the team; what the workflow had stays ended, and it gets a new one.
+        // As it was, with the team; the workflow publishes again, with a token of today.
         let acme = registry.organisation(&ada, "acme").await.unwrap();
         assert_eq!(acme.teams[0].members, ["bob"]);
         let bob = acme.members.iter().find(|member| member.user == "bob").unwrap();
