@@ -59,8 +59,8 @@ use std::sync::Arc;
 pub use accounts::{NewToken, TokenSummary, UserSummary};
 pub use advisories::{
     AdvisoryExemption, AdvisoryFeed, AdvisoryFeedState, AdvisoryImport, AdvisoryStanding,
-    AffectedRelease, Concern,
-    DependencyConcern, DownloadWarning, FeedProblem, NewAdvisory, NewExemption, advisory_key,
+    AffectedRelease, Concern, DependencyConcern, DownloadWarning, FeedProblem, NewAdvisory,
+    NewExemption, advisory_key,
 };
 pub use approvals::{Approval, Wanted};
 pub use archive::{Continued, Restore, Restored, Summary};

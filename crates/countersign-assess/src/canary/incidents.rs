@@ -812,7 +812,9 @@ fn confusion(play: &mut Play<'_>) -> Told<()> {
     let own = Wheel::new(&inner, "1.0", "a = 1");
     must(&mut play.script, &own, &token)?;
     play.operator(&["admin", "project", "visibility", &inner, "private"])?;
-    play.attack("publishes 99.0 of a private package's name, and of one that the firm has elsewhere");
+    play.attack(
+        "publishes 99.0 of a private package's name, and of one that the firm has elsewhere",
+    );
     let over = Wheel::new(&inner, "99.0", "import os").publish(&mut play.script, &mallory)?;
     play.control(
         Milestone::Refuse,
@@ -829,10 +831,7 @@ fn confusion(play: &mut Play<'_>) -> Told<()> {
         "nor under a name of the firm's that is free, and is told whose it is",
         told,
     );
-    let asked = play
-        .script
-        .get(&format!("/pypi/simple/{inner}/"))?
-        .status;
+    let asked = play.script.get(&format!("/pypi/simple/{inner}/"))?.status;
     play.control(
         Milestone::Refuse,
         "the registry",
@@ -840,9 +839,13 @@ fn confusion(play: &mut Play<'_>) -> Told<()> {
         asked == 404,
     );
     let basic = STANDARD.encode(format!("__token__:{token}"));
-    let request = Request::get(play.script.target.address(&format!("/pypi/simple/{inner}/")))
-        .header("accept", "application/vnd.pypi.simple.v1+json")
-        .header("authorization", format!("Basic {basic}"));
+    let request = Request::get(
+        play.script
+            .target
+            .address(&format!("/pypi/simple/{inner}/")),
+    )
+    .header("accept", "application/vnd.pypi.simple.v1+json")
+    .header("authorization", format!("Basic {basic}"));
     let page = play.script.http(request)?.text();
     play.control(
         Milestone::Restore,

@@ -210,9 +210,7 @@ impl Registry {
         name_key: &str,
         version: &str,
     ) -> Result<Option<Concern>> {
-        let standing = self
-            .advisory_standing(ecosystem, name_key, version)
-            .await?;
+        let standing = self.advisory_standing(ecosystem, name_key, version).await?;
         Ok(standing.blocked.into_iter().next())
     }
 

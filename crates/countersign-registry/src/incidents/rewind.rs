@@ -286,10 +286,7 @@ impl Registry {
                         }
                         let teams: Vec<TeamId> =
                             serde_json::from_value(detail["teams"].clone()).unwrap_or_default();
-                        let what = format!(
-                            "removed {user} from {name}: {} again",
-                            before.as_str()
-                        );
+                        let what = format!("removed {user} from {name}: {} again", before.as_str());
                         let undo = Undo::Member(name, user.clone(), before, teams);
                         return Ok(make(what, StepState::Planned, None, Some(undo)));
                     }

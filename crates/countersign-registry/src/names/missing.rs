@@ -116,7 +116,12 @@ mod tests {
     #[test]
     fn what_is_asked_for_often_stays_among_any_number_of_others_and_is_never_counted_too_high() {
         let mut tally = Tally::default();
-        let often = |tally: &Tally| tally.counts.get(&(Ecosystem::Npm, "often".to_owned())).copied();
+        let often = |tally: &Tally| {
+            tally
+                .counts
+                .get(&(Ecosystem::Npm, "often".to_owned()))
+                .copied()
+        };
         for number in 0..200_000_u32 {
             tally.note(Ecosystem::Npm, &format!("made-up-{number}"));
             if number % 100 == 0 {

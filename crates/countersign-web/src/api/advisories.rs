@@ -12,8 +12,8 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::view::Problem;
 use super::incidents::time;
+use super::view::Problem;
 use super::{Answer, body, json, kept_by_nobody};
 use crate::error::{Refusal, shown};
 use crate::site::Site;

@@ -117,7 +117,10 @@ async fn exempt(member: Member, body: Body) -> Result<Response, Refusal> {
         let until = match form.some("days") {
             None => None,
             Some(days) => {
-                let days = days.parse().ok().filter(|days| (1..=LONGEST).contains(days));
+                let days = days
+                    .parse()
+                    .ok()
+                    .filter(|days| (1..=LONGEST).contains(days));
                 let days: i64 = days.ok_or_else(|| {
                     Error::new(
                         Kind::Rejected,
@@ -160,7 +163,5 @@ async fn warn(member: Member, body: Body) -> Result<Response, Refusal> {
         .registry
         .warn_downloaders(&member.actor, form.get("advisory"), true)
         .await;
-    member
-        .done(outcome, ADVISORIES, "downloaders-told")
-        .await
+    member.done(outcome, ADVISORIES, "downloaders-told").await
 }

@@ -822,7 +822,10 @@ mod tests {
         let part = WithheldFiles::of(&release.files).unwrap();
         assert_eq!(part.extent, "2 of its files are");
         assert_eq!(part.reasons.len(), 2);
-        assert_eq!(part.reasons[1], (Some(release.files[1].filename.as_str()), "worse"));
+        assert_eq!(
+            part.reasons[1],
+            (Some(release.files[1].filename.as_str()), "worse")
+        );
         assert!(WithheldFiles::of(&samples::release().files).is_none());
     }
 

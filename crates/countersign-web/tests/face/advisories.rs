@@ -56,13 +56,16 @@ async fn a_release_says_why_it_is_not_served_until_an_operator_exempts_it() {
     let body = |until: &str| {
         json!({"purl": "pkg:pypi/sample@0.1", "advisory": id, "reason": "We <i>mended</i> it", "until": until}).to_string()
     };
-    let send =
-        async |person, body: &str| house.in_person(person, Method::POST, at, body).await;
+    let send = async |person, body: &str| house.in_person(person, Method::POST, at, body).await;
     send(&kate, &body("2999-01-01T00:00:00Z")).await.expect(403);
-    let over = send(&chief, &body("2001-01-01T00:00:00Z")).await.expect(400);
+    let over = send(&chief, &body("2001-01-01T00:00:00Z"))
+        .await
+        .expect(400);
     assert_eq!(over.json()["code"], "exemption-until");
     send(&chief, &body("soon")).await.expect(400);
-    let made = send(&chief, &body("2999-01-01T00:00:00Z")).await.expect(201);
+    let made = send(&chief, &body("2999-01-01T00:00:00Z"))
+        .await
+        .expect(201);
     let made = made.json()["id"].as_str().unwrap().to_owned();
     house.get(&file).await.expect(200);
     let told = house.get(PAGE).await.expect(200);
@@ -118,14 +121,20 @@ async fn a_release_says_why_it_is_not_served_until_an_operator_exempts_it() {
         .expect(200);
     assert!(again.text().contains("ecosystem-unknown") || again.text().contains("no ecosystem"));
     // Whom it concerns is said before anybody is told.
-    assert!(console("?warn=x_none-1").await.text().contains("no advisory"));
+    assert!(
+        console("?warn=x_none-1")
+            .await
+            .text()
+            .contains("no advisory")
+    );
     let warning = format!("/api/v1/operator/advisories/{id}/warning");
     let told = house
         .in_person(&chief, Method::POST, &warning, "{}")
         .await
         .expect(200)
         .json();
-    let expected = json!({"releases": ["pypi:sample 0.1"], "accounts": [], "before": 0, "told": false});
+    let expected =
+        json!({"releases": ["pypi:sample 0.1"], "accounts": [], "before": 0, "told": false});
     assert_eq!(told, expected);
     house
         .in_person(&kate, Method::POST, &warning, "{}")
@@ -161,7 +170,10 @@ async fn a_release_that_is_withheld_says_why() {
         .await
         .expect(200)
         .json();
-    assert_eq!(told["files"][0]["withheld_because"], "It <u>phones</u> home");
+    assert_eq!(
+        told["files"][0]["withheld_because"],
+        "It <u>phones</u> home"
+    );
     registry
         .serve_again(&operator, Ecosystem::Pypi, "sample", release)
         .await

@@ -52,13 +52,7 @@ async fn owners_see_what_is_withheld_and_found_in_theirs_alone_and_object_there(
     while registry.scan_next(&Here).await.unwrap() {}
     for (project, user) in [("sample", "kate"), ("other", "carl")] {
         registry
-            .set_role(
-                &operator,
-                Ecosystem::Pypi,
-                project,
-                user,
-                Some(Role::Owner),
-            )
+            .set_role(&operator, Ecosystem::Pypi, project, user, Some(Role::Owner))
             .await
             .unwrap();
     }
@@ -103,7 +97,10 @@ async fn owners_see_what_is_withheld_and_found_in_theirs_alone_and_object_there(
     let done = object(&kate, &of("sample"), words).await.expect(303);
     assert!(done.header("location").ends_with("?done=appealed"));
     let told = registry.open_cases(&operator).await.unwrap();
-    let appeals: Vec<_> = told.iter().filter_map(|case| case.appeal.as_deref()).collect();
+    let appeals: Vec<_> = told
+        .iter()
+        .filter_map(|case| case.appeal.as_deref())
+        .collect();
     assert_eq!(appeals, ["It is a <b>test</b> of ours"]);
     let page = look(&kate, PAGE).await.expect(200);
     assert!(page.text().contains("It is a &#60;b&#62;test"));

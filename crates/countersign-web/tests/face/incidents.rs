@@ -115,7 +115,14 @@ async fn an_incident_is_seen_once_it_is_public_and_its_words_are_no_markup() {
     registry.freeze(&operator, &project, "odd").await.unwrap();
     let health = house.get("/healthz").await.expect(200);
     let told = health.json();
-    assert_eq!((&told["frozen"]["registry"], &told["frozen"]["projects"], &told["incidents_open"]), (&json!(null), &json!(1), &json!(1)));
+    assert_eq!(
+        (
+            &told["frozen"]["registry"],
+            &told["frozen"]["projects"],
+            &told["incidents_open"]
+        ),
+        (&json!(null), &json!(1), &json!(1))
+    );
     assert!(!health.text().contains("sample") && !health.text().contains("odd"));
     let page = house.get(&address).await.expect(200);
     let text = page.text();

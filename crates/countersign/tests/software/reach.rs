@@ -910,8 +910,7 @@ fn an_install_check_says_the_same_and_lets_nothing_pass() {
     Lock::Uv.write(&desk, &[]);
     Lock::Uv.package(&desk, "inner", "__init__.py", "def go():\n    pass\n");
     Lock::Uv.package(&desk, "outer", "__init__.py", "");
-    let report =
-        "{\"install\":[{\"metadata\":{\"name\":\"inner\",\"version\":\"1.0.0\"}}]}";
+    let report = "{\"install\":[{\"metadata\":{\"name\":\"inner\",\"version\":\"1.0.0\"}}]}";
     let pip = format!(
         "for a in \"$@\"; do [ \"$previous\" = --report ] && report=$a; previous=$a; done\necho '{report}' > \"$report\""
     );

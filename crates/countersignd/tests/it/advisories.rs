@@ -11,13 +11,10 @@ fn what_is_not_served_for_an_advisory_is_configured_and_what_is_wrong_is_named()
         let file = desk.write("countersign.toml", text);
         desk.run(&["--config", file.to_str().unwrap(), "config", "check"])
     };
-    for good in [
-        "never", "malware", "critical", "high", "medium", "low",
-    ] {
+    for good in ["never", "malware", "critical", "high", "medium", "low"] {
         check(&format!("[advisories]\nblock = \"{good}\"\n")).expect(0, &["is good"]);
     }
-    check("[advisories]\nblock = \"everything\"\n")
-        .expect(2, &["advisories.block", "everything"]);
+    check("[advisories]\nblock = \"everything\"\n").expect(2, &["advisories.block", "everything"]);
     check("[advisories]\nkeep_downloaders = \"soon\"\n").expect(2, &["keep_downloaders", "soon"]);
     check("[advisories]\nfeeds = [\"osv\"]\n").expect(2, &["feeds", "osv"]);
     check("[advisories]\nfeeds = [\"own /var/lib/osv\"]\n").expect(2, &["own"]);
@@ -43,9 +40,15 @@ fn an_exemption_is_made_for_a_time_listed_and_ended() {
     };
     exempt(&["--expires", "soon"]).expect(2, &["soon"]);
     exempt(&["--expires", "0s"]).expect(4, &["over already"]);
-    let made = exempt(&["--expires", "30d"]).expect(0, &[]).out.trim().to_owned();
+    let made = exempt(&["--expires", "30d"])
+        .expect(0, &[])
+        .out
+        .trim()
+        .to_owned();
     exempt(&["--affected", "1.0"]).expect(0, &[]);
-    let list = desk.run(&["--json", "advisories", "exemptions"]).expect(0, &[]);
+    let list = desk
+        .run(&["--json", "advisories", "exemptions"])
+        .expect(0, &[]);
     let list = list.json();
     assert!(list["exemptions"][0]["until"].is_null(), "{list}");
     assert!(list["exemptions"][1]["until"].is_string(), "{list}");
