@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use countersign_formats::Ecosystem;
 use countersign_formats::source_health::SourceHealth;
+use sqlx::any::AnyRow;
 
 use super::{
     Store, Tx, built, ecosystem, failed, maybe_text, maybe_time, number, places, signed, text,

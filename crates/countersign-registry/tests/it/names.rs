@@ -79,7 +79,7 @@ on_both_databases! {
         registry.prohibit_name(&operator, PYPI, "made-up", Some("it never existed")).await.unwrap();
         assert_eq!(listed().await, [("pypi:made-up".to_owned(), 7, 2, true), ("npm:made-up".to_owned(), 5, 1, false)]);
         // Somebody founds it: it is missing no longer.
-        publish_npm(registry, &ann, &NpmPackage::new("made-up", "1.0.0")).await.unwrap();
+        publish_npm(registry, &ann, &NpmPackage::new("made-up", "1.0.0").request("latest")).await.unwrap();
         assert_eq!(listed().await.len(), 1);
         // Of a day with very many, those that were asked for least are forgotten.
         for number in 0..11_000 {
