@@ -229,11 +229,6 @@ pub const LEFT_OUT: &[(&str, &str, &str)] = &[
         "No control here holds a wheel against its sdist or its repository: it is found by people, whose reports D14 plays.",
     ),
     (
-        "D10",
-        "dependency-confusion",
-        "A staging copy has no upstream registry to be confused with; the proxy's tests play it.",
-    ),
-    (
         "D12b",
         "insider-at-the-database",
         "Whoever deletes rows behind the registry's back is found by monitors and witnesses of the log, who are other people's programs; \

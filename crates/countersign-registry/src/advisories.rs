@@ -30,7 +30,7 @@ use crate::model::{Actor, Time};
 use crate::policy;
 use crate::store::{AdvisoryRow, FeedRow, OWN_FEED};
 
-pub use block::{AdvisoryExemption, NewExemption};
+pub use block::{AdvisoryExemption, AdvisoryStanding, NewExemption};
 pub use downloads::DownloadWarning;
 pub use feeds::FeedProblem;
 pub use own::NewAdvisory;
@@ -274,16 +274,20 @@ impl Registry {
             .collect())
     }
 
-    /// A number that is another one after every change of what advisories say, or others about source projects.
+    /// A number that is another one after every change of what advisories say, of what is served in spite of them, or of what others say
+    /// about source projects.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn advisories_state(&self) -> Result<u64> {
         let advised = self.inner.store.advisories_changed().await?;
         let health = self.inner.store.source_health_changed().await?;
+        let exempt = self.inner.store.exemptions_changed().await?;
         let number = |at: Option<Time>| at.map_or(0, |at| at.0.unsigned_abs());
-        // Both only grow.
-        Ok(number(advised).wrapping_add(number(health)))
+        // All of them only grow.
+        Ok(number(advised)
+            .wrapping_add(number(health))
+            .wrapping_add(exempt))
     }
 
     /// A record, as JSON in OSV's form.

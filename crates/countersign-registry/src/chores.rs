@@ -25,6 +25,7 @@ enum Work {
     Blobs,
     Critical,
     Names,
+    MissingNames,
     Provenance,
     TrustRoots,
     Tuf,
@@ -32,7 +33,7 @@ enum Work {
 }
 
 /// What is done, in words, and every so many seconds.
-const CHORES: [(Work, &str, u64); 12] = [
+const CHORES: [(Work, &str, u64); 13] = [
     (
         Work::Accounts,
         "Recoveries, mailed links and programs that wait",
@@ -52,6 +53,11 @@ const CHORES: [(Work, &str, u64); 12] = [
         Work::Names,
         "Names that look like those protected since",
         600,
+    ),
+    (
+        Work::MissingNames,
+        "Names that are asked for and do not exist",
+        60,
     ),
     (
         Work::Provenance,
@@ -147,6 +153,7 @@ impl Registry {
             }
             Work::Critical => self.find_critical_if_due().await.map(drop),
             Work::Names => self.look_after_names().await,
+            Work::MissingNames => self.flush_missing_names().await,
             Work::Provenance => self.look_after_provenance().await,
             Work::TrustRoots => self.refresh_trust_roots_if_due().await,
             Work::Tuf => {
@@ -157,7 +164,7 @@ impl Registry {
         }
     }
 
-    /// Recoveries whose waiting time is over, mail, links and programs that ended. Part of the chores.
+    /// Recoveries, cases and exemptions whose time is over, mail, links and programs that ended. Part of the chores.
     ///
     /// # Errors
     /// Where the database fails.
@@ -169,6 +176,7 @@ impl Registry {
         self.forget_downloaders().await?;
         self.expire_staged().await?;
         self.look_after_cases().await?;
+        self.end_exemptions_that_are_over().await?;
         Ok(())
     }
 

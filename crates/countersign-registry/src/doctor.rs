@@ -38,6 +38,9 @@ const LATE: i64 = 3_600_000_000;
 /// Advisories that were imported longer ago than this, in microseconds, are old.
 const STALE: i64 = 7 * 86_400_000_000;
 
+/// A freeze or an incident older than this, in microseconds, may be forgotten.
+const FORGOTTEN: i64 = 7 * 86_400_000_000;
+
 /// Clocks may differ by this much, in microseconds.
 const SKEW: i64 = 5_000_000;
 
@@ -318,6 +321,9 @@ pub async fn examine(patient: &Patient<'_>, deep: bool, progress: Looked<'_>) ->
             .await
             .unwrap_or_else(|error| Diagnosis::failed("advisories", &error)),
     );
+    for looked in [freezes(patient).await, incidents(patient).await] {
+        found.push(looked.unwrap_or_else(|error| Diagnosis::failed("incidents", &error)));
+    }
     if let Some(newest) = heads.last() {
         found.extend(
             witnesses::witnesses(patient, newest)
@@ -711,6 +717,70 @@ async fn trust_roots(patient: &Patient<'_>) -> Result<Diagnosis> {
         format!("Not refreshed for a week: {}.", some(&stale)),
         "Attestations made with newer keys are refused, and what was withdrawn is still believed.",
         "Let this machine reach the named hosts, or set provenance.refresh_trust_roots = false and update the program.",
+    ))
+}
+
+/// Does something take no changes, and is that still meant?
+async fn freezes(patient: &Patient<'_>) -> Result<Diagnosis> {
+    let now = patient.seams.clock.now();
+    let stops = patient.store.stops().await?;
+    if let Some(stop) = stops.iter().find(|stop| stop.scope == "registry") {
+        return Ok(Diagnosis::bad(
+            "freezes",
+            Severity::Warning,
+            format!(
+                "The whole registry has taken no changes since {}: {}",
+                stop.since.rfc3339(),
+                stop.reason
+            ),
+            "Nobody but operators can publish, yank or change anything.",
+            "When it is over: `countersignd incident unfreeze registry`.",
+        ));
+    }
+    if stops.is_empty() {
+        return Ok(Diagnosis::good("freezes", "nothing is frozen"));
+    }
+    let named: Vec<String> = stops
+        .iter()
+        .map(|stop| {
+            let since = stop.since.rfc3339();
+            format!("{} {} (since {since})", stop.scope, stop.name)
+        })
+        .collect();
+    let frozen = format!("Frozen: {}.", some(&named));
+    if stops.iter().all(|stop| now.0 - stop.since.0 <= FORGOTTEN) {
+        return Ok(Diagnosis::good("freezes", frozen));
+    }
+    Ok(Diagnosis::bad(
+        "freezes",
+        Severity::Warning,
+        frozen,
+        "Something has been frozen for more than a week; whoever it stops is told to come again.",
+        "Decide on it: `countersignd incident frozen` has the reasons, `countersignd incident unfreeze` ends one.",
+    ))
+}
+
+/// Is there an incident that nobody has closed?
+async fn incidents(patient: &Patient<'_>) -> Result<Diagnosis> {
+    let now = patient.seams.clock.now();
+    let open = patient.store.open_incidents(false).await?;
+    if open.is_empty() {
+        return Ok(Diagnosis::good("incidents", "none is open"));
+    }
+    let named: Vec<String> = open
+        .iter()
+        .map(|row| format!("{} {:?}", row.id, row.title))
+        .collect();
+    let open_now = format!("Open: {}.", some(&named));
+    if open.iter().all(|row| now.0 - row.opened.0 <= FORGOTTEN) {
+        return Ok(Diagnosis::good("incidents", open_now));
+    }
+    Ok(Diagnosis::bad(
+        "incidents",
+        Severity::Warning,
+        open_now,
+        "An incident has been open for more than a week; whoever reads of it does not know whether it is over.",
+        "Say how it stands: `countersignd incident update ID`, or `countersignd incident close ID`.",
     ))
 }
 

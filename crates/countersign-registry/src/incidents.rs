@@ -24,7 +24,7 @@ pub use records::{
 };
 pub use revoking::Revocation;
 pub use rewind::{Rewind, RewindStep, StepState};
-pub use stops::Stop;
+pub use stops::{Stop, Troubles};
 
 use crate::Registry;
 use crate::error::{Error, Kind, Result};

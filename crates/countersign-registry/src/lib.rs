@@ -58,8 +58,9 @@ use std::sync::Arc;
 
 pub use accounts::{NewToken, TokenSummary, UserSummary};
 pub use advisories::{
-    AdvisoryExemption, AdvisoryFeed, AdvisoryFeedState, AdvisoryImport, AffectedRelease, Concern,
-    DependencyConcern, DownloadWarning, FeedProblem, NewAdvisory, NewExemption, advisory_key,
+    AdvisoryExemption, AdvisoryFeed, AdvisoryFeedState, AdvisoryImport, AdvisoryStanding,
+    AffectedRelease, Concern, DependencyConcern, DownloadWarning, FeedProblem, NewAdvisory,
+    NewExemption, advisory_key,
 };
 pub use approvals::{Approval, Wanted};
 pub use archive::{Continued, Restore, Restored, Summary};
@@ -75,7 +76,8 @@ pub use fetch::{Document, DocumentKey, ServedFile};
 pub use heartbeat::Beating;
 pub use incidents::{
     EvidenceEvent, Incident, IncidentChange, IncidentEvidence, IncidentMoment, IncidentSummary,
-    NewIncident, Revocation, Rewind, RewindStep, StepState, Stop, Subject, Touched, Trace, Window,
+    NewIncident, Revocation, Rewind, RewindStep, StepState, Stop, Subject, Touched, Trace,
+    Troubles, Window,
 };
 pub use keys::LogKeys;
 pub use leaks::LeakAnswer;
@@ -113,7 +115,9 @@ pub use sign_in::{
     RecoveryCodes, SecondFactor, Security, SessionSummary, SignInStep, SignedIn, TotpSetup,
     import_breached,
 };
-pub use store::{Backend, LeakReport, NameException, NameList, ProhibitedName, Store, Withheld};
+pub use store::{
+    Backend, LeakReport, MissingName, NameException, NameList, ProhibitedName, Store, Withheld,
+};
 pub use texts::{MailKind, NoticeKind};
 pub use trusted::{
     ExchangeDesk, FailedExchange, IssuerSummary, JudgedPublisher, Minted, NewIssuer, NewPublisher,

@@ -970,6 +970,8 @@ pub struct FileDetail {
     pub leaf: u64,
     /// State now.
     pub state: FileState,
+    /// Why it is withheld.
+    pub withheld_because: Option<String>,
     /// The workflow that published it, where it was one.
     pub origin: Option<FileOrigin>,
 }

@@ -5,8 +5,10 @@
 //! whichever process imported it. A name that looks like a protected one is refused, or what is published under it is held,
 //! or it is flagged; the last two are findings with their evidence, and an operator's exception ends both.
 
+mod missing;
+
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use countersign_formats::{Ecosystem, Manifest, NameKey, format, name_list};
@@ -41,9 +43,10 @@ const MOST_DEPENDENCIES: usize = 64;
 const NAME_RULE: &str = "name-lookalike";
 const DEPENDENCY_RULE: &str = "dependency-lookalike";
 
-/// The protected names, in memory.
+/// The protected names, in memory; and those that are asked for and do not exist.
 #[derive(Default)]
 pub(crate) struct Guard {
+    missing: Mutex<missing::Tally>,
     now: ArcSwap<Corpora>,
     /// Whoever loads them keeps the others from doing so too.
     loading: tokio::sync::Mutex<()>,

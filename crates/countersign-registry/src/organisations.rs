@@ -762,6 +762,11 @@ impl Registry {
         let heads = tx.heads(&row.id).await?;
         let headed_since = tx.head_since(&row.id, &account).await?;
         let roles_before = tx.all_roles(None, Some(&row.id)).await?;
+        // Whoever takes this back has to know them.
+        let teams = match standing {
+            None => tx.teams_with(&row.id, &account).await?,
+            Some(_) => Vec::new(),
+        };
         tx.set_standing(&row.id, &account, standing, now).await?;
         if before == Some(Membership::Owner) {
             let owned = Owned::Organisation(&row.id, &row.name);
@@ -777,7 +782,7 @@ impl Registry {
         // Who may no longer invite leaves no invitation behind.
         tx.end_invitations_by(&row.id, &account, now).await?;
         let roles_after = tx.all_roles(None, Some(&row.id)).await?;
-        let detail = json!({"before": before, "after": standing});
+        let detail = json!({"before": before, "after": standing, "teams": teams});
         self.note_organisation(
             &mut tx,
             actor,
@@ -791,6 +796,49 @@ impl Registry {
             .await?;
         self.record_roles(&mut tx, actor, &roles_before, &roles_after)
             .await?;
+        tx.commit().await?;
+        self.inner.beat.wake();
+        Ok(())
+    }
+
+    /// Puts somebody back whom another one removed: the same standing, in those of the teams that are still there. For operators, who
+    /// take back what somebody did in another's name; nobody else is made a member without a yes.
+    ///
+    /// # Errors
+    /// `operator-needed`, `organisation-unknown`, `user-unknown`.
+    pub async fn restore_member(
+        &self,
+        actor: &Actor,
+        organisation: &str,
+        user: &str,
+        standing: Membership,
+        teams: &[TeamId],
+    ) -> Result<()> {
+        policy::may_operate(actor, "put a member back")?;
+        let account = self.account(user).await?;
+        let now = self.now();
+        let mut tx = self.inner.store.write().await?;
+        let Some(row) = tx.locked_organisation(&user_key(organisation)?).await? else {
+            return Err(unknown_organisation(organisation));
+        };
+        if tx.standing(&row.id, &account).await?.is_some() {
+            return Ok(());
+        }
+        let before = tx.all_roles(None, Some(&row.id)).await?;
+        tx.set_standing(&row.id, &account, Some(standing), now)
+            .await?;
+        let there = self.inner.store.teams(&row.id).await?;
+        for team in there.iter().filter(|team| teams.contains(&team.id)) {
+            tx.set_team_member(&team.id, &account, true, now).await?;
+        }
+        let after = tx.all_roles(None, Some(&row.id)).await?;
+        let detail = json!({"before": null, "after": standing, "teams": teams, "how": "restored"});
+        let kind = "standing-changed";
+        self.note_organisation(&mut tx, actor, kind, &row, Some(&account), detail)
+            .await?;
+        self.tell_of_standing(&mut tx, &row, (&account, user), Some(standing))
+            .await?;
+        self.record_roles(&mut tx, actor, &before, &after).await?;
         tx.commit().await?;
         self.inner.beat.wake();
         Ok(())

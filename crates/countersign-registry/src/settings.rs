@@ -428,6 +428,15 @@ pub enum AdvisoryBlock {
 }
 
 impl AdvisoryBlock {
+    /// As it is configured.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Malware => "malware",
+            Self::From(least) => least.as_str(),
+        }
+    }
+
     /// Is a release not served of which an advisory says this?
     pub fn forbids(self, malware: bool, grade: Grade) -> bool {
         match self {

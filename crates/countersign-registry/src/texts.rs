@@ -96,11 +96,11 @@ kinds! {
     WeakerPublish "weaker-publish" "A publication with a weaker credential than usual" "{who} published {project} with an API token, though it has a trusted publisher." "If none of you did, quarantine the release and revoke the token. If you did, publish from the workflow and refuse tokens in the project's settings.";
     ProvenanceLost "provenance-lost" "A publication with less behind it than before" "{what} {who} published {project} all the same: an owner approved it, or this registry only warns of such a loss." "If none of you did, quarantine the release. If you did, publish as before, or open an exception first.";
     EnvironmentNotRequired "environment-not-required" "A publisher requires no environment" "The publisher {publisher} of {project} requires no environment, and its job ran in {environment}." "Register it with that environment, then remove the one without: no other job of the repository can publish then.";
-    ProjectWithheld "project-withheld" "Something of yours is withheld" "{subject} is withheld: {why}." "Ask the operator of this registry.";
+    ProjectWithheld "project-withheld" "Something of yours is withheld" "{subject} is withheld: {why}." "Among your projects, “Withheld and found” tells more; object there if it is wrong.";
     CaseOpened "case-opened" "Something was withheld by a rule" "{subject} is withheld: {why}." "Look at it in the operator's queue, and serve it again or delete it.";
     CaseOverdue "case-overdue" "A case waits too long" "{subject} is withheld, and nobody has decided about it in time." "It stays withheld. Look at it in the operator's queue.";
     CaseAppealed "case-appealed" "Somebody objects to a quarantine" "{who} asks to serve {subject} again." "Read it in the operator's queue, and answer.";
-    CaseAnswered "case-answered" "The operator answered about something withheld" "About {subject}: “{answer}”." "Ask the operator of this registry if you do not know why.";
+    CaseAnswered "case-answered" "The operator answered about something withheld" "About {subject}: “{answer}”." "Among your projects, “Withheld and found” has the whole case; object there again if it is wrong.";
     Reported "reported" "Something was reported" "{subject} was reported: {kind}." "Look at it in the operator's queue.";
     ReportJudged "report-judged" "Your report was looked at" "The report {ticket} was found {verdict}; the operator's answer: “{answer}”." "There is nothing to do.";
     Frozen "frozen" "Something of yours is frozen" "{what} takes no changes for now: {why}. What is published is served as before." "Ask the operator of this registry.";

@@ -29,6 +29,21 @@ const SILENT: [&str; 13] = [
 /// Words that are looked at beside others.
 const BESIDE: [&str; 2] = ["then", "else"];
 
+/// The address of OSV's schema.
+pub const OSV: &str =
+    "https://raw.githubusercontent.com/ossf/osv-schema/main/validation/schema.json";
+
+/// OSV's own schema of an advisory, at [`OSV`].
+///
+/// # Panics
+/// Never: it is part of this crate.
+pub fn osv() -> Schemas {
+    let text = include_str!("../schemas/osv.schema.json");
+    Schemas::new(vec![
+        serde_json::from_str(text).expect("the schema is JSON"),
+    ])
+}
+
 impl Schemas {
     /// These schemas, each under its `$id`; one without has the empty address.
     pub fn new(schemas: Vec<Value>) -> Self {

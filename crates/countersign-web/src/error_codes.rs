@@ -456,6 +456,9 @@ pub const ERROR_CODES: &[ErrorCode] = codes! {
     "exemption-unknown" "No such exemption"
         "There is no exemption of this id that still holds."
         "`countersignd advisories exemptions` lists them.";
+    "exemption-until" "Exemption that is over"
+        "An exemption from an advisory was to end at a time that is already over."
+        "Give a time that is still to come, or none.";
     "factor-demanded" "Factor needed"
         "The account needs what would be taken away: because of its roles, of a critical project, or as an operator's."
         "Add another one first.";

@@ -47,8 +47,20 @@ async fn health(State(site): State<Site>, headers: HeaderMap) -> Response {
     let feeds = site.registry.advisory_feeds().await.unwrap_or_default();
     let refused = site.registry.advisory_problems().await.unwrap_or_default();
     let now = site.registry.now();
+    let troubles = site.registry.troubles().await.unwrap_or_default();
     let body = json!({
         "ok": health.ok,
+        // What an operator stopped is no fault of this server: it serves as before.
+        "frozen": {
+            "registry": troubles.standstill.map(|stop| json!({
+                "reason": stop.reason,
+                "since": stop.since.rfc3339(),
+            })),
+            "organisations": troubles.organisations,
+            "projects": troubles.projects,
+            "accounts": troubles.accounts,
+        },
+        "incidents_open": troubles.incidents,
         "advisories": feeds.iter().map(|feed| json!({
             "feed": feed.name,
             "records": feed.records,

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use countersign_formats::Ecosystem;
+use countersign_formats::{Ecosystem, NameKey};
 use countersign_registry::model::{Actor, Visibility};
-use countersign_registry::{Kind, Registry, Result};
+use countersign_registry::{Error, Kind, Registry, Result};
 use http::{HeaderMap, Method};
 use tokio::sync::Semaphore;
 
@@ -35,6 +35,14 @@ impl Site {
             meters: Arc::new(Meters::new()),
             upload_places,
         }
+    }
+
+    /// An error on the way to a project that an installer asked for by its name: what does not exist is counted.
+    pub(crate) fn missing(&self, ecosystem: Ecosystem, key: &NameKey, error: Error) -> Error {
+        if error.code == "project-unknown" {
+            self.registry.note_missing_name(ecosystem, key.as_str());
+        }
+        error
     }
 
     /// The public base URL without a trailing slash.

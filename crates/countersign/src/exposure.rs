@@ -198,7 +198,13 @@ impl Exposure {
     /// Looks whether the project's code gets at each flaw, see [`reach`]. What it does not get at comes last; nothing is left out. `further`
     /// are folders with the packages' sources, beside the usual ones.
     pub fn survey(&mut self, further: &[PathBuf]) {
-        let reached = reach::survey(self, further);
+        let folder = self.path.parent().unwrap_or(Path::new("")).to_owned();
+        self.survey_from(&folder, further);
+    }
+
+    /// The same for a project in another folder than the lock file's.
+    pub fn survey_from(&mut self, folder: &Path, further: &[PathBuf]) {
+        let reached = reach::survey(self, folder, further);
         for (found, reach) in self.found.iter_mut().zip(reached) {
             found.reach = Some(reach);
         }

@@ -173,13 +173,13 @@ struct Survey<'a> {
     status: Vec<Status>,
 }
 
-/// Judges every flaw of a lock file, in their order. `further` are folders with packages beside the usual ones.
+/// Judges every flaw of a lock file, in their order. `folder` is the project's; `further` are folders with packages beside the usual ones.
 #[must_use]
-pub fn survey(exposure: &Exposure, further: &[PathBuf]) -> Vec<Reach> {
+pub fn survey(exposure: &Exposure, folder: &Path, further: &[PathBuf]) -> Vec<Reach> {
     let ecosystem = exposure.lock.kind.ecosystem();
-    let folder = match exposure.path.parent() {
-        Some(folder) if folder != Path::new("") => folder.to_owned(),
-        _ => PathBuf::from("."),
+    let folder = match folder {
+        here if here == Path::new("") => PathBuf::from("."),
+        folder => folder.to_owned(),
     };
     let entries = exposure.lock.entries.iter();
     let names = entries.map(|entry| entry.name_key.as_str()).collect();

@@ -639,6 +639,6 @@ fn done(common: &Common, text: String) {
     }
 }
 
-fn day(time: Time) -> String {
+pub(crate) fn day(time: Time) -> String {
     time.rfc3339().chars().take(10).collect()
 }

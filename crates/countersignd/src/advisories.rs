@@ -5,7 +5,7 @@ use countersign_registry::model::Actor;
 use countersign_registry::{AdvisoryFeed, NewAdvisory, NewExemption};
 use serde_json::json;
 
-use crate::admin::open;
+use crate::admin::{day, open};
 use crate::cli::{Advisories, Common, ExemptFromAdvisory, ImportAdvisories, IssueAdvisory};
 use crate::failure::Failure;
 use crate::report;
@@ -84,6 +84,7 @@ pub async fn run(common: &Common, command: &Advisories) -> Result<(), Failure> {
                 report::json(&json!({"exemptions": found.iter().map(|one| json!({
                     "id": one.id, "ecosystem": one.ecosystem.as_str(), "project": one.project, "version": one.version,
                     "advisory": one.advisory, "reason": one.reason, "made": one.made.rfc3339(),
+                    "until": one.until.map(|until| until.rfc3339()),
                 })).collect::<Vec<_>>()}));
                 return Ok(());
             }
@@ -95,11 +96,12 @@ pub async fn run(common: &Common, command: &Advisories) -> Result<(), Failure> {
                         one.id.clone(),
                         format!("{}:{} {version}", one.ecosystem, one.project),
                         one.advisory.clone(),
+                        one.until.map_or_else(|| "ended".to_owned(), day),
                         one.reason.clone(),
                     ]
                 })
                 .collect();
-            report::table(&["ID", "WHAT", "ADVISORY", "WHY"], &rows);
+            report::table(&["ID", "WHAT", "ADVISORY", "UNTIL", "WHY"], &rows);
             Ok(())
         }
         Advisories::Warn { id, apply, stores } => {
@@ -201,12 +203,17 @@ fn named(project: &str) -> Result<(Ecosystem, &str), Failure> {
 async fn exempt(common: &Common, options: &ExemptFromAdvisory) -> Result<(), Failure> {
     let (ecosystem, name) = named(&options.project)?;
     let registry = open(common, &options.stores).await?;
+    let until = options.expires.as_ref().map(|span| {
+        let seconds = i64::try_from(span.0.as_secs()).unwrap_or(i64::MAX >> 24);
+        registry.now().plus_seconds(seconds)
+    });
     let new = NewExemption {
         ecosystem,
         project: name.to_owned(),
         version: options.version.clone(),
         advisory: options.advisory.clone(),
         reason: options.reason.clone(),
+        until,
     };
     let id = registry
         .exempt_from_advisory(&Actor::operator(), &new)

@@ -416,9 +416,12 @@ pub struct ExemptFromAdvisory {
     /// This version alone; without it: all.
     #[arg(long = "affected", value_name = "VERSION")]
     pub version: Option<String>,
-    /// Why it may be served; kept with the event.
+    /// Why it may be served; the page of the release says so.
     #[arg(long, value_name = "TEXT")]
     pub reason: String,
+    /// After how long it ends by itself, such as 30d; without it, when you end it.
+    #[arg(long, value_name = "TIME")]
+    pub expires: Option<Span>,
     /// Where database and blobs are.
     #[command(flatten)]
     pub stores: Stores,

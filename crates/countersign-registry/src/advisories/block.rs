@@ -28,6 +28,8 @@ pub struct NewExemption {
     pub advisory: String,
     /// Why.
     pub reason: String,
+    /// When it ends by itself; `None`: when an operator ends it.
+    pub until: Option<Time>,
 }
 
 /// Something that is served in spite of an advisory.
@@ -47,13 +49,39 @@ pub struct AdvisoryExemption {
     pub reason: String,
     /// When it was made.
     pub made: Time,
+    /// When it ends by itself; `None`: when an operator ends it.
+    pub until: Option<Time>,
+}
+
+impl From<ExemptionRow> for AdvisoryExemption {
+    fn from(row: ExemptionRow) -> Self {
+        Self {
+            id: row.id,
+            ecosystem: row.ecosystem,
+            project: row.key,
+            version: Some(row.version).filter(|version| !version.is_empty()),
+            advisory: row.advisory,
+            reason: row.reason,
+            made: row.made,
+            until: row.until,
+        }
+    }
+}
+
+/// How a release stands to what this registry does not serve because of advisories.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AdvisoryStanding {
+    /// The advisories because of which it is not served, the worst first.
+    pub blocked: Vec<Concern>,
+    /// Those because of which it would not be served, with the exemption that lets it be.
+    pub exempt: Vec<(Concern, AdvisoryExemption)>,
 }
 
 impl Registry {
     /// Serves a project, or one version of it, in spite of an advisory. Gives the exemption's id.
     ///
     /// # Errors
-    /// `operator-needed`, `advisory-unknown`, `reason`; refused names and versions.
+    /// `operator-needed`, `advisory-unknown`, `reason`, `exemption-until`; refused names and versions.
     pub async fn exempt_from_advisory(&self, actor: &Actor, new: &NewExemption) -> Result<String> {
         policy::may_operate(actor, "make an exemption")?;
         let key = format(new.ecosystem).name_key(&new.project)?;
@@ -73,10 +101,20 @@ impl Registry {
             )
             .remedy("Say in one line why it may be served."));
         }
+        let now = self.now();
+        if let Some(until) = new.until
+            && until <= now
+        {
+            return Err(Error::new(
+                Kind::Rejected,
+                "exemption-until",
+                format!("{} is over already.", until.rfc3339()),
+            )
+            .remedy("Give a time that is still to come, or none: then it holds until an operator ends it."));
+        }
         if self.inner.store.advisory(&new.advisory).await?.is_none() {
             return Err(unknown(&new.advisory));
         }
-        let now = self.now();
         let row = ExemptionRow {
             id: new_id(),
             ecosystem: new.ecosystem,
@@ -85,13 +123,14 @@ impl Registry {
             advisory: new.advisory.clone(),
             reason: reason.to_owned(),
             made: now,
+            until: new.until,
         };
         let mut tx = self.inner.store.write().await?;
         tx.insert_exemption(&row).await?;
         tx.mark_withheld().await?;
         let detail = json!({
             "exemption": row.id, "project": purl::project_purl(new.ecosystem, &key), "version": row.version,
-            "advisory": row.advisory, "reason": row.reason,
+            "advisory": row.advisory, "reason": row.reason, "until": row.until.map(Time::rfc3339),
         });
         tx.note_event(&new_id(), now, "advisory-exempted", actor, None, detail)
             .await?;
@@ -106,9 +145,7 @@ impl Registry {
     /// `operator-needed`, `exemption-unknown`.
     pub async fn end_exemption(&self, actor: &Actor, id: &str) -> Result<()> {
         policy::may_operate(actor, "end an exemption")?;
-        let now = self.now();
-        let mut tx = self.inner.store.write().await?;
-        if !tx.end_exemption(id, now).await? {
+        if !self.end_all(actor, &[id.to_owned()]).await? {
             let shown: String = id.chars().take(60).collect();
             return Err(Error::new(
                 Kind::NotFound,
@@ -117,20 +154,40 @@ impl Registry {
             )
             .remedy("The list of exemptions has their ids."));
         }
-        tx.mark_withheld().await?;
-        let detail = json!({"exemption": id});
-        tx.note_event(
-            &new_id(),
-            now,
-            "advisory-exemption-ended",
-            actor,
-            None,
-            detail,
-        )
-        .await?;
-        tx.commit().await?;
-        self.inner.fetch.doubt(self.now());
         Ok(())
+    }
+
+    /// Ends the exemptions whose time is over. Part of the chores.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn end_exemptions_that_are_over(&self) -> Result<()> {
+        let over = self.inner.store.exemptions_over(self.now()).await?;
+        if !over.is_empty() {
+            self.end_all(&Actor::system("advisories"), &over).await?;
+        }
+        Ok(())
+    }
+
+    /// False: none of them held any longer.
+    async fn end_all(&self, actor: &Actor, ids: &[String]) -> Result<bool> {
+        let now = self.now();
+        let mut tx = self.inner.store.write().await?;
+        let mut ended = false;
+        for id in ids {
+            if tx.end_exemption(id, now).await? {
+                ended = true;
+                let (kind, detail) = ("advisory-exemption-ended", json!({"exemption": id}));
+                tx.note_event(&new_id(), now, kind, actor, None, detail)
+                    .await?;
+            }
+        }
+        if ended {
+            tx.mark_withheld().await?;
+            tx.commit().await?;
+            self.inner.fetch.doubt(self.now());
+        }
+        Ok(ended)
     }
 
     /// Exemptions that hold, the newest first.
@@ -140,18 +197,7 @@ impl Registry {
     pub async fn advisory_exemptions(&self, actor: &Actor) -> Result<Vec<AdvisoryExemption>> {
         policy::may_operate(actor, "list exemptions")?;
         let rows = self.inner.store.exemptions().await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| AdvisoryExemption {
-                id: row.id,
-                ecosystem: row.ecosystem,
-                project: row.key,
-                version: Some(row.version).filter(|version| !version.is_empty()),
-                advisory: row.advisory,
-                reason: row.reason,
-                made: row.made,
-            })
-            .collect())
+        Ok(rows.into_iter().map(AdvisoryExemption::from).collect())
     }
 
     /// The worst advisory because of which a release is not served here.
@@ -164,9 +210,24 @@ impl Registry {
         name_key: &str,
         version: &str,
     ) -> Result<Option<Concern>> {
+        let standing = self.advisory_standing(ecosystem, name_key, version).await?;
+        Ok(standing.blocked.into_iter().next())
+    }
+
+    /// Because of which advisories a release is not served here, and which of them do not count.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn advisory_standing(
+        &self,
+        ecosystem: Ecosystem,
+        name_key: &str,
+        version: &str,
+    ) -> Result<AdvisoryStanding> {
+        let mut standing = AdvisoryStanding::default();
         let block = self.inner.settings.advisories.block;
         if block == AdvisoryBlock::Never {
-            return Ok(None);
+            return Ok(standing);
         }
         let mut concerns = self.concerns(ecosystem, name_key, version).await?;
         concerns.retain(|concern| {
@@ -175,14 +236,22 @@ impl Registry {
             concern.certain && block.forbids(told.malware, told.rating.grade)
         });
         if concerns.is_empty() {
-            return Ok(None);
+            return Ok(standing);
         }
-        let exempt = self
+        let exemptions = self
             .inner
             .store
             .exemptions_of(ecosystem, name_key, version)
             .await?;
-        concerns.retain(|concern| !exempt.contains(&concern.advisory.id));
-        Ok(concerns.into_iter().next())
+        for concern in concerns {
+            let exempt = exemptions
+                .iter()
+                .find(|row| row.advisory == concern.advisory.id);
+            match exempt {
+                Some(row) => standing.exempt.push((concern, row.clone().into())),
+                None => standing.blocked.push(concern),
+            }
+        }
+        Ok(standing)
     }
 }

@@ -294,6 +294,10 @@ fn file_detail(row: &FileRow, origin: Option<FileOrigin>) -> FileDetail {
             .unwrap_or_else(|| "operator".to_owned()),
         leaf: row.leaf.unwrap_or(0),
         state: row.state,
+        withheld_because: row
+            .withheld_reason
+            .clone()
+            .filter(|reason| !reason.is_empty() && row.state == FileState::Quarantined),
         origin,
     }
 }

@@ -13,7 +13,8 @@ use crate::Registry;
 use crate::accounts::new_id;
 use crate::error::{Kind, Result};
 use crate::model::{
-    AccountId, Actor, Cause, Membership, Order, Portion, ProjectId, ProjectStatus, Role, TrustLevel,
+    AccountId, Actor, Cause, Membership, Order, Portion, ProjectId, ProjectStatus, Role, TeamId,
+    TrustLevel,
 };
 use crate::policy;
 use crate::store::{TraceRow, Tx};
@@ -87,8 +88,10 @@ enum Undo {
     Undeprecate(Place),
     RevokeToken(String),
     RemovePublisher(Place, String),
+    RestorePublisher(Place, String),
     Role(Place, String, Option<Role>),
     Standing(String, String, Option<Membership>),
+    Member(String, String, Membership, Vec<TeamId>),
     Policy(Place, PolicyChange),
     Tag(Place, String, Option<String>),
     Reactivate(Place),
@@ -158,8 +161,8 @@ fn roles(value: &Value) -> Vec<Role> {
 
 impl Registry {
     /// Lists what a person, a credential or a workflow did in a time, each with what takes it back; with `apply` it is taken back.
-    /// Releases that were published are withheld, yanks and roles put as they were before the first change, publishers and tokens that
-    /// were made ended.
+    /// Releases that were published are withheld; yanks and roles are put as they were before the first change; publishers and tokens that
+    /// were made are ended; publishers and members that were removed are put back.
     ///
     /// # Errors
     /// `operator-needed`, `step-up-needed`, `subject-unknown`, `subject-unfit`, `text-length`. What a single step runs into is in the step.
@@ -274,11 +277,18 @@ impl Registry {
                     let is = tx.standing(&id, account).await?;
                     let to = before.map_or("no member", Membership::as_str);
                     let what = format!("changed the standing of {user} in {name}: {to} again");
-                    if is.is_none() && before.is_some() {
-                        return Ok(by_hand(
-                            what,
-                            "Whoever left is invited again; nobody is put back without a yes.",
-                        ));
+                    if let (None, Some(before)) = (is, before) {
+                        if row.actor_id.as_ref() == Some(&account.0) {
+                            return Ok(by_hand(
+                                what,
+                                "They left themselves, or somebody in their name: let an owner invite them; nobody is put back without a yes.",
+                            ));
+                        }
+                        let teams: Vec<TeamId> =
+                            serde_json::from_value(detail["teams"].clone()).unwrap_or_default();
+                        let what = format!("removed {user} from {name}: {} again", before.as_str());
+                        let undo = Undo::Member(name, user.clone(), before, teams);
+                        return Ok(make(what, StepState::Planned, None, Some(undo)));
                     }
                     let undo = Undo::Standing(name, user.clone(), before);
                     return Ok(make(what, still(is != before), None, Some(undo)));
@@ -401,10 +411,19 @@ impl Registry {
                 let id = word("publisher").unwrap_or_default();
                 let stands = tx.standing_publisher(&id).await?;
                 let label = stands.as_ref().map_or("", |(_, label)| label.as_str());
-                if detail["why"].is_string() {
+                if word("why").as_deref() == Some("removed") {
+                    let gone = stands.as_ref().is_some_and(|(lives, _)| !*lives);
+                    let what = format!("removed the publisher {label} of {shown}: put it back");
+                    make(
+                        what,
+                        still(gone),
+                        None,
+                        Some(Undo::RestorePublisher(place, id)),
+                    )
+                } else if detail["why"].is_string() {
                     by_hand(
-                        format!("removed the publisher {label} of {shown}"),
-                        "Let an owner register it again: who may publish is theirs to say.",
+                        format!("ended the publisher {label} of {shown}"),
+                        "Let an owner register it again.",
                     )
                 } else {
                     let lives = stands.as_ref().is_some_and(|(lives, _)| *lives);
@@ -517,6 +536,14 @@ impl Registry {
             Undo::RevokeToken(id) => self.revoke_token(actor, id, false).await,
             Undo::RemovePublisher(place, id) => {
                 self.remove_publisher(actor, place.ecosystem, &place.key, id)
+                    .await
+            }
+            Undo::RestorePublisher(place, id) => {
+                self.restore_publisher(actor, place.ecosystem, &place.key, id)
+                    .await
+            }
+            Undo::Member(organisation, user, standing, teams) => {
+                self.restore_member(actor, organisation, user, *standing, teams)
                     .await
             }
             Undo::Role(place, user, role) => {

@@ -38,6 +38,21 @@ impl From<StopRow> for Stop {
     }
 }
 
+/// What is stopped now, and which incidents are open, in numbers.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Troubles {
+    /// The whole registry takes no changes.
+    pub standstill: Option<Stop>,
+    /// Organisations that are frozen.
+    pub organisations: u64,
+    /// Projects that are frozen.
+    pub projects: u64,
+    /// Accounts that are frozen.
+    pub accounts: u64,
+    /// Public incidents that are not closed.
+    pub incidents: u64,
+}
+
 /// What is stopped: its scope, id and name.
 struct Stopped {
     scope: &'static str,
@@ -58,7 +73,12 @@ fn refusal(stop: &StopRow) -> Error {
         ),
         _ => ("project-frozen", format!("{} is frozen", stop.name)),
     };
-    Error::new(Kind::Denied, code, format!("{what}: {}", stop.reason))
+    // Clients put the way out right behind it.
+    let end = match stop.reason.ends_with(['.', '!', '?', '…']) {
+        true => "",
+        false => ".",
+    };
+    Error::new(Kind::Denied, code, format!("{what}: {}{end}", stop.reason))
         .remedy("Nothing was changed. What is published stays as it is; look at /incidents, and try again when it is over.")
 }
 
@@ -172,6 +192,26 @@ impl Registry {
     /// Where the database can not be read.
     pub async fn standstill(&self) -> Result<Option<Stop>> {
         Ok(self.inner.store.registry_stop().await?.map(Stop::from))
+    }
+
+    /// How much is stopped and told now, in numbers: for those who watch over the instance. Nothing is named, and incidents that only
+    /// operators see are not counted.
+    ///
+    /// # Errors
+    /// Where the database can not be read.
+    pub async fn troubles(&self) -> Result<Troubles> {
+        let store = &self.inner.store;
+        let mut troubles = Troubles::default();
+        for stop in store.stops().await? {
+            match stop.scope.as_str() {
+                "registry" => troubles.standstill = Some(stop.into()),
+                "organisation" => troubles.organisations += 1,
+                "project" => troubles.projects += 1,
+                _ => troubles.accounts += 1,
+            }
+        }
+        troubles.incidents = store.open_incidents(true).await?.len() as u64;
+        Ok(troubles)
     }
 
     async fn stopped(&self, subject: &Subject) -> Result<Stopped> {

@@ -3,7 +3,7 @@
 use countersign_formats::Ecosystem;
 use serde::{Deserialize, Serialize};
 
-use super::Time;
+use super::{FileState, Time};
 
 /// What is withheld, or served again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -252,6 +252,8 @@ impl ReporterFacts {
 pub struct FoundIn {
     /// The file.
     pub purl: String,
+    /// Where that is in its life now.
+    pub state: FileState,
     /// When it was found.
     pub found: Time,
     /// What.

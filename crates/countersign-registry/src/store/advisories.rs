@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use countersign_formats::Ecosystem;
 use countersign_formats::source_health::SourceHealth;
+use sqlx::any::AnyRow;
 
 use super::{
     Store, Tx, built, ecosystem, failed, maybe_text, maybe_time, number, places, signed, text,
@@ -48,6 +49,23 @@ pub(crate) struct ExemptionRow {
     pub(crate) advisory: String,
     pub(crate) reason: String,
     pub(crate) made: Time,
+    /// When it ends by itself.
+    pub(crate) until: Option<Time>,
+}
+
+const EXEMPTION: &str = "SELECT id, ecosystem, name_key, version, advisory_id, reason, made_at, until_at FROM advisory_exemptions";
+
+fn exemption(row: &AnyRow) -> Result<ExemptionRow> {
+    Ok(ExemptionRow {
+        id: text(row, "id")?,
+        ecosystem: ecosystem(&text(row, "ecosystem")?)?,
+        key: text(row, "name_key")?,
+        version: text(row, "version")?,
+        advisory: text(row, "advisory_id")?,
+        reason: text(row, "reason")?,
+        made: time(row, "made_at")?,
+        until: maybe_time(row, "until_at")?,
+    })
 }
 
 /// The most packages of one look-up.
@@ -389,47 +407,53 @@ impl Store {
             .collect()
     }
 
+    /// A number that is another one after every exemption that was made or ended.
+    pub(crate) async fn exemptions_changed(&self) -> Result<u64> {
+        let row = sqlx::query("SELECT count(*) + count(ended_at) AS n FROM advisory_exemptions")
+            .fetch_one(&self.near)
+            .await
+            .map_err(failed)?;
+        unsigned(&row, "n")
+    }
+
     /// Exemptions that hold, the newest first.
     pub(crate) async fn exemptions(&self) -> Result<Vec<ExemptionRow>> {
-        let rows = sqlx::query(
-            "SELECT id, ecosystem, name_key, version, advisory_id, reason, made_at FROM advisory_exemptions \
-             WHERE ended_at IS NULL ORDER BY made_at DESC, id DESC",
-        )
+        let rows = sqlx::query(built(format!(
+            "{EXEMPTION} WHERE ended_at IS NULL ORDER BY made_at DESC, id DESC"
+        )))
         .fetch_all(&self.read)
         .await
         .map_err(failed)?;
-        rows.iter()
-            .map(|row| {
-                Ok(ExemptionRow {
-                    id: text(row, "id")?,
-                    ecosystem: ecosystem(&text(row, "ecosystem")?)?,
-                    key: text(row, "name_key")?,
-                    version: text(row, "version")?,
-                    advisory: text(row, "advisory_id")?,
-                    reason: text(row, "reason")?,
-                    made: time(row, "made_at")?,
-                })
-            })
-            .collect()
+        rows.iter().map(exemption).collect()
     }
 
-    /// Advisories that do not count for a version.
+    /// Exemptions of a version that hold, the newest first.
     pub(crate) async fn exemptions_of(
         &self,
         ecosystem: Ecosystem,
         key: &str,
         version: &str,
-    ) -> Result<Vec<String>> {
-        let rows = sqlx::query(
-            "SELECT advisory_id FROM advisory_exemptions WHERE ecosystem = $1 AND name_key = $2 AND version IN ('', $3) AND ended_at IS NULL",
-        )
+    ) -> Result<Vec<ExemptionRow>> {
+        let rows = sqlx::query(built(format!(
+            "{EXEMPTION} WHERE ecosystem = $1 AND name_key = $2 AND version IN ('', $3) AND ended_at IS NULL ORDER BY made_at DESC, id DESC"
+        )))
         .bind(ecosystem.as_str())
         .bind(key.to_owned())
         .bind(version.to_owned())
         .fetch_all(&self.near)
         .await
         .map_err(failed)?;
-        rows.iter().map(|row| text(row, "advisory_id")).collect()
+        rows.iter().map(exemption).collect()
+    }
+
+    /// Ids of exemptions that hold, and whose time is over.
+    pub(crate) async fn exemptions_over(&self, now: Time) -> Result<Vec<String>> {
+        let rows = sqlx::query("SELECT id FROM advisory_exemptions WHERE ended_at IS NULL AND until_at <= $1 ORDER BY id")
+            .bind(now.0)
+            .fetch_all(&self.near)
+            .await
+            .map_err(failed)?;
+        rows.iter().map(|row| text(row, "id")).collect()
     }
 
     /// Every file that a project ever had, private or withheld, with its version.
@@ -550,7 +574,7 @@ impl Tx {
     /// Makes an exemption.
     pub(crate) async fn insert_exemption(&mut self, row: &ExemptionRow) -> Result<()> {
         sqlx::query(
-            "INSERT INTO advisory_exemptions (id, ecosystem, name_key, version, advisory_id, reason, made_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            "INSERT INTO advisory_exemptions (id, ecosystem, name_key, version, advisory_id, reason, made_at, until_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
         .bind(row.id.clone())
         .bind(row.ecosystem.as_str())
@@ -559,6 +583,7 @@ impl Tx {
         .bind(row.advisory.clone())
         .bind(row.reason.clone())
         .bind(row.made.0)
+        .bind(row.until.map(|until| until.0))
         .execute(&mut *self.inner)
         .await
         .map_err(failed)?;

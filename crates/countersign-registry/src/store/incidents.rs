@@ -402,6 +402,19 @@ impl Store {
         rows.iter().map(incident).collect()
     }
 
+    /// Incidents that are not closed, the oldest first; of all, or of those that are public.
+    pub(crate) async fn open_incidents(&self, public: bool) -> Result<Vec<IncidentRow>> {
+        let rows = sqlx::query(
+            "SELECT id, title, summary, began_at, opened_at, public_at, closed_at FROM incidents \
+             WHERE closed_at IS NULL AND ($1 = 0 OR public_at IS NOT NULL) ORDER BY opened_at, id",
+        )
+        .bind(i64::from(public))
+        .fetch_all(&self.read)
+        .await
+        .map_err(failed)?;
+        rows.iter().map(incident).collect()
+    }
+
     /// One incident.
     pub(crate) async fn incident(&self, id: &str) -> Result<Option<IncidentRow>> {
         let row = sqlx::query("SELECT id, title, summary, began_at, opened_at, public_at, closed_at FROM incidents WHERE id = $1")

@@ -59,7 +59,7 @@ pub(crate) use mail::{AccountNoticeRow, AddressRow, DomainRow, MailRow, MailSecr
 pub(crate) use map::{LogPlace, MapState, MappedLeaf};
 pub(crate) use moderation::{NewCase, NewReport};
 pub(crate) use names::NamedProject;
-pub use names::{NameException, NameFacts, NameList, ProhibitedName};
+pub use names::{MissingName, NameException, NameFacts, NameList, ProhibitedName};
 pub(crate) use organisations::{
     ApprovalRow, InvitationRow, OrganisationRow, OwnedProject, ProposalKind, ProposalRow, TeamRow,
 };

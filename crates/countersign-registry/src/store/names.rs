@@ -1,5 +1,7 @@
 //! Rows of names: protected lists, prohibitions, exceptions, and what a new name is held against.
 
+use std::collections::HashSet;
+
 use countersign_formats::Ecosystem;
 use futures::TryStreamExt;
 
@@ -62,6 +64,23 @@ pub struct NameException {
     pub reason: String,
     /// Since when.
     pub since: Time,
+}
+
+/// A name that is asked for, and that no project ever had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingName {
+    /// Of which ecosystem.
+    pub ecosystem: Ecosystem,
+    /// What a project of it would be known by.
+    pub key: String,
+    /// How often it was asked for within the last thirty days, at least.
+    pub asked: u64,
+    /// On how many of them.
+    pub days: u64,
+    /// The last of them.
+    pub last: Time,
+    /// Nobody may take it.
+    pub prohibited: bool,
 }
 
 /// Where a sweep over all names stands: a live project with one of its files.
@@ -171,6 +190,57 @@ impl Store {
             .collect()
     }
 
+    /// Which of these names a project has, or had, whoever sees it.
+    pub(crate) async fn known_keys(
+        &self,
+        ecosystem: Ecosystem,
+        keys: &[&str],
+    ) -> Result<HashSet<String>> {
+        let mut known = HashSet::new();
+        for keys in keys.chunks(400) {
+            let sql = format!(
+                "SELECT key FROM projects WHERE ecosystem = $1 AND key IN ({})",
+                places(keys.len(), 2)
+            );
+            let mut query = sqlx::query(built(sql)).bind(ecosystem.as_str());
+            for key in keys {
+                query = query.bind((*key).to_owned());
+            }
+            for row in &query.fetch_all(&self.read).await.map_err(failed)? {
+                known.insert(text(row, "key")?);
+            }
+        }
+        Ok(known)
+    }
+
+    /// Names that were asked for since this day, and that no project has or had, those first that were asked for most.
+    pub(crate) async fn missing_names(&self, since: i64, most: u32) -> Result<Vec<MissingName>> {
+        let rows = sqlx::query(
+            "SELECT m.ecosystem, m.name_key, CAST(sum(m.asked) AS BIGINT) AS asked, count(*) AS days, max(m.day) AS last_day, \
+             (SELECT count(*) FROM prohibited_names q WHERE q.ecosystem = m.ecosystem AND q.key = m.name_key) AS prohibited \
+             FROM missing_names m WHERE m.day >= $1 \
+             AND NOT EXISTS (SELECT 1 FROM projects p WHERE p.ecosystem = m.ecosystem AND p.key = m.name_key) \
+             GROUP BY m.ecosystem, m.name_key ORDER BY asked DESC, m.ecosystem, m.name_key LIMIT $2",
+        )
+        .bind(since)
+        .bind(i64::from(most))
+        .fetch_all(&self.read)
+        .await
+        .map_err(failed)?;
+        rows.iter()
+            .map(|row| {
+                Ok(MissingName {
+                    ecosystem: super::ecosystem(&text(row, "ecosystem")?)?,
+                    key: text(row, "name_key")?,
+                    asked: unsigned(row, "asked")?,
+                    days: unsigned(row, "days")?,
+                    last: Time(0).plus_seconds(number(row, "last_day")? * 86_400),
+                    prohibited: number(row, "prohibited")? > 0,
+                })
+            })
+            .collect()
+    }
+
     /// All exceptions.
     pub(crate) async fn name_exceptions(&self) -> Result<Vec<NameException>> {
         let rows = sqlx::query(
@@ -243,6 +313,56 @@ impl Store {
 }
 
 impl Tx {
+    /// Adds to how often names were asked for on a day.
+    pub(crate) async fn add_missing_names(
+        &mut self,
+        day: i64,
+        counted: &[(Ecosystem, String, u64)],
+    ) -> Result<()> {
+        for counted in counted.chunks(500) {
+            let sql = format!(
+                "INSERT INTO missing_names (ecosystem, name_key, day, asked) VALUES {} \
+                 ON CONFLICT (ecosystem, name_key, day) DO UPDATE SET asked = missing_names.asked + excluded.asked",
+                value_rows(counted.len(), 4, 1)
+            );
+            let mut query = sqlx::query(built(sql));
+            for (ecosystem, key, asked) in counted {
+                query = query
+                    .bind(ecosystem.as_str())
+                    .bind(key.clone())
+                    .bind(day)
+                    .bind(signed(*asked));
+            }
+            query.execute(&mut *self.inner).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets names that were asked for before a day, and of this day those that were asked for least, if there are more than `most`.
+    pub(crate) async fn trim_missing_names(
+        &mut self,
+        day: i64,
+        most: u32,
+        before: i64,
+    ) -> Result<()> {
+        sqlx::query("DELETE FROM missing_names WHERE day < $1")
+            .bind(before)
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        // Where there are fewer, nothing is less than nothing.
+        sqlx::query(
+            "DELETE FROM missing_names WHERE day = $1 \
+             AND asked <= (SELECT asked FROM missing_names WHERE day = $1 ORDER BY asked DESC LIMIT 1 OFFSET $2)",
+        )
+        .bind(day)
+        .bind(i64::from(most))
+        .execute(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
     /// Names of other projects whose look-alike skeleton is the same as that of a new name, removed ones too, empty for private
     /// ones, without those that an exception lets it stand beside; and whether the name is prohibited. Two new names that look
     /// alike stand one behind the other from here to the end of the transaction; SQLite's one writer sees to that by itself.

@@ -826,6 +826,26 @@ impl Tx {
         Ok(())
     }
 
+    /// Ids of the teams of an organisation that somebody is in.
+    pub(crate) async fn teams_with(
+        &mut self,
+        organisation: &OrganisationId,
+        account: &AccountId,
+    ) -> Result<Vec<TeamId>> {
+        let rows = sqlx::query(
+            "SELECT m.team_id FROM team_members m JOIN teams t ON t.id = m.team_id \
+             WHERE t.organisation_id = $1 AND t.removed_at IS NULL AND m.account_id = $2 ORDER BY m.team_id",
+        )
+        .bind(organisation.0.clone())
+        .bind(account.0.clone())
+        .fetch_all(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        rows.iter()
+            .map(|row| text(row, "team_id").map(TeamId))
+            .collect()
+    }
+
     /// Stores a team.
     pub(crate) async fn insert_team(
         &mut self,

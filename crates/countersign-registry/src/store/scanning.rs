@@ -26,6 +26,7 @@ pub(crate) struct ScanJob {
 fn found(row: &AnyRow) -> Result<FoundIn> {
     Ok(FoundIn {
         purl: text(row, "purl")?,
+        state: super::parsed(row, "state")?,
         found: time(row, "found_at")?,
         finding: ScanFinding {
             rule: text(row, "rule")?,
@@ -40,7 +41,7 @@ fn found(row: &AnyRow) -> Result<FoundIn> {
     })
 }
 
-const FOUND: &str = "SELECT f.purl, n.rule, n.title, n.score, n.path, n.line, n.place, n.snippet, n.sha256, n.found_at \
+const FOUND: &str = "SELECT f.purl, f.state, n.rule, n.title, n.score, n.path, n.line, n.place, n.snippet, n.sha256, n.found_at \
      FROM findings n JOIN files f ON f.id = n.file_id";
 
 impl Store {

@@ -684,6 +684,16 @@ impl Tx {
         Ok(done.rows_affected() == 1)
     }
 
+    /// Takes back that somebody removed a publisher; false where nobody did.
+    pub(crate) async fn restore_publisher(&mut self, id: &PublisherId) -> Result<bool> {
+        let done = sqlx::query("UPDATE publishers SET removed_at = NULL, removed_why = NULL WHERE id = $1 AND removed_why = 'removed'")
+            .bind(id.0.clone())
+            .execute(&mut *self.inner)
+            .await
+            .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
     /// Notes a publisher's use, and the ids that its first token told; from then on none are learnt.
     pub(crate) async fn use_publisher(
         &mut self,

@@ -66,6 +66,7 @@ pub(crate) const TABLES: &[(&str, &str)] = &[
     ("protected_names", "list_id, rank"),
     ("prohibited_names", "ecosystem, key"),
     ("name_exceptions", "ecosystem, key, other"),
+    ("missing_names", "ecosystem, name_key, day"),
     ("failed_exchanges", "publisher_id, code"),
     ("notices", "id"),
     ("attestation_keys", "number"),

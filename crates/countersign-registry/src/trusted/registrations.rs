@@ -19,7 +19,7 @@ use crate::heartbeat::Change;
 use crate::model::{AccountId, Actor, Identity, Permits, ProjectId, PublisherId, Time, TrustLevel};
 use crate::policy::{self, Act, On};
 use crate::seams::{OutsideError, OutsideRequest};
-use crate::store::{PolicyFacts, PublisherRow, Tx};
+use crate::store::{CuratedProject, PolicyFacts, PublisherRow, Tx};
 use crate::texts::NoticeKind;
 
 /// Publishers that one account may have pending at a time. A bound against floods, not against use.
@@ -466,17 +466,42 @@ impl Registry {
         }
     }
 
-    async fn insert_publisher(
+    /// Puts a publisher back that somebody removed from its project, with the rules and the ids that it had. A token that it minted
+    /// less than a quarter of an hour ago is good again, too. For operators, who take back what somebody did in another's name.
+    ///
+    /// # Errors
+    /// `operator-needed`, `project-unknown`, `publisher-unknown`, `publisher-exists`, `too-many-publishers`.
+    pub async fn restore_publisher(
         &self,
         actor: &Actor,
-        key: &NameKey,
-        row: &mut PublisherRow,
+        ecosystem: Ecosystem,
+        project: &str,
+        id: &str,
     ) -> Result<()> {
+        policy::may_operate(actor, "put a publisher back")?;
+        let key = format(ecosystem).name_key(project)?;
+        let wanted = PublisherId(id.to_owned());
         let mut tx = self.inner.store.write().await?;
+        let row = tx.locked_publishers(&[&wanted]).await?.pop();
         let project = self
-            .project_for_change(&mut tx, actor, row.ecosystem, key, Act::ManagePublishers)
+            .project_for_change(&mut tx, actor, ecosystem, &key, Act::ManagePublishers)
             .await?;
-        // The project's row is locked: nobody registers the same meanwhile.
+        let row = row.filter(|row| row.project.as_ref() == Some(&project.id));
+        let row = row.ok_or_else(|| unknown_publisher(id))?;
+        self.has_room(&project, &row).await?;
+        if !tx.restore_publisher(&row.id).await? {
+            return Err(unknown_publisher(id));
+        }
+        let again = Some("restored");
+        self.tell_of_added(&mut tx, actor, (&project.id, &key), &row, again)
+            .await?;
+        tx.commit().await?;
+        self.inner.beat.wake();
+        Ok(())
+    }
+
+    /// Has a project room for this publisher, and none like it? Its row is locked: nobody registers the same meanwhile.
+    async fn has_room(&self, project: &CuratedProject, row: &PublisherRow) -> Result<()> {
         let there = self.inner.store.publishers_of(&project.id).await?;
         if let Some(same) = there.iter().find(|other| {
             other.registration.issuer == row.registration.issuer
@@ -500,26 +525,51 @@ impl Registry {
             )
             .remedy("Remove those that are no longer used; a rule with a pattern may take the place of many."));
         }
-        self.within_count(&mut tx, row).await?;
-        row.project = Some(project.id.clone());
-        row.project_name = project.name;
-        tx.insert_publisher(row).await?;
+        Ok(())
+    }
+
+    /// Tells owners and the log of a publisher that a project has from now on. `how`: where it is not a new one.
+    async fn tell_of_added(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        (project, key): (&ProjectId, &NameKey),
+        row: &PublisherRow,
+        how: Option<&str>,
+    ) -> Result<()> {
         let data = [
             ("publisher", row.registration.label.as_str()),
             ("project", &row.project_name),
         ];
-        self.notify_owners(
-            &mut tx,
-            &project.id,
-            None,
-            NoticeKind::PublisherAdded,
-            &data,
-        )
-        .await?;
+        self.notify_owners(tx, project, None, NoticeKind::PublisherAdded, &data)
+            .await?;
         let subject = purl::project_purl(row.ecosystem, key);
-        let change = Change::about(actor, LeafKind::PublisherChanged, subject, &project.id)
+        let change = Change::about(actor, LeafKind::PublisherChanged, subject, project)
             .way(leaf::Change::Added, None);
-        self.record(&mut tx, change, json!({"publisher": row.id}))
+        let detail = match how {
+            Some(how) => json!({"publisher": row.id, "how": how}),
+            None => json!({"publisher": row.id}),
+        };
+        self.record(tx, change, detail).await?;
+        Ok(())
+    }
+
+    async fn insert_publisher(
+        &self,
+        actor: &Actor,
+        key: &NameKey,
+        row: &mut PublisherRow,
+    ) -> Result<()> {
+        let mut tx = self.inner.store.write().await?;
+        let project = self
+            .project_for_change(&mut tx, actor, row.ecosystem, key, Act::ManagePublishers)
+            .await?;
+        self.has_room(&project, row).await?;
+        self.within_count(&mut tx, row).await?;
+        row.project = Some(project.id.clone());
+        row.project_name = project.name;
+        tx.insert_publisher(row).await?;
+        self.tell_of_added(&mut tx, actor, (&project.id, key), row, None)
             .await?;
         tx.commit().await?;
         self.inner.beat.wake();

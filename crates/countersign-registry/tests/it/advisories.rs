@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use countersign_formats::Ecosystem;
 use countersign_formats::osv::{Grade, Record};
-use countersign_registry::model::{Actor, Cause, Order, Portion, Presented};
+use countersign_registry::model::{Actor, Cause, Order, Portion, Presented, Time};
 use countersign_registry::{
     AdvisoryBlock, AdvisoryFeed, AdvisoryImport, Deletion, DocumentKey, Error, NewAdvisory,
     NewExemption, Reader, Registry, reading_as,
 };
 use countersign_testkit::packages::{Package, Wheel};
+use countersign_testkit::schema::{OSV, osv};
 use serde_json::{Value, json};
 
 use crate::kit::{TestRegistry, refused};
@@ -201,6 +202,58 @@ on_both_databases! {
         assert!(!test.text(DocumentKey::Index(PYPI, "demo".into())).await.unwrap().contains(&first));
     }
 
+    async fn what_is_issued_here_holds_by_the_official_schema(test: TestRegistry) {
+        let (ann, operator) = (test.user("ann").await, Actor::operator());
+        let registry = &test.registry;
+        let names = [(PYPI, "demo"), (Ecosystem::Cargo, "serde_demo"), (Ecosystem::Npm, "@acme/demo")];
+        for (ecosystem, project) in names {
+            for (versions, details, malware) in [(&["1.5.0"][..], "", true), (&[], "# What\n\nIt *reads* too far", false)] {
+                let new = NewAdvisory {
+                    ecosystem,
+                    project: project.to_owned(),
+                    versions: versions.iter().map(|version| (*version).to_owned()).collect(),
+                    summary: "It sends \"variables\" away".to_owned(),
+                    details: details.to_owned(),
+                    malware,
+                };
+                let id = registry.issue_advisory(&operator, &new).await.unwrap();
+                if ecosystem == PYPI {
+                    registry.withdraw_advisory(&operator, &id).await.unwrap();
+                }
+            }
+        }
+        // Of quarantines: a file, a release, a project, one that is over.
+        for (name, version) in [("filed", "1.0"), ("released", "1.0"), ("whole", "1.0"), ("over", "1.0")] {
+            test.publish(&ann, &Wheel::new(name, version).build()).await.unwrap();
+        }
+        let malware = Order { reason: "sends tokens away", cause: Cause::Malware, freeze: false };
+        let file = Wheel::new("filed", "1.0").build().filename;
+        for (name, portion) in [
+            ("filed", Portion::File(&file)),
+            ("released", Portion::Release("1.0")),
+            ("whole", Portion::Project),
+            ("over", Portion::Release("1.0")),
+        ] {
+            registry.withhold(&operator, PYPI, name, portion, malware).await.unwrap();
+        }
+        registry.serve_again(&operator, PYPI, "over", Portion::Release("1.0")).await.unwrap();
+        let (schemas, own) = (osv(), registry.own_advisories().await.unwrap());
+        assert_eq!(own.len(), 10);
+        for (id, _, text) in &own {
+            let record: Value = serde_json::from_str(text).unwrap();
+            let faults = schemas.faults(OSV, &record);
+            assert!(faults.is_empty(), "{id}: {faults:#?} of {record:#}");
+            // It does refuse what is wrong.
+            for (place, wrong) in [("/id", json!("demo-1")), ("/modified", json!("yesterday")), ("/affected/0/package/ecosystem", json!("pypi"))] {
+                let mut record = record.clone();
+                *record.pointer_mut(place).unwrap() = wrong;
+                assert!(!schemas.faults(OSV, &record).is_empty(), "{place} of {id}");
+            }
+        }
+        let withdrawn = own.iter().filter(|(_, _, text)| text.contains("\"withdrawn\""));
+        assert_eq!(withdrawn.count(), 3);
+    }
+
     async fn a_feed_of_the_settings_is_read_again_when_its_files_change_and_refused_once(database: Database) {
         let folder = tempfile::tempdir().unwrap();
         let all = |count: u32, modified: &str| -> Vec<Value> {
@@ -350,6 +403,7 @@ on_both_databases! {
             version: Some("2.0.0".to_owned()),
             advisory: "PYSEC-1".to_owned(),
             reason: "we do not parse foreign input with it".to_owned(),
+            until: None,
         };
         refused(strict.exempt_from_advisory(&ann, &new).await, "operator-needed");
         strict.exempt_from_advisory(&operator, &new).await.unwrap();
@@ -362,6 +416,26 @@ on_both_databases! {
         strict.end_exemption(&operator, &exemption).await.unwrap();
         refused(strict.end_exemption(&operator, &exemption).await, "exemption-unknown");
         refused(served(&strict, &good).await, "release-advised-against");
+        // One that ends by itself, and is told from what is blocked.
+        new.until = Some(Time(0));
+        refused(strict.exempt_from_advisory(&operator, &new).await, "exemption-until");
+        new.until = Some(strict.now().plus_seconds(3_600));
+        strict.exempt_from_advisory(&operator, &new).await.unwrap();
+        let before = strict.advisories_state().await.unwrap();
+        served(&strict, &good).await.unwrap();
+        let standing = strict.advisory_standing(PYPI, "demo", "2.0").await.unwrap();
+        assert!(standing.blocked.is_empty() && standing.exempt[0].1.until == new.until, "{standing:?}");
+        strict.look_after_accounts().await.unwrap();
+        served(&strict, &good).await.unwrap();
+        test.turn_clock(std::time::Duration::from_secs(3_601));
+        strict.look_after_accounts().await.unwrap();
+        refused(served(&strict, &good).await, "release-advised-against");
+        assert_ne!(strict.advisories_state().await.unwrap(), before, "pages are made anew");
+        let standing = strict.advisory_standing(PYPI, "demo", "2.0").await.unwrap();
+        assert_eq!((standing.blocked.len(), standing.exempt.len()), (1, 0));
+        let ended = test.count("SELECT count(*) AS n FROM events WHERE kind = 'advisory-exemption-ended'").await;
+        assert_eq!(ended, 2);
+        new.until = None;
         strict.withdraw_advisory(&operator, &id).await.unwrap();
         served(&strict, &good).await.unwrap();
         new.reason = " ".to_owned();

@@ -46,6 +46,54 @@ async fn published(test: &TestRegistry, actor: &Actor, version: &str) -> Package
 }
 
 on_both_databases! {
+    async fn a_burst_of_yanks_is_told_stopped_and_over_in_time(test: TestRegistry) {
+        let (ann, operator) = (test.user("ann").await, Actor::operator());
+        let registry = &test.registry;
+        for version in 1..=7 {
+            published(&test, &ann, &format!("{version}.0")).await;
+        }
+        let yank = async |version: u32| registry.yank(&ann, PYPI, "demo", &format!("{version}.0"), "").await;
+        let told = async || test.count("SELECT count(*) AS n FROM account_notices WHERE kind = 'yank-burst'").await;
+        for version in 1..=4 {
+            yank(version).await.unwrap();
+        }
+        assert_eq!(told().await, 0);
+        yank(5).await.unwrap();
+        assert_eq!(told().await, 1, "the owner, at the fifth");
+        let error = refused(yank(6).await, "yank-burst");
+        assert!(error.message.contains("5 releases of demo"), "{error}");
+        // The same again is none more; taking back is never limited, and an operator goes on.
+        registry.unyank(&ann, PYPI, "demo", "1.0").await.unwrap();
+        refused(yank(6).await, "yank-burst");
+        registry.yank(&operator, PYPI, "demo", "7.0", "").await.unwrap();
+        test.turn_clock(Duration::from_secs(601));
+        yank(6).await.unwrap();
+        assert_eq!(told().await, 1);
+        test.check().await;
+    }
+
+    async fn a_deletion_is_asked_for_without_deleting_and_says_what_it_would_say(database: Database) {
+        let test = TestRegistry::with(database, |settings| {
+            settings.delete = DeletePolicy::Within(Duration::from_secs(3_600));
+        }).await;
+        let (ann, eve, operator) = (test.user("ann").await, test.user("eve").await, Actor::operator());
+        let (first, second) = (published(&test, &ann, "1.0").await, published(&test, &ann, "2.0").await);
+        let registry = &test.registry;
+        let would = async |actor: &Actor, what: Deletion<'_>| registry.may_delete(actor, PYPI, "Demo", what).await;
+        assert_eq!(would(&ann, Deletion::Release("1")).await.unwrap(), [first.filename.clone()]);
+        assert_eq!(would(&ann, Deletion::File(&second.filename)).await.unwrap(), [second.filename.clone()]);
+        assert_eq!(would(&operator, Deletion::Project).await.unwrap().len(), 2);
+        refused(would(&eve, Deletion::Release("1.0")).await, "role-missing");
+        refused(would(&ann, Deletion::Release("3.0")).await, "release-unknown");
+        assert!(test.index("demo").await.unwrap().contains(&first.sha256()), "nothing was deleted");
+        test.turn_clock(Duration::from_secs(3_601));
+        let outlook = refused(would(&ann, Deletion::Release("1.0")).await, "deletion-too-late");
+        let done = refused(registry.delete(&ann, PYPI, "demo", Deletion::Release("1.0")).await, "deletion-too-late");
+        assert_eq!(outlook.message, done.message);
+        assert_eq!(would(&operator, Deletion::Release("1.0")).await.unwrap().len(), 1);
+        test.check().await;
+    }
+
     async fn a_yank_and_its_reason_are_in_every_rendering_at_once_and_gone_again(test: TestRegistry) {
         let ann = test.user("ann").await;
         let wheel = published(&test, &ann, "1.0").await;

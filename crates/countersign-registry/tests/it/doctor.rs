@@ -161,6 +161,37 @@ on_both_databases! {
         assert_eq!(complaints(&test).await, ["documents"]);
     }
 
+    async fn what_is_frozen_and_incidents_that_are_open_are_told_and_warned_of_when_old(test: TestRegistry) {
+        published(&test).await;
+        let (registry, operator) = (&test.registry, countersign_registry::model::Actor::operator());
+        let told = async |id: &str| {
+            let found = diagnose(&test).await;
+            let one = found.into_iter().find(|one| one.id == id).unwrap();
+            (one.ok, one.what)
+        };
+        let project = "project:pypi:sick".parse().unwrap();
+        registry.freeze(&operator, &project, "odd").await.unwrap();
+        let new = countersign_registry::NewIncident { title: "sick is odd".to_owned(), ..Default::default() };
+        let id = registry.open_incident(&operator, &new).await.unwrap();
+        assert_eq!(complaints(&test).await, [""; 0]);
+        assert!(told("freezes").await.1.contains("project pkg:pypi/sick"), "{:?}", told("freezes").await);
+        assert!(told("incidents").await.1.contains(&format!("{id} \"sick is odd\"")));
+        let troubles = registry.troubles().await.unwrap();
+        assert_eq!((troubles.projects, troubles.incidents), (1, 0), "those of operators are not counted");
+        registry.freeze(&operator, &countersign_registry::Subject::Registry, "A worm spreads").await.unwrap();
+        let (ok, what) = told("freezes").await;
+        assert!(!ok && what.contains("A worm spreads"), "{what}");
+        registry.unfreeze(&operator, &countersign_registry::Subject::Registry).await.unwrap();
+        assert_eq!(complaints(&test).await, [""; 0]);
+        test.turn_clock(Duration::from_secs(8 * 86_400));
+        let old = complaints(&test).await;
+        assert!(old.contains(&"freezes") && old.contains(&"incidents"), "{old:?}");
+        registry.unfreeze(&operator, &project).await.unwrap();
+        let over = countersign_registry::IncidentChange { text: "It is over.".to_owned(), close: true, ..Default::default() };
+        registry.update_incident(&operator, &id, &over).await.unwrap();
+        assert_eq!((told("freezes").await.0, told("incidents").await), (true, (true, "none is open".to_owned())));
+    }
+
     async fn a_skewed_clock_is_found(test: TestRegistry) {
         published(&test).await;
         test.turn_clock(Duration::from_secs(40));

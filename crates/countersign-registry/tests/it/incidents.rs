@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use countersign_formats::Ecosystem;
-use countersign_registry::model::{Action, Actor, Level, Portion, Role, Time};
+use countersign_registry::model::{Action, Actor, Level, Membership, Portion, Role, Time};
 use countersign_registry::{
     IncidentChange, NewIncident, Rewind, StepState, Subject, Trace, Window,
 };
@@ -292,6 +292,58 @@ on_both_databases! {
         assert_eq!(owners, ["ann", "bob"]);
         let again = test.rewound("user:ann", since, true).await;
         assert_eq!((again.count(StepState::Done), again.count(StepState::Already)), (0, 7), "{again:#?}");
+        test.check().await;
+    }
+
+    async fn publishers_and_members_that_a_thief_removed_are_put_back(test: TestRegistry) {
+        let sample = trusted::sample(&test, &[]).await;
+        let (registry, operator) = (&test.registry, Actor::operator());
+        let id = sample.publisher.id.clone();
+        test.user("bob").await;
+        test.user("cleo").await;
+        test.give_passkey("ada").await;
+        let ada = test.session("ada", Level::Phishproof, true).await;
+        registry.create_organisation(&ada, "acme", "Acme", None).await.unwrap();
+        for (user, standing) in [("bob", Membership::Manager), ("cleo", Membership::Member)] {
+            let (secret, _) = registry.invite(&ada, "acme", user, standing).await.unwrap();
+            let invited = test.session(user, Level::TwoFactor, true).await;
+            registry.accept_invitation(&invited, &secret).await.unwrap();
+        }
+        registry.create_team(&ada, "acme", "core").await.unwrap();
+        registry.set_team_member(&ada, "acme", "core", "bob", true).await.unwrap();
+        let (robot, _) = trusted::minted(registry, &sample.issuer, &trusted::release()).await.unwrap();
+        test.turn_clock(Duration::from_secs(3_600));
+        let since = test.moment();
+        // The thief makes the trusted workflow and the people go; cleo leaves at the same time.
+        let thief = test.session("ada", Level::Phishproof, true).await;
+        registry.remove_publisher(&thief, PYPI, "sample", &id).await.unwrap();
+        registry.set_standing(&thief, "acme", "bob", None).await.unwrap();
+        let cleo = test.session("cleo", Level::TwoFactor, true).await;
+        registry.set_standing(&cleo, "acme", "cleo", None).await.unwrap();
+        refused(registry.restore_publisher(&thief, PYPI, "sample", &id).await, "operator-needed");
+        refused(registry.restore_member(&thief, "acme", "bob", Membership::Owner, &[]).await, "operator-needed");
+        let plan = test.rewound("user:ada", since, false).await;
+        for words in ["octo/sample", "removed bob from acme: manager again"] {
+            assert_eq!(state_of(&plan, words), StepState::Planned, "{words}");
+        }
+        assert!(trusted::minted(registry, &sample.issuer, &trusted::release()).await.is_err(), "a plan changes nothing");
+        let done = test.rewound("user:ada", since, true).await;
+        assert_eq!((done.count(StepState::Done), done.count(StepState::Refused)), (2, 0), "{done:#?}");
+        // As it was, with the team; the workflow publishes again, with a token of today.
+        let acme = registry.organisation(&ada, "acme").await.unwrap();
+        assert_eq!(acme.teams[0].members, ["bob"]);
+        let bob = acme.members.iter().find(|member| member.user == "bob").unwrap();
+        assert_eq!(bob.standing, Membership::Manager);
+        assert!(test.publish(&robot, &trusted::wheel("sample", "0.9")).await.is_err());
+        let (robot, _) = trusted::minted(registry, &sample.issuer, &trusted::release()).await.unwrap();
+        test.publish(&robot, &trusted::wheel("sample", "1.0")).await.unwrap();
+        let again = test.rewound("user:ada", since, true).await;
+        assert_eq!((again.count(StepState::Done), again.count(StepState::Already)), (0, 2), "{again:#?}");
+        // Who left is not put back by anybody, and nobody is twice.
+        let own = test.rewound("user:cleo", since, true).await;
+        assert_eq!(state_of(&own, "cleo in acme"), StepState::ByHand);
+        refused(registry.restore_publisher(&operator, PYPI, "sample", &id).await, "publisher-exists");
+        refused(registry.restore_publisher(&operator, PYPI, "sample", "none").await, "publisher-unknown");
         test.check().await;
     }
 

@@ -54,6 +54,49 @@ async fn findings(test: &TestRegistry) -> Vec<(String, String)> {
 }
 
 on_both_databases! {
+    async fn names_that_do_not_exist_are_counted_by_day_without_whoever_asked_and_forgotten_in_time(test: TestRegistry) {
+        let (ann, operator) = (test.user("ann").await, Actor::operator());
+        let registry = &test.registry;
+        test.publish(&ann, &Wheel::new("secret", "1.0").build()).await.unwrap();
+        registry.set_private(&operator, PYPI, "secret", true).await.unwrap();
+        refused(registry.missing_names(&ann).await.map(|_| ()), "operator-needed");
+        let ask = |ecosystem, name: &str, times: u32| (0..times).for_each(|_| registry.note_missing_name(ecosystem, name));
+        let listed = async || -> Vec<(String, u64, u64, bool)> {
+            let found = registry.missing_names(&operator).await.unwrap();
+            found.into_iter().map(|one| (format!("{}:{}", one.ecosystem, one.key), one.asked, one.days, one.prohibited)).collect()
+        };
+        assert!(listed().await.is_empty());
+        ask(PYPI, "made-up", 3);
+        ask(NPM, "made-up", 5);
+        // What is there for some is not missing; what is no name of reasonable length is not kept.
+        ask(PYPI, "secret", 50);
+        ask(PYPI, &"n".repeat(101), 50);
+        assert_eq!(listed().await, [("npm:made-up".to_owned(), 5, 1, false), ("pypi:made-up".to_owned(), 3, 1, false)]);
+        test.turn_clock(std::time::Duration::from_secs(86_400));
+        ask(PYPI, "made-up", 4);
+        registry.flush_missing_names().await.unwrap();
+        registry.flush_missing_names().await.unwrap();
+        registry.prohibit_name(&operator, PYPI, "made-up", Some("it never existed")).await.unwrap();
+        assert_eq!(listed().await, [("pypi:made-up".to_owned(), 7, 2, true), ("npm:made-up".to_owned(), 5, 1, false)]);
+        // Somebody founds it: it is missing no longer.
+        publish_npm(registry, &ann, &NpmPackage::new("made-up", "1.0.0").request("latest")).await.unwrap();
+        assert_eq!(listed().await.len(), 1);
+        // Of a day with very many, those that were asked for least are forgotten.
+        for number in 0..11_000 {
+            registry.note_missing_name(PYPI, &format!("wave-{number}"));
+            if number % 1_000 == 999 {
+                registry.flush_missing_names().await.unwrap();
+            }
+        }
+        assert_eq!(listed().await[0].1, 7);
+        assert!(test.count("SELECT count(*) AS n FROM missing_names").await < 5_010);
+        test.turn_clock(std::time::Duration::from_secs(32 * 86_400));
+        ask(PYPI, "later", 1);
+        assert_eq!(listed().await, [("pypi:later".to_owned(), 1, 1, false)]);
+        assert_eq!(test.count("SELECT count(*) AS n FROM missing_names").await, 1);
+        test.check().await;
+    }
+
     async fn what_looks_like_a_protected_name_is_held_with_all_that_follows_until_somebody_decides(test: TestRegistry) {
         let (ann, operator) = (test.user("ann").await, Actor::operator());
         assert_eq!(import(&test, "top", Tier::Hold, "Requests\nnumpy,7\n# end\n").await.unwrap(), 2);

@@ -226,10 +226,13 @@ fn pages_of_ones_own_have_no_faults_in_any_view() {
         "/login/device",
         "/projects/pypi/shown/settings",
         "/projects/pypi/shown/settings/publishers/new?issuer=github",
+        "/projects/pypi/shown/settings/cases",
         "/operator",
         "/operator/users",
         "/operator/projects",
         "/operator/incidents",
+        "/operator/advisories",
+        "/operator/names",
         "/operator/rules",
         "/account/approvals",
     ] {

@@ -7,6 +7,7 @@ use countersign_testkit::clients::{Clients, both_outputs};
 use countersign_testkit::http;
 use countersign_testkit::node::{Node, NodeHome};
 use countersign_testkit::packages::Wheel;
+use countersign_testkit::schema;
 use countersign_testkit::server::{ServerOptions, TestServer};
 use serde_json::{Value, json};
 
@@ -161,6 +162,7 @@ fn npm_audit_and_pip_audit_warn_of_what_was_imported_and_issued() {
     let record = server.get(&format!("/osv/{id}.json")).unwrap();
     let record: Value = record.expect_status(200).unwrap().json().unwrap();
     assert_eq!(record["affected"][0]["package"]["name"], "shaky");
+    assert_eq!(schema::osv().faults(schema::OSV, &record), [""; 0]);
     let list = server.get("/osv/modified_id.csv").unwrap();
     assert!(
         String::from_utf8(list.body)

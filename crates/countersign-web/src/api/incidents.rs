@@ -320,7 +320,7 @@ fn subject(text: &str) -> Result<Subject, Refusal> {
     })
 }
 
-fn time(text: &str) -> Result<Time, Refusal> {
+pub(super) fn time(text: &str) -> Result<Time, Refusal> {
     let at: Option<jiff::Timestamp> = text.parse().ok();
     at.map(|at| Time(at.as_microsecond())).ok_or_else(|| {
         let shown: String = text.chars().take(40).collect();

@@ -178,6 +178,7 @@ fn documented() -> OpenApiRouter<Site> {
         .routes(routes!(operator::namespaces))
         .routes(routes!(operator::reserve_namespace))
         .routes(routes!(names::name_rules))
+        .routes(routes!(names::missing_names))
         .routes(routes!(names::check_name))
         .routes(routes!(names::prohibit_name))
         .routes(routes!(names::allow_name))
@@ -185,6 +186,7 @@ fn documented() -> OpenApiRouter<Site> {
         .routes(routes!(moderation::report))
         .routes(routes!(moderation::report_state))
         .routes(routes!(moderation::cases_of))
+        .routes(routes!(moderation::findings_of))
         .routes(routes!(moderation::appeal))
         .routes(routes!(moderation::cases))
         .routes(routes!(moderation::answer_case))
@@ -230,6 +232,9 @@ fn documented() -> OpenApiRouter<Site> {
         .routes(routes!(service::audience, service::exchange))
         .routes(routes!(advisories::record))
         .routes(routes!(advisories::query))
+        .routes(routes!(advisories::exemptions, advisories::exempt))
+        .routes(routes!(advisories::end_exemption))
+        .routes(routes!(advisories::warn_downloaders))
 }
 
 /// The description of the API, as served and as committed in `docs/openapi.json`.

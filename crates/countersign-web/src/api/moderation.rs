@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 use countersign_formats::purl;
 use countersign_registry::Error;
 use countersign_registry::model::{
-    CallerOrigin, Case, Cause, Order, Portion, Report, ReporterFacts, Reporting,
+    CallerOrigin, Case, Cause, FoundIn, Order, Portion, Report, ReporterFacts, Reporting,
 };
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -282,6 +282,67 @@ pub(super) async fn cases_of(
         .map_err(Refusal::problem)?;
     let items = cases.into_iter().map(Into::into).collect();
     let told = json(&site, &CaseList { items })?;
+    Ok(kept_by_nobody(StatusCode::OK, told))
+}
+
+/// Something that the scanner found in a file.
+#[derive(Serialize, ToSchema)]
+pub(super) struct FindingView {
+    /// The file.
+    purl: String,
+    /// Where that is in its life now: `live`, `held`, `quarantined` or `removed`.
+    state: &'static str,
+    found: String,
+    rule: String,
+    title: String,
+    /// How heavy it is, from 0 to 100.
+    score: u32,
+    /// The member of the archive; empty for the whole.
+    path: String,
+    /// From 1 on; 0 where there is none.
+    line: u32,
+    snippet: String,
+}
+
+impl From<FoundIn> for FindingView {
+    fn from(found: FoundIn) -> Self {
+        Self {
+            purl: found.purl,
+            state: found.state.as_str(),
+            found: found.found.rfc3339(),
+            rule: found.finding.rule,
+            title: found.finding.title,
+            score: found.finding.score,
+            path: found.finding.path,
+            line: found.finding.line,
+            snippet: found.finding.snippet,
+        }
+    }
+}
+
+/// What the scanner found in a project's files.
+#[derive(Serialize, ToSchema)]
+pub(super) struct FindingList {
+    items: Vec<FindingView>,
+}
+
+/// What the scanner found in a project's files, for its own people
+#[utoipa::path(get, path = "/api/v1/projects/{ecosystem}/{name}/findings", tag = "moderation", security(("token" = [])),
+    params(("ecosystem" = String, Path), ("name" = String, Path)),
+    responses((status = OK, body = FindingList), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn findings_of(
+    State(site): State<Site>,
+    Path((system, name)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Answer {
+    let actor = site.actor(&headers).await.map_err(Refusal::problem)?;
+    let found = site
+        .registry
+        .findings_of(&actor, ecosystem(&system)?, &name)
+        .await
+        .map_err(Refusal::problem)?;
+    let items = found.into_iter().map(Into::into).collect();
+    let told = json(&site, &FindingList { items })?;
     Ok(kept_by_nobody(StatusCode::OK, told))
 }
 

@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use countersign_formats::Ecosystem;
 use countersign_registry::model::Actor;
-use countersign_registry::{Error, NameOpinion, NameReason};
+use countersign_registry::{Error, MissingName, NameOpinion, NameReason};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -173,6 +173,55 @@ pub(super) async fn name_rules(State(site): State<Site>, headers: HeaderMap) -> 
         })
     };
     json(&site, &rules.await.map_err(Refusal::problem)?)
+}
+
+/// A name that installers ask for, and that does not exist.
+#[derive(Serialize, ToSchema)]
+pub(super) struct MissingNameView {
+    ecosystem: &'static str,
+    name: String,
+    /// How often within the last thirty days, at least.
+    asked: u64,
+    /// On how many of them.
+    days: u64,
+    /// The last of them.
+    last: String,
+    /// Nobody may take it.
+    prohibited: bool,
+}
+
+impl From<MissingName> for MissingNameView {
+    fn from(missing: MissingName) -> Self {
+        Self {
+            ecosystem: missing.ecosystem.as_str(),
+            name: missing.key,
+            asked: missing.asked,
+            days: missing.days,
+            last: missing.last.rfc3339().chars().take(10).collect(),
+            prohibited: missing.prohibited,
+        }
+    }
+}
+
+/// Names that do not exist and are asked for.
+#[derive(Serialize, ToSchema)]
+pub(super) struct MissingNames {
+    /// Those first that are asked for most; two hundred at most.
+    items: Vec<MissingNameView>,
+}
+
+/// Names that installers ask for, and that do not exist
+#[utoipa::path(get, path = "/api/v1/operator/names/missing", tag = "operator", security(("session" = [])),
+    responses((status = OK, body = MissingNames), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn missing_names(State(site): State<Site>, headers: HeaderMap) -> Answer {
+    let actor = site.actor(&headers).await.map_err(Refusal::problem)?;
+    let found = site
+        .registry
+        .missing_names(&actor)
+        .await
+        .map_err(Refusal::problem)?;
+    let items = found.into_iter().map(Into::into).collect();
+    json(&site, &MissingNames { items })
 }
 
 /// What would become of a name if somebody without any rights founded it

@@ -256,6 +256,8 @@ pub(super) struct File {
     proof_url: String,
     /// `live`, `quarantined`, …
     state: String,
+    /// Why it is withheld, where it is.
+    withheld_because: Option<String>,
     /// The workflow that published it; null where it was none.
     origin: Option<Origin>,
 }
@@ -279,6 +281,7 @@ impl File {
             uploaded_by: file.uploaded_by,
             leaf: file.leaf,
             state: file.state.as_str().to_owned(),
+            withheld_because: file.withheld_because,
             origin: file.origin.map(Into::into),
         }
     }

@@ -6,7 +6,7 @@ use countersign_registry::model::ReleaseDetail;
 use countersign_registry::{Concern, DependencyConcern, Registry, Result};
 
 use super::links;
-use super::phrase::{counted, shortened};
+use super::phrase::{Day, counted, shortened};
 
 /// Advisories of one dependency that are named on a page.
 const NAMED: usize = 5;
@@ -14,8 +14,14 @@ const NAMED: usize = 5;
 /// What is known to be bad, as a page shows it.
 #[derive(Default)]
 pub(super) struct Advised {
+    /// The version that is meant.
+    pub(super) version: String,
     /// About the release itself.
     pub(super) own: Vec<Told>,
+    /// Those because of which it is not served here.
+    pub(super) blocked: Vec<Told>,
+    /// Those that do not count here, though others like them do.
+    pub(super) exempt: Vec<Exempt>,
     /// About what it needs.
     pub(super) needed: Vec<Needed>,
 }
@@ -30,6 +36,14 @@ pub(super) struct Told {
     pub(super) certain: bool,
     pub(super) fixed: Option<String>,
     pub(super) aliases: String,
+}
+
+/// An advisory in spite of which something is served.
+pub(super) struct Exempt {
+    pub(super) told: Told,
+    /// The operator's words.
+    pub(super) reason: String,
+    pub(super) until: Option<Day>,
 }
 
 /// A dependency of which something is known.
@@ -112,7 +126,21 @@ impl Advised {
             .map(|(_, dependency)| dependency.name_key.as_str())
             .collect();
         let needed = registry.dependency_concerns(ecosystem, &names).await?;
+        let standing = registry
+            .advisory_standing(ecosystem, key, &detail.release.version)
+            .await?;
         Ok(Self {
+            version: detail.release.version.clone(),
+            blocked: standing.blocked.iter().map(Told::from).collect(),
+            exempt: standing
+                .exempt
+                .iter()
+                .map(|(concern, exemption)| Exempt {
+                    told: Told::from(concern),
+                    reason: exemption.reason.clone(),
+                    until: exemption.until.map(Day),
+                })
+                .collect(),
             own: own.iter().map(Told::from).collect(),
             needed: needed
                 .iter()
@@ -121,6 +149,9 @@ impl Advised {
         })
     }
 }
+
+#[cfg(test)]
+use countersign_registry::model::Time;
 
 #[cfg(test)]
 impl Advised {
@@ -137,6 +168,13 @@ impl Advised {
             aliases: "CVE-2026-0001".to_owned(),
         };
         Self {
+            version: "4.2.0".to_owned(),
+            blocked: vec![told("MAL-2026-1", true, true)],
+            exempt: vec![Exempt {
+                told: told("PYSEC-2026-9", false, true),
+                reason: "Nothing foreign is ever parsed with it <here>".to_owned(),
+                until: Some(Day(Time(1_800_000_000_000_000))),
+            }],
             own: vec![
                 told("MAL-2026-1", true, true),
                 told("PYSEC-2026-2", false, false),

@@ -10,6 +10,7 @@ mod approvals;
 mod ask;
 mod assessment;
 mod assets;
+mod cases;
 mod failure;
 mod guest;
 mod help;
@@ -20,7 +21,9 @@ mod leaked;
 pub(crate) mod links;
 mod log;
 mod operator;
+mod operator_advisories;
 mod operator_incidents;
+mod operator_names;
 mod organisation;
 mod origin;
 mod phrase;
@@ -88,12 +91,15 @@ pub fn routes() -> Router<Site> {
         .merge(account::routes())
         .merge(approvals::routes())
         .merge(assessment::routes())
+        .merge(cases::routes())
         .merge(staged::routes())
         .merge(incidents::routes())
         .merge(leaked::routes())
         .merge(report::routes())
         .merge(operator::routes())
+        .merge(operator_advisories::routes())
         .merge(operator_incidents::routes())
+        .merge(operator_names::routes())
         .merge(organisation::routes())
         .merge(policies::routes())
         .merge(recovery::routes())

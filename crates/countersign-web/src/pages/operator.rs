@@ -28,12 +28,14 @@ const PROJECTS: &str = "/operator/projects";
 const QUEUE: &str = "/operator/queue";
 const RULES: &str = "/operator/rules";
 const ROOTS: &str = "/operator/trust-roots";
-pub(super) const TABS: [(&str, &str); 7] = [
+pub(super) const TABS: [(&str, &str); 9] = [
     (HERE, "Health"),
     (USERS, "Users"),
     (PROJECTS, "Projects"),
     (QUEUE, "Queue"),
     (super::operator_incidents::INCIDENTS, "Incidents"),
+    (super::operator_advisories::ADVISORIES, "Advisories"),
+    (super::operator_names::NAMES, "Names"),
     (RULES, "Rules"),
     (ROOTS, "Trust roots"),
 ];

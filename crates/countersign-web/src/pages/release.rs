@@ -41,6 +41,7 @@ struct ReleasePage<'a> {
     report_page: String,
     summary: &'a str,
     banner: Option<Banner>,
+    withheld: Option<WithheldFiles<'a>>,
     yanked: Option<(Day, &'a str)>,
     deprecated: Option<&'a str>,
     prerelease: bool,
@@ -61,6 +62,48 @@ struct ReleasePage<'a> {
     facts: Facts,
     health: Option<Health>,
     readme: Readme,
+}
+
+/// Reasons for withholding that are named on a page.
+const REASONS: usize = 5;
+
+/// What of a release is withheld, where its project is not.
+struct WithheldFiles<'a> {
+    /// Such as `All of its files are`.
+    extent: String,
+    /// Why, with the file where they differ.
+    reasons: Vec<(Option<&'a str>, &'a str)>,
+}
+
+impl<'a> WithheldFiles<'a> {
+    fn of(files: &'a [FileDetail]) -> Option<Self> {
+        let withheld: Vec<&FileDetail> = files
+            .iter()
+            .filter(|file| file.state == FileState::Quarantined)
+            .collect();
+        let served = files.iter().any(|file| file.state == FileState::Live);
+        let number = withheld.len() as u64;
+        let extent = match (number, served) {
+            (0, _) => return None,
+            (_, false) => "This release is".to_owned(),
+            (1, true) => "One of its files is".to_owned(),
+            (number, true) => format!("{} of its files are", phrase::count(number)),
+        };
+        let reasons: Vec<(&str, &str)> = withheld
+            .iter()
+            .filter_map(|file| Some((file.filename.as_str(), file.withheld_because.as_deref()?)))
+            .collect();
+        let alike = reasons.iter().all(|(_, why)| *why == reasons[0].1);
+        let named = if alike { 1 } else { REASONS };
+        Some(Self {
+            extent,
+            reasons: reasons
+                .into_iter()
+                .take(named)
+                .map(|(file, why)| ((!alike).then_some(file), why))
+                .collect(),
+        })
+    }
 }
 
 /// A file in the table.
@@ -497,11 +540,8 @@ async fn page(visit: &Visit, ecosystem: &str, name: &str, version: &str) -> Resu
             let advised = Advised::of(registry, system, key, &release).await?;
             let page = ReleasePage::new(&visit.frame, &project, &release, security);
             let health = Health::of(registry, &project, &page.facts).await?;
-            Page::render(&ReleasePage {
-                advised,
-                health,
-                ..page
-            })
+            let page = page.advised(advised);
+            Page::render(&ReleasePage { health, ..page })
         })
         .await
 }
@@ -515,7 +555,25 @@ fn no_such_release(project: &ProjectDetail, version: &str) -> Error {
     .remedy("All its releases are listed on the project's page.")
 }
 
+/// Nothing of these can be downloaded; the log keeps proving what was.
+fn refuse(files: &mut [FileRow<'_>], why: &'static str, log: &str) {
+    for row in files {
+        (row.download, row.metadata) = (None, None);
+        row.withheld = row.withheld.or(Some(why));
+        row.proof = leaf_proof(log, row.file.leaf);
+    }
+}
+
 impl<'a> ReleasePage<'a> {
+    /// With what advisories say, and what follows from it here.
+    fn advised(mut self, advised: Advised) -> Self {
+        if !advised.blocked.is_empty() {
+            refuse(&mut self.files, "not served here", &self.frame.log);
+            (self.install, self.pinned, self.example) = (None, None, None);
+        }
+        Self { advised, ..self }
+    }
+
     fn new(
         frame: &'a Frame,
         project: &'a ProjectDetail,
@@ -530,11 +588,7 @@ impl<'a> ReleasePage<'a> {
             .filter_map(|file| FileRow::of(file, &frame.log))
             .collect();
         if quarantined {
-            for row in &mut files {
-                (row.download, row.metadata) = (None, None);
-                row.withheld = row.withheld.or(Some("quarantined"));
-                row.proof = leaf_proof(&frame.log, row.file.leaf);
-            }
+            refuse(&mut files, "quarantined", &frame.log);
         }
         let live = || files.iter().filter(|row| row.download.is_some());
         let installable = live().next().is_some();
@@ -571,6 +625,8 @@ impl<'a> ReleasePage<'a> {
             report_page: links::report(ecosystem, &project.key, Some(&release.version)),
             summary: manifest.summary.as_deref().unwrap_or_default(),
             banner: Banner::of(project),
+            // Its banner says it of the whole project.
+            withheld: WithheldFiles::of(&detail.files).filter(|_| !quarantined),
             yanked: release
                 .yanked
                 .as_ref()
@@ -638,12 +694,8 @@ pub(super) fn samples() -> Vec<(&'static str, String)> {
             let page = ReleasePage::new(&frame, &project, &release, Security::new(&[], None));
             let advised = Advised::sample();
             let health = Health::sample(&project, &page.facts);
-            let page = ReleasePage {
-                advised,
-                health,
-                ..page
-            };
-            page.render().unwrap()
+            let page = page.advised(advised);
+            ReleasePage { health, ..page }.render().unwrap()
         }),
         (
             "release-attested",
@@ -680,6 +732,14 @@ pub(super) fn samples() -> Vec<(&'static str, String)> {
             "release-plain",
             page(&samples::small_project(), &samples::plain_release()),
         ),
+        ("release-withheld", {
+            let mut release = samples::release();
+            for file in &mut release.files {
+                file.state = FileState::Quarantined;
+                file.withheld_because = Some("It sends <b>swordfish</b> away".to_owned());
+            }
+            page(&samples::project(), &release)
+        }),
         (
             "release-quarantined",
             page(&quarantined, &samples::release()),
@@ -736,6 +796,37 @@ mod tests {
         for file in samples::release().files {
             assert!(!quarantined.contains(&format!("href=\"{}\"", file.path)));
         }
+    }
+
+    #[test]
+    fn what_is_not_served_says_why_and_offers_nothing() {
+        let blocked = sample("release-advised");
+        assert!(
+            blocked.contains("Not served here.") && blocked.contains("Nothing foreign is ever")
+        );
+        let withheld = sample("release-withheld");
+        let said = "This release is withheld";
+        assert!(withheld.contains(said) && withheld.contains("It sends &#60;b&#62;swordfish"));
+        assert_eq!(withheld.matches("swordfish").count(), 1, "one reason, once");
+        for page in [&blocked, &withheld] {
+            assert!(!page.contains("id=\"install\""));
+            for file in samples::release().files {
+                assert!(!page.contains(&format!("href=\"{}\"", file.path)));
+            }
+        }
+        let mut release = samples::release();
+        release.files[0].state = FileState::Quarantined;
+        release.files[0].withheld_because = Some("odd".to_owned());
+        release.files[1].state = FileState::Quarantined;
+        release.files[1].withheld_because = Some("worse".to_owned());
+        let part = WithheldFiles::of(&release.files).unwrap();
+        assert_eq!(part.extent, "2 of its files are");
+        assert_eq!(part.reasons.len(), 2);
+        assert_eq!(
+            part.reasons[1],
+            (Some(release.files[1].filename.as_str()), "worse")
+        );
+        assert!(WithheldFiles::of(&samples::release().files).is_none());
     }
 
     #[test]

@@ -258,6 +258,7 @@ fn file(filename: &str, size: u64, python_tag: &str, leaf: u64) -> FileDetail {
         uploaded_by: "miriam".to_owned(),
         leaf,
         state: FileState::Live,
+        withheld_because: None,
         origin: None,
         sha256,
     }

@@ -72,6 +72,7 @@ struct SettingsPage<'a> {
     to_check: String,
     to_remove: String,
     to_provenance: String,
+    to_cases: String,
     system: &'static str,
     project: ProjectDetail,
     people: Vec<(String, &'static str)>,
@@ -176,6 +177,7 @@ async fn show(member: Member, Path((system, name)): Addressed) -> Result<Respons
             .map(|role| (role.as_str(), in_words(role)))
             .collect(),
         to_provenance: format!("{}/provenance", path_of(system, &project.key)),
+        to_cases: format!("{}/cases", path_of(system, &project.key)),
         project,
         publishers,
         issuers,

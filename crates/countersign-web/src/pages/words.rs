@@ -42,9 +42,16 @@ pub(super) fn project(ecosystem: Ecosystem) -> &'static str {
 /// What was done, by the word in the address that a form leads back to.
 pub(super) fn done(word: &str) -> Option<&'static str> {
     Some(match word {
+        "appealed" => "The operator is told, and answers you.",
         "answered" => "Its people are told.",
         "incident-opened" => "The incident is open.",
         "incident-updated" => "It is noted, and shown wherever the incident is.",
+        "name-prohibited" => "Nobody but an operator takes that name any more.",
+        "name-permitted" => "The name is prohibited no longer.",
+        "name-reserved" => "It is reserved for them.",
+        "exempted" => "It is served all the same; everybody sees why.",
+        "exemption-ended" => "The exemption has ended: the advisory counts again.",
+        "downloaders-told" => "Everybody whom it concerns is told, each once.",
         "frozen" => "It takes no changes any more, until you end that.",
         "unfrozen" => "It takes changes again.",
         "dismissed" => "The findings are put aside.",

@@ -98,6 +98,7 @@ async fn project_page(
         .registry
         .document(&page_key(kind, key.as_str().to_owned()))
         .await
+        .map_err(|error| site.missing(Ecosystem::Pypi, &key, error))
         .map_err(Refusal::text)?;
     Ok(noting(
         page(&site, &document, kind, &method, &headers),

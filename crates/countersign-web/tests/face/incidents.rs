@@ -4,6 +4,7 @@ use countersign_registry::model::Actor;
 use countersign_registry::{IncidentChange, NewIncident, Subject};
 use countersign_testkit::packages::{Crate, NpmPackage, Wheel};
 use http::Method;
+use serde_json::json;
 
 use crate::house::house;
 
@@ -25,7 +26,8 @@ async fn a_frozen_registry_tells_each_client_why_in_its_own_form() {
         .upload(&Wheel::new("sample", "2.0").build())
         .await
         .expect(403);
-    assert!(refused.text().contains(why), "{}", refused.text());
+    let sentence = format!("{why}.");
+    assert!(refused.text().contains(&sentence), "{}", refused.text());
     let bearer = format!("Bearer {}", house.token);
     let headers = [("authorization", house.token.as_str())];
     let new = Method::PUT;
@@ -66,6 +68,9 @@ async fn a_frozen_registry_tells_each_client_why_in_its_own_form() {
     assert!(page.text().contains(why), "{}", page.text());
     let told = house.get("/api/v1/incidents").await.expect(200).json();
     assert_eq!(told["standstill"]["reason"], why);
+    let health = house.get("/healthz").await.expect(200).json();
+    assert_eq!(health["frozen"]["registry"]["reason"], why);
+    assert_eq!(health["ok"], true, "it serves as before");
     house
         .registry
         .unfreeze(&operator, &Subject::Registry)
@@ -106,6 +111,19 @@ async fn an_incident_is_seen_once_it_is_public_and_its_words_are_no_markup() {
         .update_incident(&operator, &id, &change)
         .await
         .unwrap();
+    let project = "project:pypi:sample".parse().unwrap();
+    registry.freeze(&operator, &project, "odd").await.unwrap();
+    let health = house.get("/healthz").await.expect(200);
+    let told = health.json();
+    assert_eq!(
+        (
+            &told["frozen"]["registry"],
+            &told["frozen"]["projects"],
+            &told["incidents_open"]
+        ),
+        (&json!(null), &json!(1), &json!(1))
+    );
+    assert!(!health.text().contains("sample") && !health.text().contains("odd"));
     let page = house.get(&address).await.expect(200);
     let text = page.text();
     assert!(text.contains("We look at it.") && text.contains("<strong>not</strong>"));

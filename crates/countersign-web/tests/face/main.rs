@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that can not go on fails")]
 
 mod accounts;
+mod advisories;
 mod api;
+mod cases;
 mod files;
 mod house;
 mod incidents;

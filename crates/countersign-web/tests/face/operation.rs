@@ -125,6 +125,50 @@ async fn policies_are_filled_from_what_is_enforced_dated_and_linked_from_every_p
 }
 
 #[tokio::test]
+async fn the_page_on_deletion_is_what_the_configuration_enforces() {
+    use countersign_registry::DeletePolicy;
+    let week = std::time::Duration::from_secs(7 * 86_400);
+    let npm = DeletePolicy::preset("npm-like").unwrap();
+    for (policy, on_page, asked) in [
+        (DeletePolicy::Never, "Only the operator deletes.", ""),
+        (
+            DeletePolicy::Always,
+            "may delete what they published at any time",
+            "projects at any time.",
+        ),
+        (
+            DeletePolicy::Within(week),
+            "until 7 days after it was published",
+            "within 168 hours",
+        ),
+        (
+            npm,
+            "fewer than 300 times in 7 days",
+            "fewer than 300 times in 7 days",
+        ),
+    ] {
+        let house = house_with(|settings, _| settings.delete = policy).await;
+        let page = house.get("/policies/deletion").await.expect(200);
+        let text = page.text().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(on_page), "{on_page}: {text}");
+        house.published("sample", "0.1").await;
+        let bearer = format!("Bearer {}", house.token);
+        let path = "/api/v1/projects/pypi/sample/deletion?version=0.1";
+        let told = house.get_with(path, &[("authorization", &bearer)]).await;
+        if asked.is_empty() {
+            assert_eq!(told.expect(403).json()["code"], "deletion-closed");
+            continue;
+        }
+        let told = told.expect(200).json();
+        let mut sentences = told["policy"].as_array().unwrap().iter();
+        assert!(sentences.any(|one| one.as_str().unwrap().contains(asked)));
+        assert_eq!(told["files"][0], "sample-0.1-py3-none-any.whl");
+        // It was a question.
+        house.get("/pypi/simple/sample/").await.expect(200);
+    }
+}
+
+#[tokio::test]
 async fn the_well_known_file_tells_clients_where_to_begin() {
     let house = house().await;
     let body = house

@@ -1198,6 +1198,86 @@ async fn an_operator_operates_in_a_fresh_session_and_nobody_else_does() {
         .await
         .expect(204);
     assert_eq!(opinion("evil%2dname").await.0, "refused");
+    // What installers ask for in vain is counted, in each dialect; what people look at in a browser is not.
+    for (path, times) in [
+        ("/pypi/simple/hallu-cinated/", 3),
+        ("/npm/hallu-cinated", 2),
+        ("/cargo/index/ha/ll/hallu-cinated", 1),
+        ("/project/pypi/looked-at/", 1),
+        ("/pypi/simple/sample/", 1),
+    ] {
+        for _ in 0..times {
+            house.get(path).await;
+        }
+    }
+    let missing = operate(Method::GET, "/api/v1/operator/names/missing", "").await;
+    let missing = missing.expect(200).json();
+    let told: Vec<_> = missing["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| {
+            (
+                one["ecosystem"].as_str().unwrap(),
+                one["name"].as_str().unwrap(),
+                one["asked"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    let name = "hallu-cinated";
+    assert_eq!(
+        told,
+        [("pypi", name, 3), ("npm", name, 2), ("cargo", name, 1)]
+    );
+    let form = "project=npm:hallu-cinated&why=It+never+existed";
+    house
+        .form(&chief, "/operator/names/prohibit", form)
+        .await
+        .expect(303);
+    let page = house
+        .get_with("/operator/names", &[("cookie", &chief.cookie)])
+        .await
+        .expect(200);
+    assert!(
+        page.text().contains("asked for 3 times on 1 day")
+            && page.text().contains("It never existed")
+    );
+    let form = "project=npm:hallu-cinated&do=permit";
+    house
+        .form(&chief, "/operator/names/prohibit", form)
+        .await
+        .expect(303);
+    house
+        .form(&kate, "/operator/names/prohibit", "project=x&why=for+fun")
+        .await
+        .expect(401);
+    house
+        .form(
+            &chief,
+            "/operator/names/reserve",
+            "project=pypi:hallu-cinated&organisation=none",
+        )
+        .await
+        .expect(303);
+    assert_eq!(
+        opinion("hallu-cinated").await.0,
+        "free",
+        "there is no such organisation"
+    );
+    house
+        .registry
+        .create_organisation(&Actor::operator(), "acme", "Acme", Some("bob"))
+        .await
+        .unwrap();
+    house
+        .form(
+            &chief,
+            "/operator/names/reserve",
+            "project=pypi:hallu-cinated&organisation=acme",
+        )
+        .await
+        .expect(303);
+    assert_eq!(opinion("hallu-cinated").await.0, "refused");
     let rules = operate(Method::GET, names, "").await.expect(200).json();
     assert_eq!(rules["prohibited"][0]["reason"], "it robs people");
     assert_eq!(rules["exceptions"][0]["other"], "sample");

@@ -158,6 +158,12 @@ pub struct InstallCheck {
     /// Only tell, and run the command all the same.
     #[arg(long)]
     pub warn: bool,
+    /// Look whether the project's code gets at each flaw, as `audit --reach`. It counts in any case: nothing is installed sooner for it.
+    #[arg(long)]
+    pub reach: bool,
+    /// A folder with the sources of packages, beside the usual ones. May be given several times.
+    #[arg(long, value_name = "DIR", requires = "reach")]
+    pub packages: Vec<PathBuf>,
     /// The command that installs.
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,

@@ -72,11 +72,21 @@ fn checked(common: &Common, options: &InstallCheck, scratch: &Path) -> Result<()
         true => resolved(&options.command, scratch)?,
         false => None,
     };
+    // What was resolved lies elsewhere; the project is here.
+    let elsewhere = asked.is_some();
     let paths = match asked {
         Some(path) => vec![path],
         None => named(&options.lockfiles)?,
     };
-    let (_, exposures) = exposures(common, &options.advisories, &paths, &[])?;
+    let (_, mut exposures) = exposures(common, &options.advisories, &paths, &[])?;
+    if options.reach {
+        for exposure in &mut exposures {
+            match elsewhere {
+                true => exposure.survey_from(Path::new("."), &options.packages),
+                false => exposure.survey(&options.packages),
+            }
+        }
+    }
     let trust = TrustFile::load(&trust_path(common)?)?;
     let registry = match trust.registry(common.registry.as_ref()) {
         Ok(pinned) if !options.advisories.offline => Some(remote(common, &pinned.url)?),

@@ -200,6 +200,8 @@ fn an_install_is_checked_before_it_happens() {
         ],
     );
     desk.write("requirements.txt", "thing==1.0\n");
-    let checked: Value = desk.json(3, &["--json", "install-check", "--advisories", "db.json"]);
+    let check = ["--json", "install-check", "--advisories", "db.json"];
+    let checked: Value = desk.json(3, &check);
     assert_eq!(checked["checked"]["lockfiles"][0]["vulnerable"], 1);
+    assert!(checked["checked"]["lockfiles"][0]["findings"][0]["reach"].is_null());
 }

@@ -903,3 +903,36 @@ fn what_is_deep_long_or_no_text_at_all_ends() {
     desk.write("deep.py", "(".repeat(200_000) + "\nimport pyouter\n");
     assert_ne!(reach(&desk)["answer"], "unreachable");
 }
+
+#[test]
+fn an_install_check_says_the_same_and_lets_nothing_pass() {
+    let desk = Desk::new();
+    Lock::Uv.write(&desk, &[]);
+    Lock::Uv.package(&desk, "inner", "__init__.py", "def go():\n    pass\n");
+    Lock::Uv.package(&desk, "outer", "__init__.py", "");
+    let report = "{\"install\":[{\"metadata\":{\"name\":\"inner\",\"version\":\"1.0.0\"}}]}";
+    let pip = format!(
+        "for a in \"$@\"; do [ \"$previous\" = --report ] && report=$a; previous=$a; done\necho '{report}' > \"$report\""
+    );
+    crate::fix::tool(&desk, "pip", &pip);
+    let check = |command: &[&str]| -> Value {
+        let mut all = words(&desk, &["--json"]);
+        all[0] = "install-check".to_owned();
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        let told = desk.json(3, &[&all[..], command].concat());
+        told["checked"]["lockfiles"][0]["findings"][0]["reach"].clone()
+    };
+    for (source, expected) in [
+        ("import pyinner\n\npyinner.go()\n", "reachable"),
+        ("import os\n", "unreachable"),
+    ] {
+        desk.write("app.py", source);
+        let told = check(&[]);
+        assert_eq!(told["answer"], expected, "{told:#}");
+        assert_eq!(told, reach(&desk));
+        // What pip would install lies elsewhere than the project that it is for.
+        let asked = check(&["--", "pip", "install", "inner"]);
+        let is = asked["answer"] == "reachable";
+        assert_eq!(is, expected == "reachable", "{asked:#}");
+    }
+}

@@ -38,6 +38,7 @@ pub(super) async fn names(common: &Common, command: &Names) -> Result<(), Failur
             }
         }
         Names::List(stores) => list(common, stores).await?,
+        Names::Missing(stores) => missing(common, stores).await?,
         Names::Import {
             file,
             ecosystem,
@@ -145,6 +146,37 @@ pub(super) async fn names(common: &Common, command: &Names) -> Result<(), Failur
             super::people::namespace(common, &command).await?;
         }
     }
+    Ok(())
+}
+
+async fn missing(common: &Common, stores: &Stores) -> Result<(), Failure> {
+    let registry = open(common, stores).await?;
+    let found = registry.missing_names(&Actor::operator()).await?;
+    if common.json {
+        report::json(&json!({"missing": found.iter().map(|one| json!({
+            "ecosystem": one.ecosystem, "name": one.key, "asked": one.asked, "days": one.days, "last": day(one.last),
+            "prohibited": one.prohibited,
+        })).collect::<Vec<_>>()}));
+        return Ok(());
+    }
+    if found.is_empty() {
+        report::line("Nobody asked for a name that does not exist.");
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = found
+        .iter()
+        .map(|one| {
+            let prohibited = if one.prohibited { "prohibited" } else { "" };
+            vec![
+                format!("{}:{}", one.ecosystem, one.key),
+                one.asked.to_string(),
+                one.days.to_string(),
+                day(one.last),
+                prohibited.to_owned(),
+            ]
+        })
+        .collect();
+    report::table(&["NAME", "ASKED", "DAYS", "LAST", ""], &rows);
     Ok(())
 }
 

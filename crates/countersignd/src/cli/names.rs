@@ -22,6 +22,14 @@ pub enum Names {
     },
     /// Show the lists, what is prohibited, and the exceptions.
     List(Stores),
+    /// Print the names that installers ask for and that do not exist, those first that are asked for most.
+    ///
+    /// Such names are misspelt, private elsewhere, or made up by programs that write code; whoever founds one is installed by
+    /// everybody who asks. Servers write their counts down every minute; they are of the last thirty days, and never too high.
+    #[command(after_help = "Examples:
+  countersignd admin names missing
+  countersignd admin names prohibit npm:made-up --reason \"it never existed, and is asked for\"")]
+    Missing(Stores),
     /// Import a list of names to protect, in the place of the one of that name.
     ///
     /// The file has one name a line, the best known first; what follows a comma, a tab or a blank is passed over, so that a

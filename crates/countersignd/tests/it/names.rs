@@ -8,6 +8,8 @@ fn names_are_checked_protected_prohibited_and_let_through() {
     desk.run(&["init"]).expect(0, &[]);
     desk.run(&["admin", "names", "list"])
         .expect(0, &["There is no list"]);
+    desk.run(&["admin", "names", "missing"])
+        .expect(0, &["Nobody asked"]);
     desk.write("top.txt", "requests\nnumpy 7\n");
     let import = |file: &str, more: &[&str]| {
         let mut command = vec!["admin", "names", "import", file, "--ecosystem", "pypi"];

@@ -191,6 +191,7 @@ async fn entries(
         .registry
         .document(&DocumentKey::Index(SYSTEM, key.as_str().to_owned()))
         .await
+        .map_err(|error| site.missing(SYSTEM, &key, error))
         .map_err(Refusal::cargo)?;
     if !is_index_of(&document, lower) {
         return Err(unknown());

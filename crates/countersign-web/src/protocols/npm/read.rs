@@ -138,14 +138,15 @@ async fn document(
     kept: Kept,
     name: &PackageName,
 ) -> Result<std::sync::Arc<Document>, Refusal> {
-    let document =
-        site.registry
-            .document(&kept.key(name))
-            .await
-            .map_err(|error| match &*error.code {
-                "project-unknown" => Refusal::npm(unknown(name)),
-                _ => Refusal::npm(error),
-            })?;
+    let document = site
+        .registry
+        .document(&kept.key(name))
+        .await
+        .map_err(|error| site.missing(Ecosystem::Npm, &name.key(), error))
+        .map_err(|error| match &*error.code {
+            "project-unknown" => Refusal::npm(unknown(name)),
+            _ => Refusal::npm(error),
+        })?;
     if *document.name != *name.as_str() {
         return Err(Refusal::npm(unknown(name)));
     }
