@@ -238,10 +238,13 @@ fn fragment(version: &VersionView, mut shown: Map<String, Value>) -> Fragment {
     if version.package.has_shrinkwrap {
         shown.insert("_hasShrinkwrap".to_owned(), json!(true));
     }
+    let mut shown = Value::Object(shown);
+    // What is signed must not depend on a feature of the library that another crate of a build asked for.
+    shown.sort_all_objects();
     Fragment {
         version: number,
         published: version.published,
-        json: Value::Object(shown).to_string().into(),
+        json: shown.to_string().into(),
     }
 }
 
