@@ -238,14 +238,19 @@ fn fragment(version: &VersionView, mut shown: Map<String, Value>) -> Fragment {
     if version.package.has_shrinkwrap {
         shown.insert("_hasShrinkwrap".to_owned(), json!(true));
     }
-    let mut shown = Value::Object(shown);
-    // What is signed must not depend on a feature of the library that another crate of a build asked for.
-    shown.sort_all_objects();
     Fragment {
         version: number,
         published: version.published,
-        json: shown.to_string().into(),
+        json: signed(shown).into(),
     }
+}
+
+/// The text of an object, with its members sorted: what is signed must not depend on a feature of the library that another crate
+/// of a build asked for.
+fn signed(object: Map<String, Value>) -> String {
+    let mut value = Value::Object(object);
+    value.sort_all_objects();
+    value.to_string()
 }
 
 fn dist(version: &VersionView) -> Value {
@@ -355,7 +360,7 @@ fn with_versions(
         times.insert(fragment.version.clone(), json!(time(fragment.published)));
     }
     root.insert("time".to_owned(), Value::Object(times));
-    let mut document = Value::Object(root).to_string();
+    let mut document = signed(root);
     document.pop(); // the closing brace
     let size: usize = fragments
         .iter()

@@ -255,7 +255,7 @@ pub fn scan(
                 }
                 Err(why) => {
                     // Stops the reader; what is told is the reason that stands beside.
-                    let stopped = Rejection::new("scan-stopped", &why);
+                    let stopped = Rejection::new(Rejection::UNREADABLE, &why);
                     unlooked = Some(why);
                     return Err(stopped);
                 }
