@@ -18,6 +18,7 @@ pub mod crash;
 pub mod fsck;
 pub mod go;
 pub mod http;
+pub mod imitations;
 pub mod issuer;
 pub mod mangled;
 pub mod node;

@@ -31,6 +31,13 @@ pub use tuf::{
 
 use crate::config::{Overrides, Span, public_url};
 
+/// The end of `countersignd scan --help`.
+const YARA_IN_THIS_BUILD: &str = if crate::scan_worker::YARA {
+    "This build takes YARA rules."
+} else {
+    "This build has no YARA: its rules are those of docs/spec/scan-rules.md. Build with --features yara for both."
+};
+
 /// The Countersign package registry: every file in a public log, and nobody has to be believed.
 #[derive(Debug, Parser)]
 #[command(
@@ -156,6 +163,12 @@ pub enum Command {
     Migrate(Stores),
     /// Look for what is wrong, and say what to do about it. Exit code 1 when something is.
     Doctor(Doctor),
+    /// Look at files as the scanner would, with its rules and in its fence. Nothing is published or kept.
+    ///
+    /// Prints the score of each file and what was found in it. Exit code 4 where a file would be withheld (scan.hold_at), 3 where one
+    /// could not be looked at.
+    #[command(after_help = YARA_IN_THIS_BUILD)]
+    Scan(ScanFiles),
     /// Look at one file from standard input, fenced in; the server starts it.
     #[command(hide = true)]
     ScanWorker(ScanWorker),
@@ -266,6 +279,20 @@ pub struct ScanWorker {
     /// Files of rules besides those that come along.
     #[arg(long, value_name = "FILE")]
     pub rules: Vec<PathBuf>,
+    /// Say whether these rules can be used, and write what YARA's were compiled to.
+    #[arg(long)]
+    pub prepare: bool,
+    /// So many bytes of what was prepared stand before the file's.
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    pub prepared: u64,
+}
+
+/// Options of `scan`.
+#[derive(Args, Debug)]
+pub struct ScanFiles {
+    /// Wheels, sdists, crates and npm's tarballs, by their names as they are published.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
 }
 
 /// Options of `doctor`.

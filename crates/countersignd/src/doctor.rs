@@ -12,6 +12,7 @@ use crate::cli::{Common, Doctor};
 use crate::config::{self, Config};
 use crate::failure::{Exit, Failure};
 use crate::instance::{self, Survey};
+use crate::scanner::Workers;
 use crate::{policies, report, tls};
 
 /// Looks at everything.
@@ -29,6 +30,7 @@ pub async fn run(common: &Common, options: &Doctor) -> Result<(), Failure> {
     found.extend(certificate(&config));
     found.push(breached(&config));
     found.push(sign_up(&config));
+    found.push(scanning(&config).await);
     let today = jiff::Timestamp::now()
         .to_zoned(jiff::tz::TimeZone::UTC)
         .date();
@@ -182,6 +184,29 @@ fn breached(config: &Config) -> Diagnosis {
         Ok(list) => Diagnosis::good(
             "breached-passwords",
             format!("{} passwords in {}", list.passwords, path.display()),
+        ),
+    }
+}
+
+/// Does the scanner work, with the rules that are there?
+async fn scanning(config: &Config) -> Diagnosis {
+    if !config.scan.enabled {
+        return Diagnosis::good("scanner", "what is published is not scanned (scan.enabled)");
+    }
+    let yara = if crate::scan_worker::YARA {
+        "with YARA"
+    } else {
+        "without YARA"
+    };
+    match Workers::new(config).check().await {
+        Err(failure) => failed("scanner", &failure),
+        Ok(0) => Diagnosis::good("scanner", format!("the rules that come along, {yara}")),
+        Ok(files) => Diagnosis::good(
+            "scanner",
+            format!(
+                "the rules that come along and {files} files in {}, {yara}",
+                config.scan_rules.display()
+            ),
         ),
     }
 }

@@ -24,6 +24,7 @@ mod policies;
 mod post;
 mod report;
 mod sample;
+mod scan_files;
 mod scan_worker;
 mod scanner;
 mod serve;
@@ -88,6 +89,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     }
     match &cli.command {
         Command::Demo(options) => demo::run(common, options).await,
+        Command::Scan(options) => scan_files::run(common, options).await,
         Command::ScanWorker(_) => Err(Failure::usage(
             "scan-worker",
             "The scanner's worker was started in the wrong place.",

@@ -36,15 +36,22 @@ pub async fn run(common: &Common, options: &Serve) -> Result<(), Failure> {
         .map_err(|error| Failure::environment("listen", error.to_string()))?;
     config.bound(address);
 
+    let workers = scanner::Workers::new(&config);
+    if config.scan.enabled {
+        match workers.check().await {
+            Ok(_) => {}
+            Err(failure) if failure.exit == Exit::Usage => return Err(failure),
+            // What waits for its scan waits on; the rest is served.
+            Err(failure) => tracing::error!(code = failure.code, "{failure}"),
+        }
+    }
     let registry = open_or_init(&config, !options.no_migrate).await?;
     let origin = registry.site_keys().origin;
     let beating = registry.start();
-    let scanning = config.scan.enabled.then(|| {
-        tokio::spawn(scanner::keep_scanning(
-            registry.clone(),
-            scanner::Workers::new(&config),
-        ))
-    });
+    let scanning = config
+        .scan
+        .enabled
+        .then(|| tokio::spawn(scanner::keep_scanning(registry.clone(), workers)));
     let signals = Signals::listen()?;
     let site = config.url.as_str().trim_end_matches('/').to_owned();
     if common.json {

@@ -241,8 +241,16 @@ fn fragment(version: &VersionView, mut shown: Map<String, Value>) -> Fragment {
     Fragment {
         version: number,
         published: version.published,
-        json: Value::Object(shown).to_string().into(),
+        json: signed(shown).into(),
     }
+}
+
+/// The text of an object, with its members sorted: what is signed must not depend on a feature of the library that another crate
+/// of a build asked for.
+fn signed(object: Map<String, Value>) -> String {
+    let mut value = Value::Object(object);
+    value.sort_all_objects();
+    value.to_string()
 }
 
 fn dist(version: &VersionView) -> Value {
@@ -352,7 +360,7 @@ fn with_versions(
         times.insert(fragment.version.clone(), json!(time(fragment.published)));
     }
     root.insert("time".to_owned(), Value::Object(times));
-    let mut document = Value::Object(root).to_string();
+    let mut document = signed(root);
     document.pop(); // the closing brace
     let size: usize = fragments
         .iter()

@@ -39,9 +39,14 @@ impl Scanner for Here {
                 "it was killed".to_owned(),
             ))));
         }
-        let outcome = scan(&Rules::own().unwrap(), request, &mut Cursor::new(bytes));
+        let outcome = scan(
+            &Rules::own().unwrap(),
+            None,
+            request,
+            &mut Cursor::new(bytes),
+        );
         Box::pin(std::future::ready(
-            outcome.map_err(|refused| ScanFault(refused.message)),
+            outcome.map_err(|refused| ScanFault(refused.to_string())),
         ))
     }
 }

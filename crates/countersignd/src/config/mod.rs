@@ -112,9 +112,11 @@ keys! {
     "moderation.reports_withhold" => reports_withhold: bool = "true";
     /// Does that freeze those who published it?
     "moderation.reports_freeze" => reports_freeze: bool = "false";
-    /// Is what is published scanned for what attackers do? It takes Linux with Landlock and seccomp. Rules of your own are
-    /// read from scan-rules/*.toml in the data directory.
+    /// Is what is published scanned for what attackers do? It takes Linux with Landlock and seccomp.
     "scan.enabled" => scan_enabled: bool = "false";
+    /// The directory of rules of your own: *.toml, and where countersignd was built with YARA *.yar and *.yara
+    /// (docs/spec/scan-rules.md). Default: scan-rules in the data directory.
+    "scan.rules" => scan_rules: PathBuf = "\"/etc/countersign/scan-rules\"";
     /// Which new files are served only after their scan: "never", "new-projects" or "always".
     "scan.wait" => scan_wait: ScanHold = "\"never\"";
     /// From this score on, of 100, a file is withheld until somebody decides; 101 withholds none.
@@ -238,6 +240,7 @@ const EXAMPLES_ONLY: &[&str] = &[
     "spool",
     "operator",
     "policies",
+    "scan.rules",
     "security_contact",
     "security.expires",
     "security.encryption",

@@ -86,6 +86,8 @@ pub struct Config {
     pub moderation: Moderation,
     /// What is scanned.
     pub scan: ScanSettings,
+    /// Directory of the scanner's rules of the operator's own.
+    pub scan_rules: PathBuf,
     /// What is done with advisories.
     pub advisories: AdvisorySettings,
     /// Names that nobody may take.
@@ -529,6 +531,9 @@ impl Config {
                 },
                 freeze: file.reports_freeze.unwrap_or(defaults.moderation.freeze),
             },
+            scan_rules: file
+                .scan_rules
+                .map_or_else(|| data.join("scan-rules"), &placed),
             scan: ScanSettings {
                 enabled: file.scan_enabled.unwrap_or(defaults.scan.enabled),
                 wait: file.scan_wait.unwrap_or(defaults.scan.wait),

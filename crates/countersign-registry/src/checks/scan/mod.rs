@@ -81,6 +81,87 @@ pub struct Traits {
     pub unpacked: u64,
 }
 
+/// What a match weighs, from 0 (for the record, or nothing: see [`Weights::of`]) to 100, by what runs the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weights {
+    /// In a file that nothing runs by itself.
+    pub other: u32,
+    /// In a file that is run when the package is used.
+    pub entry: u32,
+    /// In a file that is run at installation or build.
+    pub install: u32,
+}
+
+impl Weights {
+    /// The same wherever it stands.
+    pub const fn alike(weight: u32) -> Self {
+        Self {
+            other: weight,
+            entry: weight,
+            install: weight,
+        }
+    }
+
+    /// The weight in a file of this role; `None` where a match says nothing there.
+    pub fn of(self, role: Role) -> Option<u32> {
+        let weight = match role {
+            Role::Other => self.other,
+            Role::Entry => self.entry,
+            Role::Install => self.install,
+        };
+        (weight > 0).then_some(weight)
+    }
+}
+
+/// A match in a member, before it is known what runs that one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// The rule.
+    pub rule: String,
+    /// In words.
+    pub title: String,
+    /// What it weighs.
+    pub weights: Weights,
+    /// Where, in bytes from the member's beginning.
+    pub offset: usize,
+    /// What is shown in place of the text there.
+    pub shown: Option<String>,
+}
+
+/// Another engine, with rules of its own, that looks at every member beside [`Rules`].
+pub trait Matcher {
+    /// What it finds in a member, given by its path below the archive's top directory; each rule once.
+    ///
+    /// # Errors
+    /// Why it could not look at all of it. Then nothing is said of the archive.
+    fn matches(
+        &mut self,
+        ecosystem: Ecosystem,
+        path: &str,
+        bytes: &[u8],
+    ) -> Result<Vec<Hit>, String>;
+}
+
+/// Why nothing is said of an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unscanned {
+    /// The ecosystem's reader refuses it.
+    Archive(Rejection),
+    /// A [`Matcher`] could not look at all of it.
+    Matcher(String),
+}
+
+impl std::fmt::Display for Unscanned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Archive(refused) => &refused.message,
+            Self::Matcher(why) => why,
+        })
+    }
+}
+
+impl std::error::Error for Unscanned {}
+
 /// What came of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,22 +194,23 @@ impl Outcome {
     }
 }
 
-/// A member that was read, and what it is good for.
+/// A member in which something was found.
 struct Seen {
     path: String,
     sha256: String,
-    hits: Vec<ScanFinding>,
+    hits: Vec<(Hit, u32, String)>,
 }
 
-/// Looks at an archive.
+/// Looks at an archive, with `also` beside the rules.
 ///
 /// # Errors
-/// Refuses what the ecosystem's reader refuses; then nothing is known of it.
+/// Refuses what the ecosystem's reader refuses, and what `also` could not look at; then nothing is known of it.
 pub fn scan(
     rules: &Rules,
+    mut also: Option<&mut dyn Matcher>,
     request: &ScanRequest,
     bytes: &mut dyn ReadSeek,
-) -> Result<Outcome, Rejection> {
+) -> Result<Outcome, Unscanned> {
     let limits = Limits {
         max_unpacked: request.max_unpacked,
         ..Limits::default()
@@ -137,6 +219,7 @@ pub fn scan(
     let mut roles = members::Roles::new(request.ecosystem, &request.filename);
     let mut seen: Vec<Seen> = Vec::new();
     let mut buffer = Vec::new();
+    let mut unlooked = None;
     let mut visit = |member: &Member<'_>, reader: &mut dyn Read| -> Result<(), Rejection> {
         if member.kind != MemberKind::File {
             return Ok(());
@@ -150,23 +233,39 @@ pub fn scan(
         outcome.scanned += buffer.len() as u64;
         let path = members::below_top(request.ecosystem, &request.filename, member.path);
         roles.note(path, &buffer);
-        if members::is_binary_program(&buffer) {
+        let program = members::is_binary_program(&buffer);
+        let mut hits = Vec::new();
+        if program {
             if outcome.traits.binaries.len() < MOST_REMEMBERED {
                 outcome.traits.binaries.insert(without_version(path));
             }
-            return Ok(());
+        } else {
+            hits = rules.matches(request.ecosystem, path, &buffer);
+            secrets::find(path, &buffer, &mut hits);
         }
-        let code = members::is_code(path);
-        let mut hits = rules.matches(request.ecosystem, path, &buffer);
-        secrets::find(path, &buffer, &mut hits);
+        if let Some(also) = also.as_deref_mut() {
+            match also.matches(request.ecosystem, path, &buffer) {
+                // What both engines know by one name counts once.
+                Ok(more) => {
+                    for hit in more {
+                        if !hits.iter().any(|known| known.rule == hit.rule) {
+                            hits.push(hit);
+                        }
+                    }
+                }
+                Err(why) => {
+                    // Stops the reader; what is told is the reason that stands beside.
+                    let stopped = Rejection::new(Rejection::UNREADABLE, &why);
+                    unlooked = Some(why);
+                    return Err(stopped);
+                }
+            }
+        }
+        let code = !program && members::is_code(path);
         if !code && hits.is_empty() {
             return Ok(());
         }
         let sha256 = Sha256::of(&buffer).to_hex();
-        for hit in &mut hits {
-            hit.path = path.to_owned();
-            hit.sha256.clone_from(&sha256);
-        }
         if code && outcome.digests.len() < MOST_DIGESTS {
             outcome.digests.push((path.to_owned(), sha256.clone()));
         }
@@ -174,22 +273,28 @@ pub fn scan(
             seen.push(Seen {
                 path: path.to_owned(),
                 sha256,
-                hits,
+                hits: hits
+                    .into_iter()
+                    .map(|mut hit| {
+                        let (line, text) = place(&buffer, hit.offset);
+                        let snippet = hit.shown.take().unwrap_or(text);
+                        (hit, line, snippet)
+                    })
+                    .collect(),
             });
         }
         Ok(())
     };
-    if request.filename.ends_with(".whl") || request.filename.ends_with(".zip") {
-        zip::check(
-            bytes,
-            request.size,
-            &limits,
-            zip::Rules::default(),
-            &mut visit,
-        )?;
+    let read = if request.filename.ends_with(".whl") || request.filename.ends_with(".zip") {
+        let rules = zip::Rules::default();
+        zip::check(bytes, request.size, &limits, rules, &mut visit).map(drop)
     } else {
-        tar::check(bytes, request.size, &limits, lenient(), &mut visit)?;
+        tar::check(bytes, request.size, &limits, lenient(), &mut visit).map(drop)
+    };
+    if let Some(why) = unlooked {
+        return Err(Unscanned::Matcher(why));
     }
+    read.map_err(Unscanned::Archive)?;
     outcome.traits.hooks = roles.hooks();
     outcome.traits.hooks = std::mem::take(&mut outcome.traits.hooks)
         .into_iter()
@@ -198,17 +303,21 @@ pub fn scan(
     let mut findings = Vec::new();
     for member in seen {
         let role = roles.of(&member.path);
-        debug_assert_eq!(member.sha256.len(), 64);
-        for mut hit in member.hits {
-            let Some(score) = rules.score(&hit.rule, role).or_else(|| {
-                // Secrets and the like weigh alike wherever they stand.
-                (!rules.knows(&hit.rule)).then_some(hit.score)
-            }) else {
+        for (hit, line, snippet) in member.hits {
+            let Some(score) = hit.weights.of(role) else {
                 continue;
             };
-            hit.score = score;
             outcome.traits.rules.insert(hit.rule.clone());
-            findings.push(hit);
+            findings.push(ScanFinding {
+                rule: hit.rule,
+                title: hit.title,
+                score,
+                path: member.path.clone(),
+                line,
+                offset: hit.offset as u64,
+                snippet,
+                sha256: member.sha256.clone(),
+            });
         }
     }
     compare(request.previous.as_ref(), &outcome.traits, &mut findings);

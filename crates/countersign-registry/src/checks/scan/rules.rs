@@ -8,8 +8,7 @@ use countersign_formats::Ecosystem;
 use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
 
-use super::members::Role;
-use super::{ScanFinding, place};
+use super::{Hit, Weights};
 
 /// The rules that come along.
 const OWN: &str = include_str!("rules.toml");
@@ -87,8 +86,7 @@ fn once() -> usize {
 struct Rule {
     id: String,
     title: String,
-    /// By role: other, entry, install.
-    scores: [u32; 3],
+    weights: Weights,
     ecosystems: Vec<Ecosystem>,
     files: Vec<String>,
     groups: usize,
@@ -215,7 +213,11 @@ impl Rules {
             }
             let entry = rule.entry.unwrap_or(rule.score);
             rules.push(Rule {
-                scores: [rule.score, entry, rule.install.unwrap_or(entry)],
+                weights: Weights {
+                    other: rule.score,
+                    entry,
+                    install: rule.install.unwrap_or(entry),
+                },
                 id: rule.id,
                 title: rule.title,
                 ecosystems: rule.ecosystems,
@@ -242,29 +244,8 @@ impl Rules {
         self.rules.len()
     }
 
-    /// Is it one of these?
-    pub(super) fn knows(&self, id: &str) -> bool {
-        self.rules.iter().any(|rule| rule.id == id)
-    }
-
-    /// What a match of a rule weighs in a file of this role; `None` where it says nothing there.
-    pub(super) fn score(&self, id: &str, role: Role) -> Option<u32> {
-        let rule = self.rules.iter().find(|rule| rule.id == id)?;
-        let score = match role {
-            Role::Other => rule.scores[0],
-            Role::Entry => rule.scores[1],
-            Role::Install => rule.scores[2],
-        };
-        (score > 0).then_some(score)
-    }
-
     /// The rules that match a file, each once, at the word or shape that was found last.
-    pub(super) fn matches(
-        &self,
-        ecosystem: Ecosystem,
-        path: &str,
-        bytes: &[u8],
-    ) -> Vec<ScanFinding> {
+    pub(super) fn matches(&self, ecosystem: Ecosystem, path: &str, bytes: &[u8]) -> Vec<Hit> {
         let mut found: Vec<Option<usize>> = vec![None; self.used.len()];
         let mut missing = found.len();
         for hit in self.words.find_overlapping_iter(bytes) {
@@ -312,16 +293,12 @@ impl Rules {
                     None => continue,
                 },
             };
-            let (line, snippet) = place(bytes, at);
-            hits.push(ScanFinding {
+            hits.push(Hit {
                 rule: rule.id.clone(),
                 title: rule.title.clone(),
-                score: 0,
-                path: String::new(),
-                line,
-                offset: at as u64,
-                snippet,
-                sha256: String::new(),
+                weights: rule.weights,
+                offset: at,
+                shown: None,
             });
         }
         hits

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::{ScanFinding, place};
+use super::{Hit, Weights};
 
 /// So many are told of one file.
 const MOST: usize = 5;
@@ -126,7 +126,7 @@ fn is_example(path: &str) -> bool {
 }
 
 /// Adds what stands in a file.
-pub(super) fn find(path: &str, bytes: &[u8], hits: &mut Vec<ScanFinding>) {
+pub(super) fn find(path: &str, bytes: &[u8], hits: &mut Vec<Hit>) {
     if is_example(path) {
         return;
     }
@@ -150,17 +150,18 @@ pub(super) fn find(path: &str, bytes: &[u8], hits: &mut Vec<ScanFinding>) {
             {
                 continue;
             }
-            let (line, _) = place(bytes, found.start());
             let shown: String = String::from_utf8_lossy(&text[..text.len().min(8)]).into_owned();
-            hits.push(ScanFinding {
+            hits.push(Hit {
                 rule: KINDS[kind].rule.to_owned(),
                 title: KINDS[kind].title.to_owned(),
-                score: 35,
-                path: String::new(),
-                line,
-                offset: found.start() as u64,
-                snippet: format!("{}…, {} characters", super::shortened(&shown), text.len()),
-                sha256: String::new(),
+                // Secrets weigh alike wherever they stand.
+                weights: Weights::alike(35),
+                offset: found.start(),
+                shown: Some(format!(
+                    "{}…, {} characters",
+                    super::shortened(&shown),
+                    text.len()
+                )),
             });
         }
     }

