@@ -1,6 +1,7 @@
 //! A registry in this process: a real database, real blobs, a clock that the test turns.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -244,8 +245,8 @@ async fn migrated_file(folder: &Path) -> String {
     let make = || async {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("countersign.db");
-        let store = Store::connect(&format!("sqlite://{}", path.display()));
-        let store = store.await.unwrap();
+        let url = format!("sqlite://{}", path.display());
+        let store = Store::connect(&url).await.unwrap();
         store.migrate().await.unwrap();
         store.close().await;
         std::fs::read(path).unwrap()

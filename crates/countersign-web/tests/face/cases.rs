@@ -23,9 +23,14 @@ impl Scanner for Here {
         request: &'a ScanRequest,
         bytes: bytes::Bytes,
     ) -> BoxFuture<'a, Result<Outcome, ScanFault>> {
-        let outcome = scan(&Rules::own().unwrap(), request, &mut Cursor::new(bytes));
+        let outcome = scan(
+            &Rules::own().unwrap(),
+            None,
+            request,
+            &mut Cursor::new(bytes),
+        );
         Box::pin(std::future::ready(
-            outcome.map_err(|refused| ScanFault(refused.message)),
+            outcome.map_err(|refused| ScanFault(refused.to_string())),
         ))
     }
 }
