@@ -656,7 +656,9 @@ fn a_disk_that_fails_means_no_signature_and_no_new_state() {
         if call == "openat" {
             assert_eq!(witness.add(&log.request(10, 30)).0, 500);
         } else {
-            assert_eq!(witness.add(&log.request(10, 30)).0, 200);
+            // The calls of each thread are counted for themselves, so each may fail once.
+            let taken = (0..64).any(|_| witness.add(&log.request(10, 30)).0 == 200);
+            assert!(taken, "{call} {when}");
         }
     }
 }
