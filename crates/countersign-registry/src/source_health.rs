@@ -39,7 +39,12 @@ impl Registry {
             }
             let bytes = std::fs::read(&place).map_err(unreadable)?;
             let mut found = Vec::new();
-            let report = source_health::read(&bytes, &mut |health| found.push(health))?;
+            let report = source_health::read(&bytes, &mut |health| found.push(health));
+            let report = report.map_err(|why| {
+                let mut refused = Error::from(why);
+                refused.message = format!("{}: {}", place.display(), refused.message);
+                refused
+            })?;
             Ok((found, report))
         });
         let (found, report) = reading
