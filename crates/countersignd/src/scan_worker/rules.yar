@@ -204,7 +204,7 @@ rule worm_publishes_itself {
   meta:
     title = "Takes tokens of package registries and publishes with them"
     score = 60
-    entry = 80
+    entry = 70
     install = 95
   strings:
     $a0 = "npm publish" nocase
