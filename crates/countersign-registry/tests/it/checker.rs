@@ -387,7 +387,7 @@ impl TestRegistry {
     async fn check_documents(&self) {
         let mut connection = self.connection().await;
         let rows =
-            sqlx::query("SELECT key FROM projects WHERE visible_at IS NOT NULL AND removed_at IS NULL ORDER BY key")
+            sqlx::query("SELECT key FROM projects WHERE ecosystem = 'pypi' AND visible_at IS NOT NULL AND removed_at IS NULL ORDER BY key")
                 .fetch_all(&mut connection)
                 .await
                 .unwrap();

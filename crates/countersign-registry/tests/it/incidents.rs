@@ -326,7 +326,7 @@ on_both_databases! {
         for words in ["octo/sample", "removed bob from acme: manager again"] {
             assert_eq!(state_of(&plan, words), StepState::Planned, "{words}");
         }
-        assert!(trusted::minted(registry, &sample.issuer, &trusted::release()).await.is_err(), "a plan changes nothing");
+        assert!(trusted::minted(registry, &sample.issuer, &trusted::later(&test, trusted::release())).await.is_err(), "a plan changes nothing");
         let done = test.rewound("user:ada", since, true).await;
         assert_eq!((done.count(StepState::Done), done.count(StepState::Refused)), (2, 0), "{done:#?}");
         // As it was, with the team; the workflow publishes again, with a token of today.
@@ -335,7 +335,7 @@ on_both_databases! {
         let bob = acme.members.iter().find(|member| member.user == "bob").unwrap();
         assert_eq!(bob.standing, Membership::Manager);
         assert!(test.publish(&robot, &trusted::wheel("sample", "0.9")).await.is_err());
-        let (robot, _) = trusted::minted(registry, &sample.issuer, &trusted::release()).await.unwrap();
+        let (robot, _) = trusted::minted(registry, &sample.issuer, &trusted::later(&test, trusted::release())).await.unwrap();
         test.publish(&robot, &trusted::wheel("sample", "1.0")).await.unwrap();
         let again = test.rewound("user:ada", since, true).await;
         assert_eq!((again.count(StepState::Done), again.count(StepState::Already)), (0, 2), "{again:#?}");

@@ -925,7 +925,7 @@ on_both_databases! {
 }
 
 /// The same claims, issued at the test's own time.
-fn later(test: &TestRegistry, claims: Claims) -> Claims {
+pub fn later(test: &TestRegistry, claims: Claims) -> Claims {
     let now = test.registry_now();
     claims.set("iat", now).set("nbf", now).set("exp", now + 300)
 }
