@@ -168,9 +168,7 @@ async fn only_root(test: &TestRegistry) -> TrustRootSummary {
 
 /// Leaves that say that the registry believes others from now on.
 async fn changes(test: &TestRegistry) -> usize {
-    while test.registry.health().await.log_backlog > 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    test.settled().await;
     let logged = test.registry.events(None, None, 50).await.unwrap();
     let changes = logged.iter().filter(|event| event.kind == "policy-changed");
     changes.count()
