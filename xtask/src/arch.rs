@@ -320,7 +320,7 @@ const CORE: &[(&str, &[Arrow])] = &[
             to("policy"),
             to("store"),
             only("texts", &["NoticeKind"]),
-            only("accounts", MINTED),
+            only("accounts", &["new_id"]),
         ],
     ),
     (
@@ -346,17 +346,6 @@ const CORE: &[(&str, &[Arrow])] = &[
             to("seams"),
             only("accounts", MINTED),
             only("notices", &["fresh_holder", "holder"]),
-            to("texts"),
-        ],
-    ),
-    (
-        "device",
-        &[
-            to("model"),
-            to("error"),
-            to("policy"),
-            to("store"),
-            only("accounts", &["new_id"]),
             to("texts"),
         ],
     ),
