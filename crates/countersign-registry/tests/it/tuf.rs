@@ -11,7 +11,6 @@ use countersign_registry::model::Actor;
 use countersign_registry::{Error, NamespaceKeys, Registry};
 use countersign_testkit::clients::Clients;
 use countersign_testkit::packages::{Package, Wheel};
-use countersign_testkit::sigstore::{Identity, PrivateSigstore, SubjectName};
 use countersign_testkit::tuf::{Keep, Told, TufClient};
 use countersign_trust::sigstore::{Ed25519Signer, TrustRoot};
 use countersign_trust::tuf::bundle::{Bundle, Part};
@@ -192,31 +191,12 @@ impl Others {
     }
 }
 
-/// The owners of a namespace, two of whom must sign with their keys; Dora, known by an identity, signs besides.
-struct Owners([Ed25519Signer; 3], PrivateSigstore);
-
-const DORA: (&str, &str) = ("dora@example.org", "https://accounts.example");
+/// The owners of a namespace, two of whom must sign.
+struct Owners([Ed25519Signer; 3]);
 
 impl Owners {
     fn new() -> Self {
-        let keys = [71, 72, 73].map(|seed| Ed25519Signer::new(&[seed; 32]).unwrap());
-        Self(keys, PrivateSigstore::new("owners of a namespace"))
-    }
-
-    /// Dora signs what asks for her, by way of a file, as it travels.
-    fn sign_by_identity(&self, bundle: &Bundle) -> Bundle {
-        let json = self.1.trusted_root_json();
-        let sigstore = TrustRoot::from_json("private", json.as_bytes()).unwrap();
-        let mut bundle = Bundle::parse(&bundle.to_bytes(), &sigstore).unwrap();
-        let dora = Key::keyless(DORA.0, DORA.1);
-        let [(_, _, payload)] = &bundle.asked_of(&dora)[..] else {
-            panic!("one document asks for her")
-        };
-        let identity = Identity::new(DORA.1, SubjectName::Email(DORA.0.to_owned()));
-        let signed = self.1.signing(&identity).artifact(payload).to_string();
-        let documents = bundle.sign_keyless(&dora, signed.as_bytes()).unwrap();
-        assert_eq!(documents.len(), 1);
-        bundle
+        Self([71, 72, 73].map(|seed| Ed25519Signer::new(&[seed; 32]).unwrap()))
     }
 
     fn keys(&self) -> NamespaceKeys {
@@ -225,7 +205,6 @@ impl Owners {
                 .0
                 .iter()
                 .map(|signer| Key::of(signer).unwrap())
-                .chain([Key::keyless(DORA.0, DORA.1)])
                 .collect(),
             threshold: 2,
             days: 365,
@@ -246,8 +225,9 @@ impl Owners {
         );
         if their > 0 {
             assert_eq!(bundle.sign(&self.0[0]).unwrap().len(), 1);
-            bundle = self.sign_by_identity(&bundle);
             assert_eq!(bundle.finish(now).unwrap_err().fault, Fault::Unsigned);
+            // By way of a file, as it travels.
+            bundle = Bundle::parse(&bundle.to_bytes(), &TrustRoot::public_good()).unwrap();
             assert_eq!(bundle.sign(&self.0[2]).unwrap().len(), 1);
         }
         let ready = bundle.finish(now).unwrap();

@@ -1,9 +1,9 @@
 //! Signers by an identity instead of a key: securesystemslib's `sigstore-oidc`, scheme `Fulcio`. What such a signer signed comes as a
 //! bundle that any client of Sigstore makes over the signed bytes.
 //!
-//! Other clients of TUF take such a key for one that did not sign. So no threshold counts it here either
-//! ([`super::Authority::judge`]), and a plan must be good without it. What it is for: people who are known by their identity stand by
-//! a document, and everybody can check that they do.
+//! tuf-js takes such a key for one that did not sign; python-tuf, go-tuf and tough read no document that lists one. So no threshold
+//! counts it here either ([`super::Authority::judge`]), and it is for repositories whose clients all read on. What it gives: people who
+//! are known by their identity stand by a document, and everybody can check that they do.
 
 use serde_json::Value;
 

@@ -41,14 +41,23 @@ pub(super) fn source(source: &str) -> Result<Option<Key>, Failure> {
     }
 }
 
-/// Says what it costs to list identities.
-pub(super) fn warn<'a>(keys: impl IntoIterator<Item = &'a Key>) {
-    if keys.into_iter().any(|key| key.identity().is_some()) {
-        eprintln!(
-            "The plan lists identities (Sigstore). No threshold counts them; and clients that are made with go-tuf or tough refuse whatever a \
-             role signs that lists one. python-tuf, tuf-js and Countersign's own clients read on."
-        );
+/// May a plan list these keys? Identities only where it says that it wants them (`identities = true`): python-tuf, go-tuf and tough
+/// read no document that lists one, and who can not read a root never gets past it.
+///
+/// # Errors
+/// `tuf-identities`.
+pub(super) fn allowed<'a>(
+    keys: impl IntoIterator<Item = &'a Key>,
+    wanted: bool,
+) -> Result<(), Failure> {
+    if wanted || keys.into_iter().all(|key| key.identity().is_none()) {
+        return Ok(());
     }
+    let message = "The plan lists identities (Sigstore). python-tuf, go-tuf and tough read no document that lists one: a client that \
+                   is made with them stops at such a root for good.";
+    Err(Failure::usage("tuf-identities", message).remedy(
+        "Leave the identities out. Or, where every client is tuf-js or Countersign's own, write `identities = true` at the plan's head.",
+    ))
 }
 
 /// Writes what an identity is to sign, a file for each document.

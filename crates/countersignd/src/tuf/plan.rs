@@ -37,6 +37,8 @@ struct Plan {
     /// Only where no registry is at hand: timestamp, snapshot and index.
     online: BTreeMap<String, Key>,
     development: bool,
+    /// Signers by identity may be among the keys.
+    identities: bool,
 }
 
 fn wrong(sentence: impl std::fmt::Display) -> Failure {
@@ -101,7 +103,7 @@ fn signers(table: &toml::Table, name: &str) -> Result<Option<Signers>, Failure> 
 /// A plan that is not good.
 pub(super) fn namespace(path: &Path) -> Result<NamespaceKeys, Failure> {
     let table = table(path)?;
-    only(&table, &["namespace"], "")?;
+    only(&table, &["namespace", "identities"], "")?;
     let signers = signers(&table, "namespace")?;
     let Signers {
         keys,
@@ -109,7 +111,7 @@ pub(super) fn namespace(path: &Path) -> Result<NamespaceKeys, Failure> {
         days,
     } = signers.ok_or_else(|| wrong("`namespace` is missing"))?;
     met_by_keys(&keys, threshold).map_err(|why| wrong(format!("`namespace` {why}")))?;
-    keyless::warn(&keys);
+    keyless::allowed(&keys, flag(&table, "identities")?)?;
     let ids: BTreeSet<String> = keys.iter().map(Key::id).collect();
     if ids.len() < keys.len() {
         return Err(wrong("`namespace` has one key twice"));
@@ -121,6 +123,14 @@ pub(super) fn namespace(path: &Path) -> Result<NamespaceKeys, Failure> {
     })
 }
 
+/// A field that is true or false; false where it is missing.
+fn flag(table: &toml::Table, name: &str) -> Result<bool, Failure> {
+    table.get(name).map_or(Ok(false), |value| {
+        let value = value.as_bool();
+        value.ok_or_else(|| wrong(format!("`{name}` is not true or false")))
+    })
+}
+
 fn table(path: &Path) -> Result<toml::Table, Failure> {
     let text = String::from_utf8(read_file(path)?).map_err(|_| wrong("it is not UTF-8"))?;
     text.parse().map_err(wrong)
@@ -129,7 +139,14 @@ fn table(path: &Path) -> Result<toml::Table, Failure> {
 impl Plan {
     fn read(path: &Path) -> Result<Self, Failure> {
         let table = table(path)?;
-        let known = ["root", "targets", "repositories", "online", "development"];
+        let known = [
+            "root",
+            "targets",
+            "repositories",
+            "online",
+            "development",
+            "identities",
+        ];
         only(&table, &known, "")?;
         let mut online = BTreeMap::new();
         if let Some(section) = section(&table, "online")? {
@@ -145,18 +162,13 @@ impl Plan {
         }
         let repositories = table.get("repositories");
         let repositories = repositories.map(|value| texts(value, "repositories"));
-        let development = match table.get("development") {
-            None => false,
-            Some(value) => value
-                .as_bool()
-                .ok_or_else(|| wrong("`development` is not true or false"))?,
-        };
         Ok(Self {
             root: signers(&table, "root")?,
             targets: signers(&table, "targets")?,
             repositories: repositories.transpose()?.unwrap_or_default(),
             online,
-            development,
+            development: flag(&table, "development")?,
+            identities: flag(&table, "identities")?,
         })
     }
 
@@ -168,6 +180,7 @@ impl Plan {
             repositories: Vec::new(),
             online: BTreeMap::new(),
             development: false,
+            identities: false,
         })
     }
 }
@@ -337,8 +350,8 @@ pub(super) async fn ceremony(common: &Common, options: &TufCeremony) -> Result<(
         }
         registry = Some(opened);
     }
-    let signers = [&plan.root, &plan.targets];
-    keyless::warn(signers.into_iter().flatten().flat_map(|role| &role.keys));
+    let signers = [&plan.root, &plan.targets].into_iter().flatten();
+    keyless::allowed(signers.flat_map(|role| &role.keys), plan.identities)?;
     if plan.development {
         eprintln!(
             "DEVELOPMENT: one key may be enough, and one key may have several roles. Nobody should rely on this."

@@ -305,9 +305,9 @@ fn an_identity_stands_by_a_root_with_what_any_client_of_sigstore_signs() {
         desk.run(&["tuf", "key", "show", wrong])
             .expect(2, &["names no identity", "issuer=https://"]);
     }
-    let plan = |keys: &[&str], threshold: u64, index: &str| {
+    let plan = |wanted: bool, keys: &[&str], threshold: u64, index: &str| {
         let text = format!(
-            "[root]\nkeys = {keys:?}\nthreshold = {threshold}\n[targets]\nkeys = [\"alice.pem.pub\"]\nthreshold = 1\n\
+            "identities = {wanted}\n[root]\nkeys = {keys:?}\nthreshold = {threshold}\n[targets]\nkeys = [\"alice.pem.pub\"]\nthreshold = 1\n\
              [online]\ntimestamp = \"online.pem.pub\"\nsnapshot = \"online.pem.pub\"\nindex = \"{index}\"\n",
         );
         desk.write("plan.toml", &text);
@@ -322,9 +322,12 @@ fn an_identity_stands_by_a_root_with_what_any_client_of_sigstore_signs() {
         desk.run(&[&words[..], &["--bundle", "one.json"]].concat())
     };
     let people = ["alice.pem.pub", "bob.pem.pub", CAROL];
-    plan(&people, 3, "online.pem.pub").expect(3, &["has 2 keys, and 3 must sign", "add keys"]);
-    plan(&people, 2, CAROL).expect(2, &["`online.index` has 0 keys"]);
-    plan(&people, 2, "online.pem.pub").expect(
+    // Who lists identities says that no client is of those that stop at them.
+    plan(false, &people, 2, "online.pem.pub").expect(2, &["python-tuf", "identities = true"]);
+    plan(true, &people, 3, "online.pem.pub")
+        .expect(3, &["has 2 keys, and 3 must sign", "add keys"]);
+    plan(true, &people, 2, CAROL).expect(2, &["`online.index` has 0 keys"]);
+    plan(true, &people, 2, "online.pem.pub").expect(
         0,
         &["the identity \"carol@example.org\"", "no threshold counts"],
     );
