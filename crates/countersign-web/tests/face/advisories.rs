@@ -171,7 +171,7 @@ async fn a_release_that_is_withheld_says_why() {
         .expect(200)
         .json();
     assert_eq!(
-        told["files"][0]["withheld_because"],
+        told["artifacts"][0]["withheld_because"],
         "It <u>phones</u> home"
     );
     registry
