@@ -80,8 +80,8 @@ on_both_databases! {
         let (first, second) = (published(&test, &ann, "1.0").await, published(&test, &ann, "2.0").await);
         let registry = &test.registry;
         let would = async |actor: &Actor, what: Deletion<'_>| registry.may_delete(actor, PYPI, "Demo", what).await;
-        assert_eq!(would(&ann, Deletion::Release("1")).await.unwrap(), [first.filename.clone()]);
-        assert_eq!(would(&ann, Deletion::File(&second.filename)).await.unwrap(), [second.filename.clone()]);
+        assert_eq!(would(&ann, Deletion::Release("1")).await.unwrap(), std::slice::from_ref(&first.filename));
+        assert_eq!(would(&ann, Deletion::File(&second.filename)).await.unwrap(), std::slice::from_ref(&second.filename));
         assert_eq!(would(&operator, Deletion::Project).await.unwrap().len(), 2);
         refused(would(&eve, Deletion::Release("1.0")).await, "role-missing");
         refused(would(&ann, Deletion::Release("3.0")).await, "release-unknown");
