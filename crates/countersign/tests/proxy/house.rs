@@ -93,19 +93,29 @@ impl House {
     /// of what they trust; the same for both.
     #[track_caller]
     pub fn both_see(&mut self, keep: &Keep, project: &str) -> [u64; 4] {
+        self.both(keep, project, false)
+    }
+
+    /// `rerooted`: a new root may come between a client's questions for the root and for what it signs. The client refuses then, and
+    /// is asked again.
+    #[track_caller]
+    fn both(&mut self, keep: &Keep, project: &str, rerooted: bool) -> [u64; 4] {
         let path = index_of(project);
         let begin = Instant::now();
         loop {
             let served = self.index(project);
             let told = [&mut self.python, &mut self.javascript]
                 .map(|client| client.ask(keep, Some(&path), None).unwrap());
-            let versions = told[0].versions();
-            let agreed = told.iter().all(|told| {
-                matches!(told, Told::Believes { sha256: Some(sha256), .. } if *sha256 == served)
-                    && told.versions()[0] == versions[0]
-            });
-            if agreed && self.index(project) == served {
-                return versions;
+            let refused = told.iter().any(|told| matches!(told, Told::Refused(..)));
+            if !(rerooted && refused) {
+                let versions = told[0].versions();
+                let agreed = told.iter().all(|told| {
+                    matches!(told, Told::Believes { sha256: Some(sha256), .. } if *sha256 == served)
+                        && told.versions()[0] == versions[0]
+                });
+                if agreed && self.index(project) == served {
+                    return versions;
+                }
             }
             assert!(
                 begin.elapsed() < Duration::from_secs(30),
@@ -120,7 +130,7 @@ impl House {
     pub fn both_follow(&mut self, keep: &Keep, project: &str, root: u64) {
         let begin = Instant::now();
         loop {
-            let seen = self.both_see(keep, project)[0];
+            let seen = self.both(keep, project, true)[0];
             if seen == root {
                 return;
             }
