@@ -160,7 +160,9 @@ async fn missing(common: &Common, stores: &Stores) -> Result<(), Failure> {
         return Ok(());
     }
     if found.is_empty() {
-        report::line("Nobody asked for a name that does not exist.");
+        report::line(
+            "Nobody asked for a name that does not exist. A server that runs writes down every minute what it was asked for.",
+        );
         return Ok(());
     }
     let rows: Vec<Vec<String>> = found
