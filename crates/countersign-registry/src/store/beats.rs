@@ -750,7 +750,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Points the documents' paths at their newest bytes.
+    /// Points the documents' paths at their newest bytes. What was rendered again to the same bytes keeps its time.
     pub(crate) async fn point_documents(
         &mut self,
         documents: &[DocumentRow],
@@ -759,7 +759,8 @@ impl Tx {
         for chunk in documents.chunks(1_000) {
             let sql = format!(
                 "INSERT INTO documents (path, project_id, digest, size, serial, rendered_at, rendered_for) VALUES {} ON CONFLICT (path) DO UPDATE \
-                 SET digest = excluded.digest, size = excluded.size, serial = excluded.serial, rendered_at = excluded.rendered_at, \
+                 SET rendered_at = CASE WHEN documents.digest = excluded.digest THEN documents.rendered_at ELSE excluded.rendered_at END, \
+                 digest = excluded.digest, size = excluded.size, serial = excluded.serial, \
                  rendered_for = excluded.rendered_for",
                 value_rows(chunk.len(), 7, 1)
             );

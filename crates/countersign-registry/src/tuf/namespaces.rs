@@ -43,7 +43,7 @@ pub struct TufWaiting {
     pub path: String,
     /// Its SHA-256 as the index serves it now; nothing where the project is not there any more.
     pub sha256: Option<String>,
-    /// When it was rendered, in microseconds since 1970 UTC; nothing where the project is not there any more.
+    /// Since when it has these bytes, in microseconds since 1970 UTC; nothing where the project is not there any more.
     pub since: Option<Time>,
 }
 

@@ -467,7 +467,8 @@ on_both_databases! {
         assert_eq!(waiting, [path_of("acme-new"), path_of("acme-one")]);
         assert!(test.registry.health().await.problems.is_empty());
 
-        // A day later the former bytes are still had, and another process remembers whose it is.
+        // A day later the former bytes are still had, and another process remembers whose it is, and since when they wait: it renders
+        // them again at its start.
         test.turn_clock(Duration::from_secs(86_400 + 60));
         test.registry.look_after_tuf().await.unwrap();
         test.registry.sweep().await.unwrap();
