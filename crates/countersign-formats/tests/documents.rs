@@ -343,10 +343,10 @@ fn seeds_of_advisories_lists_and_health_are_read() {
         assert_eq!(read, 1 + usize::from(name == "list"), "{name}");
     }
     for (name, bytes) in seeds("formats_name_list") {
-        let of = if name == "scoped" {
-            Ecosystem::Npm
-        } else {
-            Ecosystem::Pypi
+        let of = match &*name {
+            "scoped" => Ecosystem::Npm,
+            "underscore" => Ecosystem::Cargo,
+            _ => Ecosystem::Pypi,
         };
         assert!(name_list::parse(of, &bytes).unwrap().len() > 1, "{name}");
     }

@@ -32,7 +32,8 @@ const KEYWORDS: &[&str] = &[
     "virtual", "where", "while", "yield",
 ];
 
-/// The key: lower case, `_` is `-`. Unlike in Python, runs are not folded, since cargo does not.
+/// The key: lower case, `_` is `-` but at the beginning, where no name has a `-`: so that each key is a name, and its own key. Unlike
+/// in Python, runs are not folded, since cargo does not.
 ///
 /// # Errors
 /// Refuses what cargo does not take for a name anywhere, or is longer than [`MAX_NAME`].
@@ -40,8 +41,9 @@ pub fn key(name: &str) -> Result<NameKey, Rejection> {
     check(name)?;
     Ok(NameKey(
         name.bytes()
-            .map(|b| match b {
-                b'_' => '-',
+            .enumerate()
+            .map(|(at, b)| match b {
+                b'_' if at > 0 => '-',
                 _ => char::from(b.to_ascii_lowercase()),
             })
             .collect(),
@@ -168,10 +170,11 @@ mod tests {
             ("serde", "serde"),
             ("Serde_JSON", "serde-json"),
             ("a--b__c", "a--b--c"),
-            ("_hidden", "-hidden"),
+            ("_hidden_one", "_hidden-one"),
             ("2048", "2048"),
         ] {
             assert_eq!(key(name).unwrap().as_str(), expected);
+            assert_eq!(key(expected).unwrap().as_str(), expected);
         }
         assert_ne!(key("ab").unwrap(), key("a-b").unwrap());
         assert_ne!(key("a-b").unwrap(), key("a--b").unwrap());
