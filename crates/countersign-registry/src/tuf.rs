@@ -458,24 +458,20 @@ impl Writer {
         now: i64,
         extra: Extra,
     ) -> Result<Option<Prepared>> {
-        let mut bins: BTreeMap<String, Contents> = BTreeMap::new();
+        let mut places = Vec::new();
+        for change in changes {
+            if self.state.repository.in_bins(&change.path) {
+                let bin = self.state.repository.role_for(&change.path);
+                places.push((change, bin.map_err(refused)?));
+            }
+        }
+        let names = places.iter().map(|(_, bin)| bin.clone()).collect();
+        let mut bins = self.contents_of(store, names).await?;
         // The last word counts where a path is changed twice.
         let mut last: BTreeMap<&str, Option<TufTargetRow>> = BTreeMap::new();
         let mut targets = self.state.targets;
         let mut changed: BTreeSet<String> = BTreeSet::new();
-        for change in changes {
-            if !self.state.repository.in_bins(&change.path) {
-                continue;
-            }
-            let bin = self
-                .state
-                .repository
-                .role_for(&change.path)
-                .map_err(refused)?;
-            if !bins.contains_key(&bin) {
-                let contents = self.contents(store, &bin).await?;
-                bins.insert(bin.clone(), contents);
-            }
+        for (change, bin) in places {
             let Some(contents) = bins.get_mut(&bin) else {
                 continue;
             };
@@ -519,29 +515,44 @@ impl Writer {
         Ok(Some(prepared))
     }
 
-    /// What is in a bin, or in the top-level document where there are none.
-    async fn contents(&mut self, store: &Store, bin: &str) -> Result<Contents> {
-        if let Some(contents) = self.state.warm.get(bin) {
-            return Ok(contents.clone());
+    /// What is in these bins.
+    ///
+    /// # Errors
+    /// `tuf-offline-role` for a name that is no bin's.
+    async fn contents_of(
+        &self,
+        store: &Store,
+        names: BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Contents>> {
+        let repository = &self.state.repository;
+        let mut held = BTreeMap::new();
+        let mut cold = Vec::new();
+        for name in names {
+            let bins = repository.bins();
+            let Some((bins, number)) = bins.and_then(|bins| Some((bins, bins.number(&name)?)))
+            else {
+                return Err(Error::new(
+                    Kind::Denied,
+                    "tuf-offline-role",
+                    format!("The role `{name}` is signed by people, not by this server."),
+                )
+                .remedy("Sign its next document with `countersignd tuf sign`."));
+            };
+            let warm = self.state.warm.get(&name).cloned();
+            if warm.is_none() {
+                cold.push(bins.places(number));
+            }
+            held.insert(name, warm.unwrap_or_default());
         }
-        let bins = self.state.repository.bins();
-        let number = bins.and_then(|bins| Some((bins, bins.number(bin)?)));
-        let Some((bins, number)) = number else {
-            return Err(Error::new(
-                Kind::Denied,
-                "tuf-offline-role",
-                format!("The role `{bin}` is signed by people, not by this server."),
-            )
-            .remedy("Sign its next document with `countersignd tuf sign`."));
-        };
-        let places = bins.places(number);
-        let rows = store
-            .tuf_targets(&self.name, places.start, places.end)
-            .await?;
-        rows.into_iter()
-            .filter(|row| self.state.repository.in_bins(&row.path))
-            .map(|row| Ok((row.path.clone(), row.target()?)))
-            .collect()
+        // All at once: a question for each would take longer than signing them.
+        for row in store.tuf_targets(&self.name, &cold).await? {
+            if repository.in_bins(&row.path) {
+                let bin = repository.role_for(&row.path).map_err(refused)?;
+                let contents: &mut Contents = held.entry(bin).or_default();
+                contents.insert(row.path.clone(), row.target()?);
+            }
+        }
+        Ok(held)
     }
 
     /// Signs a commit of whatever `edit` puts into the draft.

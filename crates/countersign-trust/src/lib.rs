@@ -55,10 +55,10 @@ pub(crate) fn base64_hash(text: &str) -> Option<digest::Sha256> {
     if text.len() != 44 {
         return None;
     }
-    // As long as what 44 characters may hold; a hash is a byte shorter.
-    let mut bytes = [0; 33];
+    // As long as what 44 characters may hold, in the library's own blocks; a hash is shorter.
+    let mut bytes = [0; 36];
     let length = base64::engine::general_purpose::STANDARD
-        .decode_slice(text, &mut bytes)
+        .decode_slice_unchecked(text, &mut bytes)
         .ok()?;
     let hash = bytes.first_chunk::<32>()?;
     (length == 32).then_some(digest::Sha256(*hash))

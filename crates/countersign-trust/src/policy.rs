@@ -2,10 +2,12 @@
 //! enough. One such file serves server, client, proxy and monitor.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::checkpoint::{self, CheckpointError, VerifiedCheckpoint};
 use crate::note::{KeyType, VerifierKey};
 use crate::proof::{ProofError, TlogProof};
+use crate::tlog::{self, ProvenTree};
 
 /// The longest policy that is parsed, in bytes: 64 logs and 64 witnesses with post-quantum keys fit.
 pub const MAX_POLICY_BYTES: usize = 512 * 1024;
@@ -268,6 +270,71 @@ impl Policy {
     }
 }
 
+/// So many checkpoints of a log are remembered as opened.
+const OPENED: usize = 16;
+
+/// Proofs of one log under one policy. A checkpoint that was opened is not opened again: many proofs show the same, and its
+/// signatures cost more than everything else.
+pub struct Proofs {
+    policy: Policy,
+    origin: String,
+    /// Those opened last, the newest at the end.
+    opened: Vec<(String, Arc<VerifiedCheckpoint>, ProvenTree)>,
+}
+
+impl Proofs {
+    /// For the log `origin`.
+    #[must_use]
+    pub fn new(policy: Policy, origin: String) -> Self {
+        Self {
+            policy,
+            origin,
+            opened: Vec::new(),
+        }
+    }
+
+    /// The policy.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// As [`Policy::verify`].
+    ///
+    /// # Errors
+    /// [`PolicyError`].
+    pub fn verify(
+        &mut self,
+        proof: &TlogProof,
+        leaf: &[u8],
+    ) -> Result<Arc<VerifiedCheckpoint>, PolicyError> {
+        let known = self
+            .opened
+            .iter()
+            .position(|(text, ..)| *text == proof.checkpoint);
+        match known {
+            Some(place) => self.opened[place..].rotate_left(1),
+            None => {
+                let text = proof.checkpoint.clone();
+                let checkpoint = self.policy.open(text.as_bytes(), &self.origin)?;
+                let tree = ProvenTree::new(checkpoint.size(), checkpoint.root());
+                if self.opened.len() == OPENED {
+                    self.opened.remove(0);
+                }
+                self.opened.push((text, Arc::new(checkpoint), tree));
+            }
+        }
+        let newest = self.opened.len() - 1;
+        let (_, checkpoint, tree) = &mut self.opened[newest];
+        tree.verify_inclusion(tlog::leaf_hash(leaf), proof.index, &proof.hashes)
+            .map_err(|reason| ProofError::Inclusion {
+                index: proof.index,
+                reason,
+            })?;
+        Ok(checkpoint.clone())
+    }
+}
+
 /// What the lines so far have defined.
 #[derive(Default)]
 struct Reader {
@@ -479,6 +546,74 @@ mod tests {
                 .unwrap()
                 .quorum_met(Vec::<&str>::new())
         );
+    }
+
+    /// More checkpoints than are remembered, again and again, each with what is wrong with it.
+    #[test]
+    fn proofs_that_are_remembered_are_judged_as_each_by_itself() {
+        let policy = Policy::parse(
+            format!(
+                "log {}\nwitness w {}\nquorum w\n",
+                log().verifier(),
+                witness(1).verifier()
+            )
+            .as_bytes(),
+        )
+        .unwrap();
+        let mut proofs = Proofs::new(policy.clone(), "log.example/1".to_owned());
+        let leaf = |index: u64| index.to_be_bytes();
+        let hash = |index: u64| tlog::leaf_hash(&leaf(index));
+        for round in 0..3 {
+            for size in 2..22 {
+                // Two leaves, and everything after them as one node.
+                let index = size % 2;
+                let pair = tlog::node_hash(&hash(0), &hash(1));
+                let other = hash(size + 100);
+                let root = tlog::node_hash(&pair, &other);
+                let checkpoint = Checkpoint::new("log.example/1", 3, root);
+                let mut note = SignedNote::parse(checkpoint.sign(&log(), None).as_bytes()).unwrap();
+                let unwitnessed = note.to_string();
+                note.add_signature(cosignature::sign_ed25519(&witness(1), &checkpoint, 9).unwrap())
+                    .unwrap();
+                let good = TlogProof {
+                    extra: None,
+                    index,
+                    hashes: vec![hash(1 - index), other],
+                    checkpoint: note.to_string(),
+                };
+                let forged = good.checkpoint.replacen("\n3\n", "\n4\n", 1);
+                let tried = [
+                    TlogProof {
+                        checkpoint: unwitnessed,
+                        ..good.clone()
+                    },
+                    TlogProof {
+                        checkpoint: forged,
+                        ..good.clone()
+                    },
+                    TlogProof {
+                        hashes: vec![hash(9), other],
+                        ..good.clone()
+                    },
+                    TlogProof {
+                        index: 2,
+                        ..good.clone()
+                    },
+                    good,
+                ];
+                for (which, proof) in tried.iter().enumerate() {
+                    let plain = policy.verify(proof, &leaf(index), "log.example/1");
+                    let remembered = proofs.verify(proof, &leaf(index));
+                    assert_eq!(plain.is_ok(), which == 4, "{size}: {plain:?}");
+                    assert_eq!(
+                        remembered.map(|open| (*open).clone()),
+                        plain,
+                        "{which} of {size}, round {round}"
+                    );
+                }
+            }
+        }
+        assert_eq!(proofs.opened.len(), OPENED);
     }
 
     #[test]

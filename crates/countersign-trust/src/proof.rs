@@ -14,6 +14,8 @@ pub const MAX_PROOF_BYTES: usize = MAX_NOTE_BYTES + 128 * 1024;
 /// The most extra data that is read, in bytes.
 pub const MAX_EXTRA_BYTES: usize = 64 * 1024;
 
+/// Characters of a hash in base64.
+const HASH_LINE: usize = 44;
 const HEADER: &str = "c2sp.org/tlog-proof@v1";
 
 /// Why a proof is malformed or does not hold.
@@ -64,17 +66,10 @@ impl TlogProof {
         let proof = std::str::from_utf8(proof).map_err(|_| refuse("not UTF-8"))?;
         // Line by line: to look for the empty one first would be to read all twice.
         let mut rest = proof;
-        let mut next_line = || -> Result<_, ProofError> {
-            let (line, after) = rest
-                .split_once('\n')
-                .ok_or(refuse("no empty line before the checkpoint"))?;
-            rest = after;
-            Ok(line)
-        };
-        if next_line()? != HEADER {
+        if next_line(&mut rest)? != HEADER {
             return Err(refuse("the first line is not c2sp.org/tlog-proof@v1"));
         }
-        let mut line = next_line()?;
+        let mut line = next_line(&mut rest)?;
         let mut extra = None;
         if let Some(encoded) = line.strip_prefix("extra ") {
             let data = base64_decode(encoded).ok_or(refuse("the extra data is not base64"))?;
@@ -82,7 +77,7 @@ impl TlogProof {
                 return Err(refuse("more than 64 KiB of extra data"));
             }
             extra = Some(data);
-            line = next_line()?;
+            line = next_line(&mut rest)?;
         }
         let index = line
             .strip_prefix("index ")
@@ -90,16 +85,21 @@ impl TlogProof {
             .ok_or(refuse("the index line is not `index` and a decimal number"))?;
         let mut hashes = Vec::with_capacity(24);
         loop {
-            let line = next_line()?;
-            if line.is_empty() {
-                break;
-            }
+            // A hash's line is 44 characters long; there is no need to look for its end.
+            let hash = match rest.split_at_checked(HASH_LINE) {
+                Some((line, after)) if after.starts_with('\n') && !line.starts_with('\n') => {
+                    rest = &after[1..];
+                    base64_hash(line)
+                }
+                _ => match next_line(&mut rest)? {
+                    "" => break,
+                    _ => None,
+                },
+            };
             if hashes.len() == MAX_PROOF_HASHES {
                 return Err(refuse("more than 63 hashes"));
             }
-            hashes.push(
-                base64_hash(line).ok_or(refuse("a hash line is not the base64 of 32 bytes"))?,
-            );
+            hashes.push(hash.ok_or(refuse("a hash line is not the base64 of 32 bytes"))?);
         }
         Ok(Self {
             extra,
@@ -136,6 +136,15 @@ impl TlogProof {
         })?;
         Ok(verified)
     }
+}
+
+/// The line that `rest` begins with, which it loses.
+fn next_line<'a>(rest: &mut &'a str) -> Result<&'a str, ProofError> {
+    let (line, after) = rest.split_once('\n').ok_or(ProofError::Format {
+        reason: "no empty line before the checkpoint",
+    })?;
+    *rest = after;
+    Ok(line)
 }
 
 /// The file's text.
@@ -243,6 +252,21 @@ mod tests {
                 .is_ok_and(|read| read.verify(&entry(70), &keys, ORIGIN).is_ok());
             // Removing one of two equal neighbours is the same removal twice, never a valid proof.
             assert!(!accepted, "byte {position} removed");
+        }
+    }
+
+    #[test]
+    fn the_checkpoint_begins_after_the_empty_line_however_long_its_origin_is() {
+        let (proof, _) = proof_of(70, 300, false);
+        for length in 1..100 {
+            let origin = "o".repeat(length);
+            let checkpoint = proof.checkpoint.replacen(ORIGIN, &origin, 1);
+            let proof = TlogProof {
+                checkpoint,
+                ..proof.clone()
+            };
+            let read = TlogProof::parse(proof.to_string().as_bytes());
+            assert_eq!(read.unwrap(), proof);
         }
     }
 

@@ -4,6 +4,7 @@
 mod entries;
 mod frontier;
 mod generate;
+mod proven;
 mod tiles;
 mod verify;
 
@@ -16,6 +17,7 @@ pub use generate::{
     tiles_needed_for_consistency, tiles_needed_for_growth, tiles_needed_for_inclusion,
     tiles_needed_for_root, tiles_needed_for_subtree,
 };
+pub use proven::ProvenTree;
 pub use tiles::{PathError, TILE_WIDTH, TileId, tiles_for_growth};
 pub use verify::{
     VerifyError, verify_consistency, verify_inclusion, verify_subtree_consistency,

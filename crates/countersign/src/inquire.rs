@@ -18,7 +18,7 @@ use crate::examine::{About, Examiner, Report, Row, Verdict};
 use crate::failure::{Exit, Failure, Result, plain};
 use crate::indices::Indices;
 use crate::trusted::{Pinned, TrustFile};
-use crate::verify::{self, Bytes};
+use crate::verify::{self, Bytes, Proofs};
 
 /// Entries of a lock file that are looked at at a time.
 const AT_A_TIME: usize = 8;
@@ -27,6 +27,8 @@ const AT_A_TIME: usize = 8;
 pub struct Inquiry<'a> {
     /// The pinned registries.
     pub trust: &'a TrustFile,
+    /// What proofs have shown already.
+    pub proofs: &'a Proofs,
     /// The registry whose log must hold the files; any pinned one, where it is not said.
     pub registry: Option<&'a Pinned>,
     /// The Sigstore instances that are believed.
@@ -52,7 +54,7 @@ impl Inquiry<'_> {
     ) -> Result<Report> {
         let mut report = Report::new(asked);
         report.sha256 = Some(bytes.sha256.to_hex());
-        let (logged, leaf) = match verify::logged(bytes, wanted, proof, self.trust) {
+        let (logged, leaf) = match verify::logged(bytes, wanted, proof, self.trust, self.proofs) {
             Ok(found) => found,
             Err(failure) if failure.exit == Exit::Verification => {
                 let check = match &*failure.code {

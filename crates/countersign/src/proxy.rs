@@ -35,7 +35,7 @@ use crate::failure::{Exit, Failure, Result};
 use crate::inquire::Inquiry;
 use crate::remote::Remote;
 use crate::trusted::{Pinned, Seen as SeenCheckpoint, TrustFile, write_whole};
-use crate::verify::{self, Bytes, file_path};
+use crate::verify::{self, Bytes, Proofs, file_path};
 
 /// The longest text about a project's leaves that is fetched, in bytes.
 const MOST_LEAVES: u64 = countersign_trust::completeness::MAX_COMPLETENESS_BYTES as u64;
@@ -118,6 +118,7 @@ pub type Say = Box<dyn Fn(&str) + Send + Sync>;
 pub struct Proxy {
     pinned: Pinned,
     trust: TrustFile,
+    proofs: Proofs,
     upstream: Upstream,
     remote: RemoteOf,
     demands: Demands,
@@ -224,6 +225,7 @@ impl Proxy {
             state: folders.of_registry(&pinned),
             pinned,
             trust,
+            proofs: Proofs::default(),
             upstream,
             remote,
             demands,
@@ -594,6 +596,7 @@ impl Proxy {
         let remote = (self.remote)()?;
         let inquiry = Inquiry {
             trust: &self.trust,
+            proofs: &self.proofs,
             registry: Some(&self.pinned),
             roots: &self.demands.roots,
             policy: self.demands.policy.as_ref(),
@@ -618,7 +621,7 @@ impl Proxy {
             size: None,
         };
         if self.demands.policy.is_none() {
-            let logged = verify::logged(&bytes, Ok(&entry.purl), &proof, &self.trust);
+            let logged = verify::logged(&bytes, Ok(&entry.purl), &proof, &self.trust, &self.proofs);
             return match logged {
                 Ok(_) => Ok(None),
                 Err(failure) if failure.exit == Exit::Verification => {

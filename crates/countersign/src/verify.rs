@@ -1,13 +1,16 @@
 //! Is this file what the log says it is? Needs the file, its proof and a pinned key; no network.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use countersign_formats::{Artifact, Ecosystem, Limits, Manifest, Rejection, format, npm, purl};
 use countersign_trust::digest::{Digests, Hasher, Sha256};
 use countersign_trust::leaf::{self, Algorithm, Leaf, LeafKind};
-use countersign_trust::policy::PolicyError;
+use countersign_trust::policy::{self, PolicyError};
 use countersign_trust::proof::{MAX_PROOF_BYTES, TlogProof};
 use serde::Serialize;
 
@@ -186,7 +189,8 @@ pub fn check(
     trust: &TrustFile,
     expected: Option<&str>,
 ) -> Result<Verified> {
-    logged(&file.bytes(), file.wanted(expected), proof, trust).map(|(verified, _)| verified)
+    let (bytes, wanted) = (file.bytes(), file.wanted(expected));
+    logged(&bytes, wanted, proof, trust, &Proofs::default()).map(|(verified, _)| verified)
 }
 
 /// What is known of a file's bytes.
@@ -201,6 +205,11 @@ pub struct Bytes<'a> {
     pub size: Option<u64>,
 }
 
+/// Proofs of the logs that a trust file pins: what one proof of a log has shown, its policy and its checkpoint's signatures,
+/// is not looked at again for the next.
+#[derive(Default)]
+pub struct Proofs(Mutex<BTreeMap<String, policy::Proofs>>);
+
 /// Checks that the log holds just these bytes under the identifier that is wanted, and gives the log's entry. Where
 /// nobody knows what is wanted the error says why.
 ///
@@ -211,6 +220,7 @@ pub fn logged(
     wanted: std::result::Result<&str, String>,
     proof: &[u8],
     trust: &TrustFile,
+    proofs: &Proofs,
 ) -> Result<(Verified, Leaf)> {
     let refused = |code: &'static str, why: String| {
         Failure::unverified(
@@ -233,14 +243,21 @@ pub fn logged(
                 "the log entry is of a kind that this version does not know".to_owned(),
             )
         })?;
-    let policy = pinned.policy()?;
-    let checkpoint = policy
-        .verify(&proof, entry, &pinned.origin)
+    let mut proofs = proofs.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let proofs = match proofs.entry(pinned.origin.clone()) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(new) => {
+            new.insert(policy::Proofs::new(pinned.policy()?, pinned.origin.clone()))
+        }
+    };
+    let checkpoint = proofs
+        .verify(&proof, entry)
         .map_err(|error| match error {
             PolicyError::Quorum { .. } => refused("quorum", error.to_string())
                 .remedy("Without its witnesses a log can show you another history than it shows others. Ask for a newer proof; if it stays so, ask the registry's operators."),
             other => refused("proof", other.to_string()),
         })?;
+    let policy = proofs.policy();
     says_the_same(bytes, &leaf, wanted).map_err(|why| refused("mismatch", why).remedy("Do not use this file. Whoever gave it to you gave you something else than the registry published."))?;
     let verified = Verified {
         purl: leaf.subject.clone().unwrap_or_default(),

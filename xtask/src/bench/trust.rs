@@ -74,7 +74,7 @@ pub(super) fn proofs(quick: bool, report: &mut Report) -> Result<()> {
             theirs: None,
             score: rate(which),
             goal: Goal::AtLeast(goal),
-            more: json!({"proof_alone": rate("proof_alone"), "reading_alone": rate("reading_alone"),
+            more: json!({"verified_each_alone": rate("verified_each_alone"), "proof_alone": rate("proof_alone"), "reading_alone": rate("reading_alone"),
                 "log_size": rate("log_size"), "load": load_average()}),
         });
     }

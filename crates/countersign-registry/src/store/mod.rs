@@ -86,7 +86,7 @@ pub(crate) use staging::StagedRow;
 pub(crate) use trusted::{
     FailureRow, IssuerRow, NoticeRow, PolicyFacts, PublisherRow, ServicePublisherRow,
 };
-pub(crate) use tuf::{TufFileRow, TufPublication, TufTargetRow};
+pub(crate) use tuf::{ALL_PLACES, TufFileRow, TufPublication, TufTargetRow};
 pub(crate) use veil::{PrivateProject, Seen, Veiled};
 pub(crate) use whole::{Column, TABLES};
 

@@ -1,6 +1,7 @@
 //! Rows of TUF repositories: their files, how their roles stand, their targets.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use countersign_trust::digest::Sha256;
 use countersign_trust::tuf::TargetFile;
@@ -12,6 +13,9 @@ use super::{
 };
 use crate::error::{Error, Kind, Result};
 use crate::model::Time;
+
+/// All places that targets have.
+pub(crate) const ALL_PLACES: Range<u64> = 0..1 << 32;
 
 /// A repository as its row has it.
 #[derive(Clone, Debug)]
@@ -229,34 +233,40 @@ impl Store {
         unsigned(&row, "n")
     }
 
-    /// The targets whose places are from `from` to before `until`, in the order of their places.
+    /// The targets whose places are in one of these ranges. Of ranges that ascend, in the order of their places.
     pub(crate) async fn tuf_targets(
         &self,
         repository: &str,
-        from: u64,
-        until: u64,
+        ranges: &[Range<u64>],
     ) -> Result<Vec<TufTargetRow>> {
-        let rows = sqlx::query(
-            "SELECT path, digest, place, length, info FROM tuf_targets \
-             WHERE repository = $1 AND place >= $2 AND place < $3 AND superseded_at IS NULL ORDER BY place, path",
-        )
-        .bind(repository.to_owned())
-        .bind(signed(from))
-        .bind(signed(until))
-        .fetch_all(&self.near)
-        .await
-        .map_err(failed)?;
-        rows.iter()
-            .map(|row| {
-                Ok(TufTargetRow {
-                    path: text(row, "path")?,
-                    digest: text(row, "digest")?,
-                    place: unsigned(row, "place")?,
-                    length: unsigned(row, "length")?,
-                    info: maybe_text(row, "info")?,
+        let mut targets = Vec::new();
+        for chunk in ranges.chunks(200) {
+            // Whole conditions, so that each range is looked up in the index on both databases.
+            let wanted: Vec<_> = (0..chunk.len())
+                .map(|n| {
+                    let (low, high) = (2 * n + 2, 2 * n + 3);
+                    format!("(repository = $1 AND superseded_at IS NULL AND place >= ${low} AND place < ${high})")
                 })
-            })
-            .collect()
+                .collect();
+            let mut query = sqlx::query(built(format!(
+                "SELECT path, digest, place, length, info FROM tuf_targets WHERE {} ORDER BY place, path",
+                wanted.join(" OR ")
+            )))
+            .bind(repository.to_owned());
+            for range in chunk {
+                query = query.bind(signed(range.start)).bind(signed(range.end));
+            }
+            for row in query.fetch_all(&self.near).await.map_err(failed)? {
+                targets.push(TufTargetRow {
+                    path: text(&row, "path")?,
+                    digest: text(&row, "digest")?,
+                    place: unsigned(&row, "place")?,
+                    length: unsigned(&row, "length")?,
+                    info: maybe_text(&row, "info")?,
+                });
+            }
+        }
+        Ok(targets)
     }
 
     /// Is, or was until lately, this digest that of this target?

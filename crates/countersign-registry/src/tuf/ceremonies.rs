@@ -21,7 +21,7 @@ use crate::error::{Error, Kind, Result};
 use crate::heartbeat::Change;
 use crate::model::Actor;
 use crate::policy;
-use crate::store::TufTargetRow;
+use crate::store::{ALL_PLACES, TufTargetRow};
 
 /// The roles that sign without a person.
 const ONLINE: [&str; 4] = ["timestamp", "snapshot", INDEX, BINS];
@@ -400,7 +400,7 @@ impl Registry {
             .any(|old| people.iter().all(|new| new.name != old.name));
         let mut rows = Contents::new();
         if delegated {
-            for row in store.tuf_targets(&writer.name, 0, 1 << 32).await? {
+            for row in store.tuf_targets(&writer.name, &[ALL_PLACES]).await? {
                 rows.insert(row.path.clone(), row.target()?);
             }
         }

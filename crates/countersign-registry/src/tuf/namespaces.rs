@@ -20,6 +20,7 @@ use crate::Registry;
 use crate::error::{Error, Kind, Result};
 use crate::model::{Actor, Time};
 use crate::policy;
+use crate::store::ALL_PLACES;
 
 /// For how long the bytes of what people are asked to sign stay, in seconds: 30 days.
 const OFFERED: i64 = 30 * 86_400;
@@ -398,7 +399,7 @@ impl Registry {
             let rows = self
                 .inner
                 .store
-                .tuf_targets(ecosystem.as_str(), 0, 1 << 32)
+                .tuf_targets(ecosystem.as_str(), &[ALL_PLACES])
                 .await?;
             let scope = Scope::Paths(vec![names.scope()]);
             let mut listed = Contents::new();

@@ -1,6 +1,6 @@
 //! What is signed anew as time passes, and what is deleted.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use countersign_trust::completeness::read_map_root;
 use countersign_trust::sigstore::Signs;
@@ -173,12 +173,11 @@ impl Writer {
             development && is_due("root"),
             has_targets && (is_due("targets") || relist.is_some()),
         );
-        let mut bins: BTreeMap<String, Contents> = BTreeMap::new();
         let of_bins = due.iter().filter(|due| {
             let bins = repository.bins();
             bins.is_some_and(|bins| bins.number(&due.role).is_some())
         });
-        let names: Vec<String> = of_bins
+        let names: BTreeSet<String> = of_bins
             .take(BINS_AT_ONCE)
             .map(|due| due.role.clone())
             .collect();
@@ -187,10 +186,7 @@ impl Writer {
         if !(root || targets || index || top) && names.is_empty() {
             return Ok(None);
         }
-        for name in names {
-            let contents = self.contents(store, &name).await?;
-            bins.insert(name, contents);
-        }
+        let bins = self.contents_of(store, names).await?;
         let new_root = if root {
             Some(self.next_root(registry, now)?)
         } else {
@@ -299,18 +295,23 @@ impl Writer {
         store: &Store,
         bins: &SuccinctRoles,
     ) -> Result<Vec<(String, Contents)>> {
-        let mut all = Vec::new();
-        for number in 0..bins.count() {
-            let places = bins.places(number);
-            let rows = store
-                .tuf_targets(&self.name, places.start, places.end)
-                .await?;
-            let contents = rows
-                .into_iter()
-                .filter(|row| self.repository().in_bins(&row.path))
-                .map(|row| Ok((row.path.clone(), row.target()?)))
-                .collect::<Result<Contents>>()?;
-            all.push((bins.name(number), contents));
+        let all = (0..bins.count()).map(|number| (bins.name(number), Contents::new()));
+        let mut all: Vec<_> = all.collect();
+        let numbers: Vec<u64> = (0..bins.count()).collect();
+        // As many bins in a question as one answer may well hold.
+        for chunk in numbers.chunks(256) {
+            let (Some(first), Some(last)) = (chunk.first(), chunk.last()) else {
+                continue;
+            };
+            let places = bins.places(*first).start..bins.places(*last).end;
+            for row in store.tuf_targets(&self.name, &[places]).await? {
+                let number = usize::try_from(bins.bin_of(&row.path)).unwrap_or(usize::MAX);
+                if let Some((_, contents)) = all.get_mut(number)
+                    && self.repository().in_bins(&row.path)
+                {
+                    contents.insert(row.path.clone(), row.target()?);
+                }
+            }
         }
         Ok(all)
     }

@@ -75,6 +75,49 @@ fn frontier_tiles_and_the_naive_definition_agree_on_every_root() {
     assert_eq!(EMPTY_ROOT, Sha256::of(b""));
 }
 
+/// Every leaf of every size, in an order that jumps about; each proof also with what is wrong with it, before and after the
+/// tree knows its path.
+#[test]
+fn a_tree_that_remembers_accepts_and_refuses_what_a_plain_check_does() {
+    for size in (1..=70).chain([255, 256, 257, LARGEST]) {
+        let tiles = tiles_of(size);
+        let root = root(size, &tiles).unwrap();
+        let mut tree = ProvenTree::new(size, root);
+        for step in 0..2 * size {
+            let index = step * 37 % size;
+            let good = inclusion_proof(index, size, &tiles).unwrap();
+            let mut tried = vec![(index, leaf(index), good.clone())];
+            tried.push((index, leaf(index + 1), good.clone()));
+            tried.push((index + 1, leaf(index), good.clone()));
+            tried.push((size, leaf(index), good.clone()));
+            tried.push((u64::MAX, leaf(index), good.clone()));
+            tried.push((index, leaf(index), [&good[..], &[root]].concat()));
+            tried.push((index, leaf(index), [&[root], &good[..]].concat()));
+            for wrong in 0..good.len() {
+                let mut bad = good.clone();
+                bad[wrong].0[31] ^= 1;
+                tried.push((index, leaf(index), bad));
+                let mut short = good.clone();
+                short.remove(wrong);
+                tried.push((index, leaf(index), short));
+            }
+            // What is wrong comes first for some, so that nothing of it may be remembered.
+            if step % 2 == 0 {
+                tried.reverse();
+            }
+            for (index, hash, proof) in tried {
+                let plain = verify_inclusion(hash, index, size, &proof, root);
+                let remembered = tree.verify_inclusion(hash, index, &proof);
+                assert_eq!(
+                    plain.is_ok(),
+                    remembered.is_ok(),
+                    "{index} of {size}: {plain:?}, {remembered:?}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn inclusion_proofs_from_tiles_verify_for_every_leaf_of_every_size() {
     for size in 1..=LARGEST {

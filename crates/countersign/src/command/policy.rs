@@ -6,6 +6,7 @@ use countersign::evidence::Source;
 use countersign::examine::Verdict;
 use countersign::inquire::{self, Change, Inquiry};
 use countersign::trusted::TrustFile;
+use countersign::verify::Proofs;
 use countersign::{Exit, Failure, bundle, trusted};
 use countersign_trust::sigstore::{PolicyFile, Wanted};
 use serde_json::json;
@@ -98,6 +99,7 @@ fn init(
     let roots = bundle::trust_root(root)?;
     let inquiry = Inquiry {
         trust: &trust,
+        proofs: &Proofs::default(),
         registry: Some(pinned),
         roots: &roots,
         policy: None,
@@ -165,6 +167,7 @@ fn check(common: &Common, path: &Path, from: &Path, root: Option<&Path>) -> Resu
     let roots = bundle::trust_root(root)?;
     let inquiry = Inquiry {
         trust: &trust,
+        proofs: &Proofs::default(),
         registry: Some(pinned),
         roots: &roots,
         policy: Some(&policy),

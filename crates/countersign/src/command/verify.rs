@@ -10,7 +10,7 @@ use countersign::inquire::{self, EntryReport, Inquiry};
 use countersign::proxy::evidence::{Evidence, Finding};
 use countersign::remote::Remote;
 use countersign::trusted::{Pinned, TrustFile};
-use countersign::verify::{self, Bytes, Measured};
+use countersign::verify::{self, Bytes, Measured, Proofs};
 use countersign::{Exit, Failure, bundle, sarif};
 use countersign_formats::lock::LockFile;
 use countersign_formats::purl;
@@ -61,6 +61,7 @@ pub fn run(common: &Common, options: &Verify) -> Result<(), Failure> {
         folder: targets.folder.as_deref(),
         inquiry: Inquiry {
             trust: &trust,
+            proofs: &Proofs::default(),
             registry: pinned,
             roots: &roots,
             policy: policy.as_ref(),
@@ -208,7 +209,13 @@ impl Session<'_> {
         let bytes = file.bytes();
         let asked = path.display().to_string();
         // First the log alone: of what it does not hold nothing else is asked.
-        let logged = match verify::logged(&bytes, wanted.clone(), &proof, self.inquiry.trust) {
+        let logged = match verify::logged(
+            &bytes,
+            wanted.clone(),
+            &proof,
+            self.inquiry.trust,
+            self.inquiry.proofs,
+        ) {
             Ok((logged, _)) => logged,
             Err(failure) if failure.exit == Exit::Verification => {
                 return self.inquiry.file(&asked, &bytes, wanted, &proof, None);

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use countersign::evidence::{FileEvidence, Piece};
 use countersign::inquire::Inquiry;
 use countersign::trusted::{Pinned, TrustFile};
-use countersign::verify::{Bytes, measure};
+use countersign::verify::{Bytes, Proofs, measure};
 use countersign_trust::checkpoint::Checkpoint;
 use countersign_trust::digest::{Hasher, Sha256};
 use countersign_trust::leaf::{Algorithm, Leaf};
@@ -599,6 +599,7 @@ fn a_registry_that_logs_the_sha512_of_other_bytes_does_not_borrow_their_npm_prov
     };
     let inquiry = Inquiry {
         trust: &trust,
+        proofs: &Proofs::default(),
         registry: None,
         roots: &roots,
         policy: None,

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::Registry;
 use crate::error::{Error, Result};
-use crate::store::PendingRow;
+use crate::store::{ALL_PLACES, PendingRow};
 use crate::tuf::{Contents, refused};
 
 /// A role of people that waits for their signatures before it is delegated to.
@@ -79,7 +79,7 @@ impl Registry {
         let waiting = store.tuf_service_pending(&desk.name).await?;
         let repository = repository_of(&desk.name);
         // Of all artifacts none may be left in a bin where no client looks for it any more.
-        let listed = store.tuf_targets(&repository, 0, 1 << 32).await?;
+        let listed = store.tuf_targets(&repository, &[ALL_PLACES]).await?;
         let mut writer = self.tuf_writer(&repository).await?;
         let top = writer.repository().targets();
         let mut roles = custom(top);
