@@ -48,7 +48,7 @@ const OPERATORS: u64 = 2;
 const ASKED: i64 = 20;
 
 /// So many ways back in may wait to be mailed.
-const WAITING: usize = 64;
+const WAITING: u32 = 64;
 
 /// What this process has in hand of asked-for ways back in.
 pub(crate) struct WaysBack {
@@ -59,7 +59,7 @@ pub(crate) struct WaysBack {
 impl Default for WaysBack {
     fn default() -> Self {
         Self {
-            places: Arc::new(Semaphore::new(WAITING)),
+            places: Arc::new(Semaphore::new(WAITING as usize)),
             turn: Mutex::new(()),
         }
     }
@@ -149,6 +149,12 @@ impl Registry {
             }
         });
         Ok(())
+    }
+
+    /// Waits until the mails of all who asked for a way back until now are written down: who stops earlier loses them.
+    pub async fn ways_back_written(&self) {
+        // Whoever asks has a place until its mail is written. Nobody closes them, so there is nothing else to wait for.
+        drop(self.inner.ways_back.places.acquire_many(WAITING).await);
     }
 
     /// Mails the link that begins a recovery on behalf of an operator, who is told where it can not be mailed.

@@ -62,12 +62,14 @@ pub async fn run(common: &Common, options: &Serve) -> Result<(), Failure> {
         report::line(&format!("countersignd serves {site} on {address}"));
     }
     let face = face(&config, policies);
-    let outcome = serve(registry, face, listener, certificate, signals).await;
+    let outcome = serve(registry.clone(), face, listener, certificate, signals).await;
     if let Some(scanning) = scanning {
         // A scan that is cut off is leased to this process for a while, and done by the next.
         scanning.abort();
     }
-    // After the last request: publishers still waiting for the log get their answer from it.
+    // After the last request: whoever asked for a way back in was told that a mail comes.
+    registry.ways_back_written().await;
+    // Publishers still waiting for the log get their answer from it.
     beating.stop().await;
     tracing::info!("stopped");
     outcome

@@ -78,12 +78,21 @@ pub fn from(network: u8) -> CallerOrigin {
     }
 }
 
-/// A clock that runs with the machine's, plus what the test adds.
-pub struct TurnedClock(AtomicI64);
+/// A clock that runs with the machine's, plus what the test adds; or stands still but for that.
+#[derive(Default)]
+pub struct TurnedClock {
+    added: AtomicI64,
+    /// Where it stands; 0 while it runs.
+    held: AtomicI64,
+}
 
 impl Clock for TurnedClock {
     fn now(&self) -> Time {
-        Time(countersign_registry::SystemClock.now().0 + self.0.load(Ordering::SeqCst))
+        let runs = match self.held.load(Ordering::SeqCst) {
+            0 => countersign_registry::SystemClock.now().0,
+            held => held,
+        };
+        Time(runs + self.added.load(Ordering::SeqCst))
     }
 }
 
@@ -334,7 +343,7 @@ impl TestRegistry {
         change(&mut settings);
         let keys = LogKeys::generate("localhost:8417/log/1", &SystemRandom).unwrap();
         keys.save(&folder.path().join("keys"), 1).unwrap();
-        let clock = Arc::new(TurnedClock(AtomicI64::new(0)));
+        let clock = Arc::new(TurnedClock::default());
         let (mailbox, domains) = (Arc::new(Mailbox::default()), Arc::new(Domains::default()));
         let seams = Seams {
             clock: clock.clone(),
@@ -410,9 +419,16 @@ impl TestRegistry {
             .count()
     }
 
+    /// From now on time passes only when the test says so: what is counted by time does not depend on how busy the machine
+    /// is.
+    pub fn hold_clock(&self) {
+        let now = countersign_registry::SystemClock.now().0;
+        self.clock.held.store(now, Ordering::SeqCst);
+    }
+
     pub fn turn_clock(&self, by: Duration) {
         self.clock
-            .0
+            .added
             .fetch_add(i64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
     }
 

@@ -23,7 +23,7 @@ impl TestRegistry {
     /// Asks for the mail that begins a recovery, and waits until the work behind the answer is done.
     async fn asks_to_recover(&self, who: &str) {
         self.registry.begin_recovery(who, &from(1)).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        self.registry.ways_back_written().await;
     }
 
     /// A person with two proved addresses, `NAME@example.org` and `NAME@work.example`.

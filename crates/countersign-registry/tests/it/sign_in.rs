@@ -484,6 +484,7 @@ on_both_databases! {
     }
 
     async fn credential_stuffing_from_one_network(test: TestRegistry) {
+        test.hold_clock();
         test.with_password("ann").await;
         for n in 0..10 {
             refused(test.try_password(&format!("user{n}"), "stolen elsewhere", 9).await, "sign-in-wrong");
@@ -517,6 +518,7 @@ on_both_databases! {
     }
 
     async fn distributed_guessing_does_not_lock_the_victim_out(test: TestRegistry) {
+        test.hold_clock();
         let home = test.with_password("ann").await;
         let (mut key, _) = test.with_passkey("bob").await;
         for round in 0..2 {
@@ -542,6 +544,7 @@ on_both_databases! {
     }
 
     async fn guessing_at_the_second_factor(test: TestRegistry) {
+        test.hold_clock();
         let (home, setup) = test.with_totp("ann").await;
         test.execute("UPDATE account_emails SET verified_at = 1").await;
         let mut wrong = 0;
@@ -910,6 +913,7 @@ on_both_databases! {
     }
 
     async fn slow_and_distributed_guessing_at_a_password_over_a_day(test: TestRegistry) {
+        test.hold_clock();
         let home = test.with_password("ann").await;
         // One guess a minute, each from another network than the ones before it: no short span sees anything.
         let mut looked_at = 0;
@@ -952,6 +956,7 @@ on_both_databases! {
     }
 
     async fn slow_and_distributed_guessing_at_codes_over_a_day(test: TestRegistry) {
+        test.hold_clock();
         let (home, _) = test.with_totp("ann").await;
         let mut looked_at = 0;
         for round in 0..24 * 4_u8 {
@@ -988,7 +993,7 @@ on_both_databases! {
         test.execute("UPDATE account_emails SET verified_at = 1").await;
         let asked = async || {
             test.registry.begin_password_reset("ann", &from(1)).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            test.registry.ways_back_written().await;
             test.link("ann@example.org", "/account/reset-password").await
         };
         let link = asked().await;
@@ -1091,7 +1096,7 @@ on_both_databases! {
         registry.set_role(&Actor::operator(), Ecosystem::Pypi, "demo", "bob", Some(Role::Owner)).await.unwrap();
 
         registry.begin_recovery("ann", &from(1)).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        registry.ways_back_written().await;
         let begin = test.link("ann@example.org", "/recovery/begin").await;
         let (case, view) = registry.open_recovery(&begin, None).await.unwrap();
         assert_eq!((view.proofs.len(), view.ready), (1, None), "an address alone waits for nothing");
@@ -1248,7 +1253,7 @@ mod reviewed {
             test.execute("UPDATE account_emails SET verified_at = 1").await;
             let asked = async || {
                 test.registry.begin_password_reset("ann", &from(9)).await.unwrap();
-                tokio::time::sleep(Duration::from_millis(300)).await;
+                test.registry.ways_back_written().await;
                 test.mail_to("ann@example.org").await
             };
             let mails = asked().await;
@@ -1358,7 +1363,7 @@ mod reviewed {
             guess().await;
             refused(test.try_password("ann", PASSWORD, 50).await.map(|_| ()), "too-many-attempts");
             test.registry.begin_password_reset("ann", &from(50)).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            test.registry.ways_back_written().await;
             let link = test.link("ann@example.org", "/account/reset-password").await;
             let device = test.registry.device_secret(None);
             let new = "forty two purple wombats";
