@@ -118,7 +118,8 @@ on_both_databases! {
         refused(registry.open_cases(&ann).await, "operator-needed");
         refused(registry.appeal(&eve, PYPI, "demo", &case.id, "I want it back now").await, "role-missing");
         refused(registry.appeal(&ann, PYPI, "demo", "none", "I want it back now").await, "case-unknown");
-        refused(registry.appeal(&ann, PYPI, "demo", &case.id, "no").await, "text-length");
+        let short = refused(registry.appeal(&ann, PYPI, "demo", &case.id, "no").await, "text-length");
+        assert!(short.remedy.unwrap().contains("more words"));
         registry.appeal(&ann, PYPI, "demo", &case.id, "That is a test file.").await.unwrap();
         test.advance(4 * 86_400);
         registry.look_after_cases().await.unwrap();

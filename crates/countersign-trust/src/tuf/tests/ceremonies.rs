@@ -267,7 +267,7 @@ fn what_nobody_verifies_is_not_handed_on_and_nothing_makes_a_file_too_long() {
     // What is full already takes no signature more: nobody could read it.
     let mut root = keys.plan().root(None).unwrap();
     let filler = "z".repeat(511_900 - signed.to_bytes().len());
-    root.extra.insert("filler".to_owned(), filler.into());
+    root.extra.insert("filler", filler.into()).unwrap();
     let mut full = Pending::root(root, None).unwrap();
     let before = full.to_bytes();
     let refusal = full
