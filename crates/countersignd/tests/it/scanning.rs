@@ -186,7 +186,7 @@ fn a_server_serves_what_waits_once_it_was_scanned_and_holds_what_is_bad() {
     std::fs::create_dir_all(&rules).unwrap();
     std::fs::write(rules.join("mine.toml"), "[[rule]]\nid = 'x'\n").unwrap();
     until("nobody is told of the rules", || {
-        server.logs().contains("scanner's rules can not be used")
+        server.logs().contains("mine.toml: missing field")
     });
     let third = Wheel::new("thing", "3.0").build();
     server
