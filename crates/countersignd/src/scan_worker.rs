@@ -84,7 +84,7 @@ fn parsed(files: &[(&Path, String)]) -> Result<Rules, (u8, String)> {
     let texts: Vec<&str> = files.iter().map(|(_, text)| text.as_str()).collect();
     Rules::parse(&texts).map_err(|error| {
         let alone = files.iter().find_map(|(path, text)| {
-            let error = Rules::parse(&[text]).err()?;
+            let error = Rules::parse(&[text.as_str()]).err()?;
             let why = match error.rule.is_empty() {
                 true => error.why,
                 false => error.to_string(),
