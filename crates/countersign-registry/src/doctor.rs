@@ -321,9 +321,16 @@ pub async fn examine(patient: &Patient<'_>, deep: bool, progress: Looked<'_>) ->
             .await
             .unwrap_or_else(|error| Diagnosis::failed("advisories", &error)),
     );
-    for looked in [freezes(patient).await, incidents(patient).await] {
-        found.push(looked.unwrap_or_else(|error| Diagnosis::failed("incidents", &error)));
-    }
+    found.push(
+        freezes(patient)
+            .await
+            .unwrap_or_else(|error| Diagnosis::failed("freezes", &error)),
+    );
+    found.push(
+        incidents(patient)
+            .await
+            .unwrap_or_else(|error| Diagnosis::failed("incidents", &error)),
+    );
     if let Some(newest) = heads.last() {
         found.extend(
             witnesses::witnesses(patient, newest)

@@ -327,7 +327,8 @@ impl Registry {
         Ok(())
     }
 
-    /// An owner, or a security contact, says why something should be served again. The operator is told.
+    /// An owner, or a security contact, says why something should be served again. The operator is told, once until they answer: what
+    /// is said meanwhile stands in its place.
     ///
     /// # Errors
     /// `role-missing`, `project-unknown`, `case-unknown`, `text-length`.
@@ -357,9 +358,11 @@ impl Registry {
         };
         let now = self.now();
         tx.appeal(&found.id, account, &text, now).await?;
-        let data = [("subject", found.subject.as_str()), ("who", actor.name())];
-        self.notify_operators(&mut tx, NoticeKind::CaseAppealed, &data)
-            .await?;
+        if found.appeal.is_none() || found.answer.is_some() {
+            let data = [("subject", found.subject.as_str()), ("who", actor.name())];
+            self.notify_operators(&mut tx, NoticeKind::CaseAppealed, &data)
+                .await?;
+        }
         let detail = json!({"case": found.id, "subject": found.subject});
         tx.note_event(&new_id(), now, "appealed", actor, account, detail)
             .await?;

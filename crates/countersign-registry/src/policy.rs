@@ -662,7 +662,10 @@ pub(crate) fn words(text: &str, bytes: RangeInclusive<usize>, what: &str) -> Res
             text.len()
         ),
     )
-    .remedy("Shorten it, and link to more."))
+    .remedy(match text.len() < *bytes.start() {
+        true => "Say in some more words what it is about.",
+        false => "Shorten it, and link to more.",
+    }))
 }
 
 /// May a new project stand in this namespace? Python's clients are told as PEP 752 says, by a conflict; to npm's that would mean

@@ -18,7 +18,7 @@ use crate::model::{
 };
 use crate::moderation::Opening;
 use crate::policy::{self, Act, ScanTier};
-use crate::store::{ScanJob, Tx};
+use crate::store::{SCAN_FAILED, ScanJob, Tx};
 use countersign_formats::format;
 use countersign_trust::digest::Sha256;
 use countersign_trust::leaf::LeafKind;
@@ -201,7 +201,7 @@ impl Registry {
         }
         if let Some(why) = &problem {
             outcome.findings.push(ScanFinding {
-                rule: "scan-failed".to_owned(),
+                rule: SCAN_FAILED.to_owned(),
                 title: "The scanner could not look at it".to_owned(),
                 score: 0,
                 path: String::new(),

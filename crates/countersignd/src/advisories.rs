@@ -88,6 +88,10 @@ pub async fn run(common: &Common, command: &Advisories) -> Result<(), Failure> {
                 })).collect::<Vec<_>>()}));
                 return Ok(());
             }
+            if found.is_empty() {
+                report::line("Nothing is served in spite of an advisory.");
+                return Ok(());
+            }
             let rows: Vec<Vec<String>> = found
                 .iter()
                 .map(|one| {

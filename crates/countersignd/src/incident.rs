@@ -82,6 +82,10 @@ async fn act(common: &Common, command: &Incident) -> Result<(), Failure> {
                 report::json(&json!({"frozen": stops}));
                 return Ok(());
             }
+            if stops.is_empty() {
+                report::line("Nothing is frozen.");
+                return Ok(());
+            }
             let rows: Vec<Vec<String>> = stops
                 .into_iter()
                 .map(|stop| vec![stop.scope, stop.name, second(stop.since), stop.reason])

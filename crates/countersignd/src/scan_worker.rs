@@ -79,6 +79,23 @@ fn text_of(path: &Path) -> Result<String, (u8, String)> {
     Ok(text)
 }
 
+/// The rules that come along and those of these files; where they can not be used it is told which file is to blame.
+fn parsed(files: &[(&Path, String)]) -> Result<Rules, (u8, String)> {
+    let texts: Vec<&str> = files.iter().map(|(_, text)| text.as_str()).collect();
+    Rules::parse(&texts).map_err(|error| {
+        let alone = files.iter().find_map(|(path, text)| {
+            let error = Rules::parse(&[text.as_str()]).err()?;
+            let why = match error.rule.is_empty() {
+                true => error.why,
+                false => error.to_string(),
+            };
+            Some(format!("{}: {why}", path.display()))
+        });
+        // Two files may be good each by itself.
+        (BAD_RULES, alone.unwrap_or_else(|| error.to_string()))
+    })
+}
+
 fn work(options: &ScanWorker) -> Result<(), (u8, String)> {
     let (mut texts, mut yara) = (Vec::new(), Vec::new());
     for path in &options.rules {
@@ -86,12 +103,11 @@ fn work(options: &ScanWorker) -> Result<(), (u8, String)> {
         if is_yara(path) {
             yara.push((path.display().to_string(), text));
         } else {
-            texts.push(text);
+            texts.push((path.as_path(), text));
         }
     }
     fence::raise().map_err(|why| (UNFENCED, why))?;
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let rules = Rules::parse(&texts).map_err(|error| (BAD_RULES, error.to_string()))?;
+    let rules = parsed(&texts)?;
     let bad = |why: String| (BAD_REQUEST, why);
     if options.prepare {
         let prepared = yara::compile(&yara).map_err(|why| (BAD_RULES, why))?;

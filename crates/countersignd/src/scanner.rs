@@ -277,9 +277,23 @@ impl Scanner for Workers {
     }
 }
 
-/// Scans what waits, for as long as the process serves.
+/// Scans what waits, for as long as the process serves. While the scanner does not work no scan is begun: none of the attempts that a file
+/// has is lost to it, and what waits is scanned once the rules are mended.
 pub async fn keep_scanning(registry: Registry, workers: Arc<Workers>) {
+    let mut told = None;
     loop {
+        if let Err(failure) = workers.check().await {
+            let why = failure.to_string();
+            if told.as_ref() != Some(&why) {
+                tracing::error!(code = failure.code, "{why}");
+                told = Some(why);
+            }
+            tokio::time::sleep(LOOK * 5).await;
+            continue;
+        }
+        if told.take().is_some() {
+            tracing::info!("the scanner works again");
+        }
         match registry.scan_next(&*workers).await {
             Ok(true) => {}
             Ok(false) => tokio::time::sleep(LOOK).await,

@@ -241,7 +241,7 @@ impl Registry {
         let exemptions = self
             .inner
             .store
-            .exemptions_of(ecosystem, name_key, version)
+            .exemptions_of(ecosystem, name_key, version, self.now())
             .await?;
         for concern in concerns {
             let exempt = exemptions

@@ -225,21 +225,29 @@ impl Registry {
     async fn plan(&self, rows: &[TraceRow], window: Window) -> Result<Vec<Planned>> {
         let mut steps: BTreeMap<(u8, String), Planned> = BTreeMap::new();
         let mut tx = self.inner.store.write().await?;
-        for row in rows {
-            if INERT.contains(&row.kind.as_str()) {
+        let told = || {
+            let rows = rows.iter();
+            rows.filter(|row| !INERT.contains(&row.kind.as_str()))
+        };
+        let last: BTreeMap<_, _> = told().map(|row| (turn(row, window), row)).collect();
+        for row in told() {
+            let at = turn(row, window);
+            if steps.contains_key(&at) {
                 continue;
             }
-            let (rank, key) = turn(row, window);
-            if steps.contains_key(&(rank, key.clone())) {
-                continue;
-            }
-            let planned = self.planned(&mut tx, row, window).await?;
-            steps.insert((rank, key), planned);
+            let planned = self.planned(&mut tx, (row, last[&at]), window).await?;
+            steps.insert(at, planned);
         }
         Ok(steps.into_values().collect())
     }
 
-    async fn planned(&self, tx: &mut Tx, row: &TraceRow, window: Window) -> Result<Planned> {
+    /// What takes back all that began with `row`; `last` is the newest event of the same kind and subject.
+    async fn planned(
+        &self,
+        tx: &mut Tx,
+        (row, last): (&TraceRow, &TraceRow),
+        window: Window,
+    ) -> Result<Planned> {
         let now = self.now();
         let make =
             |what: String, state: StepState, note: Option<&str>, undo: Option<Undo>| Planned {
@@ -275,17 +283,23 @@ impl Registry {
                         word("before").and_then(|word| word.parse().ok());
                     let id = crate::model::OrganisationId(organisation);
                     let is = tx.standing(&id, account).await?;
+                    let end: Value = serde_json::from_str(&last.detail).unwrap_or_default();
                     let to = before.map_or("no member", Membership::as_str);
                     let what = format!("changed the standing of {user} in {name}: {to} again");
                     if let (None, Some(before)) = (is, before) {
-                        if row.actor_id.as_ref() == Some(&account.0) {
+                        // Only a removal of those that are taken back: whoever left, or was removed by somebody else, stays away.
+                        let removed = last.kind == "standing-changed"
+                            && end["after"].is_null()
+                            && last.actor_id.as_ref() != Some(&account.0);
+                        let kind = "standing-changed";
+                        if !removed || tx.changed_after(last, kind, Some(account), &id.0).await? {
                             return Ok(by_hand(
                                 what,
-                                "They left themselves, or somebody in their name: let an owner invite them; nobody is put back without a yes.",
+                                "They left themselves, or were removed by somebody else: let an owner invite them; nobody is put back without a yes.",
                             ));
                         }
                         let teams: Vec<TeamId> =
-                            serde_json::from_value(detail["teams"].clone()).unwrap_or_default();
+                            serde_json::from_value(end["teams"].clone()).unwrap_or_default();
                         let what = format!("removed {user} from {name}: {} again", before.as_str());
                         let undo = Undo::Member(name, user.clone(), before, teams);
                         return Ok(make(what, StepState::Planned, None, Some(undo)));
@@ -414,12 +428,16 @@ impl Registry {
                 if word("why").as_deref() == Some("removed") {
                     let gone = stands.as_ref().is_some_and(|(lives, _)| !*lives);
                     let what = format!("removed the publisher {label} of {shown}: put it back");
-                    make(
-                        what,
-                        still(gone),
-                        None,
-                        Some(Undo::RestorePublisher(place, id)),
-                    )
+                    let kind = "publisher-changed";
+                    if gone && tx.changed_after(last, kind, None, &id).await? {
+                        by_hand(
+                            what,
+                            "It was put back, and removed by somebody else: let an owner register it again.",
+                        )
+                    } else {
+                        let undo = Undo::RestorePublisher(place, id);
+                        make(what, still(gone), None, Some(undo))
+                    }
                 } else if detail["why"].is_string() {
                     by_hand(
                         format!("ended the publisher {label} of {shown}"),

@@ -427,19 +427,22 @@ impl Store {
         rows.iter().map(exemption).collect()
     }
 
-    /// Exemptions of a version that hold, the newest first.
+    /// Exemptions of a version that hold now, the newest first. One whose time is over holds no longer, whether or not it was ended.
     pub(crate) async fn exemptions_of(
         &self,
         ecosystem: Ecosystem,
         key: &str,
         version: &str,
+        now: Time,
     ) -> Result<Vec<ExemptionRow>> {
         let rows = sqlx::query(built(format!(
-            "{EXEMPTION} WHERE ecosystem = $1 AND name_key = $2 AND version IN ('', $3) AND ended_at IS NULL ORDER BY made_at DESC, id DESC"
+            "{EXEMPTION} WHERE ecosystem = $1 AND name_key = $2 AND version IN ('', $3) AND ended_at IS NULL \
+             AND (until_at IS NULL OR until_at > $4) ORDER BY made_at DESC, id DESC"
         )))
         .bind(ecosystem.as_str())
         .bind(key.to_owned())
         .bind(version.to_owned())
+        .bind(now.0)
         .fetch_all(&self.near)
         .await
         .map_err(failed)?;

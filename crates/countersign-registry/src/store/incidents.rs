@@ -591,6 +591,28 @@ impl Tx {
         .transpose()
     }
 
+    /// Did somebody change the same thing again after an event? Events of this kind that name `id`, and this account where one is given.
+    pub(crate) async fn changed_after(
+        &mut self,
+        last: &TraceRow,
+        kind: &str,
+        account: Option<&AccountId>,
+        id: &str,
+    ) -> Result<bool> {
+        // Ids of events are in the order of their times.
+        let row = sqlx::query(
+            "SELECT count(*) AS n FROM events WHERE id > $1 AND kind = $2 AND ($3 = '' OR account_id = $3) AND detail LIKE $4",
+        )
+        .bind(last.event.0.clone())
+        .bind(kind.to_owned())
+        .bind(account.map_or(String::new(), |account| account.0.clone()))
+        .bind(format!("%\"{id}\"%"))
+        .fetch_one(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        Ok(number(&row, "n")? > 0)
+    }
+
     /// The name of an organisation that is there.
     pub(crate) async fn organisation_name(&mut self, id: &str) -> Result<Option<String>> {
         let row =

@@ -76,7 +76,7 @@ pub(crate) use publishing::{
 pub(crate) use publishing::{IdentifierFacts, ReleaseFacts};
 pub(crate) use reading::{DistTag, FileExtras, FileRow, ReleaseRow, ecosystem};
 pub(crate) use recovery::RecoveryRow;
-pub(crate) use scanning::ScanJob;
+pub(crate) use scanning::{SCAN_FAILED, ScanJob};
 pub(crate) use service::{PendingRow, ServiceRow, TaskRow};
 pub(crate) use sign_in::{
     CeremonyRow, FactorFacts, FactorRow, LinkedRow, NewSession, PasswordRow, PersonRow, SessionRow,

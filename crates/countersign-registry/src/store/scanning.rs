@@ -41,14 +41,19 @@ fn found(row: &AnyRow) -> Result<FoundIn> {
     })
 }
 
+/// The rule of a finding that says that the scan failed for good.
+pub(crate) const SCAN_FAILED: &str = "scan-failed";
+
 const FOUND: &str = "SELECT f.purl, f.state, n.rule, n.title, n.score, n.path, n.line, n.place, n.snippet, n.sha256, n.found_at \
      FROM findings n JOIN files f ON f.id = n.file_id";
 
 impl Store {
-    /// The heaviest findings that nobody put aside, of files that are there.
+    /// The heaviest findings that nobody put aside, of files that are there. That nothing could be found, because the scan failed,
+    /// is as heavy as any.
     pub(crate) async fn open_findings(&self, least: u32, most: u32) -> Result<Vec<FoundIn>> {
         let rows = sqlx::query(built(format!(
-            "{FOUND} WHERE n.dismissed_at IS NULL AND n.score >= $1 AND f.state <> 'removed' ORDER BY n.score DESC, n.found_at DESC, n.id LIMIT $2"
+            "{FOUND} WHERE n.dismissed_at IS NULL AND (n.score >= $1 OR n.rule = '{SCAN_FAILED}') AND f.state <> 'removed' \
+             ORDER BY CASE WHEN n.rule = '{SCAN_FAILED}' THEN 100 ELSE n.score END DESC, n.found_at DESC, n.id LIMIT $2"
         )))
         .bind(i64::from(least))
         .bind(i64::from(most))

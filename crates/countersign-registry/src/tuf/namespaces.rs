@@ -180,6 +180,11 @@ impl Names {
         Self::parse(ecosystem, pattern).ok()
     }
 
+    /// Is it this one's role? Roles of two namespaces may have one name: `@acme/tools` and `acme.tools`.
+    fn is_of(&self, role: &DelegatedRole) -> bool {
+        Self::of(self.ecosystem, role).as_ref() == Some(self)
+    }
+
     /// Is a project in both?
     fn overlaps(&self, other: &Self) -> bool {
         let holds = |prefix: &Self, name: &Self| {
@@ -447,11 +452,13 @@ impl Registry {
         days: i64,
     ) -> Result<Part> {
         policy::may_operate(actor, "hold ceremonies")?;
-        let role = Names::parse(ecosystem, pattern)?.role();
+        let names = Names::parse(ecosystem, pattern)?;
         let writer = self.tuf_writer(ecosystem.as_str()).await?;
         let in_force = self.in_force(ecosystem, &writer).await;
         writer.keep();
         let InForce { root, targets, top } = in_force?;
+        let role = people_of(&top).into_iter().find(|role| names.is_of(role));
+        let role = role.ok_or_else(|| unknown(ecosystem, pattern))?.name;
         let mut next = Targets {
             version: top.version.saturating_add(1),
             expires: top.expires.max(self.now().seconds() + days * DAY),
@@ -483,7 +490,7 @@ impl Registry {
         let in_force = self.in_force(ecosystem, &writer).await;
         writer.keep();
         let InForce { root, targets, top } = in_force?;
-        if people_of(&top).iter().all(|other| other.name != role) {
+        if !people_of(&top).iter().any(|other| names.is_of(other)) {
             return Err(unknown(ecosystem, pattern));
         }
         let store = &self.inner.store;
@@ -613,8 +620,22 @@ mod tests {
                 terminating: true,
                 scope: Scope::Paths(vec![found.scope()]),
             };
+            assert!(found.is_of(&delegated));
             assert_eq!(Names::of(ecosystem, &delegated), Some(found));
         }
+        // Whose role has the same name is another one all the same.
+        let (tools, dotted) = (
+            names(Ecosystem::Npm, "@acme/tools"),
+            names(Ecosystem::Npm, "acme.tools"),
+        );
+        assert_eq!(tools.role(), dotted.role());
+        let delegated = DelegatedRole {
+            name: tools.role(),
+            keys: RoleKeys::default(),
+            terminating: true,
+            scope: Scope::Paths(vec![tools.scope()]),
+        };
+        assert!(tools.is_of(&delegated) && !dotted.is_of(&delegated));
         for (ecosystem, pattern) in [
             (Ecosystem::Pypi, "*"),
             (Ecosystem::Pypi, ""),

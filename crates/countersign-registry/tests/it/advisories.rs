@@ -428,6 +428,9 @@ on_both_databases! {
         strict.look_after_accounts().await.unwrap();
         served(&strict, &good).await.unwrap();
         test.turn_clock(std::time::Duration::from_secs(3_601));
+        // Its time is over, whether or not anybody has looked since.
+        let standing = strict.advisory_standing(PYPI, "demo", "2.0").await.unwrap();
+        assert_eq!((standing.blocked.len(), standing.exempt.len()), (1, 0));
         strict.look_after_accounts().await.unwrap();
         refused(served(&strict, &good).await, "release-advised-against");
         assert_ne!(strict.advisories_state().await.unwrap(), before, "pages are made anew");

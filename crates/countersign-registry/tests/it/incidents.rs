@@ -299,51 +299,77 @@ on_both_databases! {
         let sample = trusted::sample(&test, &[]).await;
         let (registry, operator) = (&test.registry, Actor::operator());
         let id = sample.publisher.id.clone();
-        test.user("bob").await;
-        test.user("cleo").await;
+        for user in ["bob", "cleo", "dora", "ed"] {
+            test.user(user).await;
+        }
         test.give_passkey("ada").await;
         let ada = test.session("ada", Level::Phishproof, true).await;
         registry.create_organisation(&ada, "acme", "Acme", None).await.unwrap();
-        for (user, standing) in [("bob", Membership::Manager), ("cleo", Membership::Member)] {
+        let people = [
+            ("bob", Membership::Manager),
+            ("cleo", Membership::Member),
+            ("dora", Membership::Manager),
+            ("ed", Membership::Manager),
+        ];
+        for (user, standing) in people {
             let (secret, _) = registry.invite(&ada, "acme", user, standing).await.unwrap();
             let invited = test.session(user, Level::TwoFactor, true).await;
             registry.accept_invitation(&invited, &secret).await.unwrap();
         }
         registry.create_team(&ada, "acme", "core").await.unwrap();
-        registry.set_team_member(&ada, "acme", "core", "bob", true).await.unwrap();
+        for user in ["bob", "ed"] {
+            registry.set_team_member(&ada, "acme", "core", user, true).await.unwrap();
+        }
         let (robot, _) = trusted::minted(registry, &sample.issuer, &trusted::release()).await.unwrap();
         test.turn_clock(Duration::from_secs(3_600));
         let since = test.moment();
-        // The thief makes the trusted workflow and the people go; cleo leaves at the same time.
+        // The thief makes the trusted workflow and the people go, ed in two steps; cleo leaves at the same time, and dora whom the
+        // thief made less.
         let thief = test.session("ada", Level::Phishproof, true).await;
         registry.remove_publisher(&thief, PYPI, "sample", &id).await.unwrap();
         registry.set_standing(&thief, "acme", "bob", None).await.unwrap();
         let cleo = test.session("cleo", Level::TwoFactor, true).await;
         registry.set_standing(&cleo, "acme", "cleo", None).await.unwrap();
+        for user in ["dora", "ed"] {
+            registry.set_standing(&thief, "acme", user, Some(Membership::Member)).await.unwrap();
+        }
+        registry.set_standing(&thief, "acme", "ed", None).await.unwrap();
+        let dora = test.session("dora", Level::TwoFactor, true).await;
+        registry.set_standing(&dora, "acme", "dora", None).await.unwrap();
         refused(registry.restore_publisher(&thief, PYPI, "sample", &id).await, "operator-needed");
         refused(registry.restore_member(&thief, "acme", "bob", Membership::Owner, &[]).await, "operator-needed");
         let plan = test.rewound("user:ada", since, false).await;
-        for words in ["octo/sample", "removed bob from acme: manager again"] {
+        for words in ["octo/sample", "removed bob from acme: manager again", "removed ed from acme: manager again"] {
             assert_eq!(state_of(&plan, words), StepState::Planned, "{words}");
         }
+        assert_eq!(state_of(&plan, "dora in acme"), StepState::ByHand, "she left herself");
         assert!(trusted::minted(registry, &sample.issuer, &trusted::later(&test, trusted::release())).await.is_err(), "a plan changes nothing");
         let done = test.rewound("user:ada", since, true).await;
-        assert_eq!((done.count(StepState::Done), done.count(StepState::Refused)), (2, 0), "{done:#?}");
+        assert_eq!((done.count(StepState::Done), done.count(StepState::Refused)), (3, 0), "{done:#?}");
         // As it was, with the team; the workflow publishes again, with a token of today.
         let acme = registry.organisation(&ada, "acme").await.unwrap();
-        assert_eq!(acme.teams[0].members, ["bob"]);
+        assert_eq!(acme.teams[0].members, ["bob", "ed"]);
+        assert!(acme.members.iter().all(|member| member.user != "dora"));
         let bob = acme.members.iter().find(|member| member.user == "bob").unwrap();
         assert_eq!(bob.standing, Membership::Manager);
         assert!(test.publish(&robot, &trusted::wheel("sample", "0.9")).await.is_err());
         let (robot, _) = trusted::minted(registry, &sample.issuer, &trusted::later(&test, trusted::release())).await.unwrap();
         test.publish(&robot, &trusted::wheel("sample", "1.0")).await.unwrap();
         let again = test.rewound("user:ada", since, true).await;
-        assert_eq!((again.count(StepState::Done), again.count(StepState::Already)), (0, 2), "{again:#?}");
+        assert_eq!((again.count(StepState::Done), again.count(StepState::Already)), (0, 3), "{again:#?}");
         // Who left is not put back by anybody, and nobody is twice.
         let own = test.rewound("user:cleo", since, true).await;
         assert_eq!(state_of(&own, "cleo in acme"), StepState::ByHand);
         refused(registry.restore_publisher(&operator, PYPI, "sample", &id).await, "publisher-exists");
         refused(registry.restore_publisher(&operator, PYPI, "sample", "none").await, "publisher-unknown");
+        // What somebody else removed since is not put back by running it again.
+        registry.remove_publisher(&operator, PYPI, "sample", &id).await.unwrap();
+        registry.set_standing(&operator, "acme", "bob", None).await.unwrap();
+        let later = test.rewound("user:ada", since, true).await;
+        assert_eq!(later.count(StepState::Done), 0, "{later:#?}");
+        for words in ["octo/sample", "bob in acme"] {
+            assert_eq!(state_of(&later, words), StepState::ByHand, "{words}");
+        }
         test.check().await;
     }
 

@@ -118,8 +118,14 @@ on_both_databases! {
         refused(registry.open_cases(&ann).await, "operator-needed");
         refused(registry.appeal(&eve, PYPI, "demo", &case.id, "I want it back now").await, "role-missing");
         refused(registry.appeal(&ann, PYPI, "demo", "none", "I want it back now").await, "case-unknown");
-        refused(registry.appeal(&ann, PYPI, "demo", &case.id, "no").await, "text-length");
-        registry.appeal(&ann, PYPI, "demo", &case.id, "That is a test file.").await.unwrap();
+        let short = refused(registry.appeal(&ann, PYPI, "demo", &case.id, "no").await, "text-length");
+        assert!(short.remedy.unwrap().contains("more words"));
+        registry.create_user(&operator, "olga", None, true).await.unwrap();
+        for text in ["It does no harm.", "That is no harm.", "That is a test file."] {
+            registry.appeal(&ann, PYPI, "demo", &case.id, text).await.unwrap();
+        }
+        let told = async || test.count("SELECT count(*) AS n FROM account_notices WHERE kind = 'case-appealed'").await;
+        assert_eq!(told().await, 1, "once until they answer");
         test.advance(4 * 86_400);
         registry.look_after_cases().await.unwrap();
         registry.look_after_cases().await.unwrap();
@@ -130,6 +136,8 @@ on_both_databases! {
         registry.answer_case(&operator, &case.id, "It is no test file.").await.unwrap();
         let case = registry.cases_of(&ann, PYPI, "demo").await.unwrap().remove(0);
         assert!(case.overdue.is_none() && case.answer.as_deref() == Some("It is no test file."), "{case:?}");
+        registry.appeal(&ann, PYPI, "demo", &case.id, "It is one, see line 3.").await.unwrap();
+        assert_eq!(told().await, 2);
         registry.serve_again(&operator, PYPI, "demo", Portion::Project).await.unwrap();
         refused(registry.answer_case(&operator, &case.id, "again").await, "case-unknown");
         test.check().await;

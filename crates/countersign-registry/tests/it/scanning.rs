@@ -104,6 +104,26 @@ on_both_databases! {
         test.check().await;
     }
 
+    async fn what_is_served_and_can_not_be_scanned_is_told_to_the_operator(database: Database) {
+        let test = TestRegistry::with(database, |settings| settings.scan.enabled = true).await;
+        let (ann, operator) = (test.user("ann").await, Actor::operator());
+        let good = Wheel::new("demo", "1.0").build();
+        test.publish(&ann, &good).await.unwrap();
+        let here = Here(Mutex::new(3));
+        for _ in 0..3 {
+            assert!(test.registry.open_findings(&operator).await.unwrap().is_empty());
+            assert!(test.registry.scan_next(&here).await.unwrap());
+            test.turn_clock(std::time::Duration::from_secs(300));
+        }
+        // It waited for nothing, so it is served; but nobody may take that for a good file.
+        test.registry.file(&good.sha256(), &good.filename).await.unwrap();
+        let found = test.registry.open_findings(&operator).await.unwrap();
+        assert!(found.len() == 1 && found[0].finding.snippet.contains("it was killed"), "{found:?}");
+        assert!(test.registry.findings_of(&ann, PYPI, "demo").await.unwrap().is_empty());
+        test.registry.dismiss_findings(&operator, &purl(&good, "demo", "1.0")).await.unwrap();
+        assert!(test.registry.open_findings(&operator).await.unwrap().is_empty());
+    }
+
     async fn what_waits_for_its_scan_is_never_served_before_it(database: Database) {
         let test = TestRegistry::with(database, |settings| {
             settings.scan.enabled = true;

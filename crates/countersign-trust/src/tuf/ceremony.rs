@@ -204,15 +204,37 @@ impl<T: Document> Pending<T> {
     /// Takes a signature. Was it new?
     ///
     /// # Errors
-    /// [`Fault::Unasked`] for a key that nobody asked, [`Fault::Unsigned`] for a signature that is not of this document.
-    pub fn add(&mut self, signature: Signature) -> Result<bool, Refusal> {
+    /// [`Fault::Unasked`] for a key that nobody asked, [`Fault::Unsigned`] for a signature that is not of this document;
+    /// [`Fault::Limit`] where the file would be longer with it than clients take.
+    pub fn add(&mut self, mut signature: Signature) -> Result<bool, Refusal> {
         self.check(&signature)?;
+        self.strip(&mut signature);
         let mut known = self.envelope.signatures.iter();
         if known.any(|other| other.keyid == signature.keyid) {
             return Ok(false);
         }
         self.envelope.signatures.push(signature);
+        let most = Limits::default().bytes_of(&self.role);
+        if self.to_bytes().len() as u64 > most {
+            self.envelope.signatures.pop();
+            return Err(Refusal::new(
+                Fault::Limit,
+                &self.role,
+                format!("with this signature it would be longer than {most} bytes"),
+            ));
+        }
         Ok(true)
+    }
+
+    /// A bundle beside the signature of a key is verified by nobody, so it is not handed on.
+    fn strip(&self, signature: &mut Signature) {
+        let mut keys = self
+            .demands
+            .iter()
+            .filter_map(|demand| demand.keys.get(&signature.keyid));
+        if !keys.any(|key| key.identity().is_some()) {
+            signature.bundle = None;
+        }
     }
 
     /// Takes the signatures of another copy of the same document. How many were new?
@@ -294,9 +316,12 @@ impl<T: Document> Pending<T> {
 
     fn checked(mut self, sigstore: &TrustRoot) -> Result<Self, Refusal> {
         self.sigstore = sigstore.clone();
-        for signature in &self.envelope.signatures {
+        let mut signatures = std::mem::take(&mut self.envelope.signatures);
+        for signature in &mut signatures {
             self.check(signature)?;
+            self.strip(signature);
         }
+        self.envelope.signatures = signatures;
         Ok(self)
     }
 

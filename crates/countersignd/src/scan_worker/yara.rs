@@ -21,8 +21,6 @@ const OURS: &str = "countersign";
 const MOST_RULES: usize = 20_000;
 /// One member takes so long at most, in seconds.
 const PATIENCE: u64 = 10;
-/// So many rules are told of a member.
-const MOST_HITS: usize = 50;
 /// A pattern is looked for so often in a member.
 const MOST_MATCHES: usize = 1_000;
 /// The longest title, in characters.
@@ -339,9 +337,6 @@ impl Matcher for Looking<'_> {
                 offset: offset.unwrap_or(0),
                 shown: None,
             });
-            if hits.len() == MOST_HITS {
-                break;
-            }
         }
         Ok(hits)
     }

@@ -1,12 +1,13 @@
 //! Signers by an identity at the command line: what they are to sign goes out as files, and comes back as Sigstore bundles.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use countersign_trust::tuf::bundle::Bundle;
 use countersign_trust::tuf::{Key, file_stem};
 use serde_json::json;
 
-use super::{read_file, refused, write_file};
+use super::{file_failure, read_file, refused, write_file};
 use crate::cli::Common;
 use crate::failure::Failure;
 use crate::report;
@@ -60,7 +61,7 @@ pub(super) fn allowed<'a>(
     ))
 }
 
-/// Writes what an identity is to sign, a file for each document.
+/// Writes what an identity is to sign into a folder, which is made where it is not there, a file for each document.
 ///
 /// # Errors
 /// Where a file can not be written or is there already.
@@ -70,6 +71,8 @@ pub(super) fn write_payloads(
     key: &Key,
     folder: &Path,
 ) -> Result<(), Failure> {
+    let failed = |source| file_failure(folder, &source);
+    fs::create_dir_all(folder).map_err(failed)?;
     let mut files = Vec::new();
     for (name, role, payload) in bundle.asked_of(key) {
         let file = folder.join(format!("{}.{}.payload", file_stem(&name), file_stem(&role)));

@@ -342,7 +342,6 @@ fn an_identity_stands_by_a_root_with_what_any_client_of_sigstore_signs() {
     };
     sign(&[CAROL]).expect(2, &["signs elsewhere", "--payloads DIR"]);
     sign(&["file:alice.pem", "--signed", "plan.toml"]).expect(2, &["are for an identity"]);
-    fs::create_dir(desk.path("carol")).unwrap();
     sign(&[CAROL, "--payloads", "carol"])
         .expect(0, &["repository.root.payload", "not as a statement"]);
     sign(&[CAROL, "--payloads", "carol"]).expect(2, &["is there already"]);

@@ -181,6 +181,23 @@ fn a_server_serves_what_waits_once_it_was_scanned_and_holds_what_is_bad() {
             .unwrap()
             .contains("pkg:pypi/thing@2.0")
     );
+    // Rules that break while it serves: what is published meanwhile waits, and loses nothing by it.
+    let rules = server.data().join("scan-rules");
+    std::fs::create_dir_all(&rules).unwrap();
+    std::fs::write(rules.join("mine.toml"), "[[rule]]\nid = 'x'\n").unwrap();
+    until("nobody is told of the rules", || {
+        server.logs().contains("mine.toml: missing field")
+    });
+    let third = Wheel::new("thing", "3.0").build();
+    server
+        .publish(&third, &token)
+        .unwrap()
+        .expect_status(200)
+        .unwrap();
+    assert!(!listed("3.0"));
+    std::fs::remove_file(rules.join("mine.toml")).unwrap();
+    until("what waited is never scanned", || listed("3.0"));
+    assert!(!server.logs().contains("a scan failed"));
 }
 
 /// A desk whose scanner has rules of its own.

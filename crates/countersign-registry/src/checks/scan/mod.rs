@@ -26,6 +26,8 @@ const MOST_FINDINGS: usize = 100;
 const MOST_DIGESTS: usize = 4_000;
 /// So many files of a kind are remembered for the next release.
 const MOST_REMEMBERED: usize = 200;
+/// So many hits are kept of a member, for each [`Role`] that it may have.
+const MOST_HITS: usize = 50;
 /// The longest piece of a text that is shown, in characters.
 const SNIPPET: usize = 200;
 
@@ -201,6 +203,21 @@ struct Seen {
     hits: Vec<(Hit, u32, String)>,
 }
 
+/// Of very many hits in a member those that weigh most, whatever runs it: nobody hides one among others.
+fn keep_heaviest(hits: &mut Vec<Hit>) {
+    if hits.len() <= MOST_HITS {
+        return;
+    }
+    let mut kept = BTreeSet::new();
+    for role in [Role::Other, Role::Entry, Role::Install] {
+        let mut places: Vec<usize> = (0..hits.len()).collect();
+        places.sort_by_key(|at| std::cmp::Reverse(hits[*at].weights.of(role)));
+        kept.extend(places.into_iter().take(MOST_HITS));
+    }
+    let mut at = 0..;
+    hits.retain(|_| at.next().is_some_and(|at| kept.contains(&at)));
+}
+
 /// Looks at an archive, with `also` beside the rules.
 ///
 /// # Errors
@@ -246,12 +263,10 @@ pub fn scan(
         if let Some(also) = also.as_deref_mut() {
             match also.matches(request.ecosystem, path, &buffer) {
                 // What both engines know by one name counts once.
-                Ok(more) => {
-                    for hit in more {
-                        if !hits.iter().any(|known| known.rule == hit.rule) {
-                            hits.push(hit);
-                        }
-                    }
+                Ok(mut more) => {
+                    more.retain(|hit| hits.iter().all(|known| known.rule != hit.rule));
+                    hits.append(&mut more);
+                    keep_heaviest(&mut hits);
                 }
                 Err(why) => {
                     // Stops the reader; what is told is the reason that stands beside.

@@ -300,6 +300,41 @@ fn a_rule_that_would_loop_elsewhere_takes_time_by_size_alone() {
     );
 }
 
+/// Another engine: very many rules that weigh little, and one that weighs much and comes last.
+struct Crowd;
+
+impl Matcher for Crowd {
+    fn matches(&mut self, _: Ecosystem, _: &str, _: &[u8]) -> Result<Vec<Hit>, String> {
+        let hit = |rule: String, weight: u32| Hit {
+            title: rule.clone(),
+            rule,
+            weights: Weights::alike(weight),
+            offset: 0,
+            shown: None,
+        };
+        let mut hits: Vec<Hit> = (0..1_000).map(|at| hit(format!("light-{at}"), 2)).collect();
+        hits.push(hit("heavy".to_owned(), 95));
+        Ok(hits)
+    }
+}
+
+#[test]
+fn what_weighs_much_is_not_hidden_among_very_many_that_weigh_little() {
+    let bytes = tar("thing-1.0.0", &[("index.js", "hello\n")]);
+    let request = ScanRequest {
+        ecosystem: NPM,
+        filename: "thing-1.0.0.tgz".to_owned(),
+        size: bytes.len() as u64,
+        previous: None,
+        max_unpacked: 512 << 20,
+    };
+    let rules = Rules::own().unwrap();
+    let outcome = scan(&rules, Some(&mut Crowd), &request, &mut Cursor::new(bytes)).unwrap();
+    assert_eq!(outcome.findings[0].rule, "heavy");
+    assert!(outcome.score() >= 95);
+    assert!(outcome.traits.rules.len() <= 3 * MOST_HITS);
+}
+
 #[test]
 fn damaged_archives_are_refused_and_nothing_is_said_of_them() {
     let whole = tar(

@@ -244,6 +244,37 @@ fn no_threshold_counts_an_identity_and_who_does_not_know_them_reads_on() {
 }
 
 #[test]
+fn what_nobody_verifies_is_not_handed_on_and_nothing_makes_a_file_too_long() {
+    let keys = Keys::new();
+    let mut signed = Pending::root(keys.plan().root(None).unwrap(), None).unwrap();
+    signed.sign(&*keys.root[0]).unwrap();
+    let file = signed.to_bytes();
+    // A good signature of a key, with something beside it that no client would read.
+    let read = Envelope::<Root>::parse("root", &file, &Limits::default()).unwrap();
+    let mut laden = read.signatures[0].clone();
+    laden.bundle = Some(serde_json::json!({"x": "y".repeat(600_000)}));
+    let mut pending = Pending::root(keys.plan().root(None).unwrap(), None).unwrap();
+    assert!(pending.add(laden.clone()).unwrap());
+    assert_eq!(pending.to_bytes(), file);
+    laden.bundle = Some(serde_json::json!({"x": "y"}));
+    let mut other = read.clone();
+    other.signatures = vec![laden];
+    let stripped = Pending::read_root(&other.to_bytes(), None, &public()).unwrap();
+    assert_eq!(stripped.to_bytes(), file);
+    // What is full already takes no signature more: nobody could read it.
+    let mut root = keys.plan().root(None).unwrap();
+    let filler = "z".repeat(511_900 - file.len());
+    root.extra.insert("filler", filler.into()).unwrap();
+    let mut full = Pending::root(root, None).unwrap();
+    let before = full.to_bytes();
+    let refusal = full
+        .sign(&*keys.root[0])
+        .and_then(|_| full.sign(&*keys.root[1]));
+    assert_eq!(refusal.unwrap_err().fault, Fault::Limit);
+    assert!(full.to_bytes().len() < 512_000 && full.to_bytes().len() >= before.len());
+}
+
+#[test]
 fn a_plan_that_needs_an_identity_is_refused() {
     let (keys, carol) = (Keys::new(), Carol::new());
     let refused = |change: &dyn Fn(&mut RootPlan)| {
