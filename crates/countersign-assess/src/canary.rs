@@ -7,7 +7,7 @@ mod accounts;
 mod doors;
 mod incidents;
 mod packages;
-mod provenance;
+pub mod provenance;
 mod publishing;
 mod software;
 mod tooling;

@@ -1,6 +1,6 @@
 //! Provenance: a file with an attestation of how it was built, by a Sigstore of the canaries' own.
 //!
-//! Neither it nor its key is anywhere: the attestation and the root that vouches for it were made once, by the test below, and are data
+//! Neither it nor its key is anywhere: the attestation and the root that vouches for it were made once, by `tests/provenance.rs`, and are data
 //! of this program. So the file is the same one on every registry.
 
 use serde::Deserialize;
@@ -16,23 +16,28 @@ const RECORDED: &str = include_str!("../../data/provenance.json");
 const PROJECT: &str = "canary-az33-thing";
 
 /// Where the canaries' workflows have their identity from.
-const ISSUER: &str = "https://token.canary.test";
+pub const ISSUER: &str = "https://token.canary.test";
 
 /// Where the canaries' sources are.
-const REPOSITORY: &str = "https://forge.canary.test/canary-owner/sample";
+pub const REPOSITORY: &str = "https://forge.canary.test/canary-owner/sample";
 
 /// What was made once.
 #[derive(Deserialize)]
 struct Recorded {
     /// `trusted_root.json` of the canaries' Sigstore.
     trusted_root: Box<RawValue>,
-    /// The attestation of [`attested`], an object of PEP 740.
+    /// The attestation of [`attested_file`], an object of PEP 740.
     attestation: Box<RawValue>,
 }
 
-/// The file that is attested.
 fn attested() -> Wheel {
     Wheel::new(PROJECT, "1.1", "a = 2")
+}
+
+/// The file that the recorded attestation is about: its name and its bytes.
+pub fn attested_file() -> (String, Vec<u8>) {
+    let wheel = attested();
+    (wheel.filename, wheel.bytes)
 }
 
 pub(super) fn attestations_are_carried(script: &mut Script<'_>) -> Told<()> {
@@ -92,41 +97,4 @@ pub(super) fn attestations_are_carried(script: &mut Script<'_>) -> Told<()> {
         page.text().contains("canary-owner/sample"),
     );
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use countersign_testkit::claims;
-    use countersign_testkit::sigstore::{Identity, PrivateSigstore, statements};
-
-    use super::*;
-
-    /// 1 February 2026.
-    const MADE: i64 = 1_769_904_000;
-
-    #[test]
-    fn the_recorded_attestation_is_that_of_the_canary() {
-        let sigstore = PrivateSigstore::new("the canaries of countersign-assess");
-        let job = claims::github("canary-owner/sample", "release.yml");
-        let identity = Identity::github(ISSUER, "https://forge.canary.test", &job);
-        let wheel = attested();
-        let statement = statements::slsa_v1(&wheel.filename, &wheel.bytes, &identity);
-        let made = serde_json::json!({
-            "trusted_root": sigstore.trusted_root(),
-            "attestation": sigstore.signing(&identity).at(MADE).attestation(&statement),
-        });
-        let text = format!("{made:#}\n");
-        if std::env::var_os("UPDATE_CANARIES").is_some() {
-            std::fs::write(
-                concat!(env!("CARGO_MANIFEST_DIR"), "/data/provenance.json"),
-                &text,
-            )
-            .unwrap();
-            return;
-        }
-        assert_eq!(
-            text, RECORDED,
-            "UPDATE_CANARIES=1 writes what changed here, or in the test kit"
-        );
-    }
 }
