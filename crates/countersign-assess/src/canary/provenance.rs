@@ -69,7 +69,7 @@ pub(super) fn attestations_are_carried(script: &mut Script<'_>) -> Told<()> {
     let list = format!("[{}]", recorded.attestation.get());
     let other = Wheel::new(PROJECT, "1.2", "import os");
     let refused = other.publish_with(script, &token, &list)?.refused();
-    script.hold("an attestation of other bytes is refused", refused);
+    script.hold("an attestation of another file is refused", refused);
     let wheel = attested();
     let taken = wheel.publish_with(script, &token, &list)?.good();
     if !script.hold("a file is published with its attestation", taken) {

@@ -6,7 +6,6 @@ use super::accounts::somebody_with_codes;
 use super::doors::Visitor;
 use super::packages::Wheel;
 use super::software;
-use crate::assessment::Outcome;
 use crate::public;
 use crate::script::{Request, Script, Stop, Told, World};
 
