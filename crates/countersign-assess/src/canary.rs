@@ -7,6 +7,7 @@ mod accounts;
 mod doors;
 mod incidents;
 mod packages;
+pub mod provenance;
 mod publishing;
 mod software;
 mod tooling;
@@ -39,6 +40,7 @@ pub const PROBES: &[Probe] = &[
     canary("AZ2.1", publishing::roles_differ),
     canary("AZ3.1", publishing::trusted_publishing),
     canary("AZ3.2b", publishing::leaked_tokens_end),
+    canary("AZ3.3", provenance::attestations_are_carried),
     canary("GC1.2", publishing::lookalikes_are_hindered),
     canary("GC2.1a", publishing::files_never_change),
     canary("GC2.1b", publishing::names_are_not_given_away),

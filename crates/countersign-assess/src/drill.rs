@@ -1,8 +1,7 @@
 //! Drills: incidents that really happened, played on a staging copy through the doors that people, clients and operators use.
 //!
 //! A scenario is written as a probe is ([`crate::script`]): it says what somebody does, and it is run from its beginning again after each
-//! answer. Between the attacker's steps stand the controls that must answer: who noticed or stopped what, and after how long. What no
-//! program can play stands in [`LEFT_OUT`], with the reason.
+//! answer. Between the attacker's steps stand the controls that must answer: who noticed or stopped what, and after how long.
 
 use serde::Serialize;
 
@@ -220,20 +219,5 @@ pub fn next(scenario: &Scenario, target: &Target, recording: &[Exchange], elapse
         broke_off,
     })
 }
-
-/// Incidents that are not played, and why.
-pub const LEFT_OUT: &[(&str, &str, &str)] = &[
-    (
-        "D7",
-        "maintainer-gone-bad",
-        "No control here holds a wheel against its sdist or its repository: it is found by people, whose reports D14 plays.",
-    ),
-    (
-        "D12b",
-        "insider-at-the-database",
-        "Whoever deletes rows behind the registry's back is found by monitors and witnesses of the log, who are other people's programs; \
-         the tests of witnesses and of the doctor play it.",
-    ),
-];
 
 pub use crate::canary::SCENARIOS;

@@ -271,7 +271,7 @@ impl Profile {
             token_prefix: at("csgn_"),
             report_api: at("/api/v1/openapi.json"),
             log_checkpoint: at("/log/1/checkpoint"),
-            osv_feed: at("/osv/"),
+            osv_feed: at("/osv/modified_id.csv"),
             ..Places::default()
         };
         let recovery = Document {

@@ -347,7 +347,7 @@ fn a_page_warns(script: &mut Script<'_>) -> Told<()> {
 }
 
 /// The log's keys as the registry announces them.
-fn announced_keys(value: &Value) -> Vec<VerifierKey> {
+pub(crate) fn announced_keys(value: &Value) -> Vec<VerifierKey> {
     value["log"]["verifier_keys"]
         .as_array()
         .into_iter()
@@ -480,6 +480,9 @@ pub(crate) fn osv_records(answer: &Answer) -> Option<Vec<Value>> {
 
 /// A list of records by time and name, one a line (`2026-01-01T00:00:00Z,ID`), as the public export has it.
 fn osv_list(place: &str, answer: &Answer) -> Option<Vec<Value>> {
+    if answer.body.is_empty() {
+        return Some(Vec::new());
+    }
     let base = place.rsplit_once('/').map_or(place, |(base, _)| base);
     let text = answer.text();
     let lines: Vec<Value> = text

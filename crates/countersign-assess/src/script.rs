@@ -124,8 +124,34 @@ pub enum World {
         #[serde(with = "bytes")]
         body: Vec<u8>,
     },
-    /// Lets the registry do its daily rounds.
+    /// Lets the registry do its rounds of a kind: `domains` (is the address of each still somebody's?) or `scans` (what waits for the
+    /// scanner). The answer says how many it looked at, or `off`.
     Round(String),
+    /// Somebody who has the database in hand changes it behind the registry's back.
+    Insider(Insider),
+}
+
+/// What an insider does to the database of a staging copy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Insider {
+    /// Takes away what tells that a subject was withheld and served again.
+    Forget {
+        /// The subject's purl.
+        subject: String,
+    },
+    /// Has a file's row stand for other bytes.
+    Swap {
+        /// The file's purl.
+        file: String,
+        /// SHA-256 of the other bytes, hex.
+        sha256: String,
+    },
+    /// Puts the log's head back to one that was signed before.
+    SetBack {
+        /// The older head, a signed note.
+        note: String,
+    },
 }
 
 /// An HTTP answer.
@@ -609,7 +635,8 @@ pub fn source(act: &Act) -> String {
         Act::World(World::Lapse(domain)) => format!("{domain} lapses"),
         Act::World(World::Publish { url, .. }) => format!("published at {url}"),
         Act::World(World::Write { name, .. }) => format!("the file {name}"),
-        Act::World(World::Round(what)) => format!("the daily round: {what}"),
+        Act::World(World::Round(what)) => format!("the round of {what}"),
+        Act::World(World::Insider(_)) => "the database, changed by hand".to_owned(),
     }
 }
 

@@ -706,6 +706,21 @@ impl Registry {
                 format!("The log {} was closed for ever.", head.origin),
             ));
         }
+        // What this process served is out in the world, whatever somebody made of the database since.
+        let served = self.inner.beat.served();
+        let before = &served.head;
+        if (before.shard, before.size) > (shard, head.size)
+            || (before.shard, before.size) == (shard, head.size) && before.root != head.root
+        {
+            return Err(Error::unavailable(
+                "log-ahead",
+                format!(
+                    "This server has served {} leaves of the log, and the database says {}: it was changed under it. Nothing will be signed.",
+                    before.size, head.size
+                ),
+            )
+            .remedy("Stop the server, keep this database for inspection, and restore the newest backup with `countersignd restore --replay FILE`."));
+        }
         let log = LogId::Shard(shard);
         let (tree, unfinished) = self.load_tree(&log, head.size, head.root).await?;
         Ok(LogState {

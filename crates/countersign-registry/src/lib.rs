@@ -116,7 +116,8 @@ pub use sign_in::{
     import_breached,
 };
 pub use store::{
-    Backend, LeakReport, MissingName, NameException, NameList, ProhibitedName, Store, Withheld,
+    Backend, LeakReport, MissingName, NameException, NameList, ProhibitedName, Store, Tampering,
+    Withheld,
 };
 pub use texts::{MailKind, NoticeKind};
 pub use trusted::{

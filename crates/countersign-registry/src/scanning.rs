@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::Registry;
 use crate::accounts::new_id;
-use crate::checks::scan::{Outcome, ScanFinding, ScanRequest};
+use crate::checks::scan::{Outcome, ScanFinding, ScanRequest, beside_source};
 use crate::error::{Error, Kind, Result};
 use crate::heartbeat::Change;
 use crate::model::{
@@ -29,6 +29,9 @@ const LEASE: i64 = 600;
 const ATTEMPTS: u64 = 3;
 /// Larger files are not scanned; they are told to the operator.
 const LARGEST: u64 = 256 << 20;
+/// What a wheel and an sdist are called among file types.
+const WHEEL: &str = "bdist_wheel";
+const SDIST: &str = "sdist";
 /// So many findings are listed.
 const LISTED: u32 = 200;
 /// Why a file that waits for its scan is not served yet.
@@ -211,12 +214,6 @@ impl Registry {
                 sha256: job.sha256.clone(),
             });
         }
-        let score = outcome.score();
-        let tier = match &problem {
-            Some(_) if job.held.is_some() => ScanTier::Hold,
-            Some(_) => ScanTier::Flag,
-            None => policy::scan_tier(&self.inner.settings.scan, score),
-        };
         let actor = Actor::system("scanner");
         let mut tx = self.inner.store.write().await?;
         // The project first, as everywhere: whoever withholds or deletes it now waits, or was before.
@@ -229,6 +226,25 @@ impl Registry {
             Err(error) if error.kind == Kind::NotFound => None,
             Err(error) => return Err(error),
         };
+        // Under the project's lock: of two files of a release that are scanned at once the later one sees the other.
+        let mut about_others = Vec::new();
+        if problem.is_none() {
+            for beside in tx.scanned_beside(job).await? {
+                if job.filetype == WHEEL && beside.filetype == SDIST {
+                    let found = beside_source(&outcome.traits, &beside.traits);
+                    outcome.findings.extend(found);
+                } else if job.filetype == SDIST && beside.filetype == WHEEL {
+                    let found = beside_source(&beside.traits, &outcome.traits);
+                    about_others.extend(found.map(|found| (beside.file, found)));
+                }
+            }
+        }
+        let score = outcome.score();
+        let tier = match &problem {
+            Some(_) if job.held.is_some() => ScanTier::Hold,
+            Some(_) => ScanTier::Flag,
+            None => policy::scan_tier(&self.inner.settings.scan, score),
+        };
         let traits = problem.is_none().then_some(&outcome.traits);
         if !tx
             .end_scan(&job.file, score, traits, problem.as_deref(), now)
@@ -240,9 +256,12 @@ impl Registry {
             tx.insert_finding(&new_id(), &job.file, finding, now)
                 .await?;
         }
-        if !outcome.findings.is_empty() {
-            let detail =
-                json!({"subject": job.purl, "score": score, "findings": outcome.findings.len()});
+        for (file, finding) in &about_others {
+            tx.insert_finding(&new_id(), file, finding, now).await?;
+        }
+        let count = outcome.findings.len() + about_others.len();
+        if count > 0 {
+            let detail = json!({"subject": job.purl, "score": score, "findings": count});
             tx.note_event(&new_id(), now, "scanned", &actor, None, detail)
                 .await?;
         }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use countersign_assess::drill::{LEFT_OUT, Next, Outcome, SCENARIOS, Scenario, next};
+use countersign_assess::drill::{Next, Outcome, SCENARIOS, Scenario, next};
 use countersign_assess::profile::Profile;
 use countersign_assess::script::{Act, Exchange, Target};
 use countersign_registry::Random as _;
@@ -92,13 +92,7 @@ fn chosen(options: &Drill) -> Result<Vec<&'static Scenario>, Failure> {
                 scenario.id.eq_ignore_ascii_case(wanted) || scenario.name == wanted
             };
             SCENARIOS.iter().find(named).ok_or_else(|| {
-                let left = LEFT_OUT
-                    .iter()
-                    .find(|(id, name, _)| id.eq_ignore_ascii_case(wanted) || name == wanted);
-                let why = match left {
-                    Some((.., why)) => format!("{wanted} is not played: {why}"),
-                    None => format!("There is no drill {wanted:?}."),
-                };
+                let why = format!("There is no drill {wanted:?}.");
                 Failure::usage("drill-unknown", why)
                     .remedy("`countersignd drill --list` shows them.")
             })
@@ -171,7 +165,6 @@ fn list(common: &Common) {
     if common.json {
         report::json(&json!({
             "drills": SCENARIOS.iter().map(|one| json!({"id": one.id, "name": one.name, "after": one.after})).collect::<Vec<_>>(),
-            "left_out": LEFT_OUT.iter().map(|(id, name, why)| json!({"id": id, "name": name, "why": why})).collect::<Vec<_>>(),
         }));
         return;
     }
@@ -180,8 +173,4 @@ fn list(common: &Common) {
         .map(|one| vec![one.id.to_owned(), one.name.to_owned(), one.after.to_owned()])
         .collect();
     report::table(&["ID", "NAME", "AFTER"], &rows);
-    report::line("\nNot played:");
-    for (id, name, why) in LEFT_OUT {
-        report::line(&format!("{id}  {name}: {why}"));
-    }
 }

@@ -6,11 +6,14 @@ use serde_json::{Value, json};
 
 use super::accounts::somebody_with_codes;
 use super::doors::{PASSWORD, Visitor, came_in};
-use super::packages::Wheel;
+use super::packages::{Sdist, Wheel};
 use super::publishing::{advisory, claims, known_issuer, must, owner, project};
 use super::software;
 use crate::drill::{Milestone, Play, Scenario};
-use crate::script::{Answer, Request, Script, Stop, Told, World};
+use crate::script::{Answer, Insider, Request, Script, Stop, Told, World};
+use countersign_trust::checkpoint::{self, Checkpoint};
+use countersign_trust::digest::Sha256;
+use countersign_trust::tlog::{EntriesId, Frontier, TILE_WIDTH, decode_entries, leaf_hash};
 
 /// The staging copy's clock may run ahead of the commands': they are told a time that is after everything.
 const LATER: &str = "2100-01-01";
@@ -54,6 +57,12 @@ pub const SCENARIOS: &[Scenario] = &[
         play: squeeze,
     },
     Scenario {
+        id: "D7",
+        name: "maintainer-gone-bad",
+        after: "aiocpa, 2024",
+        play: gone_bad,
+    },
+    Scenario {
         id: "D8",
         name: "domain-resurrection",
         after: "ctx, 2022",
@@ -82,6 +91,12 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "insider-operator",
         after: "an administrator's leaked token, 2024",
         play: insider,
+    },
+    Scenario {
+        id: "D12b",
+        name: "insider-at-the-database",
+        after: "an administrator's leaked token, 2024, with the database in hand",
+        play: insider_at_the_database,
     },
     Scenario {
         id: "D13",
@@ -726,6 +741,118 @@ fn squeeze(play: &mut Play<'_>) -> Told<()> {
     Ok(())
 }
 
+fn gone_bad(play: &mut Play<'_>) -> Told<()> {
+    let (ann, token) = owner(&mut play.script, "ann")?;
+    let name = project(&play.script, "thing");
+    let honest = "def pay(to): return to";
+    let source = |play: &mut Play<'_>, version: &str, text: &str| -> Told<bool> {
+        let sdist = Sdist::new(&name, version, text);
+        Ok(sdist.publish(&mut play.script, &token)?.good())
+    };
+    must(&mut play.script, &Wheel::new(&name, "1.0", honest), &token)?;
+    if !source(play, "1.0", honest)? {
+        return Err(Stop::Unknown(
+            "The canary could not publish its sources.".to_owned(),
+        ));
+    }
+    let found = |play: &mut Play<'_>, version: &str| -> Told<bool> {
+        let out = play.operator(&["--json", "admin", "scan", "findings"])?;
+        Ok(out.contains("differs-from-source") && out.contains(&format!("{name}@{version}")))
+    };
+    let scans = play.script.world(World::Round("scans".to_owned()))? != "off";
+    let quiet = !scans || !found(play, "1.0")?;
+    play.script.world(World::Turn(60))?;
+    let began = since(play);
+    play.attack("who owns the project, with every right, publishes an update: sources that are as honest as before, and a wheel that is not");
+    let hook = "def pay(to): import os; send(os.environ); return to";
+    must(&mut play.script, &Wheel::new(&name, "1.1", hook), &token)?;
+    source(play, "1.1", &format!("{honest} # 1.1"))?;
+    if scans {
+        play.script.world(World::Round("scans".to_owned()))?;
+        let seen = found(play, "1.1")?;
+        play.control(
+            Milestone::Detect,
+            "the scanner",
+            "the operator is shown that the wheel has a module which its sources do not have; of the release before nothing was said",
+            seen && quiet,
+        );
+    } else {
+        play.scene(
+            "operator",
+            "has no scanner (scan.enabled): nothing here holds a wheel against its sources",
+        );
+    }
+    play.scene("user", "reads the wheel, and reports it");
+    let report = json!({
+        "purl": format!("pkg:pypi/{name}@1.1"), "kind": "malware", "evidence": "https://example.org/analysis",
+        "text": "The wheel sends the environment away. The sdist does not.",
+    });
+    let mut request = Request::send(
+        "POST",
+        play.script.target.address("/api/v1/reports"),
+        report.to_string(),
+    )
+    .header("content-type", "application/json");
+    request.network = 90;
+    play.script.http(request)?;
+    let waits = play
+        .operator(&["--json", "admin", "report", "list"])?
+        .contains(&name);
+    play.control(
+        Milestone::Detect,
+        "the operator, by the queue",
+        "the report waits for somebody's judgement",
+        waits,
+    );
+    play.scene(
+        "operator",
+        "freezes the account, looks at what else it did, and withholds the release",
+    );
+    let subject = format!("user:{}", ann.name);
+    let reason = "publishes what is not in the sources";
+    play.operator(&["incident", "freeze", &subject, "--reason", reason])?;
+    let next = Wheel::new(&name, "1.2", hook).publish(&mut play.script, &token)?;
+    play.control(
+        Milestone::Revoke,
+        "the operator",
+        "the owner, whose right it was, publishes nothing more",
+        next.refused(),
+    );
+    let files = traced(play, &subject, &began)?;
+    play.control(
+        Milestone::Trace,
+        "the operator",
+        "the trace names wheel and sdist",
+        files == 2,
+    );
+    play.operator(&[
+        "admin",
+        "quarantine",
+        "add",
+        &format!("pypi:{name}"),
+        "--release",
+        "1.1",
+        "--reason",
+        reason,
+    ])?;
+    let gone = !installs(&mut play.script, &name, "1.1")?;
+    play.control(
+        Milestone::Quarantine,
+        "the operator",
+        "installers are not offered the bad release",
+        gone,
+    );
+    issue(play, &name, "1.1")?;
+    let good = installs(&mut play.script, &name, "1.0")?;
+    play.control(
+        Milestone::Restore,
+        "the operator",
+        "the release before is installed as before",
+        good,
+    );
+    Ok(())
+}
+
 fn resurrected(play: &mut Play<'_>) -> Told<()> {
     let mut ann = Visitor::new(&play.script, "ann");
     ann.sign_up(&mut play.script)?;
@@ -936,6 +1063,163 @@ fn insider(play: &mut Play<'_>) -> Told<()> {
         "everybody, by the log",
         "the log shows both acts, and can not lose them",
         seen,
+    );
+    Ok(())
+}
+
+/// What somebody who watches the log remembers: its head, as it was signed.
+struct Watched {
+    head: Checkpoint,
+    note: String,
+}
+
+/// Reads the log's head, and every entry below it; the entries are those that were signed.
+fn watch(script: &mut Script<'_>) -> Told<(Watched, Vec<String>)> {
+    let about = script.get("/.well-known/countersign.json")?.json();
+    let keys = crate::public::announced_keys(&about);
+    let origin = about["log"]["origin"].as_str().unwrap_or_default();
+    let note = script.get("/log/1/checkpoint")?.text();
+    let unread = |why: &str| Stop::Unknown(format!("The log can not be read: {why}."));
+    let head = checkpoint::open(note.as_bytes(), &keys, origin)
+        .map_err(|error| unread(&error.to_string()))?
+        .checkpoint()
+        .clone();
+    let (mut entries, mut tree) = (Vec::new(), Frontier::empty());
+    let width = u64::from(TILE_WIDTH);
+    for index in 0..head.size.div_ceil(width) {
+        let bundle = EntriesId::in_log(index, head.size).ok_or_else(|| unread("its size"))?;
+        let page = script.get(&format!("/log/1/{}", bundle.path()))?;
+        for entry in decode_entries(&page.body).map_err(|error| unread(&error.to_string()))? {
+            tree.append(leaf_hash(entry));
+            entries.push(String::from_utf8_lossy(entry).into_owned());
+        }
+    }
+    if tree.root() != head.root {
+        return Err(unread("its entries do not give the root that it signed"));
+    }
+    Ok((Watched { head, note }, entries))
+}
+
+/// Does a log still begin with what somebody saw of it?
+fn goes_on(before: &Watched, after: &Watched, entries: &[String]) -> bool {
+    let mut tree = Frontier::empty();
+    let seen = usize::try_from(before.head.size).unwrap_or(usize::MAX);
+    for entry in entries.iter().take(seen) {
+        tree.append(leaf_hash(entry.as_bytes()));
+    }
+    after.head.size >= before.head.size && tree.root() == before.head.root
+}
+
+fn insider_at_the_database(play: &mut Play<'_>) -> Told<()> {
+    let (_, token) = owner(&mut play.script, "ann")?;
+    let name = project(&play.script, "thing");
+    let wheel = Wheel::new(&name, "1.0", "a = 1");
+    must(&mut play.script, &wheel, &token)?;
+    let purl = format!("pkg:pypi/{name}");
+    let subject = format!("pypi:{name}");
+    let (before, _) = watch(&mut play.script)?;
+    play.attack("withholds a project as an operator, serves it again, and deletes every row that tells of it");
+    for words in [
+        &[
+            "admin",
+            "quarantine",
+            "add",
+            &subject,
+            "--reason",
+            "nothing to see",
+        ][..],
+        &["admin", "quarantine", "release", &subject],
+    ] {
+        play.operator(words)?;
+    }
+    // The next publication takes along what waits for the log.
+    let next = Wheel::new(&name, "1.1", "a = 2");
+    must(&mut play.script, &next, &token)?;
+    play.script.world(World::Insider(Insider::Forget {
+        subject: purl.clone(),
+    }))?;
+    let events = format!("/api/v1/projects/pypi/{name}/events");
+    let hidden = !play.script.get(&events)?.text().contains("quarantined");
+    play.scene(
+        "insider",
+        if hidden {
+            "finds the registry's own list of events without a trace of it"
+        } else {
+            "finds it still in the registry's own list of events"
+        },
+    );
+    let (after, entries) = watch(&mut play.script)?;
+    let tells = |kind: &str| {
+        entries
+            .iter()
+            .any(|entry| entry.contains(kind) && entry.contains(&purl))
+    };
+    let known = tells("quarantined") && tells("released") && goes_on(&before, &after, &entries);
+    play.control(
+        Milestone::Detect,
+        "everybody, by the log",
+        "who watches the log reads both acts in it, under a root that was signed and that goes on from the one they knew",
+        known,
+    );
+    let (code, out) = play.script.operator(&["doctor"])?;
+    let noticed = code != 0 && out.contains("✗ log:");
+    play.control(
+        Milestone::Detect,
+        "the operator, by the doctor",
+        "the database is no longer the log that was signed",
+        noticed,
+    );
+    play.attack("has the row of a file stand for other bytes");
+    play.script.world(World::Insider(Insider::Swap {
+        file: format!("{purl}@1.0?file_name={}", wheel.filename),
+        sha256: Sha256::of(b"other bytes").to_hex(),
+    }))?;
+    let (_, out) = play.script.operator(&["doctor"])?;
+    let noticed = out.contains("✗ files-leaves:") || out.contains("✗ identifiers:");
+    play.control(
+        Milestone::Detect,
+        "the operator, by the doctor",
+        "the row of the file stands for bytes that its identifier was never claimed for",
+        noticed,
+    );
+    let other = play.script.get(&format!(
+        "/files/{}/{}",
+        Sha256::of(b"other bytes").to_hex(),
+        wheel.filename
+    ))?;
+    play.control(
+        Milestone::Refuse,
+        "the registry",
+        "bytes that are not in the log are not served",
+        !other.good(),
+    );
+    play.attack("puts the database's log back to what it was, to sign another story from there");
+    play.script.world(World::Insider(Insider::SetBack {
+        note: before.note.clone(),
+    }))?;
+    let (_, out) = play.script.operator(&["doctor"])?;
+    let noticed = out.contains("was put back to an older state");
+    play.control(
+        Milestone::Detect,
+        "the operator, by the doctor",
+        "the log that is served has more than the database",
+        noticed,
+    );
+    let (code, _) = play
+        .script
+        .operator(&["admin", "token", "create", "--user", "nobody"])?;
+    play.control(
+        Milestone::Refuse,
+        "the registry",
+        "it does not start on such a database: nothing is signed a second time",
+        !matches!(code, 0 | 2 | 4),
+    );
+    let (now, entries) = watch(&mut play.script)?;
+    play.control(
+        Milestone::Restore,
+        "everybody, by the log",
+        "what is served goes on from all that anybody has seen",
+        goes_on(&after, &now, &entries),
     );
     Ok(())
 }

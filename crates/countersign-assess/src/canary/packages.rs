@@ -66,10 +66,18 @@ impl Wheel {
 
     /// Uploads it with a token, as Python's clients do.
     pub(super) fn publish<'a>(&self, script: &mut Script<'a>, token: &str) -> Told<&'a Answer> {
-        const BOUNDARY: &str = "canary-7d1f0c5e";
-        let mut body = Vec::new();
+        self.publish_with(script, token, "")
+    }
+
+    /// The same with attestations: a list of PEP 740, or none.
+    pub(super) fn publish_with<'a>(
+        &self,
+        script: &mut Script<'a>,
+        token: &str,
+        attestations: &str,
+    ) -> Told<&'a Answer> {
         let digest = self.sha256();
-        for (name, value) in [
+        let mut fields = vec![
             (":action", "file_upload"),
             ("protocol_version", "1"),
             ("metadata_version", "2.1"),
@@ -78,30 +86,144 @@ impl Wheel {
             ("filetype", "bdist_wheel"),
             ("pyversion", "py3"),
             ("sha256_digest", &digest),
-        ] {
-            body.extend(
-                format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n").bytes(),
-            );
+        ];
+        if !attestations.is_empty() {
+            fields.push(("attestations", attestations));
         }
+        upload(script, token, &fields, &self.filename, &self.bytes)
+    }
+}
+
+/// The sources of a release.
+pub(super) struct Sdist {
+    project: String,
+    version: String,
+    filename: String,
+    bytes: Vec<u8>,
+}
+
+impl Sdist {
+    /// The sources from which [`Wheel::new`] with the same words is built.
+    pub(super) fn new(project: &str, version: &str, text: &str) -> Self {
+        let module = project.replace('-', "_");
+        let top = format!("{module}-{version}");
+        let members = [
+            (
+                format!("{top}/PKG-INFO"),
+                format!(
+                    "Metadata-Version: 2.1\nName: {project}\nVersion: {version}\nSummary: A canary\n"
+                ),
+            ),
+            (
+                format!("{top}/pyproject.toml"),
+                format!("[project]\nname = \"{project}\"\nversion = \"{version}\"\n"),
+            ),
+            (format!("{top}/{module}.py"), format!("{text}\n")),
+        ];
+        Self {
+            filename: format!("{top}.tar.gz"),
+            project: project.to_owned(),
+            version: version.to_owned(),
+            bytes: stored_gzip(&tar(&members)),
+        }
+    }
+
+    /// Uploads it with a token, as Python's clients do.
+    pub(super) fn publish<'a>(&self, script: &mut Script<'a>, token: &str) -> Told<&'a Answer> {
+        let digest = hex::encode(Sha256::digest(&self.bytes));
+        let fields = [
+            (":action", "file_upload"),
+            ("protocol_version", "1"),
+            ("metadata_version", "2.1"),
+            ("name", &self.project),
+            ("version", &self.version),
+            ("filetype", "sdist"),
+            ("pyversion", "source"),
+            ("sha256_digest", &digest),
+        ];
+        upload(script, token, &fields, &self.filename, &self.bytes)
+    }
+}
+
+/// Sends the form in which a file is uploaded.
+fn upload<'a>(
+    script: &mut Script<'a>,
+    token: &str,
+    fields: &[(&str, &str)],
+    filename: &str,
+    bytes: &[u8],
+) -> Told<&'a Answer> {
+    const BOUNDARY: &str = "canary-7d1f0c5e";
+    let mut body = Vec::new();
+    for (name, value) in fields {
         body.extend(
             format!(
-                "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"content\"; filename=\"{}\"\r\nContent-Type: application/octet-stream\r\n\r\n",
-                self.filename
+                "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
             )
             .bytes(),
         );
-        body.extend(&self.bytes);
-        body.extend(format!("\r\n--{BOUNDARY}--\r\n").bytes());
-        let basic = STANDARD.encode(format!("__token__:{token}"));
-        let request = Request::send("POST", script.target.address("/pypi/legacy/"), body)
-            .header(
-                "content-type",
-                format!("multipart/form-data; boundary={BOUNDARY}"),
-            )
-            .header("accept", "application/json")
-            .header("authorization", format!("Basic {basic}"));
-        script.http(request)
     }
+    body.extend(
+        format!(
+            "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"content\"; filename=\"{filename}\"\r\nContent-Type: application/octet-stream\r\n\r\n"
+        )
+        .bytes(),
+    );
+    body.extend(bytes);
+    body.extend(format!("\r\n--{BOUNDARY}--\r\n").bytes());
+    let basic = STANDARD.encode(format!("__token__:{token}"));
+    let request = Request::send("POST", script.target.address("/pypi/legacy/"), body)
+        .header(
+            "content-type",
+            format!("multipart/form-data; boundary={BOUNDARY}"),
+        )
+        .header("accept", "application/json")
+        .header("authorization", format!("Basic {basic}"));
+    script.http(request)
+}
+
+/// A tar archive (POSIX ustar) of plain files with short names.
+fn tar(members: &[(String, String)]) -> Vec<u8> {
+    let mut archive = Vec::new();
+    for (name, text) in members {
+        let mut header = name.as_bytes().to_vec();
+        header.resize(100, 0);
+        header.extend(b"0000644\0");
+        header.extend(b"0000000\0");
+        header.extend(b"0000000\0");
+        header.extend(format!("{:011o}\0", text.len()).bytes());
+        header.extend(b"00000000000\0");
+        // The sum is taken with blanks in its own place.
+        header.extend(b"        ");
+        header.push(b'0');
+        header.resize(257, 0);
+        header.extend(b"ustar\x0000");
+        header.resize(512, 0);
+        let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+        header.splice(148..156, format!("{sum:06o}\0 ").bytes());
+        archive.extend(header);
+        archive.extend(text.as_bytes());
+        archive.resize(archive.len().next_multiple_of(512), 0);
+    }
+    archive.resize(archive.len() + 1_024, 0);
+    archive
+}
+
+/// A gzip member whose blocks are stored as they are (RFC 1952, RFC 1951 section 3.2.4).
+fn stored_gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut out = b"\x1f\x8b\x08\0\0\0\0\0\0\xff".to_vec();
+    let mut blocks = bytes.chunks(0x7fff).peekable();
+    while let Some(block) = blocks.next() {
+        let length = u16::try_from(block.len()).unwrap_or(u16::MAX);
+        out.push(u8::from(blocks.peek().is_none()));
+        out.extend(length.to_le_bytes());
+        out.extend((!length).to_le_bytes());
+        out.extend(block);
+    }
+    out.extend(crc32fast::hash(bytes).to_le_bytes());
+    let length = u32::try_from(bytes.len() & 0xffff_ffff).unwrap_or(u32::MAX);
+    out.extend(length.to_le_bytes());
+    out
 }
 
 /// A zip archive whose members are stored as they are (PKWARE's APPNOTE 4.3).

@@ -95,6 +95,8 @@ pub(crate) fn meets_demands(
     now: Time,
 ) -> Result<()> {
     let facts = FactorFacts {
+        // Whoever makes their first project has a role from now on.
+        maintains_since: facts.maintains_since.or(Some(now)),
         critical_since: critical,
         // Operators need theirs to operate, not to publish.
         operator: false,
@@ -219,6 +221,25 @@ mod tests {
             ..policy
         };
         assert!(meets_demands(&raised, &facts(), None, ends).is_ok());
+    }
+
+    #[test]
+    fn who_has_no_role_yet_has_the_same_time_from_now_on() {
+        let stranger = FactorFacts::default();
+        let now = Time(10 * DAY);
+        let policy = FactorPolicy::default();
+        assert!(meets_demands(&policy, &stranger, None, now).is_ok());
+        let at_once = FactorPolicy {
+            grace_days: 0,
+            ..policy
+        };
+        let error = meets_demands(&at_once, &stranger, None, now).unwrap_err();
+        assert_eq!(error.code, "factor-needed");
+        let with = FactorFacts {
+            second: true,
+            ..stranger
+        };
+        assert!(meets_demands(&at_once, &with, None, now).is_ok());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::heartbeat::Change;
 use crate::model::{AccountId, Actor, Identity, ProjectId, Time};
 use crate::policy;
 pub use crate::settings::{FactorNeed, FactorPolicy};
-use crate::store::{FactorFacts, Tx};
+use crate::store::{FactorFacts, Store, Tx};
 use crate::texts::NoticeKind;
 
 /// Under this name the instance's own table keeps the rule.
@@ -35,17 +35,27 @@ pub struct Demand {
     pub why: String,
 }
 
+impl FactorPolicy {
+    /// The rule of the registry whose database this is.
+    ///
+    /// # Errors
+    /// Where the database can not be read.
+    pub async fn of(store: &Store) -> Result<Self> {
+        match store.instance(POLICY).await? {
+            None => Ok(Self::default()),
+            Some(text) => serde_json::from_str(&text)
+                .map_err(|source| Error::internal("the rule on factors can not be read", source)),
+        }
+    }
+}
+
 impl Registry {
     /// The rule on factors.
     ///
     /// # Errors
     /// Where the database can not be read.
     pub async fn factor_policy(&self) -> Result<FactorPolicy> {
-        match self.inner.store.instance(POLICY).await? {
-            None => Ok(FactorPolicy::default()),
-            Some(text) => serde_json::from_str(&text)
-                .map_err(|source| Error::internal("the rule on factors can not be read", source)),
-        }
+        FactorPolicy::of(&self.inner.store).await
     }
 
     /// Changes the rule on factors. Upward at will; downward only with a reason, and the log shows it.

@@ -10,6 +10,7 @@ mod curating;
 mod device;
 mod examining;
 mod incidents;
+mod insider;
 mod keys;
 mod local;
 mod log_service;
@@ -52,6 +53,7 @@ pub(crate) use device::DeviceRow;
 pub(crate) use incidents::{
     CredentialMatch, IncidentRow, Marks, RevokeWhere, StopRow, TraceRow, Whose,
 };
+pub use insider::Tampering;
 pub(crate) use keys::{KeyRow, KeyTable};
 use local::{Link, Local, Near, Writer};
 pub(crate) use log_service::{LogServiceHead, LogServiceRow};

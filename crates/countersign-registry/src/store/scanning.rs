@@ -23,6 +23,19 @@ pub(crate) struct ScanJob {
     pub(crate) held: Option<Time>,
 }
 
+/// Another file of a release, which was scanned.
+#[derive(Clone, Debug)]
+pub(crate) struct ScannedBeside {
+    pub(crate) file: FileId,
+    pub(crate) filetype: String,
+    pub(crate) traits: Traits,
+}
+
+fn traits(row: &AnyRow) -> Result<Traits> {
+    serde_json::from_str(&text(row, "traits")?)
+        .map_err(|source| Error::internal("stored traits can not be read", source))
+}
+
 fn found(row: &AnyRow) -> Result<FoundIn> {
     Ok(FoundIn {
         purl: text(row, "purl")?,
@@ -110,11 +123,7 @@ impl Store {
         .fetch_optional(&self.read)
         .await
         .map_err(failed)?;
-        row.map(|row| {
-            serde_json::from_str(&text(&row, "traits")?)
-                .map_err(|source| Error::internal("stored traits can not be read", source))
-        })
-        .transpose()
+        row.as_ref().map(traits).transpose()
     }
 
     /// Of these digests, those that are known to be bad, with what they are.
@@ -190,6 +199,28 @@ impl Tx {
             attempts: super::unsigned(&leased, "attempts")?,
             held: maybe_time(&leased, "held_at")?,
         }))
+    }
+
+    /// What is remembered of the other files of a file's release that are there.
+    pub(crate) async fn scanned_beside(&mut self, job: &ScanJob) -> Result<Vec<ScannedBeside>> {
+        let rows = sqlx::query(
+            "SELECT f.id, f.filetype, s.traits FROM files f JOIN scans s ON s.file_id = f.id \
+             WHERE f.release_id = (SELECT release_id FROM files WHERE id = $1) AND f.id <> $1 AND f.state <> 'removed' \
+             AND s.traits IS NOT NULL ORDER BY f.id",
+        )
+        .bind(job.file.0.clone())
+        .fetch_all(&mut *self.inner)
+        .await
+        .map_err(failed)?;
+        rows.iter()
+            .map(|row| {
+                Ok(ScannedBeside {
+                    file: FileId(text(row, "id")?),
+                    filetype: text(row, "filetype")?,
+                    traits: traits(row)?,
+                })
+            })
+            .collect()
     }
 
     /// Ends a scan with what was found, once; false where another process did before.

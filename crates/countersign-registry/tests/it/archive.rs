@@ -8,11 +8,11 @@ use countersign_formats::Ecosystem;
 use countersign_registry::model::{Action, Actor, Level, Role, TrustLevel};
 use countersign_registry::{
     Blobs, Continued, Deletion, DocumentKey, Error, LogKeys, Registry, Restore, Restored, Seams,
-    Settings, Store, Summary, SystemClock, SystemRandom,
+    Settings, Store, Summary, SystemClock, SystemRandom, Tampering,
 };
 use countersign_testkit::packages::{NpmPackage, Package, Wheel};
 use countersign_testkit::postgres;
-use countersign_trust::checkpoint;
+use countersign_trust::checkpoint::{self, Checkpoint};
 use countersign_trust::leaf;
 use countersign_trust::note::VerifierKey;
 use countersign_trust::proof::TlogProof;
@@ -478,6 +478,37 @@ on_both_databases! {
         let restored = place.restore(None, None, true).await.unwrap();
         assert_eq!((restored.continued, restored.replayed), (Continued::SameLog, 1));
         place.open(1).await.unwrap();
+    }
+
+    async fn a_database_set_back_under_a_running_registry_has_nothing_signed(test: TestRegistry) {
+        let ann = test.user("ann").await;
+        test.publish(&ann, &wheel("eta", "1.0")).await.unwrap();
+        let old = checkpoint_of(&test.registry, 1).await;
+        test.publish(&ann, &wheel("eta", "2.0")).await.unwrap();
+        let new = checkpoint_of(&test.registry, 1).await;
+        // Whoever does it takes along what would be in the way of another story.
+        let note = String::from_utf8(old).unwrap();
+        let head = Checkpoint::parse(&note[..=note.find("\n\n").unwrap()]).unwrap();
+        let pool = sqlx::AnyPool::connect(&test.database).await.unwrap();
+        sqlx::query("DELETE FROM leaves WHERE idx >= $1")
+            .bind(i64::try_from(head.size).unwrap())
+            .execute(&pool)
+            .await
+            .unwrap();
+        let store = Store::connect(&test.database).await.unwrap();
+        let tampering = Tampering::SetBack { shard: 1, head: &head, note: &note };
+        assert_eq!(store.tamper(&tampering).await.unwrap(), 1);
+        let (registry, ann) = (test.registry.clone(), ann.clone());
+        let third = tokio::spawn(async move { publish(&registry, &ann, &wheel("eta", "3.0")).await });
+        loop {
+            let problems = test.registry.health().await.problems;
+            if problems.iter().any(|problem| problem.contains("Nothing will be signed")) {
+                break;
+            }
+            assert!(!third.is_finished(), "{problems:?}");
+        }
+        third.abort();
+        assert_eq!(checkpoint_of(&test.registry, 1).await, new);
     }
 
     async fn a_replay_is_refused_where_the_blob_store_is_not_ahead(given: Database) {

@@ -7,7 +7,7 @@ use countersign_formats::Ecosystem;
 use countersign_registry::model::{Actor, Portion};
 use countersign_registry::scan::{Outcome, Rules, ScanRequest, scan};
 use countersign_registry::{Error, ScanFault, ScanHold, Scanner};
-use countersign_testkit::packages::{Package, Wheel};
+use countersign_testkit::packages::{Package, Sdist, Wheel};
 use countersign_trust::leaf::LeafKind;
 use futures::future::BoxFuture;
 
@@ -188,6 +188,31 @@ on_both_databases! {
         refused(test.registry.file(&later.sha256(), &later.filename).await, "file-quarantined");
         test.registry.serve_again(&operator, PYPI, "later", Portion::File(&later.filename)).await.unwrap();
         test.registry.file(&later.sha256(), &later.filename).await.unwrap();
+        test.check().await;
+    }
+
+    async fn a_wheel_with_a_module_that_its_sources_do_not_have_is_shown_in_whichever_order_they_come(database: Database) {
+        let test = TestRegistry::with(database, |settings| settings.scan.enabled = true).await;
+        let (ann, operator) = (test.user("ann").await, Actor::operator());
+        let wheel = |version: &str, text: &str| Wheel::new("demo", version).file("demo/pay.py", text).build();
+        let sdist = |version: &str, text: &str| Sdist::new("demo", version).file("demo/pay.py", text).build();
+        let here = Here::default();
+        for (version, sources_first) in [("1.0", true), ("2.0", false)] {
+            let (evil, honest) = (wheel(version, "def pay(): steal()\n"), sdist(version, "def pay(): pass\n"));
+            let both = if sources_first { [&honest, &evil] } else { [&evil, &honest] };
+            for package in both {
+                test.publish(&ann, package).await.unwrap();
+                assert_eq!(scanned(&test, &here).await, 1);
+            }
+            let found = test.registry.open_findings(&operator).await.unwrap();
+            let found: Vec<_> = found.iter().filter(|one| one.finding.rule == "differs-from-source").collect();
+            let about = found.iter().find(|one| one.purl == purl(&evil, "demo", version)).expect(version);
+            assert!(about.finding.snippet.contains("demo/pay.py"), "{about:?}");
+            // It is shown, and withholds nothing.
+            test.registry.file(&evil.sha256(), &evil.filename).await.unwrap();
+        }
+        let found = test.registry.open_findings(&operator).await.unwrap();
+        assert_eq!(found.iter().filter(|one| one.finding.rule == "differs-from-source").count(), 2, "{found:?}");
         test.check().await;
     }
 }

@@ -9,18 +9,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Parser as _;
-use countersign_assess::script::{Act, Reply, World};
+use countersign_assess::script::{Act, Insider, Reply, World};
 use countersign_registry::model::{Actor, Time};
 use countersign_registry::{
-    Beating, Clock, DomainIntel, DomainReport, Message, NewIssuer, Outside, OutsideAnswer,
-    OutsideError, OutsideRequest, Post, PostError, Registry, Seams, SystemClock,
+    Beating, Clock, DomainIntel, DomainReport, FactorPolicy, Message, NewIssuer, Outside,
+    OutsideAnswer, OutsideError, OutsideRequest, Post, PostError, Registry, Seams, SystemClock,
+    Tampering,
 };
+use countersign_trust::checkpoint::Checkpoint;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::cli::{Admin, Cli, Command, Issuer};
 use crate::config::{Blobs, Config, Mail, MailServer};
 use crate::failure::{Exit, Failure};
+use crate::instance::Survey;
+use crate::scanner::Workers;
 use crate::{instance, serve};
 
 /// How long a mail, or a command, is waited for.
@@ -98,6 +102,7 @@ impl DomainIntel for Surroundings {
 
 /// The copy at work.
 pub struct Staging {
+    config: Config,
     registry: Registry,
     site: String,
     folder: tempfile::TempDir,
@@ -110,7 +115,8 @@ pub struct Staging {
 }
 
 impl Staging {
-    /// Starts a copy of what this configuration describes. Nothing of the registry itself is opened.
+    /// Starts a copy of what this configuration describes. Of the registry itself its rule on factors is read, since that stands in
+    /// its database; nothing else of it is opened.
     ///
     /// # Errors
     /// No temporary folder, no port, or a configuration that can not be copied.
@@ -145,6 +151,14 @@ impl Staging {
             ..Seams::system(world.clone())
         };
         let registry = instance::init_in(&config, seams).await?;
+        if Survey::take(original).await?.is_instance() {
+            let rule = FactorPolicy::of(&instance::connect(original).await?).await?;
+            if rule != FactorPolicy::default() {
+                let reason = Some("as the registry has it");
+                let operator = Actor::operator();
+                registry.set_factor_policy(&operator, rule, reason).await?;
+            }
+        }
         let beating = registry.start();
         let (end, ended) = oneshot::channel::<()>();
         let face = serve::face(&config, crate::policies::load(&config)?);
@@ -158,6 +172,7 @@ impl Staging {
             },
         ));
         Ok(Self {
+            config,
             registry,
             site: url,
             folder,
@@ -361,10 +376,59 @@ impl Staging {
                     Err(error) => Reply::Lost(error.to_string()),
                 }
             }
-            World::Round(_) => match self.registry.check_domains().await {
-                Ok(count) => done(count.to_string()),
-                Err(error) => Reply::Lost(error.to_string()),
+            World::Round(what) => match what.as_str() {
+                "domains" => match self.registry.check_domains().await {
+                    Ok(count) => done(count.to_string()),
+                    Err(error) => Reply::Lost(error.to_string()),
+                },
+                "scans" if !self.config.scan.enabled => done("off".to_owned()),
+                "scans" => self.scan().await,
+                other => Reply::Impossible(format!("There is no round of {other}.")),
             },
+            World::Insider(act) => self.tamper(act).await,
+        }
+    }
+
+    /// Scans what waits, in the fence, as the server does.
+    async fn scan(&self) -> Reply {
+        let workers = Workers::new(&self.config);
+        let mut count = 0_u32;
+        loop {
+            match self.registry.scan_next(&*workers).await {
+                Ok(true) => count += 1,
+                Ok(false) => return Reply::Done(count.to_string()),
+                Err(error) => return Reply::Lost(error.to_string()),
+            }
+        }
+    }
+
+    /// Does what an insider does, through a connection of its own as theirs is.
+    async fn tamper(&self, act: &Insider) -> Reply {
+        let store = match instance::connect(&self.config).await {
+            Ok(store) => store,
+            Err(failure) => return Reply::Lost(failure.to_string()),
+        };
+        let head;
+        let act = match act {
+            Insider::Forget { subject } => Tampering::Forget { subject },
+            Insider::Swap { file, sha256 } => Tampering::Swap { file, sha256 },
+            Insider::SetBack { note } => {
+                let text = note.split_once("\n\n").map_or("", |(text, _)| text);
+                head = match Checkpoint::parse(&format!("{text}\n")) {
+                    Ok(head) => head,
+                    Err(error) => return Reply::Impossible(error.to_string()),
+                };
+                Tampering::SetBack {
+                    shard: 1,
+                    head: &head,
+                    note,
+                }
+            }
+        };
+        match store.tamper(&act).await {
+            Ok(0) => Reply::Impossible("There was nothing to tamper with.".to_owned()),
+            Ok(rows) => Reply::Done(rows.to_string()),
+            Err(error) => Reply::Lost(error.to_string()),
         }
     }
 }

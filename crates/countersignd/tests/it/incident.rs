@@ -127,17 +127,31 @@ fn drills_are_played_and_every_control_answers() {
     let desk = Desk::new();
     desk.run(&["init"]).expect(0, &[]);
     desk.run(&["drill", "--list"])
-        .expect(0, &["phish-proxy", "Not played", "D12b"]);
-    desk.run(&["drill", "D12b"]).expect(2, &["is not played"]);
+        .expect(0, &["phish-proxy", "D12b"]);
     desk.run(&["drill", "D99"]).expect(2, &["no drill"]);
     desk.run(&["drill"]).expect(2, &["--list"]);
+    let with_scanner = desk.write("with-scanner.toml", "[scan]\nenabled = true\n");
     // The others are played by hand and by `drill --all`: these have the most parts.
     let played = desk
-        .run(&["--json", "drill", "D1", "D6", "D10", "D16"])
+        .run(&[
+            "--json",
+            "--config",
+            with_scanner.to_str().unwrap(),
+            "drill",
+            "D1",
+            "D6",
+            "D7",
+            "D10",
+            "D12b",
+            "D16",
+        ])
         .expect(0, &[])
         .json();
     for drill in played["drills"].as_array().unwrap() {
         assert_eq!(drill["held"], true, "{drill:#}");
         assert!(drill["controls"].as_array().unwrap().len() >= 3);
+        let seen = drill["controls"].as_array().unwrap().iter();
+        let by = |who: &str| seen.clone().any(|control| control["by"] == who);
+        assert_eq!(by("the scanner"), drill["id"] == "D7", "{drill:#}");
     }
 }

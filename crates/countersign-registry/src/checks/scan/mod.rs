@@ -6,8 +6,9 @@
 mod members;
 mod rules;
 mod secrets;
+mod source;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use countersign_formats::archive::{self, Member, MemberKind, tar, zip};
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use members::Role;
 pub use rules::{RuleError, Rules};
+pub use source::beside_source;
 
 /// Of one member so many bytes are looked at.
 const MOST_OF_A_MEMBER: u64 = 16 << 20;
@@ -81,6 +83,9 @@ pub struct Traits {
     pub rules: BTreeSet<String>,
     /// Unpacked size in bytes.
     pub unpacked: u64,
+    /// The modules of a Python distribution: the beginning of each one's SHA-256, and its path. Empty where there are too many.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub modules: BTreeMap<String, String>,
 }
 
 /// What a match weighs, from 0 (for the record, or nothing: see [`Weights::of`]) to 100, by what runs the file.
@@ -234,6 +239,7 @@ pub fn scan(
     };
     let mut outcome = Outcome::default();
     let mut roles = members::Roles::new(request.ecosystem, &request.filename);
+    let mut modules = source::Modules::new(request.ecosystem);
     let mut seen: Vec<Seen> = Vec::new();
     let mut buffer = Vec::new();
     let mut unlooked = None;
@@ -281,6 +287,7 @@ pub fn scan(
             return Ok(());
         }
         let sha256 = Sha256::of(&buffer).to_hex();
+        modules.note(path, buffer.len(), &sha256);
         if code && outcome.digests.len() < MOST_DIGESTS {
             outcome.digests.push((path.to_owned(), sha256.clone()));
         }
@@ -310,6 +317,7 @@ pub fn scan(
         return Err(Unscanned::Matcher(why));
     }
     read.map_err(Unscanned::Archive)?;
+    outcome.traits.modules = modules.all();
     outcome.traits.hooks = roles.hooks();
     outcome.traits.hooks = std::mem::take(&mut outcome.traits.hooks)
         .into_iter()

@@ -359,3 +359,50 @@ fn damaged_archives_are_refused_and_nothing_is_said_of_them() {
         );
     }
 }
+
+#[test]
+fn a_wheel_is_held_against_the_sdist_of_its_release() {
+    let sources = |files: &[(&str, &str)]| scanned_after(Ecosystem::Pypi, files, None).traits;
+    let honest = sources(&[
+        ("setup.py", "setup()\n"),
+        ("src/thing/__init__.py", "a = 1\n"),
+        ("src/thing/empty.py", ""),
+        ("README.md", "Thing\n"),
+    ]);
+    assert_eq!(honest.modules.len(), 2, "{honest:?}");
+    // Where a module stands says nothing: builders of wheels move them.
+    let same = sources(&[("thing/__init__.py", "a = 1\n"), ("thing/more.py", "")]);
+    assert_eq!(beside_source(&same, &honest), None);
+    let changed = sources(&[
+        ("thing/__init__.py", "a = 1; import os\n"),
+        ("thing/hook.pth", "import thing\n"),
+    ]);
+    let found = beside_source(&changed, &honest).unwrap();
+    assert_eq!(
+        (found.rule.as_str(), found.score),
+        ("differs-from-source", 40)
+    );
+    assert!(
+        found.snippet.contains("thing/__init__.py") && found.snippet.contains("thing/hook.pth"),
+        "{found:?}"
+    );
+    // Nothing is said where the sources are not known, and of scripts, which are written anew.
+    assert_eq!(beside_source(&changed, &Traits::default()), None);
+    let script = sources(&[
+        ("thing/__init__.py", "a = 1\n"),
+        ("thing-1.0.data/scripts/thing.py", "#!python\n"),
+    ]);
+    assert_eq!(beside_source(&script, &honest), None);
+    // What was kept before this was compared is read.
+    let old: Traits =
+        serde_json::from_str(r#"{"hooks":[],"binaries":[],"rules":[],"unpacked":7}"#).unwrap();
+    assert!(old.modules.is_empty());
+    // More modules than are remembered are not compared.
+    let many: Vec<(String, String)> = (0..2_001)
+        .map(|n| (format!("thing/m{n}.py"), format!("a = {n}\n")))
+        .collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+    let many = sources(&many);
+    assert!(many.modules.is_empty());
+    assert_eq!(beside_source(&changed, &many), None);
+}
