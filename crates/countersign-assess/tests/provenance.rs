@@ -1,5 +1,7 @@
 //! The attestation that the canaries carry is what the test kit's Sigstore makes of their file.
 
+#![allow(clippy::unwrap_used)]
+
 use countersign_assess::canary::provenance::{ISSUER, REPOSITORY, attested_file};
 use countersign_testkit::claims;
 use countersign_testkit::sigstore::{Identity, PrivateSigstore, statements};

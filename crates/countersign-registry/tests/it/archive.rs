@@ -506,6 +506,7 @@ on_both_databases! {
                 break;
             }
             assert!(!third.is_finished(), "{problems:?}");
+            tokio::task::yield_now().await;
         }
         third.abort();
         assert_eq!(checkpoint_of(&test.registry, 1).await, new);

@@ -215,7 +215,7 @@ pub struct IncidentUpdate {
 pub struct Drill {
     /// Which: D1, D2, …; may be several.
     pub names: Vec<String>,
-    /// Print what there is, and what no program can play.
+    /// Print what there is.
     #[arg(long, conflicts_with_all = ["names", "all"])]
     pub list: bool,
     /// Play all.
