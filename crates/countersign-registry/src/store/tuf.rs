@@ -241,16 +241,20 @@ impl Store {
     ) -> Result<Vec<TufTargetRow>> {
         let mut targets = Vec::new();
         for chunk in ranges.chunks(200) {
-            // Whole conditions, so that each range is looked up in the index on both databases.
+            // A question for each, so that each is looked up in the index: of one condition with many ranges PostgreSQL makes a
+            // scan of the whole table.
             let wanted: Vec<_> = (0..chunk.len())
                 .map(|n| {
                     let (low, high) = (2 * n + 2, 2 * n + 3);
-                    format!("(repository = $1 AND superseded_at IS NULL AND place >= ${low} AND place < ${high})")
+                    format!(
+                        "SELECT path, digest, place, length, info FROM tuf_targets \
+                         WHERE repository = $1 AND place >= ${low} AND place < ${high} AND superseded_at IS NULL"
+                    )
                 })
                 .collect();
             let mut query = sqlx::query(built(format!(
-                "SELECT path, digest, place, length, info FROM tuf_targets WHERE {} ORDER BY place, path",
-                wanted.join(" OR ")
+                "{} ORDER BY place, path",
+                wanted.join(" UNION ALL ")
             )))
             .bind(repository.to_owned());
             for range in chunk {
