@@ -1,7 +1,7 @@
 //! Leaves: one text for each.
 #![no_main]
 
-use countersign_trust::leaf::{self, ParsedLeaf};
+use countersign_trust::leaf::{self, ParsedBorrowed, ParsedLeaf};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -12,6 +12,9 @@ fuzz_target!(|data: &[u8]| {
                 .as_bytes(),
             data
         );
+    }
+    if let Ok(ParsedBorrowed::Known(read)) = leaf::parse_borrowed(data) {
+        assert_eq!(ParsedLeaf::Known(Box::new(read.into_leaf())), leaf::parse(data).expect("both read it"));
     }
     if let Ok(text) = std::str::from_utf8(data) {
         let _ = leaf::check_subject(text);

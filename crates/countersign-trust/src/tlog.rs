@@ -24,7 +24,7 @@ pub use verify::{
     verify_subtree_inclusion,
 };
 
-use crate::digest::Sha256;
+use crate::digest::{Message, Sha256, digests};
 
 /// The most hashes that any inclusion or consistency proof of a tree of at most 2^63 leaves has.
 pub const MAX_PROOF_HASHES: usize = 63;
@@ -44,7 +44,34 @@ pub fn leaf_hash(data: &[u8]) -> Sha256 {
 /// Hash of an inner node: SHA-256(0x01 ‖ left ‖ right).
 #[must_use]
 pub fn node_hash(left: &Sha256, right: &Sha256) -> Sha256 {
-    Sha256::of_node(0x01, left, right)
+    Sha256::of_joined(&[0x01], left, right)
+}
+
+/// The hashes of many leaves, as [`leaf_hash`] gives them one by one; in less time.
+#[must_use]
+pub fn leaf_hashes(leaves: &[&[u8]]) -> Vec<Sha256> {
+    let mut hashes = Vec::with_capacity(leaves.len());
+    let messages = leaves.iter().map(|leaf| Message::new(&[0x00], leaf));
+    digests(messages, |hash| hashes.push(hash));
+    hashes
+}
+
+/// Root over a row of hashes whose number is a power of two, as the 256 of a full tile: the hashes of their pairs, and of the
+/// pairs of these. `None` for another number.
+#[must_use]
+pub fn row_root(row: &[Sha256]) -> Option<Sha256> {
+    if !row.len().is_power_of_two() {
+        return None;
+    }
+    let mut row = row.to_vec();
+    while row.len() > 1 {
+        let mut above = Vec::with_capacity(row.len() / 2);
+        let pairs = row.as_chunks::<2>().0.iter();
+        let nodes = pairs.map(|[left, right]| Message::joined(&[0x01], left, right));
+        digests(nodes, |hash| above.push(hash));
+        row = above;
+    }
+    row.first().copied()
 }
 
 /// The largest power of two below `n`: where a tree of `n` leaves splits. `n` must be at least 2.

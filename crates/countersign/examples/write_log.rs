@@ -1,4 +1,4 @@
-//! Writes a long log into a folder, to measure audits:
+//! Writes a long log into a folder, to measure audits; its last entry commits to the map that the others make:
 //!
 //! ```text
 //! cargo run --release -p countersign --example write_log -- DIR ENTRIES PROJECTS
@@ -9,7 +9,12 @@
 #[path = "../tests/it/paper_log.rs"]
 mod paper_log;
 
+use std::cell::RefCell;
 use std::path::Path;
+
+use countersign_trust::leaf::{self, Leaf};
+use countersign_trust::map::Replay;
+use countersign_trust::tlog::leaf_hash;
 
 #[allow(clippy::unwrap_used)]
 fn main() {
@@ -18,8 +23,18 @@ fn main() {
         panic!("usage: write_log DIR ENTRIES PROJECTS");
     };
     let folder = Path::new(folder);
-    let entries = paper_log::entries(entries.parse().unwrap(), projects.parse().unwrap());
-    let checkpoint = paper_log::write(folder, entries);
+    let (count, projects): (u64, u64) = (entries.parse().unwrap(), projects.parse().unwrap());
+    let replay = RefCell::new(Replay::default());
+    let entries = paper_log::entries(count - 1, projects).inspect(|entry| {
+        let leaf = leaf::parse(entry).unwrap().known().unwrap();
+        replay.borrow_mut().add(&leaf, &leaf_hash(entry)).unwrap();
+    });
+    let map = std::iter::once_with(|| {
+        let root = replay.borrow().root().unwrap();
+        let leaf = Leaf::map_root(count - 1, root, 2_000_000_000_000_000);
+        leaf.to_text().unwrap().into_bytes()
+    });
+    let checkpoint = paper_log::write(folder, entries.chain(map));
     let home = folder.join("home");
     std::fs::create_dir_all(&home).unwrap();
     std::fs::write(home.join("trust.toml"), paper_log::trust()).unwrap();

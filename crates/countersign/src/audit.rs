@@ -13,6 +13,7 @@ mod scan;
 mod service;
 mod show;
 mod source;
+mod table;
 
 use std::time::Instant;
 

@@ -1,184 +1,295 @@
-//! Reading leaves: the lines in their order, and the table of what each kind has.
+//! Reading leaves: the lines in their order, and the table of what each kind has. Whoever reads a whole log comes by here for
+//! each entry, so nothing is copied that is only looked at.
+
+use std::borrow::Cow;
 
 use super::subject::{Scope, check_subject};
 use super::{
-    Algorithm, Change, HEADER, Leaf, LeafError, LeafKind, MAX_ATTESTATIONS, MAX_LEAF_BYTES,
-    MapRoot, ParsedLeaf, Predecessor, parse_time,
+    Algorithm, BorrowedLeaf, Change, HEADER, LeafError, LeafKind, MAX_ATTESTATIONS, MAX_LEAF_BYTES,
+    MapRoot, ParsedBorrowed, parse_time,
 };
-use crate::canonical_decimal;
 use crate::digest::Sha256;
 
 /// Most keys that one rotation adds or removes.
 const MAX_KEYS: usize = 8;
 
-pub(super) fn parse(entry: &[u8]) -> Result<ParsedLeaf, LeafError> {
+pub(super) fn parse(entry: &[u8]) -> Result<ParsedBorrowed<'_>, LeafError> {
     if entry.len() > MAX_LEAF_BYTES {
         return Err(LeafError::TooLong { found: entry.len() });
     }
-    // Over all bytes, without leaving early: so the compiler can look at many of them at once, and whoever reads a whole
-    // log comes by here for each entry.
-    let plain = |plain: bool, byte: &u8| plain & (matches!(byte, 0x20..=0x7e) | (*byte == b'\n'));
-    let empty = |found: bool, pair: &[u8]| found | ((pair[0] == b'\n') & (pair[1] == b'\n'));
-    if !entry.iter().fold(true, plain)
-        || entry.starts_with(b"\n")
-        || entry.windows(2).fold(false, empty)
-    {
+    if !is_text(entry) {
         return Err(LeafError::NotText);
     }
-    let text = std::str::from_utf8(entry).map_err(|_| LeafError::NotText)?;
-    let body = text.strip_suffix('\n').ok_or(LeafError::NotText)?;
-    let mut lines = Lines {
-        rest: body.split('\n').peekable(),
-        line: 1,
-    };
-    let header = lines.rest.next().unwrap_or_default();
-    if header != HEADER {
+    let after_header = entry
+        .strip_prefix(HEADER.as_bytes())
+        .and_then(|rest| rest.strip_prefix(b"\n"));
+    let Some(rest) = after_header else {
+        let header = &entry[..line_length(entry).unwrap_or_default().min(80)];
         return Err(LeafError::Header {
-            found: header.chars().take(80).collect(),
+            found: String::from_utf8_lossy(header).into_owned(),
         });
-    }
-    let kind = lines.required("kind", |word| is_word(word).then(|| word.to_owned()))?;
-    let Some(kind) = LeafKind::from_word(&kind) else {
-        return Ok(ParsedLeaf::Skipped { kind });
+    };
+    let mut lines = Lines { rest, line: 1 };
+    let known = |value| {
+        let word = text(value)?;
+        match LeafKind::from_word(word) {
+            Some(kind) => Some(Ok(kind)),
+            None => is_word(word).then_some(Err(word)),
+        }
+    };
+    let kind = match lines.required(b"kind ", known)? {
+        Ok(kind) => kind,
+        Err(kind) => return Ok(ParsedBorrowed::Skipped { kind }),
     };
     let leaf = lines.leaf(kind)?;
     check_fields(&leaf)?;
-    Ok(ParsedLeaf::Known(Box::new(leaf)))
+    Ok(ParsedBorrowed::Known(leaf))
 }
 
-/// The lines that are left.
+/// LF-terminated lines of printable ASCII, none of them empty. Looks at all bytes without leaving early: so the compiler can
+/// look at many of them at once.
+fn is_text(entry: &[u8]) -> bool {
+    let (Some((first, after)), Some((b'\n', before))) = (entry.split_first(), entry.split_last())
+    else {
+        return false;
+    };
+    let refused = |byte: u8, next: u8| {
+        let plain = (byte.wrapping_sub(0x20) < 0x5f) | ((byte == b'\n') & (next != b'\n'));
+        u8::from(!plain)
+    };
+    let pairs = before.iter().zip(after);
+    let found = pairs.fold(0, |found, (byte, next)| found | refused(*byte, *next));
+    found == 0 && *first != b'\n'
+}
+
+/// How many bytes are before the first LF.
+#[inline]
+fn line_length(text: &[u8]) -> Option<usize> {
+    const LF: u64 = u64::from_ne_bytes([b'\n'; 8]);
+    const LOW: u64 = u64::from_ne_bytes([0x7f; 8]);
+    let (words, rest) = text.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let differs = u64::from_le_bytes(*word) ^ LF;
+        // The highest bit of each byte that does not differ.
+        let found = !(((differs & LOW) + LOW) | differs | LOW);
+        if found != 0 {
+            return Some(at * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let within = rest.iter().position(|byte| *byte == b'\n')?;
+    Some(words.len() * 8 + within)
+}
+
+/// The lines that are left. Keywords are given with the space after them.
 struct Lines<'a> {
-    rest: std::iter::Peekable<std::str::Split<'a, char>>,
+    /// Whole lines with their ends.
+    rest: &'a [u8],
     /// Number of the line last taken, from 1.
     line: usize,
 }
 
 impl<'a> Lines<'a> {
     /// The value of the next line if it has this keyword.
-    fn optional<T>(
+    #[inline(always)]
+    fn optional<const N: usize, T>(
         &mut self,
-        keyword: &str,
-        read: impl Fn(&'a str) -> Option<T>,
+        keyword: &[u8; N],
+        read: impl Fn(&'a [u8]) -> Option<T>,
     ) -> Result<Option<T>, LeafError> {
-        let value = self
-            .rest
-            .peek()
-            .and_then(|line| line.strip_prefix(keyword)?.strip_prefix(' '));
-        let Some(value) = value else { return Ok(None) };
-        self.rest.next();
-        self.line += 1;
-        let wrong = || LeafError::Line {
-            line: self.line,
-            reason: format!("{value:?} is not a valid {keyword}"),
-        };
-        read(value).map(Some).ok_or_else(wrong)
-    }
-
-    fn required<T>(
-        &mut self,
-        keyword: &str,
-        read: impl Fn(&'a str) -> Option<T>,
-    ) -> Result<T, LeafError> {
-        let line = self.line + 1;
-        let found = self.rest.peek().copied().unwrap_or("the end");
-        let missing = || LeafError::Line {
-            line,
-            reason: format!("expected {keyword:?}, found {found:?}"),
-        };
-        self.optional(keyword, read)?.ok_or_else(missing)
-    }
-
-    /// The lines of this keyword, strictly ascending.
-    fn ascending<T: Ord + Copy, V>(
-        &mut self,
-        keyword: &str,
-        most: usize,
-        read: impl Fn(&'a str) -> Option<(T, V)>,
-    ) -> Result<Vec<(T, V)>, LeafError> {
-        let mut values: Vec<(T, V)> = Vec::new();
-        while let Some((key, value)) = self.optional(keyword, &read)? {
-            if values.len() == most {
-                return Err(LeafError::Line {
-                    line: self.line,
-                    reason: format!("more than {most} {keyword} lines"),
-                });
-            }
-            if values.last().is_some_and(|(last, _)| *last >= key) {
-                let reason = format!("the {keyword} lines are not ascending and distinct");
-                return Err(LeafError::Line {
-                    line: self.line,
-                    reason,
-                });
-            }
-            values.push((key, value));
+        match self.rest.split_first_chunk::<N>() {
+            Some((found, after)) if found == keyword => self.line(keyword, after, read).map(Some),
+            _ => Ok(None),
         }
-        Ok(values)
     }
 
-    fn hashes(&mut self, keyword: &str, most: usize) -> Result<Vec<Sha256>, LeafError> {
-        let read = |value: &str| Some((hash(value.strip_prefix("sha256:")?)?, ()));
-        Ok(self
-            .ascending(keyword, most, read)?
-            .into_iter()
-            .map(|(hash, ())| hash)
-            .collect())
+    /// Takes the line of which `after` is what follows its keyword.
+    #[inline(always)]
+    fn line<T>(
+        &mut self,
+        keyword: &[u8],
+        after: &'a [u8],
+        read: impl Fn(&'a [u8]) -> Option<T>,
+    ) -> Result<T, LeafError> {
+        let length = line_length(after).unwrap_or(after.len());
+        let (value, rest) = after.split_at_checked(length).unwrap_or((after, &[]));
+        self.rest = rest.strip_prefix(b"\n").unwrap_or_default();
+        self.line += 1;
+        match read(value) {
+            Some(read) => Ok(read),
+            None => Err(self.wrong(keyword, value)),
+        }
+    }
+
+    #[cold]
+    fn wrong(&self, keyword: &[u8], value: &[u8]) -> LeafError {
+        let (keyword, value) = (shown(keyword), shown(value));
+        LeafError::Line {
+            line: self.line,
+            reason: format!("{value:?} is not a valid {}", keyword.trim_end()),
+        }
+    }
+
+    #[inline(always)]
+    fn required<const N: usize, T>(
+        &mut self,
+        keyword: &[u8; N],
+        read: impl Fn(&'a [u8]) -> Option<T>,
+    ) -> Result<T, LeafError> {
+        match self.optional(keyword, read)? {
+            Some(value) => Ok(value),
+            None => Err(self.missing(keyword)),
+        }
+    }
+
+    #[cold]
+    fn missing(&self, keyword: &[u8]) -> LeafError {
+        let (keyword, found) = (shown(keyword), self.next_line());
+        let found = found.unwrap_or_else(|| "the end".into());
+        LeafError::Line {
+            line: self.line + 1,
+            reason: format!("expected {:?}, found {found:?}", keyword.trim_end()),
+        }
+    }
+
+    fn next_line(&self) -> Option<Cow<'a, str>> {
+        let length = line_length(self.rest)?;
+        self.rest.get(..length).map(shown)
+    }
+
+    /// Takes the lines of this keyword, strictly ascending.
+    #[inline(always)]
+    fn ascending<const N: usize, T: Ord + Copy, V>(
+        &mut self,
+        keyword: &[u8; N],
+        most: usize,
+        read: impl Fn(&'a [u8]) -> Option<(T, V)>,
+        mut take: impl FnMut(T, V),
+    ) -> Result<(), LeafError> {
+        let (mut count, mut last) = (0, None);
+        while let Some((key, value)) = self.optional(keyword, &read)? {
+            if count == most {
+                return Err(self.list(keyword, |keyword| {
+                    format!("more than {most} {keyword} lines")
+                }));
+            }
+            if last.is_some_and(|last| last >= key) {
+                return Err(self.list(keyword, |keyword| {
+                    format!("the {keyword} lines are not ascending and distinct")
+                }));
+            }
+            count += 1;
+            last = Some(key);
+            take(key, value);
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn list(&self, keyword: &[u8], reason: impl Fn(&str) -> String) -> LeafError {
+        LeafError::Line {
+            line: self.line,
+            reason: reason(shown(keyword).trim_end()),
+        }
+    }
+
+    #[inline(always)]
+    fn hashes<const N: usize>(
+        &mut self,
+        keyword: &[u8; N],
+        most: usize,
+        into: &mut Vec<Sha256>,
+    ) -> Result<(), LeafError> {
+        let read = |value: &[u8]| Some((hash(value.strip_prefix(b"sha256:")?)?, ()));
+        self.ascending(keyword, most, read, |hash, ()| into.push(hash))
     }
 
     /// All lines after the kind, in the one order there is.
-    fn leaf(&mut self, kind: LeafKind) -> Result<Leaf, LeafError> {
-        let leaf = Leaf {
-            kind,
-            subject: self.optional("subject", |value| Some(value.to_owned()))?,
-            digests: self.ascending("digest", Algorithm::ALL.len(), digest)?,
-            size: self.optional("size", canonical_decimal)?,
-            time: self.required("time", parse_time)?,
-            sequence: self.optional("sequence", canonical_decimal)?,
-            previous: self.optional("previous", canonical_decimal)?,
-            change: self.optional("change", Change::from_word)?,
-            role: self.optional("role", |word| is_word(word).then(|| word.to_owned()))?,
-            actor: self.optional("actor", hash)?,
-            account: self.optional("account", hash)?,
-            detail: self.optional("detail", hash)?,
-            attestations: self.hashes("attestation", MAX_ATTESTATIONS)?,
-            keys_added: self.hashes("key-added", MAX_KEYS)?,
-            keys_removed: self.hashes("key-removed", MAX_KEYS)?,
-            predecessor: match self.optional("predecessor-origin", origin)? {
-                Some(origin) => Some(Predecessor {
-                    origin,
-                    size: self.required("predecessor-size", canonical_decimal)?,
-                    root: self.required("predecessor-root", hash)?,
-                }),
-                None => None,
-            },
-            successor: self.optional("successor-origin", origin)?,
-            map: match self.optional("covers", canonical_decimal)? {
-                Some(covers) => Some(MapRoot {
-                    covers,
-                    root: self.required("root", hash)?,
-                }),
-                None => None,
-            },
-        };
-        match self.rest.next() {
+    #[inline(always)]
+    fn leaf(&mut self, kind: LeafKind) -> Result<BorrowedLeaf<'a>, LeafError> {
+        let mut leaf = BorrowedLeaf::bare(kind);
+        leaf.subject = self.optional(b"subject ", text)?;
+        let into = &mut leaf.digests;
+        self.ascending(b"digest ", into.len(), digest, |algorithm, hex| {
+            into[algorithm as usize] = Some(hex);
+        })?;
+        leaf.size = self.optional(b"size ", decimal)?;
+        leaf.time = self.required(b"time ", |value| parse_time(text(value)?))?;
+        leaf.sequence = self.optional(b"sequence ", decimal)?;
+        leaf.previous = self.optional(b"previous ", decimal)?;
+        if !self.rest.is_empty() {
+            self.rest_of(&mut leaf)?;
+        }
+        Ok(leaf)
+    }
+
+    /// The lines that few leaves have.
+    fn rest_of(&mut self, leaf: &mut BorrowedLeaf<'a>) -> Result<(), LeafError> {
+        let word = |value| text(value).filter(|word| is_word(word));
+        leaf.change = self.optional(b"change ", |value| Change::from_word(text(value)?))?;
+        leaf.role = self.optional(b"role ", word)?;
+        leaf.actor = self.optional(b"actor ", hash)?;
+        leaf.account = self.optional(b"account ", hash)?;
+        leaf.detail = self.optional(b"detail ", hash)?;
+        self.hashes(b"attestation ", MAX_ATTESTATIONS, &mut leaf.attestations)?;
+        self.hashes(b"key-added ", MAX_KEYS, &mut leaf.keys_added)?;
+        self.hashes(b"key-removed ", MAX_KEYS, &mut leaf.keys_removed)?;
+        if let Some(origin) = self.optional(b"predecessor-origin ", origin)? {
+            let size = self.required(b"predecessor-size ", decimal)?;
+            let root = self.required(b"predecessor-root ", hash)?;
+            leaf.predecessor = Some((origin, size, root));
+        }
+        leaf.successor = self.optional(b"successor-origin ", origin)?;
+        if let Some(covers) = self.optional(b"covers ", decimal)? {
+            let root = self.required(b"root ", hash)?;
+            leaf.map = Some(MapRoot { covers, root });
+        }
+        match self.next_line() {
             Some(line) => Err(LeafError::Line {
                 line: self.line + 1,
                 reason: format!("{line:?} is unknown, repeated or out of order"),
             }),
-            None => Ok(leaf),
+            None => Ok(()),
         }
     }
 }
 
-fn hash(value: &str) -> Option<Sha256> {
-    value.parse().ok()
+fn shown(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
 }
 
-fn digest(value: &str) -> Option<(Algorithm, String)> {
-    let (algorithm, hex) = value.split_once(':')?;
-    let algorithm = Algorithm::from_word(algorithm)?;
-    let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-    (hex.len() == algorithm.hex_length() && hex.bytes().all(is_hex))
-        .then(|| (algorithm, hex.to_owned()))
+fn text(value: &[u8]) -> Option<&str> {
+    std::str::from_utf8(value).ok()
+}
+
+fn hash(value: &[u8]) -> Option<Sha256> {
+    Sha256::from_hex(value)
+}
+
+/// A number in its one spelling, as [`crate::canonical_decimal`] reads it.
+fn decimal(value: &[u8]) -> Option<u64> {
+    match value {
+        [b'0'] => Some(0),
+        [] | [b'0', ..] => None,
+        digits => digits.iter().try_fold(0_u64, |number, byte| {
+            let digit = byte.wrapping_sub(b'0');
+            let number = number.checked_mul(10)?.checked_add(u64::from(digit))?;
+            (digit < 10).then_some(number)
+        }),
+    }
+}
+
+fn digest(value: &[u8]) -> Option<(Algorithm, &str)> {
+    let named = |algorithm: &Algorithm| {
+        let hex = value.strip_prefix(algorithm.as_str().as_bytes())?;
+        Some((*algorithm, hex.strip_prefix(b":")?))
+    };
+    let (algorithm, hex) = Algorithm::ALL.iter().find_map(named)?;
+    let is_hex = |b: u8| (b.wrapping_sub(b'0') < 10) | (b.wrapping_sub(b'a') < 6);
+    let hexadecimal = hex.iter().fold(true, |all, byte| all & is_hex(*byte));
+    if hex.len() != algorithm.hex_length() || !hexadecimal {
+        return None;
+    }
+    Some((algorithm, text(hex)?))
 }
 
 /// A lower-case word: letters, digits and hyphens, beginning with a letter, at most 64 bytes.
@@ -190,9 +301,11 @@ fn is_word(word: &str) -> bool {
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
-fn origin(value: &str) -> Option<String> {
-    let plain = |b: u8| b.is_ascii_graphic() && b != b'+';
-    ((1..=255).contains(&value.len()) && value.bytes().all(plain)).then(|| value.to_owned())
+fn origin(value: &[u8]) -> Option<&str> {
+    let plain = |b: &u8| b.is_ascii_graphic() && *b != b'+';
+    ((1..=255).contains(&value.len()) && value.iter().all(plain))
+        .then_some(value)
+        .and_then(text)
 }
 
 /// Whether a kind has a field.
@@ -276,7 +389,7 @@ fn rule(kind: LeafKind) -> Rule {
     }
 }
 
-fn check_fields(leaf: &Leaf) -> Result<(), LeafError> {
+fn check_fields(leaf: &BorrowedLeaf<'_>) -> Result<(), LeafError> {
     let refuse = |reason: String| LeafError::Fields {
         kind: leaf.kind,
         reason,
@@ -289,20 +402,16 @@ fn check_fields(leaf: &Leaf) -> Result<(), LeafError> {
     let only = |kind: LeafKind, has: Has| if leaf.kind == kind { has } else { Has::Never };
     let rule = rule(leaf.kind);
     check("a subject", leaf.subject.is_some(), rule.subject)?;
-    if let Some(subject) = &leaf.subject {
+    if let Some(subject) = leaf.subject {
         let scope = check_subject(subject)?;
         if !rule.scopes.contains(&scope) {
             return Err(refuse(format!("cannot be about a {scope}: {subject}")));
         }
     }
-    check("digests", !leaf.digests.is_empty(), rule.file)?;
-    check(
-        "a sha256 digest",
-        leaf.digests
-            .iter()
-            .any(|(algorithm, _)| *algorithm == Algorithm::Sha256),
-        rule.file,
-    )?;
+    let has_digests = leaf.digests.iter().any(Option::is_some);
+    check("digests", has_digests, rule.file)?;
+    let has_sha256 = leaf.digest(Algorithm::Sha256).is_some();
+    check("a sha256 digest", has_sha256, rule.file)?;
     check("a size", leaf.size.is_some(), rule.file)?;
     // Whatever has a subject is in its project's chain, and nothing else is.
     let chained = if leaf.subject.is_some() {

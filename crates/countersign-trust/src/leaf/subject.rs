@@ -50,36 +50,36 @@ pub fn check_subject(purl: &str) -> Result<Scope, SubjectError> {
         return Err(refuse("it is longer than 1024 bytes"));
     }
     let rest = purl
-        .strip_prefix("pkg:")
+        .as_bytes()
+        .strip_prefix(b"pkg:")
         .ok_or_else(|| refuse("it does not begin with pkg:"))?;
-    let (kind, rest) = rest
-        .split_once('/')
-        .ok_or_else(|| refuse("it has no type followed by a slash"))?;
+    let (kind, rest) =
+        split_once(rest, b'/').ok_or_else(|| refuse("it has no type followed by a slash"))?;
     if !is_type(kind) {
         return Err(refuse("its type is not lower-case letters and digits"));
     }
-    let (rest, file_name) = match rest.split_once('?') {
+    let (rest, file_name) = match split_once(rest, b'?') {
         Some((rest, qualifiers)) => {
             let name = qualifiers
-                .strip_prefix("file_name=")
+                .strip_prefix(b"file_name=")
                 .ok_or_else(|| refuse("its one qualifier must be file_name"))?;
             (rest, Some(name))
         }
         None => (rest, None),
     };
-    let (path, version) = match rest.split_once('@') {
+    let (path, version) = match split_once(rest, b'@') {
         Some((path, version)) => (path, Some(version)),
         None => (rest, None),
     };
-    let parts = path.split('/').chain(version).chain(file_name);
-    for part in parts {
-        if !is_encoded(part) {
-            return Err(refuse(
-                "a part is empty or not percent-encoded in normal form",
-            ));
-        }
+    let encoded = path.split(|byte| *byte == b'/').all(is_encoded)
+        && version.is_none_or(is_encoded)
+        && file_name.is_none_or(is_encoded);
+    if !encoded {
+        return Err(refuse(
+            "a part is empty or not percent-encoded in normal form",
+        ));
     }
-    if kind == "pypi" {
+    if kind == b"pypi" {
         if !is_pypi_name(path) {
             return Err(refuse(
                 "the name is not normalised: lower-case letters and digits with single hyphens between",
@@ -99,20 +99,44 @@ pub fn check_subject(purl: &str) -> Result<Scope, SubjectError> {
     }
 }
 
-fn is_type(kind: &str) -> bool {
-    kind.starts_with(|c: char| c.is_ascii_lowercase())
+/// What is before the first such byte, and what is after it.
+fn split_once(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let place = bytes.iter().position(|byte| *byte == at)?;
+    Some((bytes.get(..place)?, bytes.get(place + 1..)?))
+}
+
+fn is_lower_or_digit(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit()
+}
+
+fn is_type(kind: &[u8]) -> bool {
+    kind.first().is_some_and(u8::is_ascii_lowercase)
         && kind
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.' || b == b'-')
+            .iter()
+            .all(|b| is_lower_or_digit(*b) || *b == b'.' || *b == b'-')
 }
 
 /// Bytes that stand for themselves; all others are percent-encoded with upper-case digits.
 fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b':')
+    const PLAIN: [bool; 256] = {
+        let mut plain = [false; 256];
+        let mut byte = 0_u8;
+        while byte < 0x80 {
+            let sign = matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b':');
+            plain[byte as usize] = byte.is_ascii_alphanumeric() || sign;
+            byte += 1;
+        }
+        plain
+    };
+    PLAIN[usize::from(byte)]
 }
 
-fn is_encoded(part: &str) -> bool {
-    let mut bytes = part.bytes();
+fn is_encoded(part: &[u8]) -> bool {
+    // Most parts have nothing to decode.
+    if part.iter().fold(true, |all, byte| all & is_plain(*byte)) {
+        return !part.is_empty();
+    }
+    let mut bytes = part.iter().copied();
     let mut any = false;
     while let Some(byte) = bytes.next() {
         any = true;
@@ -143,27 +167,29 @@ fn hex_digit(byte: u8) -> Option<u8> {
 }
 
 /// PEP 503: runs of `-`, `_`, `.` became one hyphen; letters are lower case.
-fn is_pypi_name(name: &str) -> bool {
-    name.split('-').all(|run| {
-        !run.is_empty()
-            && run
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-    })
+fn is_pypi_name(name: &[u8]) -> bool {
+    name.split(|byte| *byte == b'-')
+        .all(|run| !run.is_empty() && run.iter().all(|byte| is_lower_or_digit(*byte)))
 }
 
 /// The outer form of PEP 440's normalised versions. That `1.0a1` and not `1.0-alpha.1` was written is the business of
 /// the registry, which has a parser of versions; this keeps a reader from accepting what cannot be normal.
-fn is_pypi_version(version: &str) -> bool {
-    let (epoch, rest) = version.split_once('!').unwrap_or(("0", version));
-    let (public, local) = rest.split_once("%2B").unwrap_or((rest, "0"));
-    let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+fn is_pypi_version(version: &[u8]) -> bool {
+    let (epoch, rest) = split_once(version, b'!').unwrap_or((b"0", version));
+    // `%2B`; of what is encoded nothing else can stand in a version, and that it is encoded well was seen before.
+    let (public, local) = match split_once(rest, b'%') {
+        Some((public, rest)) => match rest.strip_prefix(b"2B") {
+            Some(local) => (public, local),
+            None => return false,
+        },
+        None => (rest, &b"0"[..]),
+    };
     !epoch.is_empty()
-        && epoch.bytes().all(|b| b.is_ascii_digit())
-        && public.starts_with(|c: char| c.is_ascii_digit())
+        && epoch.iter().all(u8::is_ascii_digit)
+        && public.first().is_some_and(u8::is_ascii_digit)
         && [public, local].iter().all(|part| {
-            part.split('.')
-                .all(|run| !run.is_empty() && run.bytes().all(word))
+            part.split(|byte| *byte == b'.')
+                .all(|run| !run.is_empty() && run.iter().all(|byte| is_lower_or_digit(*byte)))
         })
 }
 

@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod plain;
+
 const TIME: i64 = 1_795_238_880_000_000;
 const FILE: &str = "pkg:pypi/sample@1.0?file_name=sample-1.0-py3-none-any.whl";
 
@@ -374,6 +376,90 @@ fn any_leaf() -> impl Strategy<Value = Leaf> {
     )
 }
 
+/// A way to damage a text.
+#[derive(Debug, Clone)]
+enum Damage {
+    Byte(u8),
+    Insert(&'static str),
+    Remove,
+    RepeatLine,
+    DropLine,
+    SwapLines,
+    Cut,
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    let pieces = [
+        "\n",
+        " ",
+        "0",
+        "%41",
+        "%2B",
+        "@",
+        "?",
+        "/",
+        "-",
+        "!",
+        "size 4\n",
+        "previous 3\n",
+        "change added\n",
+        "role a\n",
+        "digest md5:00000000000000000000000000000000\n",
+        "covers 3\n",
+        "\u{e4}",
+        "\u{7f}",
+    ];
+    prop_oneof![
+        (0_u8..=255).prop_map(Damage::Byte),
+        (0x20_u8..0x7f).prop_map(Damage::Byte),
+        prop::sample::select(pieces.to_vec()).prop_map(Damage::Insert),
+        Just(Damage::Remove),
+        Just(Damage::RepeatLine),
+        Just(Damage::DropLine),
+        Just(Damage::SwapLines),
+        Just(Damage::Cut),
+    ]
+}
+
+impl Damage {
+    fn apply(self, bytes: &mut Vec<u8>, position: prop::sample::Index) {
+        let at = position.index(bytes.len() + 1);
+        let mut lines: Vec<Vec<u8>> = bytes
+            .split_inclusive(|byte| *byte == b'\n')
+            .map(<[u8]>::to_vec)
+            .collect();
+        if bytes.is_empty() || lines.is_empty() {
+            return;
+        }
+        let line = position.index(lines.len());
+        match self {
+            Self::Byte(byte) => {
+                let at = at.min(bytes.len() - 1);
+                bytes[at] = byte;
+                return;
+            }
+            Self::Insert(piece) => {
+                let start: usize = lines[..line].iter().map(Vec::len).sum();
+                let at = if piece.ends_with('\n') { start } else { at };
+                bytes.splice(at..at, piece.bytes());
+                return;
+            }
+            Self::Remove => {
+                bytes.remove(at.min(bytes.len() - 1));
+                return;
+            }
+            Self::Cut => {
+                bytes.truncate(at);
+                return;
+            }
+            Self::RepeatLine => lines.insert(line, lines[line].clone()),
+            Self::DropLine => drop(lines.remove(line)),
+            Self::SwapLines => lines.swap(line, 0),
+        }
+        *bytes = lines.concat();
+    }
+}
+
 proptest! {
     #[test]
     fn every_leaf_round_trips(leaf in any_leaf()) {
@@ -390,6 +476,19 @@ proptest! {
         if let Ok(ParsedLeaf::Known(read)) = parse(&bytes) {
             prop_assert_eq!(text_of(&read).into_bytes(), bytes);
         }
+    }
+
+    /// Both readers say the same of a leaf and of what it becomes by small damage, to the word of the refusal.
+    #[test]
+    fn the_reader_that_copies_nothing_reads_what_the_plain_one_reads(
+        leaf in any_leaf(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), damage()), 0..4),
+    ) {
+        let mut bytes = text_of(&leaf).into_bytes();
+        for (position, damage) in damage {
+            damage.apply(&mut bytes, position);
+        }
+        prop_assert_eq!(parse(&bytes), plain::parse(&bytes));
     }
 
     #[test]

@@ -28,21 +28,33 @@ pub fn format_time(micros: i64) -> Option<String> {
 /// Reads exactly what [`format_time`] writes. Whoever reads a log reads a time in every entry, so nothing is allocated.
 #[must_use]
 pub fn parse_time(text: &str) -> Option<i64> {
-    const SHAPE: &[u8; 27] = b"0000-00-00T00:00:00.000000Z";
+    const SEPARATORS: [(usize, u8); 7] = [
+        (4, b'-'),
+        (7, b'-'),
+        (10, b'T'),
+        (13, b':'),
+        (16, b':'),
+        (19, b'.'),
+        (26, b'Z'),
+    ];
     let bytes: &[u8; 27] = text.as_bytes().try_into().ok()?;
-    let fits = |(byte, shape): (&u8, &u8)| match shape {
-        b'0' => byte.is_ascii_digit(),
-        separator => byte == separator,
-    };
-    if !bytes.iter().zip(SHAPE).all(fits) {
+    if SEPARATORS.iter().any(|(at, byte)| bytes[*at] != *byte) {
         return None;
     }
-    let number = |from: usize, to: usize| {
-        let digits = bytes[from..to].iter();
-        digits.fold(0_i64, |number, digit| number * 10 + i64::from(digit - b'0'))
+    let mut wrong = false;
+    let mut number = |from: usize, to: usize| {
+        bytes[from..to].iter().fold(0_i64, |number, byte| {
+            let digit = byte.wrapping_sub(b'0');
+            wrong |= digit > 9;
+            number * 10 + i64::from(digit)
+        })
     };
     let (year, month, day) = (number(0, 4), number(5, 7), number(8, 10));
     let (hour, minute, second) = (number(11, 13), number(14, 16), number(17, 19));
+    let fraction = number(20, 26);
+    if wrong {
+        return None;
+    }
     if hour > 23 || minute > 59 || second > 59 {
         return None;
     }
@@ -52,7 +64,7 @@ pub fn parse_time(text: &str) -> Option<i64> {
         return None;
     }
     let seconds = days * SECONDS_PER_DAY + hour * 3600 + minute * 60 + second;
-    Some(seconds * MICROS_PER_SECOND + number(20, 26))
+    Some(seconds * MICROS_PER_SECOND + fraction)
 }
 
 /// Proleptic Gregorian date of a day counted from 1970-01-01, for days not before it. Counts in years that begin in

@@ -95,11 +95,9 @@ impl Replay {
     /// [`ReplayError::Twice`].
     pub fn root(&self) -> Result<Sha256, ReplayError> {
         let mut builder = RootBuilder::default();
-        for entry in self.entries()? {
-            builder
-                .push(entry)
-                .map_err(|OutOfOrder { key }| ReplayError::Twice { key })?;
-        }
+        builder
+            .extend(&self.entries()?)
+            .map_err(|OutOfOrder { key }| ReplayError::Twice { key })?;
         Ok(builder.root())
     }
 }

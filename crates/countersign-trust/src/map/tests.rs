@@ -140,6 +140,41 @@ proptest! {
     }
 
     #[test]
+    fn entries_added_together_make_the_root_that_they_make_one_by_one(
+        map in prop::collection::btree_map(key(), value(), 0..300),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        alone in 0_usize..4,
+    ) {
+        let entries = entries_of(&map);
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(entries.len() + 1)).collect();
+        cuts.extend([0, entries.len()]);
+        cuts.sort_unstable();
+        let mut builder = RootBuilder::default();
+        for part in cuts.windows(2).map(|cut| &entries[cut[0]..cut[1]]) {
+            let (single, rest) = part.split_at(alone.min(part.len()));
+            for entry in single {
+                builder.push(*entry).unwrap();
+            }
+            builder.extend(rest).unwrap();
+            let so_far = &entries[..entries.partition_point(|entry| part.last().is_some_and(|last| entry.key <= last.key))];
+            if !part.is_empty() {
+                prop_assert_eq!(builder.root(), naive_root(so_far));
+            }
+        }
+        prop_assert_eq!(builder.root(), built_root(&map));
+        // An entry that does not follow is refused wherever it comes.
+        if let [.., one, other] = entries.as_slice() {
+            for late in [[*other, *one], [*other, *other]] {
+                let key = late[1].key;
+                prop_assert_eq!(RootBuilder::default().extend(&late), Err(OutOfOrder { key }));
+                let mut builder = RootBuilder::default();
+                builder.push(late[0]).unwrap();
+                prop_assert_eq!(builder.extend(&late[1..]), Err(OutOfOrder { key }));
+            }
+        }
+    }
+
+    #[test]
     fn a_proof_with_any_part_changed_proves_nothing(
         map in prop::collection::btree_map(key(), value(), 2..20),
         stranger in key(),
@@ -365,6 +400,50 @@ fn a_hidden_leaf_and_a_second_digest_for_an_identifier_make_no_map() {
     );
     replay.add(&published(1, 2), &Sha256([2; 32])).unwrap();
     assert!(matches!(replay.root(), Err(ReplayError::Twice { .. })));
+}
+
+/// More than are planned at once, whose keys share their first bytes more often than chance would have it.
+#[test]
+fn a_long_map_added_together_has_the_root_of_its_tiles() {
+    let map: BTreeMap<Sha256, Sha256> = (0..40_000_u32)
+        .map(|number| {
+            let mut key = Sha256::of(&number.to_be_bytes());
+            key.0[0] %= 3;
+            (key, Sha256([number as u8; 32]))
+        })
+        .collect();
+    let mut builder = RootBuilder::default();
+    builder.extend(&entries_of(&map)).unwrap();
+    assert_eq!(builder.root(), built_root(&map));
+    assert_eq!(builder.root(), naive_root(&entries_of(&map)));
+}
+
+#[test]
+fn many_keys_and_chains_are_those_made_one_by_one() {
+    let purls: Vec<String> = (0..11)
+        .map(|number| format!("pkg:pypi/{}", "a".repeat(number * 9 + 1)))
+        .collect();
+    let mut keys = Vec::new();
+    project_keys(purls.iter().map(String::as_str), |key| keys.push(key));
+    assert!(
+        keys.iter()
+            .zip(&purls)
+            .all(|(key, purl)| *key == project_key(purl))
+    );
+    assert_eq!(keys.len(), purls.len());
+    let states: Vec<ProjectState> = keys
+        .iter()
+        .zip(0..)
+        .map(|(key, count)| ProjectState { count, chain: *key })
+        .collect();
+    let mut followed = Vec::new();
+    ProjectState::each_followed_by(states.iter().zip(&keys), |state| followed.push(state));
+    let expected: Vec<ProjectState> = states
+        .iter()
+        .zip(&keys)
+        .map(|(state, hash)| state.followed_by(hash))
+        .collect();
+    assert_eq!(followed, expected);
 }
 
 #[test]

@@ -115,7 +115,7 @@ pub fn encode_entries<E: AsRef<[u8]>>(entries: &[E]) -> Result<Vec<u8>, EntriesE
 /// # Errors
 /// [`EntriesError::Count`], [`EntriesError::Truncated`].
 pub fn decode_entries(bundle: &[u8]) -> Result<Vec<&[u8]>, EntriesError> {
-    let mut entries = Vec::new();
+    let mut entries = Vec::with_capacity(usize::from(TILE_WIDTH));
     let mut rest = bundle;
     while !rest.is_empty() {
         if entries.len() == usize::from(TILE_WIDTH) {

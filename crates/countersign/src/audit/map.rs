@@ -4,17 +4,18 @@
 //! leaf. The root is made in passes over the file, each of which holds a part of all keys, so that memory stays bounded.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use countersign_trust::digest::Sha256;
-use countersign_trust::leaf::{self, MapRoot, ParsedLeaf};
+use countersign_trust::leaf::{self, MapRoot, ParsedBorrowed};
 use countersign_trust::map::{Entry, RootBuilder};
 use countersign_trust::tlog::EntriesId;
 use serde::Serialize;
 
 use super::promises::{Promises, broken};
 use super::source::{Source, entries_of};
+use super::table::beginning;
 use crate::failure::{Exit, Failure, Result};
 
 /// Entries that one pass holds: 64 MB.
@@ -112,7 +113,7 @@ impl MapCheck {
             };
             for (at, entry) in entries.iter().enumerate().rev() {
                 let index = id.first_entry() + at as u64;
-                let Ok(ParsedLeaf::Known(leaf)) = leaf::parse(entry) else {
+                let Ok(ParsedBorrowed::Known(leaf)) = leaf::parse_borrowed(entry) else {
                     continue;
                 };
                 let Some(map) = leaf.map else { continue };
@@ -143,6 +144,7 @@ impl MapCheck {
             self.found = Err(why);
             return Ok(());
         }
+        promises.settle();
         let root = self.root(promises)?;
         if root != map.root {
             let why = format!(
@@ -183,10 +185,10 @@ impl MapCheck {
     /// # Errors
     /// Exit 1 where it can not be written.
     pub fn push(&mut self, entry: Entry) -> Result<()> {
-        let written = self
-            .file
-            .write_all(entry.key.as_bytes())
-            .and_then(|()| self.file.write_all(entry.value.as_bytes()));
+        let mut record = [0; RECORD as usize];
+        record[..32].copy_from_slice(entry.key.as_bytes());
+        record[32..].copy_from_slice(entry.value.as_bytes());
+        let written = self.file.write_all(&record);
         written.map_err(|error| failed(&self.place, &error))
     }
 
@@ -223,12 +225,14 @@ impl MapCheck {
         let mut builder = RootBuilder::default();
         for pass in 0..passes {
             let part = |key: &Sha256| u64::from(key.as_bytes()[0]) * passes / 256 == pass;
-            let mut entries: Vec<Entry> = promises.map_entries().filter(|e| part(&e.key)).collect();
-            self.read_part(&part, &mut entries)
+            // By the first byte of their keys: what is sorted at a time is then little enough to be near.
+            let mut entries: Vec<Vec<Entry>> = vec![Vec::new(); 256];
+            let mut keep = |entry: Entry| entries[usize::from(entry.key.0[0])].push(entry);
+            promises.map_entries(part).for_each(&mut keep);
+            self.read_part(part, keep)
                 .map_err(|error| failed(&self.place, &error))?;
-            entries.sort_unstable();
-            for entry in entries {
-                builder.push(entry).map_err(|error| {
+            for entries in entries {
+                builder.extend(&sorted(&entries)).map_err(|error| {
                     Failure::unverified(
                         "two-digests",
                         format!("The log's map has no root: {error}."),
@@ -239,34 +243,51 @@ impl MapCheck {
         Ok(builder.root())
     }
 
+    /// Hands on the file's entries whose keys are part of what is wanted.
     fn read_part(
         &mut self,
-        part: &dyn Fn(&Sha256) -> bool,
-        entries: &mut Vec<Entry>,
+        part: impl Fn(&Sha256) -> bool,
+        mut keep: impl FnMut(Entry),
     ) -> io::Result<()> {
         let file = self.file.get_mut();
+        let mut left = file.seek(SeekFrom::End(0))?;
         file.seek(SeekFrom::Start(0))?;
-        let mut reader = BufReader::with_capacity(1 << 20, &mut *file);
-        let mut record = [0; RECORD as usize];
-        loop {
-            match reader.read_exact(&mut record) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
-                Err(error) => return Err(error),
-            }
-            let (mut key, mut value) = ([0; 32], [0; 32]);
-            key.copy_from_slice(&record[..32]);
-            value.copy_from_slice(&record[32..]);
-            let entry = Entry {
-                key: Sha256(key),
-                value: Sha256(value),
-            };
-            if part(&entry.key) {
-                entries.push(entry);
+        let mut piece = vec![0; (left as usize).min(1 << 20)];
+        while left > 0 {
+            let read = piece.len().min(left as usize);
+            file.read_exact(&mut piece[..read])?;
+            left -= read as u64;
+            for record in piece[..read].as_chunks::<{ RECORD as usize }>().0 {
+                let ([key, value], _) = record.as_chunks::<32>() else {
+                    continue;
+                };
+                let entry = Entry {
+                    key: Sha256(*key),
+                    value: Sha256(*value),
+                };
+                if part(&entry.key) {
+                    keep(entry);
+                }
             }
         }
-        file.seek(SeekFrom::End(0)).map(drop)
+        Ok(())
     }
+}
+
+/// The entries in the order of their keys. What is moved while they are sorted is short: the beginnings of their keys.
+fn sorted(entries: &[Entry]) -> Vec<Entry> {
+    let mut order: Vec<(u64, u32)> = entries
+        .iter()
+        .zip(0..)
+        .map(|(entry, at)| (beginning(&entry.key.0), at))
+        .collect();
+    order.sort_unstable_by_key(|(beginning, _)| *beginning);
+    let alike = order.windows(2).any(|pair| pair[0].0 == pair[1].0);
+    let mut sorted: Vec<Entry> = order.iter().map(|(_, at)| entries[*at as usize]).collect();
+    if alike {
+        sorted.sort_unstable();
+    }
+    sorted
 }
 
 fn failed(place: &Path, error: &io::Error) -> Failure {

@@ -58,19 +58,6 @@ impl Sealing {
     }
 }
 
-/// Root over a full row of 256 hashes, or any power of two of them.
-pub(super) fn root_of(row: &[Sha256]) -> Sha256 {
-    let mut hashes = row.to_vec();
-    let mut width = hashes.len();
-    while width > 1 {
-        for at in 0..width / 2 {
-            hashes[at] = tlog::node_hash(&hashes[2 * at], &hashes[2 * at + 1]);
-        }
-        width /= 2;
-    }
-    hashes.first().copied().unwrap_or(tlog::EMPTY_ROOT)
-}
-
 /// The bytes of a tile of these hashes.
 fn bytes_of(row: &[Sha256]) -> Vec<u8> {
     row.iter().flat_map(|hash| hash.0).collect()
@@ -115,7 +102,7 @@ impl Progress {
                 break;
             }
             let row = std::mem::take(&mut self.rows[at]);
-            hash = root_of(&row);
+            hash = tlog::row_root(&row).unwrap_or(tlog::EMPTY_ROOT);
             let id = TileId {
                 level,
                 index: (leaves >> (8 * (u32::from(level) + 1))) - 1,

@@ -2,43 +2,20 @@
 //!
 //! Of a file are kept the first 8 bytes of its identifier's hash and the index of its entry (4 bytes). Equal identifiers
 //! have equal beginnings, so none is missed; unequal ones that share theirs, by chance or made so, are told apart by
-//! reading both entries again. Of a project are kept its whole hash and its last leaf. In tables of the standard library
-//! this makes 19 to 39 bytes for a file and 92 to 184 for a project: 10 million files of 700,000 projects take about
-//! 390 MB, and for a moment half as much again while a table grows or was just read back.
+//! reading both entries again. Of a project are kept its whole hash and its last leaf. With the tables ([`super::table`])
+//! this makes 18 to 36 bytes for a file and 98 to 196 for a project: 10 million files of 700,000 projects take about
+//! 310 MB, and for a moment half as much again while a table grows.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hint::black_box;
 
 use countersign_trust::digest::Sha256;
-use countersign_trust::leaf::{self, LeafKind, MapRoot, ParsedLeaf, identifier_hash};
-use countersign_trust::map::{Entry, ProjectState, project_key, project_of};
+use countersign_trust::leaf::{
+    self, LeafKind, MapRoot, ParsedBorrowed, ParsedLeaf, identifier_hashes,
+};
+use countersign_trust::map::{Entry, ProjectState, project_keys, project_of};
 
+use super::table::{Table, beginning};
 use crate::failure::{Failure, Result};
-
-/// Hashes are as good as random already; their first bytes are all that a table needs.
-#[derive(Default)]
-pub(super) struct Ready(u64);
-
-impl Hasher for Ready {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.as_chunks::<8>().0.iter().take(1) {
-            self.0 = u64::from_le_bytes(*chunk);
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = number;
-    }
-
-    // The length that slices and arrays put before their bytes says nothing.
-    fn write_usize(&mut self, _: usize) {}
-}
-
-type Table<K, V> = HashMap<K, V, BuildHasherDefault<Ready>>;
 
 /// What one entry says, as far as the promises are concerned.
 #[derive(Clone, Debug)]
@@ -72,28 +49,61 @@ pub(super) fn broken(code: &'static str, index: u64, why: &str) -> Failure {
     Failure::unverified(code, format!("Entry {index} of the log: {why}."))
 }
 
-/// Reads an entry by itself; needs nothing of the others, so any thread may do it.
-pub(super) fn note(index: u64, entry: &[u8]) -> Result<Noted> {
-    let leaf =
-        match leaf::parse(entry).map_err(|error| broken("leaf", index, &error.to_string()))? {
-            ParsedLeaf::Known(leaf) => leaf,
-            ParsedLeaf::Skipped { .. } => return Ok(Noted::Skipped),
+/// Reads entries by themselves; needs nothing of the others, so any thread may do it. `first` is the index of the first.
+pub(super) fn note(first: u64, entries: &[&[u8]]) -> Result<Vec<Noted>> {
+    // The hashes come when all that is hashed together is known.
+    const LATER: Sha256 = Sha256([0; 32]);
+    let mut noted = Vec::with_capacity(entries.len());
+    let mut files = Vec::with_capacity(entries.len());
+    let mut projects = Vec::with_capacity(entries.len());
+    for (index, entry) in (first..).zip(entries) {
+        let parsed = leaf::parse_borrowed(entry);
+        let leaf = match parsed.map_err(|error| broken("leaf", index, &error.to_string()))? {
+            ParsedBorrowed::Known(leaf) => leaf,
+            ParsedBorrowed::Skipped { .. } => {
+                noted.push(Noted::Skipped);
+                continue;
+            }
         };
-    let subject = leaf.subject.as_deref();
-    let file = (leaf.kind == LeafKind::FilePublished)
-        .then(|| identifier_hash(subject.unwrap_or_default()));
-    let chain = subject.zip(leaf.sequence).map(|(subject, sequence)| Link {
-        project: project_key(project_of(subject)),
-        sequence,
-        previous: leaf.previous,
+        let file = leaf
+            .subject
+            .filter(|_| leaf.kind == LeafKind::FilePublished);
+        files.extend(file);
+        let chain = leaf.subject.zip(leaf.sequence).map(|(subject, sequence)| {
+            projects.push(project_of(subject));
+            Link {
+                project: LATER,
+                sequence,
+                previous: leaf.previous,
+            }
+        });
+        noted.push(Noted::Leaf {
+            genesis: leaf.kind == LeafKind::LogGenesis,
+            continues: leaf.has_predecessor(),
+            file: file.map(|_| LATER),
+            chain,
+            map: leaf.map,
+        });
+    }
+    let mut places = noted.iter_mut().filter_map(|noted| match noted {
+        Noted::Leaf { file, .. } => file.as_mut(),
+        Noted::Skipped => None,
     });
-    Ok(Noted::Leaf {
-        genesis: leaf.kind == LeafKind::LogGenesis,
-        continues: leaf.predecessor.is_some(),
-        file,
-        chain,
-        map: leaf.map,
-    })
+    identifier_hashes(files, |key| {
+        if let Some(place) = places.next() {
+            *place = key;
+        }
+    });
+    let mut places = noted.iter_mut().filter_map(|noted| match noted {
+        Noted::Leaf { chain, .. } => chain.as_mut(),
+        Noted::Skipped => None,
+    });
+    project_keys(projects, |key| {
+        if let Some(link) = places.next() {
+            link.project = key;
+        }
+    });
+    Ok(noted)
 }
 
 impl Noted {
@@ -128,6 +138,19 @@ const NO_MAP: MapRoot = MapRoot {
     root: countersign_trust::map::EMPTY_MAP,
 };
 
+/// A project and its last leaf.
+#[derive(Debug)]
+struct Project {
+    key: Sha256,
+    /// What the map says of it, with the last leaf.
+    state: ProjectState,
+    /// The index of that leaf.
+    at: u64,
+}
+
+/// So many chains grow abreast.
+const ABREAST: usize = 16;
+
 /// What was promised by the entries so far.
 #[derive(Debug, Default)]
 pub(super) struct Promises {
@@ -135,11 +158,14 @@ pub(super) struct Promises {
     entries: u64,
     skipped: u64,
     /// The first entry of each beginning of an identifier's hash.
-    files: Table<u64, u32>,
+    files: Table,
     /// Further entries with such a beginning, of other identifiers.
     alike: Vec<(u64, u32)>,
-    /// The last leaf of every project: what the map says of the project then, and the leaf's index.
-    projects: Table<[u8; 32], (ProjectState, u64)>,
+    projects: Vec<Project>,
+    /// Which of the projects has a hash.
+    places: Table,
+    /// Leaves that the chains of their projects do not have yet.
+    unchained: Vec<(u32, Sha256)>,
     /// Whether the log continues an earlier one.
     continues: bool,
     /// The newest map that was compared.
@@ -159,12 +185,15 @@ impl Promises {
         self.skipped
     }
 
-    /// What the map says of every project.
-    pub fn map_entries(&self) -> impl Iterator<Item = Entry> {
-        self.projects.iter().map(|(key, (state, _))| Entry {
-            key: Sha256(*key),
-            value: state.value(),
-        })
+    /// What the map says of every project whose key is wanted. Only after [`Promises::settle`].
+    pub fn map_entries(&self, wanted: impl Fn(&Sha256) -> bool) -> impl Iterator<Item = Entry> {
+        let projects = self.projects.iter();
+        projects
+            .filter(move |project| wanted(&project.key))
+            .map(|project| Entry {
+                key: project.key,
+                value: project.state.value(),
+            })
     }
 
     /// Why these entries alone do not make the map, if they do not.
@@ -185,7 +214,66 @@ impl Promises {
         self.mapped = Some(map);
     }
 
-    /// Takes the next entry; `hash` is its leaf hash.
+    /// Asks for the memory that these entries need, for all of them at once, so that none waits for its own.
+    pub fn foresee(&self, entries: &[Noted]) {
+        let mut seen = 0;
+        for noted in entries {
+            let Noted::Leaf { file, chain, .. } = noted else {
+                continue;
+            };
+            if let Some(file) = file {
+                let first = self.files.find(beginning(&file.0), |_| true);
+                seen ^= first.unwrap_or_default();
+            }
+            if let Some(place) = chain.as_ref().and_then(|link| self.place(&link.project)) {
+                seen ^= place;
+            }
+        }
+        black_box(seen);
+    }
+
+    fn place(&self, project: &Sha256) -> Option<u32> {
+        self.places.find(beginning(&project.0), |place| {
+            self.projects[place as usize].key == *project
+        })
+    }
+
+    /// Brings the chains of the projects up to the entries that were taken.
+    pub fn settle(&mut self) {
+        let unchained = std::mem::take(&mut self.unchained);
+        let mut rest = unchained.as_slice();
+        while let [(first, _), others @ ..] = rest {
+            // Of one project each leaf waits for the one before.
+            let mut now = 1;
+            let mut projects = [*first; ABREAST];
+            for (project, _) in others.iter().take(ABREAST - 1) {
+                if projects[..now].contains(project) {
+                    break;
+                }
+                projects[now] = *project;
+                now += 1;
+            }
+            let (abreast, later) = rest.split_at(now);
+            let mut made = [ProjectState::NONE; ABREAST];
+            let mut places = made.iter_mut();
+            let steps = abreast.iter();
+            let steps = steps.map(|(at, hash)| (&self.projects[*at as usize].state, hash));
+            ProjectState::each_followed_by(steps, |state| {
+                if let Some(place) = places.next() {
+                    *place = state;
+                }
+            });
+            for ((at, _), made) in abreast.iter().zip(made) {
+                // The leaf was counted when it was taken.
+                self.projects[*at as usize].state.chain = made.chain;
+            }
+            rest = later;
+        }
+        self.unchained = unchained;
+        self.unchained.clear();
+    }
+
+    /// Takes the next entry; `hash` is its leaf hash. To be settled before it is written or the map is made.
     pub fn take(&mut self, noted: &Noted, hash: &Sha256, again: Again<'_>) -> Result<()> {
         let index = self.entries;
         self.entries += 1;
@@ -210,9 +298,7 @@ impl Promises {
         }
         self.continues |= *continues;
         if let Some(file) = file {
-            let first = file.0.first_chunk();
-            let first = first.map_or(0, |first| u64::from_le_bytes(*first));
-            self.one_digest(index, first, again)?;
+            self.one_digest(index, beginning(&file.0), again)?;
         }
         match chain {
             Some(link) => self.unbroken(index, link, hash, again),
@@ -223,7 +309,7 @@ impl Promises {
     /// Each identifier is published once, and so has one digest.
     fn one_digest(&mut self, index: u64, file: u64, again: Again<'_>) -> Result<()> {
         let at = u32::try_from(index).map_err(|_| broken("index", index, "the log is too long"))?;
-        let Some(first) = self.files.get(&file).copied() else {
+        let Some(first) = self.files.find(file, |_| true) else {
             self.files.insert(file, at);
             return Ok(());
         };
@@ -247,17 +333,29 @@ impl Promises {
 
     /// A project's leaves are numbered without gaps, and each names the one before, so that none can be hidden.
     fn unbroken(&mut self, index: u64, link: &Link, hash: &Sha256, again: Again<'_>) -> Result<()> {
-        let (state, at) = self.projects.entry(link.project.0).or_insert((
-            ProjectState {
-                // Without a leaf before in this log, an earlier log may hold it; its chain is not to be had here.
-                count: link.sequence.saturating_sub(1),
-                ..ProjectState::NONE
-            },
-            u64::MAX,
-        ));
-        let before = (*at != u64::MAX).then_some((state.count, *at));
-        *at = index;
-        *state = state.followed_by(hash);
+        let place = match self.place(&link.project) {
+            Some(place) => place,
+            None => {
+                let place = u32::try_from(self.projects.len())
+                    .map_err(|_| broken("index", index, "the log has too many projects"))?;
+                self.places.insert(beginning(&link.project.0), place);
+                self.projects.push(Project {
+                    key: link.project,
+                    state: ProjectState {
+                        // Without a leaf before in this log, an earlier log may hold it; its chain is not to be had here.
+                        count: link.sequence.saturating_sub(1),
+                        ..ProjectState::NONE
+                    },
+                    at: u64::MAX,
+                });
+                place
+            }
+        };
+        let project = &mut self.projects[place as usize];
+        let before = (project.at != u64::MAX).then_some((project.state.count, project.at));
+        project.at = index;
+        project.state.count += 1;
+        self.unchained.push((place, *hash));
         let why = match before {
             Some((number, at)) if link.sequence != number + 1 || link.previous != Some(at) => {
                 let sequence = link.sequence;
@@ -293,16 +391,16 @@ impl Promises {
         for count in counts {
             out(&count.to_be_bytes())?;
         }
-        let alike = self.alike.iter().map(|(file, at)| (file, at));
-        for (file, at) in self.files.iter().chain(alike) {
+        for (file, at) in self.files.iter().chain(self.alike.iter().copied()) {
             let mut record = [0; 12];
-            record[..8].copy_from_slice(&file.to_be_bytes());
+            // As the first version wrote them: from the last byte to the first.
+            record[..8].copy_from_slice(&file.to_le_bytes());
             record[8..].copy_from_slice(&at.to_be_bytes());
             out(&record)?;
         }
-        for (project, (state, at)) in &self.projects {
+        for Project { key, state, at } in &self.projects {
             let mut record = [0; 80];
-            record[..32].copy_from_slice(project);
+            record[..32].copy_from_slice(key.as_bytes());
             record[32..64].copy_from_slice(state.chain.as_bytes());
             record[64..72].copy_from_slice(&state.count.to_be_bytes());
             record[72..].copy_from_slice(&at.to_be_bytes());
@@ -345,24 +443,34 @@ impl Promises {
         };
         read.files.reserve(files);
         for (number, record) in records.as_chunks::<12>().0.iter().enumerate() {
-            let file = u64::from_be_bytes(*record.first_chunk()?);
+            let file = u64::from_le_bytes(*record.first_chunk()?);
             let at = u32::from_be_bytes(*record.last_chunk()?);
             if number < files {
+                if read.files.find(file, |_| true).is_some() {
+                    return None;
+                }
                 read.files.insert(file, at);
             } else {
                 read.alike.push((file, at));
             }
         }
         read.projects.reserve(projects);
+        read.places.reserve(projects);
         for record in rest.as_chunks::<80>().0 {
+            let key = Sha256(*record.first_chunk()?);
             let state = ProjectState {
                 chain: Sha256(*record[32..].first_chunk()?),
                 count: u64::from_be_bytes(*record[64..].first_chunk()?),
             };
             let at = u64::from_be_bytes(*record.last_chunk()?);
-            read.projects.insert(*record.first_chunk()?, (state, at));
+            if read.place(&key).is_some() {
+                return None;
+            }
+            let place = u32::try_from(read.projects.len()).ok()?;
+            read.places.insert(beginning(&key.0), place);
+            read.projects.push(Project { key, state, at });
         }
-        (read.files.len() == files && read.projects.len() == projects).then_some(read)
+        Some(read)
     }
 
     /// How many entries were taken.

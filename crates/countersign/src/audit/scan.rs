@@ -1,4 +1,4 @@
-//! Reading all bundles of a log, in their order, with several threads.
+//! Reading all bundles of a log, in their order, with several threads, or with the one that is there.
 
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
@@ -8,7 +8,7 @@ use countersign_trust::digest::Sha256;
 use countersign_trust::tlog::{self, EntriesId, TileId};
 
 use super::map::MapCheck;
-use super::progress::{Progress, root_of};
+use super::progress::Progress;
 use super::promises::{self, Noted, broken};
 use super::source::{Source, entries_of};
 use crate::failure::{Exit, Failure, Result};
@@ -43,12 +43,14 @@ pub(super) fn scan(
     let bundles = size.div_ceil(BUNDLE);
     let threads = threads.unwrap_or_else(|| source.threads()).clamp(1, 64);
     thread::scope(|scope| {
+        // A second thread beside a single reader would only hand bundles from one to the other.
+        let readers = if threads == 1 { 0 } else { threads };
         // Bundle n is read by thread n modulo their number, so that results are taken in turn and none waits for long.
-        let queues: Vec<Receiver<Result<Checked>>> = (0..threads as u64)
+        let queues: Vec<Receiver<Result<Checked>>> = (0..readers as u64)
             .map(|number| {
                 let (send, receive) = sync_channel(AHEAD);
                 scope.spawn(move || {
-                    for bundle in (first + number..bundles).step_by(threads) {
+                    for bundle in (first + number..bundles).step_by(readers) {
                         let checked = check(source, bundle, size);
                         let failed = checked.is_err();
                         // Nobody takes it: something failed elsewhere.
@@ -60,15 +62,18 @@ pub(super) fn scan(
                 receive
             })
             .collect();
+        let next = |bundle: u64| match (bundle - first).checked_rem(readers as u64) {
+            // A reader that ends without a word has panicked.
+            Some(queue) => queues[queue as usize].recv().unwrap_or_else(|_| {
+                let why = "A thread of the audit ended too early; this is a bug.";
+                Err(Failure::new(Exit::Environment, "audit", why))
+            }),
+            None => check(source, bundle, size),
+        };
         let mut last = Vec::new();
         let mut saved = (progress.position(), Instant::now());
         for bundle in first..bundles {
-            let queue = &queues[((bundle - first) % threads as u64) as usize];
-            // A reader that ends without a word has panicked.
-            let checked = queue.recv().unwrap_or_else(|_| {
-                let why = "A thread of the audit ended too early; this is a bug.";
-                Err(Failure::new(Exit::Environment, "audit", why))
-            });
+            let checked = next(bundle);
             let whole = !matches!(&checked, Ok(Checked { root: None, .. }));
             let due = checked.is_err() || !whole || saved.1.elapsed() > SAVED_EVERY;
             // What is not whole yet is read again the next time, so the progress ends before it.
@@ -79,6 +84,7 @@ pub(super) fn scan(
             }
             let checked = checked?;
             let again = |index: u64| entry(source, index, size);
+            progress.promises.foresee(&checked.noted);
             for (noted, hash) in checked.noted.iter().zip(&checked.hashes) {
                 map.before(&mut progress.promises)?;
                 map.passes(progress.promises.entries(), noted.map())?;
@@ -87,6 +93,7 @@ pub(super) fn scan(
                     map.push(entry)?;
                 }
             }
+            progress.promises.settle();
             match checked.root {
                 Some(root) => {
                     for (id, row) in progress.push(root) {
@@ -116,15 +123,13 @@ fn check(source: &Source, bundle: u64, size: u64) -> Result<Checked> {
     let id = EntriesId::in_log(bundle, size).ok_or_else(missing)?;
     let bytes = source.bundle(id)?;
     let entries = entries_of(id, &bytes)?;
-    let hashes: Vec<Sha256> = entries.iter().map(|entry| tlog::leaf_hash(entry)).collect();
+    let hashes: Vec<Sha256> = tlog::leaf_hashes(&entries);
     let tile = TileId::in_tree(0, bundle, size).ok_or_else(missing)?;
     same(source, tile, &hashes)?;
-    let noted = (id.first_entry()..).zip(&entries);
+    let whole = Some(&hashes).filter(|_| !tile.is_partial());
     Ok(Checked {
-        root: (!tile.is_partial()).then(|| root_of(&hashes)),
-        noted: noted
-            .map(|(index, entry)| promises::note(index, entry))
-            .collect::<Result<_>>()?,
+        root: whole.and_then(|hashes| tlog::row_root(hashes)),
+        noted: promises::note(id.first_entry(), &entries)?,
         hashes,
     })
 }

@@ -11,7 +11,6 @@ use countersign_trust::policy::Policy;
 use countersign_trust::tlog::{self, EntriesId, Frontier, TileId};
 use serde::Serialize;
 
-use super::progress::root_of;
 use super::promises::broken;
 use super::scan::same;
 use super::source::{Source, entries_of};
@@ -189,11 +188,10 @@ impl Scan {
         let missing = || broken("bundle", bundle * BUNDLE, "the log has no such bundle");
         let id = EntriesId::in_log(bundle, size).ok_or_else(missing)?;
         let bytes = source.bundle(id)?;
-        let mut hashes = Vec::new();
-        for (index, entry) in (id.first_entry()..).zip(entries_of(id, &bytes)?) {
-            let hash = tlog::leaf_hash(entry);
-            self.tree.append(hash);
-            hashes.push(hash);
+        let entries = entries_of(id, &bytes)?;
+        let hashes = tlog::leaf_hashes(&entries);
+        for ((index, entry), hash) in (id.first_entry()..).zip(entries).zip(&hashes) {
+            self.tree.append(*hash);
             if last.is_some_and(|last| last.size() == self.tree.size()) {
                 self.then = Some((self.tree.size(), self.tree.root()));
             }
@@ -214,7 +212,7 @@ impl Scan {
         let tile = TileId::in_tree(0, bundle, size).ok_or_else(missing)?;
         same(source, tile, &hashes)?;
         if !tile.is_partial() {
-            self.roots.push(root_of(&hashes));
+            self.roots.extend(tlog::row_root(&hashes));
         }
         Ok(())
     }
@@ -229,7 +227,7 @@ impl Scan {
                 same(source, tile, hashes)?;
             }
             let whole = row.chunks_exact(BUNDLE as usize);
-            row = whole.map(root_of).collect();
+            row = whole.filter_map(tlog::row_root).collect();
         }
         Ok(())
     }
