@@ -351,6 +351,8 @@ impl BorrowedLeaf<'_> {
 
 /// What a reader makes of an entry while it has it at hand.
 #[derive(Debug, Clone, PartialEq, Eq)]
+// In a box it would cost each reader of a log an allocation for each entry.
+#[allow(clippy::large_enum_variant)]
 pub enum ParsedBorrowed<'a> {
     /// A leaf of a known kind.
     Known(BorrowedLeaf<'a>),

@@ -262,7 +262,7 @@ mod lanes {
                 let one = $h + big_1 + choice + constant + w[$at];
                 let big_0 = turned::<2, 30>($a) ^ turned::<13, 19>($a) ^ turned::<22, 10>($a);
                 let majority = ($a & $b) | ($c & ($a | $b));
-                $d = $d + one;
+                $d += one;
                 $h = one + big_0 + majority;
             };
         }
@@ -288,7 +288,7 @@ mod lanes {
             round!(from, 15, b c d e f g h a);
         }
         for (state, words) in state.iter_mut().zip([a, b, c, d, e, f, g, h]) {
-            *state = *state + words;
+            *state += words;
         }
     }
 
