@@ -100,7 +100,11 @@ fn every_imitation_of_an_incident_is_found_at_its_place() {
 
 #[test]
 fn every_rule_has_an_imitation_or_is_listed_here() {
-    let others = ["sweeps-credentials-and-sends", "turned-text"];
+    let others = [
+        "sweeps-credentials-and-sends",
+        "turned-text",
+        "scanner-test-text",
+    ];
     let rules = Rules::own().unwrap();
     assert!(rules.count() >= 15);
     let shown: Vec<&str> = imitations::all().iter().map(|one| one.rule).collect();
@@ -120,6 +124,12 @@ fn every_rule_has_an_imitation_or_is_listed_here() {
         .contains(&"sweeps-credentials-and-sends")
     );
     assert!(ids(&scanned(CARGO, &[("src/x.rs", "// \u{202e} turned")])).contains(&"turned-text"));
+    let eicar = "// X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*";
+    let tried = scanned(CARGO, &[("src/x.rs", eicar)]);
+    assert_eq!(
+        (ids(&tried), tried.score()),
+        (vec!["scanner-test-text"], 40)
+    );
 }
 
 #[test]
