@@ -741,6 +741,26 @@ fn squeeze(play: &mut Play<'_>) -> Told<()> {
     Ok(())
 }
 
+/// Reports a package as malware, as somebody without an account.
+fn report(play: &mut Play<'_>, purl: &str, text: &str, network: u8) -> Told<()> {
+    let report = json!({
+        "purl": purl, "kind": "malware", "evidence": "https://example.org/analysis", "text": text,
+    });
+    let mut request = Request::send(
+        "POST",
+        play.script.target.address("/api/v1/reports"),
+        report.to_string(),
+    )
+    .header("content-type", "application/json");
+    request.network = network;
+    if !play.script.http(request)?.good() {
+        return Err(Stop::Unknown(
+            "The canary's report was not taken.".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
 fn gone_bad(play: &mut Play<'_>) -> Told<()> {
     let (ann, token) = owner(&mut play.script, "ann")?;
     let name = project(&play.script, "thing");
@@ -783,18 +803,8 @@ fn gone_bad(play: &mut Play<'_>) -> Told<()> {
         );
     }
     play.scene("user", "reads the wheel, and reports it");
-    let report = json!({
-        "purl": format!("pkg:pypi/{name}@1.1"), "kind": "malware", "evidence": "https://example.org/analysis",
-        "text": "The wheel sends the environment away. The sdist does not.",
-    });
-    let mut request = Request::send(
-        "POST",
-        play.script.target.address("/api/v1/reports"),
-        report.to_string(),
-    )
-    .header("content-type", "application/json");
-    request.network = 90;
-    play.script.http(request)?;
+    let text = "The wheel sends the environment away. The sdist does not.";
+    report(play, &format!("pkg:pypi/{name}@1.1"), text, 90)?;
     let waits = play
         .operator(&["--json", "admin", "report", "list"])?
         .contains(&name);
@@ -1274,22 +1284,8 @@ fn accused(play: &mut Play<'_>) -> Told<()> {
     play.script.world(World::Turn(9 * 86_400))?;
     play.attack("reports a good project as malware, as several strangers");
     for number in 0..5 {
-        let report = json!({
-            "purl": format!("pkg:pypi/{name}"), "kind": "malware", "evidence": "https://example.org/analysis",
-            "text": "It sends the environment to a server of theirs.",
-        });
-        let mut request = Request::send(
-            "POST",
-            play.script.target.address("/api/v1/reports"),
-            report.to_string(),
-        )
-        .header("content-type", "application/json");
-        request.network = 80 + number;
-        if !play.script.http(request)?.good() {
-            return Err(Stop::Unknown(
-                "The canary's report was not taken.".to_owned(),
-            ));
-        }
+        let text = "It sends the environment to a server of theirs.";
+        report(play, &format!("pkg:pypi/{name}"), text, 80 + number)?;
     }
     let waits = play
         .operator(&["--json", "admin", "report", "list"])?
