@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use sha2::Digest as _;
 use subtle::ConstantTimeEq as _;
 
-pub(crate) use self::many::{Message, digests};
+pub(crate) use self::many::{Joined, Message, digests, joined, prefixed};
 
 /// A SHA-256 digest (FIPS 180-4). Its text form is 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,7 +44,7 @@ impl Sha256 {
     /// always two blocks, which are put together here: half the time of hashing them in parts.
     #[must_use]
     pub(crate) fn of_joined<const P: usize>(prefix: &[u8; P], left: &Self, right: &Self) -> Self {
-        Message::joined(prefix, left, right).digest()
+        joined(*prefix, left, right).digest()
     }
 
     /// The raw 32 bytes.

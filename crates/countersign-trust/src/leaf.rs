@@ -11,7 +11,7 @@ use std::fmt;
 pub use subject::{Scope, SubjectError, check_subject};
 pub use time::{format_time, parse_time};
 
-use crate::digest::{Message, Sha256, digests};
+use crate::digest::{Sha256, digests, prefixed};
 
 /// First line of every leaf.
 pub const HEADER: &str = "countersign-leaf/v1";
@@ -264,6 +264,13 @@ pub struct BorrowedLeaf<'a> {
     pub sequence: Option<u64>,
     /// Index in this log of the project's leaf before.
     pub previous: Option<u64>,
+    /// The lines after these; many leaves have none.
+    rest: Option<Box<Rest<'a>>>,
+}
+
+/// The lines of a leaf that only some have, apart from the others, so that these are quickly moved.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Rest<'a> {
     change: Option<Change>,
     role: Option<&'a str>,
     actor: Option<Sha256>,
@@ -275,8 +282,7 @@ pub struct BorrowedLeaf<'a> {
     /// Origin, size and root of the log that this one continues.
     predecessor: Option<(&'a str, u64, Sha256)>,
     successor: Option<&'a str>,
-    /// State of the map.
-    pub map: Option<MapRoot>,
+    map: Option<MapRoot>,
 }
 
 impl BorrowedLeaf<'_> {
@@ -290,17 +296,7 @@ impl BorrowedLeaf<'_> {
             time: 0,
             sequence: None,
             previous: None,
-            change: None,
-            role: None,
-            actor: None,
-            account: None,
-            detail: None,
-            attestations: Vec::new(),
-            keys_added: Vec::new(),
-            keys_removed: Vec::new(),
-            predecessor: None,
-            successor: None,
-            map: None,
+            rest: None,
         }
     }
 
@@ -313,13 +309,22 @@ impl BorrowedLeaf<'_> {
     /// Whether the log that begins with this leaf continues another one.
     #[must_use]
     pub fn has_predecessor(&self) -> bool {
-        self.predecessor.is_some()
+        self.rest
+            .as_ref()
+            .is_some_and(|rest| rest.predecessor.is_some())
+    }
+
+    /// State of the map.
+    #[must_use]
+    pub fn map(&self) -> Option<MapRoot> {
+        self.rest.as_ref().and_then(|rest| rest.map)
     }
 
     /// The leaf for itself, of which the entry can be let go.
     #[must_use]
     pub fn into_leaf(self) -> Leaf {
         let digests = Algorithm::ALL.iter().zip(self.digests);
+        let rest = self.rest.map(|rest| *rest).unwrap_or_default();
         Leaf {
             kind: self.kind,
             subject: self.subject.map(str::to_owned),
@@ -330,21 +335,21 @@ impl BorrowedLeaf<'_> {
             time: self.time,
             sequence: self.sequence,
             previous: self.previous,
-            change: self.change,
-            role: self.role.map(str::to_owned),
-            actor: self.actor,
-            account: self.account,
-            detail: self.detail,
-            attestations: self.attestations,
-            keys_added: self.keys_added,
-            keys_removed: self.keys_removed,
-            predecessor: self.predecessor.map(|(origin, size, root)| Predecessor {
+            change: rest.change,
+            role: rest.role.map(str::to_owned),
+            actor: rest.actor,
+            account: rest.account,
+            detail: rest.detail,
+            attestations: rest.attestations,
+            keys_added: rest.keys_added,
+            keys_removed: rest.keys_removed,
+            predecessor: rest.predecessor.map(|(origin, size, root)| Predecessor {
                 origin: origin.to_owned(),
                 size,
                 root,
             }),
-            successor: self.successor.map(str::to_owned),
-            map: self.map,
+            successor: rest.successor.map(str::to_owned),
+            map: rest.map,
         }
     }
 }
@@ -595,7 +600,7 @@ pub fn identifier_hash(purl: &str) -> Sha256 {
 pub fn identifier_hashes<'a>(purls: impl IntoIterator<Item = &'a str>, take: impl FnMut(Sha256)) {
     let purls = purls.into_iter();
     digests(
-        purls.map(|purl| Message::new(IDENTIFIER, purl.as_bytes())),
+        purls.map(|purl| prefixed(IDENTIFIER, purl.as_bytes())),
         take,
     );
 }

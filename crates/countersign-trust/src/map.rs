@@ -24,7 +24,7 @@ pub use root::{OutOfOrder, RootBuilder};
 pub use tile::{MAX_TILE_BYTES, Tile, TileError, TileId};
 pub use walk::{Applied, Walk, WalkError, Whole};
 
-use crate::digest::{Message, Sha256, digests};
+use crate::digest::{Joined, Message as _, Sha256, digests, joined, prefixed};
 
 /// Root of a map without entries: SHA-256 of nothing, as for an empty tree of RFC 6962.
 pub const EMPTY_MAP: Sha256 = crate::tlog::EMPTY_ROOT;
@@ -45,8 +45,8 @@ impl Entry {
         self.message().digest()
     }
 
-    fn message(&self) -> Message<'static> {
-        Message::joined(&[0], &self.key, &self.value)
+    fn message(&self) -> Joined<'_, 1> {
+        joined([0], &self.key, &self.value)
     }
 }
 
@@ -57,8 +57,8 @@ pub fn inner_node(bit: u8, left: &Sha256, right: &Sha256) -> Sha256 {
     inner(bit, left, right).digest()
 }
 
-fn inner(bit: u8, left: &Sha256, right: &Sha256) -> Message<'static> {
-    Message::joined(&[1, bit], left, right)
+fn inner<'a>(bit: u8, left: &'a Sha256, right: &'a Sha256) -> Joined<'a, 2> {
+    joined([1, bit], left, right)
 }
 
 /// Bit number `bit` of a key.
@@ -78,7 +78,7 @@ pub fn project_key(purl: &str) -> Sha256 {
 pub fn project_keys<'a>(purls: impl IntoIterator<Item = &'a str>, take: impl FnMut(Sha256)) {
     let purls = purls.into_iter();
     digests(
-        purls.map(|purl| Message::new(PROJECT_KEY, purl.as_bytes())),
+        purls.map(|purl| prefixed(PROJECT_KEY, purl.as_bytes())),
         take,
     );
 }
@@ -117,8 +117,8 @@ impl ProjectState {
         }
     }
 
-    fn next_chain(&self, leaf_hash: &Sha256) -> Message<'static> {
-        Message::joined(b"countersign-project-chain/v1\n", &self.chain, leaf_hash)
+    fn next_chain<'a>(&'a self, leaf_hash: &'a Sha256) -> Joined<'a, 29> {
+        joined(*b"countersign-project-chain/v1\n", &self.chain, leaf_hash)
     }
 
     /// Each of the states with one more leaf, as [`ProjectState::followed_by`] makes it; in less time. `take` gets them in

@@ -24,7 +24,7 @@ pub use verify::{
     verify_subtree_inclusion,
 };
 
-use crate::digest::{Message, Sha256, digests};
+use crate::digest::{Sha256, digests, joined, prefixed};
 
 /// The most hashes that any inclusion or consistency proof of a tree of at most 2^63 leaves has.
 pub const MAX_PROOF_HASHES: usize = 63;
@@ -51,7 +51,7 @@ pub fn node_hash(left: &Sha256, right: &Sha256) -> Sha256 {
 #[must_use]
 pub fn leaf_hashes(leaves: &[&[u8]]) -> Vec<Sha256> {
     let mut hashes = Vec::with_capacity(leaves.len());
-    let messages = leaves.iter().map(|leaf| Message::new(&[0x00], leaf));
+    let messages = leaves.iter().map(|leaf| prefixed(&[0x00], leaf));
     digests(messages, |hash| hashes.push(hash));
     hashes
 }
@@ -67,7 +67,7 @@ pub fn row_root(row: &[Sha256]) -> Option<Sha256> {
     while row.len() > 1 {
         let mut above = Vec::with_capacity(row.len() / 2);
         let pairs = row.as_chunks::<2>().0.iter();
-        let nodes = pairs.map(|[left, right]| Message::joined(&[0x01], left, right));
+        let nodes = pairs.map(|[left, right]| joined([0x01], left, right));
         digests(nodes, |hash| above.push(hash));
         row = above;
     }

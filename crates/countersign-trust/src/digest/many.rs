@@ -17,7 +17,7 @@ const BEGIN: [u32; 8] = [
 
 type Block = [u8; 64];
 
-/// So many messages are laid out before the first is hashed.
+/// So many messages are hashed together.
 const AT_ONCE: usize = 16;
 
 fn finished(state: [u32; 8]) -> Sha256 {
@@ -28,144 +28,180 @@ fn finished(state: [u32; 8]) -> Sha256 {
     Sha256(digest)
 }
 
-/// A message cut into blocks (FIPS 180-4 section 5.1.1): those that had to be put together, and those that lie in it.
-#[derive(Clone, Copy)]
-pub(crate) struct Message<'a> {
-    first: Option<Block>,
-    within: &'a [Block],
-    end: [Block; 2],
-    /// How many of `end`.
-    ends: usize,
+/// A message that is cut into blocks while it is hashed (FIPS 180-4 section 5.1.1).
+pub(crate) trait Message: Copy {
+    /// How many blocks it has, with its end mark and its length.
+    fn blocks(&self) -> usize;
+
+    /// One of them, as it lies in the message or as it was put together in `made`.
+    fn block<'b>(&'b self, number: usize, made: &'b mut Block) -> &'b Block;
+
+    /// Its digest.
+    fn digest(&self) -> Sha256 {
+        let mut state = BEGIN;
+        for number in 0..self.blocks() {
+            let block = *self.block(number, &mut [0; 64]);
+            sha2::block_api::compress256(&mut state, &[block]);
+        }
+        finished(state)
+    }
 }
 
-impl<'a> Message<'a> {
-    const NONE: Self = Self {
-        first: None,
-        within: &[],
-        end: [[0; 64]; 2],
-        ends: 0,
-    };
+/// The message of [`prefixed`].
+#[derive(Clone, Copy)]
+pub(crate) struct Prefixed<'a, const P: usize> {
+    prefix: &'a [u8; P],
+    body: &'a [u8],
+}
 
-    /// The message `prefix` ‖ `body`.
+/// The message `prefix` ‖ `body`.
+pub(crate) fn prefixed<'a, const P: usize>(prefix: &'a [u8; P], body: &'a [u8]) -> Prefixed<'a, P> {
+    Prefixed { prefix, body }
+}
+
+impl<const P: usize> Message for Prefixed<'_, P> {
     #[inline]
-    pub fn new<const P: usize>(prefix: &[u8; P], body: &'a [u8]) -> Self {
-        const { assert!(P < 64, "the first block has some of the body") };
-        let mut end = [[0; 64]; 2];
-        let (first, within, rest) = match body.split_at_checked(64 - P) {
-            Some((begin, rest)) => {
-                let mut first = [0; 64];
-                first[..P].copy_from_slice(prefix);
-                first[P..].copy_from_slice(begin);
-                let (within, rest) = rest.as_chunks::<64>();
-                end[0][..rest.len()].copy_from_slice(rest);
-                (Some(first), within, rest.len())
-            }
-            None => {
-                end[0][..P].copy_from_slice(prefix);
-                end[0][P..P + body.len()].copy_from_slice(body);
-                (None, &[][..], P + body.len())
-            }
-        };
-        end[0][rest] = 0x80;
-        // The mark and eight bytes of length have to fit behind the rest.
-        let ends = if rest < 56 { 1 } else { 2 };
-        let bits = (P as u64 + body.len() as u64) * 8;
-        end[ends - 1][56..].copy_from_slice(&bits.to_be_bytes());
-        Self {
-            first,
-            within,
-            end,
-            ends,
-        }
+    fn blocks(&self) -> usize {
+        // The mark and eight bytes of length stand behind the body.
+        (P + self.body.len() + 9).div_ceil(64)
     }
 
-    /// The message `prefix` ‖ `left` ‖ `right`: always two blocks.
     #[inline]
-    pub fn joined<const P: usize>(prefix: &[u8; P], left: &Sha256, right: &Sha256) -> Self {
+    fn block<'b>(&'b self, number: usize, made: &'b mut Block) -> &'b Block {
+        const { assert!(P < 64, "the first block has some of the body") };
+        let length = self.body.len();
+        if number == 0 {
+            let (prefix, begin) = made.split_at_mut(P);
+            prefix.copy_from_slice(self.prefix);
+            match self.body.get(..64 - P) {
+                Some(body) => begin.copy_from_slice(body),
+                None => {
+                    begin.fill(0);
+                    begin[..length].copy_from_slice(self.body);
+                    begin[length] = 0x80;
+                }
+            }
+        } else {
+            let rest = self.body.get(number * 64 - P..).unwrap_or_default();
+            match rest.first_chunk() {
+                Some(block) => return block,
+                None => {
+                    made.fill(0);
+                    made[..rest.len()].copy_from_slice(rest);
+                    if number * 64 <= P + length {
+                        made[rest.len()] = 0x80;
+                    }
+                }
+            }
+        }
+        if number + 1 == self.blocks() {
+            let bits = (P as u64 + length as u64) * 8;
+            made[56..].copy_from_slice(&bits.to_be_bytes());
+        }
+        made
+    }
+}
+
+/// The message of [`joined`]: always two blocks.
+#[derive(Clone, Copy)]
+pub(crate) struct Joined<'a, const P: usize> {
+    prefix: [u8; P],
+    left: &'a Sha256,
+    right: &'a Sha256,
+}
+
+/// The message `prefix` ‖ `left` ‖ `right`.
+pub(crate) fn joined<'a, const P: usize>(
+    prefix: [u8; P],
+    left: &'a Sha256,
+    right: &'a Sha256,
+) -> Joined<'a, P> {
+    Joined {
+        prefix,
+        left,
+        right,
+    }
+}
+
+impl<const P: usize> Message for Joined<'_, P> {
+    #[inline]
+    fn blocks(&self) -> usize {
+        2
+    }
+
+    /// Both blocks at once.
+    #[inline]
+    fn digest(&self) -> Sha256 {
+        let (mut state, mut blocks) = (BEGIN, [[0; 64]; 2]);
+        for (number, made) in blocks.iter_mut().enumerate() {
+            self.block(number, made);
+        }
+        sha2::block_api::compress256(&mut state, &blocks);
+        finished(state)
+    }
+
+    #[inline]
+    fn block<'b>(&'b self, number: usize, made: &'b mut Block) -> &'b Block {
         const {
             assert!(
                 P <= 32,
                 "the first block has the left one and some of the right one"
             )
         };
-        let mut end = [[0; 64]; 2];
-        let [first, second] = &mut end;
-        let (within, over) = right.0.split_at(32 - P);
-        first[..P].copy_from_slice(prefix);
-        first[P..P + 32].copy_from_slice(&left.0);
-        first[P + 32..].copy_from_slice(within);
-        // What is left over, the end mark, and the length in bits.
-        second[..P].copy_from_slice(over);
-        second[P] = 0x80;
-        second[62..].copy_from_slice(&((P as u16 + 64) * 8).to_be_bytes());
-        Self {
-            first: None,
-            within: &[],
-            end,
-            ends: 2,
+        let (within, over) = self.right.0.split_at(32 - P);
+        if number == 0 {
+            made[..P].copy_from_slice(&self.prefix);
+            made[P..P + 32].copy_from_slice(&self.left.0);
+            made[P + 32..].copy_from_slice(within);
+        } else {
+            // What is left over, the end mark, and the length in bits.
+            *made = [0; 64];
+            made[..P].copy_from_slice(over);
+            made[P] = 0x80;
+            made[62..].copy_from_slice(&((P as u16 + 64) * 8).to_be_bytes());
         }
-    }
-
-    fn length(&self) -> usize {
-        usize::from(self.first.is_some()) + self.within.len() + self.ends
-    }
-
-    /// Its digest.
-    pub fn digest(&self) -> Sha256 {
-        let mut state = BEGIN;
-        for blocks in [
-            self.first.as_slice(),
-            self.within,
-            &self.end[..self.ends.min(2)],
-        ] {
-            sha2::block_api::compress256(&mut state, blocks);
-        }
-        finished(state)
+        made
     }
 }
 
 /// The digests of messages, in their order.
 #[inline]
-pub(crate) fn digests<'a>(
-    messages: impl IntoIterator<Item = Message<'a>>,
+pub(crate) fn digests<M: Message>(
+    messages: impl IntoIterator<Item = M>,
     mut take: impl FnMut(Sha256),
 ) {
     let mut messages = messages.into_iter();
-    let mut laid_out = [Message::NONE; AT_ONCE];
-    loop {
-        let mut count = 0;
-        for (place, message) in laid_out.iter_mut().zip(&mut messages) {
+    while let Some(first) = messages.next() {
+        let mut together = [first; AT_ONCE];
+        let mut count = 1;
+        for (place, message) in together[1..].iter_mut().zip(&mut messages) {
             *place = message;
             count += 1;
         }
+        let together = &together[..count];
         // Without optimisation, lanes are many times slower than the library, which is always optimised.
         let in_lanes = if cfg!(debug_assertions) {
             None
         } else {
-            lanes::digests(&laid_out[..count])
+            lanes::digests(together)
         };
         match in_lanes {
             Some(digests) => digests.into_iter().take(count).for_each(&mut take),
-            None => laid_out[..count]
-                .iter()
-                .for_each(|message| take(message.digest())),
-        }
-        if count < AT_ONCE {
-            return;
+            None => together.iter().for_each(|message| take(message.digest())),
         }
     }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
 mod lanes {
-    pub(super) fn digests(_: &[super::Message<'_>]) -> Option<[super::Sha256; super::AT_ONCE]> {
+    pub(super) fn digests<M>(_: &[M]) -> Option<[super::Sha256; super::AT_ONCE]> {
         None
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod lanes {
-    use fearless_simd::{Avx512, Level, Simd as _, SimdFrom as _, u32x16};
+    use fearless_simd::{Avx512, Bytes as _, Level, Simd as _, SimdFrom as _, u8x64, u32x16};
 
     use super::{AT_ONCE, BEGIN, Block, Message, Sha256, finished};
 
@@ -176,9 +212,9 @@ mod lanes {
     const WORTH: usize = 10;
 
     /// The digests of up to sixteen messages, where the processor can hash them in lanes and that is worth it.
-    pub(super) fn digests(messages: &[Message<'_>]) -> Option<[Sha256; AT_ONCE]> {
-        let steps = messages.iter().map(Message::length).max()?;
-        let blocks: usize = messages.iter().map(Message::length).sum();
+    pub(super) fn digests<M: Message>(messages: &[M]) -> Option<[Sha256; AT_ONCE]> {
+        let steps = messages.iter().map(M::blocks).max()?;
+        let blocks: usize = messages.iter().map(M::blocks).sum();
         if blocks < steps.checked_mul(WORTH)? {
             return None;
         }
@@ -190,23 +226,23 @@ mod lanes {
     }
 
     #[inline(always)]
-    fn in_lanes(simd: Avx512, messages: &[Message<'_>], steps: usize) -> [Sha256; AT_ONCE] {
+    fn in_lanes<M: Message>(simd: Avx512, messages: &[M], steps: usize) -> [Sha256; AT_ONCE] {
         let mut digests = [Sha256([0; 32]); AT_ONCE];
         let mut state = BEGIN.map(
             #[inline(always)]
             |word| Words::simd_from(simd, word),
         );
         for step in 0..steps {
-            let mut words = [[0_u32; AT_ONCE]; 16];
-            for (lane, message) in messages.iter().enumerate() {
+            let mut rows = [Words::simd_from(simd, 0); AT_ONCE];
+            for (row, message) in rows.iter_mut().zip(messages) {
                 // A message that is at its end has its digest; what its lane does is of no interest.
-                let block = block_of(message, step);
-                for (words, bytes) in words.iter_mut().zip(block.as_chunks::<4>().0) {
-                    words[lane] = u32::from_be_bytes(*bytes);
+                if step < message.blocks() {
+                    let mut made = [0; 64];
+                    *row = words_of(simd, message.block(step, &mut made));
                 }
             }
-            compress(simd, &mut state, words);
-            if messages.iter().all(|message| message.length() != step + 1) {
+            compress(simd, &mut state, transposed(simd, rows));
+            if messages.iter().all(|message| message.blocks() != step + 1) {
                 continue;
             }
             let words: [[u32; AT_ONCE]; 8] = state.map(
@@ -214,7 +250,7 @@ mod lanes {
                 |words| *words,
             );
             for (lane, message) in messages.iter().enumerate() {
-                if message.length() == step + 1 {
+                if message.blocks() == step + 1 {
                     digests[lane] = finished(std::array::from_fn(
                         #[inline(always)]
                         |word| words[word][lane],
@@ -225,17 +261,43 @@ mod lanes {
         digests
     }
 
+    /// The words of a block, which are big-endian.
     #[inline(always)]
-    fn block_of<'a>(message: &'a Message<'_>, step: usize) -> &'a Block {
-        let after_first = match &message.first {
-            Some(first) if step == 0 => return first,
-            Some(_) => step - 1,
-            None => step,
+    fn words_of(simd: Avx512, block: &Block) -> Words {
+        const TURNED: [u8; 64] = {
+            let mut turned = [0; 64];
+            let mut at = 0;
+            while at < 64 {
+                // Within sixteen bytes.
+                turned[at] = ((at ^ 3) % 16) as u8;
+                at += 1;
+            }
+            turned
         };
-        match message.within.get(after_first) {
-            Some(block) => block,
-            None => &message.end[usize::from(after_first > message.within.len())],
+        let bytes = u8x64::simd_from(simd, *block);
+        let turned = u8x64::simd_from(simd, TURNED);
+        simd.swizzle_dyn_within_blocks_u8x64(bytes, turned)
+            .bitcast()
+    }
+
+    /// Words by lanes from lanes by words. The place of a word has four bits for its row and four for its column; each round of
+    /// shuffling turns these eight by one.
+    #[inline(always)]
+    fn transposed(simd: Avx512, mut rows: [Words; 16]) -> [Words; 16] {
+        for _ in 0..4 {
+            rows = std::array::from_fn(
+                #[inline(always)]
+                |at| {
+                    let (one, other) = (rows[at / 2], rows[at / 2 + 8]);
+                    if at % 2 == 0 {
+                        simd.zip_low_u32x16(one, other)
+                    } else {
+                        simd.zip_high_u32x16(one, other)
+                    }
+                },
+            );
         }
+        rows
     }
 
     #[inline(always)]
@@ -246,11 +308,7 @@ mod lanes {
 
     /// FIPS 180-4 section 6.2.2, written out so that state and words stay in registers.
     #[inline(always)]
-    fn compress(simd: Avx512, state: &mut [Words; 8], words: [[u32; AT_ONCE]; 16]) {
-        let mut w = words.map(
-            #[inline(always)]
-            |words| Words::simd_from(simd, words),
-        );
+    fn compress(simd: Avx512, state: &mut [Words; 8], mut w: [Words; 16]) {
         let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
         macro_rules! schedule {
             ($($at:literal)*) => { $(
@@ -376,20 +434,18 @@ mod tests {
         for count in 0..40_u8 {
             let parts = |seed: u8| (Sha256::of(&[seed]), Sha256::of(&[seed, 1]));
             let (mut found, mut expected) = (Vec::new(), Vec::new());
-            let messages = (0..count).map(|seed| {
-                let (left, right) = parts(seed);
-                Message::joined(&[seed, 7], &left, &right)
-            });
+            let all: Vec<(Sha256, Sha256)> = (0..count).map(parts).collect();
+            let messages = (0..count).zip(&all);
+            let messages = messages.map(|(seed, (left, right))| joined([seed, 7], left, right));
             digests(messages, |digest| found.push(digest));
             for seed in 0..count {
                 let (left, right) = parts(seed);
                 expected.push(Sha256::of_parts(&[&[seed, 7], &left.0, &right.0]));
-                for (joined, whole) in [
-                    (Message::joined(&[seed], &left, &right), &[seed][..]),
-                    (Message::joined(&[seed; 32], &left, &right), &[seed; 32]),
+                for (found, prefix) in [
+                    (joined([seed], &left, &right).digest(), &[seed][..]),
+                    (joined([seed; 32], &left, &right).digest(), &[seed; 32]),
                 ] {
-                    let whole = Sha256::of_parts(&[whole, &left.0, &right.0]);
-                    assert_eq!(joined.digest(), whole);
+                    assert_eq!(found, Sha256::of_parts(&[prefix, &left.0, &right.0]));
                 }
             }
             assert_eq!(found, expected);
@@ -408,9 +464,9 @@ mod tests {
                 .collect();
             for bodies in [alike, mixed] {
                 let (mut short, mut long) = (Vec::new(), Vec::new());
-                let messages = bodies.iter().map(|body| Message::new(&[9], body));
+                let messages = bodies.iter().map(|body| prefixed(&[9], body));
                 digests(messages, |digest| short.push(digest));
-                let messages = bodies.iter().map(|body| Message::new(&[9; 26], body));
+                let messages = bodies.iter().map(|body| prefixed(&[9; 26], body));
                 digests(messages, |digest| long.push(digest));
                 let expected = |prefix: &[u8]| -> Vec<Sha256> {
                     let bodies = bodies.iter();
@@ -420,8 +476,7 @@ mod tests {
                 };
                 assert_eq!(short, expected(&[9]));
                 // What builds with optimisation do, where this processor can.
-                let messages: Vec<Message<'_>> =
-                    bodies.iter().map(|body| Message::new(&[9], body)).collect();
+                let messages: Vec<_> = bodies.iter().map(|body| prefixed(&[9], body)).collect();
                 for (messages, expected) in messages.chunks(AT_ONCE).zip(short.chunks(AT_ONCE)) {
                     if let Some(found) = lanes::digests(messages) {
                         assert_eq!(&found[..expected.len()], expected);

@@ -2,11 +2,12 @@
 //! each entry, so nothing is copied that is only looked at.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use super::subject::{Scope, check_subject};
 use super::{
     Algorithm, BorrowedLeaf, Change, HEADER, LeafError, LeafKind, MAX_ATTESTATIONS, MAX_LEAF_BYTES,
-    MapRoot, ParsedBorrowed, parse_time,
+    MapRoot, ParsedBorrowed, Rest, parse_time,
 };
 use crate::digest::Sha256;
 
@@ -217,38 +218,39 @@ impl<'a> Lines<'a> {
         leaf.sequence = self.optional(b"sequence ", decimal)?;
         leaf.previous = self.optional(b"previous ", decimal)?;
         if !self.rest.is_empty() {
-            self.rest_of(&mut leaf)?;
+            leaf.rest = Some(self.rest()?);
         }
         Ok(leaf)
     }
 
     /// The lines that few leaves have.
-    fn rest_of(&mut self, leaf: &mut BorrowedLeaf<'a>) -> Result<(), LeafError> {
+    fn rest(&mut self) -> Result<Box<Rest<'a>>, LeafError> {
+        let mut rest = Box::<Rest<'a>>::default();
         let word = |value| text(value).filter(|word| is_word(word));
-        leaf.change = self.optional(b"change ", |value| Change::from_word(text(value)?))?;
-        leaf.role = self.optional(b"role ", word)?;
-        leaf.actor = self.optional(b"actor ", hash)?;
-        leaf.account = self.optional(b"account ", hash)?;
-        leaf.detail = self.optional(b"detail ", hash)?;
-        self.hashes(b"attestation ", MAX_ATTESTATIONS, &mut leaf.attestations)?;
-        self.hashes(b"key-added ", MAX_KEYS, &mut leaf.keys_added)?;
-        self.hashes(b"key-removed ", MAX_KEYS, &mut leaf.keys_removed)?;
+        rest.change = self.optional(b"change ", |value| Change::from_word(text(value)?))?;
+        rest.role = self.optional(b"role ", word)?;
+        rest.actor = self.optional(b"actor ", hash)?;
+        rest.account = self.optional(b"account ", hash)?;
+        rest.detail = self.optional(b"detail ", hash)?;
+        self.hashes(b"attestation ", MAX_ATTESTATIONS, &mut rest.attestations)?;
+        self.hashes(b"key-added ", MAX_KEYS, &mut rest.keys_added)?;
+        self.hashes(b"key-removed ", MAX_KEYS, &mut rest.keys_removed)?;
         if let Some(origin) = self.optional(b"predecessor-origin ", origin)? {
             let size = self.required(b"predecessor-size ", decimal)?;
             let root = self.required(b"predecessor-root ", hash)?;
-            leaf.predecessor = Some((origin, size, root));
+            rest.predecessor = Some((origin, size, root));
         }
-        leaf.successor = self.optional(b"successor-origin ", origin)?;
+        rest.successor = self.optional(b"successor-origin ", origin)?;
         if let Some(covers) = self.optional(b"covers ", decimal)? {
             let root = self.required(b"root ", hash)?;
-            leaf.map = Some(MapRoot { covers, root });
+            rest.map = Some(MapRoot { covers, root });
         }
         match self.next_line() {
             Some(line) => Err(LeafError::Line {
                 line: self.line + 1,
                 reason: format!("{line:?} is unknown, repeated or out of order"),
             }),
-            None => Ok(()),
+            None => Ok(rest),
         }
     }
 }
@@ -390,6 +392,8 @@ fn rule(kind: LeafKind) -> Rule {
 }
 
 fn check_fields(leaf: &BorrowedLeaf<'_>) -> Result<(), LeafError> {
+    static NONE: LazyLock<Rest<'static>> = LazyLock::new(Rest::default);
+    let rest = leaf.rest.as_deref().unwrap_or(&NONE);
     let refuse = |reason: String| LeafError::Fields {
         kind: leaf.kind,
         reason,
@@ -433,29 +437,29 @@ fn check_fields(leaf: &BorrowedLeaf<'_>) -> Result<(), LeafError> {
         leaf.previous.is_some(),
         may_follow,
     )?;
-    check("a change", leaf.change.is_some(), rule.change)?;
-    if leaf.kind == LeafKind::Deprecated && leaf.change.is_some_and(|way| way != Change::Removed) {
+    check("a change", rest.change.is_some(), rule.change)?;
+    if leaf.kind == LeafKind::Deprecated && rest.change.is_some_and(|way| way != Change::Removed) {
         return Err(refuse("can only be taken back by its change".to_owned()));
     }
-    check("a role", leaf.role.is_some(), rule.role)?;
+    check("a role", rest.role.is_some(), rule.role)?;
     let by_someone = match leaf.kind {
         LeafKind::LogGenesis | LeafKind::LogFreeze | LeafKind::MapRoot => Has::Never,
         _ => Has::Maybe,
     };
-    check("an actor", leaf.actor.is_some(), by_someone)?;
-    check("an account", leaf.account.is_some(), rule.account)?;
+    check("an actor", rest.actor.is_some(), by_someone)?;
+    check("an account", rest.account.is_some(), rule.account)?;
     let detailed = if leaf.kind == LeafKind::FilePublished {
         Has::Never
     } else {
         by_someone
     };
-    check("a detail", leaf.detail.is_some(), detailed)?;
+    check("a detail", rest.detail.is_some(), detailed)?;
     check(
         "attestations",
-        !leaf.attestations.is_empty(),
+        !rest.attestations.is_empty(),
         rule.attestations,
     )?;
-    let rotates = !leaf.keys_added.is_empty() || !leaf.keys_removed.is_empty();
+    let rotates = !rest.keys_added.is_empty() || !rest.keys_removed.is_empty();
     check(
         "added or removed keys",
         rotates,
@@ -463,17 +467,17 @@ fn check_fields(leaf: &BorrowedLeaf<'_>) -> Result<(), LeafError> {
     )?;
     check(
         "a predecessor",
-        leaf.predecessor.is_some(),
+        rest.predecessor.is_some(),
         only(LeafKind::LogGenesis, Has::Maybe),
     )?;
     check(
         "a successor",
-        leaf.successor.is_some(),
+        rest.successor.is_some(),
         only(LeafKind::LogFreeze, Has::Maybe),
     )?;
     check(
         "a map root",
-        leaf.map.is_some(),
+        rest.map.is_some(),
         only(LeafKind::MapRoot, Has::Always),
     )
 }

@@ -116,7 +116,7 @@ impl MapCheck {
                 let Ok(ParsedBorrowed::Known(leaf)) = leaf::parse_borrowed(entry) else {
                     continue;
                 };
-                let Some(map) = leaf.map else { continue };
+                let Some(map) = leaf.map() else { continue };
                 if promises.mapped() == Some(map) {
                     self.found = Ok(map);
                 } else if map.covers < promises.entries() {

@@ -42,6 +42,8 @@ pub(super) struct Link {
     project: Sha256,
     sequence: u64,
     previous: Option<u64>,
+    /// Where the project stands, once it was looked for and found.
+    place: Option<u32>,
 }
 
 /// The failure of an entry.
@@ -75,6 +77,7 @@ pub(super) fn note(first: u64, entries: &[&[u8]]) -> Result<Vec<Noted>> {
                 project: LATER,
                 sequence,
                 previous: leaf.previous,
+                place: None,
             }
         });
         noted.push(Noted::Leaf {
@@ -82,7 +85,7 @@ pub(super) fn note(first: u64, entries: &[&[u8]]) -> Result<Vec<Noted>> {
             continues: leaf.has_predecessor(),
             file: file.map(|_| LATER),
             chain,
-            map: leaf.map,
+            map: leaf.map(),
         });
     }
     let mut places = noted.iter_mut().filter_map(|noted| match noted {
@@ -214,8 +217,9 @@ impl Promises {
         self.mapped = Some(map);
     }
 
-    /// Asks for the memory that these entries need, for all of them at once, so that none waits for its own.
-    pub fn foresee(&self, entries: &[Noted]) {
+    /// Looks for what is known of the files and projects of these entries, for all of them at once, so that none waits for
+    /// memory by itself.
+    pub fn foresee(&self, entries: &mut [Noted]) {
         let mut seen = 0;
         for noted in entries {
             let Noted::Leaf { file, chain, .. } = noted else {
@@ -225,8 +229,8 @@ impl Promises {
                 let first = self.files.find(beginning(&file.0), |_| true);
                 seen ^= first.unwrap_or_default();
             }
-            if let Some(place) = chain.as_ref().and_then(|link| self.place(&link.project)) {
-                seen ^= place;
+            if let Some(link) = chain {
+                link.place = self.place(&link.project);
             }
         }
         black_box(seen);
@@ -333,7 +337,8 @@ impl Promises {
 
     /// A project's leaves are numbered without gaps, and each names the one before, so that none can be hidden.
     fn unbroken(&mut self, index: u64, link: &Link, hash: &Sha256, again: Again<'_>) -> Result<()> {
-        let place = match self.place(&link.project) {
+        let known = link.place.or_else(|| self.place(&link.project));
+        let place = match known {
             Some(place) => place,
             None => {
                 let place = u32::try_from(self.projects.len())

@@ -50,8 +50,9 @@ pub(super) fn scan(
             .map(|number| {
                 let (send, receive) = sync_channel(AHEAD);
                 scope.spawn(move || {
+                    let mut bytes = Vec::new();
                     for bundle in (first + number..bundles).step_by(readers) {
-                        let checked = check(source, bundle, size);
+                        let checked = check(source, bundle, size, &mut bytes);
                         let failed = checked.is_err();
                         // Nobody takes it: something failed elsewhere.
                         if send.send(checked).is_err() || failed {
@@ -62,13 +63,14 @@ pub(super) fn scan(
                 receive
             })
             .collect();
-        let next = |bundle: u64| match (bundle - first).checked_rem(readers as u64) {
+        let mut bytes = Vec::new();
+        let mut next = |bundle: u64| match (bundle - first).checked_rem(readers as u64) {
             // A reader that ends without a word has panicked.
             Some(queue) => queues[queue as usize].recv().unwrap_or_else(|_| {
                 let why = "A thread of the audit ended too early; this is a bug.";
                 Err(Failure::new(Exit::Environment, "audit", why))
             }),
-            None => check(source, bundle, size),
+            None => check(source, bundle, size, &mut bytes),
         };
         let mut last = Vec::new();
         let mut saved = (progress.position(), Instant::now());
@@ -82,9 +84,9 @@ pub(super) fn scan(
                 save(progress)?;
                 saved = (progress.position(), Instant::now());
             }
-            let checked = checked?;
+            let mut checked = checked?;
             let again = |index: u64| entry(source, index, size);
-            progress.promises.foresee(&checked.noted);
+            progress.promises.foresee(&mut checked.noted);
             for (noted, hash) in checked.noted.iter().zip(&checked.hashes) {
                 map.before(&mut progress.promises)?;
                 map.passes(progress.promises.entries(), noted.map())?;
@@ -117,12 +119,12 @@ pub(super) fn scan(
     })
 }
 
-/// Reads a bundle and its tile, hashes and parses.
-fn check(source: &Source, bundle: u64, size: u64) -> Result<Checked> {
+/// Reads a bundle and its tile, hashes and parses. The bundle is read into `bytes`, whose memory serves for the next one too.
+fn check(source: &Source, bundle: u64, size: u64, bytes: &mut Vec<u8>) -> Result<Checked> {
     let missing = || broken("bundle", bundle * BUNDLE, "the log has no such bundle");
     let id = EntriesId::in_log(bundle, size).ok_or_else(missing)?;
-    let bytes = source.bundle(id)?;
-    let entries = entries_of(id, &bytes)?;
+    source.bundle_into(id, bytes)?;
+    let entries = entries_of(id, bytes)?;
     let hashes: Vec<Sha256> = tlog::leaf_hashes(&entries);
     let tile = TileId::in_tree(0, bundle, size).ok_or_else(missing)?;
     same(source, tile, &hashes)?;

@@ -53,12 +53,16 @@ impl Source {
 
     /// The signed checkpoint, not verified.
     pub(super) fn checkpoint(&self) -> Result<Vec<u8>> {
-        self.read("checkpoint", MAX_NOTE_BYTES)
+        let mut bytes = Vec::new();
+        self.read("checkpoint", MAX_NOTE_BYTES, &mut bytes)?;
+        Ok(bytes)
     }
 
     /// A tile. For a partial one the full one at its place is as good: logs may delete partial tiles once it is there.
     pub(super) fn tile(&self, id: TileId) -> Result<Vec<u8>> {
-        let mut bytes = self.either(id.path(), id.full().path(), id.full().byte_length())?;
+        let mut bytes = Vec::new();
+        let full = id.full();
+        self.either(id.path(), full.path(), full.byte_length(), &mut bytes)?;
         if bytes.len() == id.full().byte_length() {
             bytes.truncate(id.byte_length());
         }
@@ -67,22 +71,33 @@ impl Source {
 
     /// A bundle of entries, or the full one at its place.
     pub(super) fn bundle(&self, id: EntriesId) -> Result<Vec<u8>> {
-        let full = EntriesId { width: 256, ..id };
-        self.either(id.path(), full.path(), MOST_BUNDLE)
+        let mut bytes = Vec::new();
+        self.bundle_into(id, &mut bytes)?;
+        Ok(bytes)
     }
 
-    fn either(&self, name: String, full: String, most: usize) -> Result<Vec<u8>> {
-        match self.read(&name, most) {
+    /// The same in the place of what was in `into`.
+    pub(super) fn bundle_into(&self, id: EntriesId, into: &mut Vec<u8>) -> Result<()> {
+        let full = EntriesId { width: 256, ..id };
+        self.either(id.path(), full.path(), MOST_BUNDLE, into)
+    }
+
+    fn either(&self, name: String, full: String, most: usize, into: &mut Vec<u8>) -> Result<()> {
+        match self.read(&name, most, into) {
             Err(failure) if name != full && failure.exit != Exit::Verification => {
-                self.read(&full, most).map_err(|_| failure)
+                self.read(&full, most, into).map_err(|_| failure)
             }
             read => read,
         }
     }
 
-    fn read(&self, name: &str, most: usize) -> Result<Vec<u8>> {
+    fn read(&self, name: &str, most: usize, into: &mut Vec<u8>) -> Result<()> {
+        into.clear();
         match self {
-            Self::Registry { remote, path } => remote.get(&format!("{path}{name}"), most),
+            Self::Registry { remote, path } => {
+                *into = remote.get(&format!("{path}{name}"), most)?;
+                Ok(())
+            }
             Self::Folder(folder) => {
                 let path = folder.join(name);
                 let unreadable = |error: io::Error| {
@@ -104,11 +119,11 @@ impl Source {
                         ),
                     ));
                 }
-                let mut bytes = Vec::with_capacity(length as usize);
+                into.reserve(length as usize + 1);
                 file.take(most as u64)
-                    .read_to_end(&mut bytes)
+                    .read_to_end(into)
                     .map_err(unreadable)?;
-                Ok(bytes)
+                Ok(())
             }
         }
     }
