@@ -502,8 +502,9 @@ impl TestRegistry {
                         format!("ALTER DATABASE \"{name}\" WITH ALLOW_CONNECTIONS false");
                     Self::on_server(url.clone(), statement).await;
                 }
+                // Until they are gone: one that is only told to go may still take the next publisher's first statement.
                 let statement = format!(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+                    "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity WHERE datname = '{name}'"
                 );
                 Self::on_server(url, statement).await;
             })
