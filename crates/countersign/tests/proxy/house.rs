@@ -125,6 +125,12 @@ impl House {
         }
     }
 
+    /// As [`House::both_see`], where another process may have published a root a moment ago.
+    #[track_caller]
+    pub fn both_come_to_see(&mut self, keep: &Keep, project: &str) {
+        self.both(keep, project, true);
+    }
+
     /// As [`House::both_see`], under this root: what another process published is served within a moment.
     #[track_caller]
     pub fn both_follow(&mut self, keep: &Keep, project: &str, root: u64) {
@@ -156,12 +162,19 @@ impl House {
         }
     }
 
-    /// Signs a bundle with the keys of these, and publishes it.
+    /// Signs a bundle with the keys of these, and publishes it; returns when the server serves it.
     pub fn sign_and_publish(&self, bundle: &Path, names: &[&str]) {
         self.sign(bundle, names);
         let bundle = bundle.to_str().unwrap();
         let words = ["tuf", "publish", "--yes", "--bundle", bundle];
+        let before = self.metadata("pypi", "timestamp.json");
         self.server.run(&words).unwrap();
+        // The server's memory answers for a moment yet: a client with the old root and the new rest would refuse.
+        let begin = Instant::now();
+        while self.metadata("pypi", "timestamp.json") == before {
+            assert!(begin.elapsed() < Duration::from_secs(30), "{bundle}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Signs a bundle with the keys of these.

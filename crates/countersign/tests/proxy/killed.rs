@@ -102,7 +102,7 @@ fn a_registry_that_is_killed_while_it_signs_goes_on() {
         let done = house.server.run_with_faults(&publish, &inject).unwrap();
         seen.look(&house);
         house.publish("first", &format!("3.{number}"));
-        house.both_see(&keep, "first");
+        house.both_come_to_see(&keep, "first");
         if done.status.success() {
             break;
         }
@@ -145,7 +145,7 @@ fn a_registry_that_is_killed_while_it_signs_goes_on() {
         let done = house.server.run_with_faults(&publish, &inject).unwrap();
         seen.look(&house);
         house.publish("first", &format!("5.{number}"));
-        house.both_see(&keep, "first");
+        house.both_come_to_see(&keep, "first");
         if done.status.success() {
             break;
         }

@@ -73,7 +73,7 @@ fn what_the_owners_of_a_namespace_have_not_signed_is_believed_by_no_client_and_n
     street.house.people(&["alice", "bob"]);
     street.house.ceremony(1, &["alice", "bob"], &[]);
     let keep = street.keep();
-    street.house.both_see(&keep, "acme-tool");
+    street.house.both_follow(&keep, "acme-tool", 2);
     let signed = street.house.index("acme-tool");
 
     let (plan, bundle) = (plan(&street.house), street.house.person("add.json"));

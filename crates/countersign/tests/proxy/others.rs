@@ -62,6 +62,7 @@ fn follow(database: Database) {
     house.both_follow(&keep, "thing", 2);
     house.ceremony(2, &["bob", "carol"], &["alice", "bob"]);
     house.both_follow(&keep, "thing", 3);
+    // The root names the key of the timestamp; that of the index is named by the targets.
     for role in ["timestamp", "index"] {
         let bundle = house.person(&format!("{role}.json"));
         let file = bundle.to_str().unwrap();
@@ -71,7 +72,7 @@ fn follow(database: Database) {
         house.publish("thing", &format!("3.{}", role.len()));
         house.both_see(&keep, "thing");
         house.sign_and_publish(&bundle, &["bob", "carol"]);
-        house.both_see(&keep, "thing");
+        house.both_follow(&keep, "thing", 4);
     }
     house.publish("other", "1.0");
     let last = house.both_see(&keep, "other");
