@@ -20,6 +20,7 @@ pub mod go;
 pub mod http;
 pub mod imitations;
 pub mod issuer;
+pub mod machine;
 pub mod mangled;
 pub mod node;
 pub mod packages;
@@ -35,5 +36,3 @@ pub mod sigstore;
 pub mod smtp;
 pub mod strace;
 pub mod tuf;
-
-mod machine;

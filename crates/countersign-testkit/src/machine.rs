@@ -2,9 +2,11 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{ChildStderr, Command, Output, Stdio};
+use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail};
 
@@ -16,10 +18,44 @@ pub(crate) fn target_folder() -> PathBuf {
     }
 }
 
-/// A loopback port that was free a moment ago. Another process may take it, so whoever uses it retries.
-pub(crate) fn free_port() -> Result<u16> {
+/// A loopback port for a server that starts now or starts again later. It is none of those that the kernel gives to whoever asks for any
+/// port or connects, so nobody takes it while the server is down; and this process gives it out once.
+pub fn free_port() -> Result<u16> {
+    static NEXT: Mutex<Option<u16>> = Mutex::new(None);
+    const FIRST: u16 = 10_000;
+    // As Linux has it from the start.
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let first_given = range.split_whitespace().next();
+    let end: u16 = first_given
+        .and_then(|port| port.parse().ok())
+        .unwrap_or(32_768);
+    let mut next = NEXT
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    for _ in FIRST..end {
+        // Processes beside this one begin elsewhere.
+        let port = match *next {
+            Some(port) if port < end => port,
+            Some(_) => FIRST,
+            None => rand::random_range(FIRST..end),
+        };
+        *next = Some(port + 1);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free loopback port")?;
     Ok(listener.local_addr()?.port())
+}
+
+/// Writes a program's standard error to ours, line by line. Were ours handed to it, it might make it non-blocking, as Node does, and
+/// the test program would end at its first line that does not fit into the pipe.
+pub fn pass_on(errors: ChildStderr) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(errors).lines().map_while(Result::ok) {
+            eprintln!("{line}");
+        }
+    });
 }
 
 /// Waits for an exclusive lock on `path` and holds it until the returned file is dropped.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::clients::Clients;
-use crate::machine::output_of;
+use crate::machine::{output_of, pass_on};
 use crate::node;
 
 /// A client of TUF in a process of its own. What it trusts is kept in a [`Keep`], not here.
@@ -167,8 +167,10 @@ impl TufClient {
         let mut process = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {command:?}"))?;
+        pass_on(process.stderr.take().context("its errors were piped")?);
         let questions = process.stdin.take().context("its input was piped")?;
         let answers = process.stdout.take().context("its output was piped")?;
         Ok(Self {

@@ -145,18 +145,9 @@ impl Ports {
                 }
             }
         }
-        // All are held at once, so that no two are the same.
-        let held: Vec<_> = names
-            .into_iter()
-            .map(|name| (name, std::net::TcpListener::bind("127.0.0.1:0").unwrap()))
-            .collect();
-        let number =
-            |listener: &std::net::TcpListener| listener.local_addr().unwrap().port().to_string();
-        Self(
-            held.iter()
-                .map(|(name, listener)| (name.clone(), number(listener)))
-                .collect(),
-        )
+        let port = || countersign_testkit::machine::free_port().unwrap();
+        let names = names.into_iter();
+        Self(names.map(|name| (name, port().to_string())).collect())
     }
 
     fn real(&self, text: &str) -> String {

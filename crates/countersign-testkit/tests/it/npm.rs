@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use countersign_testkit::clients::both_outputs;
 use countersign_testkit::http;
+use countersign_testkit::machine::pass_on;
 use countersign_testkit::person::Person;
 use countersign_testkit::server::{ServerOptions, TestServer};
 use tempfile::TempDir;
@@ -57,9 +58,10 @@ impl Npm {
         let mut child = self
             .command(&[&["login", "--auth-type=web"][..], more].concat())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        pass_on(child.stderr.take().unwrap());
         let output = BufReader::new(child.stdout.take().unwrap());
         let (line, rest) = mpsc::channel();
         std::thread::spawn(move || {

@@ -36,9 +36,7 @@ fn the_page_about_a_log_beside_a_static_file_server_does_what_it_says() {
     desk.run(&["init"]).expect(0, &[]);
     desk.write("hello-1.0.tar.gz", "hello");
     std::fs::create_dir(desk.path("www")).unwrap();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
+    let port = countersign_testkit::machine::free_port().unwrap();
     let files = Command::new("python3")
         .args([
             "-m",
