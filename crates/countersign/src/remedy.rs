@@ -385,6 +385,9 @@ impl Scratch {
             .env("npm_config_audit", "false")
             .env("npm_config_fund", "false")
             .env("npm_config_ignore_pnpmfile", "true")
+            // pnpm 11 and newer reads no variable of npm's.
+            .env("pnpm_config_ignore_scripts", "true")
+            .env("pnpm_config_ignore_pnpmfile", "true")
             // No other version of the tool is fetched and run because the project says so.
             .env("npm_config_manage_package_manager_versions", "false")
             .env("npm_config_package_manager_strict", "false")
