@@ -289,8 +289,9 @@ Examples:
   countersign proxy serve --listen 127.0.0.1:8420
 
 `run` starts a proxy on a free port, sets the clients' variables (PIP_INDEX_URL, UV_DEFAULT_INDEX, npm_config_registry,
-YARN_NPM_REGISTRY_SERVER; cargo gets its sources replaced by --config), and changes nothing on disk. A project's own
-configuration may still name other registries; scopes of npm, for example.
+pnpm_config_registry, YARN_NPM_REGISTRY_SERVER; cargo gets its sources replaced by --config), and changes nothing on disk. A
+project's own configuration may still name other registries; scopes of npm, for example. So may a lock file that has addresses of
+files (uv.lock, pylock.toml): `countersign verify LOCKFILE` checks what those name.
 Exit codes of `run`: those of the command. Of `serve`: 0 when it was told to end.")]
 pub enum ProxyCommand {
     /// Run a command with all clients pointed to a proxy of its own.

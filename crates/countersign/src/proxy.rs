@@ -35,6 +35,7 @@ use crate::failure::{Exit, Failure, Result};
 use crate::inquire::Inquiry;
 use crate::remote::Remote;
 use crate::trusted::{Pinned, Seen as SeenCheckpoint, TrustFile, write_whole};
+use crate::tuf::Folder;
 use crate::verify::{self, Bytes, Proofs, file_path};
 
 /// The longest text about a project's leaves that is fetched, in bytes.
@@ -554,7 +555,12 @@ impl Proxy {
         if proved.log_size > before
             && let Ok(given) = countersign_trust::completeness::Completeness::parse(text)
         {
-            seen.remember(given.checkpoint.as_bytes())?;
+            // Several at once take turns: a smaller one never takes a larger one's place.
+            let _turn = Folder::new(&self.state).lock()?;
+            let newest = seen.last(&self.pinned)?;
+            if newest.is_none_or(|newest| newest.size() < proved.log_size) {
+                seen.remember(given.checkpoint.as_bytes())?;
+            }
         }
         Ok(())
     }

@@ -385,6 +385,10 @@ impl Scratch {
             .env("npm_config_audit", "false")
             .env("npm_config_fund", "false")
             .env("npm_config_ignore_pnpmfile", "true")
+            // pnpm 11 and newer reads no variable of npm's.
+            .env("pnpm_config_ignore_scripts", "true")
+            .env("pnpm_config_ignore_pnpmfile", "true")
+            .env("pnpm_config_pm_on_fail", "ignore")
             // No other version of the tool is fetched and run because the project says so.
             .env("npm_config_manage_package_manager_versions", "false")
             .env("npm_config_package_manager_strict", "false")
@@ -565,6 +569,8 @@ enum Laid {
     Overrides,
     /// `pnpm.overrides`, by name and version.
     PnpmOverrides,
+    /// The same in `pnpm-workspace.yaml`, as pnpm 11 and newer wants it.
+    Workspace,
     /// `resolutions`, by name.
     Resolutions,
 }
@@ -592,6 +598,8 @@ fn laid_down(
     let fields = package
         .as_object_mut()
         .ok_or_else(|| unusable("it is no object".to_owned()))?;
+    let workspace = copy.root.join("pnpm-workspace.yaml");
+    let settings = fs::read_to_string(&workspace).ok();
     let mut direct = false;
     for kind in ["dependencies", "devDependencies", "optionalDependencies"] {
         if let Some(wanted) = fields
@@ -605,27 +613,43 @@ fn laid_down(
     if !direct {
         let object = || Value::Object(serde_json::Map::new());
         let only = format!("{}@{}", step.name, step.from);
-        let (slot, key) = match how {
-            Laid::Overrides => (fields.entry("overrides").or_insert_with(object), only),
+        let slot = match how {
+            Laid::Overrides => Some((fields.entry("overrides").or_insert_with(object), only)),
             Laid::PnpmOverrides => {
                 let pnpm = fields.entry("pnpm").or_insert_with(object);
                 let pnpm = pnpm
                     .as_object_mut()
                     .ok_or_else(|| unusable("`pnpm` is no object".to_owned()))?;
-                (pnpm.entry("overrides").or_insert_with(object), only)
+                Some((pnpm.entry("overrides").or_insert_with(object), only))
+            }
+            Laid::Workspace => {
+                let text = overriding(settings.as_deref().unwrap_or_default(), &only, &step.to);
+                fs::write(&workspace, text).map_err(|error| unusable(error.to_string()))?;
+                None
             }
             Laid::Resolutions => {
                 let slot = fields.entry("resolutions").or_insert_with(object);
-                (slot, format!("**/{}", step.name))
+                Some((slot, format!("**/{}", step.name)))
             }
         };
-        if let Some(slot) = slot.as_object_mut() {
+        if let Some((slot, key)) = slot
+            && let Some(slot) = slot.as_object_mut()
+        {
             slot.insert(key, Value::String(step.to.clone()));
         }
     }
     fs::write(&manifest, package.to_string()).map_err(|error| unusable(error.to_string()))?;
     let first = copy.run(program, install)?;
     fs::write(&manifest, &original).map_err(|error| unusable(error.to_string()))?;
+    if let Laid::Workspace = how {
+        // pnpm writes into it too.
+        let restored = match &settings {
+            Some(text) => fs::write(&workspace, text),
+            None if workspace.exists() => fs::remove_file(&workspace),
+            None => Ok(()),
+        };
+        restored.map_err(|error| unusable(error.to_string()))?;
+    }
     match first {
         Ok(_) => copy.run(program, install),
         Err(said) => Ok(Err(said)),
@@ -650,7 +674,39 @@ fn pnpm(copy: &Scratch, step: &Step) -> Result<Outcome> {
         "--ignore-scripts",
         "--no-frozen-lockfile",
     ];
-    laid_down(copy, step, Laid::PnpmOverrides, "pnpm", &install)
+    let version = match copy.run("pnpm", &["--version"])? {
+        Ok(version) => version,
+        Err(said) => return Ok(Err(said)),
+    };
+    let major = version.split('.').next().unwrap_or_default();
+    let how = match major.parse::<u32>() {
+        Ok(11..) => Laid::Workspace,
+        _ => Laid::PnpmOverrides,
+    };
+    laid_down(copy, step, how, "pnpm", &install)
+}
+
+/// `pnpm-workspace.yaml` with one more override. Where they stand in another style than a block it is left as it is.
+fn overriding(settings: &str, what: &str, to: &str) -> String {
+    let mut lines: Vec<String> = settings.lines().map(str::to_owned).collect();
+    let place = lines.iter().position(|line| line.starts_with("overrides:"));
+    let at = match place {
+        Some(at) if lines[at].trim_end() != "overrides:" => return settings.to_owned(),
+        Some(at) => at + 1,
+        None => {
+            lines.push("overrides:".to_owned());
+            lines.len()
+        }
+    };
+    let next = lines.get(at).map_or("", String::as_str);
+    let indent = match next.len() - next.trim_start().len() {
+        0 => 2,
+        indent => indent,
+    };
+    // A text of JSON is one of YAML.
+    let (what, to) = (Value::from(what), Value::from(to));
+    lines.insert(at, format!("{:indent$}{what}: {to}", ""));
+    lines.join("\n") + "\n"
 }
 
 /// The version of the yarn on this machine fits the lock file, or it is said that it does not.
@@ -920,5 +976,20 @@ mod tests {
             "some-thing==1.2\n"
         );
         assert_eq!(edited("some-thing==1.1\n", &step, &[]), None);
+    }
+
+    #[test]
+    fn one_more_override_stands_beside_those_that_are_there() {
+        let more = |settings: &str| overriding(settings, "@s/a@1.0", "1.1");
+        assert_eq!(more(""), "overrides:\n  \"@s/a@1.0\": \"1.1\"\n");
+        assert_eq!(
+            more("packages:\n  - a\n"),
+            "packages:\n  - a\noverrides:\n  \"@s/a@1.0\": \"1.1\"\n"
+        );
+        assert_eq!(
+            more("overrides:\n    b: 2\nx: 1"),
+            "overrides:\n    \"@s/a@1.0\": \"1.1\"\n    b: 2\nx: 1\n"
+        );
+        assert_eq!(more("overrides: {b: 2}\n"), "overrides: {b: 2}\n");
     }
 }

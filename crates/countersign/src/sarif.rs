@@ -158,7 +158,7 @@ pub fn exposures(exposures: &[Exposure]) -> Value {
                 if let Some(score) = advisory.rating.score {
                     rule["properties"]["security-severity"] = json!(format!("{score:.1}"));
                 }
-                if let Some(url) = &advisory.url {
+                if let Some(url) = advisory.url.as_deref().and_then(absolute) {
                     rule["helpUri"] = json!(url);
                 }
                 rules.push(rule);
@@ -301,6 +301,32 @@ fn uri(path: &str) -> String {
         }
     }
     uri
+}
+
+/// An address as SARIF has it (3.4.3), of what others wrote: what RFC 3986 does not have is percent-encoded. Nothing for what is none.
+fn absolute(address: &str) -> Option<String> {
+    let address = url::Url::parse(address).ok()?;
+    let path = address[..url::Position::BeforePath].len();
+    let bytes = address.as_str().as_bytes();
+    let mut fragment = false;
+    let mut uri = String::new();
+    for (at, byte) in bytes.iter().copied().enumerate() {
+        let stands = match byte {
+            b'%' => bytes
+                .get(at + 1..at + 3)
+                .is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit)),
+            b'#' => !std::mem::replace(&mut fragment, true),
+            // Around the number of a host, and nowhere else.
+            b'[' | b']' => at < path,
+            _ => byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?".contains(&byte),
+        };
+        if stands {
+            uri.push(char::from(byte));
+        } else {
+            uri.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    Some(uri)
 }
 
 /// A text for people, in which nothing is a placeholder (3.11.5) or a link (3.11.6): others wrote parts of it.

@@ -698,16 +698,18 @@ fn write(path: &Path, bytes: &[u8], options: &mut fs::OpenOptions) -> Result<()>
     let mut written = || -> io::Result<()> {
         let parent = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(parent)?;
-        let fresh = path.with_extension(format!("new-{}", std::process::id()));
-        // One that a crash left behind would keep its mode.
-        match fs::remove_file(&fresh) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
+        // A name of its own: another thread may be writing the same file, and would take this one away half written.
+        let fresh = path.with_extension(format!("new-{:016x}", rand::random::<u64>()));
         let mut file = options.write(true).create_new(true).open(&fresh)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&fresh, path)
+        let whole = file
+            .write_all(bytes)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| fs::rename(&fresh, path));
+        if whole.is_err() {
+            // Nothing is lost with it.
+            let _ = fs::remove_file(&fresh);
+        }
+        whole
     };
     written().map_err(|error| {
         Failure::new(

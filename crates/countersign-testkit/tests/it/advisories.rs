@@ -61,6 +61,18 @@ fn npm_audit_and_pip_audit_warn_of_what_was_imported_and_issued() {
     }
     let (good, said) = audit("1.0.1");
     assert!(good && said.contains("found 0 vulnerabilities"), "{said}");
+    // pnpm 11 and newer takes an advisory for none if its number is a text.
+    let bulk = || {
+        let answer = http::request(
+            "POST",
+            &format!("{}/npm/-/npm/v1/security/advisories/bulk", server.url()),
+            &[("Content-Type", "application/json")],
+            br#"{"left": ["1.0.0"]}"#,
+        );
+        let told: Value = answer.unwrap().expect_status(200).unwrap().json().unwrap();
+        told["left"][0]["id"].as_u64().unwrap()
+    };
+    assert!(bulk() < 1 << 48 && bulk() == bulk());
     // The older question, with the tree of a lock file.
     let tree = json!({
         "name": "app", "version": "1.0.0", "requires": {"left": "1.0.0"},

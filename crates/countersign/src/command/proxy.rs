@@ -303,6 +303,8 @@ fn command(options: &ProxyRun, base: &str, registry: &str) -> Command {
         .env_remove("UV_EXTRA_INDEX_URL")
         .env_remove("UV_FIND_LINKS")
         .env("npm_config_registry", &node)
+        // pnpm 11 and newer reads no variable of npm's.
+        .env("pnpm_config_registry", &node)
         // What a lock file says of where tarballs are is not where they are fetched from.
         .env("npm_config_replace_registry_host", "always")
         .env("YARN_NPM_REGISTRY_SERVER", node.trim_end_matches('/'))

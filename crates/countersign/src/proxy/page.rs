@@ -39,6 +39,8 @@ pub struct Proved {
     /// Files that the index lists though the log says that they are withheld, and why: the owners of a namespace may not have
     /// signed since.
     pub withheld: BTreeMap<String, String>,
+    /// Files that the index no longer lists, and why, as the log says.
+    pub gone: BTreeMap<String, String>,
     /// Files that the log published and the owners of the namespace have not signed yet.
     pub waiting: Vec<String>,
 }
@@ -52,6 +54,8 @@ pub struct Page {
     pub entries: Vec<Entry>,
     /// The files that were left out, and why.
     pub left_out: Vec<LeftOut>,
+    /// Why files are not in the index any more, by their identifiers: a lock file may still name them.
+    pub gone: BTreeMap<String, String>,
     /// What is in the log and waits for the owners of the namespace, for people; nothing where nothing does.
     pub waiting: Option<String>,
 }
@@ -308,24 +312,28 @@ fn held(project: &str, entries: &[Entry], proved: &Complete, by_owners: bool) ->
             .iter()
             .find_map(|subject| out.get(subject).copied())
     };
+    let why = |leaf: &Leaf| {
+        let since = countersign_trust::leaf::format_time(leaf.time).unwrap_or_default();
+        let what = if leaf.kind == LeafKind::Deleted {
+            "deleted"
+        } else {
+            "quarantined"
+        };
+        format!("{what} since {since}, as the log says")
+    };
     let mut withheld = BTreeMap::new();
     // The registry's own index leaves out what is withheld, or says it.
     for entry in entries.iter().filter(|_| by_owners) {
         if let Some(leaf) = said_of(&entry.purl) {
-            let since = countersign_trust::leaf::format_time(leaf.time).unwrap_or_default();
-            let what = if leaf.kind == LeafKind::Deleted {
-                "deleted"
-            } else {
-                "quarantined"
-            };
-            let why = format!("{what} since {since}, as the log says");
-            withheld.insert(entry.purl.clone(), why);
+            withheld.insert(entry.purl.clone(), why(leaf));
         }
     }
     let mut waiting = Vec::new();
+    let mut gone = BTreeMap::new();
     let listed: BTreeSet<&str> = entries.iter().map(|entry| entry.purl.as_str()).collect();
     for purl in logged.keys().filter(|purl| !listed.contains(*purl)) {
-        if said_of(purl).is_some() {
+        if let Some(leaf) = said_of(purl) {
+            gone.insert((*purl).to_owned(), why(leaf));
             continue;
         }
         if by_owners {
@@ -348,6 +356,7 @@ fn held(project: &str, entries: &[Entry], proved: &Complete, by_owners: bool) ->
         times,
         log_size: proved.checkpoint.size(),
         withheld,
+        gone,
         waiting,
     })
 }
@@ -440,6 +449,7 @@ pub fn page(
         body: body.map_err(|why| unusable(ecosystem, key, &why))?,
         entries,
         left_out,
+        gone: proved.map(|proved| proved.gone.clone()).unwrap_or_default(),
         waiting,
     })
 }

@@ -309,13 +309,20 @@ async fn answered(
                     .left_out
                     .iter()
                     .find(|left_out| left_out.filename == filename);
-                return Err(match left_out {
-                    Some(left_out) => Failure::new(
+                // A lock file names it still.
+                let end = format!("?file_name={filename}");
+                let mut gone = served.page.gone.iter();
+                let gone = gone.find(|(purl, _)| purl.ends_with(&end));
+                return Err(match (left_out, gone) {
+                    (Some(left_out), _) => Failure::new(
                         Exit::Verification,
                         left_out.code,
                         format!("{filename} is left out: {}.", left_out.why),
                     ),
-                    None => Failure::unverified(
+                    (None, Some((_, why))) => {
+                        Failure::new(Exit::Verification, "gone", format!("{filename} is {why}."))
+                    }
+                    (None, None) => Failure::unverified(
                         "unknown-project",
                         format!("The signed index of {ecosystem}:{key} lists no {filename}."),
                     ),

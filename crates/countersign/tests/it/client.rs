@@ -267,3 +267,23 @@ fn a_registry_in_the_place_of_another_is_not_believed() {
     user.run(&["trust", "add", &server.url(), "--yes"])
         .expect(3, &["what an attack looks like"]);
 }
+
+#[test]
+fn several_who_write_the_same_file_at_once_leave_one_of_them_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoints/some.note");
+    let texts: Vec<Vec<u8>> = (b'a'..=b'h').map(|byte| vec![byte; 20_000]).collect();
+    std::thread::scope(|scope| {
+        for text in &texts {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    countersign::trusted::write_whole(&path, text).unwrap();
+                    let there = fs::read(&path).unwrap();
+                    assert!(texts.contains(&there), "{} bytes", there.len());
+                }
+            });
+        }
+    });
+    let left = fs::read_dir(path.parent().unwrap()).unwrap().count();
+    assert_eq!(left, 1, "something stays beside it");
+}

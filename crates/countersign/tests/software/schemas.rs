@@ -131,6 +131,8 @@ fn sarif_has_only_what_the_standard_knows() {
         json!([{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}]);
     rated["summary"] = json!("In {0} and [here](1) it is flawed");
     rated["aliases"] = json!(["CVE-2026-1"]);
+    let address = "https://e.example.test/\u{fc} a?b=[1]|{0}%#c#d";
+    rated["references"] = json!([{"type": "ADVISORY", "url": address}]);
     let bare = json!({
         "id": "R-2", "modified": "2026-01-02T03:04:05Z",
         "affected": [{"package": {"ecosystem": "crates.io", "name": "outer"}, "ranges": [{"type": "SEMVER", "events": [{"introduced": "one"}]}]}],
@@ -148,6 +150,12 @@ fn sarif_has_only_what_the_standard_knows() {
         );
         assert!(document["runs"][0]["results"].as_array().unwrap().len() > 2);
         holds_by_text(&document, &format!("{more:?}"));
+        let rules = document["runs"][0]["tool"]["driver"]["rules"].as_array();
+        let rule = rules.unwrap().iter().find(|rule| rule["id"] == "R-1");
+        assert_eq!(
+            rule.unwrap()["helpUri"],
+            "https://e.example.test/%C3%BC%20a?b=%5B1%5D%7C%7B0%7D%25#c%23d"
+        );
     }
     let document = desk.json(3, &[&words[..], &["Cargo.lock", odd]].concat());
     holds_by_text(&document, "two files");

@@ -11,6 +11,7 @@ use countersign_formats::archive::gzip::GzipReader;
 use countersign_formats::archive::read_rejection;
 use countersign_formats::osv::{Grade, Rule};
 use countersign_registry::{Error, Kind, advisory_key};
+use countersign_trust::digest::Sha256;
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 use serde::de::{DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -89,6 +90,13 @@ fn severity(grade: Grade) -> &'static str {
     }
 }
 
+/// An identifier as a number that JavaScript can hold: pnpm 11 and newer passes over an advisory whose `id` is a text, without a word.
+fn number(id: &str) -> u64 {
+    let digest = Sha256::of(id.as_bytes());
+    let bytes = digest.as_bytes()[..6].iter();
+    bytes.fold(0, |number, byte| (number << 8) | u64::from(*byte))
+}
+
 /// An advisory as npm's clients read it, about versions that are meant, or may be.
 fn advisory(call: &Call<'_>, rule: &Rule, versions: &[&str]) -> Value {
     let told = &rule.advisory;
@@ -104,7 +112,7 @@ fn advisory(call: &Call<'_>, rule: &Rule, versions: &[&str]) -> Value {
     }
     let link = format!("{}/api/v1/advisories/{}", call.site.url(), told.id);
     json!({
-        "id": told.id,
+        "id": number(&told.id),
         "url": told.url.as_deref().unwrap_or(&link),
         "title": title,
         "severity": severity,
@@ -401,6 +409,8 @@ impl Report {
     fn add(&mut self, call: &Call<'_>, name: &str, rule: &Rule, found: &[(&str, &Uses)]) {
         let versions: Vec<&str> = found.iter().map(|(version, _)| *version).collect();
         let mut told = advisory(call, rule, &versions);
+        // Here they go by their names, in the keys too.
+        told["id"] = json!(rule.advisory.id);
         let fixes = rule.fixes();
         let patched: Vec<String> = fixes.iter().map(|fix| format!(">={fix}")).collect();
         told["module_name"] = json!(name);
