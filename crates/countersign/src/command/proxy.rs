@@ -1,6 +1,6 @@
 //! `countersign proxy …`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,7 +10,7 @@ use countersign::proxy::upstream::Upstream;
 use countersign::proxy::{Demands, Folders, Proxy, service};
 use countersign::trusted::TrustFile;
 use countersign::{Exit, Failure, bundle, inquire};
-use countersign_formats::Ecosystem;
+use countersign_formats::{Ecosystem, lock};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -233,6 +233,13 @@ fn run_in_front(common: &Common, options: &ProxyRun) -> Result<ExitStatus, Failu
             service::serve(listener, proxy, base, until).await;
         }
     });
+    for (lock, files) in past_the_proxy(options) {
+        let lock = lock.display();
+        notes(common)(&format!(
+            "countersign proxy: {lock} has addresses of files ({files}), which uv and pip fetch there, past the proxy; \
+             `countersign verify {lock}` checks them"
+        ));
+    }
     let mut command = command(options, &base, &registry);
     let status = command.status().map_err(|error| {
         Failure::new(
@@ -253,6 +260,45 @@ fn run_in_front(common: &Common, options: &ProxyRun) -> Result<ExitStatus, Failu
         )),
     }
     status
+}
+
+/// The lock files, of the folder in which the command runs or of one above it, that have addresses of files, and how many: what a
+/// client fetches there does not come through the proxy. Only Python's; npm's clients and cargo are told to go by the index.
+fn past_the_proxy(options: &ProxyRun) -> Vec<(PathBuf, usize)> {
+    let program = options.command.first().map(Path::new);
+    let name = program
+        .and_then(Path::file_name)
+        .unwrap_or_default()
+        .to_string_lossy();
+    if ["npm", "npx", "pnpm", "yarn", "cargo"].contains(&&*name) {
+        return Vec::new();
+    }
+    let Ok(here) = std::env::current_dir() else {
+        return Vec::new();
+    };
+    let with_addresses = |path: PathBuf| {
+        let name = path.file_name()?.to_str()?.to_owned();
+        if name != "uv.lock" && !(name.starts_with("pylock.") && name.ends_with(".toml")) {
+            return None;
+        }
+        // What can not be read here is for the client to tell.
+        let lock = lock::parse(&name, &bundle::read(&path, lock::MAX_LOCK).ok()?).ok()?;
+        let files = lock.entries.iter().flat_map(|entry| &entry.files);
+        let files = files.filter(|file| file.url.is_some()).count();
+        (files > 0).then_some((path, files))
+    };
+    let found = here.ancestors().map(|folder| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut found: Vec<_> = entries
+            .filter_map(|entry| with_addresses(entry.path()))
+            .collect();
+        found.sort();
+        found
+    });
+    found
+        .into_iter()
+        .find(|found| !found.is_empty())
+        .unwrap_or_default()
 }
 
 /// The command, with every client pointed to the proxy.

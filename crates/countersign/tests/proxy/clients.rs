@@ -93,6 +93,25 @@ fn pip_uv_npm_and_cargo_install_through_it_and_show_why_they_do_not() {
     through(&scene.user, &[], &uv(&clients, &target("uv"), "needy"))
         .expect(0, &["needy==1.0", "thing==1.0"]);
 
+    // What a lock file has addresses of goes past any index; it is told, and what checks it.
+    let locked = target("locked/within");
+    std::fs::create_dir_all(&locked).unwrap();
+    let lock = format!(
+        "version = 1\n[[package]]\nname = \"thing\"\nversion = \"1.0\"\nsource = {{ registry = \"{0}/pypi/simple/\" }}\n\
+         wheels = [{{ url = \"{0}/thing-1.0-py3-none-any.whl\", hash = \"sha256:{1}\" }}]\n",
+        scene.server.url(),
+        "00".repeat(32)
+    );
+    std::fs::write(target("locked/uv.lock"), lock).unwrap();
+    let mut inside = uv(&clients, &target("uv-locked"), "needy");
+    through(&scene.user, &[], inside.current_dir(&locked)).expect(
+        0,
+        &[
+            "uv.lock has addresses of files (1), which uv and pip fetch there",
+            "countersign verify",
+        ],
+    );
+
     // npm publishes to the registry itself and installs through the proxy.
     let site = format!("{}/npm/", scene.server.url());
     let home = NodeHome::new(&site, Some(&scene.token)).unwrap();
