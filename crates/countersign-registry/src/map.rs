@@ -50,6 +50,9 @@ const PACE: i64 = 1_000_000;
 /// The map may take this share of the time at most: one in so many.
 const SHARE: u32 = 20;
 
+/// A map at rest looks this often whether another process, such as an operator's command, logged something: nobody calls for that.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// Tiles that only older roots need stay this long, in seconds.
 const KEEP: i64 = 86_400;
 
@@ -122,6 +125,8 @@ impl Registry {
             return;
         }
         loop {
+            // Who waits until the database is back does not work: the rest that follows is not for that.
+            drop(self.inner.store.map_state().await);
             let began = Instant::now();
             let pause = match self.map_step_apart().await {
                 Ok(MapStep::Moved) => Duration::ZERO,
@@ -130,7 +135,9 @@ impl Registry {
                     share.max(Duration::from_micros(PACE.unsigned_abs()))
                 }
                 Ok(MapStep::AtRest) => {
-                    self.inner.map.wake.notified().await;
+                    // Called or not: it looks.
+                    let called = self.inner.map.wake.notified();
+                    let _ = tokio::time::timeout(LOOK, called).await;
                     // Another server may have committed less than a moment ago.
                     let state = self.inner.store.map_state().await;
                     let since = self.now().0 - state.map_or(0, |state| state.committed.0);

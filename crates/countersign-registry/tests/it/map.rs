@@ -1,10 +1,10 @@
 //! The map: it is what the log's leaves make, it is committed to without end nor haste, and it survives what is lost.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use countersign_formats::Ecosystem;
 use countersign_registry::model::Actor;
-use countersign_registry::{Error, MapStep, Reader, Registry, reading_as};
+use countersign_registry::{Error, MapStep, Reader, Registry, Settings, reading_as};
 use countersign_testkit::packages::Wheel;
 use countersign_trust::completeness::{Complete, Completeness, CompletenessError, read_map_root};
 use countersign_trust::leaf::{Leaf, LeafKind, identifier_hash};
@@ -33,6 +33,30 @@ async fn mapped(test: &TestRegistry) -> usize {
         test.settled().await;
     }
     panic!("the map commits without end");
+}
+
+/// Waits until the map covers all of the log but its own commitment.
+async fn covered(test: &TestRegistry) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let size = test.settled().await;
+        let covers = match test.registry.map_head(1).await {
+            Ok(head) => {
+                let head = TlogProof::parse(&head.bytes).unwrap();
+                let leaf = head.extra.clone().unwrap();
+                read_map_root(&leaf, head.index).unwrap().covers
+            }
+            Err(_) => 0,
+        };
+        if covers + 1 == size {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "the map covers {covers} of {size} leaves, and stands still"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 fn policy(registry: &Registry) -> Policy {
@@ -255,6 +279,22 @@ on_both_databases! {
         let mut distinct = roots.clone();
         distinct.dedup_by_key(|map| map.root);
         assert_eq!((roots.len(), distinct.len()), (4, 4));
+    }
+
+    async fn what_another_process_logs_is_mapped_by_a_server_that_nobody_calls(given: Database) {
+        let test = TestRegistry::with(given, |settings| settings.keep_map = true).await;
+        let ann = test.user("ann").await;
+        for round in 0..4 {
+            // As an operator's command does it: it logs what it decided, and ends.
+            let quiet = |settings: &mut Settings| settings.keep_map = false;
+            let command = test.reopened_where(test.blobs(), quiet).await.unwrap();
+            let beating = command.start();
+            let wheel = Wheel::new("demo", &format!("{round}.0")).build();
+            crate::kit::publish(&command, &ann, &wheel).await.unwrap();
+            beating.stop().await;
+            command.store().close().await;
+            covered(&test).await;
+        }
     }
 
     async fn two_commitments_that_came_into_the_log_together_are_followed_by_one_that_covers_both(given: Database) {
