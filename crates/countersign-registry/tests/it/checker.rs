@@ -192,6 +192,12 @@ const INVARIANTS: &[(&str, &str)] = &[
     ),
 ];
 
+/// The number that a query gives as `n`. A new connection to PostgreSQL costs more than many queries.
+async fn counted(connection: &mut sqlx::AnyConnection, query: &'static str) -> i64 {
+    let row = sqlx::query(query).fetch_one(connection).await.unwrap();
+    row.try_get("n").unwrap()
+}
+
 impl TestRegistry {
     /// A connection of the test's own, beside the registry.
     pub async fn connection(&self) -> sqlx::AnyConnection {
@@ -201,8 +207,7 @@ impl TestRegistry {
     /// The number that a query over the rows gives as `n`.
     pub async fn count(&self, query: &'static str) -> i64 {
         let mut connection = self.connection().await;
-        let row = sqlx::query(query).fetch_one(&mut connection).await.unwrap();
-        let n = row.try_get("n").unwrap();
+        let n = counted(&mut connection, query).await;
         connection.close().await.unwrap();
         n
     }
@@ -238,15 +243,15 @@ impl TestRegistry {
 
     /// Waits until the log holds all that was committed, and this process has seen it.
     pub async fn settled(&self) -> u64 {
-        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        let mut connection = self.connection().await;
+        let head = "SELECT size AS n FROM log_head WHERE shard = 1";
         loop {
             let health = self.registry.health().await;
-            let size = self
-                .count("SELECT size AS n FROM log_head WHERE shard = 1")
-                .await;
-            let size = u64::try_from(size).unwrap();
+            let size = u64::try_from(counted(&mut connection, head).await).unwrap();
             let shown = self.registry.checkpoint(1).await.unwrap().serial;
             if health.log_backlog == 0 && shown == size {
+                connection.close().await.unwrap();
                 return size;
             }
             assert!(
@@ -345,10 +350,11 @@ impl TestRegistry {
     }
 
     async fn check_rows(&self, leaves: &[Leaf]) {
-        for (what, query) in INVARIANTS {
-            assert_eq!(self.count(query).await, 0, "there are {what}");
-        }
         let mut connection = self.connection().await;
+        for (what, query) in INVARIANTS {
+            let found = counted(&mut connection, query).await;
+            assert_eq!(found, 0, "there are {what}");
+        }
         let lost = sqlx::query(
             "SELECT e.kind FROM events e WHERE NOT EXISTS (SELECT 1 FROM leaves l WHERE l.event_id = e.id) \
              AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.event_id = e.id)",
