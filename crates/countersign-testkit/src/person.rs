@@ -12,7 +12,7 @@ use crate::http::{self, Response};
 use crate::passkey::Passkey;
 use crate::server::TestServer;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Someone with an account, a browser, and a passkey in it. The server must be called by a name
 /// ([`crate::server::ServerOptions::named`]): passkeys need one.

@@ -158,7 +158,7 @@ impl SmtpServer {
 
     /// Waits for a mail to an address that says something; the newest of them.
     pub fn wait_for(&self, to: &str, says: &str) -> Result<Mail> {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let found = self
                 .mails()

@@ -31,7 +31,9 @@ const MOST_WAITING: usize = 60;
 /// Threads that approve and reject.
 const ANSWERERS: u32 = 3;
 /// How long a leaf may take after a restart.
-const LOGGED_WITHIN: Duration = Duration::from_secs(10);
+const LOGGED_WITHIN: Duration = Duration::from_secs(60);
+/// How long the last run waits for what it must have seen.
+const SEEN_WITHIN: Duration = Duration::from_secs(120);
 
 /// What happened.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -317,7 +319,7 @@ pub fn run_staged(plan: &CrashPlan, say: &mut dyn FnMut(&str)) -> Result<StagedR
     for round in 1..=plan.kills {
         let outcome = (|| -> Result<()> {
             let run_for = random.random_range(Duration::ZERO..plan.longest_run);
-            until_killed(&mut server, plan, &desk, run_for)?;
+            until_killed(&mut server, plan, &desk, run_for, round == plan.kills)?;
             report.kills += 1;
             server.serve()?;
             log = check(&server, &log, &desk, Some(&mut report))?;
@@ -352,6 +354,7 @@ fn until_killed(
     plan: &CrashPlan,
     desk: &Arc<Desk>,
     run_for: Duration,
+    last: bool,
 ) -> Result<()> {
     desk.stop.store(false, Ordering::SeqCst);
     let mut threads = Vec::new();
@@ -364,6 +367,16 @@ fn until_killed(
         }));
     }
     std::thread::sleep(run_for);
+    // However slow the machine is, something was approved and something rejected before it is over.
+    let begin = Instant::now();
+    let answered = |state: State| locked(&desk.items).iter().any(|item| item.state == state);
+    while last
+        && !(answered(State::Approved) && answered(State::Rejected))
+        && locked(&desk.faults).is_empty()
+        && begin.elapsed() < SEEN_WITHIN
+    {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     let died = !server.is_running();
     desk.stop.store(true, Ordering::SeqCst);
     server.kill()?;

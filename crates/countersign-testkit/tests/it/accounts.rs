@@ -51,7 +51,7 @@ pub(crate) fn wait_for(browser: &Browser, path: &str) {
             return;
         }
         assert!(
-            begin.elapsed() < Duration::from_secs(45),
+            begin.elapsed() < Duration::from_secs(90),
             "still at {url} instead of {path}: {}",
             browser.find("main").unwrap().text().unwrap()
         );

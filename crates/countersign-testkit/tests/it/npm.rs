@@ -72,7 +72,7 @@ impl Npm {
             }
         });
         let page = loop {
-            let text = rest.recv_timeout(Duration::from_secs(30)).unwrap();
+            let text = rest.recv_timeout(Duration::from_secs(120)).unwrap();
             if text.contains("/login/device") {
                 break text.trim().to_owned();
             }

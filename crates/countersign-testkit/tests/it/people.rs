@@ -46,7 +46,7 @@ fn on<T>(browser: &Browser, selector: &str, act: impl Fn(&Element<'_>) -> anyhow
             Ok(value) => return value,
             Err(error) => assert!(
                 format!("{error:#}").contains("stale element")
-                    && begin.elapsed() < Duration::from_secs(15),
+                    && begin.elapsed() < Duration::from_secs(60),
                 "{selector}: {error:#}"
             ),
         }

@@ -148,7 +148,11 @@ fn minted_tokens_and_the_fence_against_replays_survive_sigkill_on_postgres() {
 /// What jobs saw of their exchanges before a kill: the identity token, and the minted one if there was an answer.
 type Exchanges = Mutex<Vec<(String, Option<String>)>>;
 
-fn exchange_until_killed(stage: &mut Stage, run: Duration) -> Vec<(String, Option<String>)> {
+fn exchange_until_killed(
+    stage: &mut Stage,
+    run: Duration,
+    answered: bool,
+) -> Vec<(String, Option<String>)> {
     let exchanges = Exchanges::default();
     let (company, audience) = (stage.company.clone(), stage.audience.clone());
     let (url, claims) = (stage.server.url(), stage.claims());
@@ -172,6 +176,12 @@ fn exchange_until_killed(stage: &mut Stage, run: Duration) -> Vec<(String, Optio
             });
         }
         std::thread::sleep(run);
+        // The last kill comes after an answer, however slow the machine is.
+        let begin = Instant::now();
+        while answered && exchanges.lock().unwrap().is_empty() {
+            assert!(begin.elapsed() < Duration::from_secs(60), "no answer");
+            std::thread::sleep(Duration::from_millis(5));
+        }
         stage.server.kill().unwrap();
     });
     exchanges.into_inner().unwrap()
@@ -183,7 +193,8 @@ fn an_exchange_that_a_kill_cuts_off_happened_or_did_not_and_what_was_answered_di
     stage.project_with_publisher("sample", &[]);
     let (mut answered, mut cut_off) = (0, 0);
     for round in 0..6 {
-        let exchanges = exchange_until_killed(&mut stage, Duration::from_millis(150 + 70 * round));
+        let run = Duration::from_millis(150 + 70 * round);
+        let exchanges = exchange_until_killed(&mut stage, run, round == 5);
         stage.server.serve().unwrap();
         for (identity, token) in exchanges {
             let again = stage.mint(&identity);
