@@ -5,6 +5,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -534,7 +535,16 @@ async fn a_database_server_that_goes_away_between_any_two_steps_costs_a_retry_an
             Put::Checkpoint,
         ]) {
             let wheel = Wheel::new("demo", &format!("{}.{number}", i32::from(for_good))).build();
-            faulty.plan(put, Fault::Meanwhile(test.cut(for_good)));
+            let done = Arc::new(AtomicBool::new(false));
+            let (cut, cut_off) = (test.cut(for_good), done.clone());
+            let cut: Meanwhile = Arc::new(move || {
+                let (cut, cut_off) = (cut.clone(), cut_off.clone());
+                Box::pin(async move {
+                    cut().await;
+                    cut_off.store(true, Ordering::SeqCst);
+                })
+            });
+            faulty.plan(put, Fault::Meanwhile(cut));
             match test.publish(&ann, &wheel).await {
                 Ok(receipt) => test.check_receipt(&receipt, &wheel),
                 Err(error) => {
@@ -545,8 +555,13 @@ async fn a_database_server_that_goes_away_between_any_two_steps_costs_a_retry_an
                     );
                 }
             }
+            // The last step's publisher finds its leaf in the rows, and may have its receipt before the server is quite away.
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while !done.load(Ordering::SeqCst) {
+                assert!(Instant::now() < deadline, "{put:?}: is not cut off");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
             if for_good {
-                // The last step's publisher may have its receipt before the server is quite away.
                 let deadline = Instant::now() + Duration::from_secs(20);
                 while test.registry.health().await.ok {
                     assert!(
