@@ -50,6 +50,9 @@ const PACE: i64 = 1_000_000;
 /// The map may take this share of the time at most: one in so many.
 const SHARE: u32 = 20;
 
+/// The longest rest after a step: one that waited for the database for a minute must not let the map stand still for twenty.
+const LONGEST_REST: Duration = Duration::from_secs(20);
+
 /// A map at rest looks this often whether another process, such as an operator's command, logged something: nobody calls for that.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -125,14 +128,12 @@ impl Registry {
             return;
         }
         loop {
-            // Who waits until the database is back does not work: the rest that follows is not for that.
-            drop(self.inner.store.map_state().await);
             let began = Instant::now();
             let pause = match self.map_step_apart().await {
                 Ok(MapStep::Moved) => Duration::ZERO,
                 Ok(MapStep::Committed) => {
                     let share = began.elapsed().saturating_mul(SHARE);
-                    share.max(Duration::from_micros(PACE.unsigned_abs()))
+                    share.clamp(Duration::from_micros(PACE.unsigned_abs()), LONGEST_REST)
                 }
                 Ok(MapStep::AtRest) => {
                     // Called or not: it looks.
