@@ -160,9 +160,9 @@ pub fn rest(url: &str) -> Result<()> {
         if size.is_some() && covers.map(|covers| covers + 1) == size {
             return Ok(());
         }
-        // After a step that an outage made slow, the map rests twenty times as long.
+        // After a step that an outage made slow, the map rests; a busy machine needs more.
         ensure!(
-            begin.elapsed() < Duration::from_secs(600),
+            begin.elapsed() < Duration::from_secs(180),
             "the log does not come to rest: it has {size:?} leaves, the newest map covers {covers:?}"
         );
         std::thread::sleep(Duration::from_millis(30));

@@ -167,11 +167,26 @@ impl House {
         self.sign(bundle, names);
         let bundle = bundle.to_str().unwrap();
         let words = ["tuf", "publish", "--yes", "--bundle", bundle];
-        let before = self.metadata("pypi", "timestamp.json");
         self.server.run(&words).unwrap();
         // The server's memory answers for a moment yet: a client with the old root and the new rest would refuse.
+        let status = self.status();
+        let repositories = status["repositories"].as_array().unwrap();
+        let own = repositories.iter().find(|one| one["name"] == "pypi");
+        let roles = own.unwrap()["roles"].as_array().unwrap();
+        let newest = |role: &str| {
+            let found = roles.iter().find(|one| one["role"] == role);
+            found.unwrap()["version"].as_u64().unwrap()
+        };
+        let root = format!("/tuf/pypi/{}.root.json", newest("root"));
+        let timestamp = newest("timestamp");
         let begin = Instant::now();
-        while self.metadata("pypi", "timestamp.json") == before {
+        let served = || {
+            let told: Value =
+                serde_json::from_str(&self.metadata("pypi", "timestamp.json")).unwrap();
+            let rooted = self.server.get(&root).unwrap().expect_status(200).is_ok();
+            rooted && told["signed"]["version"].as_u64().unwrap() >= timestamp
+        };
+        while !served() {
             assert!(begin.elapsed() < Duration::from_secs(30), "{bundle}");
             std::thread::sleep(Duration::from_millis(10));
         }
