@@ -388,8 +388,8 @@ impl Scratch {
             // pnpm 11 and newer reads no variable of npm's.
             .env("pnpm_config_ignore_scripts", "true")
             .env("pnpm_config_ignore_pnpmfile", "true")
-            .env("pnpm_config_pm_on_fail", "ignore")
             // No other version of the tool is fetched and run because the project says so.
+            .env("pnpm_config_pm_on_fail", "ignore")
             .env("npm_config_manage_package_manager_versions", "false")
             .env("npm_config_package_manager_strict", "false")
             .env("YARN_IGNORE_PATH", "1")

@@ -39,7 +39,7 @@ pub struct Proved {
     /// Files that the index lists though the log says that they are withheld, and why: the owners of a namespace may not have
     /// signed since.
     pub withheld: BTreeMap<String, String>,
-    /// Files that the index no longer lists, and why, as the log says.
+    /// Names of files that the index no longer lists, and why, as the log says.
     pub gone: BTreeMap<String, String>,
     /// Files that the log published and the owners of the namespace have not signed yet.
     pub waiting: Vec<String>,
@@ -54,7 +54,7 @@ pub struct Page {
     pub entries: Vec<Entry>,
     /// The files that were left out, and why.
     pub left_out: Vec<LeftOut>,
-    /// Why files are not in the index any more, by their identifiers: a lock file may still name them.
+    /// Why files are not in the index any more, by their names: a lock file may still name them.
     pub gone: BTreeMap<String, String>,
     /// What is in the log and waits for the owners of the namespace, for people; nothing where nothing does.
     pub waiting: Option<String>,
@@ -333,7 +333,9 @@ fn held(project: &str, entries: &[Entry], proved: &Complete, by_owners: bool) ->
     let listed: BTreeSet<&str> = entries.iter().map(|entry| entry.purl.as_str()).collect();
     for purl in logged.keys().filter(|purl| !listed.contains(*purl)) {
         if let Some(leaf) = said_of(purl) {
-            gone.insert((*purl).to_owned(), why(leaf));
+            if let Some(filename) = purl::parse(purl).ok().and_then(|file| file.filename) {
+                gone.insert(filename, why(leaf));
+            }
             continue;
         }
         if by_owners {

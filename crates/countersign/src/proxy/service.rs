@@ -310,16 +310,14 @@ async fn answered(
                     .iter()
                     .find(|left_out| left_out.filename == filename);
                 // A lock file names it still.
-                let end = format!("?file_name={filename}");
-                let mut gone = served.page.gone.iter();
-                let gone = gone.find(|(purl, _)| purl.ends_with(&end));
+                let gone = served.page.gone.get(&filename);
                 return Err(match (left_out, gone) {
                     (Some(left_out), _) => Failure::new(
                         Exit::Verification,
                         left_out.code,
                         format!("{filename} is left out: {}.", left_out.why),
                     ),
-                    (None, Some((_, why))) => {
+                    (None, Some(why)) => {
                         Failure::new(Exit::Verification, "gone", format!("{filename} is {why}."))
                     }
                     (None, None) => Failure::unverified(
